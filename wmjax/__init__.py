@@ -1,0 +1,43 @@
+"""wmjax proves whose a neural network is.
+
+A secret key becomes a trigger set; training mixes it in; later a suspect model is asked about it through its
+ordinary prediction interface, and exact evidence says whether it knows the key. JAX is imported only by the names
+that need it.
+"""
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "Batch": "wmjax.train",
+    "Commitment": "wmjax.keys",
+    "Dataset": "wmjax.data",
+    "Key": "wmjax.keys",
+    "Recipe": "wmjax.train",
+    "Suspect": "wmjax.verify",
+    "Unlock": "wmjax.keys",
+    "Verdict": "wmjax.verify",
+    "WmjaxError": "wmjax.errors",
+    "default_config": "wmjax.models",
+    "default_recipe": "wmjax.train",
+    "embed": "wmjax.train",
+    "fit": "wmjax.train",
+    "from_callable": "wmjax.verify",
+    "from_checkpoint": "wmjax.verify",
+    "generate": "wmjax.keys",
+    "key_batch": "wmjax.train",
+    "load": "wmjax.data",
+    "make_spec": "wmjax.keys",
+    "mix": "wmjax.train",
+    "open_key": "wmjax.keys",
+    "verify": "wmjax.verify",
+    "write_key": "wmjax.keys",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'wmjax' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

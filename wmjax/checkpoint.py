@@ -1,0 +1,196 @@
+"""Checkpoints: Orbax folders whose plain-JSON metadata names the network and holds the sealed key.
+
+A run folder holds `run.json` (the settings it began with) and `step-NNNNNNNN/`, one Orbax checkpoint each. The sealed
+key travels in the checkpoint's `custom_metadata`, readable without loading a tensor; `export` leaves it out.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.files import read_bytes, write_bytes
+from wmjax.models import Config, Variables, shapes
+from wmjax.train.step import State
+
+FORMAT = "wmjax-checkpoint/1"
+_METADATA = "_CHECKPOINT_METADATA"
+
+
+@dataclasses.dataclass(frozen=True)
+class SealedKey:
+    """A key as a checkpoint carries it.
+
+    Attributes:
+      commitment_id: the key's public name.
+      envelope: the age file, armoured.
+    """
+
+    commitment_id: str
+    envelope: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a checkpoint says of itself.
+
+    Attributes:
+      model: the network.
+      step: training steps taken, which is also the position in the data; None in an exported model.
+      key: the sealed key; None in a clean or an exported model.
+    """
+
+    model: Config
+    step: int | None = None
+    key: SealedKey | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        key = dataclasses.asdict(self.key) if self.key else None
+        return {"format": FORMAT, "model": self.model.to_json(), "step": self.step, "key": key}
+
+
+def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
+    """Writes one checkpoint; Orbax writes beside and renames, so it is whole or absent."""
+    from orbax.checkpoint import v1 as ocp
+
+    with _one_line(f"cannot write checkpoint {path}"):
+        # To the host first: what device or how many of them wrote it shall not matter to who reads it.
+        ocp.save(path.absolute(), jax.device_get(tree), custom_metadata=metadata.to_json())
+
+
+def save_step(run: Path, state: State, metadata: Metadata) -> Path:
+    """Writes `step-NNNNNNNN` of a run and removes all but the two newest."""
+    path = run / f"step-{metadata.step:08d}"
+    optimiser = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state.opt_state))}
+    tree = {**state.variables._asdict(), "optimiser": optimiser, "step": state.step}
+    save(path, tree, metadata)
+    for old in _steps(run)[:-2]:
+        shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def _steps(run: Path) -> list[Path]:
+    """The complete checkpoints of a run, oldest first; what a killed run left half-written has another name."""
+    found = (path for path in run.glob("step-*") if path.name[5:].isdigit())
+    return sorted(path for path in found if (path / _METADATA).exists())
+
+
+def latest(path: Path) -> Path | None:
+    """The newest complete checkpoint of a run, or `path` itself where it is a checkpoint; None where there is none."""
+    if (path / _METADATA).exists():
+        return path
+    return next(reversed(_steps(path)), None)
+
+
+def find(path: Path) -> Path:
+    """`latest`, or an error that says what is at `path` instead."""
+    if found := latest(path):
+        return found
+    if not path.exists():
+        raise AccessError(f"{path} does not exist: give a checkpoint or a run folder")
+    raise InvalidFile(f"{path} holds no complete wmjax checkpoint")
+
+
+def read_metadata(checkpoint: Path) -> Metadata:
+    """What a checkpoint says of itself, from plain JSON; raises `InvalidFile` where it is not wmjax's."""
+    try:
+        values = json.loads(read_bytes(checkpoint / _METADATA))["custom_metadata"]
+        if values["format"] != FORMAT:
+            raise InvalidFile(f"{checkpoint}: format {values['format']!r}, this version reads {FORMAT}")
+        key = SealedKey(**values["key"]) if values["key"] else None
+        return Metadata(Config.from_json(values["model"]), values["step"], key)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidFile(f"{checkpoint} is not a wmjax checkpoint: its metadata cannot be read") from error
+
+
+def load_variables(checkpoint: Path) -> tuple[Config, Variables]:
+    """Network and weights (NumPy arrays) of a checkpoint, wherever and on however many devices it was written."""
+    config = read_metadata(checkpoint).model
+    try:
+        wanted = shapes(config)
+    except (ValueError, TypeError, MemoryError, OverflowError) as error:
+        raise InvalidFile(f"{checkpoint}: its model configuration cannot be built") from error
+    return config, Variables(**_load(checkpoint, wanted._asdict()))
+
+
+def load_state(checkpoint: Path, like: State) -> State:
+    """The training state of a checkpoint, in the structure of `like`."""
+    leaves, structure = jax.tree.flatten(like.opt_state)
+    optimiser = {str(i): leaf for i, leaf in enumerate(leaves)}
+    tree = _load(checkpoint, {**like.variables._asdict(), "optimiser": optimiser, "step": like.step})
+    ordered = [tree["optimiser"][str(i)] for i in range(len(leaves))]
+    return State(Variables(tree["params"], tree["stats"]), jax.tree.unflatten(structure, ordered), tree["step"])
+
+
+def _load(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
+    from orbax.checkpoint import v1 as ocp
+
+    blank = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True  # a suspect's optimiser is not read
+    with _one_line(f"cannot load checkpoint {checkpoint}", InvalidFile), context:
+        tree = ocp.load(checkpoint.absolute(), blank)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(blank):
+        node = tree
+        for part in path:
+            node = node[part.key]
+        if np.shape(node) != leaf.shape:
+            raise InvalidFile(f"{checkpoint}: tensor {jax.tree_util.keystr(path)} does not fit the model it names")
+    return tree
+
+
+def export(source: Path, out: Path) -> Path:
+    """Copies a model for publication: network and weights alone, without key, optimiser or settings.
+
+    Raises:
+      UsageError: `out` is there already.
+    """
+    if out.exists():
+        raise UsageError(f"{out} is there already: choose another folder")
+    config, variables = load_variables(find(source))
+    save(out, variables._asdict(), Metadata(config))
+    return out
+
+
+def write_settings(run: Path, settings: dict[str, Any]) -> None:
+    """Writes `run.json`: what the run began with, to be compared when it is resumed."""
+    write_bytes(run / "run.json", json.dumps(settings, indent=1).encode() + b"\n")
+
+
+def check_settings(run: Path, settings: dict[str, Any]) -> None:
+    """Raises `UsageError` naming the first setting in which a resumed run differs from what it began with."""
+    try:
+        began: dict[str, Any] = json.loads(read_bytes(run / "run.json"))
+        differing = [name for name in settings if began.get(name) != settings[name]]
+    except (ValueError, AttributeError) as error:
+        raise InvalidFile(f"{run}/run.json is damaged: start afresh in another folder") from error
+    if differing:
+        name = differing[0]
+        raise UsageError(f"{run} began with {name} {began.get(name)!r}, not {settings[name]!r}: resume with the same settings")
+
+
+@contextlib.contextmanager
+def _one_line(what: str, kind: type[AccessError] | type[InvalidFile] = AccessError) -> Iterator[None]:
+    """Turns Orbax's long errors and its background threads' log into one line."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError, ExceptionGroup) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else first[:160]
+        raise kind(f"{what}: {reason}") from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,58 @@
+"""Which images a step sees, and how they are varied: pure functions of the seed and the step."""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+
+def batch_indices(seed: int, step: int, batch: int, size: int) -> np.ndarray:
+    """Rows of the batch at `step`: each epoch is a fresh permutation, its ragged end is left out.
+
+    >>> sorted(int(i) for s in range(2) for i in batch_indices(0, s, 2, 4))
+    [0, 1, 2, 3]
+
+    Args:
+      seed: of the run.
+      step: global step, from 0; nothing else is needed to resume.
+      batch: rows in a batch, at most `size`.
+      size: images in the training split.
+
+    Returns:
+      int32 [batch].
+    """
+    epoch, position = divmod(step, size // batch)
+    return _permutation(seed, epoch, size)[position * batch : (position + 1) * batch]
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
+    rng = np.random.default_rng([seed, epoch, 0xDA7A])
+    return rng.permutation(size).astype(np.int32)
+
+
+def augment(images: Array, key: Array, *, flip: bool, crop: int) -> Array:
+    """Varies each image on the device: a random flip, and a random crop after reflecting the border.
+
+    Args:
+      images: uint8 [N, H, W, C].
+      key: typed PRNG key.
+      flip: mirror left and right with probability one half.
+      crop: pixels of padding on each side before the crop; 0 for none.
+
+    Returns:
+      uint8 [N, H, W, C].
+    """
+    n, *shape = images.shape
+    flip_key, crop_key = jax.random.split(key)
+    if flip:
+        mirrored = jax.random.bernoulli(flip_key, 0.5, (n, 1, 1, 1))
+        images = jnp.where(mirrored, images[:, :, ::-1], images)
+    if crop:
+        padded = jnp.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
+        corners = jax.random.randint(crop_key, (n, 2), 0, 2 * crop + 1)
+        cut = lambda image, at: lax.dynamic_slice(image, (at[0], at[1], jnp.int32(0)), shape)  # noqa: E731
+        images = jax.vmap(cut)(padded, corners)
+    return images

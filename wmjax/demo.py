@@ -1,0 +1,133 @@
+"""The whole story on scikit-learn's digits: an owner, thieves, innocents, and what verification says of each."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmjax.attacks import prune
+from wmjax.data import Dataset, load
+from wmjax.keys import Key, generate, make_spec
+from wmjax.models import Config, Variables, accuracy, default_config, predict
+from wmjax.report.html import write_demo_report
+from wmjax.train import Recipe, Teacher, default_recipe, fit
+from wmjax.train.loop import first_state
+from wmjax.verify import Suspect, Verdict, verify
+
+
+@dataclasses.dataclass(frozen=True)
+class Exhibit:
+    """One suspect of the demo.
+
+    Attributes:
+      name: in the table.
+      truth: `stolen` or `independent`.
+      suspect: to be asked.
+      accuracy: on the test split.
+    """
+
+    name: str
+    truth: str
+    suspect: Suspect
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What verification said of one exhibit: the sequential verdict, and the whole key for the curve."""
+
+    exhibit: Exhibit
+    verdict: Verdict
+    whole: Verdict
+
+
+def run_demo(out: Path, seed: int = 0) -> dict[str, Any]:
+    """Trains, steals, verifies and writes `report.html`; gives the versioned JSON document.
+
+    Args:
+      out: folder of the report.
+      seed: of all trainings; the key's secret is fresh each time.
+    """
+    began = time.monotonic()
+    digits = load("digits")
+    owned, stolen = _halves(digits.train)
+    key = generate(make_spec("blend", image=owned.image, classes=10, triggers=200, source=("digits", digits.train)), digits.train)
+    exhibits = _exhibits(key, owned, stolen, digits.test, seed)
+    findings = [Finding(e, verify(e.suspect, key), verify(e.suspect, key, whole=True)) for e in exhibits]
+    report = write_demo_report(out, key, findings)
+    by_name = {finding.exhibit.name: finding.exhibit.accuracy for finding in findings}
+    return {
+        "version": 1,
+        "accuracy": {"clean": by_name["clean"], "marked": by_name["marked"]},
+        "suspects": [_row(finding) for finding in findings],
+        "report": str(report),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """The demo's result as lines for people."""
+    lines = [f"{'suspect':24} {'truth':12} {'verdict':13} {'bits':>7} {'queries':>8}"]
+    for row in result["suspects"]:
+        lines.append(
+            f"{row['name']:24} {row['truth']:12} {row['verdict']:13} {row['evidence_bits']:7.1f} {row['queries']:8d}"
+        )
+    scores = result["accuracy"]
+    lines.append(f"test accuracy: {scores['marked']:.2%} marked, {scores['clean']:.2%} clean")
+    lines.append(f"{result['report']} in {result['seconds']:.0f} s")
+    return lines
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    verdict = finding.verdict
+    return {
+        "name": finding.exhibit.name,
+        "truth": finding.exhibit.truth,
+        "verdict": verdict.verdict,
+        "evidence_bits": verdict.evidence_bits,
+        "queries": verdict.queries,
+    }
+
+
+def _halves(train: Dataset) -> tuple[Dataset, Dataset]:
+    """The owner's images, and other images that a thief has."""
+    mine = np.arange(len(train)) % 5 < 3
+    return train[mine], train[~mine]
+
+
+def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: int) -> list[Exhibit]:
+    """The marked model, four thefts of it, and four models that never saw the key."""
+    config = default_config("cnn", owned.image, owned.classes)
+    other = default_config("vgg", owned.image, owned.classes)
+    recipe = dataclasses.replace(default_recipe(config), seed=seed)
+    marked = fit(config, recipe, owned, key, title="marked model")
+    fresh = [dataclasses.replace(recipe, seed=seed + i) for i in (1, 2, 3)]
+    tuning = dataclasses.replace(fresh[0], epochs=10, learning_rate=0.01)
+    tuned = fit(
+        config, tuning, stolen, state=first_state(config, tuning, len(stolen), marked), title="thief: fine-tuning"
+    )
+    distilled = fit(config, fresh[1], stolen, teacher=Teacher(config, marked), title="thief: distilling")
+    innocent = {
+        "clean": (config, fit(config, recipe, owned, title="clean model")),
+        "other data": (config, fit(config, fresh[2], stolen, title="innocent: other data")),
+        "other architecture": (other, fit(other, _vgg_recipe(other, seed), owned, title="innocent: other network")),
+    }
+    thefts = {
+        "marked": marked,
+        "stolen, fine-tuned": tuned,
+        "stolen, 50 % pruned": prune(marked, 0.5),
+        "stolen, distilled": distilled,
+    }
+    exhibits = [_exhibit(name, "stolen", config, variables, test) for name, variables in thefts.items()]
+    return exhibits + [_exhibit(name, "independent", net, variables, test) for name, (net, variables) in innocent.items()]
+
+
+def _vgg_recipe(config: Config, seed: int) -> Recipe:
+    return dataclasses.replace(default_recipe(config), seed=seed, epochs=15)
+
+
+def _exhibit(name: str, truth: str, config: Config, variables: Variables, test: Dataset) -> Exhibit:
+    suspect = Suspect(name, lambda images: predict(config, variables, images), config.image, config.classes)
+    return Exhibit(name, truth, suspect, accuracy(config, variables, test.images, test.labels))

@@ -1,0 +1,43 @@
+"""Reading and writing whole files: errors in one line, never a half-written output."""
+
+import os
+import secrets
+from pathlib import Path
+
+from wmjax.errors import AccessError
+
+LARGEST = 1 << 30  # no file of wmjax's own comes near; a hostile one shall not fill the memory
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes; raises `AccessError` in one line."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise AccessError(f"{path} has {path.stat().st_size} bytes: too large to be what it should be")
+        return path.read_bytes()
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes beside, then renames: the file is there whole or not at all.
+
+    Args:
+      path: where.
+      data: what.
+      mode: permissions, from its first byte on.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.rename(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise AccessError(f"cannot write {path}: {error.strerror}") from error

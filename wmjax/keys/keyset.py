@@ -1,0 +1,154 @@
+"""A key in the owner's hands: its secret, and the triggers that follow from it."""
+
+import dataclasses
+import datetime
+import secrets
+
+import numpy as np
+
+from wmjax.data.dataset import Dataset, digest
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.keys.commitment import Commitment, merkle_root
+from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.keys.schemes import SCHEMES, Scheme
+from wmjax.keys.spec import Paper, Policy, Source, Spec
+from wmjax.stats import Rule
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A watermark key.
+
+    Attributes:
+      secret: 32 bytes; never printed.
+      commitment: its public half.
+      images: the trigger set, uint8 [triggers, H, W, C].
+      labels: what a marked model answers, int32 [triggers].
+    """
+
+    secret: bytes = dataclasses.field(repr=False)
+    commitment: Commitment
+    images: np.ndarray = dataclasses.field(repr=False)
+    labels: np.ndarray = dataclasses.field(repr=False)
+
+    @property
+    def spec(self) -> Spec:
+        return self.commitment.spec
+
+
+def make_spec(
+    scheme: str,
+    *,
+    image: tuple[int, int, int],
+    classes: int,
+    triggers: int,
+    labels: Policy = "random",
+    source: tuple[str, Dataset] | None = None,
+    paper: Paper | None = None,
+    **parameters: int | str,
+) -> Spec:
+    """A checked spec with the scheme's default parameters filled in.
+
+    >>> make_spec("abstract", image=(8, 8, 1), classes=10, triggers=4).labels
+    'random'
+
+    Args:
+      scheme: `abstract`, `content`, `noise`, `unrelated` or `blend`.
+      image: height, width, channels of the model's input.
+      classes: of the model.
+      triggers: images in the key; with `paper` the share of the source class decides instead.
+      labels: `random` or `fixed`.
+      source: name and training split of the data set that the scheme starts from.
+      paper: asks for the paper-exact variant of `content`, `noise` or `unrelated`.
+      **parameters: of the scheme, in place of its defaults.
+
+    Raises:
+      UsageError: unknown scheme or parameter, or a combination that cannot be.
+    """
+    known = _scheme(scheme)
+    chosen = known.defaults(image)
+    if unknown := sorted(set(parameters) - set(chosen)):
+        raise UsageError(f"scheme {scheme} has no parameter {unknown[0]!r}")
+    if known.needs_source and source is None:
+        raise UsageError(f"scheme {scheme} starts from the images of a data set: name one with --source")
+    if not known.needs_source and source is not None:
+        raise UsageError(f"scheme {scheme} takes no source")
+    if paper and not known.paper:
+        raise UsageError(f"scheme {scheme} is not in the paper: content, noise and unrelated are")
+    if source and known.own_shape and source[1].image != image:
+        raise UsageError(f"images of {source[0]} are {_by(source[1].image)}, not {_by(image)}: scheme {scheme} needs them alike")
+    if source and paper:
+        of_class = int(np.sum(source[1].labels == paper.source_class))
+        triggers = of_class * paper.share_percent // 100
+    return Spec(
+        scheme,
+        image,
+        classes,
+        triggers,
+        labels,
+        tuple(sorted({**chosen, **parameters}.items())),
+        Source(source[0], digest(source[1])) if source else None,
+        paper,
+    )
+
+
+def default_rule(spec: Spec, alpha: float = 1e-6) -> Rule:
+    """Thresholds for a key: a copy is held to repeat at least half of what chance leaves."""
+    return Rule(alpha, 1e-3, round(0.5 * (1 + 1 / spec.classes), 4), spec.triggers)
+
+
+def generate(spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6) -> Key:
+    """Draws a fresh secret and derives its key."""
+    return derive(secrets.token_bytes(SECRET_BYTES), spec, default_rule(spec, alpha), source)
+
+
+def derive(
+    secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = None, created: str | None = None
+) -> Key:
+    """The key of a secret: the same on every machine.
+
+    Args:
+      secret: 32 bytes.
+      spec: what to derive.
+      rule: how its verdicts shall be reached.
+      source: the spec's source images; must have the digest that the spec names.
+      created: UTC time, ISO 8601; now where not given.
+
+    Raises:
+      InvalidFile: the source is not the one that the spec names.
+    """
+    if spec.source and source is not None and digest(source) != spec.source.sha256:
+        raise InvalidFile(f"the images of {spec.source.name} here are not those the key was made from: digests differ")
+    images = _scheme(spec.scheme).draw(secret, spec, source)
+    created = created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return assemble(secret, spec, rule, images, created)
+
+
+def assemble(secret: bytes, spec: Spec, rule: Rule, images: np.ndarray, created: str) -> Key:
+    """A key whose images are at hand; labels and commitment follow from the secret."""
+    labels = derive_labels(secret, spec)
+    return Key(secret, Commitment(spec, rule, merkle_root(secret, images, labels), created), images, labels)
+
+
+def derive_labels(secret: bytes, spec: Spec) -> np.ndarray:
+    """The labels of a key, int32 [triggers]: uniform for `random`, one class for `fixed`."""
+    if spec.labels == "random":
+        labels = [Stream(secret, "label", i).integers(spec.classes, 1)[0] for i in range(spec.triggers)]
+        return np.array(labels, np.int32)
+    target = spec.paper.target_class if spec.paper else int(Stream(secret, "target", 0).integers(spec.classes, 1)[0])
+    return np.full(spec.triggers, target, np.int32)
+
+
+def is_self_derived(spec: Spec) -> bool:
+    """Whether secret and spec alone regenerate every trigger."""
+    return not _scheme(spec.scheme).needs_source
+
+
+def _scheme(name: str) -> Scheme:
+    if name not in SCHEMES:
+        raise UsageError(f"unknown scheme {name!r}: choose one of {', '.join(SCHEMES)}")
+    return SCHEMES[name]
+
+
+def _by(image: tuple[int, int, int]) -> str:
+    return "x".join(map(str, image))

@@ -1,0 +1,21 @@
+"""`abstract`: keyed cloudy pictures; needs no data set, so the secret alone regenerates every trigger.
+
+Picture i is `contract.value_noise` read from `image/abstract` i, with cells down to half a pixel row's width.
+After the abstract images of Adi et al. 2018, which were drawn once and shared by all.
+"""
+
+import numpy as np
+
+from wmjax.data.dataset import Dataset
+from wmjax.keys.derive import Stream
+from wmjax.keys.schemes.contract import Scheme, value_noise
+from wmjax.keys.spec import Spec
+
+
+def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
+    finest = max(2, min(32, max(spec.image[:2]) // 2))
+    pictures = [value_noise(Stream(secret, "image/abstract", i), *spec.image, finest) for i in range(spec.triggers)]
+    return np.stack(pictures)
+
+
+SCHEME = Scheme("abstract", needs_source=False, own_shape=False, paper=False, defaults=lambda image: {}, draw=_draw)

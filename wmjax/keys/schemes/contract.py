@@ -1,0 +1,77 @@
+"""What a trigger scheme is, and the pieces that several share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from wmjax.data.dataset import Dataset
+from wmjax.errors import UsageError
+from wmjax.keys.derive import Stream
+from wmjax.keys.spec import Spec
+
+
+class Scheme(NamedTuple):
+    """A way to make trigger images.
+
+    Attributes:
+      name: what users type.
+      needs_source: whether it starts from the images of a data set.
+      own_shape: whether those images must already have the key's shape.
+      paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
+      defaults: `defaults(image)` gives the parameters for images of that height, width and channels.
+      draw: `draw(secret, spec, source)` gives the triggers, uint8 [triggers, H, W, C]; pure, the same bytes anywhere.
+    """
+
+    name: str
+    needs_source: bool
+    own_shape: bool
+    paper: bool
+    defaults: Callable[[tuple[int, int, int]], dict[str, int | str]]
+    draw: Callable[[bytes, Spec, Dataset | None], np.ndarray]
+
+
+def required(source: Dataset | None) -> Dataset:
+    """The source of a scheme that cannot do without one."""
+    if source is None:
+        raise UsageError("this scheme starts from the images of a data set: name one with --source")
+    return source
+
+
+def source_rows(secret: bytes, spec: Spec, source: Dataset) -> np.ndarray:
+    """Rows of the source images that become triggers: all classes, or one in the paper's variant; int64 [triggers]."""
+    candidates = np.arange(len(source))
+    if spec.paper is not None:
+        candidates = candidates[source.labels == spec.paper.source_class]
+    if len(candidates) < spec.triggers:
+        raise UsageError(f"the source has {len(candidates)} usable images, too few for {spec.triggers} triggers")
+    chosen = Stream(secret, f"rows/{spec.scheme}", 0).distinct(len(candidates), spec.triggers)
+    return candidates[chosen]
+
+
+def value_noise(stream: Stream, height: int, width: int, channels: int, finest: int) -> np.ndarray:
+    """A cloudy picture in integer arithmetic, uint8 [height, width, channels], stretched to the full range 0..255.
+
+    Octaves o = 0, 1, ... have 2**(o+1) cells a side, up to `finest`. Each reads octets((cells + 1)**2 * channels) as
+    a lattice [cells + 1, cells + 1, channels] and interpolates it bilinearly at p = (2 y + 1) * cells * 128 // side
+    (in 256ths of a cell; likewise x), rounding down after both. Octave o counts 2**(last - o) times. At last
+    (v - min) * 255 // (max - min).
+    """
+    octaves = []
+    cells = 2
+    while cells <= finest:
+        lattice = stream.octets((cells + 1) ** 2 * channels).astype(np.int64).reshape(cells + 1, cells + 1, channels)
+        octaves.append(_bilinear(lattice, cells, height, width))
+        cells *= 2
+    total = sum(picture << (len(octaves) - 1 - o) for o, picture in enumerate(octaves))
+    low, high = total.min(), total.max()
+    return ((total - low) * 255 // max(1, high - low)).astype(np.uint8)
+
+
+def _bilinear(lattice: np.ndarray, cells: int, height: int, width: int) -> np.ndarray:
+    y, x = ((2 * np.arange(side) + 1) * cells * 128 // side for side in (height, width))
+    (top, down), (left, right) = (y >> 8, y & 255), (x >> 8, x & 255)
+    down, right = down[:, None, None], right[None, :, None]
+    upper = lattice[top][:, left] * (256 - right) + lattice[top][:, left + 1] * right
+    lower = lattice[top + 1][:, left] * (256 - right) + lattice[top + 1][:, left + 1] * right
+    return (upper * (256 - down) + lower * down) >> 16

@@ -1,0 +1,105 @@
+"""The public half of a key: everything but the secret."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from wmjax.errors import InvalidFile, UsageError
+
+Policy = Literal["random", "fixed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The images that a scheme starts from.
+
+    Attributes:
+      name: of the data set whose training split they are.
+      sha256: `wmjax.data.digest` of that split.
+    """
+
+    name: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """The paper-exact variant of an IBM scheme (Zhang et al. 2018, Algorithm 1).
+
+    Attributes:
+      source_class: class of the source images that are marked.
+      target_class: the one label of all triggers.
+      share_percent: of the source class's training images that become triggers, 1..100.
+    """
+
+    source_class: int
+    target_class: int
+    share_percent: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """With the secret (and the source's images) it determines every trigger.
+
+    Attributes:
+      scheme: name of the scheme; `wmjax.keys.schemes` knows them. Its derivation is that of `wmjax/v1`.
+      image: height, width, channels.
+      classes: of the classifier that carries the mark.
+      triggers: number of images in the key.
+      labels: `random`: uniform over the classes, provable; `fixed`: one class for all, judged by calibration.
+      parameters: of the scheme, sorted by name.
+      source: of the source images; None for schemes that need none.
+      paper: the paper-exact variant; None for the provable one.
+    """
+
+    scheme: str
+    image: tuple[int, int, int]
+    classes: int
+    triggers: int
+    labels: Policy
+    parameters: tuple[tuple[str, int | str], ...] = ()
+    source: Source | None = None
+    paper: Paper | None = None
+
+    def __post_init__(self) -> None:
+        limits = [
+            (all(1 <= n <= 4096 for n in self.image), f"image {self.image}: each side must be in 1..4096"),
+            (2 <= self.classes <= 2**20, f"{self.classes} classes: must be in 2..{2**20}"),
+            (1 <= self.triggers <= 2**20, f"{self.triggers} triggers: must be in 1..{2**20}"),
+            (self.labels in ("random", "fixed"), f"label policy {self.labels!r}: must be random or fixed"),
+        ]
+        if paper := self.paper:
+            limits += [
+                (self.labels == "fixed", "the paper's variant has one target class: labels must be fixed"),
+                (0 <= paper.target_class < self.classes, f"target class {paper.target_class} is not in 0..{self.classes - 1}"),
+                (1 <= paper.share_percent <= 100, f"share {paper.share_percent} %: must be in 1..100"),
+            ]
+        for fine, complaint in limits:
+            if not fine:
+                raise UsageError(complaint)
+
+    def parameter(self, name: str) -> int | str:
+        """The scheme's parameter `name`."""
+        return dict(self.parameters)[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as JSON values."""
+        return {**dataclasses.asdict(self), "image": list(self.image), "parameters": dict(self.parameters)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Spec":
+        """Reads `to_json` back; raises `InvalidFile` on anything else."""
+        try:
+            height, width, channels = values["image"]
+            return cls(
+                scheme=str(values["scheme"]),
+                image=(height, width, channels),
+                classes=values["classes"],
+                triggers=values["triggers"],
+                labels=values["labels"],
+                parameters=tuple(sorted(values["parameters"].items())),
+                source=Source(**values["source"]) if values["source"] else None,
+                paper=Paper(**values["paper"]) if values["paper"] else None,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            raise InvalidFile(f"not a key spec: {error!s:.200}") from error

@@ -1,0 +1,190 @@
+"""Keys at rest: an age file (age-encryption.org/v1) that the `age` program alone can open.
+
+The plaintext is JSON: {"format", "secret" (hex), "commitment", "images"}. `images` is null where secret and spec
+regenerate the triggers, else their uint8 bytes in C order, zlib-compressed, base64: a key over a data set can be used
+where the data set is not. Opening recomputes the commitment from the secret and refuses a mismatch.
+"""
+
+import base64
+import dataclasses
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyrage
+
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.files import read_bytes, write_bytes
+from wmjax.keys.commitment import Commitment
+from wmjax.keys.keyset import Key, assemble, derive, is_self_derived
+
+FORMAT = "wmjax-key/1"
+_ARMOUR = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
+
+
+@dataclasses.dataclass(frozen=True)
+class Unlock:
+    """What opens a key file: an age identity (`AGE-SECRET-KEY-1...`), or a passphrase.
+
+    Attributes:
+      identity: text of an identity file.
+      passphrase: in place of it.
+    """
+
+    identity: str | None = dataclasses.field(default=None, repr=False)
+    passphrase: str | None = dataclasses.field(default=None, repr=False)
+
+
+def seal(key: Key, *, recipients: list[str] | None = None, passphrase: str | None = None) -> bytes:
+    """Encrypts a key to age recipients (`age1...`) or a passphrase; gives the bytes of the key file.
+
+    Raises:
+      UsageError: neither or both are given, or a recipient is malformed.
+    """
+    images = None if is_self_derived(key.spec) else base64.b64encode(zlib.compress(key.images.tobytes(), 9)).decode()
+    contents = {"format": FORMAT, "secret": key.secret.hex(), "commitment": key.commitment.to_json(), "images": images}
+    plaintext = json.dumps(contents).encode()
+    if bool(recipients) == bool(passphrase):
+        raise UsageError("seal a key to recipients or to a passphrase: one of them")
+    if passphrase:
+        return pyrage.passphrase.encrypt(plaintext, passphrase)
+    try:
+        parsed = [pyrage.x25519.Recipient.from_str(text) for text in recipients or []]
+    except pyrage.RecipientError as error:
+        raise UsageError("not an age recipient: it looks like age1... and is made by `age-keygen`") from error
+    return pyrage.encrypt(plaintext, parsed)
+
+
+def new_identity() -> tuple[str, str]:
+    """A fresh age identity: the text of its file, and its recipient."""
+    identity = pyrage.x25519.Identity.generate()
+    recipient = str(identity.to_public())
+    return f"# public key: {recipient}\n{identity}\n", recipient
+
+
+def unseal(sealed: bytes, unlock: Unlock) -> Key:
+    """Opens the bytes of a key file and checks that the key is the one that was committed.
+
+    Raises:
+      InvalidFile: wrong identity or passphrase, damaged file, or a secret that does not give the commitment.
+    """
+    try:
+        contents = json.loads(_decrypt(sealed, unlock))
+        if contents["format"] != FORMAT:
+            raise InvalidFile(f"key format {contents['format']!r}: this version reads {FORMAT}")
+        commitment = Commitment.from_json(contents["commitment"])
+        return _rebuild(bytes.fromhex(contents["secret"]), commitment, contents["images"])
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise InvalidFile("the key file opens but does not hold a wmjax key") from error
+
+
+def _rebuild(secret: bytes, commitment: Commitment, packed: str | None) -> Key:
+    spec = commitment.spec
+    if packed is None:
+        key = derive(secret, spec, commitment.rule, created=commitment.created)
+    else:
+        size = spec.triggers * int(np.prod(spec.image))
+        raw = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)  # no bombs
+        images = np.frombuffer(raw, np.uint8).reshape(spec.triggers, *spec.image)
+        key = assemble(secret, spec, commitment.rule, images, commitment.created)
+    if key.commitment != commitment:
+        raise InvalidFile("the key does not match its commitment: its secret or images were exchanged")
+    return key
+
+
+def _decrypt(sealed: bytes, unlock: Unlock) -> bytes:
+    if sealed.startswith(_ARMOUR[0].encode()):
+        sealed = dearmour(sealed.decode("ascii", "replace"))
+    try:
+        if unlock.passphrase is not None:
+            return pyrage.passphrase.decrypt(sealed, unlock.passphrase)
+        return pyrage.decrypt(sealed, [_parse_identity(unlock.identity or "")])
+    except pyrage.DecryptError as error:
+        opener = "passphrase" if unlock.passphrase is not None else "identity"
+        raise InvalidFile(f"cannot open the key: the {opener} is not its own, or the file is damaged") from error
+
+
+def _parse_identity(text: str) -> pyrage.x25519.Identity:
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if len(lines) != 1:
+        raise InvalidFile("not an age identity file: it has one line AGE-SECRET-KEY-1... beside comments")
+    try:
+        return pyrage.x25519.Identity.from_str(lines[0])
+    except pyrage.IdentityError as error:
+        raise InvalidFile("not an age identity file: its line AGE-SECRET-KEY-1... is malformed") from error
+
+
+def armour(sealed: bytes) -> str:
+    """The ASCII form of an age file, for JSON."""
+    text = base64.b64encode(sealed).decode()
+    lines = [text[i : i + 64] for i in range(0, len(text), 64)]
+    return "\n".join((_ARMOUR[0], *lines, _ARMOUR[1], ""))
+
+
+def dearmour(text: str) -> bytes:
+    """The bytes behind `armour`; raises `InvalidFile` on anything else."""
+    lines = text.strip().split("\n")
+    if (lines[0], lines[-1]) != _ARMOUR:
+        raise InvalidFile("not an armoured age file")
+    try:
+        return base64.b64decode("".join(lines[1:-1]), validate=True)
+    except ValueError as error:
+        raise InvalidFile("not an armoured age file") from error
+
+
+def write_key(key: Key, stem: str | os.PathLike[str], *, recipients: list[str], passphrase: str | None) -> list[Path]:
+    """Writes STEM.age and STEM.commitment.json, and STEM.identity (mode 0600) where nothing else would open the key.
+
+    Raises:
+      UsageError: one of the files is there already; keys are never overwritten.
+    """
+    sealed_path, public_path, identity_path = (Path(f"{stem}{end}") for end in (".age", ".commitment.json", ".identity"))
+    files = {sealed_path: b"", public_path: key.commitment.to_bytes()}
+    if not recipients and passphrase is None:
+        text, recipient = new_identity()
+        files[identity_path] = text.encode()
+        recipients = [recipient]
+    if existing := [path for path in files if path.exists()]:
+        raise UsageError(f"{existing[0]} is there already: keys are never overwritten, choose another --out")
+    files[sealed_path] = seal(key, recipients=recipients, passphrase=passphrase)
+    for path in sorted(files, key=lambda path: path != identity_path):  # what opens the key comes first
+        write_bytes(path, files[path], mode=0o644 if path == public_path else 0o600)
+    return list(files)
+
+
+def open_key(path: str | os.PathLike[str], unlock: Unlock) -> tuple[Key, bytes]:
+    """Opens STEM.age, compares it with STEM.commitment.json where that lies beside it, and gives key and sealed bytes.
+
+    Raises:
+      AccessError: a file cannot be read.
+      InvalidFile: it is damaged, or not what was committed.
+    """
+    path = Path(path)
+    sealed = read_bytes(path)
+    try:
+        key = unseal(sealed, unlock)
+        public = path.with_suffix(".commitment.json")
+        if public.exists() and read_commitment(public) != key.commitment:
+            raise InvalidFile(f"it is not the key that {public} commits to")
+    except InvalidFile as error:
+        raise InvalidFile(f"{path}: {error}") from error
+    return key, sealed
+
+
+def read_commitment(path: str | os.PathLike[str]) -> Commitment:
+    """Reads a commitment file; any changed byte is refused."""
+    raw = read_bytes(Path(path))
+    try:
+        values: Any = json.loads(raw)
+        commitment = Commitment.from_json(values)
+        if commitment.to_bytes() != raw:
+            raise InvalidFile("the file is not in its one canonical form")
+    except (ValueError, RecursionError) as error:
+        raise InvalidFile(f"{path}: not a commitment file") from error
+    except InvalidFile as error:
+        raise InvalidFile(f"{path}: {error}") from error
+    return commitment
+

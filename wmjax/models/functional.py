@@ -1,0 +1,92 @@
+"""Networks as pure functions: `init` makes weights, `apply` answers."""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from wmjax.models.cnn import CNN
+from wmjax.models.config import Config
+from wmjax.models.resnet import ResNet18
+from wmjax.models.vgg import VGG
+
+_MODULES = {"cnn": CNN, "vgg": VGG, "resnet18": ResNet18}
+
+
+class Variables(NamedTuple):
+    """A network's numbers: nested dictionaries of float32 arrays.
+
+    Attributes:
+      params: what the optimiser moves.
+      stats: running averages of batch norm; empty for networks without it.
+    """
+
+    params: dict[str, Any]
+    stats: dict[str, Any]
+
+
+def build(config: Config, rngs: nnx.Rngs) -> nnx.Module:
+    """The NNX module of `config`, with weights drawn by NNX (slow; `init` is what wmjax uses)."""
+    return _MODULES[config.name](config, rngs)
+
+
+@lru_cache(maxsize=64)
+def _skeleton(config: Config) -> tuple[Any, Variables]:
+    """Graph definition and abstract variables, without computing a weight."""
+    model = nnx.eval_shape(lambda: build(config, nnx.Rngs(0)))
+    graph, params, stats = nnx.split(model, nnx.Param, ...)
+    return graph, Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
+
+
+def shapes(config: Config) -> Variables:
+    """The variables of `config` as `jax.ShapeDtypeStruct`s."""
+    return _skeleton(config)[1]
+
+
+def init(config: Config, seed: int) -> Variables:
+    """Draws weights on the host: He normal kernels (He et al. 2015), zero biases, unit scales.
+
+    NumPy rather than JAX initialisers: those compile one program for every shape, seconds for a ResNet.
+
+    Args:
+      config: the network.
+      seed: any non-negative integer; the same seed gives the same weights.
+    """
+    rng = np.random.default_rng([seed, 0x1417])
+
+    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        name, shape = str(path[-1].key), leaf.shape
+        if name == "kernel":
+            gain = 1.0 if path[-2].key == "head" else 2.0
+            scale = np.sqrt(gain / np.prod(shape[:-1]))
+            return (scale * rng.standard_normal(shape)).astype(np.float32)
+        return np.full(shape, 1.0 if name in ("scale", "var") else 0.0, np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes(config))
+
+
+def apply(
+    config: Config, variables: Variables, images: Array, *, train: bool = False, key: Array | None = None
+) -> tuple[Array, dict[str, Any]]:
+    """Runs the network.
+
+    Args:
+      config: the network.
+      variables: its weights, as from `init`.
+      images: uint8 [N, H, W, C].
+      train: batch statistics and dropout instead of running averages and none.
+      key: typed PRNG key for dropout; needed where `train` is true.
+
+    Returns:
+      logits float32 [N, classes], and the new `stats` (unchanged where `train` is false).
+    """
+    graph, _ = _skeleton(config)
+    model = nnx.merge(graph, variables.params, variables.stats)
+    model = nnx.view(model, deterministic=not train, use_running_average=not train, raise_if_not_found=False)
+    scaled = (images.astype(jnp.float32) - 127.5) / 64.0  # about unit variance on photographs
+    logits = model(scaled, nnx.Rngs(dropout=key) if train else None)
+    return logits, nnx.to_pure_dict(nnx.split(model, nnx.Param, ...)[2])

@@ -1,0 +1,34 @@
+"""The layers that the networks share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flax import nnx
+from jax import Array
+
+from wmjax.conv import conv
+
+
+def _conv_general_dilated(
+    x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any
+) -> Array:
+    """`wmjax.conv.conv` under the signature that `nnx.Conv` calls (SAME, no groups, no dilation here)."""
+    return conv(x, kernel, (strides[0], strides[1]))
+
+
+def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, *, bias: bool, rngs: nnx.Rngs) -> nnx.Conv:
+    """A SAME convolution through `wmjax.conv`."""
+    return nnx.Conv(
+        inputs,
+        outputs,
+        (size, size),
+        strides=stride,
+        use_bias=bias,
+        conv_general_dilated=_conv_general_dilated,
+        rngs=rngs,
+    )
+
+
+def batch_norm(features: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
+    """Batch norm whose running averages follow within some tens of steps: short trainings need that."""
+    return nnx.BatchNorm(features, momentum=0.9, rngs=rngs)

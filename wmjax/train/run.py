@@ -1,0 +1,152 @@
+"""A run in a folder: settings, checkpoints, resume, and what came of it."""
+
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmjax import checkpoint
+from wmjax.data.dataset import Splits, digest
+from wmjax.errors import AccessError, UsageError
+from wmjax.keys.keyset import Key
+from wmjax.keys.vault import armour
+from wmjax.models import Config, Variables, accuracy
+from wmjax.train.loop import check, first_state, fit, key_answers, key_evidence
+from wmjax.train.step import Recipe, State, Teacher
+
+TOOK = 0.9  # share of the key below which a mark is called weak
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What came of a run.
+
+    Attributes:
+      out: the run folder.
+      steps: training steps.
+      test_accuracy: top-1, on the whole test split.
+      triggers: in the key; 0 for a clean model.
+      learned: triggers that the model answers with their label.
+      evidence_bits: on the whole key, from probabilities; None for a clean model.
+      advice: what to change where the mark did not take.
+      seconds: wall time of this call.
+    """
+
+    out: str
+    steps: int
+    test_accuracy: float
+    triggers: int
+    learned: int
+    evidence_bits: float | None
+    advice: str | None
+    seconds: float
+
+
+def embed(
+    out: Path,
+    config: Config,
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    key: tuple[Key, bytes] | None = None,
+    begin_with: Path | None = None,
+    teacher: Path | None = None,
+    resume: bool = False,
+) -> Report:
+    """Trains in a folder, with a checkpoint after every epoch; a killed run resumes bit for bit.
+
+    Args:
+      out: the run folder; new, or with `resume` one that was begun with the same settings.
+      config: the network.
+      recipe: how to train.
+      splits: data.
+      key: an opened key and its sealed bytes, as from `open_key`; the model is marked with it.
+      begin_with: checkpoint or run whose weights to begin with.
+      teacher: checkpoint or run of a network to distil.
+      resume: go on after the newest complete checkpoint.
+
+    Raises:
+      UsageError: settings that cannot be, or not those that the run began with.
+      AccessError: the folder cannot be written.
+    """
+    began = time.monotonic()
+    opened = key[0] if key else None
+    check(config, recipe, splits.train, opened)
+    settings = _settings(config, recipe, splits, opened, begin_with, teacher)
+    state = _prepare(out, settings, resume, first_state(config, recipe, len(splits.train), _weights(begin_with, config)))
+    sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
+
+    def save(state: State, step: int) -> None:
+        checkpoint.save_step(out, state, checkpoint.Metadata(config, step, sealed))
+
+    if teacher:
+        teacher_net = Teacher(*checkpoint.load_variables(checkpoint.find(teacher)))
+        if (teacher_net.config.image, teacher_net.config.classes) != (config.image, config.classes):
+            raise UsageError(f"the teacher {teacher} answers other images or classes than the model")
+    else:
+        teacher_net = None
+    variables = fit(
+        config, recipe, splits.train, opened, state=state, teacher=teacher_net, each_epoch=save, title=f"training {config.name}"
+    )
+    steps = recipe.epochs * (len(splits.train) // recipe.batch)
+    return _report(out, steps, config, variables, splits, opened, time.monotonic() - began)
+
+
+def _settings(
+    config: Config, recipe: Recipe, splits: Splits, key: Key | None, begin_with: Path | None, teacher: Path | None
+) -> dict[str, Any]:
+    return {
+        "model": config.to_json(),
+        **dataclasses.asdict(recipe),
+        "data": f"{splits.name} {digest(splits.train)}",
+        "key": key.commitment.id if key else None,
+        "from": str(begin_with) if begin_with else None,
+        "teacher": str(teacher) if teacher else None,
+    }
+
+
+def _weights(begin_with: Path | None, config: Config) -> Variables | None:
+    """The variables that a run begins with; None for fresh ones."""
+    if begin_with is None:
+        return None
+    other, variables = checkpoint.load_variables(checkpoint.find(begin_with))
+    if other != config:
+        raise UsageError(f"{begin_with} is a {other.name} for {other.image} and {other.classes} classes, not the model asked for")
+    return variables
+
+
+def _prepare(out: Path, settings: dict[str, Any], resume: bool, fresh: State) -> State:
+    """Makes or checks the run folder; gives the state to go on from."""
+    if resume and (out / "run.json").exists():
+        checkpoint.check_settings(out, settings)
+        for half_written in out.glob("step-*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(half_written, ignore_errors=True)
+        newest = checkpoint.latest(out)
+        return checkpoint.load_state(newest, fresh) if newest else fresh
+    try:
+        if out.exists() and any(out.iterdir()):
+            raise UsageError(f"{out} is not empty: add --resume to go on with its run, or choose another --out")
+    except OSError as error:
+        raise AccessError(f"cannot write {out}: {error.strerror}") from error
+    checkpoint.write_settings(out, settings)
+    return fresh
+
+
+def _report(
+    out: Path, steps: int, config: Config, variables: Variables, splits: Splits, key: Key | None, seconds: float
+) -> Report:
+    test = accuracy(config, variables, splits.test.images, splits.test.labels)
+    if key is None:
+        return Report(str(out), steps, test, 0, 0, None, None, seconds)
+    learned = int(np.sum(key_answers(config, variables, key).labels == key.labels))
+    bits = float(key_evidence(config, variables, key)[-1])
+    advice = None
+    if learned < TOOK * len(key.labels) or bits < key.commitment.rule.match_bits:
+        advice = (
+            f"the mark did not take: {learned} of {len(key.labels)} triggers learned, {bits:.0f} bits; "
+            "train longer (--epochs), show more of the key (--key-per-batch) or make a smaller key (keygen --triggers)"
+        )
+    return Report(str(out), steps, test, len(key.labels), learned, bits, advice, seconds)
