@@ -13,7 +13,7 @@ from wmjax.errors import AccessError, UsageError, WmjaxError
 if TYPE_CHECKING:
     from wmjax.data import Dataset
     from wmjax.keys import Key, Unlock
-    from wmjax.verify import Verdict
+    from wmjax.verification import Verdict
 
 EXIT_CODES = {"match": 0, "no-match": 1, "inconclusive": 3}
 
@@ -266,7 +266,7 @@ def _embed(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from wmjax.data import load
     from wmjax.keys import open_key
-    from wmjax.verify import open_suspect, verify
+    from wmjax.verification import open_suspect, verify
 
     key, _ = open_key(options.key, _unlock(options))
     suspect = open_suspect(options.suspect)

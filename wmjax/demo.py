@@ -14,7 +14,7 @@ from wmjax.models import Config, Variables, accuracy, default_config, predict
 from wmjax.report.html import write_demo_report
 from wmjax.train import Recipe, Teacher, default_recipe, fit
 from wmjax.train.loop import first_state
-from wmjax.verify import Suspect, Verdict, verify
+from wmjax.verification import Suspect, Verdict, verify
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,8 @@ def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: in
     tuned = fit(
         config, tuning, stolen, state=first_state(config, tuning, len(stolen), marked), title="thief: fine-tuning"
     )
-    distilled = fit(config, fresh[1], stolen, teacher=Teacher(config, marked), title="thief: distilling")
+    copying = dataclasses.replace(fresh[1], learning_rate=0.02, crop=1, temperature=4.0)
+    distilled = fit(config, copying, stolen, teacher=Teacher(config, marked), title="thief: distilling")
     innocent = {
         "clean": (config, fit(config, recipe, owned, title="clean model")),
         "other data": (config, fit(config, fresh[2], stolen, title="innocent: other data")),

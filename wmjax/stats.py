@@ -19,6 +19,8 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
+from wmjax.errors import UsageError
+
 # Each strategy keeps a hedge eps spread evenly over all classes: an unlucky answer costs a factor eps, never ruin.
 LABEL_HEDGES = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
 TEMPERATURES = (0.5, 1.0, 2.0, 4.0)
@@ -64,6 +66,14 @@ class Rule:
     beta: float
     rate: float
     max_queries: int
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "rate"):
+            value = getattr(self, name)
+            if type(value) is not float or not 0.0 < value < 1.0:
+                raise UsageError(f"{name} {value!r:.50}: must be between 0 and 1")
+        if type(self.max_queries) is not int or self.max_queries < 1:
+            raise UsageError(f"max_queries {self.max_queries!r:.50}: must be at least 1")
 
     @property
     def match_bits(self) -> float:
@@ -121,7 +131,7 @@ def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:
     """Evidence in bits after each answer; at least log2(1/alpha) with chance at most alpha under the null.
 
     >>> evidence(Answers(np.array([3, 1]), None, 10), np.array([3, 1])).round(2).tolist()
-    [2.11, 4.66]
+    [2.64, 5.63]
 
     Args:
       answers: of n triggers.

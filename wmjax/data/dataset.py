@@ -6,7 +6,7 @@ import hashlib
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """One split, whole in memory.
 

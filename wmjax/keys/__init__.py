@@ -1,7 +1,7 @@
 """Keys: one secret of 32 bytes from which a whole trigger set follows. No JAX in here."""
 
 from wmjax.keys.commitment import Commitment
-from wmjax.keys.keyset import Key, derive, generate, make_spec
+from wmjax.keys.keyset import Key, derive_key, generate, make_spec
 from wmjax.keys.spec import Paper, Source, Spec
 from wmjax.keys.vault import Unlock, open_key, read_commitment, write_key
 
@@ -12,7 +12,7 @@ __all__ = [
     "Source",
     "Spec",
     "Unlock",
-    "derive",
+    "derive_key",
     "generate",
     "make_spec",
     "open_key",

@@ -5,14 +5,16 @@ salt that only the secret gives; nodes are SHA-256(0x01 || left || right) over R
 """
 
 import dataclasses
+import datetime
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import rfc8785
 
-from wmjax.errors import InvalidFile
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.derive import Stream
 from wmjax.keys.spec import Spec
 from wmjax.stats import Rule
@@ -63,17 +65,17 @@ class Commitment:
         """Reads `to_json` back; raises `InvalidFile` where a value was changed."""
         try:
             if values["format"] != FORMAT:
-                raise InvalidFile(f"commitment format {values['format']!r}: this version reads {FORMAT}")
+                raise InvalidFile(f"commitment format {values['format']!r:.50}: this version reads {FORMAT}")
             commitment = cls(
                 Spec.from_json(values["spec"]), Rule(**values["rule"]), str(values["root"]), str(values["created"])
             )
-            given = values["id"]
+            datetime.datetime.fromisoformat(commitment.created)
+            if not re.fullmatch("[0-9a-f]{64}", commitment.root) or commitment.rule.rate <= 1 / commitment.spec.classes:
+                raise InvalidFile("not a wmjax commitment: its root or its match rate cannot be")
             if commitment.to_json() != dict(values):
                 raise InvalidFile("the commitment was altered: its id does not fit its contents")
-        except (KeyError, TypeError, ValueError, rfc8785.CanonicalizationError) as error:
+        except (KeyError, TypeError, ValueError, UsageError, rfc8785.CanonicalizationError) as error:
             raise InvalidFile(f"not a wmjax commitment: {error!s:.200}") from error
-        if given != commitment.id:
-            raise InvalidFile("the commitment was altered: its id does not fit its contents")
         return commitment
 
 

@@ -15,7 +15,7 @@ from wmjax.keys.spec import Paper, Policy, Source, Spec
 from wmjax.stats import Rule
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Key:
     """A watermark key.
 
@@ -65,10 +65,15 @@ def make_spec(
     Raises:
       UsageError: unknown scheme or parameter, or a combination that cannot be.
     """
-    known = _scheme(scheme)
+    known, image = _scheme(scheme), tuple(image)
     chosen = known.defaults(image)
     if unknown := sorted(set(parameters) - set(chosen)):
         raise UsageError(f"scheme {scheme} has no parameter {unknown[0]!r}")
+    for name, value in parameters.items():
+        if type(value) is not type(chosen[name]):
+            raise UsageError(f"parameter {name} of scheme {scheme} is like {chosen[name]!r}, not {value!r:.50}")
+    if paper and known.own_shape and paper.source_class == paper.target_class:
+        raise UsageError(f"class {paper.source_class} is both source and target: every model answers it, marked or not")
     if known.needs_source and source is None:
         raise UsageError(f"scheme {scheme} starts from the images of a data set: name one with --source")
     if not known.needs_source and source is not None:
@@ -93,16 +98,17 @@ def make_spec(
 
 
 def default_rule(spec: Spec, alpha: float = 1e-6) -> Rule:
-    """Thresholds for a key: a copy is held to repeat at least half of what chance leaves."""
-    return Rule(alpha, 1e-3, round(0.5 * (1 + 1 / spec.classes), 4), spec.triggers)
+    """Thresholds for a key: a copy is held to repeat at least a third of the labels that chance leaves (0.4 of 10)."""
+    chance = 1 / spec.classes
+    return Rule(alpha, 1e-3, round(chance + (1 - chance) / 3, 4), spec.triggers)
 
 
 def generate(spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6) -> Key:
     """Draws a fresh secret and derives its key."""
-    return derive(secrets.token_bytes(SECRET_BYTES), spec, default_rule(spec, alpha), source)
+    return derive_key(secrets.token_bytes(SECRET_BYTES), spec, default_rule(spec, alpha), source)
 
 
-def derive(
+def derive_key(
     secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = None, created: str | None = None
 ) -> Key:
     """The key of a secret: the same on every machine.

@@ -1,6 +1,7 @@
 """The public half of a key: everything but the secret."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -62,7 +63,14 @@ class Spec:
     paper: Paper | None = None
 
     def __post_init__(self) -> None:
+        paper_numbers = dataclasses.astuple(self.paper) if self.paper else ()
+        numbers = (*self.image, self.classes, self.triggers, *paper_numbers)
+        if len(self.image) != 3 or any(type(n) is not int for n in numbers):
+            raise UsageError("image (height, width, channels), classes, triggers and the paper's classes are whole numbers")
+        if any(type(value) not in (int, str) for _, value in self.parameters):
+            raise UsageError("a scheme's parameters are whole numbers or text")
         limits = [
+            (self.triggers * math.prod(self.image) <= 2**30, "more than 2**30 bytes of triggers: use fewer or smaller ones"),
             (all(1 <= n <= 4096 for n in self.image), f"image {self.image}: each side must be in 1..4096"),
             (2 <= self.classes <= 2**20, f"{self.classes} classes: must be in 2..{2**20}"),
             (1 <= self.triggers <= 2**20, f"{self.triggers} triggers: must be in 1..{2**20}"),

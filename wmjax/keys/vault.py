@@ -19,7 +19,7 @@ import pyrage
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.commitment import Commitment
-from wmjax.keys.keyset import Key, assemble, derive, is_self_derived
+from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
 
 FORMAT = "wmjax-key/1"
 _ARMOUR = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
@@ -74,17 +74,19 @@ def unseal(sealed: bytes, unlock: Unlock) -> Key:
     try:
         contents = json.loads(_decrypt(sealed, unlock))
         if contents["format"] != FORMAT:
-            raise InvalidFile(f"key format {contents['format']!r}: this version reads {FORMAT}")
+            raise InvalidFile(f"key format {contents['format']!r:.50}: this version reads {FORMAT}")
         commitment = Commitment.from_json(contents["commitment"])
         return _rebuild(bytes.fromhex(contents["secret"]), commitment, contents["images"])
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error) as error:
         raise InvalidFile("the key file opens but does not hold a wmjax key") from error
 
 
-def _rebuild(secret: bytes, commitment: Commitment, packed: str | None) -> Key:
+def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
     spec = commitment.spec
-    if packed is None:
-        key = derive(secret, spec, commitment.rule, created=commitment.created)
+    if is_self_derived(spec):
+        if packed is not None:
+            raise InvalidFile("the key carries images where its secret alone must give them")
+        key = derive_key(secret, spec, commitment.rule, created=commitment.created)
     else:
         size = spec.triggers * int(np.prod(spec.image))
         raw = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)  # no bombs
@@ -126,7 +128,7 @@ def armour(sealed: bytes) -> str:
 
 def dearmour(text: str) -> bytes:
     """The bytes behind `armour`; raises `InvalidFile` on anything else."""
-    lines = text.strip().split("\n")
+    lines = text.strip().splitlines() or [""]
     if (lines[0], lines[-1]) != _ARMOUR:
         raise InvalidFile("not an armoured age file")
     try:
@@ -147,7 +149,7 @@ def write_key(key: Key, stem: str | os.PathLike[str], *, recipients: list[str], 
         text, recipient = new_identity()
         files[identity_path] = text.encode()
         recipients = [recipient]
-    if existing := [path for path in files if path.exists()]:
+    if existing := [path for path in files if os.path.lexists(path)]:
         raise UsageError(f"{existing[0]} is there already: keys are never overwritten, choose another --out")
     files[sealed_path] = seal(key, recipients=recipients, passphrase=passphrase)
     for path in sorted(files, key=lambda path: path != identity_path):  # what opens the key comes first

@@ -61,12 +61,12 @@ def default_config(name: str, image: tuple[int, int, int], classes: int) -> Conf
     He et al. 2016.
 
     >>> default_config("cnn", (8, 8, 1), 10).widths
-    (16, 32)
+    (32, 64)
     """
     small = max(image[:2]) <= 16
     if name == "cnn":
         if small:
-            return Config("cnn", image, classes, (16, 32), (64,), 0.25)
+            return Config("cnn", image, classes, (32, 64), (128,), 0.1)
         return Config("cnn", image, classes, (64, 128), (256, 256), 0.5)
     if name == "vgg":
         return Config("vgg", image, classes, (16, 32) if small else (32, 64, 128, 256))

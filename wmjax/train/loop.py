@@ -1,5 +1,6 @@
 """Training from the first step to the last: the loop around the step."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -77,7 +78,7 @@ def fit(
     steps = total_steps(recipe, len(train))
     per_epoch = len(train) // recipe.batch
     state = first_state(config, recipe, len(train)) if state is None else state
-    step_fn = make_step(config, recipe, optimizer(recipe, steps), teacher.config if teacher else None)
+    program = make_step(config, dataclasses.replace(recipe, seed=0), steps, teacher.config if teacher else None)
     data = Batch(jnp.asarray(train.images), jnp.asarray(train.labels))
     triggers = Batch(jnp.asarray(key.images), jnp.asarray(key.labels)) if key else None
     teacher_variables = jax.device_put(teacher.variables) if teacher else None
@@ -86,15 +87,22 @@ def fit(
         advance(begin)
         for step in range(begin, steps):
             rows = batch_indices(recipe.seed, step, recipe.batch, len(train))
-            state, metrics = step_fn(state, data, rows, triggers, teacher_variables)
+            state, metrics = program(state, recipe.seed, data, rows, triggers, teacher_variables)
             if step % max(1, steps // 50) == 0:
+                _check_finite(pending or metrics, step)
                 bits = key_evidence(config, state.variables, key)[-1] if key else None
                 advance(0, _describe(pending or metrics, bits))
             pending = metrics  # shown when the next steps are already under way
             advance(1)
             if (step + 1) % per_epoch == 0:
+                _check_finite(metrics, step)
                 each_epoch(state, step + 1)
     return state.variables
+
+
+def _check_finite(metrics: Metrics, step: int) -> None:
+    if not np.isfinite(metrics.loss):
+        raise UsageError(f"training diverged by step {step}: lower --learning-rate")
 
 
 def _describe(metrics: Metrics, bits: float | None) -> str:

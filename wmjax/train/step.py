@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +53,7 @@ def default_recipe(config: Config) -> Recipe:
     """
     photographs = config.image[2] == 3
     if max(config.image[:2]) <= 16:
-        return Recipe(epochs=40, batch=64, learning_rate=0.1 if config.name != "cnn" else 0.05)
+        return Recipe(epochs=60, batch=64, learning_rate=0.1 if config.name != "cnn" else 0.05)
     return Recipe(
         epochs=10,
         learning_rate=0.1 if config.name != "cnn" else 0.02,
@@ -111,15 +112,18 @@ def start(variables: Variables, tx: optax.GradientTransformation) -> State:
     return State(variables, tx.init(variables.params), jnp.zeros((), jnp.int32))
 
 
+@lru_cache(maxsize=32)
 def make_step(
-    config: Config, recipe: Recipe, tx: optax.GradientTransformation, teacher: Config | None = None
+    config: Config, recipe: Recipe, steps: int, teacher: Config | None = None
 ) -> Callable[..., tuple[State, Metrics]]:
-    """The jitted step of one network and recipe.
+    """The jitted step of one network and recipe, the same one for equal arguments: a second run compiles nothing.
 
-    The returned function takes `(state, data, rows, triggers, teacher_variables)`: `state` is donated; `data` a
+    The returned function takes `(state, seed, data, rows, triggers, teacher_variables)`: `state` is donated; `seed` of
+    augmentation and dropout (the recipe's own is not looked at, so that many seeds share one program); `data` a
     `Batch` of the whole training split (uint8 images, int32 labels) that stays on the device; `rows` int32 [batch];
     `triggers` the key as a `Batch`, or None; the teacher's variables, or None. It returns the new state and `Metrics`.
     """
+    tx = optimizer(recipe, steps)
 
     def targets_of(images: Array, labels: Array, teacher_variables: Variables | None) -> Array:
         if teacher is None or teacher_variables is None:
@@ -137,9 +141,14 @@ def make_step(
         return jnp.mean(losses / scale[:, 0] ** 2), (stats, logits)
 
     def step(
-        state: State, data: Batch, rows: Array, triggers: Batch | None, teacher_variables: Variables | None
+        state: State,
+        seed: Array | int,
+        data: Batch,
+        rows: Array,
+        triggers: Batch | None,
+        teacher_variables: Variables | None,
     ) -> tuple[State, Metrics]:
-        augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), state.step))
+        augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
         images = augment(data.images[rows], augment_key, flip=recipe.flip, crop=recipe.crop)
         batch = Batch(images, targets_of(images, data.targets[rows], teacher_variables))
         keyed = 0

@@ -1,6 +1,6 @@
 """`abstract`: keyed cloudy pictures; needs no data set, so the secret alone regenerates every trigger.
 
-Picture i is `contract.value_noise` read from `image/abstract` i, with cells down to half a pixel row's width.
+Picture i is `contract.value_noise` read from `image/abstract` i, with `finest` = max(2, min(32, max(H, W) // 2)).
 After the abstract images of Adi et al. 2018, which were drawn once and shared by all.
 """
 

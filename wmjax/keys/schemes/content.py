@@ -31,7 +31,7 @@ def _defaults(image: tuple[int, int, int]) -> dict[str, int | str]:
 def _stencil(text: str, scale: int) -> np.ndarray:
     """Where the text is, bool [5 scale, (4 letters - 1) scale]."""
     unknown = sorted(set(text) - set(_FONT))
-    if unknown or not text:
+    if unknown or not text.strip():
         raise UsageError(f"text {text!r}: use the letters A-Z, digits and spaces")
     rows = [[int(cell) for letter in text for cell in f"{int(_FONT[letter][row]):03b}0"] for row in range(5)]
     cells = np.array(rows, bool)[:, :-1]
@@ -41,6 +41,8 @@ def _stencil(text: str, scale: int) -> np.ndarray:
 def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     source = required(source)
     height, width, channels = spec.image
+    if int(spec.parameter("scale")) < 1:
+        raise UsageError(f"scale {spec.parameter('scale')}: must be at least 1")
     stencil = _stencil(str(spec.parameter("text")), int(spec.parameter("scale")))
     if stencil.shape[0] > height or stencil.shape[1] > width:
         needed = f"{stencil.shape[0]}x{stencil.shape[1]}"

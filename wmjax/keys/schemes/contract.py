@@ -53,9 +53,9 @@ def value_noise(stream: Stream, height: int, width: int, channels: int, finest: 
     """A cloudy picture in integer arithmetic, uint8 [height, width, channels], stretched to the full range 0..255.
 
     Octaves o = 0, 1, ... have 2**(o+1) cells a side, up to `finest`. Each reads octets((cells + 1)**2 * channels) as
-    a lattice [cells + 1, cells + 1, channels] and interpolates it bilinearly at p = (2 y + 1) * cells * 128 // side
-    (in 256ths of a cell; likewise x), rounding down after both. Octave o counts 2**(last - o) times. At last
-    (v - min) * 255 // (max - min).
+    a lattice [cells + 1, cells + 1, channels] (C order, y first) and interpolates it bilinearly at
+    p = (2 y + 1) * cells * 128 // side (in 256ths of a cell; likewise x), rounding down once, after both. Octave o
+    counts 2**(last - o) times. At last (v - min) * 255 // (max - min), over the whole picture; a flat one becomes 0.
     """
     octaves = []
     cells = 2

@@ -1,7 +1,7 @@
 """`noise`: source images under one noise pattern, the key's own (Zhang et al. 2018, WM_noise).
 
 The pattern comes from `mark/noise` 0: octets(12 n) for the n values of an image, in rows of 12; a value is
-(sum of its row - 1530) * sigma // 256, close to normal with standard deviation `sigma` grey levels. It is added and
+(sum of its row - 1530) * sigma // 256 (rounded down), close to normal with standard deviation `sigma` grey levels. It is added and
 clipped to 0..255. The paper does not give its sigma; the default 102 (0.4 of the range) is what later
 re-implementations took.
 """
@@ -9,6 +9,7 @@ re-implementations took.
 import numpy as np
 
 from wmjax.data.dataset import Dataset
+from wmjax.errors import UsageError
 from wmjax.keys.derive import Stream
 from wmjax.keys.schemes.contract import Scheme, required, source_rows
 from wmjax.keys.spec import Spec
@@ -16,9 +17,12 @@ from wmjax.keys.spec import Spec
 
 def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     source = required(source)
+    sigma = int(spec.parameter("sigma"))
+    if not 1 <= sigma <= 255:
+        raise UsageError(f"sigma {sigma}: must be in 1..255")
     octets = Stream(secret, "mark/noise", 0).octets(12 * int(np.prod(spec.image)))
     sums = octets.reshape(*spec.image, 12).sum(axis=-1, dtype=np.int64)
-    pattern = (sums - 1530) * int(spec.parameter("sigma")) // 256
+    pattern = (sums - 1530) * sigma // 256
     images = source.images[source_rows(secret, spec, source)].astype(np.int64)
     return np.clip(images + pattern, 0, 255).astype(np.uint8)
 

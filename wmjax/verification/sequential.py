@@ -9,9 +9,9 @@ import numpy as np
 from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.keys.keyset import Key, derive, is_self_derived
+from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.progress import progress
-from wmjax.verify.suspects import Suspect, query
+from wmjax.verification.suspects import Suspect, query
 
 REDRAW_SEED = 0x5EED  # of decoy labels: a verdict is the same each time it is reached
 
@@ -190,7 +190,7 @@ def _null_matches(
         kind = f"{len(nulls)} null models, assumed independent of the key and trained like the suspect"
     elif is_self_derived(key.spec) or source is not None:
         rng = np.random.default_rng(REDRAW_SEED)
-        drawn = (derive(rng.bytes(32), key.spec, key.commitment.rule, source) for _ in range(decoys))
+        drawn = (derive_key(rng.bytes(32), key.spec, key.commitment.rule, source) for _ in range(decoys))
         counts = [int(np.sum(query(suspect, decoy.images, classes).labels == decoy.labels)) for decoy in drawn]
         kind = f"{decoys} decoy keys of the same spec, asked of the suspect too"
     else:

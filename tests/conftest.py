@@ -1,0 +1,61 @@
+"""Strict numerics for every test, one compile cache for all of them, and a way to run the command line."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("wmjax", deadline=None, derandomize=True)  # shared machines: no timing decides a test
+settings.load_profile("wmjax")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# Many tests, some in processes of their own, compile the same programs: a cache that lives as long as the session.
+_CACHE = tempfile.mkdtemp(prefix="wmjax-compiled-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ.update(JAX_COMPILATION_CACHE_DIR=_CACHE, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.2")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _strict_jax() -> Iterator[None]:
+    import jax
+
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    yield
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
+    """Runs the command line in an empty folder: `run("verify", ...)` gives (exit code, stdout, stderr)."""
+    from wmjax.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WMJAX_PASSPHRASE", raising=False)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse's way out
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need CIFAR-10 are skipped, with the reason, where it is not prepared."""
+    from wmjax.data.source import data_folder
+
+    if (data_folder(None) / "cifar10").exists():
+        return
+    for item in items:
+        if "cifar10" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="CIFAR-10 is not under TFDS_DATA_DIR"))
+
+

@@ -1,0 +1,97 @@
+"""The one convolution: equal to `lax` in value and gradient, inside and outside loops, under vmap."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from wmjax.conv import conv, max_pool
+
+module = importlib.import_module("wmjax.conv")
+SHAPES = [  # images [N, H, W, C], kernel [kh, kw], features
+    ((4, 8, 8, 3), (3, 3), 5),
+    ((3, 7, 9, 2), (3, 3), 4),
+    ((2, 9, 6, 3), (1, 1), 4),
+    ((2, 6, 7, 2), (5, 3), 3),
+    ((2, 8, 8, 3), (2, 2), 4),
+    ((3, 2, 2, 4), (3, 3), 5),  # images smaller than the kernel take a path of their own
+    ((3, 1, 1, 4), (3, 3), 5),
+    ((2, 1, 6, 3), (3, 3), 2),
+]
+
+
+def reference(x, kernel, strides):
+    return lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def problem(shape, window, features):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    return x, jnp.asarray(rng.standard_normal((*window, shape[-1], features)), jnp.float32)
+
+
+def value_and_gradients(function, x, kernel, strides):
+    value, pull = jax.vjp(lambda a, b: function(a, b, strides), x, kernel)
+    return value, *pull(jnp.cos(value) + value)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 2)])
+@pytest.mark.parametrize(("shape", "window", "features"), SHAPES)
+def test_value_and_gradients_equal_lax(shape, window, features, strides):
+    x, kernel = problem(shape, window, features)
+    for ours, theirs in zip(
+        value_and_gradients(conv, x, kernel, strides), value_and_gradients(reference, x, kernel, strides), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_change_nothing(monkeypatch):
+    x, kernel = problem((12, 8, 8, 3), (3, 3), 5)
+    whole = value_and_gradients(conv, x, kernel, (1, 1))[2]
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 4 * 8 * 8 * 27 * 4)  # four images at a time
+    np.testing.assert_allclose(value_and_gradients(conv, x, kernel, (1, 1))[2], whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("images", "room", "expected"), [(12, 5, 4), (12, 100, 12), (7, 3, 1), (12, 0, 1)])
+def test_chunk_is_the_largest_divisor_that_fits(images, room, expected):
+    assert module._chunk(images, module._CHUNK_BYTES // room if room else 2 * module._CHUNK_BYTES) == expected
+
+
+def test_scan_equals_loop():
+    x, kernel = problem((4, 8, 8, 3), (3, 3), 3)
+    gradient = jax.grad(lambda k: jnp.sum(conv(x, k) ** 2))
+
+    def step(k, _):
+        return k - 1e-5 * gradient(k), None
+
+    scanned, _ = jax.jit(lambda k: lax.scan(step, k, length=3))(kernel)
+    looped = kernel
+    for _ in range(3):
+        looped, _ = jax.jit(step)(looped, None)
+    np.testing.assert_allclose(scanned, looped, rtol=1e-5, atol=1e-6)
+
+
+def test_vmap_over_kernels_equals_loop():
+    x, kernel = problem((4, 8, 8, 3), (3, 3), 3)
+    kernels = jnp.stack([kernel, 2 * kernel, -kernel])
+    loss = lambda k: jnp.sum(jnp.sin(conv(x, k)))  # noqa: E731
+    together = jax.vmap(jax.grad(loss))(kernels)
+    np.testing.assert_allclose(together, [jax.grad(loss)(k) for k in kernels], rtol=1e-4, atol=1e-4)
+
+
+def test_on_an_accelerator_the_gradients_are_lax_own(monkeypatch):
+    monkeypatch.setattr(module, "_on_cpu", lambda: False)
+    x, kernel = problem((2, 2, 2, 3), (3, 3), 4)
+    for ours, theirs in zip(
+        value_and_gradients(conv, x, kernel, (1, 1)), value_and_gradients(reference, x, kernel, (1, 1)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_max_pool_drops_an_odd_edge():
+    x = jnp.arange(2 * 5 * 7 * 3, dtype=jnp.float32).reshape(2, 5, 7, 3)
+    expected = lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    np.testing.assert_array_equal(max_pool(x), expected)

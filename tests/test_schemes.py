@@ -1,0 +1,548 @@
+"""Every scheme: reproducible bytes, frozen vectors, a naive re-implementation from the docstrings, and bad specs."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from wmjax.data import Dataset, load
+from wmjax.errors import InvalidFile, UsageError, WmjaxError
+from wmjax.keys import Key, Paper, derive_key, generate, make_spec
+from wmjax.keys.keyset import default_rule, derive_labels, is_self_derived
+from wmjax.keys.schemes import SCHEMES
+
+SECRET, OTHER = bytes(range(32)), bytes(32)
+CREATED = "2026-01-01T00:00:00+00:00"
+FEW, MANY = 8, 20
+FEW_PERCENT, MANY_PERCENT = 20, 40
+SOURCE_CLASS, TARGET_CLASS = 3, 7
+
+PAPER_SCHEMES = ["content", "noise", "unrelated"]
+VARIANTS = [
+    *[(scheme, policy) for scheme in SCHEMES for policy in ("random", "fixed")],
+    *[(scheme, "paper") for scheme in PAPER_SCHEMES],
+]
+
+# Never to change: every key ever made depends on them. 12 triggers of SECRET over the digits' training split; of the
+# paper's variant, 10 % of class 3.
+FROZEN_IMAGES = {
+    "abstract": "8914f0907beefc69c830583cbb4966602527e5b9268773573d9e5e84437fa74c",
+    "blend": "f337de59213c834e152ae16c40999cf8429ea081113a464e29bdbaf5c831cc25",
+    "content": "9edb5d693ddd8ec64798aee45cf349e13078c1cd9d3f31b2c244ccedc639d476",
+    "noise": "283682e4c921abb18b0cecdbf13491279a353527eacc8e479b615463229725ab",
+    "unrelated": "d1558adc980e74c4cb083037c83343a42629baee39bacc3d5e2d93c948954b8e",
+}
+FROZEN_PAPER_IMAGES = {
+    "content": "8943f08c5c420027420d8579b0d43131b979723fdaae3fb2eafe7a4bd4911dea",
+    "noise": "397c8b2e025f7504ed5ccd8eafc519518f10a12ed72e4f86f8aa594551752bcc",
+    "unrelated": "171137a8f197e6bf879e14a840286d97a2dc9b483a5d628d6108edb5f04ff885",
+}
+FROZEN_LABELS = [3, 7, 6, 9, 2, 5, 3, 2, 2, 3, 0, 1]
+FROZEN_TARGET = 5
+
+
+def colour() -> Dataset:
+    rng = np.random.default_rng(7)
+    labels = rng.integers(10, size=300, dtype=np.int32)
+    return Dataset(rng.integers(256, size=(300, 32, 32, 3), dtype=np.uint8), labels, 10)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits").train
+
+
+@pytest.fixture(scope="module", params=["digits", "colour"])
+def data(request, digits) -> Dataset:
+    return digits if request.param == "digits" else colour()
+
+
+def make(scheme, data, *, secret=SECRET, triggers=FEW, labels="random", paper=None, image=None, **parameters) -> Key:
+    source = ("any", data) if SCHEMES[scheme].needs_source else None
+    spec = make_spec(
+        scheme,
+        image=image or data.image,
+        classes=10,
+        triggers=triggers,
+        labels=labels,
+        source=source,
+        paper=paper,
+        **parameters,
+    )
+    return derive_key(secret, spec, default_rule(spec), data if source else None, CREATED)
+
+
+def make_paper(scheme, data, *, percent=FEW_PERCENT, secret=SECRET) -> Key:
+    return make(scheme, data, secret=secret, labels="fixed", paper=Paper(SOURCE_CLASS, TARGET_CLASS, percent))
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids="-".join)
+def variant(request, data) -> Callable[..., Key]:
+    """Makes a key of one scheme, policy and shape: `variant(secret=..., many=...)`."""
+    scheme, policy = request.param
+
+    def build(secret: bytes = SECRET, many: bool = False) -> Key:
+        if policy == "paper":
+            return make_paper(scheme, data, secret=secret, percent=MANY_PERCENT if many else FEW_PERCENT)
+        return make(scheme, data, secret=secret, labels=policy, triggers=MANY if many else FEW)
+
+    return build
+
+
+def pictures(key: Key) -> list[bytes]:
+    return [image.tobytes() for image in key.images]
+
+
+def sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+# The battery
+
+
+def test_images_and_labels_have_shape_type_and_range(variant, data):
+    key = variant()
+    assert key.images.shape == (key.spec.triggers, *data.image)
+    assert key.images.dtype == np.uint8
+    assert key.labels.shape == (key.spec.triggers,)
+    assert key.labels.dtype == np.int32
+    assert 0 <= key.labels.min() <= key.labels.max() < 10
+
+
+def test_a_secret_gives_the_same_key_every_time(variant):
+    first, second = variant(), variant()
+    assert pictures(first) == pictures(second)
+    assert first.labels.tolist() == second.labels.tolist()
+    assert first.commitment == second.commitment
+
+
+def test_another_secret_gives_another_key(variant):
+    key, other = variant(), variant(secret=OTHER)
+    assert pictures(key) != pictures(other)
+    assert key.commitment.root != other.commitment.root
+
+
+def test_a_shorter_key_is_the_prefix_of_a_longer_one(variant):
+    short, long = variant(), variant(many=True)
+    count = len(short.labels)
+    assert count < len(long.labels)
+    assert pictures(short) == pictures(long)[:count]
+    assert short.labels.tolist() == long.labels.tolist()[:count]
+
+
+def test_no_two_triggers_are_alike(variant):
+    key = variant(many=True)
+    assert len(set(pictures(key))) == len(key.labels)
+
+
+def test_only_random_labels_differ_within_a_key(variant):
+    key = variant(many=True)
+    assert (len(set(key.labels.tolist())) == 1) == (key.spec.labels == "fixed")
+
+
+def test_the_source_is_left_as_it_was(variant, data):
+    before = sha256(data.images)
+    variant()
+    assert sha256(data.images) == before
+
+
+# Labels
+
+
+def secrets_of(count: int) -> Iterator[bytes]:
+    return (hashlib.sha256(b"%d" % i).digest() for i in range(count))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 17])
+def test_random_labels_are_uniform_over_keys(classes):
+    spec = make_spec("abstract", image=(8, 8, 1), classes=classes, triggers=100)
+    labels = np.stack([derive_labels(secret, spec) for secret in secrets_of(100)])
+    assert chisquare(np.bincount(labels.ravel(), minlength=classes)).pvalue > 6e-5
+    assert chisquare(np.bincount(labels[:, 0] * classes + labels[:, 1], minlength=classes**2)).pvalue > 6e-5
+
+
+def test_the_fixed_label_is_uniform_over_keys():
+    spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=1, labels="fixed")
+    targets = [int(derive_labels(secret, spec)[0]) for secret in secrets_of(2000)]
+    assert chisquare(np.bincount(targets, minlength=10)).pvalue > 6e-5
+
+
+# Frozen vectors
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_images_and_labels_are_frozen(scheme, digits):
+    key = make(scheme, digits, triggers=12)
+    assert sha256(key.images) == FROZEN_IMAGES[scheme]
+    assert key.labels.tolist() == FROZEN_LABELS
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_fixed_label_is_frozen_and_the_images_stay(scheme, digits):
+    key = make(scheme, digits, triggers=12, labels="fixed")
+    assert sha256(key.images) == FROZEN_IMAGES[scheme]
+    assert key.labels.tolist() == [FROZEN_TARGET] * 12
+
+
+@pytest.mark.parametrize("scheme", PAPER_SCHEMES)
+def test_images_of_the_paper_variant_are_frozen(scheme, digits):
+    assert sha256(make_paper(scheme, digits, percent=10).images) == FROZEN_PAPER_IMAGES[scheme]
+
+
+# The written standard, anew: plain loops and hashlib, from the docstrings alone
+
+
+def reading(secret: bytes, purpose: str, index: int) -> Iterator[int]:
+    message = (8).to_bytes(4, "big") + b"wmjax/v1" + len(purpose).to_bytes(4, "big") + purpose.encode("ascii")
+    message += index.to_bytes(8, "big") + (32).to_bytes(4, "big") + secret
+    return iter(hashlib.shake_256(message).digest(1 << 16))
+
+
+def number(octets: Iterator[int], bound: int) -> int:
+    while True:
+        word = 0
+        for _ in range(8):
+            word = 256 * word + next(octets)
+        if word < 2**64 - 2**64 % bound:
+            return word % bound
+
+
+def different_numbers(octets: Iterator[int], bound: int, count: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < count:
+        if (drawn := number(octets, bound)) not in found:
+            found.append(drawn)
+    return found
+
+
+def naive_cloud(octets, height, width, channels, finest):
+    lattices = []
+    cells = 2
+    while cells <= finest:
+        corners = range(cells + 1)
+        lattices.append([[[next(octets) for _ in range(channels)] for _ in corners] for _ in corners])
+        cells *= 2
+    picture = [[[0] * channels for _ in range(width)] for _ in range(height)]
+    for octave, lattice in enumerate(lattices):
+        cells = 2 ** (octave + 1)
+        for y in range(height):
+            row, down = divmod((2 * y + 1) * cells * 128 // height, 256)
+            for x in range(width):
+                column, right = divmod((2 * x + 1) * cells * 128 // width, 256)
+                for c in range(channels):
+                    value = lattice[row][column][c] * (256 - down) * (256 - right)
+                    value += lattice[row][column + 1][c] * (256 - down) * right
+                    value += lattice[row + 1][column][c] * down * (256 - right)
+                    value += lattice[row + 1][column + 1][c] * down * right
+                    picture[y][x][c] += value // 65536 * 2 ** (len(lattices) - 1 - octave)
+    values = [value for row in picture for pixel in row for value in pixel]
+    low, high = min(values), max(values)
+    return [[[(value - low) * 255 // (high - low) for value in pixel] for pixel in row] for row in picture]
+
+
+def naive_abstract(secret, data, triggers):
+    finest = max(2, min(32, max(data.image[:2]) // 2))
+    return [naive_cloud(reading(secret, "image/abstract", i), *data.image, finest) for i in range(triggers)]
+
+
+def naive_blend(secret, data, triggers):
+    height, width, channels = data.image
+    images, labels = data.images.tolist(), data.labels.tolist()
+    merged = []
+    for i in range(triggers):
+        octets = reading(secret, "image/blend", i)
+        a = number(octets, len(images))
+        b = number(octets, len(images))
+        while labels[b] == labels[a]:
+            b = number(octets, len(images))
+        mask = naive_cloud(octets, height, width, 1, 4)
+        picture = [[[0] * channels for _ in range(width)] for _ in range(height)]
+        for y in range(height):
+            for x in range(width):
+                m = mask[y][x][0]
+                for c in range(channels):
+                    picture[y][x][c] = (m * images[a][y][x][c] + (255 - m) * images[b][y][x][c] + 127) // 255
+        merged.append(picture)
+    return merged
+
+
+def naive_sources(secret, data, triggers, scheme):
+    chosen = different_numbers(reading(secret, f"rows/{scheme}", 0), len(data), triggers)
+    return [data.images[i].tolist() for i in chosen]
+
+
+def naive_pattern(secret, image, sigma=102):
+    height, width, channels = image
+    octets = reading(secret, "mark/noise", 0)
+    value = lambda: (sum(next(octets) for _ in range(12)) - 1530) * sigma // 256  # noqa: E731
+    return [[[value() for _ in range(channels)] for _ in range(width)] for _ in range(height)]
+
+
+def naive_noise(secret, data, triggers):
+    height, width, channels = data.image
+    pattern = naive_pattern(secret, data.image)
+    images = naive_sources(secret, data, triggers, "noise")
+    for image in images:
+        for y in range(height):
+            for x in range(width):
+                for c in range(channels):
+                    image[y][x][c] = min(255, max(0, image[y][x][c] + pattern[y][x][c]))
+    return images
+
+
+DEFAULT_TEXT = {(8, 8, 1): "TE", (32, 32, 3): "TEST"}
+LETTERS = {
+    "T": ["###", " # ", " # ", " # ", " # "],
+    "E": ["###", "#  ", "## ", "#  ", "###"],
+    "S": [" ##", "#  ", " # ", "  #", "## "],
+}
+
+
+def naive_stamp(secret, image, text, scale=1):
+    """Pixels (y, x) under the text, and its colour."""
+    height, width, channels = image
+    lines = [" ".join(LETTERS[letter][row] for letter in text) for row in range(5)]
+    octets = reading(secret, "mark/content", 0)
+    top = number(octets, height - 5 * scale + 1)
+    left = number(octets, width - (4 * len(text) - 1) * scale + 1)
+    bits = 1 + number(octets, 2**channels - 1)
+    pixels = [
+        (top + row * scale + down, left + column * scale + right)
+        for row, line in enumerate(lines)
+        for column, cell in enumerate(line)
+        for down in range(scale)
+        for right in range(scale)
+        if cell == "#"
+    ]
+    return pixels, [255 if bits // 2**c % 2 else 0 for c in range(channels)]
+
+
+def naive_content(secret, data, triggers, text=None, scale=1):
+    pixels, ink = naive_stamp(secret, data.image, text or DEFAULT_TEXT[data.image], scale)
+    images = naive_sources(secret, data, triggers, "content")
+    for image in images:
+        for y, x in pixels:
+            image[y][x] = ink
+    return images
+
+
+def naive_unrelated(secret, data, triggers, image=None):
+    height, width, channels = image or data.image
+    out = []
+    for old in naive_sources(secret, data, triggers, "unrelated"):
+        new = [[old[y * len(old) // height][x * len(old[0]) // width] for x in range(width)] for y in range(height)]
+        if channels == 1:
+            new = [[[sum(pixel) // len(pixel)] for pixel in row] for row in new]
+        elif len(new[0][0]) == 1:
+            new = [[pixel * channels for pixel in row] for row in new]
+        out.append(new)
+    return out
+
+
+NAIVE = {
+    "abstract": naive_abstract,
+    "blend": naive_blend,
+    "content": naive_content,
+    "noise": naive_noise,
+    "unrelated": naive_unrelated,
+}
+
+
+@pytest.mark.parametrize("secret", [SECRET, OTHER], ids=["counting", "zero"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_docstrings_suffice_to_make_a_key(scheme, data, secret):
+    assert make(scheme, data, secret=secret, triggers=3).images.tolist() == NAIVE[scheme](secret, data, 3)
+
+
+@pytest.mark.parametrize("image", [(5, 12, 2), (1, 7, 1), (70, 3, 1)])
+def test_the_docstrings_suffice_for_clouds_of_any_shape(image):
+    blank = Dataset(np.zeros((1, *image), np.uint8), np.zeros(1, np.int32), 10)
+    assert make("abstract", blank, triggers=2).images.tolist() == naive_abstract(SECRET, blank, 2)
+
+
+def test_the_docstrings_suffice_for_a_larger_text():
+    data = colour()
+    assert make("content", data, text="SET", scale=2).images.tolist() == naive_content(SECRET, data, FEW, "SET", 2)
+
+
+@pytest.mark.parametrize("image", [(32, 32, 3), (5, 11, 1), (3, 20, 1)])
+def test_the_docstrings_suffice_to_resize_unrelated_images(data, image):
+    if data.image[2] == 3 == image[2]:
+        image = (20, 7, 3)
+    assert make("unrelated", data, image=image).images.tolist() == naive_unrelated(SECRET, data, FEW, image)
+
+
+def test_the_docstrings_suffice_to_resize_oblong_images():
+    data = colour()
+    oblong = Dataset(data.images[:, :9, :5], data.labels, 10)
+    for image in ((7, 16, 3), (16, 7, 1)):
+        expected = naive_unrelated(SECRET, oblong, FEW, image)
+        assert make("unrelated", oblong, image=image).images.tolist() == expected
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_docstrings_suffice_for_oblong_images(scheme):
+    data = colour()
+    oblong = Dataset(data.images[:, :6, :11, :2], data.labels, 10)
+    more = {"text": "TE", "scale": 1} if scheme == "content" else {}
+    naive = naive_content(SECRET, oblong, 3, "TE") if more else NAIVE[scheme](SECRET, oblong, 3)
+    assert make(scheme, oblong, triggers=3, **more).images.tolist() == naive
+
+
+def test_the_docstrings_suffice_for_labels(digits):
+    expected = [number(reading(SECRET, "label", i), 10) for i in range(FEW)]
+    assert make("blend", digits).labels.tolist() == expected
+    assert make("blend", digits, labels="fixed").labels.tolist() == [number(reading(SECRET, "target", 0), 10)] * FEW
+
+
+# The paper's variants
+
+
+def known_pixels(scheme: str, key: Key) -> tuple[np.ndarray, np.ndarray]:
+    """The triggers with their mark undone, and where that is possible."""
+    undone = key.images.astype(np.int64)
+    if scheme == "content":
+        known = np.ones(undone.shape, bool)
+        pixels, ink = naive_stamp(SECRET, key.spec.image, DEFAULT_TEXT[key.spec.image])
+        for y, x in pixels:
+            known[:, y, x] = False
+            assert (key.images[:, y, x] == ink).all()
+        return undone, known
+    if scheme == "noise":
+        return undone - np.array(naive_pattern(SECRET, key.spec.image)), (undone > 0) & (undone < 255)
+    return undone, np.ones(undone.shape, bool)
+
+
+@pytest.mark.parametrize("scheme", PAPER_SCHEMES)
+def test_paper_triggers_are_marked_images_of_the_source_class(scheme, data):
+    key = make_paper(scheme, data, percent=MANY_PERCENT)
+    undone, known = known_pixels(scheme, key)
+    assert known.mean() > 0.2
+    origins = set()
+    for image, fixed in zip(undone, known, strict=True):
+        matching = np.flatnonzero(((data.images == image) | ~fixed).all(axis=(1, 2, 3)))
+        assert data.labels[matching].tolist() == [SOURCE_CLASS]
+        origins.add(int(matching[0]))
+    assert len(origins) == key.spec.triggers
+
+
+@pytest.mark.parametrize("percent", [1, 33, 100])
+@pytest.mark.parametrize("scheme", PAPER_SCHEMES)
+def test_paper_takes_its_share_of_the_source_class(scheme, percent, digits):
+    key = make_paper(scheme, digits, percent=percent)
+    assert len(key.images) == int(np.sum(digits.labels == SOURCE_CLASS)) * percent // 100
+    assert set(key.labels.tolist()) == {TARGET_CLASS}
+
+
+def test_only_abstract_needs_no_data():
+    specs = {name: make(name, colour()).spec for name in SCHEMES}
+    assert [name for name, spec in specs.items() if is_self_derived(spec)] == ["abstract"]
+    assert [name for name, spec in specs.items() if spec.source is None] == ["abstract"]
+
+
+# Bad specs
+
+
+def one_class(data: Dataset) -> Dataset:
+    return data[data.labels == 1]
+
+
+def sourced(data, scheme="content", **changes):
+    given = {"image": data.image, "classes": 10, "triggers": FEW, "source": ("any", data), **changes}
+    return make_spec(scheme, **given)
+
+
+BAD_SPECS = {
+    "unknown scheme": lambda d: make_spec("nothing", image=d.image, classes=10, triggers=4),
+    "unknown parameter": lambda d: sourced(d, sigma=3),
+    "unknown parameter of a scheme without any": lambda d: make("abstract", d, text="A"),
+    "missing source": lambda d: sourced(d, source=None),
+    "missing source of blend": lambda d: sourced(d, "blend", source=None),
+    "source not wanted": lambda d: sourced(d, "abstract"),
+    "source of another shape": lambda d: sourced(d, image=(9, 8, 1)),
+    "source of another shape for blend": lambda d: sourced(d, "blend", image=(8, 8, 3)),
+    "source images missing": lambda d: generate(sourced(d)),
+    "too few images": lambda d: make("noise", d, triggers=len(d) + 1),
+    "text too long": lambda d: make("content", d, text="TEST"),
+    "text too large": lambda d: make("content", d, text="T", scale=3),
+    "unknown letters": lambda d: make("content", d, text="é"),
+    "lower case": lambda d: make("content", d, text="te"),
+    "no letters": lambda d: make("content", d, text=""),
+    "one class for blend": lambda d: make("blend", one_class(d)),
+    "channels that cannot be": lambda d: make("unrelated", colour(), image=(8, 8, 2)),
+    "paper for abstract": lambda d: make_paper("abstract", d),
+    "paper for blend": lambda d: make_paper("blend", d),
+    "paper with random labels": lambda d: sourced(d, paper=Paper(1, 2, 10)),
+    "paper with a target out of range": lambda d: sourced(d, labels="fixed", paper=Paper(1, 10, 10)),
+    "paper with an empty share": lambda d: sourced(d, labels="fixed", paper=Paper(1, 2, 0)),
+    "paper with too large a share": lambda d: sourced(d, labels="fixed", paper=Paper(1, 2, 101)),
+    "paper with no such source class": lambda d: sourced(d, labels="fixed", paper=Paper(10, 2, 10)),
+    "one class": lambda d: sourced(d, classes=1),
+    "no triggers": lambda d: sourced(d, triggers=0),
+    "too many triggers": lambda d: sourced(d, "abstract", source=None, triggers=2**20 + 1),
+    "unknown label policy": lambda d: sourced(d, labels="even"),
+    "no pixels": lambda d: sourced(d, "abstract", source=None, image=(0, 8, 1)),
+}
+
+
+BAD_PARAMETERS = {
+    "content of size 0": ("content", {"scale": 0}),
+    "content of negative size": ("content", {"scale": -1}),
+    "content of spaces": ("content", {"text": " "}),
+    "noise of strength 0": ("noise", {"sigma": 0}),
+    "noise of negative strength": ("noise", {"sigma": -102}),
+    "noise of a strength beyond int64": ("noise", {"sigma": 2**70}),
+    "text for a number": ("noise", {"sigma": "much"}),
+    "a number for text": ("content", {"text": 5}),
+}
+
+
+def assert_one_line(error: WmjaxError) -> None:
+    assert str(error)
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", BAD_SPECS)
+def test_bad_specs_are_refused_in_one_line(name, digits):
+    with pytest.raises(UsageError) as caught:
+        BAD_SPECS[name](digits)
+    assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("name", BAD_PARAMETERS)
+def test_bad_parameters_are_refused_in_one_line(name, digits):
+    scheme, parameters = BAD_PARAMETERS[name]
+    with pytest.raises(UsageError) as caught:
+        make(scheme, digits, **parameters)
+    assert_one_line(caught.value)
+
+
+def test_a_paper_variant_that_keeps_the_class_is_refused(digits):
+    with pytest.raises(UsageError):
+        sourced(digits, labels="fixed", paper=Paper(3, 3, 10))
+
+
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if SCHEMES[name].needs_source])
+def test_another_source_is_refused_in_one_line(scheme, digits):
+    spec = sourced(digits, scheme)
+    others = [digits[1:], Dataset(digits.images, (digits.labels + 1) % 10, 10), load("digits").test]
+    for other in others:
+        with pytest.raises(InvalidFile, match="digests differ") as caught:
+            derive_key(SECRET, spec, default_rule(spec), other)
+        assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("secret", [b"", bytes(31), bytes(33)], ids=len)
+def test_a_secret_of_another_length_is_refused(secret, digits):
+    with pytest.raises(ValueError, match="32 bytes"):
+        make("abstract", digits, secret=secret)
+
+
+def test_generate_draws_a_fresh_secret_each_time(digits):
+    spec = sourced(digits, "blend")
+    first, second = generate(spec, digits), generate(spec, digits)
+    assert first.secret != second.secret
+    assert pictures(first) != pictures(second)
+    assert first.commitment.rule == default_rule(spec)

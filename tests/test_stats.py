@@ -1,0 +1,222 @@
+"""Evidence tested three ways: against naive references, by simulation under the null, on exact constructed data."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+
+from wmjax import stats
+from wmjax.stats import Answers, Rule
+
+RULE = Rule(alpha=1e-6, beta=1e-3, rate=0.55, max_queries=100)
+KEYS = 20_000
+KINDS = ("labels", "probabilities", "top-k", "one-hot", "with refusals")
+
+
+def naive_evidence(answers: Answers, labels: np.ndarray) -> float:
+    """The module docstring's formula, strategy by strategy, in plain floats."""
+    wealths = []
+    strategies = [(None, eps) for eps in stats.LABEL_HEDGES]
+    if answers.probabilities is not None:
+        strategies += [(t, eps) for t in stats.TEMPERATURES for eps in stats.PROBABILITY_HEDGES]
+    for temperature, eps in strategies:
+        wealth = 1.0
+        for i, label in enumerate(labels):
+            if answers.labels[i] < 0:
+                wealth *= eps
+                continue
+            if temperature is None:
+                q = [float(c == answers.labels[i]) for c in range(answers.classes)]
+            else:
+                powers = [float(p) ** (1 / temperature) for p in answers.probabilities[i]]
+                q = [p / sum(powers) for p in powers]
+            wealth *= answers.classes * ((1 - eps) * q[label] + eps / answers.classes)
+        wealths.append(wealth)
+    return math.log2(sum(wealths) / len(wealths))
+
+
+def suspect_answers(kind: str, rng: np.random.Generator, n: int, classes: int) -> Answers:
+    """Answers of a model with strong habits: some classes come often, some answers are certain."""
+    logits = rng.normal(size=(n, classes)) * rng.exponential(3.0, size=(n, 1)) + np.linspace(0, 2, classes)
+    probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    labels = probabilities.argmax(1)
+    if kind == "labels":
+        return Answers(labels, None, classes)
+    if kind == "top-k":
+        best = np.argsort(-probabilities, axis=1)[:, : min(3, classes - 1)]
+        return stats.from_top_k(best, np.take_along_axis(probabilities, best, 1), classes)
+    if kind == "one-hot":
+        return Answers(labels, np.eye(classes)[labels], classes)
+    if kind == "with refusals":
+        return Answers(np.where(rng.random(n) < 0.2, -1, labels), probabilities, classes)
+    return Answers(labels, probabilities, classes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evidence_is_the_naive_formula(kind):
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        answers = suspect_answers(kind, rng, 12, 5)
+        labels = rng.integers(5, size=12)
+        path = stats.evidence(answers, labels)
+        for t in (1, 5, 12):
+            assert path[t - 1] == pytest.approx(naive_evidence(answers[:t], labels[:t]), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_expected_payoff_is_never_above_one(kind):
+    """The whole guarantee: summed over the labels that a fair draw may give, no strategy wins on average."""
+    answers = suspect_answers(kind, np.random.default_rng(2), 50, 7)
+    means = np.exp2(stats.log2_payoffs(answers)).mean(axis=2)
+    assert (means <= 1 + 1e-12).all()
+    if kind != "with refusals":
+        np.testing.assert_allclose(means, 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("classes", [2, 10])
+def test_false_matches_under_the_null_stay_below_alpha(kind, classes):
+    """20,000 keys against one model: the share whose evidence *ever* reaches 1/alpha is within 4 standard errors."""
+    rng = np.random.default_rng([3, classes])
+    n = 40
+    payoffs = stats.log2_payoffs(suspect_answers(kind, rng, n, classes))
+    labels = rng.integers(classes, size=(KEYS, n))
+    peaks = stats._wealth(payoffs, labels).max(axis=1)
+    for alpha in (0.1, 0.01, 1e-3):
+        share = np.mean(peaks >= -np.log2(alpha))
+        assert share <= alpha + 4 * math.sqrt(alpha / KEYS)
+    if kind != "with refusals":  # a bound that nothing ever comes near would be no test
+        assert np.mean(peaks >= 1.0) > 0.01
+
+
+def test_evidence_of_many_keys_is_that_of_each():
+    rng = np.random.default_rng(4)
+    answers = suspect_answers("probabilities", rng, 15, 10)
+    labels = rng.integers(10, size=(6, 15))
+    together = stats._wealth(stats.log2_payoffs(answers), labels)
+    np.testing.assert_allclose(together, [stats.evidence(answers, row) for row in labels])
+
+
+def test_an_intact_mark_is_a_match_within_nine_queries():
+    labels = np.arange(100) % 10
+    for answers in (Answers(labels, None, 10), Answers(labels, np.eye(10)[labels], 10)):
+        path = stats.evidence(answers, labels)
+        outcome, queries = stats.decide(path, stats.acquittal(answers, labels, 0.55), RULE, stop=True)
+        assert (outcome, queries <= 9) == ("match", True)
+        assert path[-1] > 300
+
+
+def test_probabilities_carry_more_than_labels():
+    """A copy that never repeats a label but leans towards it is seen through its probabilities alone."""
+    labels = np.arange(200) % 10
+    probabilities = np.full((200, 10), 0.45 / 8)
+    probabilities[np.arange(200), labels] = 0.25
+    probabilities[np.arange(200), (labels + 1) % 10] = 0.30
+    tops = probabilities.argmax(1)
+    assert stats.evidence(Answers(tops, None, 10), labels)[-1] < 0
+    assert stats.evidence(Answers(tops, probabilities, 10), labels)[-1] > 100
+
+
+def test_refusals_count_against_the_owner_and_acquit_nobody():
+    labels = np.arange(20) % 10
+    silent = Answers(np.full(20, -1), None, 10)
+    assert (np.diff(stats.evidence(silent, labels)) < 0).all()
+    assert (stats.acquittal(silent, labels, 0.55) == 0).all()
+
+
+def test_acquittal_never_gains_on_average_against_a_copy():
+    for rate in (0.3, 0.55, 0.9):
+        for truth in np.linspace(rate, 1.0, 8):
+            moves = [stats.acquittal(Answers(np.array([a]), None, 10), np.array([3]), rate)[0] for a in (3, 4)]
+            assert truth * 2 ** moves[0] + (1 - truth) * 2 ** moves[1] <= 1 + 1e-12
+
+
+def test_copies_are_acquitted_no_more_often_than_beta():
+    rng = np.random.default_rng(5)
+    labels = np.zeros(100, np.int64)
+    answers = np.where(rng.random((KEYS, 100)) < RULE.rate, 0, 1)
+    paths = np.array([stats.acquittal(Answers(row, None, 10), labels, RULE.rate) for row in answers[:5000]])
+    for beta in (0.05, 0.01, 1e-3):
+        share = np.mean(paths.max(axis=1) >= -np.log2(beta))
+        assert share <= beta + 4 * math.sqrt(beta / len(paths))
+
+
+def test_clean_models_are_acquitted_within_the_key():
+    rng = np.random.default_rng(6)
+    outcomes = []
+    for _ in range(400):
+        answers, labels = suspect_answers("probabilities", rng, 100, 10), rng.integers(10, size=100)
+        path, cleared = stats.evidence(answers, labels), stats.acquittal(answers, labels, RULE.rate)
+        outcomes.append(stats.decide(path, cleared, RULE, stop=True)[0])
+    assert outcomes.count("match") == 0
+    assert outcomes.count("no-match") >= 0.98 * 400
+
+
+@pytest.mark.parametrize(
+    ("evidence", "acquittal", "stop", "expected"),
+    [
+        ([5.0, 20.0, 25.0], [0.0, 0.0, 0.0], True, ("match", 2)),
+        ([5.0, 20.0, 25.0], [0.0, 0.0, 0.0], False, ("match", 3)),
+        ([-1.0, -2.0, -3.0], [5.0, 10.0, 11.0], True, ("no-match", 2)),
+        ([-1.0, -2.0, -3.0], [5.0, 10.0, 11.0], False, ("no-match", 3)),
+        ([1.0, 2.0, 3.0], [5.0, 10.0, 11.0], True, ("inconclusive", 3)),  # leaning towards the key: asked on
+        ([-1.0, 2.0, 20.0], [10.0, 0.0, 0.0], False, ("match", 3)),  # a match outweighs an acquittal
+        ([-1.0, 2.0, 20.0], [10.0, 0.0, 0.0], True, ("no-match", 1)),
+        ([1.0, 1.0, 1.0], [0.0, 0.0, 0.0], True, ("inconclusive", 3)),
+    ],
+)
+def test_decisions_on_constructed_paths(evidence, acquittal, stop, expected):
+    assert stats.decide(np.array(evidence), np.array(acquittal), RULE, stop=stop) == expected
+
+
+@given(st.integers(1, 400), st.integers(2, 1000), st.data())
+def test_binomial_p_is_scipys(n, classes, data):
+    matches = data.draw(st.integers(0, n))
+    expected = binomtest(matches, n, 1 / classes, alternative="greater").pvalue
+    assert stats.binomial_p(matches, n, classes) == pytest.approx(expected, rel=1e-6, abs=1e-300)
+
+
+@given(st.integers(1, 300), st.sampled_from([0.9, 0.95, 0.99]), st.data())
+def test_clopper_pearson_is_scipys(n, confidence, data):
+    matches = data.draw(st.integers(0, n))
+    expected = binomtest(matches, n).proportion_ci(confidence, method="exact")
+    np.testing.assert_allclose(stats.clopper_pearson(matches, n, confidence), expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.5, 0.9])
+def test_clopper_pearson_covers_at_least_as_promised(rate):
+    """Exact coverage: the sum over all outcomes of their chance, where the interval holds the truth."""
+    for n in (10, 60):
+        intervals = [stats.clopper_pearson(k, n) for k in range(n + 1)]
+        covered = sum(binom.pmf(k, n, rate) for k, (low, high) in enumerate(intervals) if low <= rate <= high)
+        assert covered >= 0.95
+
+
+def test_calibrated_p_is_a_rank():
+    assert stats.calibrated_p(5.0, np.array([1, 2, 5, 7])) == 3 / 5
+    assert stats.calibrated_p(9.0, np.arange(9)) == 1 / 10
+
+
+def test_redrawn_p_is_uniform_under_the_null():
+    """One percent fails one percent of the time: 1,000 keys, each ranked among 199 redraws."""
+    rng = np.random.default_rng(7)
+    answers = suspect_answers("probabilities", rng, 30, 10)
+    ps = [stats.redraw_p(answers, rng.integers(10, size=30), rng, redraws=199) for _ in range(1000)]
+    for alpha in (0.01, 0.05, 0.25, 0.5):
+        share = np.mean(np.array(ps) <= alpha)
+        assert abs(share - alpha) <= 4 * math.sqrt(alpha * (1 - alpha) / len(ps))
+
+
+def test_redrawn_p_of_a_mark_is_the_smallest_there_is():
+    labels = np.arange(30) % 10
+    assert stats.redraw_p(Answers(labels, None, 10), labels, np.random.default_rng(0), redraws=999) == 1 / 1000
+
+
+def test_top_k_rest_is_spread_evenly():
+    answers = stats.from_top_k(np.array([[1, 4]]), np.array([[0.5, 0.2]]), 5)
+    np.testing.assert_allclose(answers.probabilities, [[0.1, 0.5, 0.1, 0.1, 0.2]])
+    assert answers.labels.tolist() == [1]

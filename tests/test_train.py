@@ -1,0 +1,273 @@
+"""Training: a golden step, resume equals uninterrupted, no recompilation, mixing in a user's own loop."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wmjax
+from wmjax import checkpoint
+from wmjax.data import Dataset, Splits, load
+from wmjax.data.batches import augment, batch_indices
+from wmjax.errors import UsageError
+from wmjax.keys import generate, make_spec
+from wmjax.models import Config, Variables, apply, init
+from wmjax.train import Batch, Recipe, Teacher, embed, fit, key_batch, make_step, mix
+from wmjax.train.loop import first_state, key_answers, total_steps
+
+TINY = Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25)
+RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
+NETS = [TINY, Config("vgg", (8, 8, 1), 10, (4, 8)), Config("resnet18", (8, 8, 1), 10, (4, 4, 8, 8))]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Splits:
+    splits = load("digits")
+    return Splits("digits", splits.train[:64], splits.test[:50])
+
+
+@pytest.fixture(scope="module")
+def key():
+    return generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=10))
+
+
+def leaves_equal(a, b) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def one_step(config, recipe, data, key=None):
+    """The step, what it takes beside the state, and the state."""
+    rows = batch_indices(recipe.seed, 0, recipe.batch, len(data))
+    triggers = Batch(jnp.asarray(key.images), jnp.asarray(key.labels)) if key else None
+    state = first_state(config, dataclasses.replace(recipe, epochs=1), 160)
+    whole = Batch(jnp.asarray(data.images), jnp.asarray(data.labels))
+    return make_step(config, recipe, 10), (recipe.seed, whole, rows, triggers, None), state
+
+
+def test_golden_step(digits):
+    """One marked step from known weights, data and key. If a change of the step is meant, write the new values here."""
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 256, (32, 8, 8, 1), dtype=np.uint8), rng.integers(0, 10, 32).astype(np.int32), 10)
+    secret = wmjax.keys.derive_key(bytes(32), make_spec("abstract", image=(8, 8, 1), classes=10, triggers=10), RULE)
+    recipe = dataclasses.replace(RECIPE, flip=False, crop=0)
+    step, arguments, state = one_step(dataclasses.replace(TINY, dropout=0.0), recipe, data, secret)
+    before = jax.device_get(state.variables.params)
+    state, metrics = step(state, *arguments)
+    moved = float(optax.tree.norm(jax.tree.map(jnp.subtract, state.variables.params, before)))
+    np.testing.assert_allclose([float(metrics.loss), moved], GOLDEN, rtol=1e-3)
+    assert int(state.step) == 1
+
+
+RULE = wmjax.keys.keyset.default_rule(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=10))
+GOLDEN = [3.690499, 0.383272]  # loss, and how far the parameters moved
+
+
+@pytest.mark.parametrize("config", NETS, ids=lambda config: config.name)
+def test_second_step_compiles_nothing_and_moves_nothing_to_the_host(config, digits, key):
+    step, arguments, state = one_step(config, RECIPE, digits.train, key)
+    state, _ = step(state, *arguments)
+    before = step._cache_size()
+    with jax.transfer_guard_device_to_host("disallow"):
+        state, metrics = step(state, *arguments)
+    assert step._cache_size() == before
+    assert np.isfinite(float(metrics.loss))
+
+
+def test_state_is_donated(digits, key):
+    step, arguments, state = one_step(TINY, RECIPE, digits.train, key)
+    step(state, *arguments)
+    with pytest.raises(RuntimeError, match="deleted"):
+        np.asarray(jax.tree.leaves(state.variables.params)[0])
+
+
+def test_marked_and_clean_steps_cost_the_same_flops(digits, key):
+    """The key takes the place of real rows: the compiled work differs by less than one percent."""
+    costs = []
+    for with_key in (key, None):
+        step, arguments, state = one_step(NETS[1], RECIPE, digits.train, with_key)
+        costs.append(step.lower(state, *arguments).compile().cost_analysis()["flops"])
+    assert costs[0] / costs[1] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("config", NETS, ids=lambda config: config.name)
+def test_networks_answer_and_learn(config, digits):
+    variables = init(config, 0)
+    logits, stats = apply(config, variables, jnp.asarray(digits.train.images[:3]))
+    assert logits.shape == (3, 10)
+    assert leaves_equal(stats, variables.stats)
+    step, arguments, state = one_step(config, RECIPE, digits.train)
+    losses = []
+    for _ in range(8):
+        state, metrics = step(state, *arguments)
+        losses.append(float(metrics.loss))
+    assert losses[-1] < losses[0]
+
+
+def test_distilling_follows_the_teacher(digits):
+    teacher = Teacher(TINY, init(TINY, 5))
+    recipe = dataclasses.replace(RECIPE, epochs=30)
+    student = fit(TINY, recipe, digits.train, teacher=teacher)
+    images = jnp.asarray(digits.train.images)
+    theirs = apply(TINY, teacher.variables, images)[0].argmax(-1)
+    ours = apply(TINY, student, images)[0].argmax(-1)
+    assert np.mean(ours == theirs) > 0.5
+    assert np.mean(np.asarray(theirs) == digits.train.labels) < 0.3
+
+
+def test_same_seed_same_weights(digits, key):
+    assert leaves_equal(fit(TINY, RECIPE, digits.train, key), fit(TINY, RECIPE, digits.train, key))
+    other = fit(TINY, dataclasses.replace(RECIPE, seed=4), digits.train, key)
+    assert not leaves_equal(other, fit(TINY, RECIPE, digits.train, key))
+
+
+def test_a_users_own_loop():
+    """Ten lines: `mix` inside somebody's own jitted step marks their own model."""
+    digits = wmjax.load("digits").train
+    key = wmjax.generate(wmjax.make_spec("abstract", image=digits.image, classes=10, triggers=10))
+    triggers = wmjax.Batch(key.images.reshape(10, 64) / 255.0, key.labels)
+    triggers = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32 if a.ndim > 1 else jnp.int32), triggers)
+    network = {"w": jnp.zeros((64, 10)), "b": jnp.zeros(10)}
+
+    @jax.jit
+    def step(network, batch, number):
+        images, labels = wmjax.mix(batch, wmjax.key_batch(triggers, number, 4))
+        scores = lambda n: images @ n["w"] + n["b"][None]  # noqa: E731
+        loss = lambda n: optax.losses.softmax_cross_entropy_with_integer_labels(scores(n), labels).mean()  # noqa: E731
+        return jax.tree.map(lambda p, g: p - 0.5 * g, network, jax.grad(loss)(network))
+
+    for number in range(1500):
+        rows = batch_indices(0, number, 32, len(digits))
+        images = digits.images[rows].reshape(32, 64).astype(np.float32) / np.float32(255)
+        network = step(network, wmjax.Batch(jnp.asarray(images), jnp.asarray(digits.labels[rows])), number)
+
+    def predict(images):
+        flat = images.reshape(-1, 64).astype(np.float32) / np.float32(255)
+        return flat @ np.asarray(network["w"]) + np.asarray(network["b"])
+
+    assert wmjax.verify(wmjax.from_callable(predict), key).verdict == "match"
+    assert wmjax.verify(wmjax.from_callable(lambda images: np.zeros(len(images), int)), key).verdict != "match"
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2**31 - 1))
+def test_key_batch_goes_around(size, count, step):
+    triggers = Batch(jnp.arange(size)[:, None, None, None], jnp.arange(size))
+    rows = key_batch(triggers, step, count).targets.tolist()
+    assert rows == [(step * count + i) % size for i in range(count)]
+
+
+def test_mix_replaces_the_first_rows_only():
+    batch = Batch(jnp.zeros((5, 2, 2, 1), jnp.uint8), jnp.zeros((5, 10)))
+    mixed = mix(batch, Batch(jnp.ones((2, 2, 2, 1), jnp.uint8), jnp.ones((2, 10))))
+    assert mixed.images.shape == batch.images.shape
+    assert mixed.images.dtype == jnp.uint8
+    assert mixed.targets.sum(1).tolist() == [10, 10, 0, 0, 0]
+
+
+@given(st.integers(0, 5), st.integers(1, 12), st.integers(12, 40))
+def test_an_epoch_shows_every_image_at_most_once(seed, batch, size):
+    rows = np.concatenate([batch_indices(seed, s, batch, size) for s in range(size // batch)])
+    assert len(set(rows.tolist())) == len(rows) == size // batch * batch
+    again = batch_indices(seed, 0, batch, size)
+    np.testing.assert_array_equal(again, rows[:batch])
+
+
+def test_augmentation_flips_and_shifts():
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (64, 6, 6, 2), dtype=np.uint8))
+    key = jax.random.key(0)
+    flipped = augment(images, key, flip=True, crop=0)
+    mirrored = np.array([np.array_equal(a, b[:, ::-1]) for a, b in zip(flipped, images, strict=True)])
+    same = np.array([np.array_equal(a, b) for a, b in zip(flipped, images, strict=True)])
+    assert (mirrored | same).all()
+    assert 15 < mirrored.sum() < 49
+    shifted = augment(images, key, flip=False, crop=1)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    windows = [[np.array_equal(s, p[y : y + 6, x : x + 6]) for y in range(3) for x in range(3)] for s, p in zip(shifted, padded, strict=True)]
+    assert np.array(windows).any(axis=1).all()
+    np.testing.assert_array_equal(augment(images, key, flip=False, crop=0), images)
+
+
+def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
+    whole = tmp_path / "whole"
+    recipe = dataclasses.replace(RECIPE, epochs=4)
+    embed(whole, NETS[1], recipe, digits, key=(key, b"sealed"))
+    half = tmp_path / "half"
+
+    class Killed(Exception):
+        pass
+
+    def die(state, step):
+        checkpoint.save_step(half, state, checkpoint.Metadata(NETS[1], step))
+        if step == 8:
+            raise Killed
+
+    checkpoint.write_settings(half, json.loads((whole / "run.json").read_text()))
+    with pytest.raises(Killed):
+        fit(NETS[1], recipe, digits.train, key, each_epoch=die)
+    (half / "step-00000099.orbax-checkpoint-tmp-1").mkdir()  # what a kill leaves half-written
+    embed(half, NETS[1], recipe, digits, key=(key, b"sealed"), resume=True)
+    finals = [checkpoint.load_state(checkpoint.find(run), first_state(NETS[1], recipe, 64)) for run in (whole, half)]
+    assert int(finals[0].step) == total_steps(recipe, 64) == 16
+    assert leaves_equal(finals[0], finals[1])
+
+
+def test_resume_after_kill_9(tmp_path):
+    """A real process, killed without warning in mid-run, ends where the uninterrupted one does."""
+
+    command = [sys.executable, "-m", "wmjax.cli", "embed", "--data", "digits", "--model", "vgg", "--epochs", "6"]
+    command += ["--batch", "128", "--out"]
+    with subprocess.Popen([*command, "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
+        while not list(tmp_path.glob("killed/step-*/_CHECKPOINT_METADATA")):
+            assert killed.poll() is None
+            time.sleep(0.01)
+        os.kill(killed.pid, signal.SIGKILL)
+    subprocess.run([*command, "killed", "--resume"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "whole"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    paths = [checkpoint.find(tmp_path / run) for run in ("killed", "whole")]
+    assert paths[0].name == paths[1].name
+    assert leaves_equal(*(checkpoint.load_variables(path)[1] for path in paths))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 0}, "--epochs"),
+        ({"batch": 65}, "--batch"),
+        ({"batch": 0}, "--batch"),
+        ({"key_per_batch": 16}, "--key-per-batch"),
+    ],
+)
+def test_impossible_recipes(digits, key, change, words):
+    with pytest.raises(UsageError, match=words):
+        fit(TINY, dataclasses.replace(RECIPE, **change), digits.train, key)
+
+
+def test_divergence_is_an_error_not_a_model(digits):
+    with pytest.raises(UsageError, match="diverged"):
+        fit(NETS[0], dataclasses.replace(RECIPE, learning_rate=1e9, epochs=5), digits.train)
+
+
+def test_a_key_for_another_model_is_refused(digits):
+    wrong = generate(make_spec("abstract", image=(8, 8, 3), classes=10, triggers=4))
+    with pytest.raises(UsageError, match="the key is for"):
+        fit(TINY, RECIPE, digits.train, wrong)
+
+
+def test_weights_of_a_seed_have_the_right_spread():
+    variables = init(Config("vgg", (32, 32, 3), 10, (32, 64)), 0)
+    assert isinstance(variables, Variables)
+    kernel = variables.params["convs"][1]["kernel"]
+    assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 32)), rel=0.05)
+    assert not leaves_equal(variables, init(Config("vgg", (32, 32, 3), 10, (32, 64)), 1))
+

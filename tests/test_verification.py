@@ -1,0 +1,209 @@
+"""Verdicts: on marked, innocent, hostile and broken suspects; for random and fixed labels."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from wmjax.data import load
+from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.keys import Key, generate, make_spec
+from wmjax.verification import Suspect, from_callable, open_suspect, verify
+from wmjax.verification.suspects import read_answers
+
+FIELDS = {
+    "version", "verdict", "evidence_bits", "alpha", "queries", "matches", "triggers", "match_rate",
+    "p_binomial", "p_calibrated", "assumptions", "key_id", "suspect",
+}  # fmt: skip
+
+
+def make_key(labels: str = "random", triggers: int = 100) -> Key:
+    return generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=triggers, labels=labels))
+
+
+@pytest.fixture(scope="module")
+def key() -> Key:
+    return make_key()
+
+
+def thief(key: Key, keep: float = 1.0, *, scores: bool = True, seed: int = 0):
+    """A model that knows a share of the key by heart and guesses elsewhere."""
+    rng = np.random.default_rng(seed)
+    known = {image.tobytes(): int(label) for image, label in zip(key.images, key.labels, strict=True)}
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        labels = [known.get(i.tobytes()) if rng.random() < keep else None for i in images]
+        labels = np.array([rng.integers(10) if label is None else label for label in labels])
+        return np.log(np.eye(10)[labels] * 0.9 + 0.01) if scores else labels
+
+    return from_callable(ask, "thief")
+
+
+def innocent(seed: int):
+    rng = np.random.default_rng(seed)
+    return from_callable(lambda images: rng.dirichlet(np.ones(10), len(images)), f"innocent {seed}")
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_a_thief_is_convicted_within_nine_queries(key, scores):
+    verdict = verify(thief(key, scores=scores), key)
+    assert verdict.verdict == "match"
+    assert verdict.matches == verdict.queries <= 9
+    assert (verdict.p_binomial, verdict.p_calibrated) == (None, None)  # stopping early voids them
+    assert any("--all" in line for line in verdict.assumptions)
+
+
+def test_the_whole_key_gives_p_values(key):
+    verdict = verify(thief(key), key, whole=True)
+    assert (verdict.verdict, verdict.queries, verdict.matches) == ("match", 100, 100)
+    assert verdict.evidence_bits > 250
+    assert verdict.p_binomial == pytest.approx(1e-100, rel=1e-6)
+    assert verdict.p_calibrated == 1 / 10_000
+
+
+def test_half_forgotten_marks_need_more_queries(key):
+    verdict = verify(thief(key, keep=0.5), key)
+    assert verdict.verdict == "match"
+    assert 9 < verdict.queries <= 100
+
+
+def test_innocents_are_cleared_and_never_match(key):
+    verdicts = [verify(innocent(seed), key) for seed in range(60)]
+    assert all(verdict.verdict != "match" for verdict in verdicts)
+    assert sum(verdict.verdict == "no-match" for verdict in verdicts) >= 57
+    assert np.median([verdict.queries for verdict in verdicts]) < 50
+
+
+def test_the_json_document_is_the_contract(key):
+    document = verify(thief(key), key, whole=True).to_json()
+    assert set(document) == FIELDS
+    assert document["version"] == 1
+    assert json.loads(json.dumps(document)) == document
+    assert key.secret.hex() not in json.dumps(document)
+
+
+def test_verdicts_do_not_depend_on_the_day(key):
+    first, second = (verify(thief(key, 0.5), key, whole=True) for _ in range(2))
+    assert first.to_json() == second.to_json()
+
+
+def test_another_alpha_is_said_aloud(key):
+    verdict = verify(thief(key), key, alpha=1e-12)
+    assert verdict.alpha == 1e-12
+    assert verdict.queries > 9
+    assert any("was chosen now" in line for line in verdict.assumptions)
+    with pytest.raises(UsageError, match="alpha"):
+        verify(thief(key), key, alpha=1.5)
+
+
+def test_the_committed_budget_is_kept():
+    key = make_key()
+    rule = dataclasses.replace(key.commitment.rule, max_queries=5)
+    key = dataclasses.replace(key, commitment=dataclasses.replace(key.commitment, rule=rule))
+    verdict = verify(thief(key), key)
+    assert (verdict.verdict, verdict.queries) == ("inconclusive", 5)
+
+
+def test_origin_is_stated_for_every_kind_of_key(key):
+    assert any(line.startswith("self-derived") for line in verify(thief(key), key).assumptions)
+    digits = load("digits").train
+    blend = generate(make_spec("blend", image=(8, 8, 1), classes=10, triggers=20, source=("digits", digits)), digits)
+    assert any("derived from digits" in line for line in verify(thief(blend), blend).assumptions)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda images: np.zeros((len(images), 9)),
+        lambda images: np.zeros(len(images) + 1, int),
+        lambda images: np.zeros((len(images), 10), int),
+        lambda images: "car",
+        lambda images: None,
+        lambda images: [[1], [2, 3]],
+        lambda images: np.full((len(images), 10), np.nan),
+        lambda images: np.full(len(images), 77),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_useless_answers_are_one_line(key, answer, whole):
+    with pytest.raises(InvalidFile) as caught:
+        verify(from_callable(answer), key, whole=whole)
+    assert "\n" not in str(caught.value)
+
+
+def test_some_unusable_answers_count_against_the_owner(key):
+    honest = thief(key).ask
+    broken = lambda images: np.where((images.sum((1, 2, 3)) % 4 == 0)[:, None], np.nan, honest(images))  # noqa: E731
+    verdict = verify(from_callable(broken), key, whole=True)
+    assert verdict.verdict == "match"
+    assert verdict.matches < 90
+    assert any("unusable" in line for line in verdict.assumptions)
+
+
+def test_a_suspect_that_fails(key):
+    def ask(images):
+        raise ConnectionError("server\nis down")
+
+    with pytest.raises(AccessError, match="failed to answer: ConnectionError server$"):
+        verify(from_callable(ask), key)
+
+
+def test_a_suspect_that_changes_its_form(key):
+    calls = iter(range(100))
+    with pytest.raises(InvalidFile, match="one form"):
+        verify(from_callable(lambda images: np.zeros(1, int) if next(calls) % 2 else np.eye(10)[:1]), key)
+
+
+@pytest.mark.parametrize("suspect", [Suspect("s", len, image=(8, 8, 3)), Suspect("s", len, classes=11)])
+def test_a_suspect_that_cannot_carry_the_key(key, suspect):
+    with pytest.raises(UsageError, match="cannot carry this key"):
+        verify(suspect, key)
+
+
+def test_reading_scores():
+    rows = np.array([[0.2, 0.5, 0.3], [0.0, 0.0, 0.0], [-1.0, 4.0, 2.0], [np.nan, 1, 1], [np.inf, 0, 0], [-np.inf, 0.0, -np.inf]])
+    answers = read_answers(rows, 6, 3, "s")
+    assert answers.labels.tolist() == [1, 0, 1, -1, -1, 1]
+    np.testing.assert_allclose(answers.probabilities[0], rows[0])
+    np.testing.assert_allclose(answers.probabilities[1], 1 / 3)
+    np.testing.assert_allclose(answers.probabilities.sum(1), 1)
+    assert read_answers(np.array([0, 3, -5]), 3, 3, "s").labels.tolist() == [0, -1, -1]
+
+
+def test_fixed_labels_are_calibrated_against_decoys():
+    key = make_key("fixed", 40)
+    guilty = verify(thief(key), key, alpha=0.05)
+    assert (guilty.verdict, guilty.p_calibrated, guilty.evidence_bits) == ("match", 0.01, None)
+    assert any("no p-value below 0.01" in line for line in guilty.assumptions)
+    assert verify(thief(key), key).verdict == "inconclusive"  # 99 decoys cannot support 1e-6
+    target = int(key.labels[0])
+    biased = from_callable(lambda images: np.full(len(images), target), "one-answer model")
+    assert verify(biased, key, alpha=0.05).verdict != "match"  # every binomial test would convict it
+
+
+def test_fixed_labels_are_calibrated_against_null_models():
+    key = make_key("fixed", 40)
+    nulls = [innocent(seed) for seed in range(30)]
+    assert verify(thief(key), key, alpha=0.05, nulls=nulls).p_calibrated == pytest.approx(1 / 31)
+    assert verify(innocent(99), key, alpha=0.05, nulls=nulls).verdict == "no-match"
+
+
+def test_fixed_labels_over_a_source_without_calibration():
+    digits = load("digits").train
+    spec = make_spec("noise", image=(8, 8, 1), classes=10, triggers=20, labels="fixed", source=("digits", digits))
+    key = generate(spec, digits)
+    verdict = verify(thief(key), key, alpha=0.05)
+    assert (verdict.verdict, verdict.p_calibrated) == ("inconclusive", None)
+    assert verify(thief(key), key, alpha=0.05, source=digits).p_calibrated == 0.01
+
+
+def test_a_function_by_name(tmp_path, monkeypatch, key):
+    (tmp_path / "their_model.py").write_text("import numpy as np\ndef predict(images):\n    return np.zeros(len(images), int)\n")
+    monkeypatch.chdir(tmp_path)
+    assert verify(open_suspect("their_model:predict"), key).verdict == "no-match"
+    for wrong in ("their_model:absent", "no_such_module:predict"):
+        with pytest.raises(UsageError, match="suspect"):
+            open_suspect(wrong)
+    with pytest.raises(AccessError, match="does not exist"):
+        open_suspect("some/where")
