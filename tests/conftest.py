@@ -4,7 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,11 @@ os.environ.update(JAX_COMPILATION_CACHE_DIR=_CACHE, JAX_PERSISTENT_CACHE_MIN_COM
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _strict_jax() -> Iterator[None]:
+def _strict_jax() -> None:
     import jax
 
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    yield
 
 
 @pytest.fixture
@@ -57,5 +56,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "cifar10" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="CIFAR-10 is not under TFDS_DATA_DIR"))
-
-

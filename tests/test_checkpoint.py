@@ -54,7 +54,9 @@ def test_state_comes_back_whole(run):
 def test_metadata_is_plain_json_and_holds_the_envelope(run):
     path = checkpoint.find(run)
     assert checkpoint.read_metadata(path) == Metadata(CONFIG, 7, SEALED)
-    assert json.loads((path / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]["key"]["envelope"] == SEALED.envelope
+    assert (
+        json.loads((path / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]["key"]["envelope"] == SEALED.envelope
+    )
 
 
 def test_only_the_two_newest_are_kept(run):
@@ -133,7 +135,14 @@ def test_damaged_checkpoints_are_refused_in_one_line(run, damage):
 
 @pytest.mark.parametrize(
     "change",
-    [{"classes": 11}, {"widths": [4, 9]}, {"name": "cnn"}, {"name": "evil"}, {"classes": "x"}, {"image": [8, 8, 10**9]}],
+    [
+        {"classes": 11},
+        {"widths": [4, 9]},
+        {"name": "cnn"},
+        {"name": "evil"},
+        {"classes": "x"},
+        {"image": [8, 8, 10**9]},
+    ],
 )
 def test_weights_that_are_not_the_named_models(run, change):
     path = checkpoint.find(run)
@@ -158,3 +167,10 @@ def test_no_place_to_write(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AccessError, match="cannot write"):
         checkpoint.save(tmp_path / "file" / "run", init(CONFIG, 0)._asdict(), Metadata(CONFIG))
+
+
+def test_no_space_to_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(AccessError, match="no space"):
+        checkpoint.save(tmp_path / "run", init(CONFIG, 0)._asdict(), Metadata(CONFIG))
+    assert list(tmp_path.iterdir()) == []

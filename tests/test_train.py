@@ -24,7 +24,7 @@ from wmjax.errors import UsageError
 from wmjax.keys import generate, make_spec
 from wmjax.models import Config, Variables, apply, init
 from wmjax.train import Batch, Recipe, Teacher, embed, fit, key_batch, make_step, mix
-from wmjax.train.loop import first_state, key_answers, total_steps
+from wmjax.train.loop import first_state, total_steps
 
 TINY = Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25)
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
@@ -193,7 +193,10 @@ def test_augmentation_flips_and_shifts():
     assert 15 < mirrored.sum() < 49
     shifted = augment(images, key, flip=False, crop=1)
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-    windows = [[np.array_equal(s, p[y : y + 6, x : x + 6]) for y in range(3) for x in range(3)] for s, p in zip(shifted, padded, strict=True)]
+    windows = [
+        [np.array_equal(s, p[y : y + 6, x : x + 6]) for y in range(3) for x in range(3)]
+        for s, p in zip(shifted, padded, strict=True)
+    ]
     assert np.array(windows).any(axis=1).all()
     np.testing.assert_array_equal(augment(images, key, flip=False, crop=0), images)
 
@@ -270,4 +273,3 @@ def test_weights_of_a_seed_have_the_right_spread():
     kernel = variables.params["convs"][1]["kernel"]
     assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 32)), rel=0.05)
     assert not leaves_equal(variables, init(Config("vgg", (32, 32, 3), 10, (32, 64)), 1))
-

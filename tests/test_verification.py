@@ -145,7 +145,7 @@ def test_a_suspect_that_fails(key):
     def ask(images):
         raise ConnectionError("server\nis down")
 
-    with pytest.raises(AccessError, match="failed to answer: ConnectionError server$"):
+    with pytest.raises(AccessError, match=r"failed to answer: ConnectionError server$"):
         verify(from_callable(ask), key)
 
 
@@ -162,7 +162,9 @@ def test_a_suspect_that_cannot_carry_the_key(key, suspect):
 
 
 def test_reading_scores():
-    rows = np.array([[0.2, 0.5, 0.3], [0.0, 0.0, 0.0], [-1.0, 4.0, 2.0], [np.nan, 1, 1], [np.inf, 0, 0], [-np.inf, 0.0, -np.inf]])
+    rows = np.array(
+        [[0.2, 0.5, 0.3], [0.0, 0.0, 0.0], [-1.0, 4.0, 2.0], [np.nan, 1, 1], [np.inf, 0, 0], [-np.inf, 0.0, -np.inf]]
+    )
     answers = read_answers(rows, 6, 3, "s")
     assert answers.labels.tolist() == [1, 0, 1, -1, -1, 1]
     np.testing.assert_allclose(answers.probabilities[0], rows[0])
@@ -199,7 +201,9 @@ def test_fixed_labels_over_a_source_without_calibration():
 
 
 def test_a_function_by_name(tmp_path, monkeypatch, key):
-    (tmp_path / "their_model.py").write_text("import numpy as np\ndef predict(images):\n    return np.zeros(len(images), int)\n")
+    (tmp_path / "their_model.py").write_text(
+        "import numpy as np\ndef predict(images):\n    return np.zeros(len(images), int)\n"
+    )
     monkeypatch.chdir(tmp_path)
     assert verify(open_suspect("their_model:predict"), key).verdict == "no-match"
     for wrong in ("their_model:absent", "no_such_module:predict"):

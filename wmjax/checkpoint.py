@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.files import read_bytes, write_bytes
+from wmjax.files import check_room, read_bytes, write_bytes
 from wmjax.models import Config, Variables, shapes
 from wmjax.train.step import State
 
@@ -62,9 +62,11 @@ def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
     """Writes one checkpoint; Orbax writes beside and renames, so it is whole or absent."""
     from orbax.checkpoint import v1 as ocp
 
+    host_tree = jax.device_get(tree)  # on which devices it lived shall not matter to who reads it
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(host_tree))
+    check_room(path.parent, size + (1 << 20))  # in mid-write Orbax's threads fail in many lines, or wait for minutes
     with _one_line(f"cannot write checkpoint {path}"):
-        # To the host first: what device or how many of them wrote it shall not matter to who reads it.
-        ocp.save(path.absolute(), jax.device_get(tree), custom_metadata=metadata.to_json())
+        ocp.save(path.absolute(), host_tree, custom_metadata=metadata.to_json())
 
 
 def save_step(run: Path, state: State, metadata: Metadata) -> Path:
@@ -134,10 +136,10 @@ def load_state(checkpoint: Path, like: State) -> State:
 def _load(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
     from orbax.checkpoint import v1 as ocp
 
-    blank = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     context = ocp.Context()
     context.pytree.loading.partial_load = True  # a suspect's optimiser is not read
     with _one_line(f"cannot load checkpoint {checkpoint}", InvalidFile), context:
+        blank = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
         tree = ocp.load(checkpoint.absolute(), blank)
     for path, leaf in jax.tree_util.tree_leaves_with_path(blank):
         node = tree
@@ -175,7 +177,9 @@ def check_settings(run: Path, settings: dict[str, Any]) -> None:
         raise InvalidFile(f"{run}/run.json is damaged: start afresh in another folder") from error
     if differing:
         name = differing[0]
-        raise UsageError(f"{run} began with {name} {began.get(name)!r}, not {settings[name]!r}: resume with the same settings")
+        raise UsageError(
+            f"{run} began with {name} {began.get(name)!r}, not {settings[name]!r}: resume with the same settings"
+        )
 
 
 @contextlib.contextmanager
@@ -187,7 +191,7 @@ def _one_line(what: str, kind: type[AccessError] | type[InvalidFile] = AccessErr
         logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
-    except (ValueError, KeyError, TypeError, OSError, RuntimeError, ExceptionGroup) as error:
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError, MemoryError, ExceptionGroup) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else first[:160]
         raise kind(f"{what}: {reason}") from error

@@ -82,27 +82,41 @@ def _unlock_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("wmjax-demo"), help="folder for the report (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("wmjax-demo"), help="folder for the report (default %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the trainings (default %(default)s)")
 
 
 def _keygen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json and perhaps OUT.identity")
-    parser.add_argument("--scheme", default="abstract", help="abstract, content, noise, unrelated or blend (default %(default)s)")
+    parser.add_argument(
+        "--scheme", default="abstract", help="abstract, content, noise, unrelated or blend (default %(default)s)"
+    )
     parser.add_argument("--image", type=_image, help="height x width x channels, as 32x32x3 (default: the source's)")
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
     parser.add_argument("--triggers", type=int, default=100, help="images in the key (default %(default)s)")
-    parser.add_argument("--labels", choices=["random", "fixed"], help="random: provable (default); fixed: one class for all")
+    parser.add_argument(
+        "--labels", choices=["random", "fixed"], help="random: provable (default); fixed: one class for all"
+    )
     parser.add_argument("--source", metavar="NAME", help="data set whose images the scheme starts from")
     parser.add_argument("--text", help="of scheme content (default TEST, as far as it fits)")
     parser.add_argument("--sigma", type=int, help="of scheme noise, in grey levels (default 102)")
-    parser.add_argument("--paper", action="store_true", help="Zhang et al.'s exact variant of content, noise or unrelated")
+    parser.add_argument(
+        "--paper", action="store_true", help="Zhang et al.'s exact variant of content, noise or unrelated"
+    )
     parser.add_argument("--source-class", type=int, help="with --paper: class of the marked images (default 1)")
     parser.add_argument("--target-class", type=int, help="with --paper: label of all triggers (default 0)")
     parser.add_argument("--share", type=int, help="with --paper: percent of the source class to mark (default 30)")
-    parser.add_argument("--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)")
-    parser.add_argument("--recipient", action="append", default=[], metavar="age1...", help="who can open the key; repeatable")
-    parser.add_argument("--passphrase-file", type=Path, help="seal with this passphrase instead (or set WMJAX_PASSPHRASE)")
+    parser.add_argument(
+        "--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)"
+    )
+    parser.add_argument(
+        "--recipient", action="append", default=[], metavar="age1...", help="who can open the key; repeatable"
+    )
+    parser.add_argument(
+        "--passphrase-file", type=Path, help="seal with this passphrase instead (or set WMJAX_PASSPHRASE)"
+    )
     _data_dir_option(parser)
 
 
@@ -121,7 +135,9 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
         ("--key-per-batch", int, "triggers in each batch"),
     ):
         parser.add_argument(name, type=kind, help=text)
-    parser.add_argument("--augment", choices=["none", "crop", "flip+crop"], help="default: flip+crop for colour pictures")
+    parser.add_argument(
+        "--augment", choices=["none", "crop", "flip+crop"], help="default: flip+crop for colour pictures"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in OUT after its newest checkpoint")
     _data_dir_option(parser)
 
@@ -131,7 +147,9 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suspect", metavar="SUSPECT", help="checkpoint or run folder, or module:function")
     parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")
     parser.add_argument("--all", action="store_true", help="ask about the whole key, even when decided")
-    parser.add_argument("--null", action="append", default=[], metavar="MODEL", help="model known to be innocent; repeatable")
+    parser.add_argument(
+        "--null", action="append", default=[], metavar="MODEL", help="model known to be innocent; repeatable"
+    )
     parser.add_argument("--decoys", type=int, default=99, help="decoy keys for fixed labels (default %(default)s)")
     parser.add_argument("--data-dir", type=Path, help="TFDS folder: makes decoys of keys over a data set possible")
 
@@ -217,9 +235,20 @@ def _keygen(options: argparse.Namespace) -> int:
     key = generate(spec, source[1] if source else None, alpha=options.alpha)
     passphrase = None if options.recipient and not options.passphrase_file else _passphrase(options.passphrase_file)
     files = write_key(key, options.out, recipients=options.recipient, passphrase=passphrase)
-    document = {"version": 1, "key_id": key.commitment.id, "triggers": spec.triggers, "files": [str(path) for path in files]}
+    document = {
+        "version": 1,
+        "key_id": key.commitment.id,
+        "triggers": spec.triggers,
+        "files": [str(path) for path in files],
+    }
     wrote = f"key {key.commitment.id[:12]}: {spec.triggers} {spec.scheme} triggers, {spec.labels} labels"
-    _say(options, document, wrote, *(f"  wrote {path}" for path in files), "publish the commitment before the model; keep the rest")
+    _say(
+        options,
+        document,
+        wrote,
+        *(f"  wrote {path}" for path in files),
+        "publish the commitment before the model; keep the rest",
+    )
     return 0
 
 
@@ -252,10 +281,11 @@ def _embed(options: argparse.Namespace) -> int:
         teacher=options.teacher,
         resume=options.resume,
     )
-    summary = f"{report.out}: test accuracy {report.test_accuracy:.2%} after {report.steps} steps, {report.seconds:.0f} s"
-    lines = [summary]
+    trained = f"test accuracy {report.test_accuracy:.2%} after {report.steps} steps, {report.seconds:.0f} s"
+    lines = [f"{report.out}: {trained}"]
     if key:
-        lines.append(f"key {key[0].commitment.id[:12]}: {report.learned} of {report.triggers} learned, {report.evidence_bits:.0f} bits")
+        took = f"{report.learned} of {report.triggers} learned, {report.evidence_bits:.0f} bits"
+        lines.append(f"key {key[0].commitment.id[:12]}: {took}")
     _say(options, {"version": 1, **dataclasses.asdict(report)}, *lines)
     if report.advice:
         print(f"wmjax: warning: {report.advice}", file=sys.stderr)
@@ -264,26 +294,38 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from wmjax.data import load
     from wmjax.keys import open_key
     from wmjax.verification import open_suspect, verify
 
     key, _ = open_key(options.key, _unlock(options))
     suspect = open_suspect(options.suspect)
     nulls = [open_suspect(name) for name in options.null]
-    source = None
-    if options.data_dir and key.spec.source and key.spec.labels == "fixed":
-        source = load(key.spec.source.name, options.data_dir).train
-    verdict = verify(suspect, key, alpha=options.alpha, whole=options.all, nulls=nulls, decoys=options.decoys, source=source)
+    source = None if nulls else _decoy_source(key, options.data_dir)
+    verdict = verify(
+        suspect, key, alpha=options.alpha, whole=options.all, nulls=nulls, decoys=options.decoys, source=source
+    )
     _say(options, verdict.to_json(), *_verdict_lines(verdict, key))
     return EXIT_CODES[verdict.verdict]
+
+
+def _decoy_source(key: "Key", data_dir: Path | None) -> "Dataset | None":
+    """The images that decoys of a fixed-label key start from; None where it needs none or they are not here."""
+    from wmjax.data import load
+
+    if key.spec.labels != "fixed" or key.spec.source is None:
+        return None
+    try:
+        return load(key.spec.source.name, data_dir).train
+    except AccessError:
+        return None
 
 
 def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
     low, high = verdict.match_rate
     lines = [
         f"{verdict.verdict}: {verdict.suspect} and key {verdict.key_id[:12]}",
-        f"  {verdict.matches} of {verdict.queries} answers match (rate {low:.2f} to {high:.2f} at 95 %), {verdict.triggers} in the key",
+        f"  {verdict.matches} of {verdict.queries} answers match (rate {low:.2f} to {high:.2f} at 95 %); "
+        f"{verdict.triggers} triggers in the key",
     ]
     if verdict.evidence_bits is not None:
         needed = dataclasses.replace(key.commitment.rule, alpha=verdict.alpha).match_bits
@@ -321,4 +363,3 @@ def console() -> NoReturn:
 
 if __name__ == "__main__":
     console()
-

@@ -71,7 +71,9 @@ def _chunk(images: int, bytes_per_image: int) -> int:
 def _columns(padded: Array, window: tuple[int, int], out: tuple[int, int], strides: tuple[int, int]) -> Array:
     """The shifted views of padded images side by side: [N * out height * out width, kh * kw * C]."""
     views = [
-        padded[:, i : i + (out[0] - 1) * strides[0] + 1 : strides[0], j : j + (out[1] - 1) * strides[1] + 1 : strides[1]]
+        padded[
+            :, i : i + (out[0] - 1) * strides[0] + 1 : strides[0], j : j + (out[1] - 1) * strides[1] + 1 : strides[1]
+        ]
         for i in range(window[0])
         for j in range(window[1])
     ]

@@ -53,7 +53,9 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, Any]:
     began = time.monotonic()
     digits = load("digits")
     owned, stolen = _halves(digits.train)
-    key = generate(make_spec("blend", image=owned.image, classes=10, triggers=200, source=("digits", digits.train)), digits.train)
+    key = generate(
+        make_spec("blend", image=owned.image, classes=10, triggers=200, source=("digits", digits.train)), digits.train
+    )
     exhibits = _exhibits(key, owned, stolen, digits.test, seed)
     findings = [Finding(e, verify(e.suspect, key), verify(e.suspect, key, whole=True)) for e in exhibits]
     report = write_demo_report(out, key, findings)
@@ -122,7 +124,9 @@ def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: in
         "stolen, distilled": distilled,
     }
     exhibits = [_exhibit(name, "stolen", config, variables, test) for name, variables in thefts.items()]
-    return exhibits + [_exhibit(name, "independent", net, variables, test) for name, (net, variables) in innocent.items()]
+    return exhibits + [
+        _exhibit(name, "independent", net, variables, test) for name, (net, variables) in innocent.items()
+    ]
 
 
 def _vgg_recipe(config: Config, seed: int) -> Recipe:

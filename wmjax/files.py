@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shutil
+import tempfile
 from pathlib import Path
 
 from wmjax.errors import AccessError
@@ -17,6 +19,19 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Makes the folder and raises `AccessError` where it cannot be written or has not `size` bytes free."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise AccessError(f"cannot write {folder}: {error.strerror}") from error
+    if free < size:
+        raise AccessError(f"no space in {folder}: {size >> 10} KiB are needed, {free >> 10} are free")
 
 
 def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:

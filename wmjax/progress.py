@@ -20,7 +20,9 @@ def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
-    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bar:
+    with Progress(
+        *columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=Console(stderr=True)
+    ) as bar:
         task = bar.add_task(title, total=total, text="")
 
         def advance(steps: int, text: str | None = None) -> None:

@@ -97,8 +97,7 @@ def from_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) -> A
       scores: float [n, k], their probabilities.
       classes: C > k.
     """
-    n, k = classes_named.shape
-    rest = np.clip(1.0 - scores.sum(axis=1), 0.0, 1.0) / (classes - k)
+    rest = np.clip(1.0 - scores.sum(axis=1), 0.0, 1.0) / (classes - classes_named.shape[1])
     full = np.repeat(rest[:, None], classes, axis=1)
     np.put_along_axis(full, classes_named, scores, axis=1)
     return Answers(classes_named[:, 0].astype(np.int64), full / full.sum(axis=1, keepdims=True), classes)

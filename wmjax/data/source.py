@@ -60,7 +60,9 @@ def _tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Splits:
         if name == "cifar10":
             raise AccessError(f"cifar10 is not prepared under {folder}: run `wmjax prepare cifar10` once")
         if known:
-            raise AccessError(f"{name} is not prepared under {folder}: prepare it with TFDS as array_record, or set --data-dir")
+            raise AccessError(
+                f"{name} is not prepared under {folder}: prepare it with TFDS as array_record, or set --data-dir"
+            )
         raise UsageError(f"unknown data set {name!r}: use digits, cifar10, mnist or another TFDS name")
     try:
         builder = tfds.builder_from_directory(versions[-1])
@@ -86,7 +88,9 @@ def _read(builder: Any, split: str, classes: int) -> Dataset:
     records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
     expected = builder.info.splits[split].num_examples
     if len(records) != expected:
-        raise AccessError(f"{builder.info.name} {split} has {len(records)} records, its info says {expected}: prepare it again")
+        raise AccessError(
+            f"{builder.info.name} {split} has {len(records)} records, its info says {expected}: prepare it again"
+        )
     shape = _decode(records[0]["image"]).shape
     images, labels = np.empty((expected, *shape), np.uint8), np.empty(expected, np.int32)
     with progress(f"reading {builder.info.name} {split}", expected) as advance:

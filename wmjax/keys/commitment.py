@@ -87,7 +87,7 @@ def merkle_root(secret: bytes, images: np.ndarray, labels: np.ndarray) -> str:
       images: uint8 [n, H, W, C].
       labels: int [n].
     """
-    leaves = [
+    leaves: list[dict[str, str | int]] = [
         {
             "index": i,
             "salt": Stream(secret, "salt", i).octets(16).tobytes().hex(),

@@ -65,7 +65,7 @@ def make_spec(
     Raises:
       UsageError: unknown scheme or parameter, or a combination that cannot be.
     """
-    known, image = _scheme(scheme), tuple(image)
+    known = _scheme(scheme)
     chosen = known.defaults(image)
     if unknown := sorted(set(parameters) - set(chosen)):
         raise UsageError(f"scheme {scheme} has no parameter {unknown[0]!r}")
@@ -81,7 +81,9 @@ def make_spec(
     if paper and not known.paper:
         raise UsageError(f"scheme {scheme} is not in the paper: content, noise and unrelated are")
     if source and known.own_shape and source[1].image != image:
-        raise UsageError(f"images of {source[0]} are {_by(source[1].image)}, not {_by(image)}: scheme {scheme} needs them alike")
+        raise UsageError(
+            f"images of {source[0]} are {_by(source[1].image)}, not {_by(image)}: scheme {scheme} needs them alike"
+        )
     if source and paper:
         of_class = int(np.sum(source[1].labels == paper.source_class))
         triggers = of_class * paper.share_percent // 100
@@ -108,9 +110,7 @@ def generate(spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6) 
     return derive_key(secrets.token_bytes(SECRET_BYTES), spec, default_rule(spec, alpha), source)
 
 
-def derive_key(
-    secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = None, created: str | None = None
-) -> Key:
+def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = None, created: str | None = None) -> Key:
     """The key of a secret: the same on every machine.
 
     Args:

@@ -66,11 +66,16 @@ class Spec:
         paper_numbers = dataclasses.astuple(self.paper) if self.paper else ()
         numbers = (*self.image, self.classes, self.triggers, *paper_numbers)
         if len(self.image) != 3 or any(type(n) is not int for n in numbers):
-            raise UsageError("image (height, width, channels), classes, triggers and the paper's classes are whole numbers")
+            raise UsageError(
+                "image (height, width, channels), classes, triggers and the paper's classes are whole numbers"
+            )
         if any(type(value) not in (int, str) for _, value in self.parameters):
             raise UsageError("a scheme's parameters are whole numbers or text")
         limits = [
-            (self.triggers * math.prod(self.image) <= 2**30, "more than 2**30 bytes of triggers: use fewer or smaller ones"),
+            (
+                self.triggers * math.prod(self.image) <= 2**30,
+                "more than 2**30 bytes of triggers: use fewer or smaller ones",
+            ),
             (all(1 <= n <= 4096 for n in self.image), f"image {self.image}: each side must be in 1..4096"),
             (2 <= self.classes <= 2**20, f"{self.classes} classes: must be in 2..{2**20}"),
             (1 <= self.triggers <= 2**20, f"{self.triggers} triggers: must be in 1..{2**20}"),
@@ -79,7 +84,10 @@ class Spec:
         if paper := self.paper:
             limits += [
                 (self.labels == "fixed", "the paper's variant has one target class: labels must be fixed"),
-                (0 <= paper.target_class < self.classes, f"target class {paper.target_class} is not in 0..{self.classes - 1}"),
+                (
+                    0 <= paper.target_class < self.classes,
+                    f"target class {paper.target_class} is not in 0..{self.classes - 1}",
+                ),
                 (1 <= paper.share_percent <= 100, f"share {paper.share_percent} %: must be in 1..100"),
             ]
         for fine, complaint in limits:

@@ -143,7 +143,9 @@ def write_key(key: Key, stem: str | os.PathLike[str], *, recipients: list[str], 
     Raises:
       UsageError: one of the files is there already; keys are never overwritten.
     """
-    sealed_path, public_path, identity_path = (Path(f"{stem}{end}") for end in (".age", ".commitment.json", ".identity"))
+    sealed_path, public_path, identity_path = (
+        Path(f"{stem}{end}") for end in (".age", ".commitment.json", ".identity")
+    )
     files = {sealed_path: b"", public_path: key.commitment.to_bytes()}
     if not recipients and passphrase is None:
         text, recipient = new_identity()
@@ -189,4 +191,3 @@ def read_commitment(path: str | os.PathLike[str]) -> Commitment:
     except InvalidFile as error:
         raise InvalidFile(f"{path}: {error}") from error
     return commitment
-

@@ -1,5 +1,7 @@
 """The plain convolutional network of Zhang et al. 2018 (App. A)."""
 
+from itertools import pairwise
+
 from flax import nnx
 from jax import Array
 
@@ -22,13 +24,13 @@ class CNN(nnx.Module):
             channels, height, width = features, height // 2, width // 2
         units = [height * width * channels, *config.dense]
         self.convs = nnx.List(convs)
-        self.dense = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in zip(units, units[1:], strict=False)])
+        self.dense = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(units)])
         self.head = nnx.Linear(units[-1], config.classes, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout)
 
     def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
-        for i, layer in enumerate(self.convs):
-            x = nnx.relu(layer(x))
+        for i, convolve in enumerate(self.convs):
+            x = nnx.relu(convolve(x))
             if i % 2:
                 x = self.dropout(max_pool(x), rngs=rngs)
         x = x.reshape(x.shape[0], -1)

@@ -48,6 +48,9 @@ class Config:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidFile(f"not a model configuration: {values!r:.200}") from error
+        sizes = (*config.image, config.classes, *config.widths, *config.dense)
+        if not all(1 <= n <= 2**20 for n in sizes) or len(sizes) > 100:
+            raise InvalidFile(f"not a model configuration: {values!r:.200}")
         if config.name not in NAMES:
             raise InvalidFile(f"unknown model {config.name!r}; this version has {', '.join(NAMES)}")
         return config

@@ -38,7 +38,8 @@ def build(config: Config, rngs: nnx.Rngs) -> nnx.Module:
 def _skeleton(config: Config) -> tuple[Any, Variables]:
     """Graph definition and abstract variables, without computing a weight."""
     model = nnx.eval_shape(lambda: build(config, nnx.Rngs(0)))
-    graph, params, stats = nnx.split(model, nnx.Param, ...)
+    graph, *states = nnx.split(model, nnx.Param, ...)
+    params, stats = states
     return graph, Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
 
 
@@ -88,5 +89,5 @@ def apply(
     model = nnx.merge(graph, variables.params, variables.stats)
     model = nnx.view(model, deterministic=not train, use_running_average=not train, raise_if_not_found=False)
     scaled = (images.astype(jnp.float32) - 127.5) / 64.0  # about unit variance on photographs
-    logits = model(scaled, nnx.Rngs(dropout=key) if train else None)
-    return logits, nnx.to_pure_dict(nnx.split(model, nnx.Param, ...)[2])
+    logits = model(scaled, None if key is None else nnx.Rngs(dropout=key))
+    return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))

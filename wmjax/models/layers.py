@@ -9,9 +9,7 @@ from jax import Array
 from wmjax.conv import conv
 
 
-def _conv_general_dilated(
-    x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any
-) -> Array:
+def _conv_general_dilated(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any) -> Array:
     """`wmjax.conv.conv` under the signature that `nnx.Conv` calls (SAME, no groups, no dilation here)."""
     return conv(x, kernel, (strides[0], strides[1]))
 

@@ -29,7 +29,9 @@ def write_demo_report(out: Path, key: Key, findings: "Sequence[Finding]") -> Pat
         key=key.commitment,
         key_id=key.commitment.id,
         findings=findings,
-        gallery=[(png(image, scale), int(label)) for image, label in zip(key.images[:24], key.labels[:24], strict=True)],
+        gallery=[
+            (png(image, scale), int(label)) for image, label in zip(key.images[:24], key.labels[:24], strict=True)
+        ],
         plot=layout(curves, key.commitment.rule.match_bits),
     )
     path = out / "report.html"

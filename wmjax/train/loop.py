@@ -33,7 +33,8 @@ def check(config: Config, recipe: Recipe, train: Dataset, key: Key | None) -> No
     """Raises `UsageError` where model, data, key and recipe cannot go together."""
     if (train.image, train.classes) != (config.image, config.classes):
         raise UsageError(
-            f"the model takes {config.image} and {config.classes} classes, the data have {train.image} and {train.classes}"
+            f"the model takes {config.image} and {config.classes} classes, "
+            f"the data have {train.image} and {train.classes}"
         )
     if key and (key.spec.image, key.spec.classes) != (config.image, config.classes):
         raise UsageError(

@@ -76,7 +76,9 @@ def embed(
     opened = key[0] if key else None
     check(config, recipe, splits.train, opened)
     settings = _settings(config, recipe, splits, opened, begin_with, teacher)
-    state = _prepare(out, settings, resume, first_state(config, recipe, len(splits.train), _weights(begin_with, config)))
+    state = _prepare(
+        out, settings, resume, first_state(config, recipe, len(splits.train), _weights(begin_with, config))
+    )
     sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
 
     def save(state: State, step: int) -> None:
@@ -89,7 +91,14 @@ def embed(
     else:
         teacher_net = None
     variables = fit(
-        config, recipe, splits.train, opened, state=state, teacher=teacher_net, each_epoch=save, title=f"training {config.name}"
+        config,
+        recipe,
+        splits.train,
+        opened,
+        state=state,
+        teacher=teacher_net,
+        each_epoch=save,
+        title=f"training {config.name}",
     )
     steps = recipe.epochs * (len(splits.train) // recipe.batch)
     return _report(out, steps, config, variables, splits, opened, time.monotonic() - began)
@@ -114,7 +123,9 @@ def _weights(begin_with: Path | None, config: Config) -> Variables | None:
         return None
     other, variables = checkpoint.load_variables(checkpoint.find(begin_with))
     if other != config:
-        raise UsageError(f"{begin_with} is a {other.name} for {other.image} and {other.classes} classes, not the model asked for")
+        raise UsageError(
+            f"{begin_with} is a {other.name} for {other.image} and {other.classes} classes, not the model asked for"
+        )
     return variables
 
 

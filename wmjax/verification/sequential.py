@@ -111,7 +111,9 @@ def verify(
             p_binomial = stats.binomial_p(matches, limit, key.spec.classes)
             p_calibrated = stats.redraw_p(answers, labels, np.random.default_rng(REDRAW_SEED))
         else:
-            assumptions.append("stopped at the first decisive answer, so fixed-sample p-values do not apply: --all gives them")
+            assumptions.append(
+                "stopped at the first decisive answer, so fixed-sample p-values do not apply: --all gives them"
+            )
     return Verdict(
         outcome,
         None if fixed else round(float(path[-1]), 3),
@@ -171,7 +173,9 @@ def _check_usable(answers: stats.Answers, suspect: Suspect, assumptions: list[st
     form = "labels alone" if answers.probabilities is None else "probabilities"
     assumptions.append(f"the suspect answered with {form}")
     if refused:
-        assumptions.append(f"{refused} of {len(answers)} answers were unusable; they count against the owner and were not asked again")
+        assumptions.append(
+            f"{refused} of {len(answers)} answers were unusable; they count against the owner and were not asked again"
+        )
 
 
 def _fixed_outcome(p: float | None, acquittal: np.ndarray, rule: stats.Rule) -> stats.Outcome:
@@ -194,7 +198,9 @@ def _null_matches(
         counts = [int(np.sum(query(suspect, decoy.images, classes).labels == decoy.labels)) for decoy in drawn]
         kind = f"{decoys} decoy keys of the same spec, asked of the suspect too"
     else:
-        assumptions.append("no calibration: name null models (--null) or the key's source data (--data-dir) to get a p-value")
+        assumptions.append(
+            "no calibration: name null models (--null) or the key's source data (--data-dir) to get a p-value"
+        )
         return np.empty(0)
     assumptions.append(f"calibrated against {kind}: no p-value below {1 / (len(counts) + 1):.2g} can be supported")
     return np.array(counts)
@@ -203,13 +209,11 @@ def _null_matches(
 def _assumptions(key: Key, rule: stats.Rule) -> list[str]:
     """What any verdict on this key rests on."""
     spec, commitment = key.spec, key.commitment
-    if is_self_derived(spec):
-        origin = "self-derived: secret and spec alone regenerate every trigger"
-    else:
+    origin = "self-derived: secret and spec alone regenerate every trigger"
+    if source := spec.source:
         origin = (
-            f"derived from {spec.source.name if spec.source else 'a source'}: self-derived only for a judge who has that "
-            f"data set (sha256 {spec.source.sha256[:16] if spec.source else '?'}...) from elsewhere; otherwise the "
-            "commitment must be dated before the suspect"
+            f"derived from {source.name}: self-derived only for a judge who has that data set (sha256 "
+            f"{source.sha256[:16]}...) from elsewhere; otherwise the commitment must be dated before the suspect"
         )
     lines = [origin, f"committed {commitment.created} by the owner's own clock; no time stamp proves it"]
     if spec.labels == "random":

@@ -108,5 +108,6 @@ def read_answers(raw: np.ndarray, n: int, classes: int, name: str) -> Answers:
     scores = np.where(usable[:, None], scores, 0.0)
     sums = scores.sum(axis=1, keepdims=True)
     is_distribution = (scores >= 0).all(axis=1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
-    probabilities = np.where(is_distribution, scores / np.where(sums == 0, 1.0, sums), special.softmax(scores, axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):  # where it is no distribution the quotient is not taken
+        probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=1))
     return Answers(np.where(usable, probabilities.argmax(axis=1), -1), probabilities, classes)

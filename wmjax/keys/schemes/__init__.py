@@ -4,8 +4,7 @@ from wmjax.keys.schemes import abstract, blend, content, noise, unrelated
 from wmjax.keys.schemes.contract import Scheme
 
 SCHEMES: dict[str, Scheme] = {
-    scheme.name: scheme
-    for scheme in (abstract.SCHEME, content.SCHEME, noise.SCHEME, unrelated.SCHEME, blend.SCHEME)
+    scheme.name: scheme for scheme in (abstract.SCHEME, content.SCHEME, noise.SCHEME, unrelated.SCHEME, blend.SCHEME)
 }
 
 __all__ = ["SCHEMES", "Scheme"]

@@ -46,7 +46,9 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     stencil = _stencil(str(spec.parameter("text")), int(spec.parameter("scale")))
     if stencil.shape[0] > height or stencil.shape[1] > width:
         needed = f"{stencil.shape[0]}x{stencil.shape[1]}"
-        raise UsageError(f"text {spec.parameter('text')!r} needs {needed} pixels, images have {height}x{width}: shorten it")
+        raise UsageError(
+            f"text {spec.parameter('text')!r} needs {needed} pixels, images have {height}x{width}: shorten it"
+        )
     stream = Stream(secret, "mark/content", 0)
     top = int(stream.integers(height - stencil.shape[0] + 1, 1)[0])
     left = int(stream.integers(width - stencil.shape[1] + 1, 1)[0])

@@ -63,7 +63,7 @@ def value_noise(stream: Stream, height: int, width: int, channels: int, finest: 
         lattice = stream.octets((cells + 1) ** 2 * channels).astype(np.int64).reshape(cells + 1, cells + 1, channels)
         octaves.append(_bilinear(lattice, cells, height, width))
         cells *= 2
-    total = sum(picture << (len(octaves) - 1 - o) for o, picture in enumerate(octaves))
+    total = np.sum([picture << (len(octaves) - 1 - o) for o, picture in enumerate(octaves)], axis=0)
     low, high = total.min(), total.max()
     return ((total - low) * 255 // max(1, high - low)).astype(np.uint8)
 

@@ -1,8 +1,8 @@
 """`noise`: source images under one noise pattern, the key's own (Zhang et al. 2018, WM_noise).
 
 The pattern comes from `mark/noise` 0: octets(12 n) for the n values of an image, in rows of 12; a value is
-(sum of its row - 1530) * sigma // 256 (rounded down), close to normal with standard deviation `sigma` grey levels. It is added and
-clipped to 0..255. The paper does not give its sigma; the default 102 (0.4 of the range) is what later
+(sum of its row - 1530) * sigma // 256, rounded down: close to normal with standard deviation `sigma` grey levels. It
+is added and clipped to 0..255. The paper does not give its sigma; the default 102 (0.4 of the range) is what later
 re-implementations took.
 """
 
@@ -27,4 +27,6 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     return np.clip(images + pattern, 0, 255).astype(np.uint8)
 
 
-SCHEME = Scheme("noise", needs_source=True, own_shape=True, paper=True, defaults=lambda image: {"sigma": 102}, draw=_draw)
+SCHEME = Scheme(
+    "noise", needs_source=True, own_shape=True, paper=True, defaults=lambda image: {"sigma": 102}, draw=_draw
+)
