@@ -13,7 +13,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def environment() -> dict[str, Any]:
+def _environment() -> dict[str, Any]:
     """Hardware, versions and commit of this run."""
     import jax
 
@@ -41,8 +41,11 @@ def _processor() -> str:
     return platform.processor()
 
 
+ENVIRONMENT = _environment()  # of the code as it was when the experiment began
+
+
 def write(name: str, figures: dict[str, Any]) -> None:
     """Writes results/NAME.json and prints the figures."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"environment": environment(), **figures}, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps({"environment": ENVIRONMENT, **figures}, indent=1) + "\n")
     print(json.dumps(figures, indent=1))

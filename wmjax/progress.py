@@ -1,6 +1,7 @@
-"""Progress bars on stderr, silent where stderr is no terminal."""
+"""Progress on stderr: a bar on a terminal; elsewhere a line now and then, for logs of long runs."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,7 @@ def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
       total: steps in all.
     """
     if not sys.stderr.isatty():
-        yield lambda steps, text="": None
+        yield _lines(title, total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,10 +26,23 @@ def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
     ) as bar:
         task = bar.add_task(title, total=total, text="")
 
-        def advance(steps: int, text: str | None = None) -> None:
-            if text is None:
-                bar.update(task, advance=steps)
-            else:
-                bar.update(task, advance=steps, text=text)
+        def advance(steps: int, text: str = "") -> None:
+            bar.update(task, advance=steps)
+            if text:
+                bar.update(task, text=text)
 
         yield advance
+
+
+def _lines(title: str, total: int) -> Callable[..., None]:
+    """A stand-in for the bar: a line every half minute, none for what is done sooner."""
+    done, last, latest = 0, time.monotonic(), ""
+
+    def advance(steps: int, text: str = "") -> None:
+        nonlocal done, last, latest
+        done, latest = done + steps, text or latest
+        if time.monotonic() - last > 30:
+            last = time.monotonic()
+            print(f"{title}: {done / max(1, total):.0%}  {latest}", file=sys.stderr, flush=True)
+
+    return advance

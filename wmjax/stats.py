@@ -139,14 +139,17 @@ def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:
     Returns:
       float64 [n].
     """
-    return _wealth(log2_payoffs(answers), labels)
+    return mixed_bits(np.cumsum(won(log2_payoffs(answers), labels), axis=-1))
 
 
-def _wealth(payoffs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """log2 of the mean over strategies of the product so far, [..., n]; `labels` [..., n]."""
-    strategies, n, _ = payoffs.shape
-    chosen = payoffs[:, np.arange(n), labels]  # [strategies, ..., n]
-    return np.logaddexp2.reduce(np.cumsum(chosen, axis=-1), axis=0) - np.log2(strategies)
+def won(payoffs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each strategy won on each label, log2 factors [strategies, ..., n]; `labels` [..., n]."""
+    return payoffs[:, np.arange(payoffs.shape[1]), labels]
+
+
+def mixed_bits(totals: np.ndarray) -> np.ndarray:
+    """log2 of the mean over strategies (the first axis) of wealths given as log2."""
+    return np.logaddexp2.reduce(totals, axis=0) - np.log2(len(totals))
 
 
 def acquittal(answers: Answers, labels: np.ndarray, rate: float) -> np.ndarray:
@@ -237,5 +240,4 @@ def redraw_p(answers: Answers, labels: np.ndarray, rng: np.random.Generator, red
     totals = np.zeros((len(payoffs), redraws))
     for i in range(len(answers)):  # trigger by trigger: all at once would take strategies x redraws x n floats
         totals += payoffs[:, i, decoys[:, i]]
-    null = np.logaddexp2.reduce(totals, axis=0) - np.log2(len(payoffs))
-    return calibrated_p(float(_wealth(payoffs, labels)[-1]), null)
+    return calibrated_p(float(mixed_bits(won(payoffs, labels).sum(axis=-1))), mixed_bits(totals))

@@ -145,22 +145,23 @@ def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool
     if not stop:
         return query(suspect, key.images[:limit], key.spec.classes)
     gathered: list[stats.Answers] = []
+    totals, cleared = np.zeros(1), np.zeros(1)  # log2 wealth of each strategy; bits of acquittal
     with progress(f"asking {suspect.name}", limit) as advance:
         for i in range(limit):
-            gathered.append(query(suspect, key.images[i : i + 1], key.spec.classes))
-            answers = _joined(gathered)
-            labels = key.labels[: i + 1]
-            bits = stats.evidence(answers, labels)
-            advance(1, f"{bits[-1]:.1f} bits")
-            outcome, _ = stats.decide(bits, stats.acquittal(answers, labels, rule.rate), rule, stop=True)
-            if outcome != "inconclusive":
+            answer, label = query(suspect, key.images[i : i + 1], key.spec.classes), key.labels[i : i + 1]
+            if gathered and (answer.probabilities is None) != (gathered[0].probabilities is None):
+                raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
+            gathered.append(answer)
+            totals = totals + stats.won(stats.log2_payoffs(answer), label)[:, 0]
+            cleared = cleared + stats.acquittal(answer, label, rule.rate)
+            bits = np.atleast_1d(stats.mixed_bits(totals))
+            advance(1, f"{bits[0]:.1f} bits")
+            if stats.decide(bits, cleared, rule, stop=True)[0] != "inconclusive":
                 break
-    return answers
+    return _joined(gathered)
 
 
 def _joined(parts: list[stats.Answers]) -> stats.Answers:
-    if len({part.probabilities is None for part in parts}) > 1:
-        raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     labels = np.concatenate([part.labels for part in parts])
     return stats.Answers(labels, np.concatenate(probabilities) if probabilities else None, parts[0].classes)
