@@ -1,6 +1,6 @@
 """CIFAR-10, the four commands of the README, as a user types them: keygen, embed, verify, and verify on a clean model.
 
-Command   TFDS_DATA_DIR=... python experiments/cifar10.py [--epochs 5] [--seed 0]
+Command   TFDS_DATA_DIR=... python experiments/cifar10.py [--epochs 7] [--seed 0]
 Expected  at least 80 % test accuracy marked, within 1 point of clean, 98 of 100 triggers, match / no-match
 Time      about 10 minutes a training on 2 CPU cores
 """
@@ -33,7 +33,7 @@ def wmjax(*arguments: str, cwd: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", default="5")
+    parser.add_argument("--epochs", default="7")
     parser.add_argument("--seed", default="0")
     options = parser.parse_args()
     train = ["embed", "--data", "cifar10", "--model", "vgg", "--epochs", options.epochs, "--seed", options.seed]

@@ -38,7 +38,8 @@ def digits_rows() -> list[str]:
         rows.append(
             row(
                 f"digits, {scheme} key of 100, cnn",
-                f"{accuracy['mean']:.2f} ± {accuracy['sd']:.2f} % marked, {clean['mean']:.2f} ± {clean['sd']:.2f} % clean",
+                f"{accuracy['mean']:.2f} ± {accuracy['sd']:.2f} % marked, "
+                f"{clean['mean']:.2f} ± {clean['sd']:.2f} % clean",
                 f"{learned['mean']:.1f} learned, {bits['mean']:.0f} bits; match after "
                 f"{own['queries_to_match']['median']:.0f} queries; clean models: "
                 f"{own['verdicts_clean'].count('match')} matches",
@@ -52,7 +53,7 @@ def cifar10_rows() -> list[str]:
     _, marked, match, clean, cleared = result("cifar10")["commands"]
     return [
         row(
-            "CIFAR-10, abstract key of 100, vgg, 5 epochs",
+            "CIFAR-10, abstract key of 100, vgg, 7 epochs",
             f"{100 * marked['test_accuracy']:.2f} % marked, {100 * clean['test_accuracy']:.2f} % clean",
             f"{marked['learned']} learned, {marked['evidence_bits']:.0f} bits; {match['verdict']} after "
             f"{match['queries']} queries; clean model: {cleared['verdict']} after {cleared['queries']}",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-KEYGEN = ["keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "30"]
-EMBED = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "8", "--key-per-batch", "8"]
+KEYGEN = ["keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "100"]
+EMBED = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "10", "--key-per-batch", "16"]
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
 
 
@@ -92,11 +92,11 @@ def test_export_and_verify_what_was_published(at_home):
 
 def test_begin_with_a_trained_model(at_home):
     """IBM's second way: fine-tune a clean model with the key mixed in."""
-    begin = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "4", "--key-per-batch", "12"]
+    begin = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "10", "--key-per-batch", "24"]
     code, out, _ = at_home(*begin, "--from", "clean", "--out", "tuned", *UNLOCK, "--json")
     report = json.loads(out)
     assert code == 0
-    assert report["learned"] >= 28
+    assert report["learned"] >= 95
     assert report["test_accuracy"] > 0.9
 
 
@@ -129,7 +129,7 @@ def test_passphrases_come_by_file_environment_or_descriptor(run, monkeypatch):
 def test_keygen_writes_what_it_says(run):
     code, out, err = run(*KEYGEN, "--out", "deep/my", "--json")
     document = json.loads(out)
-    assert (code, err, document["triggers"]) == (0, "", 30)
+    assert (code, err, document["triggers"]) == (0, "", 100)
     assert {Path(file).name for file in document["files"]} == {"my.age", "my.commitment.json", "my.identity"}
     assert (os.stat("deep/my.identity").st_mode & 0o777, os.stat("deep/my.age").st_mode & 0o777) == (0o600, 0o600)
 
@@ -261,7 +261,7 @@ def test_a_truncated_checkpoint(at_home):
 
 def test_resume_of_a_finished_run_reports_again(at_home):
     code, out, _ = at_home(*EMBED, "--out", "marked", *UNLOCK, "--resume", "--json")
-    assert (code, json.loads(out)["learned"] >= 28) == (0, True)
+    assert (code, json.loads(out)["learned"] >= 90) == (0, True)
 
 
 def test_help_and_import_need_no_jax():
@@ -272,7 +272,7 @@ def test_help_and_import_need_no_jax():
 
 
 def test_interrupt_is_one_line(run, monkeypatch):
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("wmjax.keys.generate", stop)

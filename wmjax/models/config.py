@@ -72,7 +72,7 @@ def default_config(name: str, image: tuple[int, int, int], classes: int) -> Conf
             return Config("cnn", image, classes, (32, 64), (128,), 0.1)
         return Config("cnn", image, classes, (64, 128), (256, 256), 0.5)
     if name == "vgg":
-        return Config("vgg", image, classes, (16, 32) if small else (32, 64, 128, 256))
+        return Config("vgg", image, classes, (16, 32) if small else (16, 48, 96, 192))
     if name == "resnet18":
         return Config("resnet18", image, classes, (16, 32, 64, 64) if small else (64, 128, 256, 512))
     raise UsageError(f"unknown model {name!r}: choose one of {', '.join(NAMES)}")

@@ -16,6 +16,7 @@ from wmjax.models import Config, Variables, init, predict
 from wmjax.progress import progress
 from wmjax.train.mix import Batch
 from wmjax.train.step import Metrics, Recipe, State, Teacher, make_step, optimizer, start
+from wmjax.verification.suspects import read_answers
 
 
 def total_steps(recipe: Recipe, size: int) -> int:
@@ -83,17 +84,16 @@ def fit(
     data = Batch(jnp.asarray(train.images), jnp.asarray(train.labels))
     triggers = Batch(jnp.asarray(key.images), jnp.asarray(key.labels)) if key else None
     teacher_variables = jax.device_put(teacher.variables) if teacher else None
-    begin, pending = int(state.step), None
+    begin = int(state.step)
     with progress(title, steps) as advance:
         advance(begin)
         for step in range(begin, steps):
             rows = batch_indices(recipe.seed, step, recipe.batch, len(train))
             state, metrics = program(state, recipe.seed, data, rows, triggers, teacher_variables)
             if step % max(1, steps // 50) == 0:
-                _check_finite(pending or metrics, step)
+                _check_finite(metrics, step)  # waits for the device: some fifty times a run
                 bits = key_evidence(config, state.variables, key)[-1] if key else None
-                advance(0, _describe(pending or metrics, bits))
-            pending = metrics  # shown when the next steps are already under way
+                advance(0, _describe(metrics, bits))
             advance(1)
             if (step + 1) % per_epoch == 0:
                 _check_finite(metrics, step)
@@ -113,9 +113,7 @@ def _describe(metrics: Metrics, bits: float | None) -> str:
 
 def key_answers(config: Config, variables: Variables, key: Key) -> stats.Answers:
     """What a network of ours answers on the whole key."""
-    probabilities = predict(config, variables, key.images).astype(np.float64)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return stats.Answers(probabilities.argmax(axis=1), probabilities, config.classes)
+    return read_answers(predict(config, variables, key.images), len(key.images), config.classes, config.name)
 
 
 def key_evidence(config: Config, variables: Variables, key: Key) -> np.ndarray:
