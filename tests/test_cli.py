@@ -195,6 +195,10 @@ BAD = [
     (["verify", *UNLOCK, "no_module:f"], 2, "no_module"),
     (["verify", *UNLOCK, "marked", "--alpha", "0"], 2, "alpha"),
     (["export", "nowhere", "out"], 5, "nowhere does not exist"),
+    (["verify", *UNLOCK, "no\x1b[31mwhere"], 5, "no?[31mwhere does not exist"),
+    (["verify", *UNLOCK, "marked", "--null", "clean"], 2, "fixed labels"),
+    (["embed", "--data", "digits", "--seed", "-1", "--out", "r"], 2, "--seed"),
+    (["embed", "--data", "digits", "--learning-rate", "nan", "--out", "r"], 2, "--learning-rate"),
     (["prepare", "imagenet"], 2, "invalid choice"),
     (["prepare", "cifar10", "--url", "http://127.0.0.1:9/x"], 2, "--sha256"),
 ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wmjax.data import Dataset, digest, load
+from wmjax.data import Dataset, digest, load, load_source
 from wmjax.errors import AccessError, UsageError
 
 
@@ -77,6 +77,19 @@ def test_the_environment_names_the_folder(tmp_path, monkeypatch):
     write_tfds(tmp_path, "shapes", *made(1))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert len(load("shapes").test) == 12
+
+
+def test_a_test_split_alone_is_a_source_but_nothing_to_train_on(tmp_path):
+    images, labels = made(1)
+    write_tfds(tmp_path, "shapes", {"test": images["test"]}, {"test": labels["test"]})
+    source = load_source("shapes", tmp_path)
+    assert contents(source.images, source.labels) == contents(images["test"], labels["test"])
+    with pytest.raises(AccessError, match="no split train"):
+        load("shapes", tmp_path)
+
+
+def test_a_source_is_the_training_split():
+    assert digest(load_source("digits")) == digest(load("digits").train)
 
 
 def test_a_set_that_is_no_image_classification(tmp_path):

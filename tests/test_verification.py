@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from wmjax import stats
 from wmjax.data import load
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys import Key, generate, make_spec
@@ -159,6 +160,24 @@ def test_a_suspect_that_changes_its_form(key):
 def test_a_suspect_that_cannot_carry_the_key(key, suspect):
     with pytest.raises(UsageError, match="cannot carry this key"):
         verify(suspect, key)
+
+
+def test_a_top_k_service_answers_with_its_best_classes(key):
+    scores = lambda images: np.exp(thief(key).ask(images))  # noqa: E731
+
+    def best_two(images: np.ndarray) -> stats.Answers:
+        found = scores(images) / scores(images).sum(1, keepdims=True)
+        order = np.argsort(-found, axis=1)[:, :2]
+        return stats.from_top_k(order, np.take_along_axis(found, order, axis=1), 10)
+
+    assert verify(from_callable(best_two), key).verdict == "match"
+    with pytest.raises(InvalidFile, match="for 3 classes"):
+        verify(from_callable(lambda images: stats.Answers(np.zeros(len(images), int), None, 3)), key)
+
+
+def test_null_models_belong_to_fixed_labels(key):
+    with pytest.raises(UsageError, match="fixed labels"):
+        verify(thief(key), key, nulls=[innocent(0)])
 
 
 def test_reading_scores():

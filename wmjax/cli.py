@@ -42,8 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"wmjax: {' '.join(message.split())}", file=sys.stderr)
+    print(_plain(f"wmjax: {' '.join(message.split())}"), file=sys.stderr)
     return code
+
+
+def _plain(text: str) -> str:
+    """Without control characters: file names and foreign errors shall not steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -190,7 +195,7 @@ def _unlock(options: argparse.Namespace) -> "Unlock":
 
 def _say(options: argparse.Namespace, document: dict[str, Any], *lines: str) -> None:
     """Prints the JSON document, or the lines for people."""
-    print(json.dumps(document) if options.json else "\n".join(lines))
+    print(json.dumps(document) if options.json else "\n".join(map(_plain, lines)))
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -202,12 +207,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _keygen(options: argparse.Namespace) -> int:
-    from wmjax.data import load
+    from wmjax.data import load_source
     from wmjax.keys import Paper, generate, make_spec, write_key
 
     source: tuple[str, Dataset] | None = None
     if options.source:
-        source = options.source, load(options.source, options.data_dir).train
+        source = options.source, load_source(options.source, options.data_dir)
     image = options.image or (source[1].image if source else None)
     classes = options.classes or (source[1].classes if source else None)
     if image is None or classes is None:
@@ -310,12 +315,12 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _decoy_source(key: "Key", data_dir: Path | None) -> "Dataset | None":
     """The images that decoys of a fixed-label key start from; None where it needs none or they are not here."""
-    from wmjax.data import load
+    from wmjax.data import load_source
 
     if key.spec.labels != "fixed" or key.spec.source is None:
         return None
     try:
-        return load(key.spec.source.name, data_dir).train
+        return load_source(key.spec.source.name, data_dir)
     except AccessError:
         return None
 

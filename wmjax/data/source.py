@@ -1,8 +1,10 @@
 """Where images come from: scikit-learn's digits, shipped inside its wheel, or any TFDS image-classification set."""
 
+import contextlib
 import io
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,21 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Splits:
     """
     if name == "digits":
         return _digits()
-    return _tfds(name, data_dir)
+    builder = _open(name, data_dir)
+    if missing := {"train", "test"} - set(builder.info.splits):
+        raise AccessError(f"{name} has no split {missing.pop()} here: prepare it whole")
+    return Splits(name, _read(builder, "train"), _read(builder, "test"))
+
+
+def load_source(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Loads the images that a key starts from: a set's training split, or its test split where there is no other.
+
+    Args and errors are those of `load`.
+    """
+    if name == "digits":
+        return _digits().train
+    builder = _open(name, data_dir)
+    return _read(builder, "train" if "train" in builder.info.splits else "test")
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:
@@ -49,7 +65,8 @@ def _digits() -> Splits:
     return Splits("digits", everything[~test], everything[test])
 
 
-def _tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Splits:
+def _open(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
+    """The TFDS builder of a prepared image-classification set."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # absl warns of every optional image decoder
     import tensorflow_datasets as tfds
 
@@ -60,49 +77,56 @@ def _tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Splits:
         if name == "cifar10":
             raise AccessError(f"cifar10 is not prepared under {folder}: run `wmjax prepare cifar10` once")
         if known:
-            raise AccessError(
-                f"{name} is not prepared under {folder}: prepare it with TFDS as array_record, or set --data-dir"
-            )
+            hint = "prepare it with TFDS as array_record, or set --data-dir"
+            raise AccessError(f"{name} is not prepared under {folder}: {hint}")
         raise UsageError(f"unknown data set {name!r}: use digits, cifar10, mnist or another TFDS name")
-    try:
+    with _one_line(f"{name} under {versions[-1]}"):
         builder = tfds.builder_from_directory(versions[-1])
-        missing = {"train", "test"} - set(builder.info.splits)
         if {"image", "label"} - set(builder.info.features or ()):
             raise UsageError(f"{name} is not an image-classification set: it has no features 'image' and 'label'")
-        classes = builder.info.features["label"].num_classes
-        splits = [_read(builder, split, classes) for split in ("train", "test") if split not in missing]
-    except (OSError, ValueError, NotImplementedError, AssertionError, RuntimeError) as error:
-        raise AccessError(f"cannot read {name} under {versions[-1]}: {str(error).splitlines()[0]:.200}") from error
-    # A test split alone still serves as a source of unrelated images.
-    return Splits(name, splits[0], splits[-1])
+        if not set(builder.info.splits) & {"train", "test"}:
+            raise AccessError(f"{name} under {versions[-1]} has neither a train nor a test split")
+    return builder
+
+
+@contextlib.contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Turns what TFDS raises at damaged folders into one line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, NotImplementedError, AssertionError, RuntimeError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AccessError(f"cannot read {what}: {first:.200}") from error
 
 
 def _is_plain(name: str) -> bool:
     return name.replace("_", "").isalnum()
 
 
-def _read(builder: Any, split: str, classes: int) -> Dataset:
-    import tensorflow_datasets as tfds
+def _read(builder: Any, split: str) -> Dataset:
+    with _one_line(f"{builder.info.name} {split}"):
+        import tensorflow_datasets as tfds
 
-    # Decoding with PIL alone is 2.5 times faster than through TFDS, and the same on every machine.
-    records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    expected = builder.info.splits[split].num_examples
-    if len(records) != expected:
-        raise AccessError(
-            f"{builder.info.name} {split} has {len(records)} records, its info says {expected}: prepare it again"
-        )
+        # Decoding with PIL alone is 2.5 times faster than through TFDS, and the same on every machine.
+        records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        return _gather(builder, split, records)
+
+
+def _gather(builder: Any, split: str, records: Any) -> Dataset:
+    """Decodes a split into memory, some hundred records at a time."""
+    size = builder.info.splits[split].num_examples
     shape = _decode(records[0]["image"]).shape
-    images, labels = np.empty((expected, *shape), np.uint8), np.empty(expected, np.int32)
-    with progress(f"reading {builder.info.name} {split}", expected) as advance:
-        for start in range(0, expected, 500):
-            rows = range(start, min(start + 500, expected))
+    images, labels = np.empty((size, *shape), np.uint8), np.empty(size, np.int32)
+    with progress(f"reading {builder.info.name} {split}", size) as advance:
+        for start in range(0, size, 500):
+            rows = range(start, min(start + 500, size))
             for i, record in zip(rows, records.__getitems__(list(rows)), strict=True):
                 image = _decode(record["image"])
                 if image.shape != shape:
                     raise UsageError(f"{builder.info.name}: images differ in size ({shape}, {image.shape})")
                 images[i], labels[i] = image, record["label"]
             advance(len(rows))
-    return Dataset(images, labels, classes)
+    return Dataset(images, labels, builder.info.features["label"].num_classes)
 
 
 def _decode(encoded: bytes) -> np.ndarray:

@@ -15,7 +15,7 @@ class Source:
     """The images that a scheme starts from.
 
     Attributes:
-      name: of the data set whose training split they are.
+      name: of the data set whose training split (or test split, where there is no other) they are.
       sha256: `wmjax.data.digest` of that split.
     """
 

@@ -10,7 +10,7 @@ from wmjax.models.layers import batch_norm, convolution
 
 
 class VGG(nnx.Module):
-    """Stem convolution and pool, then stages of two convolutions and a pool, then global maximum and mean."""
+    """Stem convolution and pool, then stages of two convolutions with a pool between, then mean plus maximum."""
 
     def __init__(self, config: Config, rngs: nnx.Rngs):
         channels = config.image[2]

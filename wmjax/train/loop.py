@@ -48,6 +48,10 @@ def check(config: Config, recipe: Recipe, train: Dataset, key: Key | None) -> No
         raise UsageError(f"--key-per-batch {recipe.key_per_batch}: must be in 1..{recipe.batch - 1}, below the batch")
     if recipe.epochs < 1:
         raise UsageError(f"--epochs {recipe.epochs}: must be at least 1")
+    if not 0 <= recipe.seed < 2**31:
+        raise UsageError(f"--seed {recipe.seed}: must be in 0..{2**31 - 1}")
+    if not 0 < recipe.learning_rate < np.inf:
+        raise UsageError(f"--learning-rate {recipe.learning_rate}: must be above 0")
 
 
 def fit(

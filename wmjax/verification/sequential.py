@@ -93,6 +93,8 @@ def verify(
         raise UsageError(f"alpha {rule.alpha}: must be between 0 and 1")
     assumptions = _assumptions(key, rule)
     fixed = key.spec.labels == "fixed"
+    if nulls and not fixed:
+        raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
     limit = min(rule.max_queries, key.spec.triggers)
     answers = _ask(suspect, key, rule, limit, stop=not (whole or fixed))
     _check_usable(answers, suspect, assumptions)

@@ -22,7 +22,8 @@ class Suspect:
 
     Attributes:
       name: as shown in verdicts.
-      ask: maps uint8 images [n, H, W, C] to class labels, int [n], or to scores, float [n, classes].
+      ask: maps uint8 images [n, H, W, C] to class labels, int [n], to scores, float [n, classes], or to
+        `stats.Answers` (a top-k service: `stats.from_top_k`).
       image: height, width and channels it takes, where known.
       classes: that it tells apart, where known.
     """
@@ -85,6 +86,10 @@ def query(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
     except Exception as error:  # a stranger's code: whatever it raises is its failure to answer
         reason = next(iter(str(error).splitlines()), "")
         raise AccessError(f"suspect {suspect.name} failed to answer: {type(error).__name__} {reason:.200}") from error
+    if isinstance(raw, Answers):
+        if (len(raw), raw.classes) != (len(images), classes):
+            raise InvalidFile(f"suspect {suspect.name} gave {len(raw)} answers for {raw.classes} classes")
+        return raw
     try:
         array = np.asarray(raw)
     except (ValueError, TypeError) as error:
