@@ -100,6 +100,16 @@ def test_begin_with_a_trained_model(at_home):
     assert report["test_accuracy"] > 0.9
 
 
+def test_mark_while_distilling(at_home):
+    """IBM's third way: the labels of a teacher, and the key."""
+    distil = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "12", "--key-per-batch", "24"]
+    code, out, _ = at_home(*distil, "--teacher", "clean", "--out", "student", *UNLOCK, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["learned"] >= 95
+    assert report["test_accuracy"] > 0.9
+
+
 def test_a_weak_mark_is_a_warning_with_advice(at_home):
     code, out, err = at_home(
         "embed", "--data", "digits", "--model", "vgg", "--epochs", "1", "--key-per-batch", "1", "--out", "weak", *UNLOCK

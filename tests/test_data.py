@@ -10,6 +10,7 @@ from PIL import Image
 
 from wmjax.data import Dataset, digest, load, load_source
 from wmjax.errors import AccessError, UsageError
+from wmjax.keys import Paper, generate, make_spec
 
 
 def write_tfds(
@@ -149,8 +150,19 @@ def test_digest_sees_pixels_labels_shape_and_classes():
 
 
 @pytest.mark.cifar10
-def test_cifar10_is_all_there():
+def test_cifar10_is_all_there_and_makes_the_papers_key():
     splits = load("cifar10")
+    paper = make_spec(
+        "content",
+        image=(32, 32, 3),
+        classes=10,
+        triggers=1,
+        labels="fixed",
+        source=("cifar10", splits.train),
+        paper=Paper(source_class=1, target_class=0, share_percent=30),
+    )
+    key = generate(paper, splits.train)
+    assert (key.images.shape, set(key.labels.tolist())) == ((1500, 32, 32, 3), {0})
     assert splits.train.images.shape == (50_000, 32, 32, 3)
     assert np.bincount(splits.train.labels).tolist() == [5000] * 10
     assert np.bincount(splits.test.labels).tolist() == [1000] * 10
