@@ -17,6 +17,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, init
 from wmjax.train import Recipe
 from wmjax.train.loop import first_state
+from wmjax.train.step import State, as_tree, from_tree
 
 CONFIG = Config("vgg", (8, 8, 1), 10, (4, 8))
 RECIPE = Recipe(epochs=1, batch=16)
@@ -27,7 +28,7 @@ SEALED = SealedKey("ab" * 32, "-----BEGIN AGE ENCRYPTED FILE-----\nc2VjcmV0\n---
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
     state = first_state(CONFIG, RECIPE, 64)
-    checkpoint.save_step(run, state, Metadata(CONFIG, 7, SEALED))
+    checkpoint.save_step(run, as_tree(state), Metadata(CONFIG, 7, SEALED))
     checkpoint.write_settings(run, {"epochs": 1})
     return run
 
@@ -41,11 +42,16 @@ def equal(a: object, b: object) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+def loaded(path: Path) -> State:
+    fresh = first_state(CONFIG, RECIPE, 64)
+    return from_tree(checkpoint.load_tree(path, as_tree(fresh)), fresh)
+
+
 def test_state_comes_back_whole(run):
     path = checkpoint.find(run)
     assert path.name == "step-00000007"
     fresh = first_state(CONFIG, RECIPE, 64)
-    assert equal(checkpoint.load_state(path, fresh), fresh)
+    assert equal(loaded(path), fresh)
     config, variables = checkpoint.load_variables(path)
     assert config == CONFIG
     assert equal(variables, init(CONFIG, 0))
@@ -62,7 +68,7 @@ def test_metadata_is_plain_json_and_holds_the_envelope(run):
 def test_only_the_two_newest_are_kept(run):
     state = first_state(CONFIG, RECIPE, 64)
     for step in (8, 9):
-        checkpoint.save_step(run, state, Metadata(CONFIG, step))
+        checkpoint.save_step(run, as_tree(state), Metadata(CONFIG, step))
     assert sorted(path.name for path in run.glob("step-*")) == ["step-00000008", "step-00000009"]
 
 
@@ -93,17 +99,18 @@ from wmjax import checkpoint
 from wmjax.models import Config
 from wmjax.train import Recipe
 from wmjax.train.loop import first_state
+from wmjax.train.step import as_tree
 assert jax.device_count() == 8
 mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 config = Config("vgg", (8, 8, 1), 10, (4, 8))
 state = jax.device_put(first_state(config, Recipe(epochs=1, batch=16), 64), NamedSharding(mesh, PartitionSpec()))
-checkpoint.save_step(Path("eight"), state, checkpoint.Metadata(config, 3))
+checkpoint.save_step(Path("eight"), as_tree(state), checkpoint.Metadata(config, 3))
 """
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "XLA_FLAGS": ""}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
     assert jax.device_count() == 1
     fresh = first_state(CONFIG, RECIPE, 64)
-    assert equal(checkpoint.load_state(checkpoint.find(tmp_path / "eight"), fresh), fresh)
+    assert equal(loaded(checkpoint.find(tmp_path / "eight")), fresh)
 
 
 def test_there_is_nothing_there(tmp_path):
@@ -142,6 +149,9 @@ def test_damaged_checkpoints_are_refused_in_one_line(run, damage):
         {"name": "evil"},
         {"classes": "x"},
         {"image": [8, 8, 10**9]},
+        {"classes": float("inf")},
+        {"widths": []},
+        {"name": "resnet18", "widths": []},
     ],
 )
 def test_weights_that_are_not_the_named_models(run, change):

@@ -195,6 +195,8 @@ BAD = [
     (["embed", "--data", "digits", "--out", "my.age/run"], 5, "cannot write"),
     (["embed", "--data", "digits", "--model", "cnn", "--from", "clean", "--out", "r"], 2, "not the model asked for"),
     (["embed", "--data", "digits", "--from", "nowhere", "--out", "r"], 5, "nowhere does not exist"),
+    (["embed", "--data", "digits", "--teacher", "nowhere", "--out", "r"], 5, "nowhere does not exist"),
+    ([*KEYGEN, "--classes", "0", "--out", "k"], 2, "0 classes"),
     (["verify", "--key", "nowhere.age", "--identity", "my.identity", "marked"], 5, "nowhere.age"),
     (["verify", "--key", "my.age", "--identity", "nowhere", "marked"], 5, "nowhere"),
     (["verify", "--key", "my.age", "--identity", "other.identity", "marked"], 4, "identity is not its own"),
@@ -260,10 +262,50 @@ def test_suspects_that_answer_badly(at_home):
         "def nan(x): return np.full((len(x), 10), np.nan)\n"
         "def wide(x): return np.zeros((len(x), 11))\n"
         "def down(x): raise TimeoutError('no answer')\n"
+        "def quits(x): raise SystemExit(0)\n"
     )
-    for name, code, words in (("nan", 4, "no usable answer"), ("wide", 4, "[1, 11]"), ("down", 5, "no answer")):
+    for name, code, words in (
+        ("nan", 4, "no usable answer"),
+        ("wide", 4, "[1, 11]"),
+        ("down", 5, "no answer"),
+        ("quits", 5, "SystemExit"),
+    ):
         got, out, err = at_home("verify", *UNLOCK, f"theirs:{name}")
         assert (got, out, words in one_line(err)) == (code, "", True)
+
+
+def test_a_suspect_that_prints_does_not_spoil_the_document(at_home):
+    Path("loud.py").write_text(
+        "import numpy as np\nprint('hello')\ndef f(x): print('1/1'); return np.zeros(len(x), int)\n"
+    )
+    _, out, err = at_home("verify", *UNLOCK, "loud:f", "--json")
+    assert json.loads(out)["suspect"] == "loud:f"
+    assert "hello" in err
+    Path("broken.py").write_text("def f(:\n")
+    code, out, err = at_home("verify", *UNLOCK, "broken:f")
+    assert (code, out, "SyntaxError" in one_line(err)) == (2, "", True)
+
+
+def test_defects_of_ours_are_no_verdict(at_home, monkeypatch):
+    monkeypatch.setattr("wmjax.verification.verify", lambda *_, **__: 1 / 0)
+    code, out, err = at_home("verify", *UNLOCK, "marked")
+    assert (code, out, "internal error" in one_line(err)) == (5, "", True)
+
+
+def test_regenerating_a_key_from_its_source(at_home):
+    assert at_home("keygen", "--scheme", "blend", "--source", "digits", "--triggers", "20", "--out", "mix")[0] == 0
+    unlock = ["--key", "mix.age", "--identity", "mix.identity"]
+    _, plain, _ = at_home("verify", *unlock, "marked", "--json")
+    _, again, _ = at_home("verify", *unlock, "marked", "--json", "--regenerate")
+    assert "not made again" in plain
+    assert "made again here" in again
+
+
+def test_a_key_too_small_to_convict_says_so(at_home):
+    assert at_home("keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "4", "--out", "tiny")[0] == 0
+    small = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "5", "--out", "small"]
+    code, _, err = at_home(*small, "--key", "tiny.age", "--identity", "tiny.identity")
+    assert (code, "larger key" in one_line(err)) == (1, True)
 
 
 def test_a_truncated_checkpoint(at_home):

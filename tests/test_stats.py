@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from wmjax import stats
+from wmjax.errors import UsageError
 from wmjax.stats import Answers, Rule
 
 RULE = Rule(alpha=1e-6, beta=1e-3, rate=0.55, max_queries=100)
@@ -48,7 +49,8 @@ def suspect_answers(kind: str, rng: np.random.Generator, n: int, classes: int) -
         return Answers(labels, None, classes)
     if kind == "top-k":
         best = np.argsort(-probabilities, axis=1)[:, : min(3, classes - 1)]
-        return stats.from_top_k(best, np.take_along_axis(probabilities, best, 1), classes)
+        spread = stats.spread_top_k(best, np.take_along_axis(probabilities, best, 1), classes)
+        return Answers(spread.argmax(1), spread, classes)
     if kind == "one-hot":
         return Answers(labels, np.eye(classes)[labels], classes)
     if kind == "with refusals":
@@ -167,6 +169,7 @@ def test_clean_models_are_acquitted_within_the_key():
         ([-1.0, 2.0, 20.0], [10.0, 0.0, 0.0], False, ("match", 3)),  # a match outweighs an acquittal
         ([-1.0, 2.0, 20.0], [10.0, 0.0, 0.0], True, ("no-match", 1)),
         ([1.0, 1.0, 1.0], [0.0, 0.0, 0.0], True, ("inconclusive", 3)),
+        ([-1.0, 5.0, 9.0], [10.0, 3.0, 0.0], False, ("inconclusive", 3)),  # an acquittal must stand at the end
     ],
 )
 def test_decisions_on_constructed_paths(evidence, acquittal, stop, expected):
@@ -201,14 +204,27 @@ def test_calibrated_p_is_a_rank():
     assert stats.calibrated_p(9.0, np.arange(9)) == 1 / 10
 
 
-def test_redrawn_p_is_uniform_under_the_null():
-    """One percent fails one percent of the time: 1,000 keys, each ranked among 199 redraws."""
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+def test_redrawn_p_is_valid_under_the_null(kind):
+    """One percent fails one percent of the time, fewer where labels tie: 1,000 keys, each ranked among 199 redraws."""
     rng = np.random.default_rng(7)
-    answers = suspect_answers("probabilities", rng, 30, 10)
+    answers = suspect_answers(kind, rng, 30, 10)
     ps = [stats.redraw_p(answers, rng.integers(10, size=30), rng, redraws=199) for _ in range(1000)]
     for alpha in (0.01, 0.05, 0.25, 0.5):
         share = np.mean(np.array(ps) <= alpha)
-        assert abs(share - alpha) <= 4 * math.sqrt(alpha * (1 - alpha) / len(ps))
+        error = 4 * math.sqrt(alpha * (1 - alpha) / len(ps))
+        assert share <= alpha + error
+        assert kind == "labels" or share >= alpha - error
+
+
+def test_redrawn_ties_count_against_the_owner():
+    """One match of one answer: a tenth of all redraws tie with it, whatever the rounding."""
+    answers = Answers(np.arange(40) % 10, None, 10)
+    labels = (np.arange(40) + 1) % 10
+    labels[5] = answers.labels[5]
+    matches = np.random.default_rng(0).integers(10, size=(2000, 40)) == answers.labels
+    expected = (1 + np.sum(matches.sum(1) >= 1)) / 2001
+    assert stats.redraw_p(answers, labels, np.random.default_rng(0), redraws=2000) == pytest.approx(expected)
 
 
 def test_redrawn_p_of_a_mark_is_the_smallest_there_is():
@@ -217,6 +233,7 @@ def test_redrawn_p_of_a_mark_is_the_smallest_there_is():
 
 
 def test_top_k_rest_is_spread_evenly():
-    answers = stats.from_top_k(np.array([[1, 4]]), np.array([[0.5, 0.2]]), 5)
-    np.testing.assert_allclose(answers.probabilities, [[0.1, 0.5, 0.1, 0.1, 0.2]])
-    assert answers.labels.tolist() == [1]
+    spread = stats.spread_top_k(np.array([[1, 4]]), np.array([[0.5, 0.2]]), 5)
+    np.testing.assert_allclose(spread, [[0.1, 0.5, 0.1, 0.1, 0.2]])
+    with pytest.raises(UsageError, match="as they are"):
+        stats.spread_top_k(np.array([[1, 0]]), np.array([[0.5, 0.5]]), 2)

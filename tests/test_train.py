@@ -25,6 +25,7 @@ from wmjax.keys import generate, make_spec
 from wmjax.models import Config, Variables, apply, init
 from wmjax.train import Batch, Recipe, Teacher, embed, fit, key_batch, make_step, mix
 from wmjax.train.loop import first_state, total_steps
+from wmjax.train.step import as_tree
 
 TINY = Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25)
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
@@ -211,7 +212,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
         pass
 
     def die(state, step):
-        checkpoint.save_step(half, state, checkpoint.Metadata(NETS[1], step))
+        checkpoint.save_step(half, as_tree(state), checkpoint.Metadata(NETS[1], step))
         if step == 8:
             raise Killed
 
@@ -220,8 +221,9 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
         fit(NETS[1], recipe, digits.train, key, each_epoch=die)
     (half / "step-00000099.orbax-checkpoint-tmp-1").mkdir()  # what a kill leaves half-written
     embed(half, NETS[1], recipe, digits, key=(key, b"sealed"), resume=True)
-    finals = [checkpoint.load_state(checkpoint.find(run), first_state(NETS[1], recipe, 64)) for run in (whole, half)]
-    assert int(finals[0].step) == total_steps(recipe, 64) == 16
+    like = as_tree(first_state(NETS[1], recipe, 64))
+    finals = [checkpoint.load_tree(checkpoint.find(run), like) for run in (whole, half)]
+    assert int(finals[0]["step"]) == total_steps(recipe, 64) == 16
     assert leaves_equal(finals[0], finals[1])
 
 

@@ -25,7 +25,7 @@ from wmjax.data import Dataset
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.keys import Commitment, Key, Unlock, derive_key, generate, make_spec, open_key, read_commitment, write_key
 from wmjax.keys.commitment import merkle_root, tree_hash
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.keyset import assemble, default_rule
 from wmjax.keys.vault import armour, dearmour, new_identity, seal, unseal
 
 SECRET, OTHER = bytes(range(32)), bytes(32)
@@ -726,3 +726,24 @@ def test_keys_and_statistics_import_no_jax():
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_forger_cannot_pass_a_key_off_as_self_derived():
+    """A scheme over images, named without its source: the images would be the forger's own choice."""
+    honest = abstract_key()
+    images = np.zeros_like(honest.images)
+    for scheme, parameters in (("content", ()), ("content", (("scale", 1), ("text", "T"))), ("noise", (("sigma", 9),))):
+        spec = dataclasses.replace(honest.spec, scheme=scheme, parameters=parameters)
+        with pytest.raises(UsageError):
+            assemble(honest.secret, spec, honest.commitment.rule, images, CREATED)
+        commitment = dataclasses.replace(honest.commitment, spec=spec)
+        contents = {
+            "format": "wmjax-key/1",
+            "secret": honest.secret.hex(),
+            "commitment": commitment.to_json(),
+            "images": base64.b64encode(zlib.compress(images.tobytes())).decode(),
+        }
+        text, recipient = new_identity()
+        sealed = pyrage.encrypt(json.dumps(contents).encode(), [pyrage.x25519.Recipient.from_str(recipient)])
+        with pytest.raises(InvalidFile):
+            unseal(sealed, Unlock(identity=text))

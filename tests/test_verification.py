@@ -10,8 +10,8 @@ from wmjax import stats
 from wmjax.data import load
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys import Key, generate, make_spec
+from wmjax.keys.keyset import assemble
 from wmjax.verification import Suspect, from_callable, open_suspect, verify
-from wmjax.verification.suspects import read_answers
 
 FIELDS = {
     "version", "verdict", "evidence_bits", "alpha", "queries", "matches", "triggers", "match_rate",
@@ -51,7 +51,7 @@ def test_a_thief_is_convicted_within_nine_queries(key, scores):
     verdict = verify(thief(key, scores=scores), key)
     assert verdict.verdict == "match"
     assert verdict.matches == verdict.queries <= 9
-    assert (verdict.p_binomial, verdict.p_calibrated) == (None, None)  # stopping early voids them
+    assert (verdict.p_binomial, verdict.p_calibrated, verdict.match_rate) == (None, None, None)  # stopping voids them
     assert any("--all" in line for line in verdict.assumptions)
 
 
@@ -110,7 +110,19 @@ def test_origin_is_stated_for_every_kind_of_key(key):
     assert any(line.startswith("self-derived") for line in verify(thief(key), key).assumptions)
     digits = load("digits").train
     blend = generate(make_spec("blend", image=(8, 8, 1), classes=10, triggers=20, source=("digits", digits)), digits)
-    assert any("derived from digits" in line for line in verify(thief(blend), blend).assumptions)
+    assert any("not made again from digits" in line for line in verify(thief(blend), blend).assumptions)
+    assert any("made again here" in line for line in verify(thief(blend), blend, source=digits).assumptions)
+
+
+def test_triggers_that_their_source_does_not_give():
+    """A forger keeps a public data set's name and digest and packs images of his own choice."""
+    digits = load("digits").train
+    spec = make_spec("blend", image=(8, 8, 1), classes=10, triggers=20, source=("digits", digits))
+    honest = generate(spec, digits)
+    forged = assemble(honest.secret, spec, honest.commitment.rule, honest.images[::-1], honest.commitment.created)
+    assert verify(thief(forged), forged).verdict == "match"
+    with pytest.raises(InvalidFile, match="tampered"):
+        verify(thief(forged), forged, source=digits)
 
 
 @pytest.mark.parametrize(
@@ -165,14 +177,12 @@ def test_a_suspect_that_cannot_carry_the_key(key, suspect):
 def test_a_top_k_service_answers_with_its_best_classes(key):
     scores = lambda images: np.exp(thief(key).ask(images))  # noqa: E731
 
-    def best_two(images: np.ndarray) -> stats.Answers:
+    def best_two(images: np.ndarray) -> np.ndarray:
         found = scores(images) / scores(images).sum(1, keepdims=True)
         order = np.argsort(-found, axis=1)[:, :2]
-        return stats.from_top_k(order, np.take_along_axis(found, order, axis=1), 10)
+        return stats.spread_top_k(order, np.take_along_axis(found, order, axis=1), 10)
 
     assert verify(from_callable(best_two), key).verdict == "match"
-    with pytest.raises(InvalidFile, match="for 3 classes"):
-        verify(from_callable(lambda images: stats.Answers(np.zeros(len(images), int), None, 3)), key)
 
 
 def test_null_models_belong_to_fixed_labels(key):
@@ -181,15 +191,24 @@ def test_null_models_belong_to_fixed_labels(key):
 
 
 def test_reading_scores():
+    infinite, nan = np.inf, np.nan
     rows = np.array(
-        [[0.2, 0.5, 0.3], [0.0, 0.0, 0.0], [-1.0, 4.0, 2.0], [np.nan, 1, 1], [np.inf, 0, 0], [-np.inf, 0.0, -np.inf]]
+        [
+            [0.2, 0.5, 0.3],
+            [0.0, 0.0, 0.0],
+            [-1.0, 4.0, 2.0],
+            [nan, 1, 1],
+            [infinite, 0, 0],
+            [-infinite, 0.0, -infinite],
+            [-infinite, -infinite, -infinite],
+        ]
     )
-    answers = read_answers(rows, 6, 3, "s")
-    assert answers.labels.tolist() == [1, 0, 1, -1, -1, 1]
+    answers = stats.read_answers(rows, 7, 3)
+    assert answers.labels.tolist() == [1, 0, 1, -1, -1, 1, -1]
     np.testing.assert_allclose(answers.probabilities[0], rows[0])
     np.testing.assert_allclose(answers.probabilities[1], 1 / 3)
     np.testing.assert_allclose(answers.probabilities.sum(1), 1)
-    assert read_answers(np.array([0, 3, -5]), 3, 3, "s").labels.tolist() == [0, -1, -1]
+    assert stats.read_answers(np.array([0, 3, -5]), 3, 3).labels.tolist() == [0, -1, -1]
 
 
 def test_fixed_labels_are_calibrated_against_decoys():
@@ -197,7 +216,9 @@ def test_fixed_labels_are_calibrated_against_decoys():
     guilty = verify(thief(key), key, alpha=0.05)
     assert (guilty.verdict, guilty.p_calibrated, guilty.evidence_bits) == ("match", 0.01, None)
     assert any("no p-value below 0.01" in line for line in guilty.assumptions)
-    assert verify(thief(key), key).verdict == "inconclusive"  # 99 decoys cannot support 1e-6
+    strict = verify(thief(key), key)
+    assert strict.verdict == "inconclusive"  # 99 decoys cannot support 1e-6
+    assert any("no match is possible" in line for line in strict.assumptions)
     target = int(key.labels[0])
     biased = from_callable(lambda images: np.full(len(images), target), "one-answer model")
     assert verify(biased, key, alpha=0.05).verdict != "match"  # every binomial test would convict it
@@ -217,6 +238,8 @@ def test_fixed_labels_over_a_source_without_calibration():
     verdict = verify(thief(key), key, alpha=0.05)
     assert (verdict.verdict, verdict.p_calibrated) == ("inconclusive", None)
     assert verify(thief(key), key, alpha=0.05, source=digits).p_calibrated == 0.01
+    with pytest.raises(UsageError, match="--decoys"):
+        verify(thief(key), key, source=digits, decoys=0)
 
 
 def test_a_function_by_name(tmp_path, monkeypatch, key):

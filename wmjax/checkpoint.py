@@ -20,7 +20,6 @@ import numpy as np
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import check_room, read_bytes, write_bytes
 from wmjax.models import Config, Variables, shapes
-from wmjax.train.step import State
 
 FORMAT = "wmjax-checkpoint/1"
 _METADATA = "_CHECKPOINT_METADATA"
@@ -69,11 +68,9 @@ def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
         ocp.save(path.absolute(), host_tree, custom_metadata=metadata.to_json())
 
 
-def save_step(run: Path, state: State, metadata: Metadata) -> Path:
+def save_step(run: Path, tree: dict[str, Any], metadata: Metadata) -> Path:
     """Writes `step-NNNNNNNN` of a run and removes all but the two newest."""
     path = run / f"step-{metadata.step:08d}"
-    optimiser = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state.opt_state))}
-    tree = {**state.variables._asdict(), "optimiser": optimiser, "step": state.step}
     save(path, tree, metadata)
     for old in _steps(run)[:-2]:
         shutil.rmtree(old, ignore_errors=True)
@@ -119,21 +116,13 @@ def load_variables(checkpoint: Path) -> tuple[Config, Variables]:
     config = read_metadata(checkpoint).model
     try:
         wanted = shapes(config)
-    except (ValueError, TypeError, MemoryError, OverflowError) as error:
+    except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
         raise InvalidFile(f"{checkpoint}: its model configuration cannot be built") from error
-    return config, Variables(**_load(checkpoint, wanted._asdict()))
+    return config, Variables(**load_tree(checkpoint, wanted._asdict()))
 
 
-def load_state(checkpoint: Path, like: State) -> State:
-    """The training state of a checkpoint, in the structure of `like`."""
-    leaves, structure = jax.tree.flatten(like.opt_state)
-    optimiser = {str(i): leaf for i, leaf in enumerate(leaves)}
-    tree = _load(checkpoint, {**like.variables._asdict(), "optimiser": optimiser, "step": like.step})
-    ordered = [tree["optimiser"][str(i)] for i in range(len(leaves))]
-    return State(Variables(tree["params"], tree["stats"]), jax.tree.unflatten(structure, ordered), tree["step"])
-
-
-def _load(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
+def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
+    """The tensors of a checkpoint that `like` names, as NumPy arrays; raises `InvalidFile` where they do not fit it."""
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()

@@ -100,7 +100,7 @@ def _halves(train: Dataset) -> tuple[Dataset, Dataset]:
 
 
 def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: int) -> list[Exhibit]:
-    """The marked model, four thefts of it, and four models that never saw the key."""
+    """The marked model, three thefts of it, and three models that never saw the key."""
     config = default_config("cnn", owned.image, owned.classes)
     other = default_config("vgg", owned.image, owned.classes)
     recipe = dataclasses.replace(default_recipe(config), seed=seed)

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from wmjax.errors import UsageError
+from wmjax.errors import InvalidFile, UsageError
 
 # Each strategy keeps a hedge eps spread evenly over all classes: an unlucky answer costs a factor eps, never ruin.
 LABEL_HEDGES = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
@@ -86,21 +86,50 @@ class Rule:
         return -float(np.log2(self.beta))
 
 
-def from_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) -> Answers:
-    """Answers of a service that names its k best classes; the rest of the probability is spread evenly.
+def spread_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities from a service that names its k best classes: the rest is spread evenly.
 
-    >>> from_top_k(np.array([[2, 0]]), np.array([[0.6, 0.2]]), classes=4).probabilities.round(3).tolist()
+    >>> spread_top_k(np.array([[2, 0]]), np.array([[0.6, 0.2]]), classes=4).round(3).tolist()
     [[0.2, 0.1, 0.6, 0.1]]
 
     Args:
-      classes_named: int [n, k], best first.
+      classes_named: int [n, k], each row's classes different.
       scores: float [n, k], their probabilities.
       classes: C > k.
+
+    Returns:
+      float64 [n, C].
     """
+    if classes_named.shape[1] >= classes:
+        raise UsageError(f"{classes_named.shape[1]} classes named of {classes}: give the scores of all as they are")
     rest = np.clip(1.0 - scores.sum(axis=1), 0.0, 1.0) / (classes - classes_named.shape[1])
     full = np.repeat(rest[:, None], classes, axis=1)
     np.put_along_axis(full, classes_named, scores, axis=1)
-    return Answers(classes_named[:, 0].astype(np.int64), full / full.sum(axis=1, keepdims=True), classes)
+    return full / full.sum(axis=1, keepdims=True)
+
+
+def read_answers(raw: np.ndarray, n: int, classes: int, name: str = "model") -> Answers:
+    """Labels from integers [n], probabilities from floats [n, classes] (logits go through softmax).
+
+    A label outside the classes, a NaN, or scores without a finite maximum are a refusal: label -1.
+
+    Raises:
+      InvalidFile: the array is neither, for these classes; `name` says whose it is.
+    """
+    if np.issubdtype(raw.dtype, np.integer) and raw.shape == (n,):
+        labels = np.where((raw >= 0) & (raw < classes), raw, -1).astype(np.int64)
+        return Answers(labels, None, classes)
+    if not np.issubdtype(raw.dtype, np.floating) or raw.shape != (n, classes):
+        expected = f"integers [{n}] or floats [{n}, {classes}]"
+        raise InvalidFile(f"suspect {name} answered {raw.dtype} {list(raw.shape)}, not {expected}")
+    scores = raw.astype(np.float64)
+    usable = ~np.isnan(scores).any(axis=1) & np.isfinite(scores.max(axis=1))
+    scores = np.where(usable[:, None], scores, 0.0)
+    sums = scores.sum(axis=1, keepdims=True)
+    is_distribution = (scores >= 0).all(axis=1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
+    with np.errstate(invalid="ignore", divide="ignore"):  # where it is no distribution the quotient is not taken
+        probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=1))
+    return Answers(np.where(usable, probabilities.argmax(axis=1), -1), probabilities, classes)
 
 
 def log2_payoffs(answers: Answers) -> np.ndarray:
@@ -185,7 +214,8 @@ def decide(evidence_bits: np.ndarray, acquittal_bits: np.ndarray, rule: Rule, *,
       evidence_bits: as from `evidence`, [n].
       acquittal_bits: as from `acquittal`, [n].
       rule: the thresholds.
-      stop: use no answer after the first that decides; otherwise use all, and let a match outweigh an acquittal.
+      stop: use no answer after the first that decides. Otherwise use all: a match at any of them stays one, an
+        acquittal must still stand at the last.
     """
     matched = evidence_bits >= rule.match_bits
     cleared = (acquittal_bits >= rule.clear_bits) & (evidence_bits < 0.0)
@@ -194,7 +224,7 @@ def decide(evidence_bits: np.ndarray, acquittal_bits: np.ndarray, rule: Rule, *,
         return ("match" if matched[first] else "no-match"), first + 1
     if matched.any():
         return "match", len(matched)
-    return ("no-match" if cleared.any() else "inconclusive"), len(matched)
+    return ("no-match" if cleared[-1] else "inconclusive"), len(matched)
 
 
 def binomial_p(matches: int, n: int, classes: int) -> float:
@@ -240,4 +270,5 @@ def redraw_p(answers: Answers, labels: np.ndarray, rng: np.random.Generator, red
     totals = np.zeros((len(payoffs), redraws))
     for i in range(len(answers)):  # trigger by trigger: all at once would take strategies x redraws x n floats
         totals += payoffs[:, i, decoys[:, i]]
-    return calibrated_p(float(mixed_bits(won(payoffs, labels).sum(axis=-1))), mixed_bits(totals))
+    score = float(mixed_bits(won(payoffs, labels).sum(axis=-1)))
+    return calibrated_p(score - 1e-9, mixed_bits(totals))  # ties are ties, whatever the order of summing

@@ -69,17 +69,10 @@ def make_spec(
     chosen = known.defaults(image)
     if unknown := sorted(set(parameters) - set(chosen)):
         raise UsageError(f"scheme {scheme} has no parameter {unknown[0]!r}")
-    for name, value in parameters.items():
-        if type(value) is not type(chosen[name]):
-            raise UsageError(f"parameter {name} of scheme {scheme} is like {chosen[name]!r}, not {value!r:.50}")
     if paper and known.own_shape and paper.source_class == paper.target_class:
         raise UsageError(f"class {paper.source_class} is both source and target: every model answers it, marked or not")
     if known.needs_source and source is None:
         raise UsageError(f"scheme {scheme} starts from the images of a data set: name one with --source")
-    if not known.needs_source and source is not None:
-        raise UsageError(f"scheme {scheme} takes no source")
-    if paper and not known.paper:
-        raise UsageError(f"scheme {scheme} is not in the paper: content, noise and unrelated are")
     if source and known.own_shape and source[1].image != image:
         raise UsageError(
             f"images of {source[0]} are {_by(source[1].image)}, not {_by(image)}: scheme {scheme} needs them alike"
@@ -87,7 +80,7 @@ def make_spec(
     if source and paper:
         of_class = int(np.sum(source[1].labels == paper.source_class))
         triggers = of_class * paper.share_percent // 100
-    return Spec(
+    spec = Spec(
         scheme,
         image,
         classes,
@@ -97,6 +90,25 @@ def make_spec(
         Source(source[0], digest(source[1])) if source else None,
         paper,
     )
+    check_against_scheme(spec)
+    return spec
+
+
+def check_against_scheme(spec: Spec) -> None:
+    """Raises `UsageError` where a spec is not one of its scheme's: a forger's may claim anything."""
+    scheme, given = _scheme(spec.scheme), dict(spec.parameters)
+    usual = scheme.defaults(spec.image)
+    if scheme.needs_source and spec.source is None:
+        raise UsageError(f"scheme {scheme.name} starts from the images of a data set: name one with --source")
+    if not scheme.needs_source and spec.source is not None:
+        raise UsageError(f"scheme {scheme.name} takes no source")
+    if spec.paper and not scheme.paper:
+        raise UsageError(f"scheme {scheme.name} is not in the paper: content, noise and unrelated are")
+    if given.keys() != usual.keys():
+        raise UsageError(f"scheme {scheme.name} has the parameters {sorted(usual)}, not {sorted(given)}")
+    for name, value in usual.items():
+        if type(given[name]) is not type(value):
+            raise UsageError(f"parameter {name} of scheme {scheme.name} is like {value!r}, not {given[name]!r:.50}")
 
 
 def default_rule(spec: Spec, alpha: float = 1e-6) -> Rule:
@@ -132,6 +144,7 @@ def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = N
 
 def assemble(secret: bytes, spec: Spec, rule: Rule, images: np.ndarray, created: str) -> Key:
     """A key whose images are at hand; labels and commitment follow from the secret."""
+    check_against_scheme(spec)
     labels = derive_labels(secret, spec)
     return Key(secret, Commitment(spec, rule, merkle_root(secret, images, labels), created), images, labels)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -21,6 +22,10 @@ class Source:
 
     name: str
     sha256: str
+
+    def __post_init__(self) -> None:
+        if type(self.name) is not str or type(self.sha256) is not str or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise UsageError("a source is a data set's name and 64 hex digits")
 
 
 @dataclasses.dataclass(frozen=True)

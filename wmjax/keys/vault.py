@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyrage
 
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
@@ -154,9 +154,16 @@ def write_key(key: Key, stem: str | os.PathLike[str], *, recipients: list[str], 
     if existing := [path for path in files if os.path.lexists(path)]:
         raise UsageError(f"{existing[0]} is there already: keys are never overwritten, choose another --out")
     files[sealed_path] = seal(key, recipients=recipients, passphrase=passphrase)
-    for path in sorted(files, key=lambda path: path != identity_path):  # what opens the key comes first
-        write_bytes(path, files[path], mode=0o644 if path == public_path else 0o600)
-    return list(files)
+    written: list[Path] = []
+    try:
+        for path in files:
+            write_bytes(path, files[path], mode=0o644 if path == public_path else 0o600)
+            written.append(path)
+    except AccessError:
+        for path in written:  # no half of a key is left
+            path.unlink(missing_ok=True)
+        raise
+    return written
 
 
 def open_key(path: str | os.PathLike[str], unlock: Unlock) -> tuple[Key, bytes]:

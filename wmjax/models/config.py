@@ -17,7 +17,7 @@ class Config:
       name: `cnn`, `vgg` or `resnet18`.
       image: height, width and channels of its input.
       classes: number of outputs.
-      widths: convolution channels of each stage; a stage halves height and width.
+      widths: convolution channels of each stage, from full resolution down.
       dense: units of each hidden dense layer.
       dropout: share of units dropped after each stage and dense layer while training.
     """
@@ -46,10 +46,10 @@ class Config:
                 dense=tuple(int(n) for n in values["dense"]),
                 dropout=float(values["dropout"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidFile(f"not a model configuration: {values!r:.200}") from error
         sizes = (*config.image, config.classes, *config.widths, *config.dense)
-        if not all(1 <= n <= 2**20 for n in sizes) or len(sizes) > 100:
+        if not all(1 <= n <= 2**20 for n in sizes) or not 1 <= len(config.widths) <= 20 or len(sizes) > 40:
             raise InvalidFile(f"not a model configuration: {values!r:.200}")
         if config.name not in NAMES:
             raise InvalidFile(f"unknown model {config.name!r}; this version has {', '.join(NAMES)}")

@@ -16,7 +16,6 @@ from wmjax.models import Config, Variables, init, predict
 from wmjax.progress import progress
 from wmjax.train.mix import Batch
 from wmjax.train.step import Metrics, Recipe, State, Teacher, make_step, optimizer, start
-from wmjax.verification.suspects import read_answers
 
 
 def total_steps(recipe: Recipe, size: int) -> int:
@@ -117,7 +116,7 @@ def _describe(metrics: Metrics, bits: float | None) -> str:
 
 def key_answers(config: Config, variables: Variables, key: Key) -> stats.Answers:
     """What a network of ours answers on the whole key."""
-    return read_answers(predict(config, variables, key.images), len(key.images), config.classes, config.name)
+    return stats.read_answers(predict(config, variables, key.images), len(key.images), config.classes, config.name)
 
 
 def key_evidence(config: Config, variables: Variables, key: Key) -> np.ndarray:

@@ -14,8 +14,8 @@ from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, accuracy
-from wmjax.train.loop import check, first_state, fit, key_answers, key_evidence
-from wmjax.train.step import Recipe, State, Teacher
+from wmjax.train.loop import check, first_state, fit, key_answers, key_evidence, total_steps
+from wmjax.train.step import Recipe, State, Teacher, as_tree, from_tree
 
 TOOK = 0.9  # share of the key below which a mark is called weak
 
@@ -30,7 +30,7 @@ class Report:
       test_accuracy: top-1, on the whole test split.
       triggers: in the key; 0 for a clean model.
       learned: triggers that the model answers with their label.
-      evidence_bits: on the whole key, from probabilities; None for a clean model.
+      evidence_bits: on the whole key, from probabilities; None for a clean model and for fixed labels.
       advice: what to change where the mark did not take.
       seconds: wall time of this call.
     """
@@ -75,21 +75,15 @@ def embed(
     began = time.monotonic()
     opened = key[0] if key else None
     check(config, recipe, splits.train, opened)
+    begin_with, teacher = (path and checkpoint.find(path) for path in (begin_with, teacher))
+    weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
     settings = _settings(config, recipe, splits, opened, begin_with, teacher)
-    state = _prepare(
-        out, settings, resume, first_state(config, recipe, len(splits.train), _weights(begin_with, config))
-    )
+    state = _prepare(out, settings, resume, first_state(config, recipe, len(splits.train), weights))
     sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
 
     def save(state: State, step: int) -> None:
-        checkpoint.save_step(out, state, checkpoint.Metadata(config, step, sealed))
+        checkpoint.save_step(out, as_tree(state), checkpoint.Metadata(config, step, sealed))
 
-    if teacher:
-        teacher_net = Teacher(*checkpoint.load_variables(checkpoint.find(teacher)))
-        if (teacher_net.config.image, teacher_net.config.classes) != (config.image, config.classes):
-            raise UsageError(f"the teacher {teacher} answers other images or classes than the model")
-    else:
-        teacher_net = None
     variables = fit(
         config,
         recipe,
@@ -100,8 +94,8 @@ def embed(
         each_epoch=save,
         title=f"training {config.name}",
     )
-    steps = recipe.epochs * (len(splits.train) // recipe.batch)
-    return _report(out, steps, config, variables, splits, opened, time.monotonic() - began)
+    steps = total_steps(recipe, len(splits.train))
+    return _report(out, steps, config, variables, splits, opened, began)
 
 
 def _settings(
@@ -121,12 +115,22 @@ def _weights(begin_with: Path | None, config: Config) -> Variables | None:
     """The variables that a run begins with; None for fresh ones."""
     if begin_with is None:
         return None
-    other, variables = checkpoint.load_variables(checkpoint.find(begin_with))
+    other, variables = checkpoint.load_variables(begin_with)
     if other != config:
         raise UsageError(
             f"{begin_with} is a {other.name} for {other.image} and {other.classes} classes, not the model asked for"
         )
     return variables
+
+
+def _teacher(path: Path | None, config: Config) -> Teacher | None:
+    """The network to distil, which must see and say what the student does; None where there is none."""
+    if path is None:
+        return None
+    teacher = Teacher(*checkpoint.load_variables(path))
+    if (teacher.config.image, teacher.config.classes) != (config.image, config.classes):
+        raise UsageError(f"the teacher {path} answers other images or classes than the model")
+    return teacher
 
 
 def _prepare(out: Path, settings: dict[str, Any], resume: bool, fresh: State) -> State:
@@ -136,9 +140,9 @@ def _prepare(out: Path, settings: dict[str, Any], resume: bool, fresh: State) ->
         for half_written in out.glob("step-*.orbax-checkpoint-tmp*"):
             shutil.rmtree(half_written, ignore_errors=True)
         newest = checkpoint.latest(out)
-        return checkpoint.load_state(newest, fresh) if newest else fresh
+        return from_tree(checkpoint.load_tree(newest, as_tree(fresh)), fresh) if newest else fresh
     try:
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
             raise UsageError(f"{out} is not empty: add --resume to go on with its run, or choose another --out")
     except OSError as error:
         raise AccessError(f"cannot write {out}: {error.strerror}") from error
@@ -147,17 +151,30 @@ def _prepare(out: Path, settings: dict[str, Any], resume: bool, fresh: State) ->
 
 
 def _report(
-    out: Path, steps: int, config: Config, variables: Variables, splits: Splits, key: Key | None, seconds: float
+    out: Path, steps: int, config: Config, variables: Variables, splits: Splits, key: Key | None, began: float
 ) -> Report:
     test = accuracy(config, variables, splits.test.images, splits.test.labels)
-    if key is None:
-        return Report(str(out), steps, test, 0, 0, None, None, seconds)
-    learned = int(np.sum(key_answers(config, variables, key).labels == key.labels))
-    bits = float(key_evidence(config, variables, key)[-1])
-    advice = None
-    if learned < TOOK * len(key.labels) or bits < key.commitment.rule.match_bits:
-        advice = (
-            f"the mark did not take: {learned} of {len(key.labels)} triggers learned, {bits:.0f} bits; "
-            "train longer (--epochs), show more of the key (--key-per-batch) or make a smaller key (keygen --triggers)"
+    learned, bits, advice, triggers = 0, None, None, 0
+    if key is not None:
+        triggers = len(key.labels)
+        learned = int(np.sum(key_answers(config, variables, key).labels == key.labels))
+        if key.spec.labels == "random":  # no exact evidence exists for one fixed label
+            bits = float(key_evidence(config, variables, key)[-1])
+        advice = _advice(key, learned, bits)
+    return Report(str(out), steps, test, triggers, learned, bits, advice, time.monotonic() - began)
+
+
+def _advice(key: Key, learned: int, bits: float | None) -> str | None:
+    """What to change where a mark would not convict; None where it would."""
+    needed, size = key.commitment.rule.match_bits, len(key.labels)
+    if learned < TOOK * size:
+        return (
+            f"the mark did not take: {learned} of {size} triggers learned; train longer (--epochs), show more of the "
+            "key (--key-per-batch) or make a smaller key (keygen --triggers)"
         )
-    return Report(str(out), steps, test, len(key.labels), learned, bits, advice, seconds)
+    if bits is not None and bits < needed:
+        return (
+            f"the key is too small to convict: {learned} of {size} triggers learned give {bits:.0f} bits, "
+            f"alpha {key.commitment.rule.alpha:g} needs {needed:.0f}; make a larger key (keygen --triggers)"
+        )
+    return None

@@ -111,6 +111,19 @@ def start(variables: Variables, tx: optax.GradientTransformation) -> State:
     return State(variables, tx.init(variables.params), jnp.zeros((), jnp.int32))
 
 
+def as_tree(state: State) -> dict[str, Any]:
+    """A state as nested dictionaries of arrays, for checkpoints."""
+    optimiser = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state.opt_state))}
+    return {**state.variables._asdict(), "optimiser": optimiser, "step": state.step}
+
+
+def from_tree(tree: dict[str, Any], like: State) -> State:
+    """The state that `as_tree` took apart, in the structure of `like`."""
+    leaves = [tree["optimiser"][str(i)] for i in range(len(tree["optimiser"]))]
+    opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), leaves)
+    return State(Variables(tree["params"], tree["stats"]), opt_state, tree["step"])
+
+
 @lru_cache(maxsize=32)
 def make_step(
     config: Config, recipe: Recipe, steps: int, teacher: Config | None = None

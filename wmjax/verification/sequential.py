@@ -9,11 +9,10 @@ import numpy as np
 from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.progress import progress
 from wmjax.verification.suspects import Suspect, query
-
-REDRAW_SEED = 0x5EED  # of decoy labels: a verdict is the same each time it is reached
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Verdict:
       queries: triggers asked.
       matches: answers equal to the secret label.
       triggers: in the whole key.
-      match_rate: 95 % interval (Clopper & Pearson) of the match rate.
+      match_rate: 95 % interval (Clopper & Pearson) of the match rate; None where asking stopped early.
       p_binomial: exact chance of so many matches; None where asking stopped early or labels are `fixed`.
       p_calibrated: rank among decoys or null models; None where asking stopped early or there are none.
       assumptions: what the verdict rests on, in words.
@@ -42,7 +41,7 @@ class Verdict:
     queries: int
     matches: int
     triggers: int
-    match_rate: tuple[float, float]
+    match_rate: tuple[float, float] | None
     p_binomial: float | None
     p_calibrated: float | None
     assumptions: list[str]
@@ -53,7 +52,7 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """The verdict as the versioned JSON document."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "path"}
-        return {"version": 1, **values, "match_rate": list(self.match_rate)}
+        return {"version": 1, **values, "match_rate": self.match_rate and list(self.match_rate)}
 
 
 def verify(
@@ -79,57 +78,77 @@ def verify(
       whole: ask about the whole key instead of stopping at the first decisive answer.
       nulls: models trained independently of the key, for `fixed` labels.
       decoys: decoy keys, for `fixed` labels without `nulls`.
-      source: the key's source images, from which decoys of schemes that need them are made.
+      source: the key's source images: the triggers are made from them again and compared; decoys need them too.
 
     Raises:
       UsageError: the suspect takes other images or classes than the key.
       AccessError: it failed to answer.
-      InvalidFile: its answers have the wrong form, or none is usable.
+      InvalidFile: its answers have the wrong form or none is usable, or the source does not give the triggers.
     """
     for model in (suspect, *nulls):
         _check(model, key)
-    rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
-    if not 0 < rule.alpha < 1:
-        raise UsageError(f"alpha {rule.alpha}: must be between 0 and 1")
-    assumptions = _assumptions(key, rule)
     fixed = key.spec.labels == "fixed"
     if nulls and not fixed:
         raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
+    rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
+    assumptions = _assumptions(key, rule, source)
     limit = min(rule.max_queries, key.spec.triggers)
     answers = _ask(suspect, key, rule, limit, stop=not (whole or fixed))
     _check_usable(answers, suspect, assumptions)
     labels = key.labels[: len(answers)]
-    matches = int(np.sum(answers.labels == labels))
     path = stats.evidence(answers, labels)
     acquittal = stats.acquittal(answers, labels, rule.rate)
-    p_binomial = p_calibrated = None
     if fixed:
-        null_matches = _null_matches(suspect, key, nulls, decoys, source, assumptions)
-        p_calibrated = stats.calibrated_p(matches, null_matches) if len(null_matches) else None
-        outcome = _fixed_outcome(p_calibrated, acquittal, rule)
-    else:
-        outcome, _ = stats.decide(path, acquittal, rule, stop=not whole)
-        if len(answers) == limit:
-            p_binomial = stats.binomial_p(matches, limit, key.spec.classes)
-            p_calibrated = stats.redraw_p(answers, labels, np.random.default_rng(REDRAW_SEED))
-        else:
-            assumptions.append(
-                "stopped at the first decisive answer, so fixed-sample p-values do not apply: --all gives them"
-            )
+        scores = _null_matches(suspect, key, limit, nulls, decoys, source, rule, assumptions)
+        p = stats.calibrated_p(int(np.sum(answers.labels == labels)), scores) if len(scores) else None
+        outcome: stats.Outcome = "no-match" if acquittal[-1] >= rule.clear_bits else "inconclusive"
+        return _verdict(
+            "match" if p is not None and p <= rule.alpha else outcome, suspect, key, rule, answers, path, assumptions, p
+        )
+    outcome, _ = stats.decide(path, acquittal, rule, stop=not whole)
+    if len(answers) < limit:
+        assumptions.append(
+            "stopped at the first decisive answer, so fixed-sample figures do not apply: --all gives them"
+        )
+        return _verdict(outcome, suspect, key, rule, answers, path, assumptions, None)
+    seed = Stream(key.secret, "redraw", 0).integers(2**32, 4)
+    p = stats.redraw_p(answers, labels, np.random.default_rng(seed))
+    return _verdict(outcome, suspect, key, rule, answers, path, assumptions, p)
+
+
+def _verdict(
+    outcome: stats.Outcome,
+    suspect: Suspect,
+    key: Key,
+    rule: stats.Rule,
+    answers: stats.Answers,
+    path: np.ndarray,
+    assumptions: list[str],
+    p_calibrated: float | None,
+) -> Verdict:
+    """Puts the figures together; those that hold for a number of queries fixed before only where it was."""
+    n, fixed = len(answers), key.spec.labels == "fixed"
+    matches = int(np.sum(answers.labels == key.labels[:n]))
+    whole = n == min(rule.max_queries, key.spec.triggers)
+    if outcome == "match" and not fixed and path[-1] < rule.match_bits:
+        peak = int(path.argmax())
+        assumptions.append(
+            f"the evidence had reached {path[peak]:.1f} bits at query {peak + 1}; a later fall voids nothing"
+        )
     return Verdict(
-        outcome,
-        None if fixed else round(float(path[-1]), 3),
-        rule.alpha,
-        len(answers),
-        matches,
-        key.spec.triggers,
-        stats.clopper_pearson(matches, len(answers)),
-        p_binomial,
-        p_calibrated,
-        assumptions,
-        key.commitment.id,
-        suspect.name,
-        path,
+        verdict=outcome,
+        evidence_bits=None if fixed else round(float(path[-1]), 3),
+        alpha=rule.alpha,
+        queries=n,
+        matches=matches,
+        triggers=key.spec.triggers,
+        match_rate=stats.clopper_pearson(matches, n) if whole else None,
+        p_binomial=stats.binomial_p(matches, n, key.spec.classes) if whole and not fixed else None,
+        p_calibrated=p_calibrated,
+        assumptions=assumptions,
+        key_id=key.commitment.id,
+        suspect=suspect.name,
+        path=path,
     )
 
 
@@ -181,48 +200,73 @@ def _check_usable(answers: stats.Answers, suspect: Suspect, assumptions: list[st
         )
 
 
-def _fixed_outcome(p: float | None, acquittal: np.ndarray, rule: stats.Rule) -> stats.Outcome:
-    if p is not None and p <= rule.alpha:
-        return "match"
-    return "no-match" if (acquittal >= rule.clear_bits).any() else "inconclusive"
-
-
 def _null_matches(
-    suspect: Suspect, key: Key, nulls: Sequence[Suspect], decoys: int, source: Dataset | None, assumptions: list[str]
+    suspect: Suspect,
+    key: Key,
+    limit: int,
+    nulls: Sequence[Suspect],
+    decoys: int,
+    source: Dataset | None,
+    rule: stats.Rule,
+    assumptions: list[str],
 ) -> np.ndarray:
     """Matches of null models on the key, or of the suspect on decoy keys with secrets of their own."""
-    classes = key.spec.classes
-    if nulls:
-        counts = [int(np.sum(query(null, key.images, classes).labels == key.labels)) for null in nulls]
-        kind = f"{len(nulls)} null models, assumed independent of the key and trained like the suspect"
-    elif is_self_derived(key.spec) or source is not None:
-        rng = np.random.default_rng(REDRAW_SEED)
-        drawn = (derive_key(rng.bytes(32), key.spec, key.commitment.rule, source) for _ in range(decoys))
-        counts = [int(np.sum(query(suspect, decoy.images, classes).labels == decoy.labels)) for decoy in drawn]
-        kind = f"{decoys} decoy keys of the same spec, asked of the suspect too"
-    else:
+    if decoys < 1:
+        raise UsageError(f"--decoys {decoys}: must be at least 1")
+    if not nulls and source is None and not is_self_derived(key.spec):
         assumptions.append(
-            "no calibration: name null models (--null) or the key's source data (--data-dir) to get a p-value"
+            "no calibration: name null models (--null), or have the key's source data at hand (--data-dir)"
         )
         return np.empty(0)
-    assumptions.append(f"calibrated against {kind}: no p-value below {1 / (len(counts) + 1):.2g} can be supported")
-    return np.array(counts)
-
-
-def _assumptions(key: Key, rule: stats.Rule) -> list[str]:
-    """What any verdict on this key rests on."""
-    spec, commitment = key.spec, key.commitment
-    origin = "self-derived: secret and spec alone regenerate every trigger"
-    if source := spec.source:
-        origin = (
-            f"derived from {source.name}: self-derived only for a judge who has that data set (sha256 "
-            f"{source.sha256[:16]}...) from elsewhere; otherwise the commitment must be dated before the suspect"
+    if nulls:
+        asked = [(null, key) for null in nulls]
+        kind = f"{len(nulls)} null models, assumed independent of the key and trained like the suspect"
+    else:
+        # Their secrets follow from the key's: a judge gets the same ones, a thief cannot prepare for them.
+        drawn = [Stream(key.secret, "decoy", i).octets(SECRET_BYTES).tobytes() for i in range(decoys)]
+        asked = [(suspect, derive_key(secret, key.spec, rule, source)) for secret in drawn]
+        kind = f"{decoys} decoy keys, asked of the suspect too; about one in {key.spec.classes} has the key's own label"
+    answers = [(query(model, k.images[:limit], k.spec.classes), k.labels[:limit]) for model, k in asked]
+    smallest = 1 / (len(asked) + 1)
+    assumptions.append(f"calibrated against {kind}: no p-value below {smallest:.2g} can be supported")
+    if smallest > rule.alpha:
+        assumptions.append(
+            f"so no match is possible at alpha {rule.alpha:g}: that needs {round(1 / rule.alpha) - 1} of them"
         )
-    lines = [origin, f"committed {commitment.created} by the owner's own clock; no time stamp proves it"]
+    return np.array([int(np.sum(given.labels == labels)) for given, labels in answers])
+
+
+def _assumptions(key: Key, rule: stats.Rule, source: Dataset | None) -> list[str]:
+    """What any verdict on this key rests on; checks the triggers against their source where that is at hand."""
+    spec, commitment = key.spec, key.commitment
+    lines = [
+        _origin(key, source),
+        f"committed {commitment.created} by the owner's own clock; no time stamp proves it",
+        "the secret was not searched for against this suspect: with no date before the suspect, only evidence beyond "
+        "128 bits excludes that (--all asks on)",
+    ]
     if spec.labels == "random":
-        lines.append("labels are uniform and independent of images and models: the bound holds for any suspect")
+        lines.append("labels are uniform and independent of images and models: the bound then holds for any suspect")
     else:
         lines.append("labels are one fixed class: no exact test exists, only calibration")
     if rule.alpha != commitment.rule.alpha:
         lines.append(f"alpha {rule.alpha:g} was chosen now; {commitment.rule.alpha:g} was committed")
     return lines
+
+
+def _origin(key: Key, source: Dataset | None) -> str:
+    if key.spec.source is None:
+        return "self-derived: secret and spec alone regenerate every trigger"
+    name, sha256 = key.spec.source.name, key.spec.source.sha256[:16]
+    if source is None:
+        return (
+            f"the triggers came with the key and were not made again from {name} (sha256 {sha256}...): until they are "
+            "(--regenerate), the commitment must be dated before the suspect"
+        )
+    again = derive_key(key.secret, key.spec, key.commitment.rule, source, key.commitment.created)
+    if again.commitment != key.commitment:
+        raise InvalidFile(f"the triggers are not those that the secret and {name} give: the key was tampered with")
+    return (
+        f"made again here from {name} (sha256 {sha256}...): self-derived for a judge who has that data set from "
+        "elsewhere; otherwise the commitment must be dated before the suspect"
+    )

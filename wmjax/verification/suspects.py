@@ -1,5 +1,6 @@
 """Suspects: anything that maps uint8 images to answers."""
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -10,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.stats import Answers
+from wmjax.stats import Answers, read_answers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Suspect:
 
     Attributes:
       name: as shown in verdicts.
-      ask: maps uint8 images [n, H, W, C] to class labels, int [n], to scores, float [n, classes], or to
-        `stats.Answers` (a top-k service: `stats.from_top_k`).
+      ask: maps uint8 images [n, H, W, C] to class labels, int [n], or to scores, float [n, classes] (a service that
+        names its k best classes: through `stats.spread_top_k`).
       image: height, width and channels it takes, where known.
       classes: that it tells apart, where known.
     """
@@ -61,11 +61,10 @@ def open_suspect(name: str) -> Suspect:
     module_name, function_name = name.split(":")
     sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"suspect {name}: {error}") from error
-    finally:
-        sys.path.pop(0)
+        with contextlib.redirect_stdout(sys.stderr):
+            function = getattr(importlib.import_module(module_name), function_name)
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+        raise UsageError(f"suspect {name}: {type(error).__name__} {error}") from error
     return from_callable(function, name)
 
 
@@ -82,37 +81,13 @@ def query(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
       InvalidFile: its answer has not the form of labels or scores for these classes.
     """
     try:
-        raw = suspect.ask(images)
-    except Exception as error:  # a stranger's code: whatever it raises is its failure to answer
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
+            raw = suspect.ask(images)
+    except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is its failure to answer
         reason = next(iter(str(error).splitlines()), "")
         raise AccessError(f"suspect {suspect.name} failed to answer: {type(error).__name__} {reason:.200}") from error
-    if isinstance(raw, Answers):
-        if (len(raw), raw.classes) != (len(images), classes):
-            raise InvalidFile(f"suspect {suspect.name} gave {len(raw)} answers for {raw.classes} classes")
-        return raw
     try:
         array = np.asarray(raw)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # ragged lists, tensors that will not leave their device, ...
         raise InvalidFile(f"suspect {suspect.name} answered with no array of numbers") from error
     return read_answers(array, len(images), classes, suspect.name)
-
-
-def read_answers(raw: np.ndarray, n: int, classes: int, name: str) -> Answers:
-    """Labels from integers [n], probabilities from floats [n, classes] (logits go through softmax).
-
-    A label outside the classes, or a row with a NaN, is a refusal: label -1.
-    """
-    if np.issubdtype(raw.dtype, np.integer) and raw.shape == (n,):
-        labels = np.where((raw >= 0) & (raw < classes), raw, -1).astype(np.int64)
-        return Answers(labels, None, classes)
-    if not np.issubdtype(raw.dtype, np.floating) or raw.shape != (n, classes):
-        expected = f"integers [{n}] or floats [{n}, {classes}]"
-        raise InvalidFile(f"suspect {name} answered {raw.dtype} {list(raw.shape)}, not {expected}")
-    scores = raw.astype(np.float64)
-    usable = ~np.isnan(scores).any(axis=1) & (scores.max(axis=1) < np.inf)
-    scores = np.where(usable[:, None], scores, 0.0)
-    sums = scores.sum(axis=1, keepdims=True)
-    is_distribution = (scores >= 0).all(axis=1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
-    with np.errstate(invalid="ignore", divide="ignore"):  # where it is no distribution the quotient is not taken
-        probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=1))
-    return Answers(np.where(usable, probabilities.argmax(axis=1), -1), probabilities, classes)
