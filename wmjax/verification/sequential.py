@@ -100,20 +100,31 @@ def verify(
     acquittal = stats.acquittal(answers, labels, rule.rate)
     if fixed:
         scores = _null_matches(suspect, key, limit, nulls, decoys, source, rule, assumptions)
-        p = stats.calibrated_p(int(np.sum(answers.labels == labels)), scores) if len(scores) else None
-        outcome: stats.Outcome = "no-match" if acquittal[-1] >= rule.clear_bits else "inconclusive"
-        return _verdict(
-            "match" if p is not None and p <= rule.alpha else outcome, suspect, key, rule, answers, path, assumptions, p
-        )
-    outcome, _ = stats.decide(path, acquittal, rule, stop=not whole)
+        outcome, p_calibrated = _ranked(int(np.sum(answers.labels == labels)), scores, acquittal, rule)
+    else:
+        outcome, _ = stats.decide(path, acquittal, rule, stop=not whole)
+        p_calibrated = _redrawn(key, answers) if len(answers) == limit else None
     if len(answers) < limit:
         assumptions.append(
             "stopped at the first decisive answer, so fixed-sample figures do not apply: --all gives them"
         )
-        return _verdict(outcome, suspect, key, rule, answers, path, assumptions, None)
+    return _verdict(outcome, suspect, key, rule, answers, path, assumptions, p_calibrated)
+
+
+def _ranked(
+    matches: int, null_matches: np.ndarray, acquittal: np.ndarray, rule: stats.Rule
+) -> tuple[stats.Outcome, float | None]:
+    """Verdict and p-value of a key with fixed labels, from the rank of its matches among the null's."""
+    p = stats.calibrated_p(matches, null_matches) if len(null_matches) else None
+    if p is not None and p <= rule.alpha:
+        return "match", p
+    return ("no-match" if acquittal[-1] >= rule.clear_bits else "inconclusive"), p
+
+
+def _redrawn(key: Key, answers: stats.Answers) -> float:
+    """`stats.redraw_p` with a seed from the secret: the same for a judge, unknown to a thief."""
     seed = Stream(key.secret, "redraw", 0).integers(2**32, 4)
-    p = stats.redraw_p(answers, labels, np.random.default_rng(seed))
-    return _verdict(outcome, suspect, key, rule, answers, path, assumptions, p)
+    return stats.redraw_p(answers, key.labels[: len(answers)], np.random.default_rng(seed))
 
 
 def _verdict(

@@ -41,8 +41,8 @@ def _stencil(text: str, scale: int) -> np.ndarray:
 def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     source = required(source)
     height, width, channels = spec.image
-    if int(spec.parameter("scale")) < 1:
-        raise UsageError(f"scale {spec.parameter('scale')}: must be at least 1")
+    if not 1 <= int(spec.parameter("scale")) <= 4096:
+        raise UsageError(f"scale {spec.parameter('scale')}: must be in 1..4096")
     stencil = _stencil(str(spec.parameter("text")), int(spec.parameter("scale")))
     if stencil.shape[0] > height or stencil.shape[1] > width:
         needed = f"{stencil.shape[0]}x{stencil.shape[1]}"
