@@ -6,7 +6,7 @@ gradient that autodiff writes (batch and feature axes swapped) runs 20-280 times
 
 * forward and input gradient in canonical NHWC/HWIO order, fast anywhere;
 * kernel gradient, on a CPU, as one matrix product per chunk of images over their k*k shifted views,
-  with chunks small enough for the cache (1.3-9 times faster than the canonical convolution,
+  with chunks small enough for the cache (1.1 to 13 times faster than autodiff's for layers of 4 to 32 pixels a side,
   `experiments/conv_speed.py`); on an accelerator, as the convolution that its library knows best.
 """
 
@@ -106,7 +106,8 @@ def _kernel_gradient(x: Array, g: Array, window: tuple[int, int], strides: tuple
 def _tiny(x: Array, kernel: Array, strides: tuple[int, int]) -> Array:
     """A convolution as one matrix product, for images smaller than the kernel.
 
-    XLA swaps image and kernel there and then runs naive loops on a CPU: 2x2 images, 256 channels, 128 ms against 6.
+    XLA swaps image and kernel there and then runs naive loops on a CPU: both gradients of 128 images of 2x2 with 256
+    channels take 172 ms that way, 11 ms this way (`experiments/conv_speed.py`).
     """
     window, features = (kernel.shape[0], kernel.shape[1]), kernel.shape[3]
     out = (-(-x.shape[1] // strides[0]), -(-x.shape[2] // strides[1]))

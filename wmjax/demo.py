@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, Any]:
         make_spec("blend", image=owned.image, classes=10, triggers=200, source=("digits", digits.train)), digits.train
     )
     exhibits = _exhibits(key, owned, stolen, digits.test, seed)
-    findings = [Finding(e, verify(e.suspect, key), verify(e.suspect, key, whole=True)) for e in exhibits]
+    ask = partial(verify, key=key, source=digits.train)
+    findings = [Finding(e, ask(e.suspect), ask(e.suspect, whole=True)) for e in exhibits]
     report = write_demo_report(out, key, findings)
     by_name = {finding.exhibit.name: finding.exhibit.accuracy for finding in findings}
     return {
