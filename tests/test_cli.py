@@ -211,6 +211,7 @@ BAD = [
     (["verify", *UNLOCK, "marked", "--null", "clean"], 2, "fixed labels"),
     (["embed", "--data", "digits", "--seed", "-1", "--out", "r"], 2, "--seed"),
     (["embed", "--data", "digits", "--learning-rate", "nan", "--out", "r"], 2, "--learning-rate"),
+    (["demo", "--out", "my.age/demo"], 5, "cannot write"),
     (["prepare", "imagenet"], 2, "invalid choice"),
     (["prepare", "cifar10", "--url", "http://127.0.0.1:9/x"], 2, "--sha256"),
 ]

@@ -58,7 +58,7 @@ def _values(name: str) -> dict[str, object]:
     from types import SimpleNamespace as Space
 
     verdict = Space(verdict="match", evidence_bits=20.0, queries=7, assumptions=[name])
-    finding = Space(exhibit=Space(name=name, truth="stolen", accuracy=0.9), verdict=verdict)
+    finding = Space(name=name, truth="stolen", accuracy=0.9, verdict=verdict)
     spec = Space(scheme="abstract", triggers=3)
     key = Space(rule=Space(alpha=1e-6, match_bits=20.0, rate=0.4), spec=spec, created="now", root="00")
     plot = layout([Curve(name, np.array([1.0, 2.0]), True)], 20.0)

@@ -162,6 +162,22 @@ def test_a_suspect_that_fails(key):
         verify(from_callable(ask), key)
 
 
+@pytest.mark.parametrize("scores", [True, False])
+def test_a_failed_query_is_a_refusal_and_not_asked_again(key, scores):
+    honest, asked = thief(key, scores=scores).ask, []
+
+    def ask(images):
+        asked.append(images.tobytes())
+        if len(asked) % 4 == 0:
+            raise TimeoutError
+        return honest(images)
+
+    verdict = verify(from_callable(ask), key)
+    assert verdict.verdict == "match"
+    assert verdict.queries == len(asked) == len(set(asked)) > 9
+    assert any("unusable" in line for line in verdict.assumptions)
+
+
 def test_a_suspect_that_changes_its_form(key):
     calls = iter(range(100))
     with pytest.raises(InvalidFile, match="one form"):

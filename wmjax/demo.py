@@ -10,12 +10,13 @@ import numpy as np
 
 from wmjax.attacks import prune
 from wmjax.data import Dataset, load
+from wmjax.files import check_room
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config, Variables, accuracy, default_config, predict
-from wmjax.report.html import write_demo_report
+from wmjax.report.html import Finding, write_demo_report
 from wmjax.train import Recipe, Teacher, default_recipe, fit
 from wmjax.train.loop import first_state
-from wmjax.verification import Suspect, Verdict, verify
+from wmjax.verification import Suspect, verify
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,25 +24,14 @@ class Exhibit:
     """One suspect of the demo.
 
     Attributes:
-      name: in the table.
       truth: `stolen` or `independent`.
       suspect: to be asked.
       accuracy: on the test split.
     """
 
-    name: str
     truth: str
     suspect: Suspect
     accuracy: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """What verification said of one exhibit: the sequential verdict, and the whole key for the curve."""
-
-    exhibit: Exhibit
-    verdict: Verdict
-    whole: Verdict
 
 
 def run_demo(out: Path, seed: int = 0) -> dict[str, Any]:
@@ -52,6 +42,7 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, Any]:
       seed: of all trainings; the key's secret is fresh each time.
     """
     began = time.monotonic()
+    check_room(out, 1 << 20)  # now, not after a minute of training
     digits = load("digits")
     owned, stolen = _halves(digits.train)
     key = generate(
@@ -59,9 +50,11 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, Any]:
     )
     exhibits = _exhibits(key, owned, stolen, digits.test, seed)
     ask = partial(verify, key=key, source=digits.train)
-    findings = [Finding(e, ask(e.suspect), ask(e.suspect, whole=True)) for e in exhibits]
+    findings = [
+        Finding(e.suspect.name, e.truth, e.accuracy, ask(e.suspect), ask(e.suspect, whole=True)) for e in exhibits
+    ]
     report = write_demo_report(out, key, findings)
-    by_name = {finding.exhibit.name: finding.exhibit.accuracy for finding in findings}
+    by_name = {finding.name: finding.accuracy for finding in findings}
     return {
         "version": 1,
         "accuracy": {"clean": by_name["clean"], "marked": by_name["marked"]},
@@ -87,8 +80,8 @@ def table(result: dict[str, Any]) -> list[str]:
 def _row(finding: Finding) -> dict[str, Any]:
     verdict = finding.verdict
     return {
-        "name": finding.exhibit.name,
-        "truth": finding.exhibit.truth,
+        "name": finding.name,
+        "truth": finding.truth,
         "verdict": verdict.verdict,
         "evidence_bits": verdict.evidence_bits,
         "queries": verdict.queries,
@@ -137,4 +130,4 @@ def _vgg_recipe(config: Config, seed: int) -> Recipe:
 
 def _exhibit(name: str, truth: str, config: Config, variables: Variables, test: Dataset) -> Exhibit:
     suspect = Suspect(name, lambda images: predict(config, variables, images), config.image, config.classes)
-    return Exhibit(name, truth, suspect, accuracy(config, variables, test.images, test.labels))
+    return Exhibit(truth, suspect, accuracy(config, variables, test.images, test.labels))

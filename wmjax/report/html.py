@@ -1,17 +1,35 @@
 """Filling the HTML templates."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wmjax.files import write_bytes
 from wmjax.keys import Key
 from wmjax.report.svg import Curve, layout, png
+from wmjax.verification import Verdict
 
-if TYPE_CHECKING:
-    from wmjax.demo import Finding
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What verification said of one suspect of known origin.
+
+    Attributes:
+      name: the suspect's.
+      truth: `stolen` or `independent`.
+      accuracy: on the test split.
+      verdict: reached sequentially.
+      whole: reached on the whole key, for the curve.
+    """
+
+    name: str
+    truth: str
+    accuracy: float
+    verdict: Verdict
+    whole: Verdict
 
 
 def render(template: str, **values: Any) -> bytes:
@@ -20,9 +38,9 @@ def render(template: str, **values: Any) -> bytes:
     return environment.get_template(template).render(**values).encode()
 
 
-def write_demo_report(out: Path, key: Key, findings: "Sequence[Finding]") -> Path:
+def write_demo_report(out: Path, key: Key, findings: Sequence[Finding]) -> Path:
     """Writes OUT/report.html: trigger gallery, evidence against queries for each suspect, and the table."""
-    curves = [Curve(f.exhibit.name, f.whole.path, f.exhibit.truth == "stolen") for f in findings]
+    curves = [Curve(f.name, f.whole.path, f.truth == "stolen") for f in findings]
     scale = max(1, 48 // key.spec.image[0])
     page = render(
         "demo.html",

@@ -8,7 +8,7 @@ import numpy as np
 
 from wmjax import stats
 from wmjax.data.dataset import Dataset
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.progress import progress
@@ -180,7 +180,13 @@ def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool
     totals, cleared = np.zeros(1), np.zeros(1)  # log2 wealth of each strategy; bits of acquittal
     with progress(f"asking {suspect.name}", limit) as advance:
         for i in range(limit):
-            answer, label = query(suspect, key.images[i : i + 1], key.spec.classes), key.labels[i : i + 1]
+            label = key.labels[i : i + 1]
+            try:
+                answer = query(suspect, key.images[i : i + 1], key.spec.classes)
+            except AccessError:
+                if not gathered:  # it never answered at all
+                    raise
+                answer = _refusal(gathered[0])  # one outcome a trigger: nothing is asked again
             if gathered and (answer.probabilities is None) != (gathered[0].probabilities is None):
                 raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
             gathered.append(answer)
@@ -191,6 +197,12 @@ def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool
             if stats.decide(bits, cleared, rule, stop=True)[0] != "inconclusive":
                 break
     return _joined(gathered)
+
+
+def _refusal(like: stats.Answers) -> stats.Answers:
+    """A failed query as an answer of the suspect's own form."""
+    probabilities = None if like.probabilities is None else np.full((1, like.classes), 1 / like.classes)
+    return stats.Answers(np.array([-1]), probabilities, like.classes)
 
 
 def _joined(parts: list[stats.Answers]) -> stats.Answers:
