@@ -98,7 +98,7 @@ def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: in
     """The marked model, three thefts of it, and three models that never saw the key."""
     config = default_config("cnn", owned.image, owned.classes)
     other = default_config("vgg", owned.image, owned.classes)
-    recipe = dataclasses.replace(default_recipe(config), seed=seed)
+    recipe = dataclasses.replace(default_recipe(config), seed=seed, epochs=45, key_per_batch=6)
     marked = fit(config, recipe, owned, key, title="marked model")
     fresh = [dataclasses.replace(recipe, seed=seed + i) for i in (1, 2, 3)]
     tuning = dataclasses.replace(fresh[0], epochs=10, learning_rate=0.01)
