@@ -90,20 +90,11 @@ def test_export_and_verify_what_was_published(at_home):
     assert (code, "already" in one_line(err)) == (2, True)
 
 
-def test_begin_with_a_trained_model(at_home):
-    """IBM's second way: fine-tune a clean model with the key mixed in."""
-    begin = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "10", "--key-per-batch", "24"]
-    code, out, _ = at_home(*begin, "--from", "clean", "--out", "tuned", *UNLOCK, "--json")
-    report = json.loads(out)
-    assert code == 0
-    assert report["learned"] >= 95
-    assert report["test_accuracy"] > 0.9
-
-
-def test_mark_while_distilling(at_home):
-    """IBM's third way: the labels of a teacher, and the key."""
-    distil = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "12", "--key-per-batch", "24"]
-    code, out, _ = at_home(*distil, "--teacher", "clean", "--out", "student", *UNLOCK, "--json")
+@pytest.mark.parametrize(("way", "epochs"), [("--from", 10), ("--teacher", 12)])
+def test_ibms_other_two_ways(at_home, way, epochs):
+    """Fine-tuning a trained model with the key mixed in, and distilling one while marking the student."""
+    marking = ["embed", "--data", "digits", "--model", "vgg", "--epochs", epochs, "--key-per-batch", "24"]
+    code, out, _ = at_home(*marking, way, "clean", "--out", "another", *UNLOCK, "--json")
     report = json.loads(out)
     assert code == 0
     assert report["learned"] >= 95

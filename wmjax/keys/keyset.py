@@ -71,8 +71,6 @@ def make_spec(
         raise UsageError(f"scheme {scheme} has no parameter {unknown[0]!r}")
     if paper and known.own_shape and paper.source_class == paper.target_class:
         raise UsageError(f"class {paper.source_class} is both source and target: every model answers it, marked or not")
-    if known.needs_source and source is None:
-        raise UsageError(f"scheme {scheme} starts from the images of a data set: name one with --source")
     if source and known.own_shape and source[1].image != image:
         raise UsageError(
             f"images of {source[0]} are {_by(source[1].image)}, not {_by(image)}: scheme {scheme} needs them alike"

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from wmjax import checkpoint
+from wmjax import checkpoint, stats
 from wmjax.data.dataset import Splits, digest
 from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, accuracy
-from wmjax.train.loop import check, first_state, fit, key_answers, key_evidence, total_steps
+from wmjax.train.loop import check, first_state, fit, key_answers, total_steps
 from wmjax.train.step import Recipe, State, Teacher, as_tree, from_tree
 
 TOOK = 0.9  # share of the key below which a mark is called weak
@@ -157,9 +157,10 @@ def _report(
     learned, bits, advice, triggers = 0, None, None, 0
     if key is not None:
         triggers = len(key.labels)
-        learned = int(np.sum(key_answers(config, variables, key).labels == key.labels))
+        answers = key_answers(config, variables, key)
+        learned = int(np.sum(answers.labels == key.labels))
         if key.spec.labels == "random":  # no exact evidence exists for one fixed label
-            bits = float(key_evidence(config, variables, key)[-1])
+            bits = float(stats.evidence(answers, key.labels)[-1])
         advice = _advice(key, learned, bits)
     return Report(str(out), steps, test, triggers, learned, bits, advice, time.monotonic() - began)
 
