@@ -1,6 +1,18 @@
-"""Image-classification data, whole sets in memory as uint8; no JAX here but in `batches`."""
+"""Image-classification data as uint8, in memory or read as they are needed; no JAX here but in `batches`."""
 
-from wmjax.data.dataset import Dataset, Splits, digest
-from wmjax.data.source import load, load_source
+from wmjax.data.dataset import Dataset, Examples, Splits, digest, read, share_bounds
+from wmjax.data.source import load, load_source, open_splits
+from wmjax.data.stream import stream
 
-__all__ = ["Dataset", "Splits", "digest", "load", "load_source"]
+__all__ = [
+    "Dataset",
+    "Examples",
+    "Splits",
+    "digest",
+    "load",
+    "load_source",
+    "open_splits",
+    "read",
+    "share_bounds",
+    "stream",
+]

@@ -1,9 +1,40 @@
-"""Images and labels in memory."""
+"""Images and labels: what a split is, whether it is in memory or read when asked for."""
 
 import dataclasses
 import hashlib
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+
+from wmjax.errors import UsageError
+from wmjax.progress import progress
+
+_BLOCK = 500  # pictures read at once: enough to make up for the cost of a call, few enough to hold twice
+
+
+class Examples(Protocol):
+    """One split, of which any rows can be read at any time and from any thread.
+
+    Attributes:
+      classes: number of classes.
+      image: height, width and channels of one image.
+    """
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def image(self) -> tuple[int, int, int]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "Dataset":
+        """The rows that NumPy would give, decoded."""
+        ...
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) that changes with the split: of its pixels in memory, of its files' names and sizes else."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,14 +63,21 @@ class Dataset:
         height, width, channels = self.images.shape[1:]
         return height, width, channels
 
+    def fingerprint(self) -> str:
+        """The `digest`."""
+        return digest(self)
+
+
+E = TypeVar("E", bound=Examples, covariant=True)
+
 
 @dataclasses.dataclass(frozen=True)
-class Splits:
+class Splits(Generic[E]):
     """A named data set: its training and its test split."""
 
     name: str
-    train: Dataset
-    test: Dataset
+    train: E
+    test: E
 
 
 def digest(data: Dataset) -> str:
@@ -48,3 +86,47 @@ def digest(data: Dataset) -> str:
     sha.update(np.ascontiguousarray(data.images).data)
     sha.update(data.labels.astype("<i4").tobytes())
     return sha.hexdigest()
+
+
+def share_bounds(size: int, share: tuple[int, int]) -> tuple[int, int]:
+    """Where part i of n begins and ends: `size * i // n` and `size * (i + 1) // n`.
+
+    >>> [share_bounds(10, (i, 3)) for i in range(3)]
+    [(0, 3), (3, 6), (6, 10)]
+
+    Args:
+      size: rows in all.
+      share: i and n, with 0 <= i < n.
+    """
+    part, parts = share
+    return size * part // parts, size * (part + 1) // parts
+
+
+def read(examples: Examples, title: str, share: tuple[int, int] = (0, 1)) -> Dataset:
+    """Reads a split into memory, or one host's part of it.
+
+    Args:
+      examples: the split.
+      title: of the progress bar.
+      share: i and n; only the i-th of n contiguous parts, see `share_bounds`.
+
+    Raises:
+      UsageError: it does not fit in memory, or its images differ in size.
+      AccessError: it cannot be read.
+    """
+    first, last = share_bounds(len(examples), share)
+    if isinstance(examples, Dataset):
+        return examples[first:last]
+    shape = (last - first, *examples.image)
+    try:
+        images, labels = np.empty(shape, np.uint8), np.empty(last - first, np.int32)
+    except MemoryError as error:
+        size = np.prod(shape, dtype=float) / 2**30
+        raise UsageError(f"{title}: {size:.0f} GiB do not fit in memory: read it as a stream") from error
+    with progress(title, last - first) as advance:
+        for start in range(first, last, _BLOCK):
+            block = examples[start : min(start + _BLOCK, last)]
+            rows = slice(start - first, start - first + len(block))
+            images[rows], labels[rows] = block.images, block.labels
+            advance(len(block))
+    return Dataset(images, labels, examples.classes)

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from wmjax.data.source import Dataset
+from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.progress import progress
 

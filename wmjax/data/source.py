@@ -1,53 +1,64 @@
-"""Where images come from: scikit-learn's digits, shipped inside its wheel, or any TFDS image-classification set."""
+"""Data sets by name: scikit-learn's digits, shipped inside its wheel; TFDS sets; folders of pictures."""
 
-import contextlib
-import io
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from wmjax.data.dataset import Dataset, Splits
-from wmjax.errors import AccessError, UsageError
-from wmjax.progress import progress
+from wmjax.data.dataset import Dataset, Examples, Splits, read
+from wmjax.data.encoded import Shape
+from wmjax.data.folder import open_folder
+from wmjax.data.records import open_records
+from wmjax.errors import AccessError
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Splits:
-    """Loads a data set by name.
+def load(name: str, data_dir: str | os.PathLike[str] | None = None, image: Shape | None = None) -> Splits[Dataset]:
+    """Loads a data set by name, whole in memory.
 
     >>> load("digits").train.images.shape
     (1437, 8, 8, 1)
 
+    Args and errors are those of `open_splits`; data that cannot be decoded are found now.
+    """
+    splits = open_splits(name, data_dir, image)
+    return Splits(name, read(splits.train, f"reading {name} train"), read(splits.test, f"reading {name} test"))
+
+
+def open_splits(
+    name: str, data_dir: str | os.PathLike[str] | None = None, image: Shape | None = None
+) -> Splits[Examples]:
+    """Opens a data set by name; its pixels are read when they are asked for.
+
+    >>> len(open_splits("digits").test)
+    360
+
     Args:
-      name: `digits`, or the name of a TFDS image-classification set with splits `train` and `test`
-        (`cifar10`, `mnist`, ...), prepared as array_record.
+      name: `digits`; the name of a TFDS image-classification set with splits `train` and `test` or `validation`
+        (`cifar10`, `mnist`, ...), prepared as array_record; or a folder, written with a slash (`./pictures`), that
+        holds `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`; also jpg, jpeg, webp, bmp).
       data_dir: TFDS folder; by default `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+      image: height, width and channels (1 or 3) to give all images; by default they must have one size. `digits` are
+        as they are.
 
     Raises:
-      UsageError: no such set, or it is not image classification.
-      AccessError: it is not prepared here, or is incomplete.
+      UsageError: no such set, or it is not image classification, or its images are not uint8.
+      AccessError: it is not prepared here, or is incomplete or corrupt.
     """
-    if name == "digits":
-        return _digits()
-    builder = _open(name, data_dir)
-    if missing := {"train", "test"} - set(builder.info.splits):
+    splits = _open(name, data_dir, image)
+    if missing := {"train", "test"} - set(splits):
         raise AccessError(f"{name} has no split {missing.pop()} here: prepare it whole")
-    return Splits(name, _read(builder, "train"), _read(builder, "test"))
+    return Splits(name, splits["train"], splits["test"])
 
 
-def load_source(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+def load_source(name: str, data_dir: str | os.PathLike[str] | None = None, image: Shape | None = None) -> Dataset:
     """Loads the images that a key starts from: a set's training split, or its test split where there is no other.
 
-    Args and errors are those of `load`.
+    Args and errors are those of `open_splits`.
     """
-    if name == "digits":
-        return _digits().train
-    builder = _open(name, data_dir)
-    return _read(builder, "train" if "train" in builder.info.splits else "test")
+    splits = _open(name, data_dir, image)
+    split = "train" if "train" in splits else "test"
+    return read(splits[split], f"reading {name} {split}")
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:
@@ -55,82 +66,25 @@ def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
-def _digits() -> Splits:
+def _open(name: str, data_dir: str | os.PathLike[str] | None, image: Shape | None) -> dict[str, Examples]:
+    """The splits that a set has, at least one."""
+    if name == "digits":
+        return {**_digits()}
+    splits = open_folder(name, image) if _is_path(name) else open_records(name, data_folder(data_dir), image)
+    if not splits:
+        raise AccessError(f"{name} has neither a train nor a test split")
+    return {**splits}
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "~")) or "/" in name or os.sep in name
+
+
+def _digits() -> dict[str, Dataset]:
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     everything = Dataset(images, bunch.target.astype(np.int32), 10)
     test = np.arange(len(images)) % 5 == 0  # writers come in runs: every fifth image mixes them
-    return Splits("digits", everything[~test], everything[test])
-
-
-def _open(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    """The TFDS builder of a prepared image-classification set."""
-    logging.getLogger("absl").setLevel(logging.ERROR)  # absl warns of every optional image decoder
-    import tensorflow_datasets as tfds
-
-    folder = data_folder(data_dir)
-    versions = sorted((folder / name).glob("[0-9]*")) if _is_plain(name) else []
-    if not versions:
-        known = _is_plain(name) and name in tfds.list_builders(with_community_datasets=False)
-        if name == "cifar10":
-            raise AccessError(f"cifar10 is not prepared under {folder}: run `wmjax prepare cifar10` once")
-        if known:
-            hint = "prepare it with TFDS as array_record, or set --data-dir"
-            raise AccessError(f"{name} is not prepared under {folder}: {hint}")
-        raise UsageError(f"unknown data set {name!r}: use digits, cifar10, mnist or another TFDS name")
-    with _one_line(f"{name} under {versions[-1]}"):
-        builder = tfds.builder_from_directory(versions[-1])
-        if {"image", "label"} - set(builder.info.features or ()):
-            raise UsageError(f"{name} is not an image-classification set: it has no features 'image' and 'label'")
-        if not set(builder.info.splits) & {"train", "test"}:
-            raise AccessError(f"{name} under {versions[-1]} has neither a train nor a test split")
-    return builder
-
-
-@contextlib.contextmanager
-def _one_line(what: str) -> Iterator[None]:
-    """Turns what TFDS raises at damaged folders into one line."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, NotImplementedError, AssertionError, RuntimeError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AccessError(f"cannot read {what}: {first:.200}") from error
-
-
-def _is_plain(name: str) -> bool:
-    return name.replace("_", "").isalnum()
-
-
-def _read(builder: Any, split: str) -> Dataset:
-    with _one_line(f"{builder.info.name} {split}"):
-        import tensorflow_datasets as tfds
-
-        # Decoding with PIL alone is 2.5 times faster than through TFDS, and the same on every machine.
-        records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-        return _gather(builder, split, records)
-
-
-def _gather(builder: Any, split: str, records: Any) -> Dataset:
-    """Decodes a split into memory, some hundred records at a time."""
-    size = builder.info.splits[split].num_examples
-    shape = _decode(records[0]["image"]).shape
-    images, labels = np.empty((size, *shape), np.uint8), np.empty(size, np.int32)
-    with progress(f"reading {builder.info.name} {split}", size) as advance:
-        for start in range(0, size, 500):
-            rows = range(start, min(start + 500, size))
-            for i, record in zip(rows, records.__getitems__(list(rows)), strict=True):
-                image = _decode(record["image"])
-                if image.shape != shape:
-                    raise UsageError(f"{builder.info.name}: images differ in size ({shape}, {image.shape})")
-                images[i], labels[i] = image, record["label"]
-            advance(len(rows))
-    return Dataset(images, labels, builder.info.features["label"].num_classes)
-
-
-def _decode(encoded: bytes) -> np.ndarray:
-    image = np.asarray(Image.open(io.BytesIO(encoded)))
-    if image.dtype != np.uint8:
-        raise UsageError(f"images are {image.dtype}, not uint8")
-    return image[..., None] if image.ndim == 2 else image
+    return {"train": everything[~test], "test": everything[test]}

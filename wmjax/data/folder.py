@@ -1,0 +1,83 @@
+"""Folders of pictures: FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from wmjax.data.encoded import Encoded, Picture, Shape, open_encoded
+from wmjax.errors import AccessError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+_LAYOUT = "make it FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png"
+
+
+def open_folder(name: str, image: Shape | None) -> dict[str, Encoded]:
+    """The splits `train` and `test` of a folder, those that exist; `val` stands in for `test`.
+
+    Args:
+      name: path of the folder.
+      image: height, width and channels to give all images; None where they have one size.
+    """
+    root = Path(name).expanduser()
+    try:
+        if not root.is_dir():
+            raise AccessError(f"{root} is no folder: {_LAYOUT}")
+        named = {"train": "train", "test": "test" if (root / "test").is_dir() else "val"}
+        found = {role: root / folder for role, folder in named.items() if (root / folder).is_dir()}
+        if not found:
+            raise AccessError(f"{root} has neither a folder train nor a folder test: {_LAYOUT}")
+        classes = _classes(found.get("train") or found["test"])
+        return {role: _open_split(root, split, classes, image) for role, split in found.items()}
+    except OSError as error:
+        raise AccessError(f"cannot read {error.filename}: {error.strerror}: check the folder's permissions") from error
+
+
+def _classes(split: Path) -> dict[str, int]:
+    """Names of the classes, each with its label."""
+    names = sorted(entry.name for entry in _visible(split) if entry.is_dir())
+    if not names:
+        raise AccessError(f"{split} has no folders of classes: {_LAYOUT}")
+    return {name: label for label, name in enumerate(names)}
+
+
+def _open_split(root: Path, split: Path, classes: dict[str, int], image: Shape | None) -> Encoded:
+    """A split in the order of its paths."""
+    if unknown := sorted(_classes(split).keys() - classes.keys()):
+        raise AccessError(f"{split / unknown[0]} is a class that the training split lacks: move it or add it there")
+    sha, paths, labels = hashlib.sha256(), [], []
+    for name in sorted(_classes(split)):
+        files = sorted((entry.name, entry.stat().st_size) for entry in _pictures(split / name))
+        if not files:
+            raise AccessError(f"{split / name} has no pictures: add some or remove the class")
+        for file, size in files:
+            path = f"{split.name}/{name}/{file}"
+            sha.update(f"{path} {size}\n".encode())
+            paths.append(path)
+            labels.append(classes[name])
+
+    def fetch(rows: list[int]) -> list[Picture]:
+        return [Picture(str(root / paths[row]), _read(root / paths[row]), labels[row]) for row in rows]
+
+    return open_encoded(len(classes), len(paths), fetch, sha.hexdigest(), image)
+
+
+def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """What a folder holds, but for the files that desktops hide in it."""
+    with os.scandir(folder) as entries:
+        yield from (entry for entry in entries if not entry.name.startswith("."))
+
+
+def _pictures(folder: Path) -> Iterator[os.DirEntry[str]]:
+    for entry in _visible(folder):
+        if not entry.name.lower().endswith(SUFFIXES) or not entry.is_file():
+            raise AccessError(f"{entry.path} is no picture ({', '.join(SUFFIXES)}): move it elsewhere")
+        yield entry
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}: check the file") from error
