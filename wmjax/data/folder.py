@@ -29,25 +29,25 @@ def open_folder(name: str, image: Shape | None) -> dict[str, Encoded]:
         if not found:
             raise AccessError(f"{root} has neither a folder train nor a folder test: {_LAYOUT}")
         classes = _classes(found.get("train") or found["test"])
-        return {role: _open_split(root, split, classes, image) for role, split in found.items()}
+        return {role: _open_split(split, classes, image) for role, split in found.items()}
     except OSError as error:
         raise AccessError(f"cannot read {error.filename}: {error.strerror}: check the folder's permissions") from error
 
 
-def _classes(split: Path) -> dict[str, int]:
-    """Names of the classes, each with its label."""
+def _classes(split: Path) -> list[str]:
+    """Names of the classes, in the order of their labels."""
     names = sorted(entry.name for entry in _visible(split) if entry.is_dir())
     if not names:
         raise AccessError(f"{split} has no folders of classes: {_LAYOUT}")
-    return {name: label for label, name in enumerate(names)}
+    return names
 
 
-def _open_split(root: Path, split: Path, classes: dict[str, int], image: Shape | None) -> Encoded:
+def _open_split(split: Path, classes: list[str], image: Shape | None) -> Encoded:
     """A split in the order of its paths."""
-    if unknown := sorted(_classes(split).keys() - classes.keys()):
-        raise AccessError(f"{split / unknown[0]} is a class that the training split lacks: move it or add it there")
-    sha, paths, labels = hashlib.sha256(), [], []
-    for name in sorted(_classes(split)):
+    sha, paths, labels = hashlib.sha256(), list[str](), list[int]()
+    for name in _classes(split):
+        if name not in classes:
+            raise AccessError(f"{split / name} is a class that the training split lacks: move it or add it there")
         files = sorted((entry.name, entry.stat().st_size) for entry in _pictures(split / name))
         if not files:
             raise AccessError(f"{split / name} has no pictures: add some or remove the class")
@@ -55,10 +55,10 @@ def _open_split(root: Path, split: Path, classes: dict[str, int], image: Shape |
             path = f"{split.name}/{name}/{file}"
             sha.update(f"{path} {size}\n".encode())
             paths.append(path)
-            labels.append(classes[name])
+        labels += [classes.index(name)] * len(files)
 
     def fetch(rows: list[int]) -> list[Picture]:
-        return [Picture(str(root / paths[row]), _read(root / paths[row]), labels[row]) for row in rows]
+        return [Picture(str(split.parent / paths[row]), _read(split.parent / paths[row]), labels[row]) for row in rows]
 
     return open_encoded(len(classes), len(paths), fetch, sha.hexdigest(), image)
 
