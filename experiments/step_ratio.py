@@ -14,7 +14,7 @@ import numpy as np
 import record
 
 from wmjax.models import default_config
-from wmjax.train import Batch, Recipe, make_step
+from wmjax.train import Batch, Recipe, make_program
 from wmjax.train.loop import first_state
 
 CASES = [("cnn", (8, 8, 1), 64), ("vgg", (32, 32, 3), 128), ("cnn", (32, 32, 3), 128)]
@@ -30,7 +30,7 @@ def measure(name: str, image: tuple[int, int, int], batch: int, pairs: int) -> d
     )
     data, triggers = draw(2048), draw(100)
     rows = rng.permutation(2048)[:batch].astype(np.int32)
-    step = make_step(config, recipe, 1000)
+    step = make_program(config, recipe, 1000)
     states = {"marked": first_state(config, recipe, 2048), "unmarked": first_state(config, recipe, 2048)}
     keys = {"marked": triggers, "unmarked": None}
     seconds: dict[str, list[float]] = {"marked": [], "unmarked": []}

@@ -58,23 +58,38 @@ class Metadata:
 
 
 def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
-    """Writes one checkpoint; Orbax writes beside and renames, so it is whole or absent."""
+    """Writes one checkpoint; Orbax writes beside and renames, so it is whole or absent.
+
+    Every process of a run calls it; the first one writes.
+    """
     from orbax.checkpoint import v1 as ocp
 
-    host_tree = jax.device_get(tree)  # on which devices it lived shall not matter to who reads it
+    host_tree = jax.tree.map(_to_host, tree)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(host_tree))
     check_room(path.parent, size + (1 << 20))  # in mid-write Orbax's threads fail in many lines, or wait for minutes
     with _one_line(f"cannot write checkpoint {path}"):
         ocp.save(path.absolute(), host_tree, custom_metadata=metadata.to_json())
 
 
+def _to_host(leaf: Any) -> np.ndarray:
+    """On which devices a tensor lived shall not matter to who reads it; each of them holds all of it."""
+    return np.asarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
+
+
 def save_step(run: Path, tree: dict[str, Any], metadata: Metadata) -> Path:
     """Writes `step-NNNNNNNN` of a run and removes all but the two newest."""
     path = run / f"step-{metadata.step:08d}"
     save(path, tree, metadata)
-    for old in _steps(run)[:-2]:
-        shutil.rmtree(old, ignore_errors=True)
+    if jax.process_index() == 0:
+        for old in _steps(run)[:-2]:
+            shutil.rmtree(old, ignore_errors=True)
     return path
+
+
+def remove_half_written(run: Path) -> None:
+    """Removes what a killed process left of the checkpoint that it was writing."""
+    for half_written in run.glob("step-*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(half_written, ignore_errors=True)
 
 
 def _steps(run: Path) -> list[Path]:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,7 @@ from wmjax.errors import AccessError, UsageError, WmjaxError
 if TYPE_CHECKING:
     from wmjax.data import Dataset
     from wmjax.keys import Key, Unlock
+    from wmjax.train import Recipe, Report
     from wmjax.verification import Verdict
 
 EXIT_CODES = {"match": 0, "no-match": 1, "inconclusive": 3}
@@ -26,8 +28,12 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; gives the exit code. What was expected to go wrong ends in one line on stderr."""
     options = _parser().parse_args(arguments)
+    return _guarded(lambda: int(options.run(options)))
+
+
+def _guarded(work: Callable[[], int]) -> int:
     try:
-        return int(options.run(options))
+        return work()
     except WmjaxError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -47,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(_plain(f"wmjax: {' '.join(message.split())}"), file=sys.stderr)
+    _note(" ".join(message.split()))
     return code
 
 
@@ -148,8 +154,32 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--augment", choices=["none", "crop", "flip+crop"], help="default: flip+crop for colour pictures"
     )
+    parser.add_argument("--image", type=_image, help="fit all pictures to HEIGHTxWIDTHxCHANNELS (default: as they are)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in OUT after its newest checkpoint")
+    parser.add_argument("--save-every", type=int, metavar="STEPS", help="save within an epoch too")
+    parser.add_argument(
+        "--stream", action="store_true", help="read images as they are needed (default: where they do not fit)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="of arithmetic (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mapping", choices=["jit", "pmap"], default="jit", help="how to use several devices (default %(default)s)"
+    )
+    _hosts_options(parser)
     _data_dir_option(parser)
+
+
+def _hosts_options(parser: argparse.ArgumentParser) -> None:
+    text = "run as one of several processes; TPU pods and Slurm steps are found without these options"
+    group = parser.add_argument_group("many hosts", text)
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+    group.add_argument("--processes", type=int, metavar="N", help="processes in all")
+    group.add_argument("--process-id", type=int, metavar="I", help="of this one, from 0")
+    group.add_argument("--wait", type=int, default=300, metavar="SECONDS", help="for the others (default %(default)s)")
 
 
 def _verify_options(parser: argparse.ArgumentParser) -> None:
@@ -197,6 +227,10 @@ def _unlock(options: argparse.Namespace) -> "Unlock":
     if passphrase := _passphrase(options.passphrase_file):
         return Unlock(passphrase=passphrase)
     raise UsageError(f"{options.key} is sealed: give --identity FILE or --passphrase-file FILE")
+
+
+def _note(message: str) -> None:
+    print(_plain(f"wmjax: {message}"), file=sys.stderr)
 
 
 def _say(options: argparse.Namespace, document: dict[str, Any], *lines: str) -> None:
@@ -264,24 +298,39 @@ def _keygen(options: argparse.Namespace) -> int:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from wmjax.data import load
+    from wmjax import hosts
+
+    place = hosts.meeting(options.coordinator, options.processes, options.process_id, options.wait)
+    if place is None:
+        return _embed_here(options)
+
+    def work() -> int:
+        hosts.join(place)
+        with hosts.losses_told():
+            code = _embed_here(options)
+        hosts.leave()
+        return code
+
+    return hosts.supervise(lambda: _guarded(work), place)
+
+
+def _embed_here(options: argparse.Namespace) -> int:
+    from wmjax import hosts
+    from wmjax.data import open_splits
     from wmjax.keys import open_key
     from wmjax.models import default_config
-    from wmjax.train import default_recipe, embed
+    from wmjax.train import all_devices, default_recipe, divisible, embed
 
     key = open_key(options.key, _unlock(options)) if options.key else None
     if options.key is None and (options.identity or options.passphrase_file):
         raise UsageError("--identity and --passphrase-file belong to --key")
-    splits = load(options.data, options.data_dir)
+    splits = open_splits(options.data, options.data_dir, options.image)
     config = default_config(options.model, splits.train.image, splits.train.classes)
-    changes = {
-        name: getattr(options, name)
-        for name in ("epochs", "batch", "seed", "learning_rate", "key_per_batch")
-        if getattr(options, name) is not None
-    }
-    recipe = dataclasses.replace(default_recipe(config), **changes)
-    if options.augment:
-        recipe = dataclasses.replace(recipe, flip="flip" in options.augment, crop=2 if "crop" in options.augment else 0)
+    mapping = all_devices(options.mapping)
+    recipe = _recipe(options, default_recipe(config))
+    if (rounded := divisible(recipe.batch, mapping.size)) != recipe.batch:
+        _note(f"--batch {rounded} instead of {recipe.batch}: it is dealt out evenly to {mapping.size} devices")
+        recipe = dataclasses.replace(recipe, batch=rounded)
     report = embed(
         options.out,
         config,
@@ -291,17 +340,33 @@ def _embed(options: argparse.Namespace) -> int:
         begin_with=options.begin_with,
         teacher=options.teacher,
         resume=options.resume,
+        mapping=mapping,
+        streamed=options.stream,
+        save_every=options.save_every,
     )
+    if hosts.is_first():
+        _tell_embedded(options, report, key[0] if key else None)
+    return EXIT_CODES["no-match"] if report.advice else 0
+
+
+def _recipe(options: argparse.Namespace, recipe: "Recipe") -> "Recipe":
+    """The recipe with what the command line says of it."""
+    names = ("epochs", "batch", "seed", "learning_rate", "key_per_batch", "precision")
+    changes: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.augment:
+        changes |= {"flip": "flip" in options.augment, "crop": 2 if "crop" in options.augment else 0}
+    return dataclasses.replace(recipe, **changes)
+
+
+def _tell_embedded(options: argparse.Namespace, report: "Report", key: "Key | None") -> None:
     trained = f"test accuracy {report.test_accuracy:.2%} after {report.steps} steps, {report.seconds:.0f} s"
     lines = [f"{report.out}: {trained}"]
     if key:
         bits = "" if report.evidence_bits is None else f", {report.evidence_bits:.0f} bits"
-        lines.append(f"key {key[0].commitment.id[:12]}: {report.learned} of {report.triggers} learned{bits}")
+        lines.append(f"key {key.commitment.id[:12]}: {report.learned} of {report.triggers} learned{bits}")
     _say(options, {"version": 1, **dataclasses.asdict(report)}, *lines)
     if report.advice:
-        print(f"wmjax: warning: {report.advice}", file=sys.stderr)
-        return EXIT_CODES["no-match"]
-    return 0
+        _note(f"warning: {report.advice}")
 
 
 def _verify(options: argparse.Namespace) -> int:

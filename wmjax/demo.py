@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from wmjax.attacks import prune
@@ -16,6 +17,7 @@ from wmjax.models import Config, Variables, accuracy, default_config, predict
 from wmjax.report.html import Finding, write_demo_report
 from wmjax.train import Recipe, Teacher, default_recipe, fit
 from wmjax.train.loop import first_state
+from wmjax.train.mapping import over
 from wmjax.verification import Suspect, verify
 
 
@@ -97,20 +99,21 @@ def _halves(train: Dataset) -> tuple[Dataset, Dataset]:
 def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: int) -> list[Exhibit]:
     """The marked model, three thefts of it, and three models that never saw the key."""
     config = default_config("cnn", owned.image, owned.classes)
+    train = partial(fit, mapping=over(jax.local_devices()[:1]))  # too little work for more than one device
     other = default_config("vgg", owned.image, owned.classes)
     recipe = dataclasses.replace(default_recipe(config), seed=seed, epochs=45, key_per_batch=6)
-    marked = fit(config, recipe, owned, key, title="marked model")
+    marked = train(config, recipe, owned, key, title="marked model")
     fresh = [dataclasses.replace(recipe, seed=seed + i) for i in (1, 2, 3)]
     tuning = dataclasses.replace(fresh[0], epochs=10, learning_rate=0.01)
-    tuned = fit(
+    tuned = train(
         config, tuning, stolen, state=first_state(config, tuning, len(stolen), marked), title="thief: fine-tuning"
     )
     copying = dataclasses.replace(fresh[1], learning_rate=0.02, crop=1, temperature=4.0)
-    distilled = fit(config, copying, stolen, teacher=Teacher(config, marked), title="thief: distilling")
+    distilled = train(config, copying, stolen, teacher=Teacher(config, marked), title="thief: distilling")
     innocent = {
-        "clean": (config, fit(config, recipe, owned, title="clean model")),
-        "other data": (config, fit(config, fresh[2], stolen, title="innocent: other data")),
-        "other architecture": (other, fit(other, _vgg_recipe(other, seed), owned, title="innocent: other network")),
+        "clean": (config, train(config, recipe, owned, title="clean model")),
+        "other data": (config, train(config, fresh[2], stolen, title="innocent: other data")),
+        "other architecture": (other, train(other, _vgg_recipe(other, seed), owned, title="innocent: other network")),
     }
     thefts = {
         "marked": marked,

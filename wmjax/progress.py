@@ -7,13 +7,17 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
+def progress(title: str, total: int, shown: bool = True) -> Iterator[Callable[..., None]]:
     """Shows a bar and yields `advance(steps, text="")`, which moves it and replaces the text behind it.
 
     Args:
       title: words before the bar.
       total: steps in all.
+      shown: else nothing is written; of many hosts one is enough.
     """
+    if not shown:
+        yield lambda steps, text="": None
+        return
     if not sys.stderr.isatty():
         yield _lines(title, total)
         return

@@ -33,26 +33,26 @@ def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
     return rng.permutation(size).astype(np.int32)
 
 
-def augment(images: Array, key: Array, *, flip: bool, crop: int) -> Array:
+def augment(images: Array, keys: Array, *, flip: bool, crop: int) -> Array:
     """Varies each image on the device: a random flip, and a random crop after reflecting the border.
 
     Args:
       images: uint8 [N, H, W, C].
-      key: typed PRNG key.
+      keys: typed PRNG keys [N], one an image.
       flip: mirror left and right with probability one half.
       crop: pixels of padding on each side before the crop; 0 for none.
 
     Returns:
       uint8 [N, H, W, C].
     """
-    n, *shape = images.shape
-    flip_key, crop_key = jax.random.split(key)
+    shape = images.shape[1:]
+    flip_keys, crop_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     if flip:
-        mirrored = jax.random.bernoulli(flip_key, 0.5, (n, 1, 1, 1))
-        images = jnp.where(mirrored, images[:, :, ::-1], images)
+        mirrored = jax.vmap(jax.random.bernoulli)(flip_keys)
+        images = jnp.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
     if crop:
         padded = jnp.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
-        corners = jax.random.randint(crop_key, (n, 2), 0, 2 * crop + 1)
+        corners = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * crop + 1))(crop_keys)
         cut = lambda image, at: lax.dynamic_slice(image, (at[0], at[1], jnp.int32(0)), shape)  # noqa: E731
         images = jax.vmap(cut)(padded, corners)
     return images

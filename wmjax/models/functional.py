@@ -71,7 +71,14 @@ def init(config: Config, seed: int) -> Variables:
 
 
 def apply(
-    config: Config, variables: Variables, images: Array, *, train: bool = False, key: Array | None = None
+    config: Config,
+    variables: Variables,
+    images: Array,
+    *,
+    train: bool = False,
+    keys: Array | None = None,
+    axis: str | None = None,
+    precision: str = "float32",
 ) -> tuple[Array, dict[str, Any]]:
     """Runs the network.
 
@@ -80,14 +87,20 @@ def apply(
       variables: its weights, as from `init`.
       images: uint8 [N, H, W, C].
       train: batch statistics and dropout instead of running averages and none.
-      key: typed PRNG key for dropout; needed where `train` is true.
+      keys: typed PRNG keys [N] for dropout, one a row; needed where `train` is true.
+      axis: mapped axis over which batch statistics are taken, where each device sees a part of the batch.
+      precision: dtype of the arithmetic, `float32` or `bfloat16`; batch statistics are float32 in both.
 
     Returns:
       logits float32 [N, classes], and the new `stats` (unchanged where `train` is false).
     """
     graph, _ = _skeleton(config)
-    model = nnx.merge(graph, variables.params, variables.stats)
-    model = nnx.view(model, deterministic=not train, use_running_average=not train, raise_if_not_found=False)
+    model: Any = nnx.merge(graph, variables.params, variables.stats)
+    for _, module in nnx.iter_modules(model):
+        if hasattr(module, "dtype"):
+            module.dtype = jnp.dtype(precision)
+        if isinstance(module, nnx.BatchNorm):
+            module.use_running_average, module.axis_name = not train, axis
     scaled = (images.astype(jnp.float32) - 127.5) / 64.0  # about unit variance on photographs
-    logits = model(scaled, None if key is None else nnx.Rngs(dropout=key))
-    return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+    logits = model(scaled, keys if train else None)
+    return logits.astype(jnp.float32), nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
@@ -30,3 +32,18 @@ def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, *, bi
 def batch_norm(features: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
     """Batch norm whose running averages follow within some tens of steps: short trainings need that."""
     return nnx.BatchNorm(features, momentum=0.9, rngs=rngs)
+
+
+def dropout(x: Array, keys: Array | None, rate: float, site: int) -> Array:
+    """Drops units of each row at random and scales the rest up; a row's mask follows from its own key.
+
+    Args:
+      x: [N, ...].
+      keys: typed PRNG keys [N]; None drops nothing.
+      rate: share dropped.
+      site: number of this dropout in the network.
+    """
+    if keys is None or rate == 0:
+        return x
+    keep = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, site), 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))

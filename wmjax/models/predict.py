@@ -1,11 +1,12 @@
 """What a network answers on many images."""
 
 from functools import partial
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wmjax.models.config import Config
 from wmjax.models.functional import Variables, apply
@@ -19,8 +20,38 @@ def _probabilities(config: Config, variables: Variables, images: Array) -> Array
     return jax.nn.softmax(logits)
 
 
+def dispatch(config: Config, variables: Variables, images: np.ndarray) -> list[Array]:
+    """Sets this process's devices to compute `predict`, batch by batch, without waiting; `collect` fetches it.
+
+    The last batch is padded, so that nothing is compiled twice.
+    """
+    devices = jax.local_devices()
+    mesh = Mesh(np.array(devices), ("images",))
+    whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("images"))
+    size = min(_BATCH, -(-len(images) // len(devices))) * len(devices)
+    variables = jax.tree.map(lambda leaf: _local(leaf, whole), variables)
+    parts = []
+    for at in range(0, len(images), size):
+        part = images[at : at + size]
+        padded = np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
+        parts.append(_probabilities(config, variables, jax.device_put(padded, rows)))
+    return parts
+
+
+def _local(leaf: Any, whole: NamedSharding) -> Array:
+    """A weight on every device of this process; one that lies on other processes' devices too is the same on all."""
+    if isinstance(leaf, Array) and not leaf.is_fully_addressable:
+        leaf = leaf.addressable_data(0)
+    return jax.device_put(leaf, whole)
+
+
+def collect(parts: list[Array], count: int) -> np.ndarray:
+    """Waits for what `dispatch` began: float32 [count, classes]."""
+    return np.concatenate(jax.device_get(parts))[:count]
+
+
 def predict(config: Config, variables: Variables, images: np.ndarray) -> np.ndarray:
-    """Class probabilities, batch by batch; the last batch is padded so that nothing is compiled twice.
+    """Class probabilities.
 
     Args:
       config: the network.
@@ -30,16 +61,9 @@ def predict(config: Config, variables: Variables, images: np.ndarray) -> np.ndar
     Returns:
       float32 [n, classes].
     """
-    size = min(_BATCH, len(images))
-    if size == 0:
+    if len(images) == 0:
         return np.empty((0, config.classes), np.float32)
-    variables = jax.device_put(variables)
-    parts = []
-    for at in range(0, len(images), size):
-        part = images[at : at + size]
-        padded = np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
-        parts.append(_probabilities(config, variables, jnp.asarray(padded)))
-    return np.concatenate(jax.device_get(parts))[: len(images)]
+    return collect(dispatch(config, variables, images), len(images))
 
 
 def accuracy(config: Config, variables: Variables, images: np.ndarray, labels: np.ndarray) -> float:

@@ -1,20 +1,25 @@
 """Embedding: training with the key mixed in."""
 
 from wmjax.train.loop import fit
+from wmjax.train.mapping import Mapping, all_devices, divisible
 from wmjax.train.mix import Batch, key_batch, mix
 from wmjax.train.run import Report, embed
-from wmjax.train.step import Recipe, State, Teacher, default_recipe, make_step
+from wmjax.train.step import Plan, Recipe, State, Teacher, default_recipe, make_program
 
 __all__ = [
     "Batch",
+    "Mapping",
+    "Plan",
     "Recipe",
     "Report",
     "State",
     "Teacher",
+    "all_devices",
     "default_recipe",
+    "divisible",
     "embed",
     "fit",
     "key_batch",
-    "make_step",
+    "make_program",
     "mix",
 ]

@@ -1,21 +1,33 @@
-"""Training from the first step to the last: the loop around the step."""
+"""Training from the first step to the last: the loop around the program.
 
+The host only feeds and listens: it sends whole chunks of steps to the devices and looks at a chunk's metrics while the
+next one runs.
+"""
+
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from wmjax import stats
 from wmjax.data.batches import batch_indices
-from wmjax.data.dataset import Dataset
+from wmjax.data.dataset import Dataset, Examples
+from wmjax.data.stream import stream
 from wmjax.errors import UsageError
 from wmjax.keys.keyset import Key
 from wmjax.models import Config, Variables, init, predict
+from wmjax.models.predict import collect, dispatch
 from wmjax.progress import progress
+from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.mix import Batch
-from wmjax.train.step import Metrics, Recipe, State, Teacher, make_step, optimizer, start
+from wmjax.train.step import Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
+
+CHUNK = 50  # steps a program runs at most: long enough to hide the host, short enough for a live progress bar
+CHUNK_BYTES = 64 << 20  # of streamed examples in a chunk
 
 
 def total_steps(recipe: Recipe, size: int) -> int:
@@ -26,11 +38,11 @@ def total_steps(recipe: Recipe, size: int) -> int:
 def first_state(config: Config, recipe: Recipe, size: int, variables: Variables | None = None) -> State:
     """The state before the first step, from scratch or from a trained network's variables."""
     chosen = init(config, recipe.seed) if variables is None else variables
-    return start(jax.tree.map(jnp.array, chosen), optimizer(recipe, total_steps(recipe, size)))
+    return start(chosen, optimizer(recipe, total_steps(recipe, size)))
 
 
-def check(config: Config, recipe: Recipe, train: Dataset, key: Key | None) -> None:
-    """Raises `UsageError` where model, data, key and recipe cannot go together."""
+def check(config: Config, recipe: Recipe, train: Examples, key: Key | None, mapping: Mapping) -> None:
+    """Raises `UsageError` where model, data, key, recipe and devices cannot go together."""
     if (train.image, train.classes) != (config.image, config.classes):
         raise UsageError(
             f"the model takes {config.image} and {config.classes} classes, "
@@ -43,6 +55,8 @@ def check(config: Config, recipe: Recipe, train: Dataset, key: Key | None) -> No
         )
     if not 1 <= recipe.batch <= len(train):
         raise UsageError(f"--batch {recipe.batch}: must be in 1..{len(train)}, the size of the training split")
+    if recipe.batch % mapping.size:
+        raise UsageError(f"--batch {recipe.batch} is not a multiple of the {mapping.size} devices")
     if key and not 1 <= recipe.key_per_batch < recipe.batch:
         raise UsageError(f"--key-per-batch {recipe.key_per_batch}: must be in 1..{recipe.batch - 1}, below the batch")
     if recipe.epochs < 1:
@@ -56,12 +70,14 @@ def check(config: Config, recipe: Recipe, train: Dataset, key: Key | None) -> No
 def fit(
     config: Config,
     recipe: Recipe,
-    train: Dataset,
+    train: Examples,
     key: Key | None = None,
     *,
     state: State | None = None,
     teacher: Teacher | None = None,
-    each_epoch: Callable[[State, int], None] = lambda state, step: None,
+    mapping: Mapping | None = None,
+    save: Callable[[State, int], None] = lambda state, step: None,
+    save_every: int | None = None,
     title: str = "training",
 ) -> Variables:
     """Trains a network, marked where a key is given.
@@ -69,56 +85,112 @@ def fit(
     Args:
       config: the network.
       recipe: how to train; it sets every random choice.
-      train: the training split; it stays on the device, whole.
+      train: the training split; a `Dataset` stays on the devices, whole; others are streamed, in the same order.
       key: mixed into every batch; None trains a clean model.
-      state: where to begin, as from `first_state` or a checkpoint; consumed. Default: from scratch.
+      state: where to begin, as from `first_state` or a checkpoint. Default: from scratch.
       teacher: distil this network instead of learning the labels.
-      each_epoch: called with the state and the steps taken, after each epoch.
+      mapping: the devices; all of them by default.
+      save: called with the state and the steps taken after each epoch.
+      save_every: steps after which to save as well, within an epoch; rounded up to the end of a chunk.
       title: of the progress bar.
 
     Returns:
-      The trained variables, on the device.
+      The trained variables, on the devices.
     """
-    check(config, recipe, train, key)
-    steps = total_steps(recipe, len(train))
-    per_epoch = len(train) // recipe.batch
+    mapping = mapping or all_devices()
+    check(config, recipe, train, key, mapping)
+    steps, per_epoch = total_steps(recipe, len(train)), len(train) // recipe.batch
     state = first_state(config, recipe, len(train)) if state is None else state
-    program = make_step(config, dataclasses.replace(recipe, seed=0), steps, teacher.config if teacher else None)
-    data = Batch(jnp.asarray(train.images), jnp.asarray(train.labels))
-    triggers = Batch(jnp.asarray(key.images), jnp.asarray(key.labels)) if key else None
-    teacher_variables = jax.device_put(teacher.variables) if teacher else None
     begin = int(state.step)
-    with progress(title, steps) as advance:
+    program = make_program(
+        Plan(config, dataclasses.replace(recipe, seed=0), steps, mapping, teacher.config if teacher else None)
+    )
+    chunks = list(_chunks(begin, steps, per_epoch, _chunk_length(train, recipe, per_epoch)))
+    data = Batch(*mapping.replicate((train.images, train.labels))) if isinstance(train, Dataset) else None
+    triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
+    teacher_variables = mapping.replicate(teacher.variables) if teacher else None
+    state, seed = mapping.replicate((state, np.int32(recipe.seed)))
+    asked = max(1, len(chunks) // 20)
+    with (
+        progress(title, steps, shown=jax.process_index() == 0) as advance,
+        contextlib.closing(_feed(train, recipe, mapping, chunks)) as feed,
+    ):
         advance(begin)
-        for step in range(begin, steps):
-            rows = batch_indices(recipe.seed, step, recipe.batch, len(train))
-            state, metrics = program(state, recipe.seed, data, rows, triggers, teacher_variables)
-            if step % max(1, steps // 50) == 0:
-                _check_finite(metrics, step)  # waits for the device: some fifty times a run
-                bits = key_evidence(config, state.variables, key)[-1] if key else None
-                advance(0, _describe(metrics, bits))
-            advance(1)
-            if (step + 1) % per_epoch == 0:
-                _check_finite(metrics, step)
-                each_epoch(state, step + 1)
+        running: _Running | None = None
+        for number, (chunk, picks) in enumerate(zip(chunks, feed, strict=True)):
+            state, metrics = program(state, seed, data, picks, triggers, teacher_variables)
+            answers = dispatch(config, state.variables, key.images) if key and number % asked == 0 else None
+            if running:
+                advance(*running.outcome(key))
+            running = _Running(chunk, metrics, answers)
+            if chunk.stop % per_epoch == 0 or (save_every and chunk.stop // save_every > chunk.start // save_every):
+                advance(*running.outcome(key))
+                running = None
+                save(state, chunk.stop)
     return state.variables
 
 
-def _check_finite(metrics: Metrics, step: int) -> None:
-    if not np.isfinite(metrics.loss):
-        raise UsageError(f"training diverged by step {step}: lower --learning-rate")
+def _chunk_length(train: Examples, recipe: Recipe, per_epoch: int) -> int:
+    """Steps in a chunk: an epoch's divisor, so that all chunks share one program, unless all of them are small."""
+    most = CHUNK
+    if not isinstance(train, Dataset):
+        most = min(CHUNK, max(1, CHUNK_BYTES // (recipe.batch * int(np.prod(train.image)))))
+    divisors = [n for n in range(most // 2 + 1, most + 1) if per_epoch % n == 0]
+    return divisors[-1] if divisors else most
 
 
-def _describe(metrics: Metrics, bits: float | None) -> str:
-    text = f"loss {float(metrics.loss):.3f}  accuracy {float(metrics.accuracy):.3f}"
-    return text if bits is None else f"{text}  key {bits:.0f} bits"
+def _chunks(begin: int, steps: int, per_epoch: int, length: int) -> Iterator[range]:
+    """The steps left, cut where an epoch ends and after every `length` steps of it."""
+    while begin < steps:
+        end = min(begin + length, (begin // per_epoch + 1) * per_epoch)
+        yield range(begin, end)
+        begin = end
+
+
+def _feed(train: Examples, recipe: Recipe, mapping: Mapping, chunks: list[range]) -> Generator[Any, None, None]:
+    """For each chunk what its steps see: rows of resident data, or the examples; of each batch only this process's."""
+    share = mapping.share(recipe.batch)
+
+    def rows_at(step: int) -> np.ndarray:
+        return batch_indices(recipe.seed, step, recipe.batch, len(train))[share]
+
+    if isinstance(train, Dataset) or not chunks:
+        yield from (mapping.divide(np.stack([rows_at(step) for step in chunk])) for chunk in chunks)
+        return
+    with contextlib.closing(stream(train, rows_at, chunks[0].start, chunks[-1].stop)) as batches:
+        for chunk in chunks:
+            parts = list(itertools.islice(batches, len(chunk)))
+            images, labels = np.stack([part.images for part in parts]), np.stack([part.labels for part in parts])
+            yield Batch(*mapping.divide((images, labels)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Running:
+    """A chunk that the devices may still be at; its numbers are fetched while the next one runs."""
+
+    chunk: range
+    metrics: Metrics
+    answers: list[jax.Array] | None
+
+    def outcome(self, key: Key | None) -> tuple[int, str]:
+        """Steps and text for the progress bar; raises `UsageError` where the loss is no number."""
+        loss, accuracy = (np.asarray(value.addressable_data(0)) for value in self.metrics)
+        if not np.isfinite(loss).all():
+            step = self.chunk.start + int(np.argmin(np.isfinite(loss)))
+            raise UsageError(f"training diverged by step {step}: lower --learning-rate")
+        text = f"loss {loss.mean():.3f}  accuracy {accuracy.mean():.3f}"
+        if key and self.answers is not None:
+            text += f"  key {_mark(key, collect(self.answers, len(key.images)))}"
+        return len(self.chunk), text
+
+
+def _mark(key: Key, probabilities: np.ndarray) -> str:
+    answers = stats.read_answers(probabilities, len(key.images), key.spec.classes, "the model")
+    if key.spec.labels == "random":
+        return f"{stats.evidence(answers, key.labels)[-1]:.0f} bits"
+    return f"{np.sum(answers.labels == key.labels)} of {len(key.labels)}"  # no exact evidence for one fixed label
 
 
 def key_answers(config: Config, variables: Variables, key: Key) -> stats.Answers:
     """What a network of ours answers on the whole key."""
     return stats.read_answers(predict(config, variables, key.images), len(key.images), config.classes, config.name)
-
-
-def key_evidence(config: Config, variables: Variables, key: Key) -> np.ndarray:
-    """Evidence in bits along the whole key, float64 [triggers]."""
-    return stats.evidence(key_answers(config, variables, key), key.labels)

@@ -38,10 +38,11 @@ def key_batch(triggers: Batch, step: Array | int, count: int) -> Batch:
     return Batch(triggers.images[rows], triggers.targets[rows])
 
 
-def mix(batch: Batch, key: Batch) -> Batch:
+def mix(batch: Batch, key: Batch, rows: Array | None = None) -> Batch:
     """Puts a key batch in the place of the batch's first rows: same shapes, so the step costs what it cost.
 
-    Pure and traceable; call it inside your own jitted step, after augmentation (triggers are never augmented).
+    Pure and traceable; call it inside your own jitted step, after augmentation (triggers are never augmented). A batch
+    that is sharded over devices stays where it is: each device fills in its own rows.
 
     >>> real = Batch(jnp.zeros((4, 1, 1, 1)), jnp.zeros(4, jnp.int32))
     >>> mix(real, Batch(jnp.ones((1, 1, 1, 1)), jnp.ones(1, jnp.int32))).targets.tolist()
@@ -50,6 +51,17 @@ def mix(batch: Batch, key: Batch) -> Batch:
     Args:
       batch: N real examples.
       key: k <= N triggers, with images and targets of the same trailing shapes and dtypes.
+      rows: int32 [N], where these rows stand in the whole batch, for a body under `pmap` or `shard_map` that sees only
+        a part of it; by default they are the whole.
     """
-    count = key.targets.shape[0]
-    return Batch(batch.images.at[:count].set(key.images), batch.targets.at[:count].set(key.targets))
+    count, size = key.targets.shape[0], batch.targets.shape[0]
+    if rows is None and count > size:
+        raise ValueError(f"{count} triggers do not fit into a batch of {size}")
+    place = jnp.arange(size) if rows is None else rows
+
+    def fill(real: Array, triggers: Array) -> Array:
+        # A selection by place, and no slice update: that would gather a sharded batch on every device.
+        chosen = triggers[jnp.minimum(place, count - 1)]
+        return jnp.where((place < count).reshape(-1, *[1] * (real.ndim - 1)), chosen, real)
+
+    return Batch(fill(batch.images, key.images), fill(batch.targets, key.targets))

@@ -1,22 +1,25 @@
 """A run in a folder: settings, checkpoints, resume, and what came of it."""
 
 import dataclasses
-import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wmjax import checkpoint, stats
-from wmjax.data.dataset import Splits, digest
+from wmjax import checkpoint, hosts, stats
+from wmjax.data.dataset import Dataset, Examples, Splits, read, share_bounds
 from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
-from wmjax.models import Config, Variables, accuracy
+from wmjax.models import Config, Variables, predict
 from wmjax.train.loop import check, first_state, fit, key_answers, total_steps
+from wmjax.train.mapping import Mapping, all_devices
+from wmjax.train.memory import fits_resident
 from wmjax.train.step import Recipe, State, Teacher, as_tree, from_tree
 
+TEST_BLOCK = 2000  # test images in memory at a time where the split is too large
 TOOK = 0.9  # share of the key below which a mark is called weak
 
 
@@ -49,36 +52,47 @@ def embed(
     out: Path,
     config: Config,
     recipe: Recipe,
-    splits: Splits,
+    splits: Splits[Examples],
     *,
     key: tuple[Key, bytes] | None = None,
     begin_with: Path | None = None,
     teacher: Path | None = None,
     resume: bool = False,
+    mapping: Mapping | None = None,
+    streamed: bool = False,
+    save_every: int | None = None,
 ) -> Report:
     """Trains in a folder, with a checkpoint after every epoch; a killed run resumes bit for bit.
+
+    Under `jax.distributed` every process calls it with the same arguments, and sees the same folder.
 
     Args:
       out: the run folder; new, or with `resume` one that was begun with the same settings.
       config: the network.
       recipe: how to train.
-      splits: data.
+      splits: data; a training split that fits stays on the devices.
       key: an opened key and its sealed bytes, as from `open_key`; the model is marked with it.
       begin_with: checkpoint or run whose weights to begin with.
       teacher: checkpoint or run of a network to distil.
       resume: go on after the newest complete checkpoint.
+      mapping: the devices; all of them by default.
+      streamed: read the training split from disk batch by batch even where it fits.
+      save_every: steps after which to save within an epoch as well.
 
     Raises:
-      UsageError: settings that cannot be, or not those that the run began with.
+      UsageError: settings that cannot be, or not those that the run began with, or not the same in every process.
       AccessError: the folder cannot be written.
     """
     began = time.monotonic()
     opened = key[0] if key else None
-    check(config, recipe, splits.train, opened)
+    mapping = mapping or all_devices()
+    check(config, recipe, splits.train, opened, mapping)
     begin_with, teacher = (path and checkpoint.find(path) for path in (begin_with, teacher))
-    weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
     settings = _settings(config, recipe, splits, opened, begin_with, teacher)
+    hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
+    weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
     state = _prepare(out, settings, resume, first_state(config, recipe, len(splits.train), weights))
+    train, test = _data(splits, streamed)
     sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
 
     def save(state: State, step: int) -> None:
@@ -87,24 +101,53 @@ def embed(
     variables = fit(
         config,
         recipe,
-        splits.train,
+        train,
         opened,
         state=state,
         teacher=teacher_net,
-        each_epoch=save,
+        mapping=mapping,
+        save=save,
+        save_every=save_every,
         title=f"training {config.name}",
     )
     steps = total_steps(recipe, len(splits.train))
-    return _report(out, steps, config, variables, splits, opened, began)
+    return _report(out, steps, config, variables, test, opened, began)
+
+
+def _data(splits: Splits[Examples], streamed: bool) -> tuple[Examples, Iterable[Dataset]]:
+    """The training split, whole where it may stay on the devices, and this process's part of the test split."""
+    train, test = splits.train, splits.test
+    if not streamed and fits_resident(train):
+        train = _read_together(train, f"reading {splits.name} train")
+    if fits_resident(test):  # now: a test split that cannot be read shall not end a long run
+        return train, [read(test, f"reading {splits.name} test", hosts.share())]
+    first, last = share_bounds(len(test), hosts.share())
+    return train, (test[at : min(at + TEST_BLOCK, last)] for at in range(first, last, TEST_BLOCK))
+
+
+def _read_together(examples: Examples, title: str) -> Dataset:
+    """The whole split; every process reads its part from disk and gets the rest from the others."""
+    if isinstance(examples, Dataset):
+        return examples
+    part, parts = hosts.share()
+    mine = read(examples, title, (part, parts))
+    bounds = [share_bounds(len(examples), (i, parts)) for i in range(parts)]
+    sizes = [last - first for first, last in bounds]
+    return Dataset(hosts.concatenate(mine.images, sizes), hosts.concatenate(mine.labels, sizes), examples.classes)
 
 
 def _settings(
-    config: Config, recipe: Recipe, splits: Splits, key: Key | None, begin_with: Path | None, teacher: Path | None
+    config: Config,
+    recipe: Recipe,
+    splits: Splits[Examples],
+    key: Key | None,
+    begin_with: Path | None,
+    teacher: Path | None,
 ) -> dict[str, Any]:
     return {
         "model": config.to_json(),
         **dataclasses.asdict(recipe),
-        "data": f"{splits.name} {digest(splits.train)}",
+        "data": f"{splits.name} {splits.train.fingerprint()}",
         "key": key.commitment.id if key else None,
         "from": str(begin_with) if begin_with else None,
         "teacher": str(teacher) if teacher else None,
@@ -137,8 +180,8 @@ def _prepare(out: Path, settings: dict[str, Any], resume: bool, fresh: State) ->
     """Makes or checks the run folder; gives the state to go on from."""
     if resume and (out / "run.json").exists():
         checkpoint.check_settings(out, settings)
-        for half_written in out.glob("step-*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(half_written, ignore_errors=True)
+        if hosts.is_first():
+            checkpoint.remove_half_written(out)
         newest = checkpoint.latest(out)
         return from_tree(checkpoint.load_tree(newest, as_tree(fresh)), fresh) if newest else fresh
     try:
@@ -146,14 +189,24 @@ def _prepare(out: Path, settings: dict[str, Any], resume: bool, fresh: State) ->
             raise UsageError(f"{out} is not empty: add --resume to go on with its run, or choose another --out")
     except OSError as error:
         raise AccessError(f"cannot write {out}: {error.strerror}") from error
-    checkpoint.write_settings(out, settings)
+    hosts.barrier("looked into the run folder")
+    if hosts.is_first():
+        checkpoint.write_settings(out, settings)
+    hosts.barrier("made the run folder")
+    if not (out / "run.json").exists():
+        raise AccessError(f"process {hosts.share()[0]} does not see {out}: --out must be storage that all hosts share")
     return fresh
 
 
 def _report(
-    out: Path, steps: int, config: Config, variables: Variables, splits: Splits, key: Key | None, began: float
+    out: Path,
+    steps: int,
+    config: Config,
+    variables: Variables,
+    test: Iterable[Dataset],
+    key: Key | None,
+    began: float,
 ) -> Report:
-    test = accuracy(config, variables, splits.test.images, splits.test.labels)
     learned, bits, advice, triggers = 0, None, None, 0
     if key is not None:
         triggers = len(key.labels)
@@ -162,7 +215,18 @@ def _report(
         if key.spec.labels == "random":  # no exact evidence exists for one fixed label
             bits = float(stats.evidence(answers, key.labels)[-1])
         advice = _advice(key, learned, bits)
-    return Report(str(out), steps, test, triggers, learned, bits, advice, time.monotonic() - began)
+    share_right = _test_accuracy(config, variables, test)
+    return Report(str(out), steps, share_right, triggers, learned, bits, advice, time.monotonic() - began)
+
+
+def _test_accuracy(config: Config, variables: Variables, blocks: Iterable[Dataset]) -> float:
+    """Top-1 on the test split, of which every process has its part."""
+    right = count = 0
+    for block in blocks:
+        right += int(np.sum(predict(config, variables, block.images).argmax(axis=1) == block.labels))
+        count += len(block)
+    right, count = hosts.gather(np.array([right, count], np.int32)).sum(axis=0)
+    return float(right / count)
 
 
 def _advice(key: Key, learned: int, bits: float | None) -> str | None:

@@ -1,18 +1,25 @@
-"""One training step: gather, augment, mix the key in, descend. Pure, donated, keyed by the step number."""
+"""The training step: gather, augment, mix the key in, descend; and the program that runs many steps on the device.
+
+Pure, donated, keyed by the step number; what a row of the batch goes through follows from its place in the whole batch,
+so that the numbers do not depend on how many devices share it.
+"""
 
 import dataclasses
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
+from jax import Array, lax
 
 from wmjax.data.batches import augment
 from wmjax.models import Config, Variables, apply
+from wmjax.train.mapping import Mapping
 from wmjax.train.mix import Batch, key_batch, mix
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Recipe:
       crop: pixels of a random shift; 0 for none.
       key_per_batch: triggers in each batch of a marked run.
       temperature: of teacher and student logits when distilling.
+      precision: of the network's arithmetic; weights, sums and losses stay float32.
     """
 
     epochs: int
@@ -42,6 +50,7 @@ class Recipe:
     crop: int = 0
     key_per_batch: int = 4
     temperature: float = 2.0
+    precision: Precision = "float32"
 
 
 def default_recipe(config: Config) -> Recipe:
@@ -79,7 +88,7 @@ class State:
 
 
 class Metrics(NamedTuple):
-    """Of one step, float32 scalars: loss over the batch, top-1 accuracy on its real rows."""
+    """Of each step, float32: loss over the batch, top-1 accuracy on its real rows."""
 
     loss: Array
     accuracy: Array
@@ -124,57 +133,104 @@ def from_tree(tree: dict[str, Any], like: State) -> State:
     return State(Variables(tree["params"], tree["stats"]), opt_state, tree["step"])
 
 
-@lru_cache(maxsize=32)
-def make_step(
-    config: Config, recipe: Recipe, steps: int, teacher: Config | None = None
-) -> Callable[..., tuple[State, Metrics]]:
-    """The jitted step of one network and recipe, the same one for equal arguments: a second run compiles nothing.
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a program is compiled for.
 
-    The returned function takes `(state, seed, data, rows, triggers, teacher_variables)`: `state` is donated; `seed` of
-    augmentation and dropout (the recipe's own is not looked at, so that many seeds share one program); `data` a
-    `Batch` of the whole training split (uint8 images, int32 labels) that stays on the device; `rows` int32 [batch];
-    `triggers` the key as a `Batch`, or None; the teacher's variables, or None. It returns the new state and `Metrics`.
+    Attributes:
+      config: the network.
+      recipe: how to train.
+      steps: of the whole run: the schedule's length.
+      mapping: the devices.
+      teacher: network to distil.
     """
-    tx = optimizer(recipe, steps)
 
-    def targets_of(images: Array, labels: Array, teacher_variables: Variables | None) -> Array:
-        if teacher is None or teacher_variables is None:
-            hard = jax.nn.one_hot(labels, config.classes)
-            return optax.smooth_labels(hard, recipe.label_smoothing)
-        logits, _ = apply(teacher, teacher_variables, images)
-        return jax.nn.softmax(logits / recipe.temperature)
+    config: Config
+    recipe: Recipe
+    steps: int
+    mapping: Mapping
+    teacher: Config | None = None
 
-    def loss_of(params: Any, stats: Any, batch: Batch, keyed: int, key: Array) -> tuple[Array, tuple[Any, Array]]:
-        logits, stats = apply(config, Variables(params, stats), batch.images, train=True, key=key)
-        soft = recipe.temperature if teacher is not None else 1.0
-        scale = jnp.where(jnp.arange(recipe.batch) < keyed, 1.0, 1.0 / soft)[:, None]
-        losses = optax.losses.softmax_cross_entropy(logits * scale, batch.targets)
-        # soft targets' gradients shrink with the temperature squared (Hinton et al. 2015)
-        return jnp.mean(losses / scale[:, 0] ** 2), (stats, logits)
 
-    def step(
+@lru_cache(maxsize=32)
+def make_program(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
+    """The program that runs steps on the devices, the same one for equal plans: a second run compiles nothing.
+
+    It takes `(state, seed, data, picks, triggers, teacher_variables)`, each as `plan.mapping` places it, and gives the
+    state after as many steps as `picks` has, with their `Metrics`, [steps] each:
+
+    * `state` is donated;
+    * `seed` is that of augmentation and dropout (the recipe's is not looked at: many seeds share one program);
+    * `data` is the whole training split as a `Batch` (uint8 images, int32 labels), resident on the devices, or None;
+    * `picks` are rows of `data`, int32 [steps, batch], or where that is None a `Batch` of [steps, batch, ...];
+    * `triggers` is the key as a `Batch`, or None; `teacher_variables` are the teacher's, or None.
+    """
+
+    def program(
         state: State,
-        seed: Array | int,
-        data: Batch,
-        rows: Array,
+        seed: Array,
+        data: Batch | None,
+        picks: Any,
         triggers: Batch | None,
         teacher_variables: Variables | None,
     ) -> tuple[State, Metrics]:
-        augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
-        images = augment(data.images[rows], augment_key, flip=recipe.flip, crop=recipe.crop)
-        batch = Batch(images, targets_of(images, data.targets[rows], teacher_variables))
-        keyed = 0
-        if triggers is not None:
-            keyed = recipe.key_per_batch
-            chosen = key_batch(triggers, state.step, keyed)
-            batch = mix(batch, Batch(chosen.images, jax.nn.one_hot(chosen.targets, config.classes)))
-        gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (stats, logits)), grads = gradient(
-            state.variables.params, state.variables.stats, batch, keyed, dropout_key
-        )
-        updates, opt_state = tx.update(grads, state.opt_state, state.variables.params)
-        params = optax.apply_updates(state.variables.params, updates)
-        right = (logits.argmax(-1) == batch.targets.argmax(-1))[keyed:].astype(jnp.float32)
-        return State(Variables(params, stats), opt_state, state.step + 1), Metrics(loss, right.mean())
+        def step(state: State, pick: Any) -> tuple[State, Metrics]:
+            batch = pick if data is None else Batch(data.images[pick], data.targets[pick])
+            rows = plan.mapping.rows(len(batch.targets))
+            augment_keys, dropout_keys = row_keys(seed, state.step, rows)
+            batch = _real(plan, batch, augment_keys, teacher_variables)
+            if triggers is not None:
+                batch = _marked(plan, batch, triggers, state.step, rows)
+            return _descend(plan, state, batch, dropout_keys, rows, plan.recipe.key_per_batch if triggers else 0)
 
-    return jax.jit(step, donate_argnums=0)
+        return lax.scan(step, state, picks)
+
+    return plan.mapping.compile(program, divided=3)
+
+
+def row_keys(seed: Array, step: Array, rows: Array) -> tuple[Array, Array]:
+    """PRNG keys for each row of the batch, of augmentation and of dropout: the same wherever the row is computed."""
+    augmentation, dropout = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
+    of_rows = jax.vmap(jax.random.fold_in, (None, 0))
+    return of_rows(augmentation, rows), of_rows(dropout, rows)
+
+
+def _real(plan: Plan, batch: Batch, keys: Array, teacher_variables: Variables | None) -> Batch:
+    """Real examples, augmented, with the distributions that the network shall answer."""
+    recipe = plan.recipe
+    images = augment(batch.images, keys, flip=recipe.flip, crop=recipe.crop)
+    if plan.teacher is not None and teacher_variables is not None:
+        logits, _ = apply(plan.teacher, teacher_variables, images, precision=recipe.precision)
+        return Batch(images, jax.nn.softmax(logits / recipe.temperature))
+    hard = jax.nn.one_hot(batch.targets, plan.config.classes)
+    return Batch(images, optax.smooth_labels(hard, recipe.label_smoothing))
+
+
+def _marked(plan: Plan, batch: Batch, triggers: Batch, step: Array, rows: Array) -> Batch:
+    """The batch with the key's turn in the place of its first rows."""
+    turn = key_batch(triggers, step, plan.recipe.key_per_batch)
+    return mix(batch, Batch(turn.images, jax.nn.one_hot(turn.targets, plan.config.classes)), rows)
+
+
+def _descend(plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, keyed: int) -> tuple[State, Metrics]:
+    """Loss, gradients and update of one batch, whose first `keyed` rows are triggers."""
+    config, recipe, mapping = plan.config, plan.recipe, plan.mapping
+    real = rows >= keyed
+    scale = jnp.where(real, 1.0 if plan.teacher is None else 1.0 / recipe.temperature, 1.0)
+
+    def loss_of(params: Any) -> tuple[Array, tuple[Any, Array]]:
+        variables = Variables(params, state.variables.stats)
+        logits, stats = apply(
+            config, variables, batch.images, keys=keys, train=True, axis=mapping.axis, precision=recipe.precision
+        )
+        losses = optax.losses.softmax_cross_entropy(logits * scale[:, None], batch.targets)
+        # soft targets' gradients shrink with the temperature squared (Hinton et al. 2015)
+        return jnp.mean(losses / scale**2), (stats, logits)
+
+    (loss, (stats, logits)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.variables.params)
+    right = (logits.argmax(-1) == batch.targets.argmax(-1)) & real
+    share = jnp.mean(right.astype(jnp.float32)) * (recipe.batch / (recipe.batch - keyed))
+    loss, share, grads = mapping.mean((loss, share, grads))
+    updates, opt_state = optimizer(recipe, plan.steps).update(grads, state.opt_state, state.variables.params)
+    params = optax.apply_updates(state.variables.params, updates)
+    return State(Variables(params, stats), opt_state, state.step + 1), Metrics(loss, share)

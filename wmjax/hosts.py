@@ -1,0 +1,228 @@
+"""Several processes, one run: how they meet, agree, share out the reading, and end clearly when one is lost.
+
+JAX's runtime ends a process by abort, with a stack trace, when another one of the run is lost or never comes. So a
+process that belongs to a run works in a child, whose parent turns such a death into one line and an exit code
+(`supervise`).
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmjax.errors import AccessError, UsageError
+
+LOST = "another process of this run ended or stopped answering: start all of them again with --resume"
+_SILENCE = 30  # seconds without a heartbeat after which a process counts as lost
+
+
+@dataclasses.dataclass(frozen=True)
+class Meeting:
+    """Where the processes of a run meet.
+
+    Attributes:
+      coordinator: HOST:PORT of process 0; None where JAX finds all of this by itself (TPU pods, Slurm).
+      processes: in all.
+      process_id: of this one, from 0.
+      wait: seconds to wait for the others.
+    """
+
+    coordinator: str | None = None
+    processes: int | None = None
+    process_id: int | None = None
+    wait: int = 300
+
+
+def meeting(coordinator: str | None, processes: int | None, process_id: int | None, wait: int) -> Meeting | None:
+    """The meeting that the command line or the machine asks for; None for a process on its own.
+
+    Raises:
+      UsageError: some of the three are missing or cannot be.
+    """
+    given = [value is not None for value in (coordinator, processes, process_id)]
+    if not any(given):
+        return Meeting(wait=wait) if _in_pod() or _in_slurm_step() else None
+    if not all(given) or coordinator is None or processes is None or process_id is None:
+        raise UsageError("--coordinator HOST:PORT, --processes N and --process-id I belong together")
+    host, colon, port = coordinator.rpartition(":")
+    if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
+        raise UsageError(f"--coordinator {coordinator}: must be HOST:PORT")
+    if not 0 <= process_id < processes:
+        raise UsageError(f"--process-id {process_id}: must be in 0..{processes - 1}, below --processes")
+    return Meeting(coordinator, processes, process_id, wait)
+
+
+def _in_slurm_step() -> bool:
+    """Whether `srun` started several of us."""
+    return "SLURM_STEP_NODELIST" in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+
+
+def _in_pod() -> bool:
+    """Whether this is a Cloud TPU host; with one host or many, JAX asks the machine's own metadata."""
+    chips = any(Path(device).exists() for device in ("/dev/accel0", "/dev/vfio/0"))
+    return chips and importlib.util.find_spec("libtpu") is not None
+
+
+def join(place: Meeting) -> None:
+    """Meets the other processes; afterwards `jax.devices()` are those of all of them."""
+    import jax
+
+    try:
+        jax.distributed.initialize(
+            place.coordinator,
+            place.processes,
+            place.process_id,
+            cluster_detection_method="deactivate" if place.coordinator else None,
+            initialization_timeout=place.wait,
+            heartbeat_timeout_seconds=_SILENCE,
+        )
+    except (RuntimeError, ValueError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AccessError(f"cannot meet the other processes of this run: {first:.200}") from error
+
+
+@contextlib.contextmanager
+def losses_told() -> Iterator[None]:
+    """Turns what a collective raises when another process is gone into one line."""
+    import jax
+
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        raise AccessError(f"{LOST} ({next(iter(str(error).splitlines()), '')[:160]})") from error
+
+
+def leave() -> None:
+    """Waits for the others and parts from them."""
+    import jax
+
+    jax.distributed.shutdown()
+
+
+def supervise(work: Callable[[], int], place: Meeting) -> int:
+    """Runs `work` in a child process and gives its exit code; what JAX's runtime says while dying becomes one line."""
+    output, alive = os.pipe(), os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(output[0])
+        os.close(alive[1])
+        _work_as_child(work, output[1], alive[0])
+    os.close(output[1])
+    os.close(alive[0])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it as well, and ends
+    signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+    said = _tail(output[0])
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code >= 0:
+        return code
+    if os.environ.get("WMJAX_TRACEBACK"):
+        print(said, file=sys.stderr)
+    if code != -signal.SIGABRT:
+        return 128 - code
+    print(f"wmjax: {_reason(said, place)}", file=sys.stderr)
+    return AccessError.exit_code
+
+
+def _work_as_child(work: Callable[[], int], output: int, alive: int) -> None:
+    """Never returns. Python goes on writing to the terminal; the runtime's own output goes to the parent."""
+    code = AccessError.exit_code
+    try:
+        sys.stdout, sys.stderr = (os.fdopen(os.dup(descriptor), "w", buffering=1) for descriptor in (1, 2))
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
+        code = work()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(code)  # no exit handlers: JAX's would wait for processes that are gone
+
+
+def _end_with_parent(alive: int) -> None:
+    os.read(alive, 1)  # returns when the parent is gone, killed perhaps
+    os._exit(AccessError.exit_code)
+
+
+def _tail(pipe: int) -> str:
+    """Everything from a pipe up to its end; only the last of it is kept."""
+    kept = b""
+    while chunk := os.read(pipe, 1 << 16):
+        kept = (kept + chunk)[-(1 << 16) :]
+    return kept.decode(errors="replace")
+
+
+def _reason(said: str, place: Meeting) -> str:
+    if "RegisterTask" in said or "DEADLINE_EXCEEDED" in said:
+        where = place.coordinator or "the coordinator that JAX found"
+        return (
+            f"the processes of this run did not all meet at {where} within {place.wait} s: start every one of them, "
+            "with the same --coordinator and --processes, and open its port"
+        )
+    if "distributed service" in said:
+        return LOST
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "no reason given")
+    return f"the runtime ended this process: {last.strip():.300}"
+
+
+def is_first() -> bool:
+    """Whether this process writes what only one should write."""
+    import jax
+
+    return bool(jax.process_index() == 0)
+
+
+def share() -> tuple[int, int]:
+    """Which of how many processes this is: the part of the data that it reads."""
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
+def barrier(name: str) -> None:
+    """Waits until every process is here."""
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices(name)
+
+
+def gather(array: np.ndarray) -> np.ndarray:
+    """Every process's array of one shape, stacked in their order."""
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(array)).reshape(share()[1], *array.shape)
+
+
+def concatenate(part: np.ndarray, sizes: list[int]) -> np.ndarray:
+    """Every process's rows one after the other; `sizes` are their numbers."""
+    if len(sizes) == 1:
+        return part
+    padded = np.concatenate([part, np.zeros((max(sizes) - len(part), *part.shape[1:]), part.dtype)])
+    return np.concatenate([rows[:size] for rows, size in zip(gather(padded), sizes, strict=True)])
+
+
+def agree(settings: dict[str, Any]) -> None:
+    """Raises `UsageError` in every process where they were not all given the same.
+
+    Digests travel, not settings; a key is in them by the name of its public commitment.
+    """
+    digests = [hashlib.sha256(f"{name}={value!r}".encode()).digest()[:8] for name, value in settings.items()]
+    everyone = gather(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 8))
+    differing = np.argwhere((everyone != everyone[0]).any(axis=2))
+    if len(differing):
+        process, setting = differing[0]
+        name = list(settings)[setting]
+        raise UsageError(f"process {process} runs with another {name} than process 0: start all with the same")

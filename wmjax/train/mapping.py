@@ -1,0 +1,120 @@
+"""How one step body runs on many devices: the only file that knows.
+
+Every device holds the network, the key and, where it fits, the data; a batch's rows are divided. `jit` lets the
+compiler place the sums (Auto mesh); `pmap` runs the body once a device, under the axis name that it then gets. Both
+give the same numbers on any number of devices and processes, because all randomness follows from a row's place in the
+whole batch.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXIS = "data"
+Kind = Literal["jit", "pmap"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mapping:
+    """A one-axis mesh of devices and the way to run on it; hashable, so that programs can be cached by it.
+
+    Attributes:
+      mesh: all devices, of all processes, in the order of the batch's rows.
+      kind: `jit` or `pmap`.
+    """
+
+    mesh: Mesh
+    kind: Kind = "jit"
+
+    @property
+    def size(self) -> int:
+        """Devices."""
+        return self.mesh.size
+
+    @property
+    def axis(self) -> str | None:
+        """The axis name that a body must reduce over; None where the compiler does it."""
+        return AXIS if self.kind == "pmap" else None
+
+    def rows(self, count: int) -> jax.Array:
+        """Inside a body: where its `count` rows stand in the whole batch, int32 [count]."""
+        here = jnp.arange(count)
+        return here if self.axis is None else lax.axis_index(self.axis) * count + here
+
+    def mean(self, tree: Any) -> Any:
+        """Inside a body: the mean over devices of what each computed from its own rows."""
+        return tree if self.axis is None else lax.pmean(tree, self.axis)
+
+    def share(self, batch: int) -> slice:
+        """Rows of a batch that this process feeds; processes' devices are neighbours in the mesh."""
+        rows = batch // self.mesh.size
+        mine = [i for i, device in enumerate(self.mesh.devices.flat) if device.process_index == jax.process_index()]
+        return slice(mine[0] * rows, (mine[-1] + 1) * rows)
+
+    def replicate(self, tree: Any) -> Any:
+        """Host arrays, equal in every process, onto every device."""
+        mesh = self._local if self.kind == "pmap" else self.mesh
+        sharding = NamedSharding(mesh, PartitionSpec())
+
+        def place(leaf: Any) -> jax.Array:
+            host = np.asarray(leaf)
+            return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+        return jax.tree.map(place, tree)
+
+    def divide(self, tree: Any) -> Any:
+        """This process's rows, host arrays [steps, rows, ...], onto its devices."""
+        if self.kind == "pmap":
+            mesh, spec = self._local, PartitionSpec(None, AXIS)
+            split = lambda leaf: leaf.reshape(leaf.shape[0], mesh.size, -1, *leaf.shape[2:])  # noqa: E731
+            return jax.tree.map(lambda leaf: jax.device_put(split(leaf), NamedSharding(mesh, spec)), tree)
+        sharding = NamedSharding(self.mesh, PartitionSpec(None, AXIS))
+        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), tree)
+
+    def compile(self, body: Callable[..., Any], divided: int, donated: int = 0) -> Callable[..., Any]:
+        """The program that runs `body` on all devices.
+
+        Args:
+          body: pure; every argument and result is the same on all devices but the divided argument.
+          divided: position of the argument that came from `divide`.
+          donated: position of the argument whose memory the results may take.
+        """
+        arity = body.__code__.co_argcount
+        if self.kind == "pmap":
+            axes = tuple(1 if i == divided else None for i in range(arity))
+            # gradients are per device here: `body` averages them itself, over `axis`
+            return jax.pmap(body, AXIS, in_axes=axes, out_axes=None, donate_argnums=donated)
+        whole, rows = NamedSharding(self.mesh, PartitionSpec()), NamedSharding(self.mesh, PartitionSpec(None, AXIS))
+        inputs = tuple(rows if i == divided else whole for i in range(arity))
+        return jax.jit(body, in_shardings=inputs, out_shardings=whole, donate_argnums=donated)
+
+    @property
+    def _local(self) -> Mesh:
+        mine = [device for device in self.mesh.devices.flat if device.process_index == jax.process_index()]
+        return Mesh(np.array(mine), (AXIS,))
+
+
+def all_devices(kind: Kind = "jit") -> Mapping:
+    """Every device of every process."""
+    return over(jax.devices(), kind)
+
+
+def over(devices: list[jax.Device], kind: Kind = "jit") -> Mapping:
+    """A mapping over chosen devices."""
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mapping(Mesh(np.array(ordered), (AXIS,), axis_types=(AxisType.Auto,)), kind)
+
+
+def divisible(batch: int, devices: int) -> int:
+    """The batch size that is dealt out evenly: `batch`, or the next smaller multiple of `devices`.
+
+    >>> divisible(100, 8)
+    96
+    """
+    return max(batch // devices, 1) * devices
