@@ -23,6 +23,7 @@ from wmjax.models import Config, Variables, init, predict
 from wmjax.models.predict import collect, dispatch
 from wmjax.progress import progress
 from wmjax.train.mapping import Mapping, all_devices
+from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch
 from wmjax.train.step import Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
 
@@ -99,35 +100,48 @@ def fit(
     """
     mapping = mapping or all_devices()
     check(config, recipe, train, key, mapping)
-    steps, per_epoch = total_steps(recipe, len(train)), len(train) // recipe.batch
     state = first_state(config, recipe, len(train)) if state is None else state
-    begin = int(state.step)
-    program = make_program(
-        Plan(config, dataclasses.replace(recipe, seed=0), steps, mapping, teacher.config if teacher else None)
-    )
-    chunks = list(_chunks(begin, steps, per_epoch, _chunk_length(train, recipe, per_epoch)))
-    data = Batch(*mapping.replicate((train.images, train.labels))) if isinstance(train, Dataset) else None
-    triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
-    teacher_variables = mapping.replicate(teacher.variables) if teacher else None
-    state, seed = mapping.replicate((state, np.int32(recipe.seed)))
-    asked = max(1, len(chunks) // 20)
+    steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
+    plan = Plan(config, student, steps, mapping, teacher.config if teacher else None)
+    chunks = list(_chunks(int(state.step), steps, recipe, train))
     with (
+        too_large_told(plan, train),
         progress(title, steps, shown=jax.process_index() == 0) as advance,
         contextlib.closing(_feed(train, recipe, mapping, chunks)) as feed,
     ):
-        advance(begin)
-        running: _Running | None = None
+        advance(int(state.step))
+        data = Batch(*mapping.replicate((train.images, train.labels))) if isinstance(train, Dataset) else None
+        triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
+        taught = mapping.replicate(teacher.variables) if teacher else None
+        state, seed = mapping.replicate((state, np.int32(recipe.seed)))
+        program, asked, running = make_program(plan), max(1, len(chunks) // 20), None
         for number, (chunk, picks) in enumerate(zip(chunks, feed, strict=True)):
-            state, metrics = program(state, seed, data, picks, triggers, teacher_variables)
+            state, metrics = program(state, seed, data, picks, triggers, taught)
             answers = dispatch(config, state.variables, key.images) if key and number % asked == 0 else None
             if running:
                 advance(*running.outcome(key))
             running = _Running(chunk, metrics, answers)
-            if chunk.stop % per_epoch == 0 or (save_every and chunk.stop // save_every > chunk.start // save_every):
+            if _is_saved(chunk, len(train) // recipe.batch, save_every):
                 advance(*running.outcome(key))
                 running = None
                 save(state, chunk.stop)
     return state.variables
+
+
+def _is_saved(chunk: range, per_epoch: int, save_every: int | None) -> bool:
+    """Whether a chunk ends an epoch or passes a multiple of `save_every`."""
+    passed = save_every is not None and chunk.stop // save_every > chunk.start // save_every
+    return passed or chunk.stop % per_epoch == 0
+
+
+def _chunks(begin: int, steps: int, recipe: Recipe, train: Examples) -> Iterator[range]:
+    """The steps left, cut where an epoch ends and after every so many steps of it."""
+    per_epoch = len(train) // recipe.batch
+    length = _chunk_length(train, recipe, per_epoch)
+    while begin < steps:
+        end = min(begin + length, (begin // per_epoch + 1) * per_epoch)
+        yield range(begin, end)
+        begin = end
 
 
 def _chunk_length(train: Examples, recipe: Recipe, per_epoch: int) -> int:
@@ -137,14 +151,6 @@ def _chunk_length(train: Examples, recipe: Recipe, per_epoch: int) -> int:
         most = min(CHUNK, max(1, CHUNK_BYTES // (recipe.batch * int(np.prod(train.image)))))
     divisors = [n for n in range(most // 2 + 1, most + 1) if per_epoch % n == 0]
     return divisors[-1] if divisors else most
-
-
-def _chunks(begin: int, steps: int, per_epoch: int, length: int) -> Iterator[range]:
-    """The steps left, cut where an epoch ends and after every `length` steps of it."""
-    while begin < steps:
-        end = min(begin + length, (begin // per_epoch + 1) * per_epoch)
-        yield range(begin, end)
-        begin = end
 
 
 def _feed(train: Examples, recipe: Recipe, mapping: Mapping, chunks: list[range]) -> Generator[Any, None, None]:

@@ -1,11 +1,21 @@
 """What fits on a device: where the data live, and which batch would have fitted."""
 
+import contextlib
+import dataclasses
 import os
+import resource
+from collections.abc import Iterator
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from wmjax.data.dataset import Examples
+from wmjax.data.dataset import Dataset, Examples
+from wmjax.errors import UsageError
+from wmjax.models import shapes
+from wmjax.train.mix import Batch
+from wmjax.train.step import Plan, make_program, optimizer, start
 
 RESIDENT = 0.25  # share of a device's memory that a data set may take; the rest is for training
 
@@ -13,12 +23,59 @@ RESIDENT = 0.25  # share of a device's memory that a data set may take; the rest
 def device_bytes() -> int:
     """Memory of one device; devices that are the host's cores share the host's."""
     device = jax.local_devices()[0]
-    limit = (device.memory_stats() or {}).get("bytes_limit")
-    if limit is None:
-        limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // jax.local_device_count()
-    return int(limit)
+    if limit := (device.memory_stats() or {}).get("bytes_limit"):
+        return int(limit)
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    usable = physical if allowed == resource.RLIM_INFINITY else min(physical, allowed)
+    return usable // jax.local_device_count()
 
 
 def fits_resident(examples: Examples) -> bool:
     """Whether a split may stay on the devices, whole on each."""
     return len(examples) * int(np.prod(examples.image)) <= RESIDENT * device_bytes()
+
+
+@contextlib.contextmanager
+def too_large_told(plan: Plan, train: Examples) -> Iterator[None]:
+    """Turns a device's running out of memory into a `UsageError` that names a batch that would fit."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        batch, limit = _largest_batch(plan, train), device_bytes() / 2**30
+        advice = f"--batch {batch} would fit" if batch else "no batch of this model fits: choose a smaller one"
+        raise UsageError(f"--batch {plan.recipe.batch} does not fit a device of {limit:.1f} GiB: {advice}") from error
+
+
+def _largest_batch(plan: Plan, train: Examples) -> int:
+    """The largest multiple of the devices that fits, from the compiled sizes of two small steps; 0 where none does."""
+    devices = plan.mapping.size
+    small, twice = 8 * devices, 16 * devices
+    least, more = _step_bytes(plan, train, small), _step_bytes(plan, train, twice)
+    a_row = max(1, (more - least) // (twice - small))
+    room = 0.9 * device_bytes() - (least - small * a_row)  # the rest for the allocator and the host's own
+    fitting = int(min(room // a_row, plan.recipe.batch - 1))
+    return max(fitting // devices, 0) * devices
+
+
+def _step_bytes(plan: Plan, train: Examples, batch: int) -> int:
+    """Bytes on each device that one step of this batch takes, with all that is resident."""
+    recipe = dataclasses.replace(plan.recipe, batch=batch, key_per_batch=1)
+    program = make_program(dataclasses.replace(plan, recipe=recipe))
+
+    def blank(kind: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, kind)
+
+    state = jax.eval_shape(lambda variables: start(variables, optimizer(recipe, plan.steps)), shapes(plan.config))
+    picks: Any = blank(jnp.int32, 1, batch)
+    data: Any = Batch(blank(jnp.uint8, len(train), *train.image), blank(jnp.int32, len(train)))  # type: ignore[arg-type]
+    if not isinstance(train, Dataset):
+        data, picks = None, Batch(blank(jnp.uint8, 1, batch, *train.image), picks)  # type: ignore[arg-type]
+    teacher = shapes(plan.teacher) if plan.teacher else None
+    compiled = program.lower(state, blank(jnp.int32), data, picks, None, teacher).compile()  # type: ignore[attr-defined]
+    sizes = compiled.memory_analysis()
+    return int(sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes) + int(
+        sizes.temp_size_in_bytes
+    )

@@ -1,0 +1,53 @@
+"""Three marked steps of two networks on whatever devices there are; run by test_mapping.py, not a test itself."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from wmjax.models import Config
+from wmjax.train import Batch, Plan, Recipe, all_devices, make_program
+from wmjax.train.loop import first_state
+
+NETS = {
+    "dropout": Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25),
+    "batch norm": Config("vgg", (8, 8, 1), 10, (4, 8)),
+}
+# Three triggers a batch: on 8 devices with 2 rows each they lie on two devices, and one is half theirs.
+RECIPE = Recipe(epochs=1, batch=16, seed=3, learning_rate=0.05, flip=True, crop=1, key_per_batch=3)
+
+
+def steps(kind: str, net: str, streamed: bool = False) -> dict[str, np.ndarray]:
+    """Loss, accuracy and weights after three steps, by name."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (64, 8, 8, 1), np.uint8), rng.integers(0, 10, 64).astype(np.int32)
+    rows = rng.permutation(64)[:48].reshape(3, 16).astype(np.int32)
+    mapping = all_devices(kind)  # type: ignore[arg-type]
+    mine = rows[:, mapping.share(16)]
+    data: Batch | None = Batch(*mapping.replicate((images, labels)))
+    picks = mapping.divide(mine)
+    if streamed:
+        data, picks = None, Batch(*mapping.divide((images[mine], labels[mine])))
+    triggers = Batch(*mapping.replicate((images[::-1][:7], labels[:7])))
+    state, seed = mapping.replicate((first_state(NETS[net], RECIPE, 64), np.int32(3)))
+    program = make_program(Plan(NETS[net], dataclasses.replace(RECIPE, seed=0), 10, mapping))
+    state, metrics = program(state, seed, data, picks, triggers, None)
+    tree = {"loss": metrics.loss, "accuracy": metrics.accuracy, **state.variables._asdict()}
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf.addressable_data(0)) for path, leaf in leaves}
+
+
+def main(out: str, asked: str, coordinator: str, processes: int, process: int) -> None:
+    """Writes what `steps` gives for each (mapping, network) asked for, by the first process."""
+    if processes > 1:
+        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=60)
+    found = {f"{kind}/{net}/{name}": a for kind, net in json.loads(asked) for name, a in steps(kind, net).items()}
+    if process == 0:
+        np.savez(Path(out), **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))

@@ -1,0 +1,128 @@
+"""Runs of several processes: killed and resumed, wrong flags, processes that never come. Real processes, loopback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_mapping import free_port
+from test_train import leaves_equal
+
+from wmjax import checkpoint, hosts
+from wmjax.errors import UsageError
+from wmjax.keys import generate, make_spec, write_key
+
+EMBED = ["embed", "--data", "digits", "--model", "vgg", "--batch", "128", "--epochs", "6", "--key-per-batch", "8"]
+
+
+def start(folder: Path, *arguments: object, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "wmjax.cli", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def pair(folder: Path, *arguments: object, second: tuple[object, ...] = ()) -> list[subprocess.Popen]:
+    meet = ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2, "--wait", 60]
+    return [start(folder, *arguments, *(second if i else ()), *meet, "--process-id", i) for i in range(2)]
+
+
+def ends(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of each."""
+    said = [process.communicate(timeout=240) for process in processes]
+    return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def key_options(tmp_path_factory) -> list[object]:
+    folder = tmp_path_factory.mktemp("key")
+    key = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20))
+    write_key(key, str(folder / "k"), recipients=[], passphrase=None)
+    return ["--key", folder / "k.age", "--identity", folder / "k.identity"]
+
+
+def test_killed_in_mid_run_then_resumed_equals_uninterrupted(tmp_path, key_options):
+    """One process dies without warning; the other ends with one line; both resume, found by Slurm's variables."""
+    killed = pair(tmp_path, *EMBED, *key_options, "--out", "killed")
+    while not list(tmp_path.glob("killed/step-*/_CHECKPOINT_METADATA")):
+        assert killed[0].poll() is None
+        time.sleep(0.01)
+    os.kill(killed[1].pid, signal.SIGKILL)
+    (code, out, err), (dead, _, _) = ends(killed)
+    assert (code, dead) == (5, -signal.SIGKILL)
+    assert out == ""
+    assert err.startswith("wmjax: another process of this run ended")
+    assert err.count("\n") == 1
+    assert "--resume" in err
+
+    slurm = {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    slurm |= {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
+    resumed = [
+        start(
+            tmp_path, *EMBED, *key_options, "--out", "killed", "--resume", "--json",
+            **slurm, SLURM_PROCID=str(i), SLURM_LOCALID=str(i),
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    (code, out, err), (other, silence, _) = ends(resumed)
+    assert (code, other) == (0, 0), err
+    assert out.startswith('{"version": 1')
+    assert silence == ""
+    assert [code for code, _, _ in ends(pair(tmp_path, *EMBED, *key_options, "--out", "whole"))] == [0, 0]
+    paths = [checkpoint.find(tmp_path / run) for run in ("killed", "whole")]
+    assert paths[0].name == paths[1].name == "step-00000066"
+    assert leaves_equal(*(checkpoint.load_variables(path)[1] for path in paths))
+
+
+def test_two_keys_or_flags_in_one_run_are_refused_by_both(tmp_path, key_options):
+    processes = pair(tmp_path, *EMBED, *key_options, "--out", "run", second=("--seed", 5))
+    for code, out, err in ends(processes):
+        assert code == 2
+        assert out == ""
+        assert err == "wmjax: process 1 runs with another seed than process 0: start all with the same\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_waits_in_vain_says_so(tmp_path):
+    where = f"127.0.0.1:{free_port()}"
+    meet = ["--coordinator", where, "--processes", 2, "--process-id", 1, "--wait", 2]
+    alone = [start(tmp_path, *EMBED, "--out", "run", *meet)]
+    [(code, out, err)] = ends(alone)
+    assert (code, out) == (5, "")
+    assert err.startswith(f"wmjax: the processes of this run did not all meet at {where} within 2 s")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("h:1", None, 0), "belong together"),
+        ((None, 2, None), "belong together"),
+        (("h", 2, 0), "HOST:PORT"),
+        (("h:99999", 2, 0), "HOST:PORT"),
+        (("h:1", 2, 2), r"--process-id 2: must be in 0\.\.1"),
+        (("h:1", 2, -1), "--process-id -1"),
+    ],
+)
+def test_impossible_meetings(given, words):
+    with pytest.raises(UsageError, match=words):
+        hosts.meeting(*given, wait=1)
+
+
+def test_a_process_on_its_own(monkeypatch):
+    for name in ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NODELIST"):
+        monkeypatch.delenv(name, raising=False)
+    assert hosts.meeting(None, None, None, wait=1) is None
+    assert hosts.is_first()
+    assert hosts.share() == (0, 1)
+    hosts.agree({"seed": 1, "key": None})
+    np.testing.assert_array_equal(hosts.gather(np.arange(3)), [[0, 1, 2]])
+    np.testing.assert_array_equal(hosts.concatenate(np.arange(3), [3]), [0, 1, 2])

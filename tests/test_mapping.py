@@ -1,0 +1,99 @@
+"""The same numbers on one device, on eight, under pmap, and in two processes of four devices each."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import mapping_worker
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from wmjax.train import Batch, divisible, key_batch, mix
+from wmjax.train.mapping import AXIS, all_devices
+
+BOTH = [[kind, net] for kind in ("jit", "pmap") for net in mapping_worker.NETS]
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def run_workers(out: Path, asked: list[list[str]], processes: int, devices: int) -> dict[str, np.ndarray]:
+    command = [sys.executable, mapping_worker.__file__, str(out), json.dumps(asked), f"127.0.0.1:{free_port()}"]
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)}
+    workers = [
+        subprocess.Popen([*command, str(processes), str(i)], env=environment, stdout=subprocess.DEVNULL)
+        for i in range(processes)
+    ]
+    assert [worker.wait(180) for worker in workers] == [0] * processes
+    return dict(np.load(out))
+
+
+@pytest.fixture(scope="module")
+def one_device() -> dict[str, dict[str, np.ndarray]]:
+    return {net: mapping_worker.steps("jit", net) for net in mapping_worker.NETS}
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 4)], ids=["8 devices", "2 processes x 4"])
+def test_losses_weights_and_statistics_are_those_of_one_device(tmp_path, one_device, processes, devices):
+    """A gradient summed where it should be averaged would be 8 times too large here: weights would differ at once."""
+    found = run_workers(tmp_path / "out.npz", BOTH, processes, devices)
+    for kind, net in BOTH:
+        for name, expected in one_device[net].items():
+            got = found[f"{kind}/{net}/{name}"]
+            np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-6, err_msg=f"{kind} {net} {name}")
+
+
+@pytest.mark.parametrize("net", mapping_worker.NETS)
+def test_pmap_on_one_device_and_streamed_batches_give_the_same(one_device, net):
+    for other in (mapping_worker.steps("pmap", net), mapping_worker.steps("jit", net, streamed=True)):
+        for name, expected in one_device[net].items():
+            np.testing.assert_allclose(other[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_gradients_of_a_device_are_its_own_until_the_body_averages_them():
+    """The trap: where gradients of replicated weights arrive summed, a mean after it changes nothing."""
+    script = (
+        "import jax, numpy as np; from wmjax.train.mapping import all_devices; m = all_devices('pmap');"
+        "body = lambda w, x: m.mean(jax.grad(lambda w: (w * x).mean())(w));"
+        "run = m.compile(body, divided=1); x = np.arange(8.0, dtype=np.float32).reshape(1, 8);"
+        "print(float(run(m.replicate(np.float32(1)), m.divide(x))))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "4"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(result.stdout.splitlines()[-1]) == 3.5  # 14 where it was summed
+
+
+def test_mixing_by_place_equals_mixing_the_whole():
+    rng = np.random.default_rng(0)
+    batch = Batch(jnp.asarray(rng.random((8, 2, 2, 1), np.float32)), jnp.arange(8))
+    turn = key_batch(Batch(jnp.ones((5, 2, 2, 1)), jnp.arange(100, 105)), 0, 3)
+    whole = mix(batch, turn)
+    assert whole.targets.tolist() == [100, 101, 102, 3, 4, 5, 6, 7]
+    halves = [mix(Batch(*(a[rows] for a in batch)), turn, rows) for rows in (jnp.arange(4), jnp.arange(4, 8))]
+    np.testing.assert_array_equal(np.concatenate([half.images for half in halves]), whole.images)
+    np.testing.assert_array_equal(np.concatenate([half.targets for half in halves]), whole.targets)
+    with pytest.raises(ValueError, match="3 triggers do not fit"):
+        mix(Batch(batch.images[:2], batch.targets[:2]), turn)
+
+
+def test_shares_cover_a_batch():
+    mapping = all_devices()
+    assert mapping.share(16) == slice(0, 16)
+    assert mapping.replicate(np.arange(3)).sharding == NamedSharding(mapping.mesh, PartitionSpec())
+    assert mapping.divide(np.zeros((2, 4))).sharding.spec == PartitionSpec(None, AXIS)
+    assert [divisible(batch, 8) for batch in (128, 100, 5)] == [128, 96, 8]
+    assert jax.device_count() == 1
