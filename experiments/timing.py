@@ -1,0 +1,81 @@
+"""Two works timed in turn on the same machine, and training steps to time."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from wmjax.models import Config
+from wmjax.train import Batch, Mapping, Plan, Recipe, all_devices, make_program
+from wmjax.train.loop import first_state
+
+Work = Callable[[], Any]
+IMAGES = 2048
+
+
+def compare(works: dict[str, Work], pairs: int, warm_up: int = 1) -> dict[str, Any]:
+    """The ratio of the first work's time to the second's, pair by pair; the first calls, which compile, are apart.
+
+    Args:
+      works: two, by name; each returns what has to be awaited, or None.
+      pairs: counted.
+      warm_up: pairs before them.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(warm_up + pairs):
+        for name in list(works)[:: -1 if turn % 2 else 1]:  # who goes first changes
+            began = time.perf_counter()
+            jax.block_until_ready(works[name]())
+            seconds[name].append(time.perf_counter() - began)
+    above, below = (np.array(values[warm_up:]) for values in seconds.values())
+    low, middle, high = np.percentile(above / below, [25, 50, 75])
+    return {
+        "pairs": pairs,
+        "ratio_median": round(float(middle), 4),
+        "ratio_quartiles": [round(float(low), 4), round(float(high), 4)],
+        "ratio_of_medians": round(float(np.median(above) / np.median(below)), 4),
+        "ms_median": {name: round(1e3 * float(np.median(values[warm_up:])), 2) for name, values in seconds.items()},
+        "first_call_s": {name: round(values[0], 2) for name, values in seconds.items()},
+    }
+
+
+def training(
+    config: Config,
+    recipe: Recipe,
+    steps: int,
+    *,
+    marked: bool = True,
+    dispatched: bool = False,
+    mapping: Mapping | None = None,
+) -> Work:
+    """A work of `steps` training steps on random images that are on the devices.
+
+    Args:
+      config: the network.
+      recipe: how to train.
+      steps: each time; in one program, or with `dispatched` in one program each.
+      marked: with a key of 100 triggers.
+      dispatched: see `steps`.
+      mapping: the devices; all by default.
+    """
+    mapping = mapping or all_devices()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (IMAGES, *config.image), dtype=np.uint8)
+    labels = rng.integers(0, config.classes, IMAGES).astype(np.int32)
+    data = Batch(*mapping.replicate((images, labels)))
+    triggers = Batch(*mapping.replicate((images[:100], labels[:100]))) if marked else None
+    rows = rng.integers(0, IMAGES, (steps, recipe.batch)).astype(np.int32)[:, mapping.share(recipe.batch)]
+    picks = [mapping.divide(part) for part in (np.split(rows, steps) if dispatched else [rows])]
+    program = make_program(Plan(config, dataclasses.replace(recipe, seed=0), 10_000, mapping))
+    state, seed = mapping.replicate((first_state(config, recipe, IMAGES), np.int32(0)))
+
+    def work() -> Any:
+        nonlocal state
+        for pick in picks:
+            state, metrics = program(state, seed, data, pick, triggers, None)
+        return state, metrics
+
+    return work
