@@ -6,7 +6,18 @@ only inside `apply`.
 """
 
 from wmjax.models.config import Config, default_config
-from wmjax.models.functional import Variables, apply, build, init, shapes
+from wmjax.models.functional import Variables, apply, build, init, row_keys, shapes
 from wmjax.models.predict import accuracy, predict
 
-__all__ = ["Config", "Variables", "accuracy", "apply", "build", "default_config", "init", "predict", "shapes"]
+__all__ = [
+    "Config",
+    "Variables",
+    "accuracy",
+    "apply",
+    "build",
+    "default_config",
+    "init",
+    "predict",
+    "row_keys",
+    "shapes",
+]

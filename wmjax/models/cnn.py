@@ -7,7 +7,7 @@ from jax import Array
 
 from wmjax.conv import max_pool
 from wmjax.models.config import Config
-from wmjax.models.layers import convolution
+from wmjax.models.layers import convolution, dropout
 
 
 class CNN(nnx.Module):
@@ -26,14 +26,14 @@ class CNN(nnx.Module):
         self.convs = nnx.List(convs)
         self.dense = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(units)])
         self.head = nnx.Linear(units[-1], config.classes, rngs=rngs)
-        self.dropout = nnx.Dropout(config.dropout)
+        self.rate = config.dropout
 
-    def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
+    def __call__(self, x: Array, keys: Array | None = None) -> Array:
         for i, convolve in enumerate(self.convs):
             x = nnx.relu(convolve(x))
             if i % 2:
-                x = self.dropout(max_pool(x), rngs=rngs)
+                x = dropout(max_pool(x), self.rate, keys, i)
         x = x.reshape(x.shape[0], -1)
-        for layer in self.dense:
-            x = self.dropout(nnx.relu(layer(x)), rngs=rngs)
+        for i, layer in enumerate(self.dense, len(self.convs)):
+            x = dropout(nnx.relu(layer(x)), self.rate, keys, i)
         return self.head(x)

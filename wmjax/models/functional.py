@@ -70,6 +70,11 @@ def init(config: Config, seed: int) -> Variables:
     return jax.tree_util.tree_map_with_path(draw, shapes(config))
 
 
+def row_keys(key: Array, rows: int) -> Array:
+    """A PRNG key for each row of a batch: typed keys [rows]."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rows))
+
+
 def apply(
     config: Config, variables: Variables, images: Array, *, train: bool = False, key: Array | None = None
 ) -> tuple[Array, dict[str, Any]]:
@@ -80,14 +85,17 @@ def apply(
       variables: its weights, as from `init`.
       images: uint8 [N, H, W, C].
       train: batch statistics and dropout instead of running averages and none.
-      key: typed PRNG key for dropout; needed where `train` is true.
+      key: typed PRNG key for dropout, needed where `train` is true: one, from which row i takes `fold_in(key, i)`, or
+        each row's own [N], so that a part of a batch drops what it drops in the whole.
 
     Returns:
       logits float32 [N, classes], and the new `stats` (unchanged where `train` is false).
     """
     graph, _ = _skeleton(config)
     model = nnx.merge(graph, variables.params, variables.stats)
-    model = nnx.view(model, deterministic=not train, use_running_average=not train, raise_if_not_found=False)
+    model = nnx.view(model, use_running_average=not train, raise_if_not_found=False)
     scaled = (images.astype(jnp.float32) - 127.5) / 64.0  # about unit variance on photographs
-    logits = model(scaled, None if key is None else nnx.Rngs(dropout=key))
+    if key is not None and key.ndim == 0:
+        key = row_keys(key, len(images))
+    logits = model(scaled, key if train else None)
     return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))

@@ -42,7 +42,7 @@ class ResNet18(nnx.Module):
         self.blocks = nnx.List(blocks)
         self.head = nnx.Linear(channels, config.classes, rngs=rngs)
 
-    def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
+    def __call__(self, x: Array, keys: Array | None = None) -> Array:
         x = nnx.relu(self.norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)

@@ -23,7 +23,7 @@ class VGG(nnx.Module):
         self.convs, self.norms = nnx.List(convs), nnx.List(norms)
         self.head = nnx.Linear(channels, config.classes, rngs=rngs)
 
-    def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
+    def __call__(self, x: Array, keys: Array | None = None) -> Array:
         for i, (layer, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             # The stem and the first convolution of each stage are pooled, before the norm: a quarter of its work.
             x = layer(x)
