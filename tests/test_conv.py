@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from jax import lax
 
+from wmjax import winograd
+from wmjax.chunks import chunks
 from wmjax.conv import conv, max_pool
 
 module = importlib.import_module("wmjax.conv")
@@ -55,9 +57,51 @@ def test_chunks_change_nothing(monkeypatch):
     np.testing.assert_allclose(value_and_gradients(conv, x, kernel, (1, 1))[2], whole, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("images", "room", "expected"), [(12, 5, 4), (12, 100, 12), (7, 3, 1), (12, 0, 1)])
-def test_chunk_is_the_largest_divisor_that_fits(images, room, expected):
-    assert module._chunk(images, module._CHUNK_BYTES // room if room else 2 * module._CHUNK_BYTES) == expected
+@pytest.mark.parametrize(
+    ("images", "room", "expected"), [(12, 5, (3, 4)), (12, 100, (1, 12)), (7, 3, (3, 3)), (2, 0, (2, 1))]
+)
+def test_chunks_fit_and_lose_nothing(images, room, expected):
+    array = jnp.arange(1.0, images + 1)
+    (cut,) = chunks((array,), 4, 4 * room)
+    assert cut.shape == expected
+    assert cut.ravel().tolist() == [*array.tolist(), *[0.0] * (cut.size - images)]
+
+
+@pytest.fixture
+def always_winograd(monkeypatch):
+    monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides: True)
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8, 3), (3, 7, 9, 2), (1, 3, 3, 1), (5, 4, 3, 4)])
+def test_winograd_equals_lax(always_winograd, monkeypatch, shape):
+    monkeypatch.setattr(winograd, "_CHUNK_BYTES", 3 * 16 * 4 * 4 * 5 * 4)  # three 8x8 images at a time
+    x, kernel = problem(shape, (3, 3), 5)
+    for ours, theirs in zip(
+        value_and_gradients(conv, x, kernel, (1, 1)), value_and_gradients(reference, x, kernel, (1, 1)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_winograd_keeps_float32_accuracy_over_many_channels():
+    x, kernel = problem((2, 16, 16, 64), (3, 3), 64)
+    plain, ours = reference(x, kernel, (1, 1)), winograd.conv3x3(x, kernel)
+    assert float(jnp.abs(ours - plain).max() / jnp.abs(plain).max()) < 3e-6
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "features", "strides", "expected"),
+    [(32, 64, 64, (1, 1), True), (32, 64, 64, (2, 2), False), (32, 3, 64, (1, 1), False), (8, 96, 96, (1, 1), False)],
+)
+def test_winograd_serves_large_layers(side, channels, features, strides, expected):
+    x, kernel = jnp.zeros((1, side, side, channels)), jnp.zeros((3, 3, channels, features))
+    assert module._winograd(x, kernel, strides) is expected
+
+
+@pytest.mark.parametrize("path", ["plain", "winograd"])
+def test_scan_and_vmap_of_either_path(monkeypatch, path):
+    monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides: path == "winograd")
+    test_scan_equals_loop()
+    test_vmap_over_kernels_equals_loop()
 
 
 def test_scan_equals_loop():

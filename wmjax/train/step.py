@@ -5,8 +5,9 @@ so that the numbers do not depend on how many devices share it.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from jax import Array, lax
 from wmjax.data.batches import augment
 from wmjax.models import Config, Variables, apply
 from wmjax.train.mapping import Mapping
+from wmjax.train.microbatch import accumulate
 from wmjax.train.mix import Batch, key_batch, mix
 
 Precision = Literal["float32", "bfloat16"]
@@ -133,6 +135,9 @@ def from_tree(tree: dict[str, Any], like: State) -> State:
     return State(Variables(tree["params"], tree["stats"]), opt_state, tree["step"])
 
 
+PART = 16  # rows whose activations stay in a CPU's cache
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What a program is compiled for.
@@ -218,19 +223,38 @@ def _descend(plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, k
     real = rows >= keyed
     scale = jnp.where(real, 1.0 if plan.teacher is None else 1.0 / recipe.temperature, 1.0)
 
-    def loss_of(params: Any) -> tuple[Array, tuple[Any, Array]]:
-        variables = Variables(params, state.variables.stats)
+    def loss_of(params: Any, part: tuple[Batch, Array, Array]) -> tuple[Array, tuple[Array, Any]]:
+        batch, scale, keys = part
         logits, stats = apply(
-            config, variables, batch.images, keys=keys, train=True, axis=mapping.axis, precision=recipe.precision
+            config,
+            Variables(params, state.variables.stats),
+            batch.images,
+            keys=keys,
+            train=True,
+            axis=mapping.axis,
+            precision=recipe.precision,
         )
         losses = optax.losses.softmax_cross_entropy(logits * scale[:, None], batch.targets)
         # soft targets' gradients shrink with the temperature squared (Hinton et al. 2015)
-        return jnp.mean(losses / scale**2), (stats, logits)
+        return jnp.mean(losses / scale**2), (logits, stats)
 
-    (loss, (stats, logits)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.variables.params)
+    gradient = jax.value_and_grad(loss_of, has_aux=True)
+    if _in_parts(plan, state, len(rows)):
+        gradient = partial(accumulate, gradient, size=PART)
+    (loss, (logits, stats)), grads = gradient(state.variables.params, (batch, scale, keys))
     right = (logits.argmax(-1) == batch.targets.argmax(-1)) & real
     share = jnp.mean(right.astype(jnp.float32)) * (recipe.batch / (recipe.batch - keyed))
     loss, share, grads = mapping.mean((loss, share, grads))
     updates, opt_state = optimizer(recipe, plan.steps).update(grads, state.opt_state, state.variables.params)
     params = optax.apply_updates(state.variables.params, updates)
     return State(Variables(params, stats), opt_state, state.step + 1), Metrics(loss, share)
+
+
+def _in_parts(plan: Plan, state: State, rows: int) -> bool:
+    """Whether the gradient is summed over parts of the batch: for large images on a CPU.
+
+    Not with batch norm, which needs it whole, nor under `jit` on several devices, where one would have to give a part.
+    """
+    alone = plan.mapping.size == 1 or plan.mapping.axis is not None
+    large = math.prod(plan.config.image[:2]) >= 512
+    return alone and large and not state.variables.stats and rows % PART == 0 and jax.default_backend() == "cpu"
