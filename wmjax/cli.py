@@ -248,11 +248,14 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _keygen(options: argparse.Namespace) -> int:
     from wmjax.data import load_source
+    from wmjax.data.source import is_path
     from wmjax.keys import Paper, generate, make_spec, write_key
 
     source: tuple[str, Dataset] | None = None
     if options.source:
-        source = options.source, load_source(options.source, options.data_dir)
+        # a commitment is public: it names a folder, not where it lies
+        name = Path(options.source).resolve().name if is_path(options.source) else options.source
+        source = name, load_source(options.source, options.data_dir, options.image)
     image = options.image or (source[1].image if source else None)
     classes = source[1].classes if source and options.classes is None else options.classes
     if image is None or classes is None:
@@ -391,11 +394,11 @@ def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
     if key.spec.source is None:
         return None
     if options.regenerate:
-        return load_source(key.spec.source.name, options.data_dir)
+        return load_source(key.spec.source.name, options.data_dir, key.spec.image)
     if key.spec.labels == "random" or options.null:
         return None
     try:
-        return load_source(key.spec.source.name, options.data_dir)
+        return load_source(key.spec.source.name, options.data_dir, key.spec.image)
     except (AccessError, UsageError):
         return None
 

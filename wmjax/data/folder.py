@@ -13,14 +13,19 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _LAYOUT = "make it FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png"
 
 
-def open_folder(name: str, image: Shape | None) -> dict[str, Encoded]:
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of pictures, and not a TFDS set."""
+    return any((path / split).is_dir() for split in ("train", "test", "val"))
+
+
+def open_folder(path: Path, image: Shape | None) -> dict[str, Encoded]:
     """The splits `train` and `test` of a folder, those that exist; `val` stands in for `test`.
 
     Args:
-      name: path of the folder.
+      path: of the folder.
       image: height, width and channels to give all images; None where they have one size.
     """
-    root = Path(name).expanduser()
+    root = path.expanduser()
     try:
         if not root.is_dir():
             raise AccessError(f"{root} is no folder: {_LAYOUT}")

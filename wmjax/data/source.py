@@ -8,7 +8,7 @@ import numpy as np
 
 from wmjax.data.dataset import Dataset, Examples, Splits, read
 from wmjax.data.encoded import Shape
-from wmjax.data.folder import open_folder
+from wmjax.data.folder import is_folder, open_folder
 from wmjax.data.records import open_records
 from wmjax.errors import AccessError
 
@@ -35,8 +35,9 @@ def open_splits(
 
     Args:
       name: `digits`; the name of a TFDS image-classification set with splits `train` and `test` or `validation`
-        (`cifar10`, `mnist`, ...), prepared as array_record; or a folder, written with a slash (`./pictures`), that
-        holds `train/CLASS/*.png` and `test/CLASS/*.png` (or `val`; also jpg, jpeg, webp, bmp).
+        (`cifar10`, `mnist`, ...), prepared as array_record; or a folder that holds `train/CLASS/*.png` and
+        `test/CLASS/*.png` (or `val`; also jpg, jpeg, webp, bmp), by its path with a slash (`./pictures`) or its name
+        in `data_dir`.
       data_dir: TFDS folder; by default `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
       image: height, width and channels (1 or 3) to give all images; by default they must have one size. `digits` are
         as they are.
@@ -54,9 +55,9 @@ def open_splits(
 def load_source(name: str, data_dir: str | os.PathLike[str] | None = None, image: Shape | None = None) -> Dataset:
     """Loads the images that a key starts from: a set's training split, or its test split where there is no other.
 
-    Args and errors are those of `open_splits`.
+    Args and errors are those of `open_splits`, but only a folder's pictures are fitted to `image`.
     """
-    splits = _open(name, data_dir, image)
+    splits = _open(name, data_dir, image if _folder(name, data_dir) else None)
     split = "train" if "train" in splits else "test"
     return read(splits[split], f"reading {name} {split}")
 
@@ -70,13 +71,21 @@ def _open(name: str, data_dir: str | os.PathLike[str] | None, image: Shape | Non
     """The splits that a set has, at least one."""
     if name == "digits":
         return {**_digits()}
-    splits = open_folder(name, image) if _is_path(name) else open_records(name, data_folder(data_dir), image)
+    folder = _folder(name, data_dir)
+    splits = open_folder(folder, image) if folder else open_records(name, data_folder(data_dir), image)
     if not splits:
         raise AccessError(f"{name} has neither a train nor a test split")
     return {**splits}
 
 
-def _is_path(name: str) -> bool:
+def _folder(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
+    """The folder of pictures that a name means; None for other sets."""
+    path = Path(name) if is_path(name) else data_folder(data_dir) / name
+    return path if is_path(name) or is_folder(path) else None
+
+
+def is_path(name: str) -> bool:
+    """Whether a data set is named by where it lies."""
     return name.startswith((".", "~")) or "/" in name or os.sep in name
 
 

@@ -90,9 +90,10 @@ def embed(
     begin_with, teacher = (path and checkpoint.find(path) for path in (begin_with, teacher))
     settings = _settings(config, recipe, splits, opened, begin_with, teacher)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
+    _check_out(out, settings, resume)
     weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
-    state = _prepare(out, settings, resume, first_state(config, recipe, len(splits.train), weights))
     train, test = _data(splits, streamed)
+    state = _begin(out, settings, first_state(config, recipe, len(splits.train), weights))
     sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
 
     def save(state: State, step: int) -> None:
@@ -176,26 +177,32 @@ def _teacher(path: Path | None, config: Config) -> Teacher | None:
     return teacher
 
 
-def _prepare(out: Path, settings: dict[str, Any], resume: bool, fresh: State) -> State:
-    """Makes or checks the run folder; gives the state to go on from."""
+def _check_out(out: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Before anything long: whether the run folder is free, or that of this run."""
     if resume and (out / "run.json").exists():
         checkpoint.check_settings(out, settings)
-        if hosts.is_first():
-            checkpoint.remove_half_written(out)
-        newest = checkpoint.latest(out)
-        return from_tree(checkpoint.load_tree(newest, as_tree(fresh)), fresh) if newest else fresh
+        return
     try:
         if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
             raise UsageError(f"{out} is not empty: add --resume to go on with its run, or choose another --out")
     except OSError as error:
         raise AccessError(f"cannot write {out}: {error.strerror}") from error
+
+
+def _begin(out: Path, settings: dict[str, Any], fresh: State) -> State:
+    """Makes the run folder, or gives the state that the run in it goes on from."""
+    begun = (out / "run.json").exists()
     hosts.barrier("looked into the run folder")
     if hosts.is_first():
-        checkpoint.write_settings(out, settings)
+        if begun:
+            checkpoint.remove_half_written(out)
+        else:
+            checkpoint.write_settings(out, settings)
     hosts.barrier("made the run folder")
     if not (out / "run.json").exists():
         raise AccessError(f"process {hosts.share()[0]} does not see {out}: --out must be storage that all hosts share")
-    return fresh
+    newest = checkpoint.latest(out)
+    return from_tree(checkpoint.load_tree(newest, as_tree(fresh)), fresh) if newest else fresh
 
 
 def _report(
