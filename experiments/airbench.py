@@ -182,13 +182,16 @@ def cut(images: Array, offsets: Array, mirrored: Array) -> Array:
 
 def averaged_logits(recipe: Recipe, net: Net, images: Array) -> Array:
     """Logits averaged over six views: the image as it is and moved by a pixel to two corners, each mirrored too."""
-    plain = jnp.zeros(images.shape[0], bool)
-    total = jnp.zeros((images.shape[0], net.params["head"].shape[1]))
-    for offset, weight in ((0, 0.5), (-1, 0.25), (1, 0.25)):
-        moved = cut(images, jnp.full((images.shape[0], 2), offset), plain)
-        for view in (moved, moved[:, :, ::-1]):
-            total += weight / 2 * forward(recipe, net, view)[0]
-    return total
+    count = images.shape[0]
+
+    def answer(view: tuple[Array, Array, Array]) -> Array:
+        offset, mirrored, weight = view
+        moved = cut(images, jnp.full((count, 2), offset), jnp.full(count, mirrored))
+        return weight * forward(recipe, net, moved)[0]
+
+    offsets, mirrored = jnp.array([0, 0, -1, -1, 1, 1]), jnp.arange(6) % 2 == 1
+    weights = jnp.array([2.0, 2.0, 1.0, 1.0, 1.0, 1.0]) / 8
+    return lax.map(answer, (offsets, mirrored, weights)).sum(0)
 
 
 @partial(jax.jit, static_argnums=(0, 3))
