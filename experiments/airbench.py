@@ -58,7 +58,7 @@ class Recipe:
     norm_rate: float = 0.4
     lookahead: int = 5
     shift: int = 2
-    key_per_batch: int = 8
+    key_per_batch: int = 16
     half: bool = True
 
 
@@ -100,7 +100,8 @@ def whitening(images: Array) -> Array:
     rows = patches.reshape(-1, patches.shape[-1])  # features in the order C, height, width
     power = jnp.matmul(rows.T, rows, precision="highest") / rows.shape[0]
     values, vectors = jnp.linalg.eigh(power)
-    kernel = (vectors / jnp.sqrt(values + FLOOR)[None, :]).reshape(images.shape[-1], 2, 2, -1).transpose(1, 2, 0, 3)
+    kernel = (vectors / jnp.sqrt(values + FLOOR)[None, :])[:, ::-1]  # the strongest first: narrow groups pass those on
+    kernel = kernel.reshape(images.shape[-1], 2, 2, -1).transpose(1, 2, 0, 3)
     return jnp.concatenate([kernel, -kernel], axis=-1)
 
 
@@ -186,8 +187,8 @@ def averaged_logits(recipe: Recipe, net: Net, images: Array) -> Array:
 
     def answer(view: tuple[Array, Array, Array]) -> Array:
         offset, mirrored, weight = view
-        moved = cut(images, jnp.full((count, 2), offset), jnp.full(count, mirrored))
-        return weight * forward(recipe, net, moved)[0]
+        moved = cut(images, jnp.full((count, 2), offset), jnp.zeros(count, bool))
+        return weight * forward(recipe, net, jnp.where(mirrored, moved[:, :, ::-1], moved))[0]
 
     offsets, mirrored = jnp.array([0, 0, -1, -1, 1, 1]), jnp.arange(6) % 2 == 1
     weights = jnp.array([2.0, 2.0, 1.0, 1.0, 1.0, 1.0]) / 8

@@ -48,7 +48,10 @@ class Settings:
 
 FULL = Settings(Recipe())
 SMALL = Settings(
-    Recipe(epochs=5, batch=256, widths=(16, 64, 64), half=False, stem_epochs=2), train=5120, test=500, triggers=20
+    Recipe(epochs=5, batch=256, widths=(16, 64, 64), half=False, stem_epochs=2, key_per_batch=8),
+    train=5120,
+    test=500,
+    triggers=20,
 )
 
 
