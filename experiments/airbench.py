@@ -87,21 +87,19 @@ class State(NamedTuple):
 
 def normalised(images: Array) -> Array:
     """Pixels as float32 of about zero mean and unit variance."""
-    shape = (1, 1, 1, 3)
-    mean, deviation = jnp.array(MEAN).reshape(shape), jnp.array(DEVIATION).reshape(shape)
+    mean, deviation = (jnp.array(values).reshape(1, 1, 1, 3) for values in (MEAN, DEVIATION))
     return (images.astype(jnp.float32) / 255.0 - mean) / deviation
 
 
 def whitening(images: Array) -> Array:
     """The kernel [2, 2, C, 8C] whose outputs on 2x2 patches are uncorrelated and of unit power, and its negative."""
-    patches = lax.conv_general_dilated_patches(
-        normalised(images), (2, 2), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    rows = patches.reshape(-1, patches.shape[-1])  # features in the order C, height, width
+    scaled, (height, width) = normalised(images), images.shape[1:3]
+    corners = [scaled[:, i : height - 1 + i, j : width - 1 + j] for i in (0, 1) for j in (0, 1)]
+    rows = jnp.concatenate(corners, axis=-1).reshape(-1, 4 * images.shape[-1])
     power = jnp.matmul(rows.T, rows, precision="highest") / rows.shape[0]
     values, vectors = jnp.linalg.eigh(power)
     kernel = (vectors / jnp.sqrt(values + FLOOR)[None, :])[:, ::-1]  # the strongest first: narrow groups pass those on
-    kernel = kernel.reshape(images.shape[-1], 2, 2, -1).transpose(1, 2, 0, 3)
+    kernel = kernel.reshape(2, 2, images.shape[-1], -1)
     return jnp.concatenate([kernel, -kernel], axis=-1)
 
 
@@ -183,16 +181,14 @@ def cut(images: Array, offsets: Array, mirrored: Array) -> Array:
 
 def averaged_logits(recipe: Recipe, net: Net, images: Array) -> Array:
     """Logits averaged over six views: the image as it is and moved by a pixel to two corners, each mirrored too."""
-    count = images.shape[0]
 
     def answer(view: tuple[Array, Array, Array]) -> Array:
         offset, mirrored, weight = view
-        moved = cut(images, jnp.full((count, 2), offset), jnp.zeros(count, bool))
+        moved = cut(images, jnp.full((len(images), 2), offset), jnp.zeros(len(images), bool))
         return weight * forward(recipe, net, jnp.where(mirrored, moved[:, :, ::-1], moved))[0]
 
-    offsets, mirrored = jnp.array([0, 0, -1, -1, 1, 1]), jnp.arange(6) % 2 == 1
-    weights = jnp.array([2.0, 2.0, 1.0, 1.0, 1.0, 1.0]) / 8
-    return lax.map(answer, (offsets, mirrored, weights)).sum(0)
+    views = jnp.array([0, 0, -1, -1, 1, 1]), jnp.arange(6) % 2 == 1, jnp.array([2.0, 2.0, 1.0, 1.0, 1.0, 1.0]) / 8
+    return lax.map(answer, views).sum(0)
 
 
 @partial(jax.jit, static_argnums=(0, 3))
