@@ -1,0 +1,154 @@
+"""Training throughput of ResNet-18 (CIFAR form): wmjax marked and unmarked against PyTorch, in turn on one card.
+
+Command   XLA_PYTHON_CLIENT_MEM_FRACTION=.5 python experiments/gpu_throughput.py
+          [--batch 512] [--repeats 7] [--torch-python PYTHON] [--small]
+          the variable leaves PyTorch its half of the card; PYTHON has PyTorch where that lives in its own environment
+Expected  marked within 1 % of unmarked; PyTorch unknown: that is what is measured
+Time      about 3 minutes on an A100 or H100, mostly compiling; `--small` one minute on 2 CPU cores
+
+All train on resident uint8 images with the same augmentation, optimiser and network, float32 weights. PyTorch computes
+in bfloat16 (autocast), channels-last, eagerly and under `torch.compile`; ours in the precision that the record names.
+A repeat is a chunk of steps: for ours one program, as `wmjax embed` runs it. First chunks, which compile, are apart.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import record
+from jax import Array, lax
+
+from wmjax.models import Config
+from wmjax.train import Batch, Recipe, State, make_step
+from wmjax.train.loop import first_state
+
+PRECISION = "float32"  # of `program`'s arithmetic
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is timed: batch, steps of a chunk, resident images, the network's widths, PyTorch's modes."""
+
+    batch: int = 512
+    steps: int = 50
+    images: int = 50_000
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    modes: tuple[str, ...] = ("eager", "compile")
+
+
+SMALL = Settings(batch=32, steps=4, images=256, widths=(8, 16, 32, 64), modes=("eager",))
+
+
+def program(config: Config, recipe: Recipe) -> Callable[[State, Batch, Array, Batch | None], tuple[State, Any]]:
+    """Many steps as one program, `(state, data, picks [steps, batch], triggers)`; all that is known here of wmjax's."""
+    step = make_step(config, recipe, 1000)
+
+    def chunk(state: State, data: Batch, picks: Array, triggers: Batch | None) -> tuple[State, Any]:
+        return lax.scan(lambda now, rows: step(now, 0, data, rows, triggers, None), state, picks)
+
+    return jax.jit(chunk, donate_argnums=0)
+
+
+def ours(settings: Settings, marked: bool) -> Callable[[], float]:
+    """A function that trains for a chunk of steps and gives its seconds; data and weights stay on the device."""
+    config = Config("resnet18", (32, 32, 3), 10, settings.widths)
+    recipe = Recipe(epochs=1, batch=settings.batch, learning_rate=0.01, flip=True, crop=2)
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> Batch:
+        images = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+        return Batch(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, n), jnp.int32))
+
+    data, triggers = draw(settings.images), draw(100) if marked else None
+    train = program(config, recipe)
+    state = first_state(config, recipe, settings.images)
+
+    def chunk() -> float:
+        nonlocal state
+        picks = rng.integers(0, settings.images, (settings.steps, settings.batch), dtype=np.int32)
+        began = time.perf_counter()
+        state, metrics = train(state, data, jnp.asarray(picks), triggers)
+        jax.block_until_ready((state, metrics))
+        return time.perf_counter() - began
+
+    return chunk
+
+
+@contextlib.contextmanager
+def pytorch(settings: Settings, python: str) -> Iterator[tuple[dict[str, Any], Callable[[str], float]]]:
+    """PyTorch in a process of its own: what it says of itself, and a function that times a chunk in a mode."""
+    arguments = json.dumps(dataclasses.asdict(settings))
+    command = [python, str(Path(__file__).parent / "torch_resnet.py"), arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        answers, questions = process.stdout, process.stdin
+        assert answers is not None
+
+        def chunk(mode: str) -> float:
+            print(mode, file=questions, flush=True)
+            return float(json.loads(answers.readline()))
+
+        yield json.loads(answers.readline()), chunk  # the process ends when its stdin is closed
+
+
+def quartiles(values: np.ndarray, digits: int) -> dict[str, Any]:
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return {
+        "median": round(float(middle), digits),
+        "quartiles": [round(float(low), digits), round(float(high), digits)],
+    }
+
+
+def measure(settings: Settings, repeats: int, python: str) -> dict[str, Any]:
+    """Seconds of every chunk, each contender once in a repeat, and what follows from them."""
+    with pytorch(settings, python) as (about, torch_chunk):
+        contenders = {"wmjax unmarked": ours(settings, False), "wmjax marked": ours(settings, True)}
+        first = {name: round(chunk(), 2) for name, chunk in contenders.items()}
+        contenders |= {f"torch {mode}": partial(torch_chunk, mode) for mode in settings.modes}
+        for chunk in contenders.values():
+            chunk()  # once more, warm
+        seconds: dict[str, list[float]] = {name: [] for name in contenders}
+        for repeat in range(repeats):
+            turn = repeat % len(contenders)
+            for name in [*contenders][turn:] + [*contenders][:turn]:  # who goes first changes too
+                seconds[name].append(contenders[name]())
+    rate = {name: settings.batch * settings.steps / np.array(times) for name, times in seconds.items()}
+    return {
+        "settings": dataclasses.asdict(settings),
+        "repeats": repeats,
+        "pytorch": about,
+        "wmjax_precision": PRECISION,
+        "first_chunk_s": first,
+        "images_per_s": {name: quartiles(values, 1) for name, values in rate.items()},
+        "ratio_to_wmjax_unmarked": {
+            name: quartiles(values / rate["wmjax unmarked"], 4) for name, values in rate.items()
+        },
+        "chunk_s": {name: [round(value, 4) for value in values] for name, values in seconds.items()},
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--torch-python", default=sys.executable)
+    parser.add_argument("--small", action="store_true")
+    options = parser.parse_args(arguments)
+    settings = SMALL if options.small else Settings()
+    if options.batch:
+        settings = dataclasses.replace(settings, batch=options.batch)
+    record.write("gpu_throughput", measure(settings, options.repeats, options.torch_python))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The parts of the speed recipe at tiny size, each against its definition, and the scripts from end to end."""
+
+import dataclasses
+import importlib
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import wmjax
+from wmjax.data.dataset import Dataset, Splits
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
+airbench, record, speed_recipe, gpu_throughput = (
+    importlib.import_module(name) for name in ("airbench", "record", "speed_recipe", "gpu_throughput")
+)
+TINY = airbench.Recipe(
+    epochs=12, batch=32, widths=(16, 32, 32), learning_rate=100.0, stem_epochs=0, half=False, key_per_batch=16
+)
+
+
+def pictures(n: int, seed: int = 0) -> np.ndarray:
+    """Random pictures whose neighbouring pixels are alike, uint8 [n, 32, 32, 3]."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (n, 8, 8, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    return np.clip(coarse + rng.normal(0, 20, coarse.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def state():
+    """A network whose numbers are no longer those of the start."""
+    state = airbench.start(TINY, jnp.asarray(pictures(320)), 0)
+    rng = np.random.default_rng(1)
+    noisy = jax.tree.map(lambda p: p + jnp.asarray(rng.normal(0, 0.1, p.shape), jnp.float32), state.net.params)
+    return state._replace(net=state.net._replace(params=noisy))
+
+
+def test_whitening_whitens():
+    images = pictures(200)
+    kernel = np.asarray(airbench.whitening(jnp.asarray(images)))
+    scaled = (images / 255 - airbench.MEAN) / airbench.DEVIATION
+    windows = np.lib.stride_tricks.sliding_window_view(scaled, (2, 2), axis=(1, 2))  # [N, 31, 31, C, 2, 2]
+    out = np.einsum("nyxcij,ijco->nyxo", windows, kernel).reshape(-1, 24)
+    np.testing.assert_allclose(out[:, :12].T @ out[:, :12] / len(out), np.eye(12), atol=0.03)  # FLOOR shrinks a little
+    np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
+
+
+def test_convolutions_begin_as_the_identity():
+    kernel = np.asarray(airbench._identity_or_random(jax.random.key(0), 3, 5))
+    one = np.zeros((3, 3))
+    one[1, 1] = 1
+    np.testing.assert_array_equal(kernel[..., :3], one[:, :, None, None] * np.eye(3))
+    assert 0 < np.abs(kernel[..., 3:]).max() <= 1 / np.sqrt(27)
+
+
+def test_every_image_is_mirrored_in_every_other_epoch():
+    epochs = np.array([airbench.flips(7, epoch, 1000) for epoch in range(4)])
+    assert 400 < epochs[0].sum() < 600
+    for earlier, later in itertools.pairwise(epochs):
+        np.testing.assert_array_equal(later, ~earlier)
+
+
+def test_cut_is_mirror_pad_and_crop():
+    images, rng = pictures(20), np.random.default_rng(0)
+    offsets, mirrored = rng.integers(-2, 3, (20, 2)), rng.random(20) < 0.5
+    got = airbench.cut(jnp.asarray(images), jnp.asarray(offsets, jnp.int32), jnp.asarray(mirrored))
+    flipped = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+    padded = np.pad(flipped, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    want = [p[2 + dy : 34 + dy, 2 + dx : 34 + dx] for p, (dy, dx) in zip(padded, offsets, strict=True)]
+    np.testing.assert_array_equal(got, want)
+
+
+def test_schedule():
+    total = airbench.total_steps(airbench.Recipe(), 50_000)
+    assert total == 476
+    shares = [float(airbench.schedule(jnp.int32(step), total)) for step in (0, 109, total)]
+    assert shares == pytest.approx([0.2, 1.0, 0.07])
+    plan = speed_recipe.plan(airbench.Recipe(), 50_000)
+    assert plan == [(48, False)] * 3 + [(48, True)] * 6 + [(44, True)]
+
+
+def test_descent_is_nesterov_with_rates_of_their_own(state):
+    gradients = jax.tree.map(jnp.ones_like, state.net.params)
+    after = airbench.descend(TINY, airbench.descend(TINY, state, gradients, 0.5, False), gradients, 0.5, False)
+    scale = 1024 * (1 + 1 / 0.15)
+    for name, faster in (("head", 1.0), ("stem", 1.0), ("biases", 64.0)):
+        p = np.asarray(jax.tree.leaves(state.net.params[name])[0], float)
+        rate, momentum = TINY.learning_rate / scale * faster, 0.0
+        for _ in range(2):
+            pulled = 1 + 0.0153 * 32 / scale / rate * p
+            momentum = 0.85 * momentum + pulled
+            p = p - 0.5 * rate * (pulled + 0.85 * momentum)
+        np.testing.assert_allclose(jax.tree.leaves(after.net.params[name])[0], p, rtol=1e-4, atol=1e-6)
+    assert int(after.step) == 2
+    frozen = airbench.descend(TINY, state, gradients, 0.5, True)
+    np.testing.assert_array_equal(frozen.net.params["stem"], state.net.params["stem"])
+
+
+def test_slow_weights_move_every_fifth_step(state):
+    at = lambda step: airbench.look_ahead(TINY, state._replace(step=jnp.int32(step)), 10)  # noqa: E731
+    fast, slow = state.net.params["head"], state.slow[0]["head"]
+    np.testing.assert_array_equal(at(4).net.params["head"], fast)
+    np.testing.assert_array_equal(at(4).slow[0]["head"], slow)
+    keep = 0.95**5 * 0.5**3
+    np.testing.assert_allclose(at(5).slow[0]["head"], keep * slow + (1 - keep) * fast, rtol=1e-5)
+    np.testing.assert_array_equal(at(5).net.params["head"], at(5).slow[0]["head"])
+
+
+def test_views_average_the_mirrored_and_the_moved(state):
+    images = pictures(6)
+    answer = jax.jit(lambda x: airbench.forward(TINY, state.net, x)[0])
+    views = jax.jit(lambda x: airbench.averaged_logits(TINY, state.net, x))
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    both = lambda x: (answer(x) + answer(x[:, :, ::-1])) / 2  # noqa: E731
+    want = both(images) / 2 + (both(padded[:, :32, :32]) + both(padded[:, 2:, 2:])) / 4
+    np.testing.assert_allclose(views(images), want, atol=1e-5)
+    assert np.abs(answer(images) - want).max() > 1e-4  # it is not the plain answer
+
+
+def test_half_precision_answers_alike(state):
+    images = jnp.asarray(pictures(8))
+    half = dataclasses.replace(TINY, half=True)
+    exact, rough = (jax.jit(lambda x, r=r: airbench.forward(r, state.net, x)[0])(images) for r in (TINY, half))
+    assert rough.dtype == jnp.float32
+    np.testing.assert_allclose(rough, exact, atol=0.05 * float(jnp.abs(exact).max()))
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """The record of a tiny run of the script, marked alone: compiling another costs more than it shows."""
+    folder = tmp_path_factory.mktemp("results")
+    rng = np.random.default_rng(0)
+    split = lambda n, seed: Dataset(pictures(n, seed), rng.integers(0, 10, n).astype(np.int32), 10)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "RESULTS", folder)
+        patch.setattr(speed_recipe, "SMALL", speed_recipe.Settings(TINY, train=320, test=16, triggers=16))
+        patch.setattr(wmjax, "load", lambda name: Splits(name, split(400, 1), split(40, 2)), raising=False)
+        speed_recipe.main(["--small", "--runs", "1", "--marked"])
+    return json.loads((folder / "speed_recipe.json").read_text())
+
+
+def test_a_marked_run_learns_its_triggers(figures):
+    (marked,) = figures["runs"]["marked"]
+    assert marked["one_view"]["learned"] >= 14
+    assert marked["one_view"]["verdict"] == "match"
+
+
+def test_the_record_says_what_was_timed(figures):
+    assert figures["images"] == {"train": 320, "test": 16}
+    assert {"environment", "settings", "compile_s", "summary"} <= set(figures)
+    (marked,) = figures["runs"]["marked"]
+    assert len(marked["accuracy_by_epoch"]) == 12
+    assert marked["seconds_to"] == {"78.6": None, "94.0": None}
+    assert figures["summary"]["marked"]["seconds_to"]["94.0"] == {"n": 1, "missing": 1}
+
+
+def test_seconds_to_is_the_first_epoch_that_passes():
+    trained = speed_recipe.Trained(None, [1.0, 2.0, 3.0, 4.0], [70.0, 80.0, 78.0, 94.0], 0.1)
+    assert [speed_recipe.seconds_to(trained, target) for target in (78.6, 94.0, 95.0)] == [2.0, 4.0, None]
+
+
+def test_throughput_times_all_in_turn(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho \'{"torch": "none"}\'\nwhile read mode; do echo 0.5; done\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    monkeypatch.setattr(gpu_throughput, "ours", lambda settings, marked: lambda: 0.25 if marked else 0.2)
+    gpu_throughput.main(["--small", "--repeats", "5", "--torch-python", str(python)])
+    figures = json.loads((tmp_path / "gpu_throughput.json").read_text())
+    assert figures["images_per_s"]["torch eager"]["median"] == 32 * 4 / 0.5
+    assert figures["ratio_to_wmjax_unmarked"]["wmjax marked"]["median"] == pytest.approx(0.8)
+    assert all(len(times) == 5 for times in figures["chunk_s"].values())
+
+
+def test_throughput_trains_many_steps_in_one_program():
+    settings = gpu_throughput.Settings(batch=4, steps=2, images=8, widths=(2,), modes=())
+    assert 0 < gpu_throughput.ours(settings, True)() < 600
