@@ -6,8 +6,8 @@ Command   XLA_PYTHON_CLIENT_MEM_FRACTION=.5 python experiments/gpu_throughput.py
 Expected  marked within 1 % of unmarked; PyTorch unknown: that is what is measured
 Time      about 3 minutes on an A100 or H100, mostly compiling; `--small` one minute on 2 CPU cores
 
-All train on resident uint8 images with the same augmentation, optimiser and network, float32 weights. PyTorch computes
-in bfloat16 (autocast), channels-last, eagerly and under `torch.compile`; ours in the precision that the record names.
+All train on resident uint8 images with the same augmentation, optimiser and network, float32 weights and bfloat16
+arithmetic; PyTorch by autocast, channels-last, eagerly and under `torch.compile`.
 A repeat is a chunk of steps: for ours one program, as `wmjax embed` runs it. First chunks, which compile, are apart.
 """
 
@@ -24,16 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import record
-from jax import Array, lax
+import timing
 
 from wmjax.models import Config
-from wmjax.train import Batch, Recipe, State, make_step
-from wmjax.train.loop import first_state
-
-PRECISION = "float32"  # of `program`'s arithmetic
+from wmjax.train import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,36 +46,17 @@ class Settings:
 SMALL = Settings(batch=32, steps=4, images=256, widths=(8, 16, 32, 64), modes=("eager",))
 
 
-def program(config: Config, recipe: Recipe) -> Callable[[State, Batch, Array, Batch | None], tuple[State, Any]]:
-    """Many steps as one program, `(state, data, picks [steps, batch], triggers)`; all that is known here of wmjax's."""
-    step = make_step(config, recipe, 1000)
-
-    def chunk(state: State, data: Batch, picks: Array, triggers: Batch | None) -> tuple[State, Any]:
-        return lax.scan(lambda now, rows: step(now, 0, data, rows, triggers, None), state, picks)
-
-    return jax.jit(chunk, donate_argnums=0)
-
-
 def ours(settings: Settings, marked: bool) -> Callable[[], float]:
     """A function that trains for a chunk of steps and gives its seconds; data and weights stay on the device."""
     config = Config("resnet18", (32, 32, 3), 10, settings.widths)
-    recipe = Recipe(epochs=1, batch=settings.batch, learning_rate=0.01, flip=True, crop=2)
-    rng = np.random.default_rng(0)
-
-    def draw(n: int) -> Batch:
-        images = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
-        return Batch(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, n), jnp.int32))
-
-    data, triggers = draw(settings.images), draw(100) if marked else None
-    train = program(config, recipe)
-    state = first_state(config, recipe, settings.images)
+    recipe = Recipe(
+        epochs=1, batch=settings.batch, learning_rate=0.01, flip=True, crop=2, key_per_batch=2, precision="bfloat16"
+    )
+    work = timing.training(config, recipe, settings.steps, marked=marked, images=settings.images)
 
     def chunk() -> float:
-        nonlocal state
-        picks = rng.integers(0, settings.images, (settings.steps, settings.batch), dtype=np.int32)
         began = time.perf_counter()
-        state, metrics = train(state, data, jnp.asarray(picks), triggers)
-        jax.block_until_ready((state, metrics))
+        jax.block_until_ready(work())
         return time.perf_counter() - began
 
     return chunk
@@ -127,7 +104,6 @@ def measure(settings: Settings, repeats: int, python: str) -> dict[str, Any]:
         "settings": dataclasses.asdict(settings),
         "repeats": repeats,
         "pytorch": about,
-        "wmjax_precision": PRECISION,
         "first_chunk_s": first,
         "images_per_s": {name: quartiles(values, 1) for name, values in rate.items()},
         "ratio_to_wmjax_unmarked": {

@@ -13,7 +13,6 @@ from wmjax.train import Batch, Mapping, Plan, Recipe, all_devices, make_program
 from wmjax.train.loop import first_state
 
 Work = Callable[[], Any]
-IMAGES = 2048
 
 
 def compare(works: dict[str, Work], pairs: int, warm_up: int = 1) -> dict[str, Any]:
@@ -50,6 +49,7 @@ def training(
     marked: bool = True,
     dispatched: bool = False,
     mapping: Mapping | None = None,
+    images: int = 2048,
 ) -> Work:
     """A work of `steps` training steps on random images that are on the devices.
 
@@ -60,17 +60,18 @@ def training(
       marked: with a key of 100 triggers.
       dispatched: see `steps`.
       mapping: the devices; all by default.
+      images: on the devices.
     """
     mapping = mapping or all_devices()
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (IMAGES, *config.image), dtype=np.uint8)
-    labels = rng.integers(0, config.classes, IMAGES).astype(np.int32)
-    data = Batch(*mapping.replicate((images, labels)))
-    triggers = Batch(*mapping.replicate((images[:100], labels[:100]))) if marked else None
-    rows = rng.integers(0, IMAGES, (steps, recipe.batch)).astype(np.int32)[:, mapping.share(recipe.batch)]
+    pixels = rng.integers(0, 256, (images, *config.image), dtype=np.uint8)
+    labels = rng.integers(0, config.classes, images).astype(np.int32)
+    data = Batch(*mapping.replicate((pixels, labels)))
+    triggers = Batch(*mapping.replicate((pixels[:100], labels[:100]))) if marked else None
+    rows = rng.integers(0, images, (steps, recipe.batch)).astype(np.int32)[:, mapping.share(recipe.batch)]
     picks = [mapping.divide(part) for part in (np.split(rows, steps) if dispatched else [rows])]
     program = make_program(Plan(config, dataclasses.replace(recipe, seed=0), 10_000, mapping))
-    state, seed = mapping.replicate((first_state(config, recipe, IMAGES), np.int32(0)))
+    state, seed = mapping.replicate((first_state(config, recipe, images), np.int32(0)))
 
     def work() -> Any:
         nonlocal state

@@ -99,7 +99,7 @@ def seconds(kind: str, name: str) -> float:
 
 
 def measure(name: str, pairs: int) -> dict[str, Any]:
-    """The ratios for one network, each from two processes: in one, idle threads of either would be in the other's way."""
+    """The ratios for one network, each from two processes: in one, either's idle threads would hold up the other."""
     taken: dict[str, list[float]] = {"wmjax": [], "torch": []}
     for turn in range(pairs):
         for kind in sorted(taken, reverse=bool(turn % 2)):
