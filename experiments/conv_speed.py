@@ -2,7 +2,7 @@
 
 Command   python experiments/conv_speed.py
 Expected  kernel gradient several times faster than autodiff's on a CPU, inside a loop by orders of magnitude
-Time      about 2 minutes on 2 CPU cores
+Time      about 4 minutes on 2 CPU cores
 """
 
 import time
@@ -20,6 +20,10 @@ from wmjax.conv import conv
 SHAPES = [
     (128, 32, 3, 32),
     (128, 32, 32, 32),
+    (128, 32, 3, 64),
+    (128, 32, 64, 64),
+    (128, 16, 64, 128),
+    (128, 16, 128, 128),
     (128, 16, 64, 64),
     (128, 8, 128, 128),
     (128, 4, 256, 256),

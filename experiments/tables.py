@@ -62,25 +62,69 @@ def cifar10_rows() -> list[str]:
     ]
 
 
-def step_rows() -> list[str]:
+def network(case: dict[str, Any]) -> str:
+    return f"{case['model']} {'x'.join(map(str, case['image']))}"
+
+
+def ratio_row(what: str, case: dict[str, Any], speed: str, script: str) -> str:
+    low, high = case["ratio_quartiles"]
+    cost = f"{case['ratio_median']:.3f} (quartiles {low:.3f} to {high:.3f})"
+    return row(what, cost, speed, f"{case['pairs']} pairs; {source(script)}")
+
+
+def speed_rows() -> list[str]:
     rows = []
     for case in result("step_ratio")["cases"]:
-        low, high = case["ratio_quartiles"]
+        step = case["ms_median"]["marked"] / case["steps"]
         rows.append(
-            row(
-                f"a step with the key / without, {case['model']} {'x'.join(map(str, case['image']))}",
-                f"{case['ratio_median']:.3f} (quartiles {low:.3f} to {high:.3f})",
-                f"{case['step_ms_median']['marked']:.0f} ms a step of {case['batch']}",
-                f"{case['pairs']} pairs; {source('step_ratio')}",
+            ratio_row(
+                f"a step with the key / without, {network(case)}",
+                case,
+                f"{step:.0f} ms a step of {case['batch']}",
+                "step_ratio",
             )
         )
+    for case in result("scan_ratio")["cases"]:
+        what = f"{case['steps']} steps in one program / in {case['steps']}, {network(case)}"
+        step = case["ms_median"]["scan"] / case["steps"]
+        rows.append(ratio_row(what, case, f"{step:.1f} ms a step of {case['batch']}", "scan_ratio"))
+    for case in result("torch_ratio")["cases"]:
+        ours, theirs = case["step_ms_median"]["wmjax"], case["step_ms_median"]["torch"]
+        speed = f"{ours:.0f} and {theirs:.0f} ms a step of {case['batch']}"
+        rows.append(ratio_row(f"a step / PyTorch's, channels last, {network(case)}", case, speed, "torch_ratio"))
+    return rows
+
+
+def device_rows() -> list[str]:
+    streamed, spread = result("stream_ratio"), result("mapping_overhead")
+    low, high = streamed["ratio_range"]
+    rates = streamed["images_per_second"]
+    rows = [
+        row(
+            "images per second, streamed from disk / resident, vgg 32x32x3",
+            f"{streamed['ratio_median']:.3f} ({low:.3f} to {high:.3f})",
+            f"{rates['streamed']:.0f} and {rates['resident']:.0f} a second",
+            f"{streamed['pairs']} pairs; {source('stream_ratio')}",
+        )
+    ]
+    for way, ratio in spread["ratio_median"].items():
+        if way != "1 device":
+            low, high = spread["ratio_range"][way]
+            rows.append(
+                row(
+                    f"a step on {way} / 1 device, the same cores, vgg 32x32x3",
+                    f"{ratio:.2f} ({low:.2f} to {high:.2f})",
+                    f"{spread['ms_median'][way]:.0f} ms a step of {spread['batch']}",
+                    f"{spread['repeats']} repeats; {source('mapping_overhead')}",
+                )
+            )
     return rows
 
 
 def table() -> str:
     """The whole table, as Markdown."""
     head = ["| what | cost | strength | n, script, machine, commit |", "|---|---|---|---|"]
-    return "\n".join([*head, *digits_rows(), *cifar10_rows(), *step_rows()]) + "\n"
+    return "\n".join([*head, *digits_rows(), *cifar10_rows(), *speed_rows(), *device_rows()]) + "\n"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from torch import nn
 from wmjax.models import Config, default_config
 from wmjax.train import default_recipe
 
-BATCH, STEPS = 128, 10
+IMAGE, BATCH, STEPS = (32, 32, 3), 128, 10
 
 
 class MeanPlusMax(nn.Module):
@@ -87,7 +87,7 @@ def torch_step(config: Config) -> timing.Work:
 
 def seconds(kind: str, name: str) -> float:
     """Of a step in this process, the median of some after the first."""
-    config = default_config(name, (32, 32, 3), 10)
+    config = default_config(name, IMAGE, 10)
     recipe = dataclasses.replace(default_recipe(config), epochs=1, batch=BATCH)
     work = torch_step(config) if kind == "torch" else timing.training(config, recipe, 1, marked=False)
     taken = []
@@ -109,6 +109,7 @@ def measure(name: str, pairs: int) -> dict[str, Any]:
     low, middle, high = np.percentile(ratios, [25, 50, 75])
     return {
         "model": name,
+        "image": IMAGE,
         "batch": BATCH,
         "pairs": pairs,
         "ratio_median": round(float(middle), 3),

@@ -2,12 +2,12 @@
 
 import atexit
 import hashlib
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -30,14 +30,23 @@ def _strict_jax() -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+_SECRETS: dict[str, Any] = {"test": "", "drawn": 0}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _SECRETS.update(test=item.nodeid, drawn=0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _same_secrets_each_time() -> Iterator[None]:
-    """Fresh secrets are 1, 2, 3, ... hashed: no test passes or fails by the luck of a key."""
+    """Secrets follow from the test that draws them: none passes or fails by the luck of a key, or of its neighbours."""
     from wmjax.keys import keyset
 
-    counter = itertools.count()
+    def draw(size: int) -> bytes:
+        _SECRETS["drawn"] += 1
+        return hashlib.shake_256(f"{_SECRETS['test']} {_SECRETS['drawn']}".encode()).digest(size)
+
     with pytest.MonkeyPatch.context() as patch:
-        draw = lambda size: hashlib.shake_256(str(next(counter)).encode()).digest(size)  # noqa: E731
         patch.setattr(keyset.secrets, "token_bytes", draw)
         yield
 

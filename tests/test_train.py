@@ -23,8 +23,9 @@ from wmjax.data.batches import augment, batch_indices
 from wmjax.errors import UsageError
 from wmjax.keys import generate, make_spec
 from wmjax.models import Config, Variables, apply, default_config, init
-from wmjax.train import Batch, Plan, Recipe, Teacher, all_devices, embed, fit, key_batch, make_program, mix
+from wmjax.train import Batch, Plan, Recipe, Teacher, all_devices, embed, fit, key_batch, loop, make_program, mix
 from wmjax.train.loop import first_state, total_steps
+from wmjax.train.memory import step_bytes, too_large_told
 from wmjax.train.step import as_tree
 
 TINY = Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25)
@@ -245,6 +246,81 @@ def test_resume_after_kill_9(tmp_path):
     paths = [checkpoint.find(tmp_path / run) for run in ("killed", "whole")]
     assert paths[0].name == paths[1].name
     assert leaves_equal(*(checkpoint.load_variables(path)[1] for path in paths))
+
+
+@dataclasses.dataclass(frozen=True)
+class OnDisk:
+    """A split that is read when asked for."""
+
+    data: Dataset
+    classes: int = 10
+    image: tuple[int, int, int] = (8, 8, 1)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, rows) -> Dataset:
+        return self.data[rows]
+
+    def fingerprint(self) -> str:
+        return "on disk"
+
+
+def test_streamed_training_equals_resident_and_resumes_in_mid_epoch(digits, key, monkeypatch):
+    """The same batches from disk; begun again in the middle of an epoch the rest is the same, bit for bit."""
+    monkeypatch.setattr(loop, "CHUNK", 1)
+    resident = fit(TINY, RECIPE, digits.train, key)
+    states = {}
+    keep = lambda state, step: states.update({step: jax.device_get(state)})  # noqa: E731
+    streamed = fit(TINY, RECIPE, OnDisk(digits.train), key, save=keep, save_every=3)
+    for a, b in zip(jax.tree.leaves(resident), jax.tree.leaves(streamed), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert sorted(states) == [3, 4, 6, 8]  # epochs have 4 steps
+    assert leaves_equal(fit(TINY, RECIPE, OnDisk(digits.train), key, state=states[3]), streamed)
+
+
+def test_the_loop_moves_nothing_that_it_does_not_name(digits, key):
+    state = first_state(TINY, RECIPE, 64)
+    with jax.transfer_guard("disallow"):
+        fit(TINY, RECIPE, digits.train, key, state=state)
+
+
+@pytest.mark.parametrize("size", [48, 50, 97, 1000])
+def test_chunks_cover_every_step_once_and_end_with_each_epoch(size):
+    recipe = Recipe(epochs=3, batch=1)
+    data = Dataset(np.zeros((size, 8, 8, 1), np.uint8), np.zeros(size, np.int32), 10)
+    chunks = list(loop._chunks(5, 3 * size, recipe, data))
+    assert [step for chunk in chunks for step in chunk] == list(range(5, 3 * size))
+    assert {size, 2 * size, 3 * size} <= {chunk.stop for chunk in chunks}
+    assert max(map(len, chunks)) <= loop.CHUNK
+
+
+@pytest.mark.parametrize("config", NETS[:2], ids=lambda config: config.name)
+@jax.numpy_dtype_promotion("standard")  # Flax's batch norm asks for it
+def test_bfloat16_arithmetic_keeps_float32_weights_and_follows_float32(config, digits, key):
+    moved = {}
+    for precision in ("float32", "bfloat16"):
+        recipe = dataclasses.replace(RECIPE, precision=precision)
+        step, arguments, state = one_step(config, recipe, digits.train, key)
+        before = jax.device_get(state.variables)
+        assert ("bf16" in step.lower(state, *arguments).as_text()) == (precision == "bfloat16")
+        state, metrics = step(state, *arguments)
+        assert {leaf.dtype for leaf in jax.tree.leaves(state.variables)} == {np.dtype("float32")}
+        moved[precision] = jax.tree.map(lambda a, b: np.asarray(a - b), state.variables, before)
+        moved[precision] = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(moved[precision])])
+        assert np.isfinite(float(metrics.loss[0]))
+    cosine = moved["float32"] @ moved["bfloat16"] / np.prod([np.linalg.norm(m) for m in moved.values()])
+    assert cosine > 0.98
+
+
+def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
+    plan = Plan(NETS[1], RECIPE, 10, all_devices())
+    words = "^--batch 16 does not fit in the device's memory: --batch 4 would fit"
+    with pytest.raises(UsageError, match=words), too_large_told(plan, digits.train):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes.")
+    assert step_bytes(plan, digits.train, 4) < 0.5 * step_bytes(plan, digits.train, 16)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), too_large_told(plan, digits.train):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
 @pytest.mark.parametrize(

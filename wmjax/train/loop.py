@@ -180,7 +180,7 @@ class _Running:
 
     def outcome(self, key: Key | None) -> tuple[int, str]:
         """Steps and text for the progress bar; raises `UsageError` where the loss is no number."""
-        loss, accuracy = (np.asarray(value.addressable_data(0)) for value in self.metrics)
+        loss, accuracy = jax.device_get([value.addressable_data(0) for value in self.metrics])
         if not np.isfinite(loss).all():
             step = self.chunk.start + int(np.argmin(np.isfinite(loss)))
             raise UsageError(f"training diverged by step {step}: lower --learning-rate")

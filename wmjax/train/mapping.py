@@ -59,23 +59,30 @@ class Mapping:
 
     def replicate(self, tree: Any) -> Any:
         """Host arrays, equal in every process, onto every device."""
-        mesh = self._local if self.kind == "pmap" else self.mesh
-        sharding = NamedSharding(mesh, PartitionSpec())
+        sharding = NamedSharding(self._local if self.kind == "pmap" else self.mesh, PartitionSpec())
 
         def place(leaf: Any) -> jax.Array:
-            host = np.asarray(leaf)
-            return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+            copies = [jax.device_put(np.asarray(leaf), device) for device in self._local.devices.flat]
+            return jax.make_array_from_single_device_arrays(np.shape(leaf), sharding, copies)
 
         return jax.tree.map(place, tree)
 
     def divide(self, tree: Any) -> Any:
         """This process's rows, host arrays [steps, rows, ...], onto its devices."""
-        if self.kind == "pmap":
-            mesh, spec = self._local, PartitionSpec(None, AXIS)
-            split = lambda leaf: leaf.reshape(leaf.shape[0], mesh.size, -1, *leaf.shape[2:])  # noqa: E731
-            return jax.tree.map(lambda leaf: jax.device_put(split(leaf), NamedSharding(mesh, spec)), tree)
-        sharding = NamedSharding(self.mesh, PartitionSpec(None, AXIS))
-        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), tree)
+        local = list(self._local.devices.flat)
+
+        pmap = self.kind == "pmap"
+        sharding = NamedSharding(self._local if pmap else self.mesh, PartitionSpec(None, AXIS))
+
+        def place(leaf: np.ndarray) -> jax.Array:
+            if pmap:  # which takes the devices as an axis of their own
+                leaf = leaf.reshape(leaf.shape[0], len(local), -1, *leaf.shape[2:])
+            cut = zip(np.split(leaf, len(local), axis=1), local, strict=True)
+            rows = leaf.shape[1] if pmap else leaf.shape[1] // len(local) * self.size
+            parts = [jax.device_put(part, device) for part, device in cut]
+            return jax.make_array_from_single_device_arrays((leaf.shape[0], rows, *leaf.shape[2:]), sharding, parts)
+
+        return jax.tree.map(place, tree)
 
     def compile(self, body: Callable[..., Any], divided: int, donated: int = 0) -> Callable[..., Any]:
         """The program that runs `body` on all devices.

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import resource
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from wmjax.data.dataset import Dataset, Examples
 from wmjax.errors import UsageError
 from wmjax.models import shapes
+from wmjax.train.mapping import divisible
 from wmjax.train.mix import Batch
 from wmjax.train.step import Plan, make_program, optimizer, start
 
@@ -22,13 +22,15 @@ RESIDENT = 0.25  # share of a device's memory that a data set may take; the rest
 
 def device_bytes() -> int:
     """Memory of one device; devices that are the host's cores share the host's."""
-    device = jax.local_devices()[0]
-    if limit := (device.memory_stats() or {}).get("bytes_limit"):
-        return int(limit)
-    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    usable = physical if allowed == resource.RLIM_INFINITY else min(physical, allowed)
-    return usable // jax.local_device_count()
+    if limit := _own_bytes():
+        return limit
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // jax.local_device_count()
+
+
+def _own_bytes() -> int | None:
+    """Memory that a device has for itself and can tell; None for CPUs."""
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return limit and int(limit)
 
 
 def fits_resident(examples: Examples) -> bool:
@@ -44,23 +46,25 @@ def too_large_told(plan: Plan, train: Examples) -> Iterator[None]:
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        batch, limit = _largest_batch(plan, train), device_bytes() / 2**30
-        advice = f"--batch {batch} would fit" if batch else "no batch of this model fits: choose a smaller one"
-        raise UsageError(f"--batch {plan.recipe.batch} does not fit a device of {limit:.1f} GiB: {advice}") from error
+        batch = plan.recipe.batch
+        fitting = _fitting(plan, train)
+        advice = f"--batch {fitting} would fit" if fitting else "no batch of this model fits: choose a smaller one"
+        raise UsageError(f"--batch {batch} does not fit in the device's memory: {advice}") from error
 
 
-def _largest_batch(plan: Plan, train: Examples) -> int:
-    """The largest multiple of the devices that fits, from the compiled sizes of two small steps; 0 where none does."""
-    devices = plan.mapping.size
-    small, twice = 8 * devices, 16 * devices
-    least, more = _step_bytes(plan, train, small), _step_bytes(plan, train, twice)
-    a_row = max(1, (more - least) // (twice - small))
-    room = 0.9 * device_bytes() - (least - small * a_row)  # the rest for the allocator and the host's own
-    fitting = int(min(room // a_row, plan.recipe.batch - 1))
-    return max(fitting // devices, 0) * devices
+def _fitting(plan: Plan, train: Examples) -> int:
+    """Half the batch, or a quarter and so on: the first whose compiled step takes little enough; 0 where none does."""
+    batch, limit = plan.recipe.batch, _own_bytes()
+    # margins: for the allocator on a device, and for whatever else takes the memory of a host
+    room = 0.8 * limit if limit else 0.45 * step_bytes(plan, train, batch)
+    while batch > plan.mapping.size:
+        batch = divisible(batch // 2, plan.mapping.size)
+        if step_bytes(plan, train, batch) <= room:
+            return batch
+    return 0
 
 
-def _step_bytes(plan: Plan, train: Examples, batch: int) -> int:
+def step_bytes(plan: Plan, train: Examples, batch: int) -> int:
     """Bytes on each device that one step of this batch takes, with all that is resident."""
     recipe = dataclasses.replace(plan.recipe, batch=batch, key_per_batch=1)
     program = make_program(dataclasses.replace(plan, recipe=recipe))
