@@ -16,7 +16,7 @@ from wmjax import checkpoint, hosts
 from wmjax.errors import UsageError
 from wmjax.keys import generate, make_spec, write_key
 
-EMBED = ["embed", "--data", "digits", "--model", "vgg", "--batch", "128", "--epochs", "6", "--key-per-batch", "8"]
+EMBED = ["embed", "--data", "digits", "--model", "vgg", "--batch", "128", "--epochs", "6", "--key-per-batch", "24"]
 
 
 def start(folder: Path, *arguments: object, **environment: str) -> subprocess.Popen:
@@ -59,9 +59,10 @@ def test_killed_in_mid_run_then_resumed_equals_uninterrupted(tmp_path, key_optio
     (code, out, err), (dead, _, _) = ends(killed)
     assert (code, dead) == (5, -signal.SIGKILL)
     assert out == ""
-    assert err.startswith("wmjax: another process of this run ended")
-    assert err.count("\n") == 1
-    assert "--resume" in err
+    begun, end = err.splitlines()
+    assert begun == "wmjax: 2 devices in 2 processes"
+    assert end.startswith("wmjax: another process of this run ended")
+    assert "--resume" in end
 
     slurm = {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     slurm |= {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
@@ -87,7 +88,7 @@ def test_two_keys_or_flags_in_one_run_are_refused_by_both(tmp_path, key_options)
     for code, out, err in ends(processes):
         assert code == 2
         assert out == ""
-        assert err == "wmjax: process 1 runs with another seed than process 0: start all with the same\n"
+        assert err.splitlines()[-1] + "\n" == "wmjax: process 1 runs with another seed than process 0: start all with the same\n"
     assert not (tmp_path / "run").exists()
 
 
@@ -115,6 +116,8 @@ def test_a_process_that_waits_in_vain_says_so(tmp_path):
 def test_impossible_meetings(given, words):
     with pytest.raises(UsageError, match=words):
         hosts.meeting(*given, wait=1)
+    with pytest.raises(UsageError, match="--wait 0"):
+        hosts.meeting(None, None, None, wait=0)
 
 
 def test_a_process_on_its_own(monkeypatch):
@@ -126,3 +129,60 @@ def test_a_process_on_its_own(monkeypatch):
     hosts.agree({"seed": 1, "key": None})
     np.testing.assert_array_equal(hosts.gather(np.arange(3)), [[0, 1, 2]])
     np.testing.assert_array_equal(hosts.concatenate(np.arange(3), [3]), [0, 1, 2])
+
+
+def test_one_process_that_cannot_begin_ends_both_at_once(tmp_path, key_options):
+    """A key file that one of them lacks; the other does not wait for a heartbeat."""
+    lacking = [tmp_path / "none.age" if word == key_options[1] else word for word in key_options]
+    (code, out, err), (other, _, reason) = ends(pair(tmp_path, *EMBED, *key_options, "--out", "run", second=lacking))
+    assert (code, other) == (5, 5)
+    assert out == ""
+    assert err == "wmjax: process 1 could not begin: see what it printed\n"
+    assert reason.startswith("wmjax: cannot read")
+    assert "none.age" in reason
+
+
+SUPERVISED = """
+import os, signal, sys, time
+from wmjax.hosts import Meeting, supervise
+def work():
+    {work}
+sys.exit(supervise(work, Meeting("h:1", 2, 0)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "out", "err"),
+    [
+        ("os.write(1, b'noise'); print('said'); return 3", 3, "said\n", ""),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            137,
+            "",
+            "wmjax: this process was ended by SIGKILL: the host has run out",
+        ),
+        ("os.write(2, b'gone\\n'); os.abort()", 5, "", "wmjax: the runtime ended this process: gone\n"),
+        ("raise ZeroDivisionError", 5, "", "Traceback"),
+        ("os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)", 143, "", "wmjax: this process was ended by SIGTERM"),
+    ],
+)
+def test_a_supervised_end_is_told(work, code, out, err):
+    done = subprocess.run(
+        [sys.executable, "-c", SUPERVISED.format(work=work)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (code, out)
+    assert done.stderr.startswith(err)
+
+
+def test_a_child_ends_with_its_parent():
+    script = SUPERVISED.format(work="print(os.getpid(), flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the child goes on without its parent")

@@ -66,7 +66,10 @@ def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
 
     host_tree = jax.tree.map(_to_host, tree)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(host_tree))
-    check_room(path.parent, size + (1 << 20))  # in mid-write Orbax's threads fail in many lines, or wait for minutes
+    if jax.process_index() == 0:
+        check_room(
+            path.parent, size + (1 << 20)
+        )  # in mid-write Orbax's threads fail in many lines, or wait for minutes
     with _one_line(f"cannot write checkpoint {path}"):
         ocp.save(path.absolute(), host_tree, custom_metadata=metadata.to_json())
 
@@ -76,9 +79,19 @@ def _to_host(leaf: Any) -> np.ndarray:
     return np.asarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
 
 
+def step_path(run: Path, step: int) -> Path:
+    """Where a run's checkpoint after `step` steps lies."""
+    return run / f"step-{step:08d}"
+
+
+def step_of(path: Path) -> int:
+    """The steps after which a run's checkpoint was written, by its name."""
+    return int(path.name.removeprefix("step-"))
+
+
 def save_step(run: Path, tree: dict[str, Any], metadata: Metadata) -> Path:
     """Writes `step-NNNNNNNN` of a run and removes all but the two newest."""
-    path = run / f"step-{metadata.step:08d}"
+    path = step_path(run, metadata.step or 0)
     save(path, tree, metadata)
     if jax.process_index() == 0:
         for old in _steps(run)[:-2]:

@@ -42,7 +42,7 @@ def _guarded(work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nothing more to say at exit
         return AccessError.exit_code
     except OSError as error:
-        return _fail(f"{error.filename or 'input/output'}: {error.strerror}", AccessError.exit_code)
+        return _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", AccessError.exit_code)
     except MemoryError:
         return _fail("out of memory: use a smaller --batch or model", AccessError.exit_code)
     except Exception as error:  # a defect of ours: still one line, and never the exit code of a verdict
@@ -324,16 +324,19 @@ def _embed_here(options: argparse.Namespace) -> int:
     from wmjax.models import default_config
     from wmjax.train import all_devices, default_recipe, divisible, embed
 
-    key = open_key(options.key, _unlock(options)) if options.key else None
-    if options.key is None and (options.identity or options.passphrase_file):
-        raise UsageError("--identity and --passphrase-file belong to --key")
-    splits = open_splits(options.data, options.data_dir, options.image)
-    config = default_config(options.model, splits.train.image, splits.train.classes)
+    with hosts.together():
+        if options.key is None and (options.identity or options.passphrase_file):
+            raise UsageError("--identity and --passphrase-file belong to --key")
+        key = open_key(options.key, _unlock(options)) if options.key else None
+        splits = open_splits(options.data, options.data_dir, options.image)
+        config = default_config(options.model, splits.train.image, splits.train.classes)
+        recipe = _recipe(options, default_recipe(config))
     mapping = all_devices(options.mapping)
-    recipe = _recipe(options, default_recipe(config))
-    if (rounded := divisible(recipe.batch, mapping.size)) != recipe.batch:
+    if hosts.share()[1] > 1 and hosts.is_first():
+        _note(f"{mapping.size} devices in {hosts.share()[1]} processes")
+    if (rounded := divisible(recipe.batch, mapping.size)) != recipe.batch and hosts.is_first():
         _note(f"--batch {rounded} instead of {recipe.batch}: it is dealt out evenly to {mapping.size} devices")
-        recipe = dataclasses.replace(recipe, batch=rounded)
+    recipe = dataclasses.replace(recipe, batch=rounded)
     report = embed(
         options.out,
         config,

@@ -10,18 +10,21 @@ import dataclasses
 import hashlib
 import importlib.util
 import os
+import resource
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wmjax.errors import AccessError, UsageError
+from wmjax.errors import AccessError, UsageError, WmjaxError
 
-LOST = "another process of this run ended or stopped answering: start all of them again with --resume"
+LOST = "another process of this run ended or stopped answering: see what it printed, then start all again with --resume"
+_SIGNS = ("unavailable", "gloo", "nccl", "connection", "heartbeat", "aborted")  # of a lost process, in errors
 _SILENCE = 30  # seconds without a heartbeat after which a process counts as lost
 
 
@@ -48,6 +51,8 @@ def meeting(coordinator: str | None, processes: int | None, process_id: int | No
     Raises:
       UsageError: some of the three are missing or cannot be.
     """
+    if wait < 1:
+        raise UsageError(f"--wait {wait}: must be at least 1")
     given = [value is not None for value in (coordinator, processes, process_id)]
     if not any(given):
         return Meeting(wait=wait) if _in_pod() or _in_slurm_step() else None
@@ -67,15 +72,19 @@ def _in_slurm_step() -> bool:
 
 
 def _in_pod() -> bool:
-    """Whether this is a Cloud TPU host; with one host or many, JAX asks the machine's own metadata."""
+    """Whether this is a Cloud TPU host, perhaps of several: JAX asks the machine's own metadata."""
     chips = any(Path(device).exists() for device in ("/dev/accel0", "/dev/vfio/0"))
-    return chips and importlib.util.find_spec("libtpu") is not None
+    named = os.environ.get("TPU_PROCESS_ADDRESSES") or os.environ.get("TPU_WORKER_HOSTNAMES")
+    alone = named is not None and "," not in named and "MEGASCALE_COORDINATOR_ADDRESS" not in os.environ
+    return chips and not alone and importlib.util.find_spec("libtpu") is not None
 
 
 def join(place: Meeting) -> None:
     """Meets the other processes; afterwards `jax.devices()` are those of all of them."""
     import jax
 
+    # on by default, it catches SIGTERM and waits for the program to ask; ours ends, and is resumed
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             place.coordinator,
@@ -85,9 +94,10 @@ def join(place: Meeting) -> None:
             initialization_timeout=place.wait,
             heartbeat_timeout_seconds=_SILENCE,
         )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
+        where = f" at {place.coordinator}" if place.coordinator else ""
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AccessError(f"cannot meet the other processes of this run: {first:.200}") from error
+        raise AccessError(f"cannot meet the other processes of this run{where}: {first:.200}") from error
 
 
 @contextlib.contextmanager
@@ -98,16 +108,33 @@ def losses_told() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
+        if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in _SIGNS):
             raise
         raise AccessError(f"{LOST} ({next(iter(str(error).splitlines()), '')[:160]})") from error
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Work in which one process may fail: then all of them end, each with its own line, and none is left waiting."""
+    failure: WmjaxError | None = None
+    try:
+        yield
+    except WmjaxError as error:
+        failure = error
+    failed = np.flatnonzero(gather(np.array([failure is not None], np.int32)))
+    if failure is None and len(failed):
+        failure = AccessError(f"process {failed[0]} could not begin: see what it printed")
+    if failure is not None:
+        leave()
+        raise failure
 
 
 def leave() -> None:
     """Waits for the others and parts from them."""
     import jax
 
-    jax.distributed.shutdown()
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
 
 
 def supervise(work: Callable[[], int], place: Meeting) -> int:
@@ -126,14 +153,14 @@ def supervise(work: Callable[[], int], place: Meeting) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
     said = _tail(output[0])
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if code >= 0:
         return code
     if os.environ.get("WMJAX_TRACEBACK"):
         print(said, file=sys.stderr)
-    if code != -signal.SIGABRT:
-        return 128 - code
-    print(f"wmjax: {_reason(said, place)}", file=sys.stderr)
-    return AccessError.exit_code
+    aborted = code == -signal.SIGABRT
+    print(f"wmjax: {_reason(said, place) if aborted else _killed(-code)}", file=sys.stderr)
+    return AccessError.exit_code if aborted else 128 - code
 
 
 def _work_as_child(work: Callable[[], int], output: int, alive: int) -> None:
@@ -143,8 +170,11 @@ def _work_as_child(work: Callable[[], int], output: int, alive: int) -> None:
         sys.stdout, sys.stderr = (os.fdopen(os.dup(descriptor), "w", buffering=1) for descriptor in (1, 2))
         os.dup2(output, 1)
         os.dup2(output, 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the runtime aborts, with the opened key in memory
         threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
         code = work()
+    except BaseException:
+        traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
@@ -165,8 +195,14 @@ def _tail(pipe: int) -> str:
     return kept.decode(errors="replace")
 
 
+def _killed(number: int) -> str:
+    name = signal.Signals(number).name
+    why = ": the host has run out of memory, perhaps" if number == signal.SIGKILL else ""
+    return f"this process was ended by {name}{why}"
+
+
 def _reason(said: str, place: Meeting) -> str:
-    if "RegisterTask" in said or "DEADLINE_EXCEEDED" in said:
+    if "RegisterTask" in said:
         where = place.coordinator or "the coordinator that JAX found"
         return (
             f"the processes of this run did not all meet at {where} within {place.wait} s: start every one of them, "
@@ -196,11 +232,14 @@ def barrier(name: str) -> None:
     """Waits until every process is here."""
     from jax.experimental import multihost_utils
 
-    multihost_utils.sync_global_devices(name)
+    if share()[1] > 1:
+        multihost_utils.sync_global_devices(name)
 
 
 def gather(array: np.ndarray) -> np.ndarray:
     """Every process's array of one shape, stacked in their order."""
+    if share()[1] == 1:
+        return array[None]
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(array)).reshape(share()[1], *array.shape)
@@ -225,4 +264,5 @@ def agree(settings: dict[str, Any]) -> None:
     if len(differing):
         process, setting = differing[0]
         name = list(settings)[setting]
+        leave()  # all of them are here, and end
         raise UsageError(f"process {process} runs with another {name} than process 0: start all with the same")

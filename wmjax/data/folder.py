@@ -58,7 +58,7 @@ def _open_split(split: Path, classes: list[str], image: Shape | None) -> Encoded
             raise AccessError(f"{split / name} has no pictures: add some or remove the class")
         for file, size in files:
             path = f"{split.name}/{name}/{file}"
-            sha.update(f"{path} {size}\n".encode())
+            sha.update(os.fsencode(f"{path} {size}\n"))
             paths.append(path)
         labels += [classes.index(name)] * len(files)
 

@@ -89,7 +89,7 @@ def apply(
       train: batch statistics and dropout instead of running averages and none.
       keys: typed PRNG keys [N] for dropout, one a row; needed where `train` is true.
       axis: mapped axis over which batch statistics are taken, where each device sees a part of the batch.
-      precision: dtype of the arithmetic, `float32` or `bfloat16`; batch statistics are float32 in both.
+      precision: dtype of the arithmetic, `float32` or `bfloat16`; batch statistics are taken and kept in float32.
 
     Returns:
       logits float32 [N, classes], and the new `stats` (unchanged where `train` is false).

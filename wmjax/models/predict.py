@@ -1,5 +1,6 @@
 """What a network answers on many images."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from wmjax.models.config import Config
 from wmjax.models.functional import Variables, apply
 
 _BATCH = 250  # divides the usual test sets; 100-500 measured alike on CPUs
+_PIXELS = 1 << 24  # in a batch at most: large images go in smaller ones
 
 
 @partial(jax.jit, static_argnums=0)
@@ -28,7 +30,8 @@ def dispatch(config: Config, variables: Variables, images: np.ndarray) -> list[A
     devices = jax.local_devices()
     mesh = Mesh(np.array(devices), ("images",))
     whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("images"))
-    size = min(_BATCH, -(-len(images) // len(devices))) * len(devices)
+    most = max(1, min(_BATCH, _PIXELS // math.prod(config.image)))
+    size = min(most, -(-len(images) // len(devices))) * len(devices)
     variables = jax.tree.map(lambda leaf: _local(leaf, whole), variables)
     parts = []
     for at in range(0, len(images), size):

@@ -96,7 +96,8 @@ class Mapping:
         if self.kind == "pmap":
             axes = tuple(1 if i == divided else None for i in range(arity))
             # gradients are per device here: `body` averages them itself, over `axis`
-            return jax.pmap(body, AXIS, in_axes=axes, out_axes=None, donate_argnums=donated)
+            devices = tuple(self.mesh.devices.flat)
+            return jax.pmap(body, AXIS, in_axes=axes, out_axes=None, donate_argnums=donated, devices=devices)
         whole, rows = NamedSharding(self.mesh, PartitionSpec()), NamedSharding(self.mesh, PartitionSpec(None, AXIS))
         inputs = tuple(rows if i == divided else whole for i in range(arity))
         return jax.jit(body, in_shardings=inputs, out_shardings=whole, donate_argnums=donated)
@@ -119,9 +120,9 @@ def over(devices: list[jax.Device], kind: Kind = "jit") -> Mapping:
 
 
 def divisible(batch: int, devices: int) -> int:
-    """The batch size that is dealt out evenly: `batch`, or the next smaller multiple of `devices`.
+    """The batch size that is dealt out evenly: `batch`, or the next smaller multiple of `devices` that is not 0.
 
     >>> divisible(100, 8)
     96
     """
-    return max(batch // devices, 1) * devices
+    return batch // devices * devices or batch

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,7 +25,10 @@ def device_bytes() -> int:
     """Memory of one device; devices that are the host's cores share the host's."""
     if limit := _own_bytes():
         return limit
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // jax.local_device_count()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # a container's own limit
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return memory // jax.local_device_count()
 
 
 def _own_bytes() -> int | None:
@@ -67,7 +71,8 @@ def _fitting(plan: Plan, train: Examples) -> int:
 def step_bytes(plan: Plan, train: Examples, batch: int) -> int:
     """Bytes on each device that one step of this batch takes, with all that is resident."""
     recipe = dataclasses.replace(plan.recipe, batch=batch, key_per_batch=1)
-    program = make_program(dataclasses.replace(plan, recipe=recipe))
+    mapping = dataclasses.replace(plan.mapping, kind="jit")  # under pmap it is much the same
+    program = make_program(dataclasses.replace(plan, recipe=recipe, mapping=mapping))
 
     def blank(kind: Any, *shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, kind)

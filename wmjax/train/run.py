@@ -1,6 +1,7 @@
 """A run in a folder: settings, checkpoints, resume, and what came of it."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -86,13 +87,18 @@ def embed(
     began = time.monotonic()
     opened = key[0] if key else None
     mapping = mapping or all_devices()
-    check(config, recipe, splits.train, opened, mapping)
-    begin_with, teacher = (path and checkpoint.find(path) for path in (begin_with, teacher))
-    settings = _settings(config, recipe, splits, opened, begin_with, teacher)
+    with hosts.together():
+        if save_every is not None and save_every < 1:
+            raise UsageError(f"--save-every {save_every}: must be at least 1")
+        check(config, recipe, splits.train, opened, mapping)
+        begin_with, teacher = (path and checkpoint.find(path) for path in (begin_with, teacher))
+        settings = _settings(config, recipe, splits, opened, begin_with, teacher)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
-    _check_out(out, settings, resume)
-    weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
-    train, test = _data(splits, streamed)
+    with hosts.together():
+        _check_out(out, settings, resume)
+        weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
+        parts = _read_parts(splits, streamed)
+    train, test = _put_together(splits, parts[0]), parts[1]
     state = _begin(out, settings, first_state(config, recipe, len(splits.train), weights))
     sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
 
@@ -115,26 +121,24 @@ def embed(
     return _report(out, steps, config, variables, test, opened, began)
 
 
-def _data(splits: Splits[Examples], streamed: bool) -> tuple[Examples, Iterable[Dataset]]:
-    """The training split, whole where it may stay on the devices, and this process's part of the test split."""
-    train, test = splits.train, splits.test
-    if not streamed and fits_resident(train):
-        train = _read_together(train, f"reading {splits.name} train")
+def _read_parts(splits: Splits[Examples], streamed: bool) -> tuple[Dataset | None, Iterable[Dataset]]:
+    """This process's part of the training split, None where it is to be streamed, and of the test split."""
+    train, test, share = splits.train, splits.test, hosts.share()
+    resident = not streamed and bool(hosts.gather(np.array([fits_resident(train)], np.int32)).all())
+    mine = read(train, f"reading {splits.name} train", share) if resident else None
     if fits_resident(test):  # now: a test split that cannot be read shall not end a long run
-        return train, [read(test, f"reading {splits.name} test", hosts.share())]
-    first, last = share_bounds(len(test), hosts.share())
-    return train, (test[at : min(at + TEST_BLOCK, last)] for at in range(first, last, TEST_BLOCK))
+        return mine, [read(test, f"reading {splits.name} test", share)]
+    first, last = share_bounds(len(test), share)
+    return mine, (test[at : min(at + TEST_BLOCK, last)] for at in range(first, last, TEST_BLOCK))
 
 
-def _read_together(examples: Examples, title: str) -> Dataset:
-    """The whole split; every process reads its part from disk and gets the rest from the others."""
-    if isinstance(examples, Dataset):
-        return examples
-    part, parts = hosts.share()
-    mine = read(examples, title, (part, parts))
-    bounds = [share_bounds(len(examples), (i, parts)) for i in range(parts)]
+def _put_together(splits: Splits[Examples], part: Dataset | None) -> Examples:
+    """The training split: whole, each process's part got from it, or as it is where it is to be streamed."""
+    if part is None:
+        return splits.train
+    bounds = [share_bounds(len(splits.train), (i, hosts.share()[1])) for i in range(hosts.share()[1])]
     sizes = [last - first for first, last in bounds]
-    return Dataset(hosts.concatenate(mine.images, sizes), hosts.concatenate(mine.labels, sizes), examples.classes)
+    return Dataset(hosts.concatenate(part.images, sizes), hosts.concatenate(part.labels, sizes), part.classes)
 
 
 def _settings(
@@ -184,25 +188,42 @@ def _check_out(out: Path, settings: dict[str, Any], resume: bool) -> None:
         return
     try:
         if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+            if resume:
+                raise UsageError(f"{out} holds no run to go on with: choose another --out")
             raise UsageError(f"{out} is not empty: add --resume to go on with its run, or choose another --out")
     except OSError as error:
         raise AccessError(f"cannot write {out}: {error.strerror}") from error
 
 
 def _begin(out: Path, settings: dict[str, Any], fresh: State) -> State:
-    """Makes the run folder, or gives the state that the run in it goes on from."""
-    begun = (out / "run.json").exists()
-    hosts.barrier("looked into the run folder")
-    if hosts.is_first():
-        if begun:
-            checkpoint.remove_half_written(out)
-        else:
-            checkpoint.write_settings(out, settings)
-    hosts.barrier("made the run folder")
-    if not (out / "run.json").exists():
-        raise AccessError(f"process {hosts.share()[0]} does not see {out}: --out must be storage that all hosts share")
-    newest = checkpoint.latest(out)
-    return from_tree(checkpoint.load_tree(newest, as_tree(fresh)), fresh) if newest else fresh
+    """Makes the run folder, or gives the state that the run in it goes on from: the one that process 0 finds."""
+    step = -1
+    with hosts.together():
+        if hosts.is_first():
+            if (out / "run.json").exists():
+                checkpoint.remove_half_written(out)
+            else:
+                checkpoint.write_settings(out, settings)
+            newest = checkpoint.latest(out)
+            step = checkpoint.step_of(newest) if newest else -1
+    step = int(hosts.gather(np.array([step], np.int32))[0, 0])
+    with hosts.together():
+        _await(out / "run.json")
+        if step < 0:
+            return fresh
+        return from_tree(checkpoint.load_tree(checkpoint.step_path(out, step), as_tree(fresh)), fresh)
+
+
+def _await(path: Path) -> None:
+    """Waits until this host sees what process 0 wrote: network file systems may take their time."""
+    for _ in range(60):
+        if path.exists():
+            return
+        time.sleep(1)
+        os.listdir(path.parent.parent)  # asks the server again
+    raise AccessError(
+        f"process {hosts.share()[0]} does not see {path.parent}: --out must be storage that all hosts share"
+    )
 
 
 def _report(
