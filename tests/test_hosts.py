@@ -17,6 +17,7 @@ from wmjax.errors import UsageError
 from wmjax.keys import generate, make_spec, write_key
 
 EMBED = ["embed", "--data", "digits", "--model", "vgg", "--batch", "128", "--epochs", "6", "--key-per-batch", "24"]
+EMBED += ["--stream"]
 
 
 def start(folder: Path, *arguments: object, **environment: str) -> subprocess.Popen:
@@ -88,7 +89,10 @@ def test_two_keys_or_flags_in_one_run_are_refused_by_both(tmp_path, key_options)
     for code, out, err in ends(processes):
         assert code == 2
         assert out == ""
-        assert err.splitlines()[-1] + "\n" == "wmjax: process 1 runs with another seed than process 0: start all with the same\n"
+        assert (
+            err.splitlines()[-1] + "\n"
+            == "wmjax: process 1 runs with another seed than process 0: start all with the same\n"
+        )
     assert not (tmp_path / "run").exists()
 
 

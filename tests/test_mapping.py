@@ -59,22 +59,41 @@ def test_pmap_on_one_device_and_streamed_batches_give_the_same(one_device, net):
             np.testing.assert_allclose(other[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+def on_devices(count: int, script: str) -> str:
+    """The last line that a script prints on so many devices."""
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(count)}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+
+
 def test_gradients_of_a_device_are_its_own_until_the_body_averages_them():
     """The trap: where gradients of replicated weights arrive summed, a mean after it changes nothing."""
-    script = (
-        "import jax, numpy as np; from wmjax.train.mapping import all_devices; m = all_devices('pmap');"
-        "body = lambda w, x: m.mean(jax.grad(lambda w: (w * x).mean())(w));"
-        "run = m.compile(body, divided=1); x = np.arange(8.0, dtype=np.float32).reshape(1, 8);"
-        "print(float(run(m.replicate(np.float32(1)), m.divide(x))))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "JAX_NUM_CPU_DEVICES": "4"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert float(result.stdout.splitlines()[-1]) == 3.5  # 14 where it was summed
+    script = """
+import jax, numpy as np
+from wmjax.train import all_devices
+m = all_devices("pmap")
+run = m.compile(lambda w, x: m.mean(jax.grad(lambda w: (w * x).mean())(w)), divided=1)
+print(float(run(m.replicate(np.float32(1)), m.divide(np.arange(8.0, dtype=np.float32).reshape(1, 8)))))
+"""
+    assert on_devices(4, script) == "3.5"  # 14 where it was summed
+
+
+def test_mixing_moves_nothing_between_devices():
+    """A batch that is sharded in a user's own step stays where it is."""
+    script = """
+import jax, jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from wmjax import Batch, key_batch, mix
+mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+step = jax.jit(lambda b, k, n: mix(b, key_batch(k, n, 5)), in_shardings=(rows, whole, whole), out_shardings=rows)
+batch = Batch(jnp.zeros((16, 4, 4, 1)), jnp.zeros(16, jnp.int32))
+triggers = Batch(jnp.ones((7, 4, 4, 1)), jnp.arange(7))
+text = step.lower(batch, triggers, 3).compile().as_text()
+moves = [word for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute") if word in text]
+print(moves, step(batch, triggers, 3).targets.tolist()[:6])
+"""
+    assert on_devices(8, script) == "[] [1, 2, 3, 4, 5, 0]"
 
 
 def test_mixing_by_place_equals_mixing_the_whole():

@@ -289,7 +289,7 @@ def test_the_loop_moves_nothing_that_it_does_not_name(digits, key):
 def test_chunks_cover_every_step_once_and_end_with_each_epoch(size):
     recipe = Recipe(epochs=3, batch=1)
     data = Dataset(np.zeros((size, 8, 8, 1), np.uint8), np.zeros(size, np.int32), 10)
-    chunks = list(loop._chunks(5, 3 * size, recipe, data))
+    chunks = list(loop._chunks(5, 3 * size, recipe, data, True))
     assert [step for chunk in chunks for step in chunk] == list(range(5, 3 * size))
     assert {size, 2 * size, 3 * size} <= {chunk.stop for chunk in chunks}
     assert max(map(len, chunks)) <= loop.CHUNK

@@ -115,7 +115,10 @@ def losses_told() -> Iterator[None]:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Work in which one process may fail: then all of them end, each with its own line, and none is left waiting."""
+    """Work in which one process may fail: then all of them end, each with its own line, and none is left waiting.
+
+    Nothing that waits for other processes may happen inside: one that failed would not be there.
+    """
     failure: WmjaxError | None = None
     try:
         yield
@@ -243,6 +246,11 @@ def gather(array: np.ndarray) -> np.ndarray:
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(array)).reshape(share()[1], *array.shape)
+
+
+def everyone(flag: bool) -> bool:
+    """Whether the flag is set in every process."""
+    return bool(gather(np.array([flag], np.int32)).all())
 
 
 def concatenate(part: np.ndarray, sizes: list[int]) -> np.ndarray:

@@ -79,6 +79,7 @@ def fit(
     mapping: Mapping | None = None,
     save: Callable[[State, int], None] = lambda state, step: None,
     save_every: int | None = None,
+    streamed: bool = False,
     title: str = "training",
 ) -> Variables:
     """Trains a network, marked where a key is given.
@@ -93,6 +94,7 @@ def fit(
       mapping: the devices; all of them by default.
       save: called with the state and the steps taken after each epoch.
       save_every: steps after which to save as well, within an epoch; rounded up to the end of a chunk.
+      streamed: stream a `Dataset` as well.
       title: of the progress bar.
 
     Returns:
@@ -103,14 +105,15 @@ def fit(
     state = first_state(config, recipe, len(train)) if state is None else state
     steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
     plan = Plan(config, student, steps, mapping, teacher.config if teacher else None)
-    chunks = list(_chunks(int(state.step), steps, recipe, train))
+    resident = train if isinstance(train, Dataset) and not streamed else None
+    chunks = list(_chunks(int(state.step), steps, recipe, train, resident is not None))
     with (
         too_large_told(plan, train),
         progress(title, steps, shown=jax.process_index() == 0) as advance,
-        contextlib.closing(_feed(train, recipe, mapping, chunks)) as feed,
+        contextlib.closing(_feed(train, recipe, mapping, chunks, resident is not None)) as feed,
     ):
         advance(int(state.step))
-        data = Batch(*mapping.replicate((train.images, train.labels))) if isinstance(train, Dataset) else None
+        data = None if resident is None else Batch(*mapping.replicate((resident.images, resident.labels)))
         triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
         taught = mapping.replicate(teacher.variables) if teacher else None
         state, seed = mapping.replicate((state, np.int32(recipe.seed)))
@@ -134,33 +137,35 @@ def _is_saved(chunk: range, per_epoch: int, save_every: int | None) -> bool:
     return passed or chunk.stop % per_epoch == 0
 
 
-def _chunks(begin: int, steps: int, recipe: Recipe, train: Examples) -> Iterator[range]:
+def _chunks(begin: int, steps: int, recipe: Recipe, train: Examples, resident: bool) -> Iterator[range]:
     """The steps left, cut where an epoch ends and after every so many steps of it."""
     per_epoch = len(train) // recipe.batch
-    length = _chunk_length(train, recipe, per_epoch)
+    length = _chunk_length(train, recipe, per_epoch, resident)
     while begin < steps:
         end = min(begin + length, (begin // per_epoch + 1) * per_epoch)
         yield range(begin, end)
         begin = end
 
 
-def _chunk_length(train: Examples, recipe: Recipe, per_epoch: int) -> int:
+def _chunk_length(train: Examples, recipe: Recipe, per_epoch: int, resident: bool) -> int:
     """Steps in a chunk: an epoch's divisor, so that all chunks share one program, unless all of them are small."""
     most = CHUNK
-    if not isinstance(train, Dataset):
+    if not resident:
         most = min(CHUNK, max(1, CHUNK_BYTES // (recipe.batch * int(np.prod(train.image)))))
     divisors = [n for n in range(most // 2 + 1, most + 1) if per_epoch % n == 0]
     return divisors[-1] if divisors else most
 
 
-def _feed(train: Examples, recipe: Recipe, mapping: Mapping, chunks: list[range]) -> Generator[Any, None, None]:
+def _feed(
+    train: Examples, recipe: Recipe, mapping: Mapping, chunks: list[range], resident: bool
+) -> Generator[Any, None, None]:
     """For each chunk what its steps see: rows of resident data, or the examples; of each batch only this process's."""
     share = mapping.share(recipe.batch)
 
     def rows_at(step: int) -> np.ndarray:
         return batch_indices(recipe.seed, step, recipe.batch, len(train))[share]
 
-    if isinstance(train, Dataset) or not chunks:
+    if resident or not chunks:
         yield from (mapping.divide(np.stack([rows_at(step) for step in chunk])) for chunk in chunks)
         return
     with contextlib.closing(stream(train, rows_at, chunks[0].start, chunks[-1].stop)) as batches:

@@ -70,7 +70,6 @@ class Mapping:
     def divide(self, tree: Any) -> Any:
         """This process's rows, host arrays [steps, rows, ...], onto its devices."""
         local = list(self._local.devices.flat)
-
         pmap = self.kind == "pmap"
         sharding = NamedSharding(self._local if pmap else self.mesh, PartitionSpec(None, AXIS))
 

@@ -94,11 +94,13 @@ def embed(
         begin_with, teacher = (path and checkpoint.find(path) for path in (begin_with, teacher))
         settings = _settings(config, recipe, splits, opened, begin_with, teacher)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
+    resident = not streamed and hosts.everyone(fits_resident(splits.train))
     with hosts.together():
         _check_out(out, settings, resume)
         weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
-        parts = _read_parts(splits, streamed)
-    train, test = _put_together(splits, parts[0]), parts[1]
+        mine = read(splits.train, f"reading {splits.name} train", hosts.share()) if resident else None
+        test = _test_blocks(splits)
+    train = splits.train if mine is None else _put_together(mine, len(splits.train))
     state = _begin(out, settings, first_state(config, recipe, len(splits.train), weights))
     sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
 
@@ -115,30 +117,28 @@ def embed(
         mapping=mapping,
         save=save,
         save_every=save_every,
+        streamed=not resident,
         title=f"training {config.name}",
     )
     steps = total_steps(recipe, len(splits.train))
     return _report(out, steps, config, variables, test, opened, began)
 
 
-def _read_parts(splits: Splits[Examples], streamed: bool) -> tuple[Dataset | None, Iterable[Dataset]]:
-    """This process's part of the training split, None where it is to be streamed, and of the test split."""
-    train, test, share = splits.train, splits.test, hosts.share()
-    resident = not streamed and bool(hosts.gather(np.array([fits_resident(train)], np.int32)).all())
-    mine = read(train, f"reading {splits.name} train", share) if resident else None
-    if fits_resident(test):  # now: a test split that cannot be read shall not end a long run
-        return mine, [read(test, f"reading {splits.name} test", share)]
-    first, last = share_bounds(len(test), share)
-    return mine, (test[at : min(at + TEST_BLOCK, last)] for at in range(first, last, TEST_BLOCK))
+def _test_blocks(splits: Splits[Examples]) -> Iterable[Dataset]:
+    """This process's part of the test split; read now where it fits: bad data shall not end a long run."""
+    test = splits.test
+    if fits_resident(test):
+        return [read(test, f"reading {splits.name} test", hosts.share())]
+    first, last = share_bounds(len(test), hosts.share())
+    return (test[at : min(at + TEST_BLOCK, last)] for at in range(first, last, TEST_BLOCK))
 
 
-def _put_together(splits: Splits[Examples], part: Dataset | None) -> Examples:
-    """The training split: whole, each process's part got from it, or as it is where it is to be streamed."""
-    if part is None:
-        return splits.train
-    bounds = [share_bounds(len(splits.train), (i, hosts.share()[1])) for i in range(hosts.share()[1])]
+def _put_together(mine: Dataset, size: int) -> Dataset:
+    """The whole split of `size` images, of which every process has read its part."""
+    processes = hosts.share()[1]
+    bounds = [share_bounds(size, (i, processes)) for i in range(processes)]
     sizes = [last - first for first, last in bounds]
-    return Dataset(hosts.concatenate(part.images, sizes), hosts.concatenate(part.labels, sizes), part.classes)
+    return Dataset(hosts.concatenate(mine.images, sizes), hosts.concatenate(mine.labels, sizes), mine.classes)
 
 
 def _settings(
