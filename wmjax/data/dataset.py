@@ -88,6 +88,61 @@ def digest(data: Dataset) -> str:
     return sha.hexdigest()
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kept:
+    """A split that is read when asked for, and then kept in memory: the second epoch decodes nothing.
+
+    Attributes:
+      examples: the split on disk.
+      images: uint8 [N, H, W, C], those that were read; memory is taken as it is filled.
+      labels: int32 [N].
+      known: bool [N], which those are.
+    """
+
+    examples: Examples
+    images: np.ndarray
+    labels: np.ndarray
+    known: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.examples.classes
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        return self.examples.image
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Dataset:
+        chosen = np.arange(len(self))[rows]
+        missing = chosen[~self.known[chosen]]
+        if len(missing):
+            block = self.examples[missing]
+            self.images[missing], self.labels[missing] = block.images, block.labels
+            self.known[missing] = True  # last: other threads look here first
+        return Dataset(self.images[chosen], self.labels[chosen], self.classes)
+
+    def fingerprint(self) -> str:
+        """That of the split on disk."""
+        return self.examples.fingerprint()
+
+
+def keep(examples: Examples) -> Kept:
+    """A split that remembers what was read of it.
+
+    >>> kept = keep(Dataset(np.zeros((3, 2, 2, 1), np.uint8), np.arange(3, dtype=np.int32), 10))
+    >>> kept[1:].labels.tolist(), kept.known.tolist()
+    ([1, 2], [False, True, True])
+    """
+    size = len(examples)
+    images = np.empty((size, *examples.image), np.uint8)
+    return Kept(examples, images, np.empty(size, np.int32), np.zeros(size, bool))
+
+
 def share_bounds(size: int, share: tuple[int, int]) -> tuple[int, int]:
     """Where part i of n begins and ends: `size * i // n` and `size * (i + 1) // n`.
 

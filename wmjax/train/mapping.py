@@ -1,9 +1,11 @@
 """How one step body runs on many devices: the only file that knows.
 
-Every device holds the network, the key and, where it fits, the data; a batch's rows are divided. `jit` lets the
-compiler place the sums (Auto mesh); `pmap` runs the body once a device, under the axis name that it then gets. Both
-give the same numbers on any number of devices and processes, because all randomness follows from a row's place in the
-whole batch.
+Every device holds the network, the key and, where it fits, the data; a batch's rows are divided, and the body runs once
+a device. `jit` takes global arrays with their shardings, `pmap` arrays with an axis of devices. Both give the same
+numbers on any number of devices and processes, because all randomness follows from a row's place in the whole batch.
+
+The body is mapped by hand (`shard_map`) and not left to the compiler's partitioner: that cannot see that the loops over
+parts of a batch in `wmjax.conv` belong to one device, and moved their pieces between devices until they deadlocked.
 """
 
 import dataclasses
@@ -39,8 +41,8 @@ class Mapping:
 
     @property
     def axis(self) -> str | None:
-        """The axis name that a body must reduce over; None where the compiler does it."""
-        return AXIS if self.kind == "pmap" else None
+        """The axis name that a body must reduce over; None where it sees the whole batch."""
+        return AXIS if self.kind == "pmap" or self.size > 1 else None
 
     def rows(self, count: int) -> jax.Array:
         """Inside a body: where its `count` rows stand in the whole batch, int32 [count]."""
@@ -94,12 +96,18 @@ class Mapping:
         arity = body.__code__.co_argcount
         if self.kind == "pmap":
             axes = tuple(1 if i == divided else None for i in range(arity))
-            # gradients are per device here: `body` averages them itself, over `axis`
             devices = tuple(self.mesh.devices.flat)
             return jax.pmap(body, AXIS, in_axes=axes, out_axes=None, donate_argnums=donated, devices=devices)
-        whole, rows = NamedSharding(self.mesh, PartitionSpec()), NamedSharding(self.mesh, PartitionSpec(None, AXIS))
-        inputs = tuple(rows if i == divided else whole for i in range(arity))
-        return jax.jit(body, in_shardings=inputs, out_shardings=whole, donate_argnums=donated)
+        whole, rows = PartitionSpec(), PartitionSpec(None, AXIS)
+        specs = tuple(rows if i == divided else whole for i in range(arity))
+        shardings = tuple(NamedSharding(self.mesh, spec) for spec in specs)
+        if self.size > 1:
+            # unchecked: a checked one would hand over the gradients of replicated weights summed, and the mean that
+            # `body` takes of them would change nothing
+            body = jax.shard_map(body, mesh=self.mesh, in_specs=specs, out_specs=whole, check_vma=False)
+        return jax.jit(
+            body, in_shardings=shardings, out_shardings=NamedSharding(self.mesh, whole), donate_argnums=donated
+        )
 
     @property
     def _local(self) -> Mesh:

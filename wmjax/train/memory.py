@@ -25,10 +25,14 @@ def device_bytes() -> int:
     """Memory of one device; devices that are the host's cores share the host's."""
     if limit := _own_bytes():
         return limit
+    return _host_bytes() // jax.local_device_count()
+
+
+def _host_bytes() -> int:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with contextlib.suppress(OSError, ValueError):  # a container's own limit
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return memory // jax.local_device_count()
+    return memory
 
 
 def _own_bytes() -> int | None:
@@ -39,7 +43,16 @@ def _own_bytes() -> int | None:
 
 def fits_resident(examples: Examples) -> bool:
     """Whether a split may stay on the devices, whole on each."""
-    return len(examples) * int(np.prod(examples.image)) <= RESIDENT * device_bytes()
+    return _bytes(examples) <= RESIDENT * device_bytes()
+
+
+def fits_host(examples: Examples) -> bool:
+    """Whether a split may be kept in the host's memory; of many processes all may be on this host."""
+    return _bytes(examples) <= RESIDENT * _host_bytes() / jax.process_count()
+
+
+def _bytes(examples: Examples) -> int:
+    return len(examples) * int(np.prod(examples.image))
 
 
 @contextlib.contextmanager

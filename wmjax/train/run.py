@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from wmjax import checkpoint, hosts, stats
-from wmjax.data.dataset import Dataset, Examples, Splits, read, share_bounds
+from wmjax.data.dataset import Dataset, Examples, Splits, keep, read, share_bounds
 from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, predict
 from wmjax.train.loop import check, first_state, fit, key_answers, total_steps
 from wmjax.train.mapping import Mapping, all_devices
-from wmjax.train.memory import fits_resident
+from wmjax.train.memory import fits_host, fits_resident
 from wmjax.train.step import Recipe, State, Teacher, as_tree, from_tree
 
 TEST_BLOCK = 2000  # test images in memory at a time where the split is too large
@@ -100,7 +100,10 @@ def embed(
         weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
         mine = read(splits.train, f"reading {splits.name} train", hosts.share()) if resident else None
         test = _test_blocks(splits)
-    train = splits.train if mine is None else _put_together(mine, len(splits.train))
+    if mine is not None:
+        train: Examples = _put_together(mine, len(splits.train))
+    else:
+        train = keep(splits.train) if fits_host(splits.train) else splits.train
     state = _begin(out, settings, first_state(config, recipe, len(splits.train), weights))
     sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
 

@@ -251,10 +251,6 @@ def _descend(plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, k
 
 
 def _in_parts(plan: Plan, state: State, rows: int) -> bool:
-    """Whether the gradient is summed over parts of the batch: for large images on a CPU.
-
-    Not with batch norm, which needs it whole, nor under `jit` on several devices, where one would have to give a part.
-    """
-    alone = plan.mapping.size == 1 or plan.mapping.axis is not None
+    """Whether the gradient is summed over parts: for large images on a CPU; batch norm needs the batch whole."""
     large = math.prod(plan.config.image[:2]) >= 512
-    return alone and large and not state.variables.stats and rows % PART == 0 and jax.default_backend() == "cpu"
+    return large and not state.variables.stats and rows % PART == 0 and jax.default_backend() == "cpu"
