@@ -20,7 +20,11 @@ def _environment() -> dict[str, Any]:
     here = Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
     dirty = subprocess.run(
-        ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=False
+        ["git", "status", "--porcelain", "-uno", "--", ":!results"],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return {
         "command": " ".join(["python", f"experiments/{Path(sys.argv[0]).name}", *sys.argv[1:]]),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wmjax.data import Dataset, digest, load, open_splits, share_bounds, stream
+from wmjax.data import Dataset, digest, keep, load, open_splits, share_bounds, stream
 from wmjax.data.batches import batch_indices
 from wmjax.errors import AccessError
 
@@ -144,3 +144,16 @@ def test_cifar10_streams_as_it_loads() -> None:
     whole = list(stream(train, rows, 385, 394))  # over the end of an epoch
     assert [digest(batch) for batch in whole] == [digest(train[rows(step)]) for step in range(385, 394)]
     assert [digest(batch) for batch in stream(train, rows, 390, 394)] == [digest(batch) for batch in whole[5:]]
+
+
+def test_what_was_read_is_kept(pictures: Path) -> None:
+    """From the second epoch on no file is opened: they may even be gone."""
+    train = keep(open_splits(str(pictures)).train)
+    first = [digest(batch) for batch in stream(train, rows_at, 0, 5, ahead=3)]  # an epoch
+    assert train.known.all()
+    for picture in pictures.glob("train/*/*.png"):
+        picture.unlink()
+    assert [digest(batch) for batch in stream(train, rows_at, 0, 5, ahead=3)] == first
+    assert digest(train[:]) == digest(train[np.arange(20)])
+    with pytest.raises(AccessError):
+        open_splits(str(pictures)).train[:]
