@@ -15,36 +15,11 @@ from typing import Any
 import numpy as np
 import record
 
-from wmjax.data import Dataset, Examples, keep, open_splits, read
+from wmjax.data import Examples, keep, open_splits, read
 from wmjax.models import default_config
 from wmjax.train import Recipe, fit
 
 STEPS, BATCH = 60, 128
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The first images of a split, read as the whole is."""
-
-    whole: Examples
-    size: int
-
-    @property
-    def classes(self) -> int:
-        return self.whole.classes
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        return self.whole.image
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, rows: slice | np.ndarray) -> Dataset:
-        return self.whole[rows]
-
-    def fingerprint(self) -> str:
-        return self.whole.fingerprint()
 
 
 def images_per_second(train: Examples, epochs: int) -> float:
@@ -57,7 +32,8 @@ def images_per_second(train: Examples, epochs: int) -> float:
 
 def main(pairs: int) -> dict[str, Any]:
     """Rates of both ways, in turn, and their ratio."""
-    part = Part(open_splits("cifar10").train, STEPS * BATCH)
+    whole_split: Any = open_splits("cifar10").train
+    part = dataclasses.replace(whole_split, size=STEPS * BATCH)  # its first images, read as all are
     whole = read(part, "reading")
     rates: dict[str, list[float]] = {"resident": [], "kept": [], "decoded": []}
     for turn in range(pairs):

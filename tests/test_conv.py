@@ -127,7 +127,7 @@ def test_vmap_over_kernels_equals_loop():
 
 
 def test_on_an_accelerator_the_gradients_are_lax_own(monkeypatch):
-    monkeypatch.setattr(module, "_on_cpu", lambda: False)
+    monkeypatch.setattr(module, "on_cpu", lambda: False)
     x, kernel = problem((2, 2, 2, 3), (3, 3), 4)
     for ours, theirs in zip(
         value_and_gradients(conv, x, kernel, (1, 1)), value_and_gradients(reference, x, kernel, (1, 1)), strict=True

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from wmjax import hosts
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import check_room, read_bytes, write_bytes
 from wmjax.models import Config, Variables, shapes
@@ -66,10 +67,8 @@ def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
 
     host_tree = jax.tree.map(_to_host, tree)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(host_tree))
-    if jax.process_index() == 0:
-        check_room(
-            path.parent, size + (1 << 20)
-        )  # in mid-write Orbax's threads fail in many lines, or wait for minutes
+    if hosts.is_first():  # in mid-write Orbax's threads fail in many lines, or wait for minutes
+        check_room(path.parent, size + (1 << 20))
     with _one_line(f"cannot write checkpoint {path}"):
         ocp.save(path.absolute(), host_tree, custom_metadata=metadata.to_json())
 
@@ -93,7 +92,7 @@ def save_step(run: Path, tree: dict[str, Any], metadata: Metadata) -> Path:
     """Writes `step-NNNNNNNN` of a run and removes all but the two newest."""
     path = step_path(run, metadata.step or 0)
     save(path, tree, metadata)
-    if jax.process_index() == 0:
+    if hosts.is_first():
         for old in _steps(run)[:-2]:
             shutil.rmtree(old, ignore_errors=True)
     return path

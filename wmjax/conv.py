@@ -25,19 +25,20 @@ _CHUNK_BYTES = 4 << 20  # of shifted views at a time: 2-8 MB measured alike, mor
 _WINOGRAD_PRODUCTS = 1 << 20  # of an image in one of the nine positions: from there it pays
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
+    """Whether programs run on the host's cores, where XLA needs help."""
     return jax.default_backend() == "cpu"
 
 
 def _winograd(x: Array, kernel: Array, strides: tuple[int, int]) -> bool:
     """Whether Winograd's form serves: with fewer channels it is slower, on small layers it only compiles longer."""
     channels, features = kernel.shape[2:]
-    fits = _on_cpu() and strides == (1, 1) and kernel.shape[:2] == (3, 3) and min(channels, features) >= 48
+    fits = on_cpu() and strides == (1, 1) and kernel.shape[:2] == (3, 3) and min(channels, features) >= 48
     return fits and x.shape[1] * x.shape[2] * channels * features >= _WINOGRAD_PRODUCTS
 
 
 def _forward(x: Array, kernel: Array, strides: tuple[int, int]) -> Array:
-    if _on_cpu() and (x.shape[1] < kernel.shape[0] or x.shape[2] < kernel.shape[1]):
+    if on_cpu() and (x.shape[1] < kernel.shape[0] or x.shape[2] < kernel.shape[1]):
         return _tiny(x, kernel, strides)
     if _winograd(x, kernel, strides):
         return winograd.conv3x3(x, kernel)
@@ -125,7 +126,7 @@ def _tiny(x: Array, kernel: Array, strides: tuple[int, int]) -> Array:
 def _backward(strides: tuple[int, int], residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = residuals
     size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-    if not _on_cpu() or size[0] < window[0] or size[1] < window[1]:
+    if not on_cpu() or size[0] < window[0] or size[1] < window[1]:
         _, pull = jax.vjp(lambda a, b: _forward(a, b, strides), x, kernel)
         return pull(g)
     if _winograd(x, kernel, strides):

@@ -231,14 +231,6 @@ def share() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
-def barrier(name: str) -> None:
-    """Waits until every process is here."""
-    from jax.experimental import multihost_utils
-
-    if share()[1] > 1:
-        multihost_utils.sync_global_devices(name)
-
-
 def gather(array: np.ndarray) -> np.ndarray:
     """Every process's array of one shape, stacked in their order."""
     if share()[1] == 1:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from wmjax import stats
+from wmjax import hosts, stats
 from wmjax.data.batches import batch_indices
 from wmjax.data.dataset import Dataset, Examples
 from wmjax.data.stream import stream
@@ -109,7 +109,7 @@ def fit(
     chunks = list(_chunks(int(state.step), steps, recipe, train, resident is not None))
     with (
         too_large_told(plan, train),
-        progress(title, steps, shown=jax.process_index() == 0) as advance,
+        progress(title, steps, shown=hosts.is_first()) as advance,
         contextlib.closing(_feed(train, recipe, mapping, chunks, resident is not None)) as feed,
     ):
         advance(int(state.step))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
+from wmjax.conv import on_cpu
 from wmjax.data.batches import augment
 from wmjax.models import Config, Variables, apply
 from wmjax.train.mapping import Mapping
@@ -253,4 +254,4 @@ def _descend(plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, k
 def _in_parts(plan: Plan, state: State, rows: int) -> bool:
     """Whether the gradient is summed over parts: for large images on a CPU; batch norm needs the batch whole."""
     large = math.prod(plan.config.image[:2]) >= 512
-    return large and not state.variables.stats and rows % PART == 0 and jax.default_backend() == "cpu"
+    return large and not state.variables.stats and rows % PART == 0 and on_cpu()
