@@ -1,0 +1,1 @@
+"""Zoos: folders of many models, found, read, scored and judged in one pass."""
