@@ -25,8 +25,8 @@ SHAPES = [  # images [N, H, W, C], kernel [kh, kw], features
 ]
 
 
-def reference(x, kernel, strides):
-    return lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def reference(x, kernel, strides, padding="SAME"):
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def problem(shape, window, features):
@@ -50,6 +50,50 @@ def test_value_and_gradients_equal_lax(shape, window, features, strides):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("padding", ["VALID", ((2, 1), (0, 3))])
+@pytest.mark.parametrize(("channels", "window"), [(3, (3, 3)), (1, (5, 5))])  # grey images have a path of their own
+def test_any_padding_equals_lax(channels, window, padding):
+    x, kernel = problem((2, 8, 9, channels), window, 4)
+    padded = lambda function: lambda a, b, strides: function(a, b, strides, padding)  # noqa: E731
+    for ours, theirs in zip(
+        value_and_gradients(padded(conv), x, kernel, (2, 1)),
+        value_and_gradients(padded(reference), x, kernel, (2, 1)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+@pytest.mark.parametrize(
+    ("axes", "strides", "padding"),
+    [
+        ((0, 0), (1, 1), "SAME"),
+        ((0, 0), (2, 1), ((2, 1), (0, 3))),
+        ((0, None), (1, 1), "VALID"),
+        ((None, 0), (2, 1), "SAME"),
+    ],
+)
+def test_many_models_equal_one_after_another(monkeypatch, cpu, axes, strides, padding):
+    monkeypatch.setattr(module, "on_cpu", lambda: cpu)
+    rng = np.random.default_rng(0)
+    x, kernels = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in [(3, 2, 6, 7, 2), (3, 3, 3, 2, 4)])
+    one = lambda a, b: conv(a, b, strides, padding)  # noqa: E731
+    together = jax.jit(jax.vmap(one, axes))(x if axes[0] == 0 else x[0], kernels if axes[1] == 0 else kernels[0])
+    for i, ours in enumerate(together):
+        image, kernel = x[i if axes[0] == 0 else 0], kernels[i if axes[1] == 0 else 0]
+        np.testing.assert_allclose(ours, reference(image, kernel, strides, padding), rtol=1e-4, atol=1e-4)
+
+
+def test_many_models_on_a_cpu_need_no_grouped_convolution():
+    x, kernels = jnp.zeros((3, 2, 6, 6, 2)), jnp.zeros((3, 3, 3, 2, 4))
+    program = jax.jit(jax.vmap(conv)).lower(x, kernels).as_text()
+    assert "feature_group_count = 3" not in program
+    assert (
+        "feature_group_count = 3"
+        in jax.jit(jax.vmap(reference, (0, 0, None)), static_argnums=2).lower(x, kernels, (1, 1)).as_text()
+    )
+
+
 def test_chunks_change_nothing(monkeypatch):
     x, kernel = problem((12, 8, 8, 3), (3, 3), 5)
     whole = value_and_gradients(conv, x, kernel, (1, 1))[2]
@@ -69,7 +113,7 @@ def test_chunks_fit_and_lose_nothing(images, room, expected):
 
 @pytest.fixture
 def always_winograd(monkeypatch):
-    monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides: True)
+    monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides, padding: True)
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 8, 3), (3, 7, 9, 2), (1, 3, 3, 1), (5, 4, 3, 4)])
@@ -94,12 +138,12 @@ def test_winograd_keeps_float32_accuracy_over_many_channels():
 )
 def test_winograd_serves_large_layers(side, channels, features, strides, expected):
     x, kernel = jnp.zeros((1, side, side, channels)), jnp.zeros((3, 3, channels, features))
-    assert module._winograd(x, kernel, strides) is expected
+    assert module._winograd(x, kernel, strides, "SAME") is expected
 
 
 @pytest.mark.parametrize("path", ["plain", "winograd"])
 def test_scan_and_vmap_of_either_path(monkeypatch, path):
-    monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides: path == "winograd")
+    monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides, padding: path == "winograd")
     test_scan_equals_loop()
     test_vmap_over_kernels_equals_loop()
 

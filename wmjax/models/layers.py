@@ -11,9 +11,11 @@ from jax import Array
 from wmjax.conv import conv
 
 
-def _conv_general_dilated(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any) -> Array:
-    """`wmjax.conv.conv` under the signature that `nnx.Conv` calls (SAME, no groups, no dilation here)."""
-    return conv(x, kernel, (strides[0], strides[1]))
+def conv_general_dilated(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any) -> Array:
+    """`wmjax.conv.conv` under the signature that `nnx.Conv` calls; for two axes, without groups or dilation."""
+    if not isinstance(padding, str):
+        padding = tuple((int(low), int(high)) for low, high in padding)
+    return conv(x, kernel, (strides[0], strides[1]), padding)
 
 
 def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, *, bias: bool, rngs: nnx.Rngs) -> nnx.Conv:
@@ -24,7 +26,7 @@ def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, *, bi
         (size, size),
         strides=stride,
         use_bias=bias,
-        conv_general_dilated=_conv_general_dilated,
+        conv_general_dilated=conv_general_dilated,
         rngs=rngs,
     )
 
