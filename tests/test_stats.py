@@ -87,7 +87,7 @@ def test_false_matches_under_the_null_stay_below_alpha(kind, classes):
     n = 40
     payoffs = stats.log2_payoffs(suspect_answers(kind, rng, n, classes))
     labels = rng.integers(classes, size=(KEYS, n))
-    peaks = stats.mixed_bits(np.cumsum(stats.won(payoffs, labels), axis=-1)).max(axis=1)
+    peaks = stats.mixed_bits(np.cumsum(payoffs[:, np.arange(n), labels], axis=-1)).max(axis=1)
     for alpha in (0.1, 0.01, 1e-3):
         share = np.mean(peaks >= -np.log2(alpha))
         assert share <= alpha + 4 * math.sqrt(alpha / KEYS)
@@ -99,8 +99,7 @@ def test_evidence_of_many_keys_is_that_of_each():
     rng = np.random.default_rng(4)
     answers = suspect_answers("probabilities", rng, 15, 10)
     labels = rng.integers(10, size=(6, 15))
-    together = stats.mixed_bits(np.cumsum(stats.won(stats.log2_payoffs(answers), labels), axis=-1))
-    np.testing.assert_allclose(together, [stats.evidence(answers, row) for row in labels])
+    np.testing.assert_allclose(stats.evidence(answers, labels), [stats.evidence(answers, row) for row in labels])
 
 
 def test_an_intact_mark_is_a_match_within_nine_queries():
@@ -237,3 +236,44 @@ def test_top_k_rest_is_spread_evenly():
     np.testing.assert_allclose(spread, [[0.1, 0.5, 0.1, 0.1, 0.2]])
     with pytest.raises(UsageError, match="as they are"):
         stats.spread_top_k(np.array([[1, 0]]), np.array([[0.5, 0.5]]), 2)
+
+
+def naive_e_bh(bits, tests, fdr):
+    """Every number of rejections is tried; sets, not arrays."""
+    order = sorted(range(len(bits)), key=lambda i: -bits[i])
+    best: set[int] = set()
+    for k in range(1, len(bits) + 1):
+        if all(2 ** bits[i] >= tests / (k * fdr) * (1 - 1e-12) for i in order[:k]):
+            best = set(order[:k])
+    return [i in best for i in range(len(bits))]
+
+
+def test_e_bh_is_the_naive_rule():
+    rng = np.random.default_rng(11)
+    for _ in range(200):
+        bits = np.round(rng.normal(4, 5, size=8), 2)
+        assert stats.e_bh(bits, 8, 0.1).tolist() == naive_e_bh(bits, 8, 0.1)
+
+
+def test_e_bh_on_constructed_data():
+    assert stats.e_bh(np.log2([39.0, 21.0, 11.0]), 3, 0.1).tolist() == [True, True, True]  # 10 is enough for three
+    assert stats.e_bh(np.log2([19.9, 9.9]), 2, 0.1).tolist() == [False, False]
+    assert stats.e_bh(np.full((2, 2), np.nan), 4, 0.1).tolist() == [[False, False], [False, False]]
+    assert stats.e_bh(np.empty(0), 0, 0.1).tolist() == []
+
+
+def test_e_bh_keeps_its_rate_of_false_discoveries():
+    """Null e-values that spend all they may (1/a with chance a, dependent in pairs) beside a few true discoveries."""
+    rng = np.random.default_rng(12)
+    proportions = []
+    for _ in range(2000):
+        shared = rng.random(20).repeat(2)
+        null = np.where(shared < 0.005, -np.log2(0.005), -np.inf)
+        rejected = stats.e_bh(np.concatenate([null, np.full(4, 30.0)]), 44, 0.1)
+        proportions.append(rejected[:40].sum() / max(1, rejected.sum()))
+    assert 0 < np.mean(proportions) <= 0.1 + 4 * np.std(proportions) / math.sqrt(len(proportions))
+
+
+def test_calibrated_bits_are_evidence_under_the_null():
+    p = (1 + np.arange(100_000)) / 100_000  # a uniform p-value, cell by cell
+    assert np.mean([2 ** stats.calibrated_bits(value) for value in p]) <= 1

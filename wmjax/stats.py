@@ -14,6 +14,7 @@ suspect.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -132,27 +133,33 @@ def read_answers(raw: np.ndarray, n: int, classes: int, name: str = "model") -> 
     return Answers(np.where(usable, probabilities.argmax(axis=1), -1), probabilities, classes)
 
 
-def log2_payoffs(answers: Answers) -> np.ndarray:
-    """What every strategy wins on every possible label: log2(C q), float64 [strategies, n, C].
+def log2_payoffs(answers: Answers, labels: np.ndarray | None = None) -> np.ndarray:
+    """What every strategy wins on the given labels, log2(C q): float64 [strategies, n].
 
-    A refused answer wins eps, the hedge, on every label: it counts against the owner.
+    Without labels, on every possible one: float64 [strategies, n, C]. A refused answer wins eps, the hedge, on every
+    label: it counts against the owner.
     """
-    n, classes = len(answers), answers.classes
-    refused = answers.labels < 0
-    top = np.zeros((n, classes))
-    top[np.arange(n)[~refused], answers.labels[~refused]] = 1.0
-    guesses = [(top, eps) for eps in LABEL_HEDGES]
-    if answers.probabilities is not None:
-        with np.errstate(divide="ignore"):
-            logs = np.log(np.where(refused[:, None], 1.0, answers.probabilities))
-        for temperature in TEMPERATURES:
-            tempered = special.softmax(logs / temperature, axis=1)
-            guesses += [(tempered, eps) for eps in PROBABILITY_HEDGES]
-    payoffs = np.empty((len(guesses), n, classes))
-    for row, (guess, eps) in zip(payoffs, guesses, strict=True):
-        row[:] = np.log2((1.0 - eps) * classes * guess + eps)
-        row[refused] = np.log2(eps)
-    return payoffs
+    refused, payoffs = answers.labels < 0, []
+    if labels is None:
+        refused = refused[:, None]
+    for guess, hedges in _guesses(answers):
+        staked = guess if labels is None else guess[np.arange(len(guess)), labels]
+        for eps in hedges:
+            payoffs.append(np.log2(np.where(refused, eps, (1.0 - eps) * answers.classes * staked + eps)))
+    return np.stack(payoffs)
+
+
+def _guesses(answers: Answers) -> Iterator[tuple[np.ndarray, tuple[float, ...]]]:
+    """Each probability vector that is bet on, [n, C], with its hedges."""
+    top = np.zeros((len(answers), answers.classes))
+    top[np.arange(len(answers)), np.maximum(answers.labels, 0)] = 1.0
+    yield top, LABEL_HEDGES
+    if answers.probabilities is None:
+        return
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.where(answers.labels[:, None] < 0, 1.0, answers.probabilities))
+    for temperature in TEMPERATURES:
+        yield special.softmax(logs / temperature, axis=1), PROBABILITY_HEDGES
 
 
 def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:
@@ -163,17 +170,12 @@ def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:
 
     Args:
       answers: of n triggers.
-      labels: int [n], the key's.
+      labels: int [n], the key's; of several keys over the same triggers [keys, n].
 
     Returns:
-      float64 [n].
+      float64, shaped like the labels.
     """
-    return mixed_bits(np.cumsum(won(log2_payoffs(answers), labels), axis=-1))
-
-
-def won(payoffs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What each strategy won on each label, log2 factors [strategies, ..., n]; `labels` [..., n]."""
-    return payoffs[:, np.arange(payoffs.shape[1]), labels]
+    return mixed_bits(np.cumsum(log2_payoffs(answers, labels), axis=-1))
 
 
 def mixed_bits(totals: np.ndarray) -> np.ndarray:
@@ -196,11 +198,16 @@ def acquittal(answers: Answers, labels: np.ndarray, rate: float) -> np.ndarray:
     Returns:
       float64 [n].
     """
+    return np.cumsum(acquittal_moves(answers, labels, rate))
+
+
+def acquittal_moves(answers: Answers, labels: np.ndarray, rate: float | np.ndarray) -> np.ndarray:
+    """What each answer adds to `acquittal`, float64 [n]; `rate` may differ from answer to answer, float [n]."""
     chance = 1.0 / answers.classes
     match = np.log2(chance / rate)
     miss = np.log2((1.0 - chance) / (1.0 - rate))
     moves = np.where(answers.labels == labels, match, miss)
-    return np.cumsum(np.where(answers.labels < 0, 0.0, moves))
+    return np.where(answers.labels < 0, 0.0, moves)
 
 
 def decide(evidence_bits: np.ndarray, acquittal_bits: np.ndarray, rule: Rule, *, stop: bool) -> tuple[Outcome, int]:
@@ -253,6 +260,35 @@ def calibrated_p(score: float, null_scores: np.ndarray) -> float:
     return (1 + int(np.sum(np.asarray(null_scores) >= score))) / (len(null_scores) + 1)
 
 
+def calibrated_bits(p: float) -> float:
+    """A calibrated p-value as evidence in bits, log2(1 / (2 sqrt(p))): an e-value (Vovk & Wang 2021, kappa = 1/2).
+
+    >>> calibrated_bits(2**-10)
+    4.0
+    """
+    return -0.5 * float(np.log2(p)) - 1.0
+
+
+def e_bh(bits: np.ndarray, tests: int, fdr: float) -> np.ndarray:
+    """Which hypotheses e-BH rejects: their false discovery rate is at most `fdr` under any dependence.
+
+    The k strongest are rejected for the largest k of which the weakest still has wealth tests / (k fdr)
+    (Wang & Ramdas 2022, "False discovery rate control with e-values").
+
+    >>> e_bh(np.array([9.0, 0.0, 8.0, np.nan]), tests=4, fdr=0.02).tolist()
+    [True, False, True, False]
+
+    Args:
+      bits: log2 of the e-values, any shape; NaN where there is none.
+      tests: hypotheses in all, of this part and of others.
+      fdr: in (0, 1).
+    """
+    ranked = np.sort(bits[~np.isnan(bits)])[::-1]
+    needed = np.log2(max(tests, 1) / fdr) - np.log2(np.arange(1, len(ranked) + 1))
+    held = np.flatnonzero(ranked >= needed)
+    return bits >= ranked[held[-1]] if len(held) else np.zeros(bits.shape, bool)
+
+
 def redraw_p(answers: Answers, labels: np.ndarray, rng: np.random.Generator, redraws: int = 9999) -> float:
     """Calibrated p of the evidence from all answers, against decoy keys with the same images and other labels.
 
@@ -270,5 +306,5 @@ def redraw_p(answers: Answers, labels: np.ndarray, rng: np.random.Generator, red
     totals = np.zeros((len(payoffs), redraws))
     for i in range(len(answers)):  # trigger by trigger: all at once would take strategies x redraws x n floats
         totals += payoffs[:, i, decoys[:, i]]
-    score = float(mixed_bits(won(payoffs, labels).sum(axis=-1)))
+    score = float(mixed_bits(log2_payoffs(answers, labels).sum(axis=-1)))
     return calibrated_p(score - 1e-9, mixed_bits(totals))  # ties are ties, whatever the order of summing

@@ -190,7 +190,7 @@ def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool
             if gathered and (answer.probabilities is None) != (gathered[0].probabilities is None):
                 raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
             gathered.append(answer)
-            totals = totals + stats.won(stats.log2_payoffs(answer), label)[:, 0]
+            totals = totals + stats.log2_payoffs(answer, label)[:, 0]
             cleared = cleared + stats.acquittal(answer, label, rule.rate)
             bits = np.atleast_1d(stats.mixed_bits(totals))
             advance(1, f"{bits[0]:.1f} bits")
