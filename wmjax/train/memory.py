@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +11,7 @@ import numpy as np
 
 from wmjax.data.dataset import Dataset, Examples
 from wmjax.errors import UsageError
+from wmjax.memory import host_bytes
 from wmjax.models import shapes
 from wmjax.train.mapping import divisible
 from wmjax.train.mix import Batch
@@ -25,14 +24,7 @@ def device_bytes() -> int:
     """Memory of one device; devices that are the host's cores share the host's."""
     if limit := _own_bytes():
         return limit
-    return _host_bytes() // jax.local_device_count()
-
-
-def _host_bytes() -> int:
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError):  # a container's own limit
-        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return memory
+    return host_bytes() // jax.local_device_count()
 
 
 def _own_bytes() -> int | None:
@@ -48,7 +40,7 @@ def fits_resident(examples: Examples) -> bool:
 
 def fits_host(examples: Examples) -> bool:
     """Whether a split may be kept in the host's memory; of many processes all may be on this host."""
-    return _bytes(examples) <= RESIDENT * _host_bytes() / jax.process_count()
+    return _bytes(examples) <= RESIDENT * host_bytes() / jax.process_count()
 
 
 def _bytes(examples: Examples) -> int:

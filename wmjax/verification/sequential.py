@@ -91,24 +91,24 @@ def verify(
     if nulls and not fixed:
         raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
     rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
-    assumptions = _assumptions(key, rule, source)
+    grounds = assumptions(key, rule, source)
     limit = min(rule.max_queries, key.spec.triggers)
     answers = _ask(suspect, key, rule, limit, stop=not (whole or fixed))
-    _check_usable(answers, suspect, assumptions)
+    _check_usable(answers, suspect, grounds)
     labels = key.labels[: len(answers)]
     path = stats.evidence(answers, labels)
     acquittal = stats.acquittal(answers, labels, rule.rate)
     if fixed:
-        scores = _null_matches(suspect, key, limit, nulls, decoys, source, rule, assumptions)
+        scores = _null_matches(suspect, key, limit, nulls, decoys, source, rule, grounds)
         outcome, p_calibrated = _ranked(int(np.sum(answers.labels == labels)), scores, acquittal, rule)
     else:
         outcome, _ = stats.decide(path, acquittal, rule, stop=not whole)
         p_calibrated = _redrawn(key, answers) if len(answers) == limit else None
     if len(answers) < limit:
-        assumptions.append(
+        grounds.append(
             "stopped at the first decisive answer, so fixed-sample figures do not apply: --all gives them"
         )
-    return _verdict(outcome, suspect, key, rule, answers, path, assumptions, p_calibrated)
+    return _verdict(outcome, suspect, key, rule, answers, path, grounds, p_calibrated)
 
 
 def _ranked(
@@ -259,7 +259,7 @@ def _null_matches(
     return np.array([int(np.sum(given.labels == labels)) for given, labels in answers])
 
 
-def _assumptions(key: Key, rule: stats.Rule, source: Dataset | None) -> list[str]:
+def assumptions(key: Key, rule: stats.Rule, source: Dataset | None) -> list[str]:
     """What any verdict on this key rests on; checks the triggers against their source where that is at hand."""
     spec, commitment = key.spec, key.commitment
     lines = [

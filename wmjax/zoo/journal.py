@@ -1,0 +1,127 @@
+"""The journal of an audit: a line for each chunk that is done, so that a killed audit goes on where it was.
+
+The first line says what is asked of whom; each later one holds a record. Lines are written whole and flushed to the
+disk; what a kill left of a line is cut off when the audit is resumed.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from wmjax.errors import AccessError, InvalidFile, UsageError
+
+FORMAT = "wmjax-audit/1"
+Record = dict[str, Any]
+
+
+class Journal:
+    """Records of one audit, or of one shard of it; on disk where it has a path.
+
+    Attributes:
+      header: what the audit began with.
+      records: what was found so far.
+    """
+
+    def __init__(self, path: Path | None, header: Record, records: list[Record], descriptor: int = -1):
+        self.header, self.records = header, records
+        self._path, self._descriptor = path, descriptor
+
+    def add(self, record: Record) -> None:
+        """Adds a record; it is on the disk when this returns.
+
+        Raises:
+          AccessError: the disk is full or gone; the journal still holds every record before.
+        """
+        if self._path:
+            _append(self._path, self._descriptor, record)
+        self.records.append(record)
+
+    def close(self) -> None:
+        """Lets another process write it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _append(path: Path, descriptor: int, record: Record) -> None:
+    line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    try:
+        written = 0
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+        os.fsync(descriptor)
+    except OSError as error:
+        os.ftruncate(descriptor, size)
+        raise AccessError(f"cannot write {path}: {error.strerror}; nothing done is lost, go on with --resume") from error
+
+
+def begin(path: Path | None, header: Record, *, resume: bool) -> Journal:
+    """Opens the journal of an audit: a new one, or with `resume` the one that is there.
+
+    Raises:
+      UsageError: it is there and not to be resumed, another process writes it, or it began with something else.
+      InvalidFile: it is damaged.
+      AccessError: it cannot be written.
+    """
+    header = json.loads(json.dumps({"format": FORMAT, **header}))  # as it is read back
+    if path is None:
+        return Journal(None, header, [])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise AccessError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        return _held(path, descriptor, header, resume)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _held(path: Path, descriptor: int, header: Record, resume: bool) -> Journal:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UsageError(f"{path} is being written by another process: wait for it, or choose another --out") from error
+    began = read(path, cut=descriptor)
+    if began is None:
+        _append(path, descriptor, header)
+        return Journal(path, header, [], descriptor)
+    if not resume:
+        raise UsageError(f"{path} is there already: go on with --resume, or choose another --out")
+    for name in header:
+        if began.header.get(name) != header[name]:
+            raise UsageError(f"{path} began with other {name}: resume with the same zoo, keys and options")
+    return Journal(path, began.header, began.records, descriptor)
+
+
+def read(path: Path, cut: int = -1) -> Journal | None:
+    """A journal as it lies on the disk; None where not even its first line is whole.
+
+    Args:
+      path: the file.
+      cut: descriptor through which the rest of an unfinished line is cut off.
+
+    Raises:
+      InvalidFile: a line that was written whole cannot be read.
+      AccessError: the file cannot be read.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+    whole = raw.rfind(b"\n") + 1
+    if cut >= 0 and whole < len(raw):
+        os.ftruncate(cut, whole)
+    if not whole:
+        return None
+    try:
+        header, *records = [json.loads(line) for line in raw[:whole].splitlines()]
+        if header["format"] != FORMAT or not all(isinstance(record, dict) for record in records):
+            raise InvalidFile(f"{path}: format {header['format']!r:.50}, this version reads {FORMAT}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error
+    return Journal(None, header, records)

@@ -1,0 +1,180 @@
+"""What an audit asks of whom: fixed before the first question, and written at the head of its journal."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from wmjax.errors import UsageError
+from wmjax.keys import Key
+from wmjax.verification.sequential import assumptions
+from wmjax.zoo.adapt import adapt, adaptation
+from wmjax.zoo.records import Entry, Network, Unreadable, Zoo
+from wmjax.zoo.result import Asked
+from wmjax.zoo.rounds import Questions
+
+_CHUNK_BYTES = {"cpu": 128 << 20}  # of weights read at once; smaller chunks lose time to Python
+_ACCELERATOR_BYTES = 1 << 30
+_MOST_ROWS = 512
+_COPIES = 8  # of a chunk in memory: two being read, one being scored, and what scoring takes
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """The bound on false matches over all pairs.
+
+    Attributes:
+      name: `fdr`: the expected share of false ones among the matches (e-BH); `fwer`: the chance of any (Bonferroni).
+      value: in (0, 1).
+    """
+
+    name: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.value < 1.0:
+            raise UsageError(f"--{self.name} {self.value}: must be between 0 and 1")
+
+    @property
+    def procedure(self) -> str:
+        """In words, for verdicts."""
+        return {"fdr": "e-BH (false discovery rate)", "fwer": "Bonferroni (family-wise error rate)"}[self.name]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """An audit before it begins.
+
+    Attributes:
+      entries: the models, in the order of family and name; null models behind them.
+      suspects: how many of the entries are no null models.
+      keys: by name.
+      level: the bound.
+      unreadable: what could not be used so far.
+      memory: bytes that models may take.
+    """
+
+    entries: list[Entry]
+    suspects: int
+    keys: Mapping[str, Key]
+    level: Level
+    unreadable: list[Unreadable]
+    memory: int
+
+    @property
+    def families(self) -> list[Network]:
+        """The networks, in the order of their first model."""
+        return list(dict.fromkeys(entry.network for entry in self.entries))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there are null models, so that keys with fixed labels can match."""
+        return self.suspects < len(self.entries)
+
+    def adapted(self, network: Network) -> list[str | None]:
+        """For each key how its triggers become the network's images; None where it does not apply."""
+        return [
+            adaptation(key.spec.image, network.image) if key.spec.classes == network.classes else None
+            for key in self.keys.values()
+        ]
+
+    @property
+    def tests(self) -> int:
+        """Pairs that may become a match."""
+        able = [self.calibrated or key.spec.labels == "random" for key in self.keys.values()]
+        counts = {
+            network: sum(a and how is not None for a, how in zip(able, self.adapted(network), strict=True))
+            for network in self.families
+        }
+        return sum(counts[entry.network] for entry in self.entries[: self.suspects])
+
+    def questions(self, network: Network, *, null: bool = False) -> tuple[list[int], Questions]:
+        """What a family is asked, and which keys that are; null models only about keys with fixed labels."""
+        places, keys, images, starts, at = [], [], [], [], 0
+        for place, (key, how) in enumerate(zip(self.keys.values(), self.adapted(network), strict=True)):
+            if how is None or (null and key.spec.labels != "fixed"):
+                continue
+            places.append(place)
+            keys.append(key)
+            images.append(adapt(key.images, network.image))
+            starts.append(at)
+            at += len(key.images)
+        bits = np.log2(max(1, self.tests) / self.level.value)
+        return places, Questions(
+            keys,
+            np.concatenate(images) if images else np.empty((0, *network.image), np.uint8),
+            np.array(starts, np.int64),
+            np.array([min(key.commitment.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
+            np.array([max(key.commitment.rule.match_bits, bits) for key in keys]),
+        )
+
+    def rows(self, network: Network) -> int:
+        """Models of a family in a chunk: a power of two, the same on every machine of a kind."""
+        count = sum(entry.network is network for entry in self.entries)
+        usual = _CHUNK_BYTES.get(jax.default_backend(), _ACCELERATOR_BYTES)
+        fitting = min(usual, self.memory // _COPIES) // max(1, network.bytes)
+        most = max(1, min(fitting, _MOST_ROWS))
+        return min(1 << (most.bit_length() - 1), 1 << (count - 1).bit_length())
+
+    def chunks(self) -> list[list[Entry]]:
+        """The entries in the order and in the portions in which they are read and judged."""
+        chunks: list[list[Entry]] = []
+        for part in (self.entries[: self.suspects], self.entries[self.suspects :]):
+            for network in dict.fromkeys(entry.network for entry in part):
+                family, rows = [entry for entry in part if entry.network is network], self.rows(network)
+                chunks += [family[at : at + rows] for at in range(0, len(family), rows)]
+        return chunks
+
+    def header(self) -> dict[str, Any]:
+        """The plan as JSON values without secrets: what a journal must agree with to be resumed or merged."""
+        families = self.families
+        return {
+            "models": [entry.name for entry in self.entries],
+            "nulls": len(self.entries) - self.suspects,
+            "family": [families.index(entry.network) for entry in self.entries],
+            "families": [
+                {
+                    "name": network.name,
+                    "fingerprint": network.fingerprint,
+                    "note": network.note,
+                    "adapted": self.adapted(network),
+                }
+                for network in families
+            ],
+            "keys": [dataclasses.asdict(asked(name, key)) for name, key in self.keys.items()],
+            "assumptions": [assumptions(key, key.commitment.rule, None) for key in self.keys.values()],
+            "level": dataclasses.asdict(self.level),
+            "tests": self.tests,
+            "chunks": [len(chunk) for chunk in self.chunks()],
+            "unreadable": [dataclasses.asdict(item) for item in self.unreadable],
+        }
+
+
+def asked(name: str, key: Key) -> Asked:
+    """What may be told of a key."""
+    spec = key.spec
+    alpha = key.commitment.rule.alpha
+    return Asked(key.commitment.id, name, spec.scheme, spec.labels, spec.image, spec.classes, spec.triggers, alpha)
+
+
+def make_plan(zoo: Zoo, keys: Mapping[str, Key], level: Level, memory: int, nulls: Sequence[Entry] = ()) -> Plan:
+    """A plan for a zoo; what is too large for the memory is listed, not asked.
+
+    Raises:
+      UsageError: there is no model, or no key.
+    """
+    if not keys:
+        raise UsageError("no key can be opened: give a folder with *.age files, and the identities that open them")
+    fits, unreadable = [], list(zoo.unreadable)
+    for entry in zoo.entries:
+        if entry.network.bytes * _COPIES <= memory:
+            fits.append(entry)
+        else:
+            size = f"{entry.network.bytes >> 20} MiB of weights need {entry.network.bytes * _COPIES >> 20} MiB"
+            unreadable.append(Unreadable(entry.name, f"{size}, --memory allows {memory >> 20}"))
+    if not fits:
+        first = f": {unreadable[0].path}: {unreadable[0].why}" if unreadable else ""
+        raise UsageError(f"no model that can be asked{first}")
+    return Plan([*fits, *nulls], len(fits), keys, level, unreadable, memory)
