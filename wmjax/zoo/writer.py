@@ -34,7 +34,7 @@ class Writer:
             at += size
         room = len(self._header({})) + metadata_size
         self._start = -(-(8 + room) // _ALIGN) * _ALIGN
-        self.size = self._start + at
+        self.size, self.finished = self._start + at, False
 
     def _header(self, metadata: Mapping[str, str]) -> bytes:
         entries = {
@@ -62,6 +62,7 @@ class Writer:
             raise UsageError(f"metadata of {len(header)} bytes do not fit into the header: pack fewer models at once")
         header = (self._start - 8).to_bytes(8, "little") + header.ljust(self._start - 8)
         _write_all(self._descriptor, memoryview(header), 0)
+        self.finished = True
 
 
 def _write_all(descriptor: int, data: memoryview, place: int) -> None:
@@ -74,7 +75,7 @@ def _write_all(descriptor: int, data: memoryview, place: int) -> None:
 def write_stacked(path: Path, shapes: Mapping[str, Any], rows: int, metadata_size: int) -> Iterator[Writer]:
     """Writes a family of models that need not fit into memory: `Writer.write` as they come, then `Writer.finish`.
 
-    The file appears under its name when the block ends without an error; else nothing is left of it.
+    The file appears under its name when the block ends after `finish` and without an error; else nothing is left of it.
 
     Args:
       path: where.
@@ -94,8 +95,9 @@ def write_stacked(path: Path, shapes: Mapping[str, Any], rows: int, metadata_siz
             check_room(path.parent, writer.size)
             os.truncate(descriptor, writer.size)
             yield writer
-            os.fsync(descriptor)
-            beside.rename(path)
+            if writer.finished:
+                os.fsync(descriptor)
+                beside.rename(path)
         finally:
             os.close(descriptor)
             beside.unlink(missing_ok=True)
