@@ -87,7 +87,9 @@ def audit_table(result: Result) -> list[str]:
         lines.append('inconclusive never means "not stolen"')
     if result.unreadable:
         lines += ["", "unreadable"]
-        lines += [f"  {_cut(_visible(item.path))}: {_cut(_visible(item.why), 160)}" for item in result.unreadable[:LINES]]
+        lines += [
+            f"  {_cut(_visible(item.path))}: {_cut(_visible(item.why), 160)}" for item in result.unreadable[:LINES]
+        ]
         lines += _rest(len(result.unreadable[LINES:]))
     return lines
 
@@ -153,7 +155,7 @@ def _families(result: Result) -> list[tuple[str, int, int]]:
 
 
 def _match_bits(result: Result) -> float:
-    """Evidence that makes a pair of this audit a match: log2 of pairs / (alpha * matches), by Bonferroni of pairs / alpha.
+    """Evidence that makes a pair a match here: log2 of pairs / (alpha * matches); by Bonferroni, of pairs / alpha.
 
     The pairs are those whose evidence is counted in bits (e-BH: Wang & Ramdas, JRSS B 2022).
     """

@@ -175,7 +175,7 @@ function summarised(height) {
   for (let y = 0; y < height; y++) {
     const from = Math.floor((y / height) * rows.length), to = Math.max(from + 1, Math.floor(((y + 1) / height) * rows.length));
     for (let k = 0; k < K; k++) {
-      let best = -Infinity; // of a share where the key applies to none: paper
+      let best = -Infinity;
       for (let r = from; r < to; r++) best = Math.max(best, strength(rows[r] * K + k));
       image.data.set([...(best === -Infinity ? colours.paper : colour(best < -1e28 ? NaN : best)), 255], 4 * (y * K + k));
     }
