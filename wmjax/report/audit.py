@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from wmjax.files import write_bytes
 from wmjax.report.html import render
@@ -112,8 +111,8 @@ def _cut(text: str, width: int = 80) -> str:
     return text if len(text) <= width else f"{text[: width // 2 - 2]}...{text[1 - width // 2 :]}"
 
 
-def _template(name: str) -> Markup:
-    return Markup(files("wmjax.report").joinpath("templates", name).read_text("utf-8"))
+def _template(name: str) -> str:
+    return files("wmjax.report").joinpath("templates", name).read_text("utf-8")
 
 
 def _digest(inline: str) -> str:
@@ -191,7 +190,7 @@ def _packed(values: np.ndarray) -> dict[str, str]:
     return {"type": values.dtype.name, "base64": base64.b64encode(values.tobytes()).decode()}
 
 
-def _embedded(result: Result) -> Markup:
+def _embedded(result: Result) -> str:
     """What the script draws, as JSON that cannot end its element."""
     families = sorted(set(result.families))
     places = {family: place for place, family in enumerate(families)}
@@ -215,4 +214,4 @@ def _embedded(result: Result) -> Markup:
         "match_bits": _match_bits(result),
     }
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

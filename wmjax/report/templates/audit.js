@@ -4,7 +4,11 @@ const OUTCOMES = ["not-applicable", "no-match", "inconclusive", "match"], MATCH 
 const element = (id) => document.getElementById(id);
 const data = JSON.parse(element("data").textContent);
 const TYPES = { float32: Float32Array, uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array };
-const unpack = ({ type, base64 }) => new TYPES[type](Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
+function unpack({ type, base64 }) {
+  const text = atob(base64), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i); // ten times as fast as Uint8Array.from
+  return new TYPES[type](bytes.buffer);
+}
 const [outcomes, bits, queries, matches, family] = ["outcomes", "bits", "queries", "matches", "family"].map((name) => unpack(data[name]));
 const N = data.models.length, K = data.keys.length, LIMIT = data.match_bits;
 const curves = new Map(data.curves.map(([i, k, curve]) => [i * K + k, curve]));
@@ -12,12 +16,14 @@ const notes = new Map(data.notes.map(([i, k, lines]) => [i * K + k, lines]));
 const view = element("view"), cells = element("cells"), overview = element("overview");
 
 // Order: not applicable comes last; a match whose evidence has no bits comes first.
-const strength = (at) => Number.isNaN(bits[at]) ? [-Infinity, -1e30, -1e29, Infinity][outcomes[at]] : bits[at];
+const UNMEASURED = [-Infinity, -1e30, -1e29, Infinity];
+const strength = (at) => Number.isNaN(bits[at]) ? UNMEASURED[outcomes[at]] : bits[at];
 const strongest = new Float64Array(N).fill(-Infinity), seen = new Uint8Array(N);
-for (let at = 0; at < N * K; at++) {
-  const i = Math.floor(at / K);
-  strongest[i] = Math.max(strongest[i], strength(at));
-  seen[i] |= 1 << outcomes[at];
+for (let i = 0, at = 0; i < N; i++) {
+  for (let k = 0; k < K; k++, at++) {
+    strongest[i] = Math.max(strongest[i], strength(at));
+    seen[i] |= 1 << outcomes[at];
+  }
 }
 const collator = new Intl.Collator("en", { numeric: true });
 const falling = (value) => (a, b) => (value(b) > value(a)) - (value(b) < value(a)) || a - b;
@@ -149,7 +155,7 @@ function label(i) {
   const row = document.createElement("div"), value = strongest[i];
   row.className = i === Math.floor((pointed ?? state.at ?? -1) / K) ? "row here" : "row";
   row.dataset.model = i;
-  for (const text of [data.models[i], data.families[family[i]], Math.abs(value) < 1e28 ? value.toFixed(1) : "–"]) {
+  for (const text of [data.models[i], data.families[family[i]], Math.abs(value) < 1e28 ? value.toFixed(1).replace("-", "−") : "–"]) {
     const cell = row.appendChild(document.createElement("span"));
     cell.textContent = text;
     cell.title = text;
@@ -177,7 +183,8 @@ function summarised(height) {
     for (let k = 0; k < K; k++) {
       let best = -Infinity;
       for (let r = from; r < to; r++) best = Math.max(best, strength(rows[r] * K + k));
-      image.data.set([...(best === -Infinity ? colours.paper : colour(best < -1e28 ? NaN : best)), 255], 4 * (y * K + k));
+      const [r, g, b] = best === -Infinity ? colours.paper : colour(best < -1e28 ? NaN : best), pixel = 4 * (y * K + k);
+      image.data[pixel] = r; image.data[pixel + 1] = g; image.data[pixel + 2] = b; image.data[pixel + 3] = 255;
     }
   }
   const canvas = Object.assign(document.createElement("canvas"), { width: K, height });
