@@ -1,1 +1,1 @@
-"""Reports for people: one self-contained HTML file, no script, every foreign string escaped."""
+"""Reports for people: one self-contained HTML file, nothing loaded from elsewhere, every foreign string escaped."""

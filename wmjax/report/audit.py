@@ -1,0 +1,217 @@
+"""An audit for people: one self-contained HTML page, and a table for the terminal."""
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmjax.files import write_bytes
+from wmjax.report.html import render
+from wmjax.zoo.result import OUTCOMES, Result
+
+MATCH, INCONCLUSIVE = OUTCOMES.index("match"), OUTCOMES.index("inconclusive")
+SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them
+LINES = 20  # inconclusive pairs, and unreadable files, in the terminal's table
+
+
+def write_audit_report(path: Path, result: Result) -> None:
+    """Writes the page: heat map of models by keys, evidence curves and tables, nothing loaded from elsewhere.
+
+    Without a script the tables are still there. Every name that came from the zoo is escaped, and characters that
+    cannot be seen are spelt out.
+
+    Args:
+      path: of the HTML file.
+      result: to show.
+
+    Raises:
+      AccessError: the file cannot be written.
+    """
+    style, script = (_template(name) for name in ("audit.css", "audit.js"))
+    inconclusive = _pairs(result, INCONCLUSIVE)
+    page = render(
+        "audit.html",
+        style=style,
+        script=script,
+        policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; base-uri 'none'",
+        data=_embedded(result),
+        result=result,
+        keys=[
+            {"asked": key, "name": _visible(key.name), "matches": int(np.sum(result.outcomes[:, k] == MATCH))}
+            for k, key in enumerate(result.keys)
+        ],
+        fixed=sum(key.labels == "fixed" for key in result.keys),
+        counts=_counts(result),
+        guarantee=_guarantee(result),
+        match_bits=_match_bits(result),
+        found=_pairs(result, MATCH),
+        inconclusive=inconclusive[:SHOWN],
+        more_inconclusive=len(inconclusive) - len(inconclusive[:SHOWN]),
+        unreadable=[(_visible(item.path), _visible(item.why)) for item in result.unreadable],
+        families=_families(result),
+    )
+    write_bytes(path, page)
+
+
+def audit_table(result: Result) -> list[str]:
+    """The audit as lines for a terminal, matches first; long lists end in how many more there are.
+
+    Args:
+      result: to show.
+
+    Returns:
+      Lines of printable characters.
+    """
+    counts = _counts(result)
+    lines = [
+        f"{len(result.models)} models, {len(result.keys)} keys, {result.seconds:.1f} s: "
+        + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
+        + f", {len(result.unreadable)} unreadable",
+        f"{_visible(result.procedure)} at {result.alpha:g}",
+    ]
+    for title, place, limit in (("match", MATCH, None), ("inconclusive", INCONCLUSIVE, LINES)):
+        pairs = _pairs(result, place)
+        if pairs:
+            lines += ["", f"{title:<12} {'evidence, bits':>14} {'queries':>8}  key, model"]
+        for pair in pairs[:limit]:
+            bits = "-" if pair["bits"] is None else f"{pair['bits']:.1f}"
+            lines.append(f"{title:<12} {bits:>14} {pair['queries']:>8}  {_cut(pair['key'], 24)}, {_cut(pair['model'])}")
+        lines += _rest(len(pairs[limit:]) if limit else 0)
+    if counts["inconclusive"]:
+        lines.append('inconclusive never means "not stolen"')
+    if result.unreadable:
+        lines += ["", "unreadable"]
+        lines += [
+            f"  {_cut(_visible(item.path))}: {_cut(_visible(item.why), 160)}" for item in result.unreadable[:LINES]
+        ]
+        lines += _rest(len(result.unreadable[LINES:]))
+    return lines
+
+
+def _rest(more: int) -> list[str]:
+    return [f"... and {more} more: see the report"] if more else []
+
+
+def _visible(text: str) -> str:
+    r"""The text with everything that cannot be seen, or turns the line around, spelt out.
+
+    >>> _visible("a\nb\u202ec")
+    'a\\nb\\u202ec'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _cut(text: str, width: int = 80) -> str:
+    """The text's two ends where it is longer than a line has room for."""
+    return text if len(text) <= width else f"{text[: width // 2 - 2]}...{text[1 - width // 2 :]}"
+
+
+def _template(name: str) -> str:
+    return files("wmjax.report").joinpath("templates", name).read_text("utf-8")
+
+
+def _digest(inline: str) -> str:
+    """What a content security policy names an inline element by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+
+
+def _counts(result: Result) -> dict[str, int]:
+    return {outcome: int(np.sum(result.outcomes == place)) for place, outcome in enumerate(OUTCOMES)}
+
+
+def _pairs(result: Result, outcome: int) -> list[dict[str, Any]]:
+    """The pairs with this outcome, strongest evidence first, names made visible."""
+    rows, columns = np.nonzero(result.outcomes == outcome)
+    bits = result.bits[rows, columns].astype(np.float64)
+    order = np.argsort(-np.where(np.isnan(bits), -np.inf, bits), kind="stable")
+    return [
+        {
+            "row": int(i),
+            "column": int(k),
+            "model": _visible(result.models[i]),
+            "family": _visible(result.families[i]),
+            "key": _visible(result.keys[k].name),
+            "bits": None if np.isnan(b) else float(b),
+            "queries": int(result.queries[i, k]),
+            "matches": int(result.matches[i, k]),
+            "notes": [_visible(note) for note in result.notes.get((int(i), int(k)), [])],
+        }
+        for i, k, b in zip(rows[order], columns[order], bits[order], strict=True)
+    ]
+
+
+def _families(result: Result) -> list[tuple[str, int, int]]:
+    """Name, models, and models with a match of each family, the largest first."""
+    matched = (result.outcomes == MATCH).any(axis=1)
+    models = Counter(result.families)
+    found = Counter(family for family, match in zip(result.families, matched, strict=True) if match)
+    return [(_visible(family), n, found[family]) for family, n in models.most_common()]
+
+
+def _match_bits(result: Result) -> float:
+    """Evidence that makes a pair a match here: log2 of pairs / (alpha * matches); by Bonferroni, of pairs / alpha.
+
+    The pairs are those whose evidence is counted in bits (e-BH: Wang & Ramdas, JRSS B 2022).
+    """
+    measured = ~np.isnan(result.bits)
+    found = int(np.sum(measured & (result.outcomes == MATCH))) if result.procedure.startswith("e-BH") else 1
+    return float(np.log2(max(1, int(measured.sum())) / (result.alpha * max(1, found))))
+
+
+def _guarantee(result: Result) -> str:
+    """The procedure's promise in words."""
+    odds = 1.0 / result.alpha
+    level = f"1 in {odds:,.0f}" if odds >= 20 else f"{result.alpha:g}"
+    if result.procedure.startswith("e-BH"):
+        return (
+            f"Of the matches that such an audit names, the share expected to be false is at most {level}, "
+            "whatever the models are and however they depend on each other."
+        )
+    if result.procedure.startswith("Bonferroni"):
+        return (
+            f"The chance that such an audit names even one false match is at most {level}, "
+            "whatever the models are and however they depend on each other."
+        )
+    return f"The level of the procedure is {level}."
+
+
+def _packed(values: np.ndarray) -> dict[str, str]:
+    """An array as the script reads it: little-endian, in the narrowest type that holds it."""
+    if values.dtype.kind == "f":
+        values = values.astype("<f4")
+    else:
+        most = int(values.max(initial=0))
+        values = values.astype("u1" if most < 1 << 8 else "<u2" if most < 1 << 16 else "<u4")
+    return {"type": values.dtype.name, "base64": base64.b64encode(values.tobytes()).decode()}
+
+
+def _embedded(result: Result) -> str:
+    """What the script draws, as JSON that cannot end its element."""
+    families = sorted(set(result.families))
+    places = {family: place for place, family in enumerate(families)}
+    values = {
+        "models": [_visible(name) for name in result.models],
+        "families": [_visible(family) for family in families],
+        "family": _packed(np.array([places[family] for family in result.families], np.int64)),
+        "keys": [
+            {"name": _visible(key.name), "id": key.id, "fixed": key.labels == "fixed", "triggers": key.triggers}
+            for key in result.keys
+        ],
+        "outcomes": _packed(result.outcomes),
+        "bits": _packed(result.bits),
+        "queries": _packed(result.queries),
+        "matches": _packed(result.matches),
+        "curves": [
+            [int(i), int(k), [round(float(b), 2) if np.isfinite(b) else None for b in curve]]
+            for (i, k), curve in result.curves.items()
+        ],
+        "notes": [[int(i), int(k), [_visible(n) for n in notes]] for (i, k), notes in result.notes.items()],
+        "match_bits": _match_bits(result),
+    }
+    text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
