@@ -3,7 +3,7 @@
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.keyset import Key, derive_key, generate, make_spec
 from wmjax.keys.spec import Paper, Source, Spec
-from wmjax.keys.vault import Unlock, open_key, read_commitment, write_key
+from wmjax.keys.vault import Unlock, open_key, open_keys, read_commitment, write_key
 
 __all__ = [
     "Commitment",
@@ -16,6 +16,7 @@ __all__ = [
     "generate",
     "make_spec",
     "open_key",
+    "open_keys",
     "read_commitment",
     "write_key",
 ]

@@ -10,13 +10,14 @@ import dataclasses
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyrage
 
-from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
@@ -183,6 +184,39 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> tuple[Key, bytes]:
     except InvalidFile as error:
         raise InvalidFile(f"{path}: {error}") from error
     return key, sealed
+
+
+def open_keys(folder: Path, unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, Key], dict[str, str]]:
+    """Opens every NAME.age of a folder with what opens it: NAME.identity beside it, or one of `unlocks`.
+
+    Returns:
+      the keys by name, and for each path that could not be opened why.
+
+    Raises:
+      AccessError: the folder cannot be read.
+    """
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".age")
+    except OSError as error:
+        raise AccessError(f"cannot read {folder}: {error.strerror}") from error
+    keys: dict[str, Key] = {}
+    closed = {}
+    for path in paths:
+        why = "no identity is at hand: give --identity FILE or --passphrase-file FILE, or put NAME.identity beside it"
+        try:
+            beside = path.with_suffix(".identity")
+            own = [Unlock(identity=read_bytes(beside).decode("ascii", "replace"))] if beside.exists() else []
+        except WmjaxError as error:
+            own, why = [], str(error)
+        for unlock in (*own, *unlocks):
+            try:
+                keys[path.stem], _ = open_key(path, unlock)
+                break
+            except WmjaxError as error:
+                why = str(error).removeprefix(f"{path}: ")
+        if path.stem not in keys:
+            closed[str(path)] = why
+    return keys, closed
 
 
 def read_commitment(path: str | os.PathLike[str]) -> Commitment:

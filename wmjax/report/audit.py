@@ -48,7 +48,7 @@ def write_audit_report(path: Path, result: Result) -> None:
         fixed=sum(key.labels == "fixed" for key in result.keys),
         counts=_counts(result),
         guarantee=_guarantee(result),
-        match_bits=_match_bits(result),
+        match_bits=result.match_bits,
         found=_pairs(result, MATCH),
         inconclusive=inconclusive[:SHOWN],
         more_inconclusive=len(inconclusive) - len(inconclusive[:SHOWN]),
@@ -153,16 +153,6 @@ def _families(result: Result) -> list[tuple[str, int, int]]:
     return [(_visible(family), n, found[family]) for family, n in models.most_common()]
 
 
-def _match_bits(result: Result) -> float:
-    """Evidence that makes a pair a match here: log2 of pairs / (alpha * matches); by Bonferroni, of pairs / alpha.
-
-    The pairs are those whose evidence is counted in bits (e-BH: Wang & Ramdas, JRSS B 2022).
-    """
-    measured = ~np.isnan(result.bits)
-    found = int(np.sum(measured & (result.outcomes == MATCH))) if result.procedure.startswith("e-BH") else 1
-    return float(np.log2(max(1, int(measured.sum())) / (result.alpha * max(1, found))))
-
-
 def _guarantee(result: Result) -> str:
     """The procedure's promise in words."""
     odds = 1.0 / result.alpha
@@ -211,7 +201,7 @@ def _embedded(result: Result) -> str:
             for (i, k), curve in result.curves.items()
         ],
         "notes": [[int(i), int(k), [_visible(n) for n in notes]] for (i, k), notes in result.notes.items()],
-        "match_bits": _match_bits(result),
+        "match_bits": result.match_bits,
     }
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,6 +1,7 @@
 """What an audit found, as tables of models by keys."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,26 @@ class Asked:
     alpha: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """The verdict on one model and one key.
+
+    Attributes:
+      model, key: their names.
+      verdict: `match`, `no-match`, `inconclusive` or `not-applicable`.
+      evidence_bits: where asking stopped; None where not applicable or the key's labels are fixed.
+      queries: triggers asked.
+      matches: answers equal to the secret label.
+    """
+
+    model: str
+    key: str
+    verdict: str
+    evidence_bits: float | None
+    queries: int
+    matches: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result:
     """Verdicts on N models and K keys.
@@ -47,6 +68,7 @@ class Result:
       notes: what the pair's verdict rests on, by (model, key); at least for every match.
       unreadable: models and keys that could not be used.
       alpha: the level of `procedure`.
+      match_bits: evidence that made a match here, with the least strict key.
       procedure: `e-BH (false discovery rate)` or `Bonferroni (family-wise error rate)`.
       seconds: that the audit took, resumed parts included.
     """
@@ -62,8 +84,23 @@ class Result:
     notes: dict[tuple[int, int], list[str]]
     unreadable: list[Unreadable]
     alpha: float
+    match_bits: float
     procedure: str
     seconds: float
+
+    def __iter__(self) -> Iterator[Finding]:
+        """Every pair that was asked, matches first, then by evidence."""
+        strength = np.nan_to_num(self.bits, nan=-np.inf)
+        for place in np.lexsort((-strength.ravel(), -self.outcomes.ravel())):
+            i, k = divmod(int(place), len(self.keys))
+            yield Finding(
+                self.models[i],
+                self.keys[k].name,
+                OUTCOMES[self.outcomes[i, k]],
+                None if np.isnan(self.bits[i, k]) else float(self.bits[i, k]),
+                int(self.queries[i, k]),
+                int(self.matches[i, k]),
+            )
 
     def pairs(self, outcome: str) -> list[dict[str, Any]]:
         """The pairs with this outcome as JSON values, strongest evidence first."""

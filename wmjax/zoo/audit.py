@@ -1,0 +1,229 @@
+"""The audit: which models of a zoo answer to which keys, with one bound on false matches over all of them."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from wmjax.errors import UsageError
+from wmjax.keys import Key, open_keys
+from wmjax.memory import host_bytes
+from wmjax.progress import progress
+from wmjax.zoo import conclude, journal
+from wmjax.zoo.digest import digest
+from wmjax.zoo.discover import discover
+from wmjax.zoo.load import Chunk, read_ahead
+from wmjax.zoo.plan import Level, Plan, make_plan
+from wmjax.zoo.records import Network, Unreadable
+from wmjax.zoo.result import Result
+from wmjax.zoo.rounds import MATCH, NOTABLE_BITS, Questions, Verdicts, judge
+from wmjax.zoo.score import AXIS, Scorer
+from wmjax.zoo.width import choose_width
+
+_MEMORY = 0.25  # share of the host's memory that models may take where nothing else is said
+
+
+def audit(
+    zoo: str | os.PathLike[str],
+    keys: str | os.PathLike[str] | Mapping[str, Key],
+    *,
+    models: tuple[str, ...] = (),
+    fdr: float | None = None,
+    fwer: float | None = None,
+    nulls: str | os.PathLike[str] | None = None,
+    memory: int | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    shard: tuple[int, int] = (1, 1),
+) -> Result:
+    """Asks every model of a zoo about every key, in one pass.
+
+    Guarantee, for keys with random labels: with `fdr`, the expected share of false ones among the matches is at most
+    that; with `fwer`, the chance of any false match is. Each match also meets the alpha that its key committed to.
+
+    Args:
+      zoo: folder of checkpoints, or one checkpoint or file.
+      keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
+      models: architectures of bare parameter trees: `cnn`, `vgg`, `resnet18` or `module:factory`.
+      fdr: bound on the false discovery rate; 0.01 where neither is given.
+      fwer: bound on the family-wise error rate, instead.
+      nulls: folder of models known to be innocent, which calibrate keys with fixed labels.
+      memory: bytes that models may take; a quarter of the host's by default.
+      out: folder of the journal; none is written by default.
+      resume: go on with the journal in `out`.
+      shard: (i, n): judge the i-th of n parts, from 1; `merge` puts them together.
+
+    Returns:
+      Verdicts of this shard; iterating gives one `Finding` a pair, strongest evidence first.
+
+    Raises:
+      UsageError: there is nothing to ask, or the options contradict each other or the journal.
+      AccessError: the zoo or the journal cannot be read or written.
+    """
+    began = time.monotonic()
+    if fdr is not None and fwer is not None:
+        raise UsageError("--fdr and --fwer: choose one bound")
+    level = Level("fdr", 0.01 if fdr is None else fdr) if fwer is None else Level("fwer", fwer)
+    if not 1 <= shard[0] <= shard[1]:
+        raise UsageError(f"--shard {shard[0]}/{shard[1]}: the first number goes from 1 to the second")
+    unread: list[Unreadable] = []
+    if not isinstance(keys, Mapping):
+        keys, closed = open_keys(Path(keys))
+        unread = [Unreadable(path, why) for path, why in closed.items()]
+    shapes = tuple(dict.fromkeys(key.spec.image for key in keys.values()))
+    found = discover(Path(zoo), models, shapes)
+    found.unreadable.extend(unread)
+    innocent = discover(Path(nulls), models, shapes).entries if nulls else []
+    plan = make_plan(found, keys, level, memory or int(_MEMORY * host_bytes()), innocent)
+    path = out / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
+    book = journal.begin(path, plan.header(), resume=resume)
+    try:
+        _carry_out(plan, book, shard, began)
+    finally:
+        book.close()
+    return conclude.conclude(book.header, book.records)
+
+
+def _carry_out(plan: Plan, book: journal.Journal, shard: tuple[int, int], began: float) -> None:
+    """Judges the chunks of this shard that the journal does not hold."""
+    chunks = plan.chunks()
+    done = {record["chunk"] for record in book.records}
+    todo = [i for i in range(shard[0] - 1, len(chunks), shard[1]) if i not in done]
+    bench = _Bench(plan, {record["family"]: record["width"] for record in book.records})
+    matches, models, start = sum(len(record["digests"]) for record in book.records), 0, time.monotonic()
+    with (
+        progress("auditing", sum(len(chunks[i]) for i in todo)) as advance,
+        contextlib.closing(read_ahead([chunks[i] for i in todo], plan.rows)) as read,
+    ):
+        for i, chunk in zip(todo, read, strict=True):
+            record = bench.judge(chunk, null=sum(map(len, chunks[:i])) >= plan.suspects)
+            now = time.monotonic()
+            book.add({"chunk": i, **record, "seconds": round(now - began, 3)})
+            began = now
+            matches, models = matches + len(record["digests"]), models + len(chunk.entries)
+            advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches")
+
+
+class _Bench:
+    """What stays on the devices from chunk to chunk: a family's questions and its program."""
+
+    def __init__(self, plan: Plan, widths: dict[str, int]):
+        self._plan, self._widths = plan, widths
+        self._at: tuple[Network, bool] | None = None
+        self._places: list[int] = []
+        self._questions: Questions | None = None
+        self._bank: Any = None
+        self._scorer: Scorer | None = None
+
+    def judge(self, chunk: Chunk, *, null: bool) -> journal.Record:
+        """Judges a chunk; the record of it."""
+        network = chunk.entries[0].network
+        if self._at != (network, null):
+            self._change(network, null=null)
+        scorer, questions = self._scorer, self._questions
+        assert scorer is not None
+        assert questions is not None
+        width, failures = self._widths.get(network.fingerprint, 1), dict(chunk.failures)
+        rows = np.array([row for row in range(len(chunk.entries)) if row not in failures], np.int64)
+        if not len(questions.keys) or not len(rows):
+            return _record(network, width, [], rows, None, failures, {})
+        weights = scorer.place(chunk.weights)
+        if network.fingerprint not in self._widths:
+            models = sum(entry.network is network for entry in self._plan.entries)
+            block = self._bank[np.arange(questions.block) % len(questions.images)]
+            self._widths[network.fingerprint] = width = choose_width(scorer, weights, block, models)
+        self._scorer = scorer = Scorer(network, scorer.mesh, width)
+        verdicts = judge(scorer, weights, self._bank, questions, rows)
+        digests = {}
+        for model, row in enumerate(rows):
+            if (verdicts.outcomes[model] == MATCH).any() and model not in verdicts.failures:
+                digests[int(row)] = digest({name: leaf[row] for name, leaf in chunk.weights.items()})
+                if (packed := chunk.entries[row].digest) and packed != digests[int(row)]:
+                    verdicts.failures[model] = "its weights are not those that were packed: their digests differ"
+        failures |= {int(rows[model]): why for model, why in verdicts.failures.items()}
+        return _record(network, width, self._places, rows, verdicts, failures, digests)
+
+    def _change(self, network: Network, *, null: bool) -> None:
+        rows = self._plan.rows(network)
+        devices = jax.local_devices()
+        used = max(n for n in range(1, len(devices) + 1) if rows % n == 0)
+        scorer = Scorer(network, Mesh(np.array(devices[:used]), (AXIS,)))
+        self._places, self._questions = self._plan.questions(network, null=null)
+        self._bank = scorer.replicate(self._questions.images)
+        self._scorer, self._at = scorer, (network, null)
+
+
+def _record(
+    network: Network,
+    width: int,
+    places: list[int],
+    rows: np.ndarray,
+    verdicts: Verdicts | None,
+    failures: dict[int, str],
+    digests: dict[int, str],
+) -> journal.Record:
+    """What a chunk's line of the journal holds: for each model judged a row of figures, a column for each key."""
+    record: journal.Record = {
+        "family": network.fingerprint,
+        "width": width,
+        "keys": places,
+        "failures": {str(row): why for row, why in failures.items()},
+        "digests": {str(row): sha256 for row, sha256 in digests.items() if row not in failures},
+    }
+    if verdicts is None:
+        return record | {"rows": rows.tolist(), "outcomes": [], "bits": [], "queries": [], "matches": [], "curves": []}
+    kept = [model for model in range(len(rows)) if int(rows[model]) not in failures]
+    place = {model: at for at, model in enumerate(kept)}
+    notable = (verdicts.outcomes == MATCH) | (verdicts.bits >= NOTABLE_BITS)
+    curves = [
+        [place[model], key, [round(bits, 3) for bits in path]]
+        for (model, key), path in verdicts.paths.items()
+        if model in place and notable[model, key]
+    ]
+    return record | {
+        "rows": [int(rows[model]) for model in kept],
+        "outcomes": verdicts.outcomes[kept].tolist(),
+        "bits": np.round(verdicts.bits[kept], 4).tolist(),
+        "queries": verdicts.queries[kept].tolist(),
+        "matches": verdicts.matches[kept].tolist(),
+        "curves": curves,
+    }
+
+
+def merge(folders: list[Path]) -> Result:
+    """The verdicts of an audit whose shards are all done; the bound holds over the whole zoo.
+
+    Args:
+      folders: that hold their journals.
+
+    Raises:
+      UsageError: they are not of one audit, or parts are missing.
+      InvalidFile: a journal is damaged.
+    """
+    books = list(_journals(folders))
+    first, records = books[0][1].header, {}
+    for path, book in books:
+        if book.header != first:
+            raise UsageError(f"{path} is not of the audit that {books[0][0]} is of: merge the shards of one audit")
+        records |= {record["chunk"]: record for record in book.records}
+    missing = len(first["chunks"]) - len(records)
+    if missing:
+        raise UsageError(f"{missing} of {len(first['chunks'])} parts are not done: finish all shards with --resume first")
+    return conclude.conclude(first, [records[i] for i in sorted(records)])
+
+
+def _journals(folders: list[Path]) -> Iterator[tuple[Path, journal.Journal]]:
+    for folder in folders:
+        paths = sorted(folder.glob("journal-*-of-*.jsonl"))
+        if not paths:
+            raise UsageError(f"{folder} holds no journal of an audit")
+        for path in paths:
+            if book := journal.read(path):
+                yield path, book
+

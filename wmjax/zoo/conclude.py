@@ -1,0 +1,153 @@
+"""From a journal to verdicts: the bound over all pairs, and what each match rests on. Host only, NumPy float64."""
+
+from typing import Any
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.zoo.plan import Level
+from wmjax.zoo.records import Unreadable
+from wmjax.zoo.result import OUTCOMES, Asked, Result
+
+_NOT_APPLICABLE, _NO_MATCH, _INCONCLUSIVE, _MATCH = range(len(OUTCOMES))
+
+
+def conclude(header: dict[str, Any], records: list[dict[str, Any]]) -> Result:
+    """The verdicts that the records of an audit give; the same for a judge who has nothing but its journals.
+
+    Args:
+      header: of the journal.
+      records: of chunks, each once.
+    """
+    level = Level(**header["level"])
+    keys = [Asked(**{**key, "image": tuple(key["image"])}) for key in header["keys"]]
+    tables = _Tables(len(header["models"]), len(keys))
+    for record in records:
+        tables.fill(record, sum(header["chunks"][: record["chunk"]]), header["models"])
+    suspects = len(header["models"]) - header["nulls"]
+    seen = [i for i in range(suspects) if tables.seen[i]]
+    calibrated = _calibrated(tables, keys, suspects) if header["nulls"] else {}
+    bits = tables.bits.copy()
+    for (i, k), p in calibrated.items():
+        bits[i, k] = stats.calibrated_bits(p)
+    _decide(tables, bits, keys, seen, calibrated, level, header["tests"])
+    fixed = [k for k, key in enumerate(keys) if key.labels == "fixed"]
+    tables.bits[:, fixed] = np.nan
+    place = {i: at for at, i in enumerate(seen)}
+    curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and k not in fixed}
+    matched = {(place[i], k) for i, k in zip(*np.nonzero(tables.outcomes == _MATCH), strict=True) if i in place}
+    notes = {
+        (i, k): _notes(header, tables, keys, seen[i], k, calibrated, level) for i, k in sorted(curves.keys() | matched)
+    }
+    return Result(
+        models=[header["models"][i] for i in seen],
+        families=[header["families"][header["family"][i]]["name"] for i in seen],
+        keys=keys,
+        outcomes=tables.outcomes[seen],
+        bits=tables.bits[seen],
+        queries=tables.queries[seen],
+        matches=tables.matches[seen],
+        curves=curves,
+        notes=notes,
+        unreadable=[Unreadable(**item) for item in header["unreadable"]] + tables.unreadable,
+        alpha=level.value,
+        procedure=level.procedure,
+        match_bits=_needed(tables.outcomes[seen], header["tests"], level, keys),
+        seconds=sum(record["seconds"] for record in records),
+    )
+
+
+class _Tables:
+    """Figures of all models, by their places in the header."""
+
+    def __init__(self, models: int, keys: int):
+        self.outcomes = np.zeros((models, keys), np.int8)
+        self.bits = np.full((models, keys), np.nan)
+        self.queries = np.zeros((models, keys), np.int32)
+        self.matches = np.zeros((models, keys), np.int32)
+        self.seen = np.zeros(models, bool)
+        self.curves: dict[tuple[int, int], list[float]] = {}
+        self.digests: dict[int, str] = {}
+        self.unreadable: list[Unreadable] = []
+
+    def fill(self, record: dict[str, Any], start: int, names: list[str]) -> None:
+        """Adds a chunk whose first model is number `start`."""
+        for row, why in record["failures"].items():
+            self.unreadable.append(Unreadable(names[start + int(row)], why))
+        self.digests |= {start + int(row): sha256 for row, sha256 in record["digests"].items()}
+        rows, columns = start + np.array(record["rows"], np.int64), np.array(record["keys"], np.int64)
+        self.seen[rows] = True
+        for table in ("outcomes", "bits", "queries", "matches"):
+            figures = np.array(record[table], np.float64).reshape(len(rows), len(columns))
+            getattr(self, table)[np.ix_(rows, columns)] = figures
+        self.curves |= {(int(rows[row]), record["keys"][key]): path for row, key, path in record["curves"]}
+
+
+def _calibrated(tables: _Tables, keys: list[Asked], suspects: int) -> dict[tuple[int, int], float]:
+    """Calibrated p-values of keys with fixed labels: the rank of a model's matches among the null models'."""
+    found = {}
+    for k, key in enumerate(keys):
+        asked = np.flatnonzero((tables.outcomes[:, k] != _NOT_APPLICABLE) & tables.seen)
+        nulls = tables.matches[asked[asked >= suspects], k]
+        if key.labels == "fixed" and len(nulls):
+            for i in asked[asked < suspects]:
+                found[int(i), k] = stats.calibrated_p(int(tables.matches[i, k]), nulls)
+    return found
+
+
+def _decide(
+    tables: _Tables,
+    bits: np.ndarray,
+    keys: list[Asked],
+    seen: list[int],
+    calibrated: dict[tuple[int, int], float],
+    level: Level,
+    tests: int,
+) -> None:
+    """A match needs the bound over all pairs and its own key's; what loses it is inconclusive."""
+    eligible = np.full(bits.shape, np.nan)
+    for k, key in enumerate(keys):
+        for i in seen:
+            if tables.outcomes[i, k] != _NOT_APPLICABLE and (key.labels == "random" or (i, k) in calibrated):
+                eligible[i, k] = bits[i, k]
+    if level.name == "fdr":
+        held = stats.e_bh(eligible, tests, level.value)
+    else:
+        held = eligible >= np.log2(max(tests, 1) / level.value)
+    own = bits >= np.array([-np.log2(key.alpha) for key in keys])
+    for (i, k), p in calibrated.items():
+        own[i, k] = p <= keys[k].alpha
+    held &= own
+    tables.outcomes[(tables.outcomes == _MATCH) & ~held] = _INCONCLUSIVE
+    tables.outcomes[held] = _MATCH
+
+
+def _needed(outcomes: np.ndarray, tests: int, level: Level, keys: list[Asked]) -> float:
+    """Evidence in bits that made a match here: what the bound and the least strict key ask."""
+    found = max(1, int(np.sum(outcomes == _MATCH))) if level.name == "fdr" else 1
+    own = min(-np.log2(key.alpha) for key in keys)
+    return float(max(own, np.log2(max(tests, 1) / (level.value * found))))
+
+
+def _notes(
+    header: dict[str, Any],
+    tables: _Tables,
+    keys: list[Asked],
+    i: int,
+    k: int,
+    calibrated: dict[tuple[int, int], float],
+    level: Level,
+) -> list[str]:
+    """What the verdict on model i and key k rests on."""
+    family = header["families"][header["family"][i]]
+    notes = [*header["assumptions"][k]]
+    notes += [line for line in (family["note"], family["adapted"][k]) if line]
+    if (i, k) in calibrated:
+        notes.append(
+            f"{tables.matches[i, k]} of {tables.queries[i, k]} labels repeated: p {calibrated[i, k]:.3g} among "
+            f"{header['nulls']} null models, assumed independent of the key and trained like the suspect"
+        )
+    notes.append(f"{level.procedure} at {level.value:g} over {header['tests']} pairs of a model and a key")
+    if i in tables.digests:
+        notes.append(f"weights with sha256 {tables.digests[i]}")
+    return notes
