@@ -192,7 +192,7 @@ def _check_tensor(tensor: Any, refuse: Callable[[str], NoReturn]) -> None:
     """A tensor's numbers lie in this file, and are as many as its shape says."""
     name, code = shown(tensor.name), tensor.data_type
     if tensor.data_location or tensor.external_data:
-        refuse(f"tensor {name!r} lies in another file: export it as one file")
+        refuse(f"tensor {name!r} lies in another file: export it as one file (PyTorch: external_data=False)")
     if code not in _BYTES or tensor.HasField("segment"):
         refuse(f"tensor {name!r} is of a type that is not read: {code}")
     if tensor.raw_data:
@@ -239,6 +239,10 @@ def _attributes(proto: Any, refuse: Callable[[str], NoReturn]) -> dict[str, Any]
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
         field = _ATTRIBUTES.get(attribute.type)
+        if attribute.type == 4 and math.prod(attribute.t.dims) == 1:  # what ConstantOfShape fills with
+            _check_tensor(attribute.t, refuse)
+            attributes[attribute.name] = array(attribute.t).item()
+            continue
         if field is None or attribute.ref_attr_name:
             refuse(
                 f"operator {shown(proto.op_type)!r} has attribute {shown(attribute.name)!r}, a graph or the like: "

@@ -84,6 +84,14 @@ def _batch_norm(node: Node, x: Array, scale: Array, bias: Array, mean: Array, va
     return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
 
 
+def _layer_norm(node: Node, x: Array, scale: Array, bias: Array | None = None) -> Array:
+    axes = tuple(range(_axis(node, -1, x.ndim), x.ndim))
+    centred = x - jnp.mean(x, axes, keepdims=True)
+    spread = jnp.mean(jnp.square(centred), axes, keepdims=True) + node.attributes.get("epsilon", 1e-5)
+    out = _binary("multiply")(node, centred * lax.rsqrt(spread), scale)
+    return out if bias is None else _binary("add")(node, out, bias)
+
+
 def _gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array:
     a = a.T if node.attributes.get("transA", 0) else a
     b = b.T if node.attributes.get("transB", 0) else b
@@ -169,6 +177,14 @@ def _shape(node: Node, x: Any) -> np.ndarray:
     return np.asarray(x.shape[node.attributes.get("start", 0) : node.attributes.get("end")], np.int64)
 
 
+def _constant_of_shape(node: Node, shape: Any) -> np.ndarray:
+    sizes = _integers(shape, "shape")
+    if min(sizes, default=0) < 0 or math.prod(sizes) > _LARGEST:
+        raise ValueError("sizes of tensors that are themselves too large")
+    value = node.attributes.get("value", 0.0)
+    return np.full(sizes, value, np.float32 if isinstance(value, float) else np.int64)
+
+
 def _gather(node: Node, x: Any, indices: Any) -> Any:
     places = _known(indices, "indices")
     axis = node.attributes.get("axis", 0)
@@ -226,6 +242,7 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
+    "ConstantOfShape": _constant_of_shape,
     "Conv": onnx_windows.conv,
     "Div": _binary("divide"),
     "Dropout": _dropout,
@@ -241,6 +258,7 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": lambda node, x: x * jnp.clip(x / 6.0 + 0.5, 0.0, 1.0),
     "Identity": lambda node, x: x,
+    "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda node, x: jnp.where(x >= 0, x, x * node.attributes.get("alpha", 0.01)),
     "LogSoftmax": _softmax(jax.nn.log_softmax),
     "MatMul": lambda node, a, b: jnp.matmul(a, b),
