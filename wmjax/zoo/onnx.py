@@ -7,7 +7,7 @@ operators of `wmjax.zoo.onnx_ops` alone.
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from wmjax.zoo.records import Network, Source, Weights
 _LARGEST = 1 << 24  # numbers in one intermediate value, of one image: five times those of a VGG at 224 pixels
 _WORK = 1 << 36  # products for one image: four times those of a VGG at 224 pixels
 _BATCH = 64  # images that a file may insist on taking at once
+_STRUCTURE = 1 << 22  # bytes of a file that are not weights
+_FIELDS = 1 << 16  # parts of a file that are looked at one by one before it is parsed
 _networks: dict[str, Network] = {}
 _lock = threading.Lock()
 
@@ -79,9 +81,53 @@ def _parse(path: Path) -> Any:
         raise UsageError(f"{path} needs the onnx package: pip install 'wmjax[onnx]'") from error
     data = read_bytes(path)
     try:
+        if len(data) > _STRUCTURE and _structure(data) > _STRUCTURE:
+            raise InvalidFile(f"{path}: more of it is structure than any image classifier has")
         return onnx.ModelProto.FromString(data)
     except (DecodeError, ValueError, MemoryError) as error:
-        raise InvalidFile(f"{path} is damaged, or no ONNX file: it cannot be parsed") from error
+        raise InvalidFile(f"{path} is damaged, or no ONNX file of a classifier: it cannot be parsed") from error
+
+
+def _structure(data: bytes) -> int:
+    """Bytes of a serialised model that are not the numbers of its initializers.
+
+    A parser makes an object of a hundred bytes of every two bytes of structure, so a large file is measured first.
+    Field numbers are those of onnx.proto. Raises `ValueError` where the file is cut short, or made of too many fields.
+    """
+    rest, budget = len(data), iter(range(_FIELDS))
+    for model_field, graph in _fields(memoryview(data), budget):
+        for graph_field, tensor in _fields(graph, budget) if model_field == 7 else ():
+            for tensor_field, numbers in _fields(tensor, budget) if graph_field == 5 else ():
+                if tensor_field in (4, 9):  # float_data and raw_data
+                    rest -= len(numbers)
+    return rest
+
+
+def _fields(message: memoryview, budget: Iterator[int]) -> Iterator[tuple[int, memoryview]]:
+    """The fields of a protobuf message that have a length, by number; each field takes one from the budget."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value, shift = 0, 0
+        while shift < 70 and at < len(message):
+            byte = message[at]
+            at, value, shift = at + 1, value | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return value
+        raise ValueError("cut short")
+
+    while at < len(message):
+        number, kind = divmod(varint(), 8)
+        size = {0: 0, 1: 8, 5: 4}.get(kind)
+        if kind == 0:
+            varint()
+        elif kind == 2:
+            size = varint()
+            yield number, message[at : at + size]
+        if size is None or at + size > len(message) or next(budget, None) is None:
+            raise ValueError("cut short, or made of too many fields")
+        at += size
 
 
 def _network(graph: Graph, fingerprint: str, path: Path) -> Network:
