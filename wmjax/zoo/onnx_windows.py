@@ -1,10 +1,12 @@
 """ONNX's convolutions and pools of images [n, C, H, W].
 
-Convolutions run in the order NHWC, HWIO, which XLA's CPU compiler computes fast in loops too; it lays the values
-between them out so that the transposes cost nothing.
+They run in the order NHWC, HWIO, which XLA's CPU compiler computes fast in loops too; it lays the values between them
+out so that the transposes cost nothing.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -80,20 +82,26 @@ def _pool_geometry(node: Node, x: Array) -> tuple[Pair, Pair, Pair, Pads, Pads]:
     return window, strides, dilations, pads, (reach[0], reach[1])
 
 
+def _pool(
+    x: Array, start: float, function: Callable[..., Any], window: Pair, strides: Pair, dilations: Pair, pads: Pads
+) -> Array:
+    last = jnp.transpose(x, (0, 2, 3, 1))  # pools too, or the layout would change around each of them
+    out = lax.reduce_window(
+        last, start, function, (1, *window, 1), (1, *strides, 1), ((0, 0), *pads, (0, 0)), None, (1, *dilations, 1)
+    )
+    return jnp.transpose(out, (0, 3, 1, 2))
+
+
 def max_pool(node: Node, x: Array) -> Array:
     """MaxPool without its second output."""
     window, strides, dilations, _, reach = _pool_geometry(node, x)
-    return lax.reduce_window(
-        x, -jnp.inf, lax.max, (1, 1, *window), (1, 1, *strides), ((0, 0), (0, 0), *reach), None, (1, 1, *dilations)
-    )
+    return _pool(x, -jnp.inf, lax.max, window, strides, dilations, reach)
 
 
 def average_pool(node: Node, x: Array) -> Array:
     """AveragePool; what lies beyond the declared pads never counts."""
     window, strides, dilations, pads, reach = _pool_geometry(node, x)
-    total = lax.reduce_window(
-        x, 0.0, lax.add, (1, 1, *window), (1, 1, *strides), ((0, 0), (0, 0), *reach), None, (1, 1, *dilations)
-    )
+    total = _pool(x, 0.0, lax.add, window, strides, dilations, reach)
     counts = []
     for axis in range(2):
         low, high = pads[axis] if node.attributes.get("count_include_pad", 0) else (0, 0)
