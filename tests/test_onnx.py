@@ -436,6 +436,14 @@ def test_damaged_files_are_refused_wherever_they_end(tmp_path):
         refused(path, "")
 
 
+@pytest.mark.parametrize("name", [b"MatMul", b"spare", b"alpha"])
+def test_names_that_are_no_text_are_refused(name, tmp_path):
+    model = build("a = Flatten(x) spare = LeakyRelu <alpha=0.1> (a) y = MatMul(spare, w)", {"w": (216, 10)})
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString().replace(name, b"\xff" * len(name)))
+    refused(path, "")
+
+
 def test_large_files_of_structure_alone_are_refused_before_they_are_parsed(tmp_path):
     """Two bytes of an empty node become a hundred in memory."""
     path = tmp_path / "model.onnx"

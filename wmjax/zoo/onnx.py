@@ -44,8 +44,7 @@ def open_onnx(path: Path) -> tuple[Network, Source]:
       AccessError: the file cannot be read.
       InvalidFile: it is damaged, or no such classifier, or has operators that are not read.
     """
-    graph, _ = read_graph(_parse(path), path)
-    fingerprint = graph.fingerprint()
+    graph, fingerprint, _ = _read(path)
     with _lock:
         if fingerprint not in _networks:
             _networks[fingerprint] = _network(graph, fingerprint, path)
@@ -66,11 +65,21 @@ class OnnxFile:
 
     def read(self, start: int, stop: int, out: Weights) -> None:
         """Fills `out[name][0]` with the file's initializers as float32."""
-        graph, weights = read_graph(_parse(self.path), self.path)
-        if graph.fingerprint() != self.fingerprint:
+        _, fingerprint, weights = _read(self.path)
+        if fingerprint != self.fingerprint:
             raise InvalidFile(f"{self.path} was changed while it was being read: run the audit again")
         for name, tensor in weights.items():
             out[name][0] = array(tensor)
+
+
+def _read(path: Path) -> tuple[Graph, str, dict[str, Any]]:
+    """A file's graph, its fingerprint, and the tensors of its weights."""
+    model = _parse(path)
+    try:
+        graph, weights = read_graph(model, path)
+        return graph, graph.fingerprint(), weights
+    except (TypeError, AttributeError, ValueError) as error:  # the parser gives bytes for text that is no UTF-8
+        raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
 
 
 def _parse(path: Path) -> Any:
