@@ -436,7 +436,7 @@ def test_damaged_files_are_refused_wherever_they_end(tmp_path):
         refused(path, "")
 
 
-@pytest.mark.parametrize("name", [b"MatMul", b"spare", b"alpha"])
+@pytest.mark.parametrize("name", [b"MatMul", b"alpha"])
 def test_names_that_are_no_text_are_refused(name, tmp_path):
     model = build("a = Flatten(x) spare = LeakyRelu <alpha=0.1> (a) y = MatMul(spare, w)", {"w": (216, 10)})
     path = tmp_path / "model.onnx"
