@@ -1,0 +1,172 @@
+"""Reading a zoo ahead: chunks of one family each, in buffers that are used again, while another is worked on."""
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+
+import numpy as np
+
+from wmjax.errors import WmjaxError
+from wmjax.zoo.records import Entry, Network, Weights
+
+CHUNK_BYTES = 64 << 20
+THREADS = 2
+AHEAD = 2
+_ALIGN = 64  # bytes; `jax.device_put` takes arrays on a CPU without a copy where they are aligned so
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chunk:
+    """Models of one family, stacked.
+
+    Attributes:
+      entries: which; one row each, in order.
+      weights: `[size, ...]` arrays by name, aligned to 64 bytes; rows behind the last entry are zeros.
+      failures: why a row could not be read; it is zeros.
+    """
+
+    entries: Sequence[Entry]
+    weights: Weights
+    failures: dict[int, str]
+
+
+def chunk_size(network: Network) -> int:
+    """Models of this family that are read at once.
+
+    >>> chunk_size(Network("tiny", "", {"w": np.zeros(1 << 20, np.float32)}, None, (8, 8, 1), 10))
+    16
+    """
+    return max(1, CHUNK_BYTES // max(1, network.bytes))
+
+
+def cut(entries: Sequence[Entry], size_of: Callable[[Network], int] = chunk_size) -> list[list[Entry]]:
+    """Cuts entries into chunks of consecutive ones of one family, each of at most `size_of(network)`."""
+    chunks = []
+    for _, group in groupby(entries, key=lambda entry: entry.network):
+        family = list(group)
+        size = size_of(family[0].network)
+        chunks += [family[at : at + size] for at in range(0, len(family), size)]
+    return chunks
+
+
+def read_ahead(
+    chunks: Sequence[Sequence[Entry]],
+    size_of: Callable[[Network], int] = chunk_size,
+    *,
+    threads: int = THREADS,
+    ahead: int = AHEAD,
+) -> Generator[Chunk, None, None]:
+    """Yields the chunks in order, with their weights; threads read the next ones meanwhile.
+
+    Arrays have `size_of(network)` rows however many entries there are, so that nothing is compiled twice. They lie in
+    `ahead + 1` buffers that are used again, because touching fresh memory costs as much as reading: **a chunk's arrays
+    are valid until the next chunk is asked for.** Whoever computes on them without a copy waits for the result first.
+    A model that cannot be read becomes a reason in `failures`, whatever its source raised. Close the iterator where it
+    is left before its end.
+
+    Args:
+      chunks: entries of one family each, as from `cut`.
+      size_of: rows of a family's arrays; no chunk has more entries.
+      threads: that read.
+      ahead: chunks read before their turn.
+    """
+    buffers = [np.empty(0, np.uint8)] * (ahead + 1)
+    pool = ThreadPoolExecutor(threads, "wmjax-zoo")
+    pending: deque[_Reading] = deque()
+    try:
+        for number, entries in enumerate(chunks):
+            network, place = entries[0].network, number % len(buffers)
+            size = size_of(network)
+            if buffers[place].size < _buffer_bytes(network, size):
+                buffers[place] = np.empty(0, np.uint8)  # freed before the larger one is taken
+                buffers[place] = _aligned(_buffer_bytes(network, size))
+            pending.append(_Reading(pool, threads, entries, _carve(buffers[place], network, size)))
+            if len(pending) > ahead:
+                yield pending.popleft().chunk()
+        while pending:
+            yield pending.popleft().chunk()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _aligned(size: int) -> np.ndarray:
+    """An uint8 array whose first byte lies at a multiple of `_ALIGN`."""
+    raw = np.empty(size + _ALIGN, np.uint8)
+    return raw[-raw.ctypes.data % _ALIGN :][:size]
+
+
+def _padded(network: Network, name: str, size: int) -> int:
+    """Bytes that a tensor of `size` models takes in a buffer."""
+    leaf = network.shapes[name]
+    return -(-size * math.prod(leaf.shape) * leaf.dtype.itemsize // _ALIGN) * _ALIGN
+
+
+def _buffer_bytes(network: Network, size: int) -> int:
+    return sum(_padded(network, name, size) for name in network.shapes)
+
+
+def _carve(buffer: np.ndarray, network: Network, size: int) -> Weights:
+    """The arrays of `size` models within a buffer."""
+    arrays, at = {}, 0
+    for name, leaf in network.shapes.items():
+        count = size * math.prod(leaf.shape) * leaf.dtype.itemsize
+        arrays[name] = buffer[at : at + count].view(leaf.dtype).reshape(size, *leaf.shape)
+        at += _padded(network, name, size)
+    return arrays
+
+
+class _Reading:
+    """A chunk that threads are reading, each an equal share of its rows."""
+
+    def __init__(self, pool: ThreadPoolExecutor, shares: int, entries: Sequence[Entry], weights: Weights):
+        self._entries, self._weights = entries, weights
+        share = -(-len(entries) // shares)
+        self._futures = [
+            pool.submit(_read, entries, start, min(start + share, len(entries)), weights)
+            for start in range(0, len(entries), share)
+        ]
+
+    def chunk(self) -> Chunk:
+        """Waits for it."""
+        failures = {row: why for future in self._futures for row, why in future.result().items()}
+        for array in self._weights.values():
+            array[len(self._entries) :] = 0
+            array[list(failures)] = 0
+        return Chunk(self._entries, self._weights, failures)
+
+
+def _read(entries: Sequence[Entry], start: int, stop: int, weights: Weights) -> dict[int, str]:
+    """Reads these entries, consecutive rows of one source in one call; why which of them failed."""
+    failures: dict[int, str] = {}
+    while start < stop:
+        first, last = entries[start], start + 1
+        while last < stop and entries[last].source is first.source and entries[last].row == first.row + last - start:
+            last += 1
+        failures |= _read_rows(first, start, last, weights)
+        start = last
+    return failures
+
+
+def _read_rows(first: Entry, start: int, stop: int, weights: Weights) -> dict[int, str]:
+    """Reads consecutive rows of one source, one by one where together fails, so that only the bad ones do."""
+    out = {name: array[start:stop] for name, array in weights.items()}
+    try:
+        first.source.read(first.row, first.row + stop - start, out)
+        return {}
+    except Exception as error:  # a hostile file may cause any: the others of the zoo are read all the same
+        if stop - start == 1:
+            return {start: _one_line(error)}
+    failures: dict[int, str] = {}
+    for i in range(start, stop):
+        failures |= _read_rows(dataclasses.replace(first, row=first.row + i - start), i, i + 1, weights)
+    return failures
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, WmjaxError):
+        return str(error)
+    first = next(iter(str(error).splitlines()), "")[:160]
+    return f"cannot be read: {type(error).__name__}{': ' if first else ''}{first}"

@@ -1,0 +1,164 @@
+"""Packs: a family of models in one safetensors file, `[N, ...]` a tensor, read at the speed of the disk.
+
+The header's metadata hold `format` (`wmjax-pack/1`) and, as JSON, `network` (what remakes it), `models` (a name a row)
+and `sha256` (`digest` a row). A row that is null in both lists holds no model: it could not be read when its turn came.
+"""
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.progress import progress
+from wmjax.zoo.digest import digest
+from wmjax.zoo.load import cut, read_ahead
+from wmjax.zoo.records import Entry, Network, Unreadable, Zoo
+from wmjax.zoo.safetensors import DTYPES, File, Header
+from wmjax.zoo.writer import write_stacked
+
+FORMAT = "wmjax-pack/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class PackReport:
+    """What `write_packs` did.
+
+    Attributes:
+      files: that were written.
+      models: packed in them.
+      skipped: models that are in no pack; what could not be read of the zoo is among them.
+    """
+
+    files: list[Path]
+    models: int
+    skipped: list[Unreadable]
+
+
+def write_packs(zoo: Zoo, out: Path) -> PackReport:
+    """Writes one `NAME-FINGERPRINT.safetensors` a family into a folder; one chunk of models is in memory at a time.
+
+    Args:
+      zoo: what a walk found.
+      out: the folder; made where it is not there.
+
+    Raises:
+      UsageError: a file that would be written is there already.
+      AccessError: a file cannot be written.
+    """
+    skipped, families = list(zoo.unreadable), {}
+    for network, group in groupby(zoo.entries, key=lambda entry: entry.network):
+        entries = list(group)
+        if network.description is None or any(leaf.dtype not in DTYPES.values() for leaf in network.shapes.values()):
+            skipped += [Unreadable(entry.name, f"{network.name} networks cannot be packed") for entry in entries]
+            continue
+        path = out / _file_name(network)
+        if path in families or path.exists():
+            raise UsageError(f"{path} is there already: choose another folder")
+        families[path] = entries
+    files, models = [], 0
+    with progress("packing", sum(map(len, families.values()))) as advance:
+        for path, entries in families.items():
+            failed = _write_pack(path, entries, advance)
+            skipped += failed
+            models += len(entries) - len(failed)
+            files += [path] if len(failed) < len(entries) else []
+    return PackReport(files, models, skipped)
+
+
+def _file_name(network: Network) -> str:
+    """A name without anything that a file system or a shell reads differently."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", network.name).lstrip(".-")[:80]
+    return f"{name}-{network.fingerprint[:8]}.safetensors"
+
+
+def _write_pack(path: Path, entries: Sequence[Entry], advance: Callable[..., None]) -> list[Unreadable]:
+    """Writes one family; what of it was skipped. Without any model that can be read there is no file."""
+    network, names = entries[0].network, [entry.name for entry in entries]
+    digests: list[str | None] = []
+    skipped = []
+    largest = _metadata(network, names, ["0" * 64] * len(names))
+    with (
+        write_stacked(path, network.shapes, len(entries), len(json.dumps(largest))) as writer,
+        contextlib.closing(read_ahead(cut(entries))) as chunks,
+    ):
+        for chunk in chunks:
+            writer.write(len(digests), {name: rows[: len(chunk.entries)] for name, rows in chunk.weights.items()})
+            for row, entry in enumerate(chunk.entries):
+                found = digest({name: rows[row] for name, rows in chunk.weights.items()})
+                why = chunk.failures.get(row) or _objection(entry, found)
+                digests.append(None if why else found)
+                skipped += [Unreadable(entry.name, why)] if why else []
+            advance(len(chunk.entries))
+        if len(skipped) < len(entries):
+            kept = [name if sha256 else None for name, sha256 in zip(names, digests, strict=True)]
+            writer.finish(_metadata(network, kept, digests))
+    return skipped
+
+
+def _objection(entry: Entry, found: str) -> str:
+    """Why a model that was read is not packed all the same; empty where it is."""
+    if not _proper(entry.name):
+        return "its name has characters that cannot be printed: rename it"
+    if entry.digest and entry.digest != found:
+        return "its weights are not those that its pack recorded: it was damaged or altered"
+    return ""
+
+
+def _metadata(network: Network, names: Sequence[str | None], digests: Sequence[str | None]) -> dict[str, str]:
+    lists = {"network": network.description, "models": names, "sha256": digests}
+    return {"format": FORMAT} | {name: json.dumps(value) for name, value in lists.items()}
+
+
+def _proper(name: Any) -> bool:
+    """Whether it is a name that a table can show."""
+    return isinstance(name, str) and name.isprintable() and name != ""
+
+
+def open_pack(path: Path, header: Header, network_of: Callable[[dict[str, Any]], Network]) -> list[Entry]:
+    """The models of a pack, named `FILE.safetensors:NAME` after the file's own name.
+
+    Nothing that the file names is imported here: what a description may refer to is for `network_of` to decide.
+
+    Args:
+      path: of the pack.
+      header: as `read_header` gave it.
+      network_of: remakes a network from its description; raises `WmjaxError` where it cannot or must not.
+
+    Raises:
+      InvalidFile: it is not a pack, or its parts contradict each other.
+    """
+    if header.metadata.get("format") != FORMAT:
+        raise InvalidFile(f"{path}: format {header.metadata.get('format')!r:.40}, this version reads {FORMAT}")
+    try:
+        description, names, digests = (json.loads(header.metadata[name]) for name in ("network", "models", "sha256"))
+    except (KeyError, ValueError, RecursionError) as error:
+        raise InvalidFile(f"{path} is a damaged pack: its metadata cannot be read") from error
+    if not isinstance(description, dict) or not _rows_agree(names, digests):
+        raise InvalidFile(f"{path} is a damaged pack: its names and digests are not a proper one each a row")
+    network = network_of(description)
+    stored = {name: (tensor.shape, tensor.dtype) for name, tensor in header.tensors.items()}
+    if stored != {name: ((len(names), *leaf.shape), leaf.dtype) for name, leaf in network.shapes.items()}:
+        raise InvalidFile(f"{path} is a damaged pack: its tensors are not {len(names)} models of {network.name}")
+    file = File(path, header, {name: name for name in network.shapes}, stacked=True)
+    return [
+        Entry(f"{path.name}:{name}", network, file, row, sha256)
+        for row, (name, sha256) in enumerate(zip(names, digests, strict=True))
+        if name is not None
+    ]
+
+
+def _rows_agree(names: Any, digests: Any) -> bool:
+    """Whether these are equally long lists of distinct names and of digests, null in the same rows."""
+    if not isinstance(names, list) or not isinstance(digests, list) or len(names) != len(digests):
+        return False
+    for name, sha256 in zip(names, digests, strict=True):
+        hexadecimal = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
+        if not (name is None and sha256 is None) and not (_proper(name) and hexadecimal):
+            return False
+    named = [name for name in names if name is not None]
+    return len(set(named)) == len(named)

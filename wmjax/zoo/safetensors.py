@@ -1,0 +1,253 @@
+"""The safetensors format: headers that are believed only after every check, and reads into given arrays.
+
+A file is eight bytes of header length (little-endian), a JSON header, and the tensors' bytes without gaps
+(https://github.com/huggingface/safetensors). The `safetensors` package reads one file into new arrays; here rows go
+straight into arrays that are used again. `wmjax.zoo.writer` writes such files.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from wmjax.errors import AccessError, InvalidFile
+from wmjax.zoo.records import Weights
+
+DTYPES = {
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "I64": np.dtype(np.int64),
+    "I32": np.dtype(np.int32),
+    "I16": np.dtype(np.int16),
+    "I8": np.dtype(np.int8),
+    "U64": np.dtype(np.uint64),
+    "U32": np.dtype(np.uint32),
+    "U16": np.dtype(np.uint16),
+    "U8": np.dtype(np.uint8),
+    "BOOL": np.dtype(np.bool_),
+}
+LARGEST_HEADER = 32 << 20  # 200,000 packed models; parsing takes up to twenty times the header's size in memory
+_LARGEST_RANK = 32
+_LARGEST_SIZE = 1 << 48  # bytes of a tensor; NumPy refuses sizes that overflow even where a dimension is zero
+_VECTORS = 1024  # buffers that one system call takes at most (IOV_MAX)
+
+
+class Tensor(NamedTuple):
+    """A stored tensor.
+
+    Attributes:
+      dtype: of its elements.
+      shape: sizes of its dimensions.
+      begin, end: where its bytes lie, from the header's end on.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class Header(NamedTuple):
+    """What a file says of itself, checked.
+
+    Attributes:
+      tensors: by name, in the order of their bytes.
+      metadata: free text by name.
+      data_start: bytes before the first tensor.
+      stamp: size, time of change and inode of the file that was read, by which a later change is noticed.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    data_start: int
+    stamp: tuple[int, int, int]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """A descriptor for reading, of a regular file only: opening a pipe would wait for ever."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InvalidFile(f"{path} is not a regular file")
+            yield descriptor, status
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_header(path: Path) -> Header:
+    """Reads and checks a file's header; no tensor is read.
+
+    Raises:
+      AccessError: the file cannot be read.
+      InvalidFile: it is not a safetensors file, damaged, or cut short.
+    """
+    with _opened(path) as (descriptor, status):
+        prefix = os.pread(descriptor, 8, 0)
+        length = int.from_bytes(prefix, "little")
+        if len(prefix) < 8 or length > status.st_size - 8:
+            raise InvalidFile(f"{path} is not a safetensors file, or cut short: it ends within its header")
+        if length > LARGEST_HEADER:
+            raise InvalidFile(f"{path}: a header of {length} bytes is larger than any that wmjax reads")
+        raw = os.pread(descriptor, length, 8)
+    try:
+        entries, metadata = _parse(raw)
+        tensors = {name: _tensor(name, entry) for name, entry in entries.items()}
+        tensors = dict(sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)))
+        _check_places(tensors, status.st_size - 8 - length)
+    except (ValueError, RecursionError) as error:
+        raise InvalidFile(f"{path} is not a safetensors file, or damaged: {_first_line(error)}") from error
+    return Header(tensors, metadata, 8 + length, _stamp(status))
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
+        return "its header is not JSON that can be read"
+    return str(error)
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _parse(raw: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """The header's entries, and its metadata apart."""
+    header = json.loads(raw.decode(), object_pairs_hook=_without_duplicates)
+    if not isinstance(header, dict):
+        raise ValueError("its header is not an object")
+    metadata = header.pop("__metadata__", None)
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its metadata are not strings by name")
+    return header, metadata
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("its header gives a name twice")
+    return found
+
+
+def _tensor(name: str, entry: Any) -> Tensor:
+    """One entry of the header; `ValueError` where it contradicts itself."""
+    what = f"its tensor {name!r:.100}"
+    if not name.isprintable() or not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{what} is not described as it should be")
+    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(code, str) or code not in DTYPES:
+        raise ValueError(f"{what} is of type {code!r:.20}; wmjax reads {', '.join(DTYPES)}")
+    if not _sizes(shape) or len(shape) > _LARGEST_RANK or not _sizes(offsets) or len(offsets) != 2:
+        raise ValueError(f"{what} has no proper shape and place")
+    dtype, (begin, end) = DTYPES[code], offsets
+    if math.prod(max(n, 1) for n in shape) * dtype.itemsize > _LARGEST_SIZE:
+        raise ValueError(f"{what} is larger than any that wmjax reads")
+    if math.prod(shape) * dtype.itemsize != end - begin:
+        raise ValueError(f"{what} has another size than its place")
+    return Tensor(dtype, tuple(shape), begin, end)
+
+
+def _sizes(values: Any) -> bool:
+    """Whether these are non-negative integers; `True` is none."""
+    return isinstance(values, list) and all(type(n) is int and n >= 0 for n in values)
+
+
+def _check_places(tensors: dict[str, Tensor], size: int) -> None:
+    """Raises `ValueError` unless the tensors, in the order of their places, fill `size` bytes exactly."""
+    at = 0
+    for name, tensor in tensors.items():
+        if tensor.begin != at:
+            raise ValueError(f"its tensor {name!r:.100} does not begin where the one before ends")
+        at = tensor.end
+    if at > size:
+        raise ValueError(f"it is cut short, {size} bytes of tensors are there of {at}")
+    if at < size:
+        raise ValueError(f"it has {size - at} bytes behind its last tensor")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class File:
+    """A safetensors file as a `Source`: one model, or the rows of a packed family.
+
+    Attributes:
+      path: where it is.
+      header: as `read_header` gave it; a file that has changed since is not read.
+      names: stored name of each of the network's tensors.
+      stacked: whether every tensor has a leading axis of models.
+    """
+
+    path: Path
+    header: Header
+    names: Mapping[str, str]
+    stacked: bool
+
+    def read(self, start: int, stop: int, out: Weights) -> None:
+        """Fills `out[name][: stop - start]`, C-contiguous arrays, with the models of rows `start` to `stop`.
+
+        Shapes are the caller's to compare beforehand; numbers of another type are converted (float16, bfloat16 and
+        float64 to float32). Threads may read at once: no position is shared.
+
+        Raises:
+          AccessError: the file cannot be read.
+          InvalidFile: it is not the file any more whose header was read.
+        """
+        with _opened(self.path) as (descriptor, status):
+            if _stamp(status) != self.header.stamp:
+                raise InvalidFile(f"{self.path} was changed while it was used: start again")
+            wanted, converted = [], []
+            for name, rows in out.items():
+                tensor = self.header.tensors[self.names[name]]
+                size = (tensor.end - tensor.begin) // (tensor.shape[0] or 1) if self.stacked else 0
+                target = rows[: stop - start]
+                same = target.dtype == tensor.dtype and tensor.dtype != np.bool_  # a byte 2 makes a broken boolean
+                if not same:
+                    stored = np.uint8 if tensor.dtype == np.bool_ else tensor.dtype
+                    converted.append((target, np.empty(target.shape, stored)))
+                    target = converted[-1][1]
+                place = self.header.data_start + tensor.begin + start * size
+                wanted.append((place, target.reshape(-1).view(np.uint8)))
+            self._fill(descriptor, sorted(wanted, key=lambda item: item[0]))
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            for target, stored_rows in converted:
+                target[...] = stored_rows
+
+    def _fill(self, descriptor: int, wanted: list[tuple[int, np.ndarray]]) -> None:
+        """Reads pieces given in the order of their places; those that adjoin in the file share a system call."""
+        first = 0
+        while first < len(wanted):
+            place, last, end = wanted[first][0], first, wanted[first][0]
+            while last < len(wanted) and wanted[last][0] == end:
+                end += wanted[last][1].size
+                last += 1
+            views = [piece.data for _, piece in wanted[first:last] if piece.size]
+            while views:
+                count = os.preadv(descriptor, views[:_VECTORS], place)
+                if count == 0:
+                    raise InvalidFile(f"{self.path} was cut short while it was read")
+                place += count
+                views = _rest(views, count)
+            first = last
+
+
+def _rest(views: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of the buffers after the first `count` bytes."""
+    for i, view in enumerate(views):
+        if count < len(view):
+            return [view[count:], *views[i + 1 :]]
+        count -= len(view)
+    return []
