@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,7 @@ from wmjax.zoo.orbax import FLOATS, Tensors
 from wmjax.zoo.records import Network, Weights
 
 Image = tuple[int, int, int]
+_ByCore = dict[tuple[str, ...], tuple[str, tuple[int, ...], str]]  # stored name, shape and dtype
 LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration shall not fill the memory
 _WRAPPERS = {"params", "stats", "batch_stats", "model", "module", "state", "variables", "weights", "net"}
 _LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put below a tensor's name
@@ -87,7 +88,7 @@ def from_module(name: str, image: Image) -> Network:
             return call(tree_of(weights), prepare(images)).astype(jnp.float32)
 
         note = "pixels prepared by the module's own function" if made["prepare"] else "pixels scaled to [0, 1]"
-        return _network(name, named_shapes, logits, image, note, {"module": name})
+        return _network(name, named_shapes, logits, image, note, {"module": name, "image": list(image)})
 
 
 def _network(
@@ -239,34 +240,44 @@ def matching(stored: Tensors, models: Sequence[str], images: Sequence[Image]) ->
 def _matching(
     stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], models: tuple[str, ...], images: tuple[Image, ...]
 ) -> tuple[Network, dict[str, str]]:
-    tensors: dict[tuple[str, ...], tuple[str, tuple[int, ...], str]] = {}
-    for name, (shape, dtype) in stored:
-        tensors.setdefault(_core(name), (name, shape, dtype))
+    tensors = _by_core(stored)
     heads = [shape[0] for core, (_, shape, _) in tensors.items() if core == ("head", "bias") and len(shape) == 1]
     why = "the model that --model names takes none of the keys' images"
     for model in models:
-        if model in NAMES and not heads:
-            why = f"{model} does not fit: there is no head/bias"
-            continue
         try:
-            candidates = named(model, images, heads[0] if heads else 0)
+            if model in NAMES and not heads:
+                raise InvalidFile(f"it is no {model}: there is no head/bias")
+            for network in named(model, images, heads[0] if heads else 0):
+                try:
+                    return network, _fitting(network, tensors)
+                except InvalidFile as error:
+                    why = str(error)
         except InvalidFile as error:
             why = str(error)
-            continue
-        for network in candidates:
-            found = {name: tensors.get(_core(name), ("", (), "")) for name in network.shapes}
-            wrong = [name for name, leaf in network.shapes.items() if not _fits(leaf, found[name])]
-            if not wrong:
-                return network, {name: there[0] for name, there in found.items()}
-            why = (
-                f"{network.name} does not fit: {wrong[0]} of shape {list(network.shapes[wrong[0]].shape)} is not there"
-            )
     raise InvalidFile(why)
 
 
-def _fits(leaf: Any, there: tuple[str, tuple[int, ...], str]) -> bool:
-    name, shape, dtype = there
-    return bool(name) and shape == leaf.shape and (dtype in FLOATS or dtype == str(leaf.dtype))
+def fitting(network: Network, stored: Tensors) -> dict[str, str]:
+    """The stored name of each of a network's tensors, as `matching` finds them; raises `InvalidFile` where one lacks."""
+    return _fitting(network, _by_core(stored.items()))
+
+
+def _by_core(stored: Iterable[tuple[str, tuple[tuple[int, ...], str]]]) -> _ByCore:
+    tensors: _ByCore = {}
+    for name, (shape, dtype) in stored:
+        tensors.setdefault(_core(name), (name, shape, dtype))
+    return tensors
+
+
+def _fitting(network: Network, tensors: _ByCore) -> dict[str, str]:
+    names = {}
+    for name, leaf in network.shapes.items():
+        there, shape, dtype = tensors.get(_core(name), ("", (), ""))
+        wanted = str(leaf.dtype)
+        if not there or shape != leaf.shape or not (dtype == wanted or (dtype in FLOATS and wanted in FLOATS)):
+            raise InvalidFile(f"it is no {network.name}: {name} with shape {list(leaf.shape)} is not there")
+        names[name] = there
+    return names
 
 
 def _core(name: str) -> tuple[str, ...]:
