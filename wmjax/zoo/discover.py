@@ -90,7 +90,7 @@ class _Walk:
         folders = [self.root]
         while folders:  # a stack: folders may be nested deeper than Python's calls
             folder = folders.pop()
-            self._guard(folder, lambda folder=folder: folders.extend(reversed(self._folder(folder))))
+            self._guard(folder, self._folder, folder, folders)
 
     def _name(self, path: Path) -> str:
         return shown(str(path.relative_to(self.root))) if path != self.root else shown(path.name)
@@ -98,53 +98,61 @@ class _Walk:
     def _refuse(self, path: Path, why: str) -> None:
         self.unreadable.append(Unreadable(self._name(path), why))
 
-    def _guard(self, path: Path, look: Callable[[], None]) -> None:
+    def _guard(self, path: Path, look: Callable[..., None], *arguments: Any) -> None:
         """Whatever a hostile file makes its reader raise is that file's line."""
         try:
-            look()
+            look(*arguments)
         except WmjaxError as error:
             self._refuse(path, shown(str(error)))
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror or type(error).__name__}")
-        except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RuntimeError, MemoryError) as error:
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+            RuntimeError,
+            MemoryError,
+        ) as error:
             self._refuse(path, f"cannot be read: {type(error).__name__}")
 
-    def _folder(self, folder: Path) -> list[Path]:
-        """Looks at one folder; returns those within that are to be walked."""
+    def _folder(self, folder: Path, later: list[Path]) -> None:
+        """Looks at one folder; those within that are to be walked go on top of the stack `later`."""
         with os.scandir(folder) as scanned:
             entries = {entry.name: entry for entry in sorted(scanned, key=lambda entry: entry.name)}
         files = {name for name, entry in entries.items() if entry.is_file(follow_symlinks=False)}
         if _TEMPORARY in folder.name:
             self._refuse(folder, "a half-written checkpoint: its writer was interrupted")
-            return []
+            return
         if files & {"_CHECKPOINT_METADATA", orbax.ITEM}:
-            self._guard(folder, lambda: self._checkpoint(folder, folder))
-            return []
+            self._guard(folder, self._checkpoint, folder, folder)
+            return
         if files & _PARTS:
             self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
-            return []
+            return
         folders = [folder / name for name, entry in entries.items() if entry.is_dir(follow_symlinks=False)]
         newest = _newest(folders)
         if newest:
             folders = [path for path in folders if not path.name.startswith("step-")]
-            self._guard(folder, lambda: self._checkpoint(newest, folder))
+            self._guard(folder, self._checkpoint, newest, folder)
         for name, entry in entries.items():
             path = folder / name
             if entry.is_symlink():
                 self._refuse(path, "a symbolic link: put what it points to into the zoo")
             elif name in files:
-                self._guard(path, lambda path=path: self._file(path))
+                self._guard(path, self._file, path)
             elif path.suffix.lower() in _REFUSED.keys() | {".safetensors", ".onnx"} and path not in folders:
                 self._refuse(path, "not a regular file")
-        return folders
+        later.extend(reversed(folders))
 
     def _add(self, path: Path, network: Network, source: Source) -> None:
         self.found.append((self._name(path), Entry(self._name(path), network, source)))
 
     def _checkpoint(self, path: Path, named: Path) -> None:
         """An Orbax checkpoint, under the name of the folder `named`."""
-        if not str(path).isascii() and shown(str(path)) != str(path):
-            raise InvalidFile("its path has characters that cannot be printed: rename it")
+        if any("\udc80" <= c <= "\udcff" for c in str(path)):  # which TensorStore does not take
+            raise InvalidFile("its path is not UTF-8: rename it")
         if _is_wmjax(path):
             network = from_config(checkpoint.read_metadata(path).model)
             item = path / "state"
@@ -209,7 +217,7 @@ class _Walk:
 
 def _newest(folders: Sequence[Path]) -> Path | None:
     """The newest complete checkpoint of a wmjax run among a folder's children; None where it is no run."""
-    steps = [path for path in folders if re.fullmatch(r"step-\d{8,}", path.name)]
+    steps = [path for path in folders if re.fullmatch(r"step-\d+", path.name)]
     complete = (path for path in reversed(steps) if (path / "_CHECKPOINT_METADATA").is_file())
     newest = next(complete, None)
     return newest if newest and _is_wmjax(newest) else None
@@ -226,7 +234,7 @@ def _stored_names(network: Network) -> dict[str, str]:
 
 
 def _config(path: Path, metadata: Mapping[str, str]) -> Config | None:
-    """A safetensors file's configuration: within it, beside it, or its folder's; None where there is none of wmjax's."""
+    """A safetensors file's configuration: within it, beside it, or its folder's; None where wmjax has none."""
     for values in _configs(path, metadata):
         try:
             return Config.from_json(values)

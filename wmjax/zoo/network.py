@@ -124,7 +124,7 @@ def _names(tree: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Weights], An
     by_name = {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, (_, leaf) in zip(names, leaves, strict=True)
     }
-    return dict(sorted(by_name.items())), lambda weights: treedef.unflatten([weights[name] for name in names])
+    return dict(sorted(by_name.items())), lambda weights: jax.tree.unflatten(treedef, [weights[name] for name in names])
 
 
 def _nnx(module: Any) -> tuple[dict[str, Any], Callable[[Any, Array], Array]]:
@@ -148,7 +148,7 @@ def _through_our_conv(module: Any) -> None:
 
 def _both(n: Any) -> tuple[int, int]:
     """A setting of both sides, which Flax takes as one number, two, or None for one."""
-    return (n or 1, n or 1) if isinstance(n, int | None) else tuple(n)
+    return (n or 1, n or 1) if n is None or isinstance(n, int) else (n[0], n[-1])
 
 
 def _same_conv(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any) -> Array:
@@ -164,13 +164,14 @@ def _linen(
     if not isinstance(module, linen.Module):
         raise TypeError(f"the factory returned {type(module).__name__}, not a Flax module")
     taken = inspect.signature(type(module).__call__).parameters
-    evaluate = {key: value for key, value in _EVALUATE.items() if key in taken}
+    evaluate: dict[str, Any] = {key: value for key, value in _EVALUATE.items() if key in taken}
 
     def variables() -> Any:
         key, images = jax.random.key(0), jnp.zeros((1, *image), jnp.uint8)
         return module.init({"params": key, "dropout": key}, prepare(images), **evaluate)
 
-    return jax.eval_shape(variables), lambda tree, x: module.apply(tree, x, **evaluate)
+    answer: Any = module.apply  # of several types, by its arguments
+    return jax.eval_shape(variables), lambda tree, x: answer(tree, x, **evaluate)
 
 
 _EVALUATE = {"train": False, "training": False, "is_training": False, "deterministic": True}
@@ -258,7 +259,7 @@ def _matching(
 
 
 def fitting(network: Network, stored: Tensors) -> dict[str, str]:
-    """The stored name of each of a network's tensors, as `matching` finds them; raises `InvalidFile` where one lacks."""
+    """The stored name of each of a network's tensors, as `matching` finds them; `InvalidFile` where one lacks."""
     return _fitting(network, _by_core(stored.items()))
 
 

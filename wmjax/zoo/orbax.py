@@ -27,6 +27,7 @@ _V2_NAMES = {"<f4": "float32", "<f2": "float16", "bfloat16": "bfloat16"}
 _DOCUMENTS = (b"zarr.json", b".zarray")
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
 _MOST_FILES = 1 << 16
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
 
 Tensors = dict[str, tuple[tuple[int, ...], str]]  # shape and dtype by stored name
 
@@ -65,7 +66,7 @@ class Folder:
         _check_files(self.path, 16 * wanted + (64 << 20))  # a training state takes several times its weights
         try:
             _read(self.path, {self.names[name]: array[0] for name, array in out.items()})
-        except (ValueError, KeyError, TypeError, OverflowError, OSError, RuntimeError, MemoryError) as error:
+        except _DAMAGE as error:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
 
 
@@ -88,7 +89,7 @@ def tensors(path: Path) -> Tensors:
         store, keys = _open(path)
         read = {name: _fetch(store, name, found) for name, found in keys.items() if _document(found)}
         layouts = {name: _layout(_document(keys[name]), futures[0].result().value) for name, futures in read.items()}
-    except (ValueError, KeyError, TypeError, OverflowError, OSError, RuntimeError, MemoryError) as error:
+    except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
     return {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
 
