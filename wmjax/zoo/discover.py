@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,7 @@ def _is_wmjax(path: Path) -> bool:
     return isinstance(custom, dict) and str(custom.get("format")).startswith(checkpoint.FORMAT.partition("/")[0])
 
 
+@lru_cache(maxsize=1024)
 def _stored_names(network: Network) -> dict[str, str]:
     return {name: name.replace("/", ".") for name in network.shapes}
 

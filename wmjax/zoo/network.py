@@ -131,7 +131,8 @@ def _nnx(module: Any) -> tuple[dict[str, Any], Callable[[Any, Array], Array]]:
     """Abstract tensors of an NNX module as it answers, and the function of them; streams of random bits are no part."""
     module.eval()
     _through_our_conv(module)
-    graph, random, state = nnx.split(module, nnx.RngState, ...)
+    parts: Any = nnx.split(module, nnx.RngState, ...)
+    graph, random, state = parts
     return nnx.to_pure_dict(state), lambda tree, x: nnx.merge(graph, random, tree)(x)
 
 
