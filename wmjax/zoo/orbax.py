@@ -86,9 +86,9 @@ def tensors(path: Path) -> Tensors:
     """
     _check_files(path, _LARGEST)
     try:
-        store, keys = _open(path)
-        read = {name: _fetch(store, name, found) for name, found in keys.items() if _document(found)}
-        layouts = {name: _layout(_document(keys[name]), futures[0].result().value) for name, futures in read.items()}
+        with _Store(path) as store:
+            documents = {name: _document(found) for name, found in store.keys.items()}
+            layouts = {name: _layout(key, store.value(name, key)) for name, key in documents.items() if key}
     except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
     return {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
@@ -127,30 +127,72 @@ def _context() -> Any:
 
 def _base(path: Path) -> dict[str, Any]:
     folder = {"driver": "file", "path": f"{path.absolute()}/"}
-    return {"driver": "ocdbt", "base": folder} if (path / "manifest.ocdbt").is_file() else folder
+    return {"driver": "ocdbt", "base": folder} if _is_ocdbt(path) else folder
 
 
-def _open(path: Path) -> tuple[Any, dict[str, list[bytes]]]:
-    """The item's store, and what follows the first slash of its keys, by what precedes it."""
+def _is_ocdbt(path: Path) -> bool:
+    return (path / "manifest.ocdbt").is_file()
+
+
+class _Store:
+    """An item's values by key: inline, or a place in one of its files. To be closed."""
+
+    def __init__(self, path: Path):
+        import tensorstore as ts
+
+        self._path, self._files = path, dict[str, int]()
+        self._store = ts.KvStore.open(_base(path), context=_context()).result()
+        self._places = _places(path) if _is_ocdbt(path) else {}
+        self.keys: dict[str, list[bytes]] = {}  # what follows a key's first slash by what precedes it
+        for key in self._places or self._store.list().result():
+            name, _, rest = key.partition(b"/")
+            self.keys.setdefault(name.decode(), []).append(rest)
+
+    def value(self, name: str, key: bytes) -> bytes:
+        whole = name.encode() + b"/" + key
+        place = self._places.get(whole)
+        if place is None:
+            return self._store.read(whole).result().value
+        return place if isinstance(place, bytes) else self._piece(place)
+
+    def _piece(self, place: str) -> bytes:
+        """The bytes at `value:FOLDER:FILE:OFFSET:LENGTH`; a hostile tree may point out of the item, or past an end."""
+        where, offset, length = place.removeprefix("value:").rsplit(":", 2)
+        if where not in self._files:
+            file = self._path / where.replace(":", "", 1)
+            if not file.resolve().is_relative_to(self._path.resolve()):
+                raise ValueError("it points to a file outside of it")
+            self._files[where] = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = self._files[where]
+        if int(offset) + int(length) > os.fstat(descriptor).st_size:
+            raise ValueError("a file is truncated")
+        return os.pread(descriptor, int(length), int(offset))
+
+    def __enter__(self) -> "_Store":
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        for descriptor in self._files.values():
+            os.close(descriptor)
+
+
+def _places(path: Path) -> dict[bytes, Any]:
+    """Where an OCDBT database's values lie, read from its root at once: `KvStore.read` goes through it for each.
+
+    Empty where its tree has several nodes, which takes some hundred thousand tensors.
+    """
     import tensorstore as ts
 
-    store = ts.KvStore.open(_base(path), context=_context()).result()
-    keys: dict[str, list[bytes]] = {}
-    for key in store.list().result():
-        name, _, rest = key.partition(b"/")
-        keys.setdefault(name.decode(), []).append(rest)
-    return store, keys
+    base = ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}, context=_context()).result()
+    newest = ts.ocdbt.dump(base).result()["versions"][-1]
+    if newest["root_height"]:
+        return {}
+    entries = ts.ocdbt.dump(base, newest["root"]["location"]).result()["entries"]
+    return {entry["key"]: entry.get("inline_value", entry.get("indirect_value")) for entry in entries}
 
 
 def _document(found: list[bytes]) -> bytes:
     return next((key for key in _DOCUMENTS if key in found), b"")
-
-
-def _fetch(store: Any, name: str, keys: list[bytes], batch: Any = None) -> list[Any]:
-    """Begins to read a tensor's document and, in a batch, its chunk where there is but one."""
-    document = _document(keys)
-    chunks = [key for key in keys if key != document] if batch is not None and len(keys) == 2 else []
-    return [store.read(name.encode() + b"/" + key, batch=batch) for key in (document, *chunks)]
 
 
 def _read(path: Path, out: Mapping[str, np.ndarray]) -> None:
@@ -158,31 +200,28 @@ def _read(path: Path, out: Mapping[str, np.ndarray]) -> None:
     import pyarrow as pa
     import tensorstore as ts
 
-    store, keys = _open(path)
-    if missing := [name for name in out if not _document(keys.get(name, []))]:
-        raise ValueError(f"it has no tensor {missing[0]}")
-    batch = ts.Batch()
-    reads = {name: _fetch(store, name, keys[name], batch) for name in out}
-    batch.submit()
     codec, others = pa.Codec("zstd"), {}
-    for name, array in out.items():
-        found = keys[name]
-        document = _document(found)
-        layout = _layout(document, reads[name][0].result().value)
-        if layout.shape != array.shape:
-            raise ValueError(f"tensor {name} has shape {list(layout.shape)}, its model's has {list(array.shape)}")
-        if layout.chunk and len(reads[name]) == 2 and layout.chunk in found:
-            np.copyto(array, _unpack(codec, reads[name][1].result().value, layout), casting="unsafe")
-        else:
-            spec = {"driver": layout.driver, "kvstore": {**_base(path), "path": _inside(path, name)}}
-            others[name] = ts.open(spec, open=True, read=True, context=_context())
+    with _Store(path) as store:
+        for name, array in out.items():
+            found = store.keys.get(name, [])
+            document = _document(found)
+            if not document:
+                raise ValueError(f"it has no tensor {name}")
+            layout = _layout(document, store.value(name, document))
+            if layout.shape != array.shape:
+                raise ValueError(f"tensor {name} has shape {list(layout.shape)}, its model's has {list(array.shape)}")
+            if layout.chunk and len(found) == 2 and layout.chunk in found:
+                np.copyto(array, _unpack(codec, store.value(name, layout.chunk), layout), casting="unsafe")
+            else:
+                spec = {"driver": layout.driver, "kvstore": {**_base(path), "path": _inside(path, name)}}
+                others[name] = ts.open(spec, open=True, read=True, context=_context())
     for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
         np.copyto(out[name], values.result(), casting="unsafe")
 
 
 def _inside(path: Path, name: str) -> str:
     """Where a tensor lies in its store: OCDBT counts from its own root, a folder from the file system's."""
-    return f"{name}/" if _base(path)["driver"] == "ocdbt" else f"{path.absolute()}/{name}/"
+    return f"{name}/" if _is_ocdbt(path) else f"{path.absolute()}/{name}/"
 
 
 def _unpack(codec: Any, chunk: bytes, layout: _Layout) -> np.ndarray:
