@@ -12,9 +12,12 @@ import numpy as np
 from wmjax.errors import WmjaxError
 from wmjax.zoo.records import Entry, Network, Weights
 
+LARGEST_MODEL = 4 << 30  # bytes; a sparse file costs its maker nothing, and would cost us all memory
+# On 2 busy cores, a warm 2.3 GB pack of 102 tensors: a chunk of 8 MiB loses most of the processor to Python's part of a
+# read, 32 MiB a quarter, 64 MiB a tenth. A second chunk ahead gained nothing; a second thread helps disks that queue.
 CHUNK_BYTES = 64 << 20
 THREADS = 2
-AHEAD = 2
+AHEAD = 1
 _ALIGN = 64  # bytes; `jax.device_put` takes arrays on a CPU without a copy where they are aligned so
 
 
@@ -73,17 +76,13 @@ def read_ahead(
       threads: that read.
       ahead: chunks read before their turn.
     """
-    buffers = [np.empty(0, np.uint8)] * (ahead + 1)
+    buffers = [_Buffer() for _ in range(ahead + 1)]
     pool = ThreadPoolExecutor(threads, "wmjax-zoo")
     pending: deque[_Reading] = deque()
     try:
         for number, entries in enumerate(chunks):
-            network, place = entries[0].network, number % len(buffers)
-            size = size_of(network)
-            if buffers[place].size < _buffer_bytes(network, size):
-                buffers[place] = np.empty(0, np.uint8)  # freed before the larger one is taken
-                buffers[place] = _aligned(_buffer_bytes(network, size))
-            pending.append(_Reading(pool, threads, entries, _carve(buffers[place], network, size)))
+            weights = buffers[number % len(buffers)].arrays(entries[0].network, size_of)
+            pending.append(_Reading(pool, threads, entries, weights))
             if len(pending) > ahead:
                 yield pending.popleft().chunk()
         while pending:
@@ -92,30 +91,33 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _aligned(size: int) -> np.ndarray:
-    """An uint8 array whose first byte lies at a multiple of `_ALIGN`."""
-    raw = np.empty(size + _ALIGN, np.uint8)
-    return raw[-raw.ctypes.data % _ALIGN :][:size]
+class _Buffer:
+    """Memory in which chunks lie, of one family after another."""
 
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+        self._network: Network | None = None
+        self._weights: Weights = {}
 
-def _padded(network: Network, name: str, size: int) -> int:
-    """Bytes that a tensor of `size` models takes in a buffer."""
-    leaf = network.shapes[name]
-    return -(-size * math.prod(leaf.shape) * leaf.dtype.itemsize // _ALIGN) * _ALIGN
+    def arrays(self, network: Network, size_of: Callable[[Network], int]) -> Weights:
+        """The arrays of `size_of(network)` models in it; what they held before is still there."""
+        if network is not self._network:
+            self._weights = {}
+            self._carve(network, size_of(network))
+            self._network = network
+        return dict(self._weights)
 
-
-def _buffer_bytes(network: Network, size: int) -> int:
-    return sum(_padded(network, name, size) for name in network.shapes)
-
-
-def _carve(buffer: np.ndarray, network: Network, size: int) -> Weights:
-    """The arrays of `size` models within a buffer."""
-    arrays, at = {}, 0
-    for name, leaf in network.shapes.items():
-        count = size * math.prod(leaf.shape) * leaf.dtype.itemsize
-        arrays[name] = buffer[at : at + count].view(leaf.dtype).reshape(size, *leaf.shape)
-        at += _padded(network, name, size)
-    return arrays
+    def _carve(self, network: Network, size: int) -> None:
+        places, at = {}, 0
+        for name, leaf in network.shapes.items():
+            places[name] = slice(at, at + size * math.prod(leaf.shape) * leaf.dtype.itemsize)
+            at = -(-places[name].stop // _ALIGN) * _ALIGN
+        if self._bytes.size < at:
+            self._bytes = np.empty(0, np.uint8)  # freed before the larger one is taken
+            raw = np.empty(at + _ALIGN, np.uint8)
+            self._bytes = raw[-raw.ctypes.data % _ALIGN :][:at]
+        for name, leaf in network.shapes.items():
+            self._weights[name] = self._bytes[places[name]].view(leaf.dtype).reshape(size, *leaf.shape)
 
 
 class _Reading:
@@ -133,8 +135,10 @@ class _Reading:
         """Waits for it."""
         failures = {row: why for future in self._futures for row, why in future.result().items()}
         for array in self._weights.values():
-            array[len(self._entries) :] = 0
-            array[list(failures)] = 0
+            if len(array) > len(self._entries):
+                array[len(self._entries) :] = 0
+            if failures:
+                array[list(failures)] = 0
         return Chunk(self._entries, self._weights, failures)
 
 

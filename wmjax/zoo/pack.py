@@ -16,7 +16,7 @@ from typing import Any
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.progress import progress
 from wmjax.zoo.digest import digest
-from wmjax.zoo.load import cut, read_ahead
+from wmjax.zoo.load import LARGEST_MODEL, cut, read_ahead
 from wmjax.zoo.records import Entry, Network, Unreadable, Zoo
 from wmjax.zoo.safetensors import DTYPES, File, Header
 from wmjax.zoo.writer import write_stacked
@@ -144,6 +144,8 @@ def open_pack(path: Path, header: Header, network_of: Callable[[dict[str, Any]],
     stored = {name: (tensor.shape, tensor.dtype) for name, tensor in header.tensors.items()}
     if stored != {name: ((len(names), *leaf.shape), leaf.dtype) for name, leaf in network.shapes.items()}:
         raise InvalidFile(f"{path} is a damaged pack: its tensors are not {len(names)} models of {network.name}")
+    if network.bytes > LARGEST_MODEL:
+        raise InvalidFile(f"{path}: models of {network.bytes >> 30} GiB are larger than any that wmjax reads")
     file = File(path, header, {name: name for name in network.shapes}, stacked=True)
     return [
         Entry(f"{path.name}:{name}", network, file, row, sha256)
