@@ -1,0 +1,448 @@
+"""Zoos: every layout gives the exact tensors, and nothing hostile stops the walk."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as v0
+import pytest
+from flax import nnx
+from flax.training.train_state import TrainState
+from hypothesis import given
+from hypothesis import strategies as st
+from orbax.checkpoint import v1 as ocp
+from safetensors.numpy import save_file
+
+from wmjax import checkpoint
+from wmjax.checkpoint import Metadata
+from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.models import Config, Variables, apply, default_config, init
+from wmjax.zoo import network, orbax
+from wmjax.zoo.discover import discover, shown
+from wmjax.zoo.records import Entry, Weights, Zoo
+
+IMAGE = (8, 8, 1)
+SMALL = Config("vgg", IMAGE, 10, (4, 8))
+CONFIG = default_config("vgg", IMAGE, 10)
+TREE = init(CONFIG, 0)._asdict()
+MODULES = """
+import jax.numpy as jnp
+from flax import linen, nnx
+
+
+class Net(nnx.Module):
+    def __init__(self, rngs):
+        self.convs = nnx.List([nnx.Conv(1, 4, (3, 3), rngs=rngs)])
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.drop = nnx.Dropout(0.5, rngs=rngs)
+        self.head = nnx.Linear(4, 10, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(self.drop(nnx.relu(self.norm(self.convs[0](x))).mean((1, 2))))
+
+
+class Linen(linen.Module):
+    @linen.compact
+    def __call__(self, x, train: bool = False):
+        x = linen.Dropout(0.5, deterministic=not train)(linen.Conv(4, (3, 3))(x))
+        x = linen.BatchNorm(use_running_average=not train)(x)
+        return linen.Dense(10)(linen.relu(x).mean((1, 2)))
+
+
+def net(rngs):
+    print("a stranger's words")
+    return Net(rngs)
+
+
+def lin():
+    return Linen(), lambda images: images.astype(jnp.float32) - 1.0
+
+
+def wrong():
+    return 5
+
+
+def raises():
+    raise SystemExit("two\\nlines")
+"""
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The module `strangers`, importable from the working folder as a user's own is."""
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "strangers.py").write_text(MODULES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        import strangers  # type: ignore[import-not-found]
+
+        yield strangers
+
+
+def flat(tree: Any) -> dict[str, Any]:
+    return {"/".join(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def read(entry: Entry) -> Weights:
+    shapes = entry.network.shapes
+    out = {name: np.full((2, *leaf.shape), 7, leaf.dtype) for name, leaf in shapes.items()}
+    entry.source.read(entry.row, entry.row + 1, out)
+    assert all((array[1] == 7).all() for array in out.values())
+    return {name: array[0] for name, array in out.items()}
+
+
+def equal(a: Weights, b: Weights) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def the_one(zoo: Zoo) -> Entry:
+    assert zoo.unreadable == []
+    (entry,) = zoo.entries
+    return entry
+
+
+def save_training(path: Path, tree: Any) -> None:
+    with ocp.training.Checkpointer(path) as checkpointer:
+        checkpointer.save(3, tree)
+
+
+def save_manager(path: Path, arguments: Any) -> None:
+    with v0.CheckpointManager(path) as manager:
+        manager.save(5, args=arguments)
+        manager.wait_until_finished()
+
+
+def save_pytree(path: Path, tree: Any, **options: bool) -> None:
+    with v0.Checkpointer(v0.PyTreeCheckpointHandler(**options)) as checkpointer:
+        checkpointer.save(path, tree)
+
+
+def save_standard(path: Path, tree: Any) -> None:
+    with v0.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path, tree)
+
+
+LAYOUTS = {
+    "v1": lambda path, tree: ocp.save(path, tree),
+    "v1 NumPy": lambda path, tree: ocp.save(path, jax.tree.map(np.asarray, tree)),
+    "v1 named": lambda path, tree: ocp.save_checkpointables(path, {"zebra": tree, "another": {"x": jnp.ones(3)}}),
+    "v1 training": save_training,
+    "v0 standard": save_standard,
+    "v0 pytree": save_pytree,
+    "v0 no OCDBT": lambda path, tree: save_pytree(path, tree, use_ocdbt=False),
+    "v0 Zarr 3": lambda path, tree: save_pytree(path, tree, use_zarr3=True),
+    "v0 Zarr 3, no OCDBT": lambda path, tree: save_pytree(path, tree, use_ocdbt=False, use_zarr3=True),
+    "manager": lambda path, tree: save_manager(path, v0.args.StandardSave(tree)),
+    "manager, composite": lambda path, tree: save_manager(
+        path, v0.args.Composite(state=v0.args.StandardSave(tree), notes=v0.args.JsonSave({"a": 1}))
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_exact_tensors(layout, tmp_path):
+    LAYOUTS[layout](tmp_path / "model", jax.tree.map(jnp.asarray, TREE))
+    assert "--model" in discover(tmp_path, [], [IMAGE]).unreadable[0].why
+    entry = the_one(discover(tmp_path, ["cnn", "vgg"], [(28, 28, 1), IMAGE]))
+    assert entry.name.startswith("model")
+    assert entry.network is network.from_config(CONFIG)
+    assert equal(read(entry), flat(TREE))
+
+
+def test_written_on_eight_devices(tmp_path):
+    script = """
+import jax, numpy as np, pickle, sys
+import orbax.checkpoint as v0
+from pathlib import Path
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from orbax.checkpoint import v1 as ocp
+mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+tree = dict(np.load("tree.npz"))
+put = lambda a: NamedSharding(mesh, PartitionSpec(*(["data"] if a.shape[0] % 8 == 0 else [])))
+tree = {name: jax.device_put(a, put(a)) for name, a in tree.items()}
+ocp.save(Path("eight/v1").absolute(), tree)
+for zarr3 in (False, True):
+    v0.Checkpointer(v0.PyTreeCheckpointHandler(use_zarr3=zarr3)).save(Path(f"eight/v0-{zarr3}").absolute(), tree)
+"""
+    np.savez(tmp_path / "tree.npz", **{name.replace("/", "."): leaf for name, leaf in flat(TREE).items()})
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "XLA_FLAGS": ""}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+    zoo = discover(tmp_path / "eight", ["vgg"], [IMAGE])
+    assert [entry.name for entry in zoo.entries] == ["v0-False", "v0-True", "v1"]
+    assert all(equal(read(entry), flat(TREE)) for entry in zoo.entries)
+
+
+def filled(leaf: jax.ShapeDtypeStruct) -> Any:
+    """Numbers for an abstract tensor: drawing them by NumPy compiles nothing."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.key(0)
+    return jnp.asarray(np.random.default_rng(0).uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype))
+
+
+def test_modules_of_the_user(modules, tmp_path, capsys):
+    """NNX as a pure dictionary and as a State, Linen as variables and as a TrainState, answer as they do."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: modules.Net(nnx.Rngs(0))))
+    model = nnx.merge(graph, jax.tree.map(filled, state))
+    ocp.save(tmp_path / "zoo" / "pure", nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngState))))
+    ocp.save(tmp_path / "zoo" / "state", {"model": nnx.state(model)})
+    linen = modules.Linen()
+    empty = jax.eval_shape(lambda: linen.init(jax.random.key(0), jnp.zeros((1, *IMAGE))))
+    variables = jax.tree.map(filled, empty)
+    ocp.save(tmp_path / "zoo" / "linen", variables)
+
+    class WithStats(TrainState):
+        batch_stats: Any
+
+    import optax
+
+    state = WithStats.create(apply_fn=linen.apply, tx=optax.sgd(0.1, momentum=0.9), **variables)
+    ocp.save(tmp_path / "zoo" / "train", state)
+    zoo = discover(tmp_path / "zoo", ["strangers:lin", "strangers:net"], [IMAGE])
+    assert zoo.unreadable == []
+    found = {entry.name: entry for entry in zoo.entries}
+    images = np.random.default_rng(0).integers(0, 256, (3, *IMAGE), np.uint8)
+    model.eval()
+    pure = jax.jit(lambda x: model(x))(images.astype(np.float32) / np.float32(255))
+    expected = {"pure": pure, "linen": jax.jit(linen.apply)(variables, images.astype(np.float32) - np.float32(1))}
+    for name, like in {"pure": "pure", "state": "pure", "linen": "linen", "train": "linen"}.items():
+        logits = jax.jit(found[name].network.logits)(read(found[name]), jnp.asarray(images))
+        assert logits.dtype == jnp.float32
+        np.testing.assert_allclose(logits, expected[like], rtol=1e-5, atol=1e-6)
+    assert found["pure"].network is found["state"].network
+    assert "[0, 1]" in found["pure"].network.note
+    assert "own function" in found["linen"].network.note
+    assert "stranger" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["strangers:wrong", "strangers:raises", "strangers:nothing", "nowhere:f", "vgg19", "x y:z"]
+)
+def test_models_that_are_none(modules, tmp_path, name):
+    with pytest.raises(UsageError, match=r"--model .*") as caught:
+        discover(tmp_path, [name], [IMAGE])
+    assert "\n" not in str(caught.value)
+
+
+def test_networks_answer_as_their_models():
+    made = network.from_config(SMALL)
+    assert made is network.from_config(Config.from_json(SMALL.to_json()))
+    assert list(made.shapes) == sorted(made.shapes)
+    assert (made.classes, made.description) == (10, {"config": SMALL.to_json()})
+    assert made.fingerprint != network.from_config(Config("vgg", IMAGE, 10, (4, 9))).fingerprint
+    variables, images = init(SMALL, 0), jnp.asarray(np.arange(128, dtype=np.uint8).reshape(2, 8, 8, 1))
+    weights = {name: jnp.asarray(leaf) for name, leaf in flat(variables._asdict()).items()}
+    expected = jax.jit(lambda variables: apply(SMALL, Variables(*variables), images)[0])(variables)
+    assert np.array_equal(jax.jit(made.logits)(weights, images), expected)
+
+
+def test_a_head_of_a_million_classes_allocates_nothing():
+    made = network.from_config(Config("cnn", IMAGE, 1 << 20, (4,), (64,)))
+    assert made.classes == 1 << 20
+    with pytest.raises(InvalidFile, match="no network"):
+        network.from_config(Config("cnn", IMAGE, 10, (1 << 20, 1 << 20), (1 << 20,)))
+
+
+@given(st.permutations(["model", "params", "state"]), st.integers(0, 3), st.sampled_from("./"), st.booleans())
+def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value):
+    made = network.from_config(SMALL)
+    stored = {}
+    for name, leaf in made.shapes.items():
+        parts = [*wrappers[:count], *name.split("/")[1:], *(["value"] if value else [])]
+        stored[join.join(parts)] = (leaf.shape, "bfloat16")
+    names = network.fitting(made, stored)
+    assert names.keys() == made.shapes.keys()
+    assert sorted(names.values()) == sorted(stored)
+    broken = dict(stored)
+    broken[next(iter(broken))] = ((1, 2, 3), "float32")
+    with pytest.raises(InvalidFile, match="is not there"):
+        network.fitting(made, broken)
+
+
+def test_half_precision_is_converted(tmp_path):
+    for dtype in (jnp.bfloat16, jnp.float16):
+        half = jax.tree.map(lambda leaf, dtype=dtype: jnp.asarray(leaf, dtype), TREE)
+        ocp.save(tmp_path / np.dtype(dtype).name, half)
+        entry = the_one(discover(tmp_path / np.dtype(dtype).name, ["vgg"], [IMAGE]))
+        assert equal(read(entry), flat(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), half)))
+
+
+def test_safetensors_say_or_are_told_what_they_are(tmp_path):
+    tensors = {name.replace("/", "."): leaf for name, leaf in flat(TREE).items()}
+    config = json.dumps(CONFIG.to_json())
+    save_file(tensors, tmp_path / "within.safetensors", {"config": config})
+    save_file(tensors, tmp_path / "beside.safetensors")
+    (tmp_path / "beside.json").write_text(config)
+    save_file(tensors, tmp_path / "bare.safetensors")
+    (tmp_path / "folder").mkdir()
+    save_file(tensors, tmp_path / "folder" / "model.safetensors")
+    (tmp_path / "folder" / "config.json").write_text(config)
+    zoo = discover(tmp_path, [], [IMAGE])
+    assert [e.name for e in zoo.entries] == ["beside.safetensors", "folder/model.safetensors", "within.safetensors"]
+    assert [item.path for item in zoo.unreadable] == ["bare.safetensors"]
+    zoo = discover(tmp_path, ["vgg"], [IMAGE])
+    assert len(zoo.entries) == 4
+    assert all(equal(read(entry), flat(TREE)) for entry in zoo.entries)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "model"
+    checkpoint.save(path, init(SMALL, 0)._asdict(), Metadata(SMALL))
+    return path
+
+
+def test_runs_exports_and_order(saved, tmp_path):
+    for step in (1, 2):
+        shutil.copytree(saved, checkpoint.step_path(tmp_path / "b" / "run", step))
+    (tmp_path / "b" / "run" / "step-00000009").mkdir()
+    shutil.copytree(saved, tmp_path / "c")
+    checkpoint.save(
+        tmp_path / "z",
+        init(Config("cnn", IMAGE, 10, (4,), (8,)), 0)._asdict(),
+        Metadata(Config("cnn", IMAGE, 10, (4,), (8,))),
+    )
+    zoo = discover(tmp_path, [], [])
+    assert [entry.name for entry in zoo.entries] == ["z", "b/run", "c"]
+    assert zoo.entries[1].network is zoo.entries[2].network
+    assert zoo.entries[1].source.path == tmp_path / "b" / "run" / "step-00000002" / "state"
+    assert equal(read(zoo.entries[1]), flat(init(SMALL, 0)._asdict()))
+    assert the_one(discover(tmp_path / "c", [], [])).name == "c"
+
+
+def test_nothing_hostile_stops_the_walk(saved, tmp_path):
+    zoo = tmp_path / "zoo"
+    zoo.mkdir()
+    shutil.copytree(saved, zoo / "good\n")
+    refused = ["a.pt", "b.H5", "c.msgpack", "d.safetensors", os.fsdecode(b"e\xff\x1b.pkl")]
+    for name in refused:
+        (zoo / name).write_bytes(b"\x80\x04")
+    (zoo / "notes.txt").write_text("")
+    (zoo / "loop").symlink_to(zoo)
+    (zoo / "out").symlink_to("/etc")
+    (zoo / "broken.onnx").symlink_to("nowhere")
+    os.mkfifo(zoo / "pipe.safetensors")
+    (zoo / "empty").mkdir()
+    shutil.copytree(saved, zoo / "half.orbax-checkpoint-tmp-3")
+    for name, missing in {"no-description": "_CHECKPOINT_METADATA", "no-tensors": "state"}.items():
+        shutil.copytree(saved, zoo / name)
+        gone = zoo / name / missing
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    for name, change in {
+        "absurd": {"widths": [1 << 20] * 20},
+        "evil": {"name": "../x"},
+        "flat": {"image": [8, 0, 1]},
+    }.items():
+        shutil.copytree(saved, zoo / name)
+        file = zoo / name / "_CHECKPOINT_METADATA"
+        values = json.loads(file.read_text())
+        values["custom_metadata"]["model"].update(change)
+        file.write_text(json.dumps(values))
+    shutil.copytree(saved, zoo / "nested")
+    (zoo / "nested" / "_CHECKPOINT_METADATA").write_text("[" * 100_000)
+    shutil.copytree(saved, zoo / os.fsdecode(b"bytes\xff"))
+    found = discover(zoo, [], [IMAGE])
+    assert [entry.name for entry in found.entries] == ["good\\n"]
+    reported = ["absurd", "broken.onnx", "bytes\\xff", "e\\xff\\x1b.pkl", "evil", "flat", "half.orbax-checkpoint-tmp-3"]
+    reported += ["loop", "nested", "no-description", "no-tensors", "out", "pipe.safetensors", *refused[:-1]]
+    assert [item.path for item in found.unreadable] == sorted(reported)
+    assert all(item.why.isprintable() and len(item.why) < 500 for item in found.unreadable)
+    assert "pickle can run code" in next(item.why for item in found.unreadable if item.path == "a.pt")
+
+
+def test_a_deep_chain_of_folders_and_unreadable_ones(saved, tmp_path):
+    here = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        for _ in range(850):  # with a path longer than the system takes
+            os.mkdir("deep")
+            os.chdir("deep")
+    finally:
+        os.chdir(here)
+    shutil.copytree(saved, tmp_path / "last")
+    zoo = discover(tmp_path, [], [IMAGE])
+    assert [entry.name for entry in zoo.entries] == ["last"]
+    (item,) = zoo.unreadable
+    assert item.path.startswith("deep/deep")
+    assert "File name too long" in item.why
+    subprocess.run(["rm", "-rf", tmp_path / "deep"], check=True)  # rmtree calls itself
+
+
+def test_there_is_no_zoo(tmp_path):
+    with pytest.raises(AccessError, match="does not exist"):
+        discover(tmp_path / "nothing", [], [])
+
+
+def damage_documents(item: Path, **change: Any) -> None:
+    for document in item.rglob("zarr.json"):
+        document.write_text(json.dumps(json.loads(document.read_text()) | change))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda item: [os.truncate(file, file.stat().st_size // 2) for file in item.rglob("d/*")],
+        lambda item: [file.write_bytes(bytes(len(file.read_bytes()))) for file in item.rglob("d/*")],
+        lambda item: shutil.rmtree(item / "ocdbt.process_0"),
+        lambda item: (item / "manifest.ocdbt").write_bytes(b"x"),
+        lambda item: (item / "manifest.ocdbt").unlink(),
+        lambda item: (item / "link").symlink_to("/dev/zero"),
+        lambda item: os.mkfifo(item / "pipe"),
+        lambda item: os.truncate(next(item.rglob("d/*")), 1 << 40),
+        lambda item: shutil.rmtree(item),
+    ],
+)
+def test_damaged_tensors_are_one_line(saved, tmp_path, damage, caplog, capfd):
+    path = Path(shutil.copytree(saved, tmp_path / "model"))
+    entry = the_one(discover(path, [], []))
+    damage(path / "state")
+    with caplog.at_level(logging.DEBUG), pytest.raises((InvalidFile, AccessError)) as caught:
+        read(entry)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert not caplog.records
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [1 << 62, 1 << 62]},
+        {"shape": [-1]},
+        {"shape": 5},
+        {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1 << 40]}}},
+        {"data_type": "string"},
+        {"codecs": []},
+        {"codecs": [{"name": "evil"}]},
+    ],
+)
+def test_documents_that_lie(change, tmp_path):
+    save_pytree(tmp_path / "model", {"a": jnp.ones(3)}, use_ocdbt=False, use_zarr3=True)
+    damage_documents(tmp_path / "model", **change)
+    source = orbax.Folder(tmp_path / "model", {"a": "a"})
+    with pytest.raises(InvalidFile) as caught:
+        source.read(0, 1, {"a": np.zeros((1, 3), np.float32)})
+    assert "\n" not in str(caught.value)
+
+
+def test_chunks_that_lie(tmp_path):
+    save_pytree(tmp_path / "model", {"a": jnp.ones(3)}, use_ocdbt=False, use_zarr3=True)
+    source, chunk = orbax.Folder(tmp_path / "model", {"a": "a"}), tmp_path / "model" / "a" / "c" / "0"
+    whole = chunk.read_bytes()
+    for damaged in (b"", whole[:-1], whole[:10], whole[::-1], whole + whole[:7]):
+        chunk.write_bytes(damaged)
+        with pytest.raises(InvalidFile):
+            source.read(0, 1, {"a": np.zeros((1, 3), np.float32)})
+
+
+@given(st.text(st.characters(codec=None)))
+def test_shown_names_are_printable_and_distinct(name):
+    assert shown(name).isprintable()
+    assert shown(name + "\n") != shown(name + "\\n")

@@ -1,0 +1,296 @@
+"""Networks of a zoo: from wmjax's configurations, from a user's own Flax module, and by matching bare tensors."""
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from wmjax.conv import conv
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.models import Config, Variables, apply, default_config, shapes
+from wmjax.models.config import NAMES
+from wmjax.zoo.orbax import FLOATS, Tensors
+from wmjax.zoo.records import Network, Weights
+
+Image = tuple[int, int, int]
+_ByCore = dict[tuple[str, ...], tuple[str, tuple[int, ...], str]]  # stored name, shape and dtype
+LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration shall not fill the memory
+_WRAPPERS = {"params", "stats", "batch_stats", "model", "module", "state", "variables", "weights", "net"}
+_LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put below a tensor's name
+
+
+@lru_cache(maxsize=1024)
+def from_config(config: Config) -> Network:
+    """The network of a wmjax configuration; equal configurations give the same object.
+
+    >>> from_config(Config("cnn", (8, 8, 1), 10, (4,), (8,))).name
+    'cnn 8x8x1'
+
+    Raises:
+      InvalidFile: no network can be built from it, or its weights would fill the memory.
+    """
+    try:
+        named_shapes, tree_of = _names(shapes(config)._asdict())
+
+        def logits(weights: Weights, images: Array) -> Array:
+            variables = Variables(**tree_of(weights))
+            return apply(config, variables, images)[0]
+
+        description = {"config": config.to_json()}
+        return _network(config.name, named_shapes, logits, config.image, "", description)
+    except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
+        raise InvalidFile(f"no network can be built from {json.dumps(config.to_json()):.200}") from error
+
+
+@lru_cache(maxsize=64)
+def from_module(name: str, image: Image) -> Network:
+    """The network of a user's own module, named `module:factory`; no weight is computed.
+
+    The factory takes nothing, or `rngs`, and returns an `nnx.Module`, a `flax.linen.Module`, or a pair of one and a
+    function that maps uint8 images [n, H, W, C] to what it takes; without that it takes float32 in [0, 1].
+
+    Args:
+      name: as the user typed it.
+      image: height, width and channels of the keys' images.
+
+    Raises:
+      UsageError: there is no such factory, or what it makes does not answer such images.
+    """
+    with _strangers_code(name):
+        factory = _imported(name)
+        made: dict[str, Any] = {}
+
+        def make() -> nnx.Module | None:
+            takes_rngs = "rngs" in inspect.signature(factory).parameters
+            result = factory(rngs=nnx.Rngs(0)) if takes_rngs else factory()
+            module, prepare = result if isinstance(result, tuple) else (result, None)
+            made.update(module=module, prepare=prepare)
+            return module if isinstance(module, nnx.Module) else None
+
+        abstract: Any = nnx.eval_shape(make)
+        prepare = made["prepare"] or (lambda images: images.astype(jnp.float32) / 255.0)
+        tree, call = _nnx(abstract) if abstract is not None else _linen(made["module"], prepare, image)
+        named_shapes, tree_of = _names(tree)
+
+        def logits(weights: Weights, images: Array) -> Array:
+            return call(tree_of(weights), prepare(images)).astype(jnp.float32)
+
+        note = "pixels prepared by the module's own function" if made["prepare"] else "pixels scaled to [0, 1]"
+        return _network(name, named_shapes, logits, image, note, {"module": name, "image": list(image)})
+
+
+def _network(
+    name: str, shapes: dict[str, Any], logits: Callable[..., Array], image: Image, note: str, description: dict
+) -> Network:
+    """Checks that it answers an image, by shapes alone, and names it."""
+    size = sum(_bytes(leaf) for leaf in shapes.values())
+    if size > LARGEST:
+        raise ValueError(f"its weights take {size >> 30} GiB")
+    answer = jax.eval_shape(logits, shapes, jax.ShapeDtypeStruct((1, *image), jnp.uint8))
+    if len(answer.shape) != 2 or answer.shape[0] != 1 or answer.shape[1] < 2:
+        raise ValueError(f"it answers one image with shape {list(answer.shape)}, not [1, classes]")
+    shown = {key: [list(leaf.shape), str(leaf.dtype)] for key, leaf in shapes.items()}
+    told = json.dumps([description, image, shown], sort_keys=True).encode()
+    title = f"{name} {'x'.join(map(str, image))}"
+    fingerprint = hashlib.sha256(told).hexdigest()
+    return Network(title, fingerprint, shapes, logits, image, answer.shape[1], note, description)
+
+
+def _bytes(leaf: Any) -> int:
+    size = leaf.dtype.itemsize
+    for n in leaf.shape:  # in Python's integers: a declared shape may overflow NumPy's
+        size *= int(n)
+    return size
+
+
+def _names(tree: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Weights], Any]]:
+    """A tree's leaves by the path to them, sorted, and the way back from such a dictionary to the tree."""
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    names = ["/".join(str(part.key) for part in path) for path, _ in leaves]
+    if len(set(names)) < len(names):
+        raise ValueError("two of its tensors have the same name")
+    by_name = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, (_, leaf) in zip(names, leaves, strict=True)
+    }
+    return dict(sorted(by_name.items())), lambda weights: jax.tree.unflatten(treedef, [weights[name] for name in names])
+
+
+def _nnx(module: Any) -> tuple[dict[str, Any], Callable[[Any, Array], Array]]:
+    """Abstract tensors of an NNX module as it answers, and the function of them; streams of random bits are no part."""
+    module.eval()
+    _through_our_conv(module)
+    parts: Any = nnx.split(module, nnx.RngState, ...)
+    graph, random, state = parts
+    return nnx.to_pure_dict(state), lambda tree, x: nnx.merge(graph, random, tree)(x)
+
+
+def _through_our_conv(module: Any) -> None:
+    """Sends plain SAME convolutions through `wmjax.conv`, which does not slow down inside loops on a CPU."""
+    for _, layer in nnx.iter_modules(module):
+        if not isinstance(layer, nnx.Conv) or len(layer.kernel_size) != 2 or layer.padding != "SAME":
+            continue
+        if layer.feature_group_count == 1 and all(
+            _both(n) == (1, 1) for n in (layer.kernel_dilation, layer.input_dilation)
+        ):
+            layer.conv_general_dilated = _same_conv
+
+
+def _both(n: Any) -> tuple[int, int]:
+    """A setting of both sides, which Flax takes as one number, two, or None for one."""
+    return (n or 1, n or 1) if n is None or isinstance(n, int) else (n[0], n[-1])
+
+
+def _same_conv(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any) -> Array:
+    return conv(x, kernel, (strides[0], strides[1]))
+
+
+def _linen(
+    module: Any, prepare: Callable[[Array], Array], image: Image
+) -> tuple[dict[str, Any], Callable[[Any, Array], Array]]:
+    """Abstract variables of a Linen module, and the function of them that answers."""
+    from flax import linen
+
+    if not isinstance(module, linen.Module):
+        raise TypeError(f"the factory returned {type(module).__name__}, not a Flax module")
+    taken = inspect.signature(type(module).__call__).parameters
+    evaluate: dict[str, Any] = {key: value for key, value in _EVALUATE.items() if key in taken}
+
+    def variables() -> Any:
+        key, images = jax.random.key(0), jnp.zeros((1, *image), jnp.uint8)
+        return module.init({"params": key, "dropout": key}, prepare(images), **evaluate)
+
+    answer: Any = module.apply  # of several types, by its arguments
+    return jax.eval_shape(variables), lambda tree, x: answer(tree, x, **evaluate)
+
+
+_EVALUATE = {"train": False, "training": False, "is_training": False, "deterministic": True}
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    module_name, factory_name = name.split(":")
+    sys.path.insert(0, os.getcwd())  # as `python -m` does
+    return getattr(importlib.import_module(module_name), factory_name)
+
+
+@contextlib.contextmanager
+def _strangers_code(name: str) -> Iterator[None]:
+    """What the user's module prints is no part of the answer, and whatever it raises is one line."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (Exception, SystemExit) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise UsageError(f"--model {name}: {type(error).__name__} {reason:.200}") from error
+
+
+def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
+    """The networks that `--model` may mean: `cnn`, `vgg`, `resnet18` at usual size, or `module:factory`.
+
+    Args:
+      name: as the user typed it.
+      images: height, width and channels of the keys' images; a network for each that it can take.
+      classes: outputs of wmjax's own networks; a module says itself.
+
+    Raises:
+      UsageError: the name is none of these, or the module takes none of the images.
+    """
+    if name in NAMES:
+        return [from_config(default_config(name, image, classes)) for image in images]
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        raise UsageError(f"--model {name}: give {', '.join(NAMES)} or module:factory")
+    networks, failure = [], None
+    for image in images:
+        try:
+            networks.append(from_module(name, image))
+        except UsageError as error:
+            failure = error
+    if failure and not networks:
+        raise failure
+    return networks
+
+
+def matching(stored: Tensors, models: Sequence[str], images: Sequence[Image]) -> tuple[Network, dict[str, str]]:
+    """The first network whose tensors are all there, in exact shapes, and the stored name of each of them.
+
+    Names agree up to what frameworks put around them: `model/params/convs/0/kernel/value` and `convs.0.kernel` are the
+    same tensor. What else is stored, an optimiser's state for one, is left alone.
+
+    Args:
+      stored: shapes and dtypes by name.
+      models: what the user named, as `named` takes it.
+      images: as `named` takes them.
+
+    Raises:
+      InvalidFile: none fits.
+    """
+    return _matching(tuple(sorted(stored.items())), tuple(models), tuple(images))
+
+
+@lru_cache(maxsize=256)  # thousands of models have the same tensors
+def _matching(
+    stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], models: tuple[str, ...], images: tuple[Image, ...]
+) -> tuple[Network, dict[str, str]]:
+    tensors = _by_core(stored)
+    heads = [shape[0] for core, (_, shape, _) in tensors.items() if core == ("head", "bias") and len(shape) == 1]
+    why = "the model that --model names takes none of the keys' images"
+    for model in models:
+        try:
+            if model in NAMES and not heads:
+                raise InvalidFile(f"it is no {model}: there is no head/bias")
+            for network in named(model, images, heads[0] if heads else 0):
+                try:
+                    return network, _fitting(network, tensors)
+                except InvalidFile as error:
+                    why = str(error)
+        except InvalidFile as error:
+            why = str(error)
+    raise InvalidFile(why)
+
+
+def fitting(network: Network, stored: Tensors) -> dict[str, str]:
+    """The stored name of each of a network's tensors, as `matching` finds them; `InvalidFile` where one lacks."""
+    return _fitting(network, _by_core(stored.items()))
+
+
+def _by_core(stored: Iterable[tuple[str, tuple[tuple[int, ...], str]]]) -> _ByCore:
+    tensors: _ByCore = {}
+    for name, (shape, dtype) in stored:
+        tensors.setdefault(_core(name), (name, shape, dtype))
+    return tensors
+
+
+def _fitting(network: Network, tensors: _ByCore) -> dict[str, str]:
+    names = {}
+    for name, leaf in network.shapes.items():
+        there, shape, dtype = tensors.get(_core(name), ("", (), ""))
+        wanted = str(leaf.dtype)
+        if not there or shape != leaf.shape or not (dtype == wanted or (dtype in FLOATS and wanted in FLOATS)):
+            raise InvalidFile(f"it is no {network.name}: {name} with shape {list(leaf.shape)} is not there")
+        names[name] = there
+    return names
+
+
+def _core(name: str) -> tuple[str, ...]:
+    """A tensor's path without what frameworks put around it.
+
+    >>> _core("model/params/convs/0/kernel/value") == _core("convs.0.kernel") == ("convs", "0", "kernel")
+    True
+    """
+    parts = re.split(r"[./]", name)
+    if len(parts) > 1 and parts[-1] in _LEAVES:
+        parts.pop()
+    while len(parts) > 1 and parts[0] in _WRAPPERS:
+        parts.pop(0)
+    return tuple(parts)

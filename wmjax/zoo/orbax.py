@@ -1,0 +1,284 @@
+"""Tensors of Orbax checkpoints, read directly: most of what `ocp.load` takes is fixed work for every tensor.
+
+An Orbax item is a key-value store, an OCDBT database or a folder, of Zarr arrays (version 2 or 3), one for each tensor.
+A tensor that lies in one zstd chunk, as Orbax writes them on one device, is fetched and unpacked here; any other
+goes through TensorStore's own Zarr drivers.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from wmjax.errors import AccessError, InvalidFile
+from wmjax.zoo.records import Weights
+
+ITEM = "_METADATA"  # lies in every item's folder
+FLOATS = {name: np.dtype(name) for name in ("float32", "float16")} | {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
+_V2_NAMES = {"<f4": "float32", "<f2": "float16", "bfloat16": "bfloat16"}
+_DOCUMENTS = (b"zarr.json", b".zarray")
+_LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
+_MOST_FILES = 1 << 16
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
+
+Tensors = dict[str, tuple[tuple[int, ...], str]]  # shape and dtype by stored name
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """How a tensor lies: `chunk` is the key of its only chunk, None where it has several or another form."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    driver: str
+    chunk: bytes | None
+    sharded: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Folder:
+    """An Orbax item as the `Source` of one model.
+
+    Attributes:
+      path: folder of the item, which holds `_METADATA`.
+      names: stored name ("params.convs.0.kernel") of each tensor by the network's name for it.
+    """
+
+    path: Path
+    names: Mapping[str, str]
+
+    def read(self, start: int, stop: int, out: Weights) -> None:
+        """Fills `out[name][0]` with the tensors, converted to its dtype.
+
+        Raises:
+          InvalidFile: a tensor is missing, damaged, or of another shape.
+          AccessError: the folder cannot be read.
+        """
+        wanted = sum(array[:1].nbytes for array in out.values())
+        _check_files(self.path, 16 * wanted + (64 << 20))  # a training state takes several times its weights
+        try:
+            _read(self.path, {self.names[name]: array[0] for name, array in out.items()})
+        except _DAMAGE as error:
+            raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
+
+
+def items(path: Path) -> list[Path]:
+    """The folders of a checkpoint's trees: itself, or those of its children that Orbax wrote as trees."""
+    if (path / ITEM).is_file():
+        return [path]
+    return sorted(child for child in path.iterdir() if not child.is_symlink() and (child / ITEM).is_file())
+
+
+def tensors(path: Path) -> Tensors:
+    """Shapes and dtypes of an item's arrays by stored name; none is read.
+
+    Raises:
+      InvalidFile: it is damaged.
+      AccessError: the folder cannot be read.
+    """
+    _check_files(path, _LARGEST)
+    try:
+        with _Store(path) as store:
+            documents = {name: _document(found) for name, found in store.keys.items()}
+            layouts = {name: _layout(key, store.value(name, key)) for name, key in documents.items() if key}
+    except _DAMAGE as error:
+        raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
+    return {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
+
+
+def _reason(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:160] or type(error).__name__
+
+
+def _check_files(path: Path, most: int) -> None:
+    """Refuses links, devices and pipes, which a reader would follow or wait for, and more bytes than can be meant."""
+    total, count, folders = 0, 0, [str(path)]
+    try:
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        folders.append(entry.path)
+                    elif not stat.S_ISREG(status.st_mode):
+                        raise InvalidFile(f"{path} holds a link or special file: copy the checkpoint as plain files")
+                    total, count = total + status.st_size, count + 1
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+    if total > most or count > _MOST_FILES:
+        raise InvalidFile(f"{path} has {total >> 20} MiB in {count} files: more than the model it names can take")
+
+
+@lru_cache(maxsize=1)
+def _context() -> Any:
+    """One pool of threads for all checkpoints, and no cache: nothing is read twice."""
+    import tensorstore as ts
+
+    return ts.Context({"cache_pool": {"total_bytes_limit": 0}})
+
+
+def _base(path: Path) -> dict[str, Any]:
+    folder = {"driver": "file", "path": f"{path.absolute()}/"}
+    return {"driver": "ocdbt", "base": folder} if _is_ocdbt(path) else folder
+
+
+def _is_ocdbt(path: Path) -> bool:
+    return (path / "manifest.ocdbt").is_file()
+
+
+class _Store:
+    """An item's values by key: inline, or a place in one of its files. To be closed."""
+
+    def __init__(self, path: Path):
+        import tensorstore as ts
+
+        self._path, self._files = path, dict[str, int]()
+        self._store = ts.KvStore.open(_base(path), context=_context()).result()
+        self._places = _places(path) if _is_ocdbt(path) else {}
+        self.keys: dict[str, list[bytes]] = {}  # what follows a key's first slash by what precedes it
+        for key in self._places or self._store.list().result():
+            name, _, rest = key.partition(b"/")
+            self.keys.setdefault(name.decode(), []).append(rest)
+
+    def value(self, name: str, key: bytes) -> bytes:
+        whole = name.encode() + b"/" + key
+        place = self._places.get(whole)
+        if place is None:
+            return self._store.read(whole).result().value
+        return place if isinstance(place, bytes) else self._piece(place)
+
+    def _piece(self, place: str) -> bytes:
+        """The bytes at `value:FOLDER:FILE:OFFSET:LENGTH`; a hostile tree may point out of the item, or past an end."""
+        where, offset, length = place.removeprefix("value:").rsplit(":", 2)
+        if where not in self._files:
+            file = self._path / where.replace(":", "", 1)
+            if not file.resolve().is_relative_to(self._path.resolve()):
+                raise ValueError("it points to a file outside of it")
+            self._files[where] = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = self._files[where]
+        if int(offset) + int(length) > os.fstat(descriptor).st_size:
+            raise ValueError("a file is truncated")
+        return os.pread(descriptor, int(length), int(offset))
+
+    def __enter__(self) -> "_Store":
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        for descriptor in self._files.values():
+            os.close(descriptor)
+
+
+def _places(path: Path) -> dict[bytes, Any]:
+    """Where an OCDBT database's values lie, read from its root at once: `KvStore.read` goes through it for each.
+
+    Empty where its tree has several nodes, which takes some hundred thousand tensors.
+    """
+    import tensorstore as ts
+
+    base = ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}, context=_context()).result()
+    newest = ts.ocdbt.dump(base).result()["versions"][-1]
+    if newest["root_height"]:
+        return {}
+    entries = ts.ocdbt.dump(base, newest["root"]["location"]).result()["entries"]
+    return {entry["key"]: entry.get("inline_value", entry.get("indirect_value")) for entry in entries}
+
+
+def _document(found: list[bytes]) -> bytes:
+    return next((key for key in _DOCUMENTS if key in found), b"")
+
+
+def _read(path: Path, out: Mapping[str, np.ndarray]) -> None:
+    """Fills arrays by stored name."""
+    import pyarrow as pa
+    import tensorstore as ts
+
+    codec, others = pa.Codec("zstd"), {}
+    with _Store(path) as store:
+        for name, array in out.items():
+            found = store.keys.get(name, [])
+            document = _document(found)
+            if not document:
+                raise ValueError(f"it has no tensor {name}")
+            layout = _layout(document, store.value(name, document))
+            if layout.shape != array.shape:
+                raise ValueError(f"tensor {name} has shape {list(layout.shape)}, its model's has {list(array.shape)}")
+            if layout.chunk and len(found) == 2 and layout.chunk in found:
+                np.copyto(array, _unpack(codec, store.value(name, layout.chunk), layout), casting="unsafe")
+            else:
+                spec = {"driver": layout.driver, "kvstore": {**_base(path), "path": _inside(path, name)}}
+                others[name] = ts.open(spec, open=True, read=True, context=_context())
+    for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
+        np.copyto(out[name], values.result(), casting="unsafe")
+
+
+def _inside(path: Path, name: str) -> str:
+    """Where a tensor lies in its store: OCDBT counts from its own root, a folder from the file system's."""
+    return f"{name}/" if _is_ocdbt(path) else f"{path.absolute()}/{name}/"
+
+
+def _unpack(codec: Any, chunk: bytes, layout: _Layout) -> np.ndarray:
+    """The tensor of its only chunk; a shard of Zarr 3 ends with place and length of what it holds, and a checksum."""
+    packed, dtype = memoryview(chunk), FLOATS[layout.dtype]
+    if layout.sharded:
+        if len(chunk) < 20:
+            raise ValueError("a chunk is truncated")
+        at, length = (int(n) for n in np.frombuffer(chunk[-20:-4], "<u8"))
+        if at + length > len(chunk):
+            raise ValueError("a chunk is truncated")
+        packed = packed[at : at + length]
+    size = math.prod(layout.shape) * dtype.itemsize
+    return np.frombuffer(codec.decompress(packed, decompressed_size=size), dtype).reshape(layout.shape)
+
+
+@lru_cache(maxsize=8192)  # the models of a family have the same documents
+def _layout(key: bytes, document: bytes) -> _Layout:
+    """Reads a Zarr array's document; raises `ValueError` where it is damaged or would take more than it holds."""
+    if len(document) > 1 << 16:
+        raise ValueError("an array's description is too long")
+    values = json.loads(document)
+    shape = tuple(int(n) for n in values["shape"])
+    layout = (_version_2 if key == b".zarray" else _version_3)(values, shape)
+    if not all(0 <= n < 1 << 40 for n in shape) or len(shape) > 32 or math.prod(shape) >= 1 << 40:
+        raise ValueError(f"an array's shape is {list(shape)!s:.80}")
+    return layout
+
+
+def _version_2(values: dict[str, Any], shape: tuple[int, ...]) -> _Layout:
+    chunks = _chunks(values["chunks"], shape)
+    plain = (values["order"], values.get("filters"), (values["compressor"] or {}).get("id")) == ("C", None, "zstd")
+    key = values.get("dimension_separator", ".").join("0" * max(1, len(shape))).encode()
+    dtype = _V2_NAMES.get(str(values["dtype"]), str(values["dtype"]))
+    return _Layout(shape, dtype, "zarr", key if plain and chunks == shape and dtype in FLOATS else None)
+
+
+def _version_3(values: dict[str, Any], shape: tuple[int, ...]) -> _Layout:
+    chunks = _chunks(values["chunk_grid"]["configuration"]["chunk_shape"], shape)
+    codecs, sharded = values["codecs"], False
+    whole = chunks == shape and values["chunk_key_encoding"] == {"name": "default"}
+    if [codec["name"] for codec in codecs] == ["sharding_indexed"]:
+        shard, sharded = codecs[0]["configuration"], True
+        whole = whole and _chunks(shard["chunk_shape"], shape) == shape
+        whole = whole and [codec["name"] for codec in shard["index_codecs"]] == ["bytes", "crc32c"]
+        whole = whole and shard.get("index_location", "end") == "end"
+        codecs = shard["codecs"]
+    little = codecs[0] == {"name": "bytes", "configuration": {"endian": "little"}}
+    plain = whole and little and [codec["name"] for codec in codecs] == ["bytes", "zstd"]
+    plain = plain and not codecs[1]["configuration"].get("checksum", False) and values["data_type"] in FLOATS
+    key = "/".join(["c", *("0" * len(shape))]).encode()
+    return _Layout(shape, str(values["data_type"]), "zarr3", key if plain else None, sharded)
+
+
+def _chunks(chunks: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a chunk's shape; a chunk larger than its array would take memory that no tensor needs."""
+    sizes = tuple(int(n) for n in chunks)
+    if len(sizes) != len(shape) or any(not 1 <= size <= max(1, n) for size, n in zip(sizes, shape, strict=True)):
+        raise ValueError(f"an array of shape {list(shape)!s:.80} has chunks of {list(sizes)!s:.80}")
+    return sizes
