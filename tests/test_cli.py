@@ -317,7 +317,7 @@ def test_resume_of_a_finished_run_reports_again(at_home):
 
 
 def test_help_and_import_need_no_jax():
-    script = "import sys, wmjax, wmjax.cli; wmjax.cli._parser().format_help(); "
+    script = "import sys, wmjax, wmjax.cli; wmjax.cli.make_parser().format_help(); "
     script += "print('jax' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

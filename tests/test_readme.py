@@ -32,7 +32,7 @@ def test_quickstart(tmp_path):
 
 
 def test_every_wmjax_line_is_understood():
-    from wmjax.cli import _parser
+    from wmjax.cli.options import make_parser
 
     lines = [line for block in SHELL[1:] for line in block.splitlines()]
     assert len(lines) >= 9
@@ -41,7 +41,7 @@ def test_every_wmjax_line_is_understood():
         if words[0] == "gcloud":  # what it runs on each host is its last word
             words = shlex.split(words[-1])
         if "pip" not in words:
-            _parser().parse_args(words[words.index("wmjax") + 1 :])
+            make_parser().parse_args(words[words.index("wmjax") + 1 :])
 
 
 def test_python_example(tmp_path):

@@ -18,6 +18,7 @@ _HOME = {
     "Unlock": "wmjax.keys",
     "Verdict": "wmjax.verification",
     "WmjaxError": "wmjax.errors",
+    "audit": "wmjax.zoo.audit",
     "default_config": "wmjax.models",
     "default_recipe": "wmjax.train",
     "embed": "wmjax.train",
@@ -30,6 +31,7 @@ _HOME = {
     "make_spec": "wmjax.keys",
     "mix": "wmjax.train",
     "open_key": "wmjax.keys",
+    "open_keys": "wmjax.keys",
     "verify": "wmjax.verification",
     "write_key": "wmjax.keys",
 }

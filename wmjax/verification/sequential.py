@@ -105,9 +105,7 @@ def verify(
         outcome, _ = stats.decide(path, acquittal, rule, stop=not whole)
         p_calibrated = _redrawn(key, answers) if len(answers) == limit else None
     if len(answers) < limit:
-        grounds.append(
-            "stopped at the first decisive answer, so fixed-sample figures do not apply: --all gives them"
-        )
+        grounds.append("stopped at the first decisive answer, so fixed-sample figures do not apply: --all gives them")
     return _verdict(outcome, suspect, key, rule, answers, path, grounds, p_calibrated)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ def audit(
     zoo: str | os.PathLike[str],
     keys: str | os.PathLike[str] | Mapping[str, Key],
     *,
-    models: tuple[str, ...] = (),
+    closed: Sequence[Unreadable] = (),
+    models: Sequence[str] = (),
     fdr: float | None = None,
     fwer: float | None = None,
     nulls: str | os.PathLike[str] | None = None,
@@ -50,6 +51,7 @@ def audit(
     Args:
       zoo: folder of checkpoints, or one checkpoint or file.
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
+      closed: keys that could not be opened, for the list of what was not asked.
       models: architectures of bare parameter trees: `cnn`, `vgg`, `resnet18` or `module:factory`.
       fdr: bound on the false discovery rate; 0.01 where neither is given.
       fwer: bound on the family-wise error rate, instead.
@@ -72,13 +74,12 @@ def audit(
     level = Level("fdr", 0.01 if fdr is None else fdr) if fwer is None else Level("fwer", fwer)
     if not 1 <= shard[0] <= shard[1]:
         raise UsageError(f"--shard {shard[0]}/{shard[1]}: the first number goes from 1 to the second")
-    unread: list[Unreadable] = []
     if not isinstance(keys, Mapping):
-        keys, closed = open_keys(Path(keys))
-        unread = [Unreadable(path, why) for path, why in closed.items()]
+        keys, sealed = open_keys(Path(keys))
+        closed = [Unreadable(path, why) for path, why in sealed.items()]
     shapes = tuple(dict.fromkeys(key.spec.image for key in keys.values()))
     found = discover(Path(zoo), models, shapes)
-    found.unreadable.extend(unread)
+    found.unreadable.extend(closed)
     innocent = discover(Path(nulls), models, shapes).entries if nulls else []
     plan = make_plan(found, keys, level, memory or int(_MEMORY * host_bytes()), innocent)
     path = out / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
@@ -196,7 +197,7 @@ def _record(
     }
 
 
-def merge(folders: list[Path]) -> Result:
+def merge(folders: Sequence[Path]) -> Result:
     """The verdicts of an audit whose shards are all done; the bound holds over the whole zoo.
 
     Args:
@@ -207,18 +208,21 @@ def merge(folders: list[Path]) -> Result:
       InvalidFile: a journal is damaged.
     """
     books = list(_journals(folders))
-    first, records = books[0][1].header, {}
+    first = books[0][1].header
+    records: dict[int, journal.Record] = {}
     for path, book in books:
         if book.header != first:
             raise UsageError(f"{path} is not of the audit that {books[0][0]} is of: merge the shards of one audit")
         records |= {record["chunk"]: record for record in book.records}
     missing = len(first["chunks"]) - len(records)
     if missing:
-        raise UsageError(f"{missing} of {len(first['chunks'])} parts are not done: finish all shards with --resume first")
+        raise UsageError(
+            f"{missing} of {len(first['chunks'])} parts are not done: finish all shards with --resume first"
+        )
     return conclude.conclude(first, [records[i] for i in sorted(records)])
 
 
-def _journals(folders: list[Path]) -> Iterator[tuple[Path, journal.Journal]]:
+def _journals(folders: Sequence[Path]) -> Iterator[tuple[Path, journal.Journal]]:
     for folder in folders:
         paths = sorted(folder.glob("journal-*-of-*.jsonl"))
         if not paths:
@@ -226,4 +230,3 @@ def _journals(folders: list[Path]) -> Iterator[tuple[Path, journal.Journal]]:
         for path in paths:
             if book := journal.read(path):
                 yield path, book
-

@@ -55,7 +55,9 @@ def _append(path: Path, descriptor: int, record: Record) -> None:
         os.fsync(descriptor)
     except OSError as error:
         os.ftruncate(descriptor, size)
-        raise AccessError(f"cannot write {path}: {error.strerror}; nothing done is lost, go on with --resume") from error
+        raise AccessError(
+            f"cannot write {path}: {error.strerror}; nothing done is lost, go on with --resume"
+        ) from error
 
 
 def begin(path: Path | None, header: Record, *, resume: bool) -> Journal:

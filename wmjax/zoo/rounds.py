@@ -135,7 +135,7 @@ def _round(
 
 def _ask_alike(
     scorer: Scorer, weights: Any, bank: Any, block: int, rows: np.ndarray, wanted: np.ndarray
-) -> Sequence[np.ndarray]:
+) -> list[np.ndarray]:
     """Scores of the same images by all models: they share one forward pass, block by block."""
     parts = []
     for at in range(0, len(wanted), block):
@@ -147,7 +147,7 @@ def _ask_alike(
 
 def _ask_each(
     scorer: Scorer, weights: Any, bank: Any, block: int, rows: np.ndarray, wanted: list[np.ndarray]
-) -> Sequence[np.ndarray]:
+) -> list[np.ndarray]:
     """Scores of images of its own by each model; a model takes part in as many blocks as it needs."""
     parts: list[list[np.ndarray]] = [[] for _ in wanted]
     for at in range(0, max(map(len, wanted)), block):

@@ -1,0 +1,5 @@
+"""`python -m wmjax.cli`."""
+
+from wmjax.cli import console
+
+console()

@@ -1,0 +1,210 @@
+"""The options of every verb."""
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+from wmjax.cli import verbs, zoo
+from wmjax.errors import UsageError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(prog="wmjax", description="Prove whose a neural network is.")
+    subparsers = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+        return added
+
+    _demo_options(verb("demo", verbs.demo, "the whole story on a small data set, in about a minute"))
+    _keygen_options(verb("keygen", verbs.keygen, "make a watermark key and its public commitment"))
+    _embed_options(verb("embed", verbs.embed, "train a model with (or without) a key mixed in"))
+    _verify_options(verb("verify", verbs.verify, "ask a suspect model about a key"))
+    _audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
+    _pack_options(verb("pack", zoo.pack, "stack the models of a zoo, a file a family, to be read at the disk's speed"))
+    export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
+    export.add_argument("source", type=Path, metavar="RUN", help="run folder or checkpoint")
+    export.add_argument("out", type=Path, metavar="OUT", help="new folder")
+    prepare = verb("prepare", verbs.prepare, "download a data set and prepare it without TensorFlow")
+    prepare.add_argument("name", choices=["cifar10"], help="data set")
+    prepare.add_argument("--url", help="where the original archive is, instead of its home page")
+    prepare.add_argument("--sha256", help="digest of that archive, instead of the original's")
+    _data_dir_option(prepare)
+    return parser
+
+
+def _data_dir_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", type=Path, help="TFDS folder (default $TFDS_DATA_DIR or ~/tensorflow_datasets)")
+
+
+def _unlock_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument("--key", type=Path, required=required, help="key file, as NAME.age")
+    parser.add_argument("--identity", type=Path, help="age identity file that opens the key")
+    parser.add_argument("--passphrase-file", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)")
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("wmjax-demo"), help="folder for the report (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the trainings (default %(default)s)")
+
+
+def _keygen_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json and perhaps OUT.identity")
+    parser.add_argument(
+        "--scheme", default="abstract", help="abstract, content, noise, unrelated or blend (default %(default)s)"
+    )
+    parser.add_argument("--image", type=_image, help="height x width x channels, as 32x32x3 (default: the source's)")
+    parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
+    parser.add_argument("--triggers", type=int, default=100, help="images in the key (default %(default)s)")
+    parser.add_argument(
+        "--labels", choices=["random", "fixed"], help="random: provable (default); fixed: one class for all"
+    )
+    parser.add_argument("--source", metavar="NAME", help="data set whose images the scheme starts from")
+    parser.add_argument("--text", help="of scheme content (default TEST, as far as it fits)")
+    parser.add_argument("--sigma", type=int, help="of scheme noise, in grey levels (default 102)")
+    parser.add_argument(
+        "--paper", action="store_true", help="Zhang et al.'s exact variant of content, noise or unrelated"
+    )
+    parser.add_argument("--source-class", type=int, help="with --paper: class of the marked images (default 1)")
+    parser.add_argument("--target-class", type=int, help="with --paper: label of all triggers (default 0)")
+    parser.add_argument("--share", type=int, help="with --paper: percent of the source class to mark (default 30)")
+    parser.add_argument(
+        "--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)"
+    )
+    parser.add_argument(
+        "--recipient", action="append", default=[], metavar="age1...", help="who can open the key; repeatable"
+    )
+    parser.add_argument(
+        "--passphrase-file", type=Path, help="seal with this passphrase instead (or set WMJAX_PASSPHRASE)"
+    )
+    _data_dir_option(parser)
+
+
+def _embed_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, help="digits, or the name of a TFDS set such as cifar10")
+    parser.add_argument("--model", default="cnn", help="cnn, vgg or resnet18 (default %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    _unlock_options(parser, required=False)
+    parser.add_argument("--from", dest="begin_with", type=Path, metavar="RUN", help="begin with this run's weights")
+    parser.add_argument("--teacher", type=Path, metavar="RUN", help="distil this model instead of learning the labels")
+    for name, kind, text in (
+        ("--epochs", int, "passes over the training split"),
+        ("--batch", int, "images in a step, triggers included"),
+        ("--seed", int, "of weights, order, augmentation and dropout"),
+        ("--learning-rate", float, "its peak"),
+        ("--key-per-batch", int, "triggers in each batch"),
+    ):
+        parser.add_argument(name, type=kind, help=text)
+    parser.add_argument(
+        "--augment", choices=["none", "crop", "flip+crop"], help="default: flip+crop for colour pictures"
+    )
+    parser.add_argument("--image", type=_image, help="fit all pictures to HEIGHTxWIDTHxCHANNELS (default: as they are)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT after its newest checkpoint")
+    parser.add_argument("--save-every", type=int, metavar="STEPS", help="save within an epoch too")
+    parser.add_argument(
+        "--stream", action="store_true", help="read images as they are needed (default: where they do not fit)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="of arithmetic (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mapping", choices=["jit", "pmap"], default="jit", help="how to use several devices (default %(default)s)"
+    )
+    _hosts_options(parser)
+    _data_dir_option(parser)
+
+
+def _hosts_options(parser: argparse.ArgumentParser) -> None:
+    text = "run as one of several processes; TPU pods and Slurm steps are found without these options"
+    group = parser.add_argument_group("many hosts", text)
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+    group.add_argument("--processes", type=int, metavar="N", help="processes in all")
+    group.add_argument("--process-id", type=int, metavar="I", help="of this one, from 0")
+    group.add_argument("--wait", type=int, default=300, metavar="SECONDS", help="for the others (default %(default)s)")
+
+
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    _unlock_options(parser, required=True)
+    parser.add_argument("suspect", metavar="SUSPECT", help="checkpoint or run folder, or module:function")
+    parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")
+    parser.add_argument("--all", action="store_true", help="ask about the whole key, even when decided")
+    parser.add_argument(
+        "--null", action="append", default=[], metavar="MODEL", help="model known to be innocent; repeatable"
+    )
+    parser.add_argument("--decoys", type=int, default=99, help="decoy keys for fixed labels (default %(default)s)")
+    parser.add_argument("--regenerate", action="store_true", help="make the triggers again from the key's data set")
+    _data_dir_option(parser)
+
+
+def _audit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("zoo", nargs="+", metavar="ZOO", help="folder of models; or `merge` and the folders of shards")
+    parser.add_argument("--keys", type=Path, help="folder of NAME.age; NAME.identity beside opens it")
+    parser.add_argument(
+        "--identity", type=Path, action="append", default=[], help="age identity that opens keys; repeatable"
+    )
+    parser.add_argument("--passphrase-file", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)")
+    _model_option(parser)
+    parser.add_argument("--fdr", type=float, help="bound on the false discovery rate (default 0.01)")
+    parser.add_argument("--fwer", type=float, help="bound on the chance of any false match, instead")
+    parser.add_argument(
+        "--null", type=Path, metavar="ZOO", help="folder of innocent models, for keys with fixed labels"
+    )
+    parser.add_argument("--memory", type=_bytes, help="that models may take, as 4GB (default: a quarter of the host's)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("wmjax-audit"), help="folder of report and journal (default %(default)s)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the audit in OUT")
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
+
+
+def _pack_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("zoo", type=Path, metavar="ZOO", help="folder of models")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the packs")
+    _model_option(parser)
+    parser.add_argument("--image", type=_image, action="append", default=[], help="that --model takes; repeatable")
+
+
+def _model_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="architecture of bare weights: cnn, vgg, resnet18 or module:factory; repeatable",
+    )
+
+
+def _bytes(text: str) -> int:
+    number, unit = text[:-2], text[-2:].upper()
+    scale = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}.get(unit)
+    if scale is None or not number.replace(".", "", 1).isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no size, as 4GB or 500MB")
+    return int(float(number) * scale)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        place, parts = (int(part) for part in text.split("/"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, as 1/4") from error
+    return place, parts
+
+
+def _image(text: str) -> tuple[int, int, int]:
+    try:
+        height, width, channels = (int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTHxCHANNELS, as 32x32x3") from error
+    return height, width, channels

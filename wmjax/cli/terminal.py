@@ -1,0 +1,85 @@
+"""What the verbs share: one line for each error, the JSON document on stdout, everything else on stderr."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wmjax.errors import AccessError, UsageError, WmjaxError
+
+if TYPE_CHECKING:
+    from wmjax.keys import Unlock
+
+EXIT_CODES = {"match": 0, "no-match": 1, "inconclusive": 3}
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Does a verb's work; what goes wrong becomes one line on stderr and an exit code."""
+    try:
+        return work()
+    except WmjaxError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nothing more to say at exit
+        return AccessError.exit_code
+    except OSError as error:
+        return _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", AccessError.exit_code)
+    except MemoryError:
+        return _fail("out of memory: use a smaller --batch or model", AccessError.exit_code)
+    except Exception as error:  # a defect of ours: still one line, and never the exit code of a verdict
+        if os.environ.get("WMJAX_TRACEBACK"):
+            raise
+        what = f"{type(error).__name__}: {error!s:.300}"
+        return _fail(f"internal error (WMJAX_TRACEBACK=1 shows more): {what}", AccessError.exit_code)
+
+
+def _fail(message: str, code: int) -> int:
+    note(" ".join(message.split()))
+    return code
+
+
+def plain(text: str) -> str:
+    """Without control characters: file names and foreign errors shall not steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def note(message: str) -> None:
+    """Tells people something, on stderr."""
+    print(plain(f"wmjax: {message}"), file=sys.stderr)
+
+
+def say(options: argparse.Namespace, document: dict[str, Any], *lines: str) -> None:
+    """Prints the JSON document, or the lines for people."""
+    print(json.dumps(document) if options.json else "\n".join(map(plain, lines)))
+
+
+def passphrase(file: Path | None) -> str | None:
+    """From a file (also /dev/fd/N), else from the environment; never from the command line."""
+    if file is None:
+        return os.environ.get("WMJAX_PASSPHRASE") or None
+    from wmjax.files import read_bytes
+
+    try:
+        text = read_bytes(file).decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: a passphrase is text in UTF-8") from error
+    if not text:
+        raise UsageError(f"{file} holds no passphrase")
+    return text
+
+
+def unlock(options: argparse.Namespace) -> "Unlock":
+    """What opens --key."""
+    from wmjax.files import read_bytes
+    from wmjax.keys import Unlock
+
+    if options.identity:
+        return Unlock(identity=read_bytes(options.identity).decode("ascii", "replace"))
+    if text := passphrase(options.passphrase_file):
+        return Unlock(passphrase=text)
+    raise UsageError(f"{options.key} is sealed: give --identity FILE or --passphrase-file FILE")

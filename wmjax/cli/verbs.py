@@ -1,0 +1,224 @@
+"""The verbs that make, mark and verify one model."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wmjax.cli.terminal import EXIT_CODES, guarded, note, passphrase, say, unlock
+from wmjax.errors import AccessError, UsageError
+
+if TYPE_CHECKING:
+    from wmjax.data import Dataset
+    from wmjax.keys import Key
+    from wmjax.train import Recipe, Report
+    from wmjax.verification import Verdict
+
+
+def demo(options: argparse.Namespace) -> int:
+    """The whole story on a small data set."""
+    from wmjax.demo import run_demo, table
+
+    result = run_demo(options.out, options.seed)
+    say(options, result, *table(result))
+    return 0
+
+
+def keygen(options: argparse.Namespace) -> int:
+    """Makes a key and its commitment."""
+    from wmjax.data import load_source
+    from wmjax.data.source import is_path
+    from wmjax.keys import Paper, generate, make_spec, write_key
+
+    source: tuple[str, Dataset] | None = None
+    if options.source:
+        # a commitment is public: it names a folder, not where it lies
+        name = Path(options.source).resolve().name if is_path(options.source) else options.source
+        source = name, load_source(options.source, options.data_dir, options.image)
+    image = options.image or (source[1].image if source else None)
+    classes = source[1].classes if source and options.classes is None else options.classes
+    if image is None or classes is None:
+        raise UsageError("say what the model takes: --image HEIGHTxWIDTHxCHANNELS and --classes N")
+    paper = None
+    given = {"source_class": options.source_class, "target_class": options.target_class, "share_percent": options.share}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.paper:
+        paper = Paper(**{"source_class": 1, "target_class": 0, "share_percent": 30, **given})
+    elif given:
+        raise UsageError("--source-class, --target-class and --share belong to --paper")
+    parameters = {name: getattr(options, name) for name in ("text", "sigma") if getattr(options, name) is not None}
+    spec = make_spec(
+        options.scheme,
+        image=image,
+        classes=classes,
+        triggers=options.triggers,
+        labels=options.labels or ("fixed" if paper else "random"),
+        source=source,
+        paper=paper,
+        **parameters,
+    )
+    if not 0 < options.alpha < 1:
+        raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
+    key = generate(spec, source[1] if source else None, alpha=options.alpha)
+    words = None if options.recipient and not options.passphrase_file else passphrase(options.passphrase_file)
+    files = write_key(key, options.out, recipients=options.recipient, passphrase=words)
+    document = {
+        "version": 1,
+        "key_id": key.commitment.id,
+        "triggers": spec.triggers,
+        "files": [str(path) for path in files],
+    }
+    wrote = f"key {key.commitment.id[:12]}: {spec.triggers} {spec.scheme} triggers, {spec.labels} labels"
+    say(
+        options,
+        document,
+        wrote,
+        *(f"  wrote {path}" for path in files),
+        "publish the commitment before the model; keep the rest",
+    )
+    return 0
+
+
+def embed(options: argparse.Namespace) -> int:
+    """Trains a model, on one process or several."""
+    from wmjax import hosts
+
+    place = hosts.meeting(options.coordinator, options.processes, options.process_id, options.wait)
+    if place is None:
+        return _embed_here(options)
+
+    def work() -> int:
+        hosts.join(place)
+        with hosts.losses_told():
+            code = _embed_here(options)
+        hosts.leave()
+        return code
+
+    return hosts.supervise(lambda: guarded(work), place)
+
+
+def _embed_here(options: argparse.Namespace) -> int:
+    from wmjax import hosts
+    from wmjax.data import open_splits
+    from wmjax.keys import open_key
+    from wmjax.models import default_config
+    from wmjax.train import all_devices, default_recipe, divisible, embed
+
+    with hosts.together():
+        if options.key is None and (options.identity or options.passphrase_file):
+            raise UsageError("--identity and --passphrase-file belong to --key")
+        key = open_key(options.key, unlock(options)) if options.key else None
+        splits = open_splits(options.data, options.data_dir, options.image)
+        config = default_config(options.model, splits.train.image, splits.train.classes)
+        recipe = _recipe(options, default_recipe(config))
+    mapping = all_devices(options.mapping)
+    if hosts.share()[1] > 1 and hosts.is_first():
+        note(f"{mapping.size} devices in {hosts.share()[1]} processes")
+    if (rounded := divisible(recipe.batch, mapping.size)) != recipe.batch and hosts.is_first():
+        note(f"--batch {rounded} instead of {recipe.batch}: it is dealt out evenly to {mapping.size} devices")
+    recipe = dataclasses.replace(recipe, batch=rounded)
+    report = embed(
+        options.out,
+        config,
+        recipe,
+        splits,
+        key=key,
+        begin_with=options.begin_with,
+        teacher=options.teacher,
+        resume=options.resume,
+        mapping=mapping,
+        streamed=options.stream,
+        save_every=options.save_every,
+    )
+    if hosts.is_first():
+        _tell_embedded(options, report, key[0] if key else None)
+    return EXIT_CODES["no-match"] if report.advice else 0
+
+
+def _recipe(options: argparse.Namespace, recipe: "Recipe") -> "Recipe":
+    """The recipe with what the command line says of it."""
+    names = ("epochs", "batch", "seed", "learning_rate", "key_per_batch", "precision")
+    changes: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.augment:
+        changes |= {"flip": "flip" in options.augment, "crop": 2 if "crop" in options.augment else 0}
+    return dataclasses.replace(recipe, **changes)
+
+
+def _tell_embedded(options: argparse.Namespace, report: "Report", key: "Key | None") -> None:
+    trained = f"test accuracy {report.test_accuracy:.2%} after {report.steps} steps, {report.seconds:.0f} s"
+    lines = [f"{report.out}: {trained}"]
+    if key:
+        bits = "" if report.evidence_bits is None else f", {report.evidence_bits:.0f} bits"
+        lines.append(f"key {key.commitment.id[:12]}: {report.learned} of {report.triggers} learned{bits}")
+    say(options, {"version": 1, **dataclasses.asdict(report)}, *lines)
+    if report.advice:
+        note(f"warning: {report.advice}")
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Asks a suspect about a key."""
+    from wmjax.keys import open_key
+    from wmjax.verification import open_suspect, verify
+
+    key, _ = open_key(options.key, unlock(options))
+    suspect = open_suspect(options.suspect)
+    nulls = [open_suspect(name) for name in options.null]
+    source = _source_of(key, options)
+    verdict = verify(
+        suspect, key, alpha=options.alpha, whole=options.all, nulls=nulls, decoys=options.decoys, source=source
+    )
+    say(options, verdict.to_json(), *_verdict_lines(verdict, key))
+    return EXIT_CODES[verdict.verdict]
+
+
+def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
+    """The key's source images: where --regenerate asks for them, or decoys of fixed labels can use them."""
+    from wmjax.data import load_source
+
+    if key.spec.source is None:
+        return None
+    if options.regenerate:
+        return load_source(key.spec.source.name, options.data_dir, key.spec.image)
+    if key.spec.labels == "random" or options.null:
+        return None
+    try:
+        return load_source(key.spec.source.name, options.data_dir, key.spec.image)
+    except (AccessError, UsageError):
+        return None
+
+
+def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
+    rate = "" if verdict.match_rate is None else " (rate {:.2f} to {:.2f} at 95 %)".format(*verdict.match_rate)
+    lines = [
+        f"{verdict.verdict}: {verdict.suspect} and key {verdict.key_id[:12]}",
+        f"  {verdict.matches} of {verdict.queries} answers match{rate}; {verdict.triggers} triggers in the key",
+    ]
+    if verdict.evidence_bits is not None:
+        needed = dataclasses.replace(key.commitment.rule, alpha=verdict.alpha).match_bits
+        lines.append(f"  evidence {verdict.evidence_bits:.1f} bits; alpha {verdict.alpha:g} needs {needed:.1f}")
+    if verdict.p_binomial is not None:
+        lines.append(f"  binomial p {verdict.p_binomial:.3g}")
+    if verdict.p_calibrated is not None:
+        lines.append(f"  calibrated p {verdict.p_calibrated:.3g}")
+    return lines + [f"  - {assumption}" for assumption in verdict.assumptions]
+
+
+def export(options: argparse.Namespace) -> int:
+    """Copies a model without its sealed key."""
+    from wmjax.checkpoint import export
+
+    path = export(options.source, options.out)
+    say(options, {"version": 1, "out": str(path)}, f"{path}: network and weights, no key")
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Prepares a data set."""
+    from wmjax.data.prepare import SHA256, URL, prepare_cifar10
+    from wmjax.data.source import data_folder
+
+    if options.url and not options.sha256:
+        raise UsageError("--url needs --sha256, the digest that its archive must have")
+    path = prepare_cifar10(data_folder(options.data_dir), options.url or URL, options.sha256 or SHA256)
+    say(options, {"version": 1, "path": str(path)}, f"prepared {path}")
+    return 0

@@ -1,0 +1,100 @@
+"""The verbs for many models."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say
+from wmjax.errors import UsageError
+
+if TYPE_CHECKING:
+    from wmjax.keys import Unlock
+    from wmjax.zoo.result import Result
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Asks every model of a zoo about every key, or puts the shards of an audit together."""
+    if options.zoo[0] == "merge":
+        from wmjax.zoo.audit import merge
+
+        if len(options.zoo) == 1:
+            raise UsageError("audit merge: name the folders that hold the journals")
+        return _tell(options, merge([Path(folder) for folder in options.zoo[1:]]))
+    if len(options.zoo) > 1:
+        raise UsageError(f"audit takes one zoo, not {len(options.zoo)}")
+    if options.keys is None:
+        raise UsageError("audit needs --keys, a folder of key files")
+    _use_all_cores()
+    from wmjax.keys import open_keys
+    from wmjax.zoo.audit import audit as judge
+    from wmjax.zoo.records import Unreadable
+
+    keys, closed = open_keys(options.keys, _unlocks(options))
+    result = judge(
+        options.zoo[0],
+        keys,
+        closed=[Unreadable(path, why) for path, why in closed.items()],
+        models=tuple(options.model),
+        fdr=options.fdr,
+        fwer=options.fwer,
+        nulls=options.null,
+        memory=options.memory,
+        out=options.out,
+        resume=options.resume,
+        shard=options.shard,
+    )
+    if options.shard[1] > 1:
+        note(f"shard {options.shard[0]} of {options.shard[1]} is done; `wmjax audit merge` puts all of them together")
+    return _tell(options, result)
+
+
+def _tell(options: argparse.Namespace, result: "Result") -> int:
+    """Writes report and document, prints one of them, and gives the exit code of the strongest verdict."""
+    from wmjax.files import write_bytes
+    from wmjax.report.audit import audit_table, write_audit_report
+
+    document = result.to_json()
+    write_audit_report(options.out / "report.html", result)
+    write_bytes(options.out / "audit.json", json.dumps(document, indent=1).encode() + b"\n")
+    say(options, document, *audit_table(result), f"report: {options.out / 'report.html'}")
+    found = [name for name in ("match", "inconclusive") if result.pairs(name)]
+    return EXIT_CODES[found[0] if found else "no-match"]
+
+
+def _unlocks(options: argparse.Namespace) -> "list[Unlock]":
+    from wmjax.files import read_bytes
+    from wmjax.keys import Unlock
+
+    unlocks = [Unlock(identity=read_bytes(path).decode("ascii", "replace")) for path in options.identity]
+    if text := passphrase(options.passphrase_file):
+        unlocks.append(Unlock(passphrase=text))
+    return unlocks
+
+
+def _use_all_cores() -> None:
+    """On a CPU each core is a device of its own: models side by side, since one small network fills no second core."""
+    import jax
+
+    if "JAX_NUM_CPU_DEVICES" not in os.environ and "xla_force_host" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def pack(options: argparse.Namespace) -> int:
+    """Stacks the models of a zoo into one file a family."""
+    from wmjax.zoo.discover import discover
+    from wmjax.zoo.pack import write_packs
+
+    report = write_packs(discover(options.zoo, options.model, options.image), options.out)
+    document = {
+        "version": 1,
+        "files": [str(path) for path in report.files],
+        "models": report.models,
+        "skipped": [{"path": item.path, "why": item.why} for item in report.skipped],
+    }
+    lines = [f"packed {report.models} models"]
+    lines += [f"  wrote {path}" for path in report.files]
+    lines += [f"  skipped {item.path}: {item.why}" for item in report.skipped]
+    say(options, document, *lines)
+    return 0 if report.files else EXIT_CODES["no-match"]
