@@ -397,6 +397,7 @@ def test_a_deep_chain_of_folders_and_unreadable_ones(saved, tmp_path):
 
 
 def test_there_is_no_zoo(tmp_path):
+    assert discover(tmp_path, ["cnn"], [(1, 1, 1)]) == Zoo([], [])
     with pytest.raises(AccessError, match="does not exist"):
         discover(tmp_path / "nothing", [], [])
 
