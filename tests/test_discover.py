@@ -27,6 +27,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, default_config, init
 from wmjax.zoo import network, orbax
 from wmjax.zoo.discover import discover, shown
+from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Entry, Weights, Zoo
 
 IMAGE = (8, 8, 1)
@@ -292,6 +293,26 @@ def test_safetensors_say_or_are_told_what_they_are(tmp_path):
     assert all(equal(read(entry), flat(TREE)) for entry in zoo.entries)
 
 
+def test_packs_are_opened_row_by_row(saved, tmp_path):
+    for name in ("b", "a"):
+        shutil.copytree(saved, tmp_path / "zoo" / name)
+    loose = discover(tmp_path / "zoo", [], [])
+    write_packs(loose, tmp_path / "packs")
+    zoo = discover(tmp_path / "packs", [], [])
+    assert zoo.unreadable == []
+    assert [entry.name.partition(":")[2] for entry in zoo.entries] == ["a", "b"]
+    assert [entry.row for entry in zoo.entries] == [0, 1]
+    assert all(entry.network is loose.entries[0].network for entry in zoo.entries)
+    assert all(equal(read(entry), read(loose.entries[0])) for entry in zoo.entries)
+
+
+def test_onnx_without_its_package(tmp_path, monkeypatch):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    (item,) = discover(tmp_path, [], []).unreadable
+    assert "pip install 'wmjax[onnx]'" in item.why
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("saved") / "model"
@@ -376,6 +397,7 @@ def test_a_deep_chain_of_folders_and_unreadable_ones(saved, tmp_path):
 
 
 def test_there_is_no_zoo(tmp_path):
+    assert discover(tmp_path, ["cnn"], [(1, 1, 1)]) == Zoo([], [])
     with pytest.raises(AccessError, match="does not exist"):
         discover(tmp_path / "nothing", [], [])
 

@@ -14,6 +14,7 @@ from typing import Any
 from wmjax import checkpoint
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import Config
+from wmjax.models.config import NAMES
 from wmjax.zoo import orbax
 from wmjax.zoo.network import Image, fitting, from_config, from_module, matching, named
 from wmjax.zoo.orbax import Tensors
@@ -50,7 +51,8 @@ def discover(folder: Path, models: Sequence[str], images: Sequence[Image]) -> Zo
       AccessError: the folder does not exist.
     """
     for model in models:
-        named(model, images, 2)
+        if model not in NAMES:  # wmjax's own are made when a head says how many classes there are
+            named(model, images, 0)
     if not folder.exists():
         raise AccessError(f"{folder} does not exist: give a folder of models")
     walk = _Walk(folder.resolve(), tuple(models), tuple(images))
