@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from wmjax.conv import conv
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, default_config, shapes
 from wmjax.models.config import NAMES
+from wmjax.models.layers import conv_general_dilated
 from wmjax.zoo.orbax import FLOATS, Tensors
 from wmjax.zoo.records import Network, Weights
 
@@ -137,23 +137,17 @@ def _nnx(module: Any) -> tuple[dict[str, Any], Callable[[Any, Array], Array]]:
 
 
 def _through_our_conv(module: Any) -> None:
-    """Sends plain SAME convolutions through `wmjax.conv`, which does not slow down inside loops on a CPU."""
+    """Sends plain convolutions through `wmjax.conv`, which serves loops on a CPU and many models at once."""
     for _, layer in nnx.iter_modules(module):
-        if not isinstance(layer, nnx.Conv) or len(layer.kernel_size) != 2 or layer.padding != "SAME":
+        if not isinstance(layer, nnx.Conv) or len(layer.kernel_size) != 2 or layer.feature_group_count != 1:
             continue
-        if layer.feature_group_count == 1 and all(
-            _both(n) == (1, 1) for n in (layer.kernel_dilation, layer.input_dilation)
-        ):
-            layer.conv_general_dilated = _same_conv
+        if all(_both(n) == (1, 1) for n in (layer.kernel_dilation, layer.input_dilation)):
+            layer.conv_general_dilated = conv_general_dilated
 
 
 def _both(n: Any) -> tuple[int, int]:
     """A setting of both sides, which Flax takes as one number, two, or None for one."""
     return (n or 1, n or 1) if n is None or isinstance(n, int) else (n[0], n[-1])
-
-
-def _same_conv(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any) -> Array:
-    return conv(x, kernel, (strides[0], strides[1]))
 
 
 def _linen(
