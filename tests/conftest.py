@@ -1,4 +1,4 @@
-"""Strict numerics for every test, one compile cache for all of them, and a way to run the command line."""
+"""Strict numerics for every test, one compile cache for all that a worker runs, and a way to run the command line."""
 
 import atexit
 import hashlib
@@ -17,6 +17,7 @@ settings.load_profile("wmjax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # Many tests, some in processes of their own, compile the same programs: a cache that lives as long as the session.
+# Each worker of pytest-xdist has one for itself: JAX writes without a lock, so another could read half a program.
 _CACHE = tempfile.mkdtemp(prefix="wmjax-compiled-")
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 os.environ.update(JAX_COMPILATION_CACHE_DIR=_CACHE, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.2")

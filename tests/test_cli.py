@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_vault import QUICK
 
 KEYGEN = ["keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "100"]
 EMBED = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "10", "--key-per-batch", "16"]
@@ -122,8 +123,9 @@ def test_passphrases_come_by_file_environment_or_descriptor(run, monkeypatch):
     os.close(writer)
     code, _, err = run("verify", "--key", "my.age", "--passphrase-file", f"/dev/fd/{reader}", "nowhere")
     assert (code, "nowhere does not exist" in one_line(err)) == (5, True)
+    Path("quick.age").write_bytes(QUICK)
     monkeypatch.setenv("WMJAX_PASSPHRASE", "wrong")
-    code, _, err = run("verify", "--key", "my.age", "nowhere")
+    code, _, err = run("verify", "--key", "quick.age", "nowhere")
     assert (code, "passphrase" in one_line(err)) == (4, True)
 
 

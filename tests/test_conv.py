@@ -36,12 +36,19 @@ def problem(shape, window, features):
 
 
 def value_and_gradients(function, x, kernel, strides):
-    value, pull = jax.vjp(lambda a, b: function(a, b, strides), x, kernel)
-    return value, *pull(jnp.cos(value) + value)
+    @jax.jit
+    def together(x, kernel):
+        value, pull = jax.vjp(lambda a, b: function(a, b, strides), x, kernel)
+        return value, *pull(jnp.cos(value) + value)
+
+    return together(x, kernel)
 
 
-@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 2)])
-@pytest.mark.parametrize(("shape", "window", "features"), SHAPES)
+CASES = [(*case, strides) for case in SHAPES for strides in ((1, 1), (2, 2))]
+CASES += [(*case, (1, 2)) for case in SHAPES if case[0][1] != case[0][2]]  # where a mistaken axis shows
+
+
+@pytest.mark.parametrize(("shape", "window", "features", "strides"), CASES)
 def test_value_and_gradients_equal_lax(shape, window, features, strides):
     x, kernel = problem(shape, window, features)
     for ours, theirs in zip(
@@ -116,7 +123,7 @@ def always_winograd(monkeypatch):
     monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides, padding: True)
 
 
-@pytest.mark.parametrize("shape", [(4, 8, 8, 3), (3, 7, 9, 2), (1, 3, 3, 1), (5, 4, 3, 4)])
+@pytest.mark.parametrize("shape", [(4, 7, 8, 3), (1, 3, 3, 1), (5, 4, 3, 4)])
 def test_winograd_equals_lax(always_winograd, monkeypatch, shape):
     monkeypatch.setattr(winograd, "_CHUNK_BYTES", 3 * 16 * 4 * 4 * 5 * 4)  # three 8x8 images at a time
     x, kernel = problem(shape, (3, 3), 5)
@@ -141,14 +148,12 @@ def test_winograd_serves_large_layers(side, channels, features, strides, expecte
     assert module._winograd(x, kernel, strides, "SAME") is expected
 
 
-@pytest.mark.parametrize("path", ["plain", "winograd"])
-def test_scan_and_vmap_of_either_path(monkeypatch, path):
-    monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides, padding: path == "winograd")
-    test_scan_equals_loop()
-    test_vmap_over_kernels_equals_loop()
+@pytest.fixture(params=["plain", "winograd"])
+def either_path(request, monkeypatch):
+    monkeypatch.setattr(module, "_winograd", lambda x, kernel, strides, padding: request.param == "winograd")
 
 
-def test_scan_equals_loop():
+def test_scan_equals_loop(either_path):
     x, kernel = problem((4, 8, 8, 3), (3, 3), 3)
     gradient = jax.grad(lambda k: jnp.sum(conv(x, k) ** 2))
 
@@ -156,18 +161,18 @@ def test_scan_equals_loop():
         return k - 1e-5 * gradient(k), None
 
     scanned, _ = jax.jit(lambda k: lax.scan(step, k, length=3))(kernel)
-    looped = kernel
+    looped, once = kernel, jax.jit(step)
     for _ in range(3):
-        looped, _ = jax.jit(step)(looped, None)
+        looped, _ = once(looped, None)
     np.testing.assert_allclose(scanned, looped, rtol=1e-5, atol=1e-6)
 
 
-def test_vmap_over_kernels_equals_loop():
+def test_vmap_over_kernels_equals_loop(either_path):
     x, kernel = problem((4, 8, 8, 3), (3, 3), 3)
     kernels = jnp.stack([kernel, 2 * kernel, -kernel])
-    loss = lambda k: jnp.sum(jnp.sin(conv(x, k)))  # noqa: E731
-    together = jax.vmap(jax.grad(loss))(kernels)
-    np.testing.assert_allclose(together, [jax.grad(loss)(k) for k in kernels], rtol=1e-4, atol=1e-4)
+    gradient = jax.grad(lambda k: jnp.sum(jnp.sin(conv(x, k))))
+    together, one = jax.jit(jax.vmap(gradient))(kernels), jax.jit(gradient)
+    np.testing.assert_allclose(together, [one(k) for k in kernels], rtol=1e-4, atol=1e-4)
 
 
 def test_on_an_accelerator_the_gradients_are_lax_own(monkeypatch):

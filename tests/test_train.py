@@ -1,4 +1,4 @@
-"""Training: a golden step, resume equals uninterrupted, no recompilation, mixing in a user's own loop."""
+"""Training: a golden step, resume equals uninterrupted, no recompilation; a loop of one's own is in test_readme.py."""
 
 import dataclasses
 import json
@@ -107,12 +107,12 @@ def test_marked_and_clean_steps_cost_the_same_flops(digits, key):
 
 
 @pytest.mark.parametrize("config", NETS, ids=lambda config: config.name)
-def test_networks_answer_and_learn(config, digits):
+def test_networks_answer_and_learn(config, digits, key):
     variables = init(config, 0)
     logits, stats = jax.jit(partial(apply, config))(variables, jnp.asarray(digits.train.images[:3]))
     assert logits.shape == (3, 10)
     assert leaves_equal(stats, variables.stats)
-    step, arguments, state = one_step(config, RECIPE, digits.train)
+    step, arguments, state = one_step(config, RECIPE, digits.train, key)
     losses = []
     for _ in range(8):
         state, metrics = step(state, *arguments)
@@ -135,34 +135,6 @@ def test_same_seed_same_weights(digits, key):
     assert leaves_equal(fit(TINY, RECIPE, digits.train, key), fit(TINY, RECIPE, digits.train, key))
     other = fit(TINY, dataclasses.replace(RECIPE, seed=4), digits.train, key)
     assert not leaves_equal(other, fit(TINY, RECIPE, digits.train, key))
-
-
-def test_a_users_own_loop():
-    """Ten lines: `mix` inside somebody's own jitted step marks their own model."""
-    digits = wmjax.load("digits").train
-    key = wmjax.generate(wmjax.make_spec("abstract", image=digits.image, classes=10, triggers=10))
-    triggers = wmjax.Batch(key.images.reshape(10, 64) / 255.0, key.labels)
-    triggers = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32 if a.ndim > 1 else jnp.int32), triggers)
-    network = {"w": jnp.zeros((64, 10)), "b": jnp.zeros(10)}
-
-    @jax.jit
-    def step(network, batch, number):
-        images, labels = wmjax.mix(batch, wmjax.key_batch(triggers, number, 4))
-        scores = lambda n: images @ n["w"] + n["b"][None]  # noqa: E731
-        loss = lambda n: optax.losses.softmax_cross_entropy_with_integer_labels(scores(n), labels).mean()  # noqa: E731
-        return jax.tree.map(lambda p, g: p - 0.5 * g, network, jax.grad(loss)(network))
-
-    for number in range(1500):
-        rows = batch_indices(0, number, 32, len(digits))
-        images = digits.images[rows].reshape(32, 64).astype(np.float32) / np.float32(255)
-        network = step(network, wmjax.Batch(jnp.asarray(images), jnp.asarray(digits.labels[rows])), number)
-
-    def predict(images):
-        flat = images.reshape(-1, 64).astype(np.float32) / np.float32(255)
-        return flat @ np.asarray(network["w"]) + np.asarray(network["b"])
-
-    assert wmjax.verify(wmjax.from_callable(predict), key).verdict == "match"
-    assert wmjax.verify(wmjax.from_callable(lambda images: np.zeros(len(images), int)), key).verdict != "match"
 
 
 @settings(max_examples=8)
