@@ -174,9 +174,16 @@ def _kernel_gradient(x: Array, g: Array, window: tuple[int, int], strides: tuple
 
 
 def _product(x: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> Array:
-    """A convolution as one matrix product."""
+    """A convolution as one matrix product; where one row or column comes out, of the weights that see a pixel."""
+    pads = _pads((x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1]), strides, padding)
+    for axis, (low, high) in enumerate(pads):
+        side, size = x.shape[1 + axis], kernel.shape[axis]
+        if (side + low + high - size) // strides[axis] == 0:  # the others see padding alone
+            kernel = lax.slice_in_dim(kernel, low, min(size, low + side), axis=axis)
+            x = lax.slice_in_dim(x, 0, kernel.shape[axis], axis=1 + axis)
+            pads[axis] = (0, 0)
     window, features = (kernel.shape[0], kernel.shape[1]), kernel.shape[3]
-    padded = _pad(x, window, strides, padding)
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     out = _outputs(padded, window, strides)
     return (_columns(padded, window, out, strides) @ kernel.reshape(-1, features)).reshape(-1, *out, features)
 

@@ -15,7 +15,7 @@ from wmjax.zoo.records import Entry, Network, Unreadable, Zoo
 from wmjax.zoo.result import Asked
 from wmjax.zoo.rounds import Questions
 
-_CHUNK_BYTES = {"cpu": 128 << 20}  # of weights read at once; smaller chunks lose time to Python
+_CHUNK_BYTES = {"cpu": 256 << 20}  # of weights read at once; smaller chunks lose time to Python
 _ACCELERATOR_BYTES = 1 << 30
 _MOST_ROWS = 512
 _COPIES = 8  # of a chunk in memory: two being read, one being scored, and what scoring takes

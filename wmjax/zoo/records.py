@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,7 +36,7 @@ class Network:
     note: str = ""
     description: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Of one model's weights."""
         return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in self.shapes.values())

@@ -37,8 +37,8 @@ class Scorer:
 
     def place(self, weights: Weights) -> dict[str, Array]:
         """A chunk's weights [size, ...] on the devices; `size` is a multiple of devices times width."""
-        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
-        return {name: jax.device_put(leaf, sharding) for name, leaf in weights.items()}
+        placed: dict[str, Array] = jax.device_put(weights, NamedSharding(self.mesh, PartitionSpec(AXIS)))
+        return placed
 
     def replicate(self, images: np.ndarray) -> Array:
         """Images on every device."""
@@ -75,7 +75,7 @@ class Scorer:
             dealt.append(spread)
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
         program = _program(self, picks is not None)
-        out = program(weights, images, *(jax.device_put(array, sharding) for array in dealt))
+        out = program(weights, images, *jax.device_put(dealt, sharding))
         return np.asarray(jax.device_get(out))[places]
 
 
