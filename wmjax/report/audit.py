@@ -145,12 +145,13 @@ def _pairs(result: Result, outcome: int) -> list[dict[str, Any]]:
     ]
 
 
-def _families(result: Result) -> list[tuple[str, int, int]]:
-    """Name, models, and models with a match of each family, the largest first."""
+def _families(result: Result) -> list[tuple[str, int, int, str]]:
+    """Name, models, models with a match, and how it was asked, of each family, the largest first."""
     matched = (result.outcomes == MATCH).any(axis=1)
     models = Counter(result.families)
     found = Counter(family for family, match in zip(result.families, matched, strict=True) if match)
-    return [(_visible(family), n, found[family]) for family, n in models.most_common()]
+    remarks = {family: _visible("; ".join(lines)) for family, lines in result.remarks.items()}
+    return [(_visible(name), n, found[name], remarks.get(name, "")) for name, n in models.most_common()]
 
 
 def _guarantee(result: Result) -> str:

@@ -49,6 +49,7 @@ def conclude(header: dict[str, Any], records: list[dict[str, Any]]) -> Result:
         matches=tables.matches[seen],
         curves=curves,
         notes=notes,
+        remarks={family["name"]: _remarks(family, keys) for family in header["families"]},
         unreadable=[Unreadable(**item) for item in header["unreadable"]] + tables.unreadable,
         alpha=level.value,
         procedure=level.procedure,
@@ -127,6 +128,12 @@ def _needed(outcomes: np.ndarray, tests: int, level: Level, keys: list[Asked]) -
     found = max(1, int(np.sum(outcomes == _MATCH))) if level.name == "fdr" else 1
     own = min(-np.log2(key.alpha) for key in keys)
     return float(max(own, np.log2(max(tests, 1) / (level.value * found))))
+
+
+def _remarks(family: dict[str, Any], keys: list[Asked]) -> list[str]:
+    """How a family was asked, where not with the keys' own triggers as they are."""
+    changed = [f"{key.name}: {how}" for key, how in zip(keys, family["adapted"], strict=True) if how]
+    return [line for line in (family["note"], *changed) if line]
 
 
 def _notes(

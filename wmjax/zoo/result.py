@@ -66,6 +66,7 @@ class Result:
       matches: int32 [N, K], answers equal to the secret label.
       curves: evidence after each query of the pairs worth a look (all matches among them), by (model, key).
       notes: what the pair's verdict rests on, by (model, key); at least for every match.
+      remarks: by family, how it was asked where that was not as it is: resized triggers, pixels prepared otherwise.
       unreadable: models and keys that could not be used.
       alpha: the level of `procedure`.
       match_bits: evidence that made a match here, with the least strict key.
@@ -82,6 +83,7 @@ class Result:
     matches: np.ndarray
     curves: dict[tuple[int, int], list[float]]
     notes: dict[tuple[int, int], list[str]]
+    remarks: dict[str, list[str]]
     unreadable: list[Unreadable]
     alpha: float
     match_bits: float
