@@ -106,7 +106,7 @@ class _Walk:
         try:
             look(*arguments)
         except WmjaxError as error:
-            self._refuse(path, shown(str(error)))
+            self._refuse(path, shown(re.sub(rf"^{re.escape(str(path))}:? (is )?", "", str(error))))
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror or type(error).__name__}")
         except (

@@ -15,7 +15,8 @@ from wmjax.files import read_bytes, write_bytes
 from wmjax.zoo.score import Scorer
 
 _WIDTHS = (1, 4, 16)
-_ENOUGH = 64  # models of a family from which measuring pays: it compiles a program a width
+_WORTH = 20.0  # seconds that a family must take before other widths are tried: each compiles a program
+_BLOCKS = 3  # that an innocent model is asked on average
 _BETTER = 0.9  # a wider program must save a tenth: it takes more memory, and machines are noisy
 
 
@@ -31,32 +32,35 @@ def choose_width(scorer: Scorer, weights: dict[str, Any], images: Any, models: i
     size = next(iter(weights.values())).shape[0]
     fitting = [width for width in _WIDTHS if size // scorer.mesh.size % width == 0]
     usual = 1 if jax.default_backend() == "cpu" else fitting[-1]
-    if models < _ENOUGH or len(fitting) == 1:
+    if len(fitting) == 1:
         return usual
     device = jax.local_devices()[0]
     name = f"{device.platform} {device.device_kind} x{scorer.mesh.size} {jax.__version__} {scorer.network.fingerprint}"
     known = _remembered()
-    if known.get(name) not in fitting:
-        known[name] = _fastest(scorer, weights, images, fitting)
-        _remember(known)
-    return int(known[name])
+    if known.get(name) in fitting:
+        return known[name]
+    seconds = {usual: _seconds(dataclasses.replace(scorer, width=usual), weights, images)}
+    if seconds[usual] * _BLOCKS * models / size < _WORTH:
+        return usual
+    for width in fitting:
+        if width != usual:
+            seconds[width] = _seconds(dataclasses.replace(scorer, width=width), weights, images)
+    best = min(seconds, key=seconds.__getitem__)
+    known[name] = best if seconds[best] < _BETTER * seconds[usual] else usual
+    _remember(known)
+    return known[name]
 
 
-def _fastest(scorer: Scorer, weights: dict[str, Any], images: Any, widths: list[int]) -> int:
-    size = next(iter(weights.values())).shape[0]
-    rows = np.arange(size)
-    best, least = widths[0], float("inf")
-    for width in widths:
-        candidate = dataclasses.replace(scorer, width=width)
-        candidate.answers(weights, rows, images)  # compiles
-        seconds = []
-        for _ in range(3):
-            began = time.perf_counter()
-            candidate.answers(weights, rows, images)
-            seconds.append(time.perf_counter() - began)
-        if min(seconds) < _BETTER * least:
-            best, least = width, min(seconds)
-    return best
+def _seconds(scorer: Scorer, weights: dict[str, Any], images: Any) -> float:
+    """What a block of images takes a chunk, compilation apart."""
+    rows = np.arange(next(iter(weights.values())).shape[0])
+    scorer.answers(weights, rows, images)
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        scorer.answers(weights, rows, images)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def _cache() -> Path:
