@@ -1,6 +1,6 @@
 """A zoo of digits networks among which thieves are planted, with the truth about each: what an audit must find.
 
-Command   python experiments/made_zoo.py --out DIR [--models 512] [--small]
+Command   JAX_NUM_CPU_DEVICES=2 python experiments/made_zoo.py --out DIR [--models 512] [--small]
 Time      10 minutes on 2 CPU cores
 
 DIR/keys has the keys, each with its identity beside it; DIR/zoo has the networks, as loose checkpoints, run folders and
@@ -16,8 +16,6 @@ import os
 import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count()))
 
 import jax
 import numpy as np
