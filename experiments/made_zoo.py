@@ -94,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number, place in enumerate(order):
         path = write(options.out / "zoo", number, made[place])
         models[path] = {"key": made[place].key, "how": made[place].how}
-    truth = {"models": models, "hostile": hostile(options.out / "zoo", made[0])}
-    (options.out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
-    print(f"{len(models)} networks, {len(truth['hostile'])} hostile entries in {options.out}")
+    damaged = hostile(options.out / "zoo", made[0])
+    (options.out / "truth.json").write_text(json.dumps({"models": models, "hostile": damaged}, indent=1) + "\n")
+    print(f"{len(models)} networks, {len(damaged)} hostile entries in {options.out}")
 
 
 def _key(scheme: str, triggers: int, train: Dataset) -> Key:

@@ -69,13 +69,9 @@ def fit_many(
     dealt_seeds = np.array(seeds, np.int32)[places]
     state = mapping.deal(_start(config, recipe, steps, seeds, variables, places))
     seed = mapping.deal(dealt_seeds)
-    data, triggers, taught = mapping.replicate(
-        (
-            Batch(train.images, train.labels),
-            Batch(key.images, key.labels) if key else None,
-            teacher.variables if teacher else None,
-        )
-    )
+    data = Batch(*mapping.replicate((train.images, train.labels)))
+    triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
+    taught = mapping.replicate(teacher.variables) if teacher else None
     program = make_models_program(plan, mapping)
     with progress(title, recipe.epochs) as advance:
         for picks in _epochs(recipe, len(seen), dealt_seeds, None if rows is None else rows[places]):
