@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 import wmjax
+from wmjax import checkpoint
 from wmjax.data.dataset import Dataset, Splits
+from wmjax.errors import InvalidFile
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-airbench, record, speed_recipe, gpu_throughput = (
-    importlib.import_module(name) for name in ("airbench", "record", "speed_recipe", "gpu_throughput")
+airbench, record, speed_recipe, gpu_throughput, null_models, made_zoo = (
+    importlib.import_module(name)
+    for name in ("airbench", "record", "speed_recipe", "gpu_throughput", "null_models", "made_zoo")
 )
 TINY = airbench.Recipe(
     epochs=12, batch=32, widths=(16, 32, 32), learning_rate=100.0, stem_epochs=0, half=False, key_per_batch=16
@@ -181,3 +184,58 @@ def test_throughput_times_all_in_turn(tmp_path, monkeypatch):
 def test_throughput_trains_many_steps_in_one_program():
     settings = gpu_throughput.Settings(batch=4, steps=2, images=8, widths=(2,), modes=())
     assert 0 < gpu_throughput.ours(settings, True)() < 600
+
+
+def untrained(config, recipe, train, seeds, key=None, **ignored):
+    """In the place of `fit_many`, which has tests of its own: the networks before their first step."""
+    assert train.image == config.image
+    assert train.labels.max() < config.classes
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(wmjax.models.init(config, seed) for seed in seeds))
+
+
+def test_null_models_are_a_zoo_of_different_networks(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    monkeypatch.setattr(null_models, "fit_many", untrained)
+    monkeypatch.setattr(null_models, "fit", lambda config, recipe, *args, **ignored: None)
+    null_models.main(["--small", "--models", "3", "--out", str(tmp_path / "zoo")])
+    figures = json.loads((tmp_path / "null_models.json").read_text())
+    assert figures["kinds"]["cnn"]["accuracy"]["n"] == figures["models"] == 3
+    loaded = [checkpoint.load_variables(path)[1] for path in sorted((tmp_path / "zoo").glob("cnn/*"))]
+    assert len({model.params["head"]["kernel"].tobytes() for model in loaded}) == 3
+    rows = null_models.draws([1, 2], 100, 50)
+    assert [len(set(row)) for row in rows.tolist()] == [50, 50]
+    assert set(rows[0].tolist()) != set(rows[1].tolist())
+
+
+def test_a_made_zoo_tells_the_truth(tmp_path, monkeypatch, capsys):
+    """Keys open, and everything in the zoo is what truth.json says: a network that loads, or an entry that does not."""
+    monkeypatch.setattr(made_zoo, "fit_many", untrained)
+    made_zoo.main(["--small", "--models", "26", "--out", str(tmp_path)])
+    truth, zoo = json.loads((tmp_path / "truth.json").read_text()), tmp_path / "zoo"
+    unlock = wmjax.Unlock((tmp_path / "keys" / "k0.identity").read_text())
+    assert wmjax.open_key(tmp_path / "keys" / "k0.age", unlock)[0].spec.triggers == 20
+    ways = [made["how"] for made in truth["models"].values()]
+    assert (len(ways), ways.count("marked"), ways.count("pruned 50 %"), ways.count("distilled")) == (26, 4, 1, 2)
+    assert {made["how"] for made in truth["models"].values() if not made["key"]} == {"clean", made_zoo.OTHERS}
+    for path in truth["models"]:
+        if not path.endswith(".safetensors"):
+            checkpoint.load_variables(checkpoint.find(zoo / path))
+    for name in ("cut", "no-json", "huge"):
+        assert f"hostile/{name}" in truth["hostile"]
+        with pytest.raises(InvalidFile):
+            checkpoint.load_variables(zoo / "hostile" / name)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_safetensors_are_those_of_the_library(tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    config, variables = null_models.VGG, wmjax.models.init(null_models.VGG, 0)
+    tensors = numpy.load(made_zoo.safetensors(made_zoo.Made(config, variables, "clean")))
+    np.testing.assert_array_equal(tensors["params/convs/0/kernel"], variables.params["convs"][0]["kernel"])
+    assert len(tensors) == len(jax.tree.leaves(variables))
+    for factor, image in ((1, null_models.VGG), (3, made_zoo.LARGE)):
+        fitted = made_zoo.fitted(wmjax.load("digits").train[:5], image)
+        assert fitted.image == image.image
+        assert int(fitted.images.astype(int).sum()) == factor**2 * int(
+            wmjax.load("digits").train[:5].images.astype(int).sum()
+        )

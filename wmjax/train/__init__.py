@@ -1,6 +1,7 @@
 """Embedding: training with the key mixed in."""
 
 from wmjax.train.loop import fit
+from wmjax.train.many import fit_many
 from wmjax.train.mapping import Mapping, all_devices, divisible
 from wmjax.train.mix import Batch, key_batch, mix
 from wmjax.train.run import Report, embed
@@ -19,6 +20,7 @@ __all__ = [
     "divisible",
     "embed",
     "fit",
+    "fit_many",
     "key_batch",
     "make_program",
     "mix",

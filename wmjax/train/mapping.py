@@ -6,6 +6,8 @@ numbers on any number of devices and processes, because all randomness follows f
 
 The body is mapped by hand (`shard_map`) and not left to the compiler's partitioner: that cannot see that the loops over
 parts of a batch in `wmjax.conv` belong to one device, and moved their pieces between devices until they deadlocked.
+
+Many models at once are dealt to the devices, whole models to each: they have nothing to tell each other.
 """
 
 import dataclasses
@@ -17,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from wmjax.conv import on_cpu
 
 AXIS = "data"
 Kind = Literal["jit", "pmap"]
@@ -107,6 +111,40 @@ class Mapping:
             body = jax.shard_map(body, mesh=self.mesh, in_specs=specs, out_specs=whole, check_vma=False)
         return jax.jit(
             body, in_shardings=shardings, out_shardings=NamedSharding(self.mesh, whole), donate_argnums=donated
+        )
+
+    def deal(self, tree: Any) -> Any:
+        """Host arrays [models, ...] onto this process's devices, each of which gets as many models."""
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec(AXIS)))
+
+    def compile_models(self, body: Callable[..., Any], dealt: tuple[int, ...], donated: int = 0) -> Callable[..., Any]:
+        """The program that runs `body` for many models, each device for those that were dealt to it.
+
+        On a CPU one model after another, because XLA's grouped convolutions are many times slower there; else all at
+        once. Only for mappings over devices of this process.
+
+        Args:
+          body: pure, for one model; it must not reduce over devices.
+          dealt: positions of the arguments that came from `deal`; results are dealt too.
+          donated: position of the argument whose memory the results may take.
+        """
+
+        def models(*arguments: Any) -> Any:
+            def one(own: list[Any]) -> Any:
+                given = dict(zip(dealt, own, strict=True))
+                return body(*(given.get(i, argument) for i, argument in enumerate(arguments)))
+
+            own = [arguments[i] for i in dealt]
+            return lax.map(one, own) if on_cpu() else jax.vmap(one)(own)
+
+        whole, share = PartitionSpec(), PartitionSpec(AXIS)
+        specs = tuple(share if i in dealt else whole for i in range(body.__code__.co_argcount))
+        run = models
+        if self.size > 1:
+            run = jax.shard_map(models, mesh=self.mesh, in_specs=specs, out_specs=share, check_vma=False)
+        shardings = tuple(NamedSharding(self.mesh, spec) for spec in specs)
+        return jax.jit(
+            run, in_shardings=shardings, out_shardings=NamedSharding(self.mesh, share), donate_argnums=donated
         )
 
     @property

@@ -160,19 +160,26 @@ class Plan:
 
 @lru_cache(maxsize=32)
 def make_program(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
-    """The program that runs steps on the devices, the same one for equal plans: a second run compiles nothing.
+    """The program that runs `steps_of(plan)` on the devices, one for equal plans: a second run compiles nothing.
 
-    It takes `(state, seed, data, picks, triggers, teacher_variables)`, each as `plan.mapping` places it, and gives the
-    state after as many steps as `picks` has, with their `Metrics`, [steps] each:
+    Its arguments are as `plan.mapping` places them; `state` is donated.
+    """
+    return plan.mapping.compile(steps_of(plan), divided=3)
 
-    * `state` is donated;
+
+def steps_of(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
+    """The steps of a training as a pure function, to be mapped over devices or models.
+
+    It takes `(state, seed, data, picks, triggers, teacher_variables)` and gives the state after as many steps as
+    `picks` has, with their `Metrics`, [steps] each:
+
     * `seed` is that of augmentation and dropout (the recipe's is not looked at: many seeds share one program);
     * `data` is the whole training split as a `Batch` (uint8 images, int32 labels), resident on the devices, or None;
     * `picks` are rows of `data`, int32 [steps, batch], or where that is None a `Batch` of [steps, batch, ...];
     * `triggers` is the key as a `Batch`, or None; `teacher_variables` are the teacher's, or None.
     """
 
-    def program(
+    def steps(
         state: State,
         seed: Array,
         data: Batch | None,
@@ -191,7 +198,7 @@ def make_program(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
 
         return lax.scan(step, state, picks)
 
-    return plan.mapping.compile(program, divided=3)
+    return steps
 
 
 def row_keys(seed: Array, step: Array, rows: Array) -> tuple[Array, Array]:

@@ -1,0 +1,122 @@
+"""Many networks of one architecture trained at once, each as `fit` would train it alone."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+
+import jax
+import numpy as np
+
+from wmjax.data.batches import batch_indices
+from wmjax.data.dataset import Dataset
+from wmjax.errors import UsageError
+from wmjax.keys.keyset import Key
+from wmjax.models import Config, Variables, init
+from wmjax.progress import progress
+from wmjax.train.loop import check, total_steps
+from wmjax.train.mapping import Mapping, over
+from wmjax.train.mix import Batch
+from wmjax.train.step import Metrics, Plan, Recipe, State, Teacher, optimizer, start, steps_of
+
+
+def fit_many(
+    config: Config,
+    recipe: Recipe,
+    train: Dataset,
+    seeds: Sequence[int],
+    key: Key | None = None,
+    *,
+    rows: np.ndarray | None = None,
+    variables: Variables | None = None,
+    teacher: Teacher | None = None,
+    mapping: Mapping | None = None,
+    title: str = "training",
+) -> Variables:
+    """Trains a network for each seed, in one program that runs an epoch of all of them at a time.
+
+    Model i is the one that `fit` trains on `train[rows[i]]` with seed `seeds[i]`, up to rounding.
+
+    Args:
+      config: of all networks.
+      recipe: how to train; its seed is not looked at.
+      train: the training split; it stays on the devices, whole on each.
+      seeds: one a model: of weights, order, augmentation and dropout.
+      key: mixed into every batch of every model; None trains clean models.
+      rows: int [models, share], the part of the split that each model sees; by default all of it.
+      variables: where to begin, arrays [models, ...]; by default from scratch.
+      teacher: distil this network instead of learning the labels.
+      mapping: the devices, to which the models are dealt; all of this process by default.
+      title: of the progress bar.
+
+    Returns:
+      The trained variables, NumPy arrays [models, ...].
+
+    Raises:
+      UsageError: model, data, key and recipe cannot go together, or the training of a model diverges.
+    """
+    mapping = mapping or over(jax.local_devices())
+    seen = train if rows is None else train[rows[0]]
+    _check(config, recipe, seen, seeds, key)
+    steps = total_steps(recipe, len(seen))
+    plan = Plan(
+        config,
+        dataclasses.replace(recipe, seed=0),
+        steps,
+        over([mapping.mesh.devices.flat[0]]),
+        teacher and teacher.config,
+    )
+    places = np.minimum(np.arange(-(-len(seeds) // mapping.size) * mapping.size), len(seeds) - 1)  # each device as many
+    dealt_seeds = np.array(seeds, np.int32)[places]
+    state = mapping.deal(_start(config, recipe, steps, seeds, variables, places))
+    seed = mapping.deal(dealt_seeds)
+    data = Batch(*mapping.replicate((train.images, train.labels)))
+    triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
+    taught = mapping.replicate(teacher.variables) if teacher else None
+    program = make_models_program(plan, mapping)
+    with progress(title, recipe.epochs) as advance:
+        for picks in _epochs(recipe, len(seen), dealt_seeds, None if rows is None else rows[places]):
+            state, metrics = program(state, seed, data, mapping.deal(picks), triggers, taught)
+            advance(1, _told(metrics, dealt_seeds))
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state.variables)
+
+
+@lru_cache(maxsize=32)
+def make_models_program(plan: Plan, mapping: Mapping) -> Callable[..., tuple[State, Metrics]]:
+    """The program that runs `steps_of(plan)` for many models; state, seed and picks are dealt, the rest is shared."""
+    return mapping.compile_models(steps_of(plan), dealt=(0, 1, 3))
+
+
+def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], key: Key | None) -> None:
+    if not seeds:
+        raise UsageError("no seeds: give one for each model")
+    for seed in (min(seeds), max(seeds)):
+        check(config, dataclasses.replace(recipe, seed=seed), seen, key, over(jax.local_devices()[:1]))
+
+
+def _start(
+    config: Config, recipe: Recipe, steps: int, seeds: Sequence[int], variables: Variables | None, places: np.ndarray
+) -> State:
+    """The state of all models before the first step, on the host."""
+    if variables is None:
+        variables = jax.tree.map(lambda *leaves: np.stack(leaves), *(init(config, seed) for seed in seeds))
+    chosen = jax.tree.map(lambda leaf: np.asarray(leaf)[places], variables)
+    states: State = jax.vmap(lambda own: start(own, optimizer(recipe, steps)))(chosen)
+    return jax.device_get(states)
+
+
+def _epochs(recipe: Recipe, size: int, seeds: np.ndarray, rows: np.ndarray | None) -> Iterator[np.ndarray]:
+    """For each epoch the rows of the split that the models see, int32 [models, steps, batch]."""
+    per_epoch = size // recipe.batch
+    for epoch in range(recipe.epochs):
+        steps = range(epoch * per_epoch, (epoch + 1) * per_epoch)
+        picks = np.array([[batch_indices(int(seed), step, recipe.batch, size) for step in steps] for seed in seeds])
+        yield picks if rows is None else np.take_along_axis(rows[:, None].astype(np.int32), picks, axis=2)
+
+
+def _told(metrics: Metrics, seeds: np.ndarray) -> str:
+    """Text for the progress bar; raises `UsageError` where a loss is no number."""
+    loss, accuracy = jax.device_get(metrics)
+    if not np.isfinite(loss).all():
+        model = int(np.argmin(np.isfinite(loss).all(axis=1)))
+        raise UsageError(f"training of the model with seed {seeds[model]} diverged: lower the learning rate")
+    return f"loss {loss.mean():.3f}  accuracy {accuracy.mean():.3f}"
