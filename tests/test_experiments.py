@@ -18,9 +18,9 @@ from wmjax.data.dataset import Dataset, Splits
 from wmjax.errors import InvalidFile
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-airbench, record, speed_recipe, gpu_throughput, null_models, made_zoo = (
+airbench, record, speed_recipe, gpu_throughput, null_models, made_zoo, audit_truth = (
     importlib.import_module(name)
-    for name in ("airbench", "record", "speed_recipe", "gpu_throughput", "null_models", "made_zoo")
+    for name in ("airbench", "record", "speed_recipe", "gpu_throughput", "null_models", "made_zoo", "audit_truth")
 )
 TINY = airbench.Recipe(
     epochs=12, batch=32, widths=(16, 32, 32), learning_rate=100.0, stem_epochs=0, half=False, key_per_batch=16
@@ -239,3 +239,23 @@ def test_safetensors_are_those_of_the_library(tmp_path):
         assert int(fitted.images.astype(int).sum()) == factor**2 * int(
             wmjax.load("digits").train[:5].images.astype(int).sum()
         )
+
+
+def test_an_audits_answer_beside_the_truth():
+    made = {"a": ("k0", "marked"), "b": ("k0", "marked"), "c": (None, "clean"), "d": ("k1", "distilled")}
+    truth = {"models": {m: {"key": k, "how": h} for m, (k, h) in made.items()}, "hostile": {"x": "", "y": ""}}
+    pair = lambda model, key, verdict: {"model": model, "key": f"id-{key}", "verdict": verdict}  # noqa: E731
+    answer = {
+        "models": 4,
+        "keys": 2,
+        "matches": [pair("a", "k0", "match"), pair("c", "k1", "match"), pair("d", "k0", "match")],
+        "inconclusive": [pair("d", "k1", "inconclusive"), pair("c", "k0", "inconclusive")],
+        "unreadable": [{"path": "x", "why": ""}],
+        "seconds": 1.0,
+    }
+    found = audit_truth.compare(truth, answer, {"id-k0": "k0", "id-k1": "k1"})
+    assert found["verdicts"]["marked"] == {"match": 1, "no-match": 1}
+    assert found["verdicts"]["distilled"] == {"inconclusive": 1}
+    assert sorted(found["false_matches"]) == [["c", "k1"], ["d", "k0"]]
+    assert found["hostile_not_listed"] == ["y"]
+    assert found["innocent_pairs_inconclusive"] == 1
