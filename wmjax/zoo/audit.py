@@ -96,6 +96,7 @@ def _carry_out(plan: Plan, book: journal.Journal, shard: tuple[int, int], began:
     chunks = plan.chunks()
     done = {record["chunk"] for record in book.records}
     todo = [i for i in range(shard[0] - 1, len(chunks), shard[1]) if i not in done]
+    ends = np.cumsum([len(chunk) for chunk in chunks])
     bench = _Bench(plan, {record["family"]: record["width"] for record in book.records})
     matches, models, start = sum(len(record["digests"]) for record in book.records), 0, time.monotonic()
     with (
@@ -103,7 +104,7 @@ def _carry_out(plan: Plan, book: journal.Journal, shard: tuple[int, int], began:
         contextlib.closing(read_ahead([chunks[i] for i in todo], plan.rows)) as read,
     ):
         for i, chunk in zip(todo, read, strict=True):
-            record = bench.judge(chunk, null=sum(map(len, chunks[:i])) >= plan.suspects)
+            record = bench.judge(chunk, null=ends[i] > plan.suspects)
             now = time.monotonic()
             book.add({"chunk": i, **record, "seconds": round(now - began, 3)})
             began = now
@@ -137,8 +138,8 @@ class _Bench:
         weights = scorer.place(chunk.weights)
         if network.fingerprint not in self._widths:
             models = sum(entry.network is network for entry in self._plan.entries)
-            block = self._bank[np.arange(questions.block) % len(questions.images)]
-            self._widths[network.fingerprint] = width = choose_width(scorer, weights, block, models)
+            width = choose_width(scorer, weights, self._bank, questions.block, models)
+            self._widths[network.fingerprint] = width
         self._scorer = scorer = Scorer(network, scorer.mesh, width)
         verdicts = judge(scorer, weights, self._bank, questions, rows)
         digests = {}

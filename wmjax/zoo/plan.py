@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from wmjax.conv import on_cpu
 from wmjax.errors import UsageError
 from wmjax.keys import Key
 from wmjax.verification.sequential import assumptions
@@ -15,7 +16,7 @@ from wmjax.zoo.records import Entry, Network, Unreadable, Zoo
 from wmjax.zoo.result import Asked
 from wmjax.zoo.rounds import Questions
 
-_CHUNK_BYTES = {"cpu": 256 << 20}  # of weights read at once; smaller chunks lose time to Python
+_CPU_BYTES = 128 << 20  # of weights that a device is given at once; smaller portions lose time to Python
 _ACCELERATOR_BYTES = 1 << 30
 _MOST_ROWS = 512
 _COPIES = 8  # of a chunk in memory: two being read, one being scored, and what scoring takes
@@ -111,9 +112,9 @@ class Plan:
         )
 
     def rows(self, network: Network) -> int:
-        """Models of a family in a chunk: a power of two, the same on every machine of a kind."""
+        """Models of a family in a chunk: a power of two, the same on every machine with as many devices."""
         count = sum(entry.network is network for entry in self.entries)
-        usual = _CHUNK_BYTES.get(jax.default_backend(), _ACCELERATOR_BYTES)
+        usual = (_CPU_BYTES if on_cpu() else _ACCELERATOR_BYTES) * jax.local_device_count()
         fitting = min(usual, self.memory // _COPIES) // max(1, network.bytes)
         most = max(1, min(fitting, _MOST_ROWS))
         return min(1 << (most.bit_length() - 1), 1 << (count - 1).bit_length())

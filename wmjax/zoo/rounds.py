@@ -136,12 +136,12 @@ def _round(
 def _ask_alike(
     scorer: Scorer, weights: Any, bank: Any, block: int, rows: np.ndarray, wanted: np.ndarray
 ) -> list[np.ndarray]:
-    """Scores of the same images by all models: they share one forward pass, block by block."""
+    """Scores of the same images by all models, block by block."""
     parts = []
     for at in range(0, len(wanted), block):
         part = wanted[at : at + block]
-        images = bank[np.pad(part, (0, block - len(part)), mode="edge")]
-        parts.append(scorer.answers(weights, rows, images)[:, : len(part)])
+        picks = np.pad(part, (0, block - len(part)), mode="edge").astype(np.int32)
+        parts.append(scorer.answers(weights, rows, bank, picks)[:, : len(part)])
     return list(np.concatenate(parts, axis=1))
 
 

@@ -44,16 +44,14 @@ class Scorer:
         """Images on every device."""
         return jax.device_put(images, NamedSharding(self.mesh, PartitionSpec()))
 
-    def answers(
-        self, weights: dict[str, Array], rows: np.ndarray, images: Array, picks: np.ndarray | None = None
-    ) -> np.ndarray:
+    def answers(self, weights: dict[str, Array], rows: np.ndarray, images: Array, picks: np.ndarray) -> np.ndarray:
         """Scores of some models of a chunk.
 
         Args:
           weights: as from `place`, [size, ...].
           rows: int [n], the models that are asked.
-          images: uint8 [Q, H, W, C], which all are asked about; with `picks`, the images to pick from.
-          picks: int32 [n, Q], the images that each model is asked about.
+          images: uint8 [B, H, W, C], to pick from.
+          picks: int32 [Q], the images that all are asked about, or [n, Q], those that each is.
 
         Returns:
           logits float32 [n, Q, classes].
@@ -69,18 +67,21 @@ class Scorer:
             order[device, counts[device]] = row % share
             counts[device] += 1
         dealt: list[Any] = [order.reshape(size), counts]
-        if picks is not None:
-            spread = np.zeros((size, picks.shape[1]), np.int32)
+        together = picks.ndim == 1 and self.width > 1  # side by side, the same images take one first convolution
+        if together:
+            images = images[picks]
+        else:
+            spread = np.zeros((size, picks.shape[-1]), np.int32)
             spread[places] = picks
             dealt.append(spread)
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
-        program = _program(self, picks is not None)
+        program = _program(self, picking=not together)
         out = program(weights, images, *jax.device_put(dealt, sharding))
         return np.asarray(jax.device_get(out))[places]
 
 
 @lru_cache(maxsize=64)
-def _program(scorer: Scorer, picking: bool) -> Callable[..., Array]:
+def _program(scorer: Scorer, *, picking: bool) -> Callable[..., Array]:
     """The compiled walk over a chunk's models."""
     network, width = scorer.network, scorer.width
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from wmjax.conv import on_cpu
 from wmjax.errors import WmjaxError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.zoo.score import Scorer
@@ -20,18 +21,19 @@ _BLOCKS = 3  # that an innocent model is asked on average
 _BETTER = 0.9  # a wider program must save a tenth: it takes more memory, and machines are noisy
 
 
-def choose_width(scorer: Scorer, weights: dict[str, Any], images: Any, models: int) -> int:
+def choose_width(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int, models: int) -> int:
     """The width at which this family scores fastest here.
 
     Args:
       scorer: of the family; its own width does not matter.
       weights: of the family's first chunk, as from `Scorer.place`.
-      images: a block of what it is asked, as from `Scorer.replicate`.
+      bank: the images that it is asked about, as from `Scorer.replicate`.
+      block: images in a call.
       models: of the family in the zoo.
     """
     size = next(iter(weights.values())).shape[0]
     fitting = [width for width in _WIDTHS if size // scorer.mesh.size % width == 0]
-    usual = 1 if jax.default_backend() == "cpu" else fitting[-1]
+    usual = 1 if on_cpu() else fitting[-1]
     if len(fitting) == 1:
         return usual
     device = jax.local_devices()[0]
@@ -39,26 +41,27 @@ def choose_width(scorer: Scorer, weights: dict[str, Any], images: Any, models: i
     known = _remembered()
     if known.get(name) in fitting:
         return known[name]
-    seconds = {usual: _seconds(dataclasses.replace(scorer, width=usual), weights, images)}
+    seconds = {usual: _seconds(dataclasses.replace(scorer, width=usual), weights, bank, block)}
     if seconds[usual] * _BLOCKS * models / size < _WORTH:
         return usual
     for width in fitting:
         if width != usual:
-            seconds[width] = _seconds(dataclasses.replace(scorer, width=width), weights, images)
+            seconds[width] = _seconds(dataclasses.replace(scorer, width=width), weights, bank, block)
     best = min(seconds, key=seconds.__getitem__)
     known[name] = best if seconds[best] < _BETTER * seconds[usual] else usual
     _remember(known)
     return known[name]
 
 
-def _seconds(scorer: Scorer, weights: dict[str, Any], images: Any) -> float:
+def _seconds(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int) -> float:
     """What a block of images takes a chunk, compilation apart."""
     rows = np.arange(next(iter(weights.values())).shape[0])
-    scorer.answers(weights, rows, images)
+    picks = np.arange(block, dtype=np.int32) % len(bank)
+    scorer.answers(weights, rows, bank, picks)
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        scorer.answers(weights, rows, images)
+        scorer.answers(weights, rows, bank, picks)
         seconds.append(time.perf_counter() - began)
     return min(seconds)
 
