@@ -139,7 +139,8 @@ class _Bench:
             models = sum(entry.network is network for entry in self._plan.entries)
             block = self._bank[np.arange(questions.block) % len(questions.images)]
             self._widths[network.fingerprint] = width = choose_width(scorer, weights, block, models)
-        self._scorer = scorer = Scorer(network, scorer.mesh, width)
+        share = self._plan.rows(network) // scorer.mesh.size
+        self._scorer = scorer = Scorer(network, scorer.mesh, min(width, share))  # a resumed journal's may be too wide
         verdicts = judge(scorer, weights, self._bank, questions, rows)
         digests = {}
         for model, row in enumerate(rows):
