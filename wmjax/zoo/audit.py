@@ -81,7 +81,7 @@ def audit(
     found = discover(Path(zoo), models, shapes)
     found.unreadable.extend(closed)
     innocent = discover(Path(nulls), models, shapes).entries if nulls else []
-    plan = make_plan(found, keys, level, memory or int(_MEMORY * host_bytes()), innocent)
+    plan = make_plan(found, keys, level, int(_MEMORY * host_bytes()) if memory is None else memory, innocent)
     path = out / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
     book = journal.begin(path, plan.header(), resume=resume)
     try:
@@ -191,7 +191,7 @@ def _record(
     return record | {
         "rows": [int(rows[model]) for model in kept],
         "outcomes": verdicts.outcomes[kept].tolist(),
-        "bits": np.round(verdicts.bits[kept], 4).tolist(),
+        "bits": verdicts.bits[kept].tolist(),  # not rounded: they are judged again, over all pairs
         "queries": verdicts.queries[kept].tolist(),
         "matches": verdicts.matches[kept].tolist(),
         "curves": curves,
@@ -209,6 +209,8 @@ def merge(folders: Sequence[Path]) -> Result:
       InvalidFile: a journal is damaged.
     """
     books = list(_journals(folders))
+    if not books:
+        raise UsageError(f"{folders[0]}: no journal is begun: finish all shards with --resume first")
     first = books[0][1].header
     records: dict[int, journal.Record] = {}
     for path, book in books:
