@@ -48,7 +48,7 @@ def keys(sizes: tuple[int, ...], seed: int = 0, alpha: float = 1e-6, labels: Any
         drawn = rng.integers(CLASSES, size=size if labels == "random" else 1)
         rows = np.arange(start, start + size)
         images = np.stack([rows % 256, rows // 256], axis=1).astype(np.uint8).reshape(size, *IMAGE)
-        commitment = Commitment(spec, default_rule(spec, alpha), f"{k:064x}", "2026-01-01T00:00:00+00:00")
+        commitment = Commitment(spec, default_rule(spec, alpha), f"{seed:032x}{k:032x}", "2026-01-01T00:00:00+00:00")
         made[f"k{k}"] = Key(rng.bytes(32), commitment, images, np.broadcast_to(drawn, size).astype(np.int32))
         start += size
     return made
