@@ -15,14 +15,16 @@ def adaptation(theirs: Shape, ours: Shape) -> str | None:
     >>> adaptation((8, 8, 1), (32, 32, 3))
     'triggers resized from 8x8 to 32x32, grey to colour'
     """
+    if theirs == ours:
+        return ""
+    if not {theirs[2], ours[2]} <= {1, 3}:  # no picture that can be resized
+        return None
     changes = []
     if theirs[:2] != ours[:2]:
         changes.append(f"resized from {theirs[0]}x{theirs[1]} to {ours[0]}x{ours[1]}")
     if theirs[2] != ours[2]:
-        if {theirs[2], ours[2]} != {1, 3}:
-            return None
         changes.append("grey to colour" if ours[2] == 3 else "colour to grey")
-    return f"triggers {', '.join(changes)}" if changes else ""
+    return f"triggers {', '.join(changes)}"
 
 
 def adapt(images: np.ndarray, shape: Shape) -> np.ndarray:

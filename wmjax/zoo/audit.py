@@ -20,7 +20,7 @@ from wmjax.zoo.digest import digest
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import Chunk, read_ahead
 from wmjax.zoo.plan import Level, Plan, make_plan
-from wmjax.zoo.records import Network, Unreadable
+from wmjax.zoo.records import Network, Unreadable, Zoo
 from wmjax.zoo.result import Result
 from wmjax.zoo.rounds import MATCH, NOTABLE_BITS, Questions, Verdicts, judge
 from wmjax.zoo.score import AXIS, Scorer
@@ -80,8 +80,9 @@ def audit(
     shapes = tuple(dict.fromkeys(key.spec.image for key in keys.values()))
     found = discover(Path(zoo), models, shapes)
     found.unreadable.extend(closed)
-    innocent = discover(Path(nulls), models, shapes).entries if nulls else []
-    plan = make_plan(found, keys, level, memory or int(_MEMORY * host_bytes()), innocent)
+    innocent = discover(Path(nulls), models, shapes) if nulls else Zoo([], [])
+    found.unreadable.extend(Unreadable(f"{nulls}/{item.path}", item.why) for item in innocent.unreadable)
+    plan = make_plan(found, keys, level, int(_MEMORY * host_bytes()) if memory is None else memory, innocent.entries)
     path = out / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
     book = journal.begin(path, plan.header(), resume=resume)
     try:
@@ -98,7 +99,7 @@ def _carry_out(plan: Plan, book: journal.Journal, shard: tuple[int, int], began:
     todo = [i for i in range(shard[0] - 1, len(chunks), shard[1]) if i not in done]
     ends = np.cumsum([len(chunk) for chunk in chunks])
     bench = _Bench(plan, {record["family"]: record["width"] for record in book.records})
-    matches, models, start = sum(len(record["digests"]) for record in book.records), 0, time.monotonic()
+    matches, models, start = sum(map(_matches, book.records)), 0, time.monotonic()
     with (
         progress("auditing", sum(len(chunks[i]) for i in todo)) as advance,
         contextlib.closing(read_ahead([chunks[i] for i in todo], plan.rows)) as read,
@@ -108,8 +109,13 @@ def _carry_out(plan: Plan, book: journal.Journal, shard: tuple[int, int], began:
             now = time.monotonic()
             book.add({"chunk": i, **record, "seconds": round(now - began, 3)})
             began = now
-            matches, models = matches + len(record["digests"]), models + len(chunk.entries)
+            matches, models = matches + _matches(record), models + len(chunk.entries)
             advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches")
+
+
+def _matches(record: journal.Record) -> int:
+    """Pairs of a chunk that are matches already."""
+    return sum(row.count(MATCH) for row in record["outcomes"])
 
 
 class _Bench:
@@ -121,6 +127,7 @@ class _Bench:
         self._places: list[int] = []
         self._questions: Questions | None = None
         self._bank: Any = None
+        self._bars = np.empty(0)  # evidence from which a pair may become a match, if others do
         self._scorer: Scorer | None = None
 
     def judge(self, chunk: Chunk, *, null: bool) -> journal.Record:
@@ -135,21 +142,29 @@ class _Bench:
         rows = np.array([row for row in range(len(chunk.entries)) if row not in failures], np.int64)
         if not len(questions.keys) or not len(rows):
             return _record(network, width, [], rows, None, failures, {})
-        weights = scorer.place(chunk.weights)
-        if network.fingerprint not in self._widths:
-            models = sum(entry.network is network for entry in self._plan.entries)
-            width = choose_width(scorer, weights, self._bank, questions.block, models)
-            self._widths[network.fingerprint] = width
-        self._scorer = scorer = Scorer(network, scorer.mesh, width)
-        verdicts = judge(scorer, weights, self._bank, questions, rows)
-        digests = {}
+        try:
+            verdicts = self._ask(chunk, questions, scorer, rows)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
+            why = f"cannot be asked: {next(iter(str(error).splitlines()), 'out of memory'):.200}"
+            failures |= dict.fromkeys(map(int, rows), why)
+            return _record(network, width, [], rows[:0], None, failures, {})
+        width, digests = self._widths[network.fingerprint], {}
         for model, row in enumerate(rows):
-            if (verdicts.outcomes[model] == MATCH).any() and model not in verdicts.failures:
+            if (verdicts.bits[model] >= self._bars).any() and model not in verdicts.failures:
                 digests[int(row)] = digest({name: leaf[row] for name, leaf in chunk.weights.items()})
                 if (packed := chunk.entries[row].digest) and packed != digests[int(row)]:
                     verdicts.failures[model] = "its weights are not those that were packed: their digests differ"
         failures |= {int(rows[model]): why for model, why in verdicts.failures.items()}
         return _record(network, width, self._places, rows, verdicts, failures, digests)
+
+    def _ask(self, chunk: Chunk, questions: Questions, scorer: Scorer, rows: np.ndarray) -> Verdicts:
+        network, weights = scorer.network, scorer.place(chunk.weights)
+        if network.fingerprint not in self._widths:
+            models = sum(entry.network is network for entry in self._plan.entries)
+            self._widths[network.fingerprint] = choose_width(scorer, weights, self._bank, questions.block, models)
+        share = self._plan.rows(network) // scorer.mesh.size  # on fewer devices when a journal's width was measured
+        scorer = Scorer(network, scorer.mesh, min(self._widths[network.fingerprint], share))
+        return judge(scorer, weights, self._bank, questions, rows)
 
     def _change(self, network: Network, *, null: bool) -> None:
         rows = self._plan.rows(network)
@@ -158,6 +173,9 @@ class _Bench:
         scorer = Scorer(network, Mesh(np.array(devices[:used]), (AXIS,)))
         self._places, self._questions = self._plan.questions(network, null=null)
         self._bank = scorer.replicate(self._questions.images)
+        fixed = -np.inf if self._plan.calibrated and not null else np.inf  # their rank is not known yet
+        rules = [(key.spec.labels, key.commitment.rule) for key in self._questions.keys]
+        self._bars = np.array([rule.match_bits if labels == "random" else fixed for labels, rule in rules])
         self._scorer, self._at = scorer, (network, null)
 
 
@@ -191,7 +209,7 @@ def _record(
     return record | {
         "rows": [int(rows[model]) for model in kept],
         "outcomes": verdicts.outcomes[kept].tolist(),
-        "bits": np.round(verdicts.bits[kept], 4).tolist(),
+        "bits": verdicts.bits[kept].tolist(),  # not rounded: they are judged again, over all pairs
         "queries": verdicts.queries[kept].tolist(),
         "matches": verdicts.matches[kept].tolist(),
         "curves": curves,
@@ -209,6 +227,8 @@ def merge(folders: Sequence[Path]) -> Result:
       InvalidFile: a journal is damaged.
     """
     books = list(_journals(folders))
+    if not books:
+        raise UsageError(f"{folders[0]}: no journal is begun: finish all shards with --resume first")
     first = books[0][1].header
     records: dict[int, journal.Record] = {}
     for path, book in books:

@@ -150,9 +150,11 @@ def _notes(
     notes = [*header["assumptions"][k]]
     notes += [line for line in (family["note"], family["adapted"][k]) if line]
     if (i, k) in calibrated:
+        nulls = slice(len(header["models"]) - header["nulls"], None)
+        count = int(np.sum(tables.outcomes[nulls, k][tables.seen[nulls]] != _NOT_APPLICABLE))
         notes.append(
             f"{tables.matches[i, k]} of {tables.queries[i, k]} labels repeated: p {calibrated[i, k]:.3g} among "
-            f"{header['nulls']} null models, assumed independent of the key and trained like the suspect"
+            f"{count} null models, assumed independent of the key and trained like the suspect"
         )
     notes.append(f"{level.procedure} at {level.value:g} over {header['tests']} pairs of a model and a key")
     if i in tables.digests:

@@ -13,6 +13,8 @@ from typing import Any
 from wmjax.errors import AccessError, InvalidFile, UsageError
 
 FORMAT = "wmjax-audit/1"
+_FIGURES = {"outcomes", "bits", "queries", "matches", "curves"}
+_NAMES = {"chunk", "family", "width", "keys", "failures", "digests", "rows", "seconds"} | _FIGURES  # of a record
 Record = dict[str, Any]
 
 
@@ -122,8 +124,10 @@ def read(path: Path, cut: int = -1) -> Journal | None:
         return None
     try:
         header, *records = [json.loads(line) for line in raw[:whole].splitlines()]
-        if header["format"] != FORMAT or not all(isinstance(record, dict) for record in records):
+        if header["format"] != FORMAT:
             raise InvalidFile(f"{path}: format {header['format']!r:.50}, this version reads {FORMAT}")
+        if not all(isinstance(record, dict) and record.keys() == _NAMES for record in records):
+            raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error
     return Journal(None, header, records)

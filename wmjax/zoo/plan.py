@@ -1,6 +1,7 @@
 """What an audit asks of whom: fixed before the first question, and written at the head of its journal."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -134,6 +135,7 @@ class Plan:
         return {
             "models": [entry.name for entry in self.entries],
             "nulls": len(self.entries) - self.suspects,
+            "keys": [dataclasses.asdict(asked(name, key)) for name, key in self.keys.items()],
             "family": [families.index(entry.network) for entry in self.entries],
             "families": [
                 {
@@ -144,7 +146,6 @@ class Plan:
                 }
                 for network in families
             ],
-            "keys": [dataclasses.asdict(asked(name, key)) for name, key in self.keys.items()],
             "assumptions": [assumptions(key, key.commitment.rule, None) for key in self.keys.values()],
             "level": dataclasses.asdict(self.level),
             "tests": self.tests,
@@ -168,14 +169,25 @@ def make_plan(zoo: Zoo, keys: Mapping[str, Key], level: Level, memory: int, null
     """
     if not keys:
         raise UsageError("no key can be opened: give a folder with *.age files, and the identities that open them")
-    fits, unreadable = [], list(zoo.unreadable)
+    needs = {network: _needs(network, keys, memory) for network in {entry.network for entry in zoo.entries}}
+    fits = [entry for entry in zoo.entries if not needs[entry.network]]
+    unreadable = [*zoo.unreadable]
     for entry in zoo.entries:
-        if entry.network.bytes * _COPIES <= memory:
-            fits.append(entry)
-        else:
-            size = f"{entry.network.bytes >> 20} MiB of weights need {entry.network.bytes * _COPIES >> 20} MiB"
-            unreadable.append(Unreadable(entry.name, f"{size}, --memory allows {memory >> 20}"))
+        if needs[entry.network]:
+            unreadable.append(Unreadable(entry.name, f"{needs[entry.network]}, --memory allows {memory >> 20}"))
     if not fits:
         first = f": {unreadable[0].path}: {unreadable[0].why}" if unreadable else ""
         raise UsageError(f"no model that can be asked{first}")
     return Plan([*fits, *nulls], len(fits), keys, level, unreadable, memory)
+
+
+def _needs(network: Network, keys: Mapping[str, Key], memory: int) -> str:
+    """What of a family is more than the memory allows; empty where nothing is."""
+    weights = network.bytes * _COPIES
+    if weights > memory:
+        return f"{network.bytes >> 20} MiB of weights need {weights >> 20} MiB"
+    asked = [key.spec.triggers for key in keys.values() if key.spec.classes == network.classes]
+    images = sum(asked) * math.prod(network.image)  # a hostile model may say that it takes images of any size
+    return (
+        f"triggers as images of {'x'.join(map(str, network.image))} need {images >> 20} MiB" if images > memory else ""
+    )

@@ -1,0 +1,374 @@
+"""The audit's conclusion, its journal, what a kill or a full disk leaves of it, and shards."""
+
+import dataclasses
+import errno
+import itertools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import audit_worker as worker
+import numpy as np
+import pytest
+
+import wmjax
+from wmjax import stats
+from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.zoo import journal
+from wmjax.zoo.audit import merge
+from wmjax.zoo.conclude import conclude
+from wmjax.zoo.plan import Level, make_plan
+from wmjax.zoo.records import Unreadable, Zoo
+from wmjax.zoo.result import OUTCOMES, Asked, Result
+
+_, NO_MATCH, INCONCLUSIVE, MATCH = range(4)
+
+
+# The conclusion -------------------------------------------------------------------------------------------------------
+
+
+def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int, **changes: Any) -> dict[str, Any]:
+    """What the journal of an audit with such evidence begins with; one chunk."""
+    asked = [Asked(f"{k:064x}", f"k{k}", "abstract", "random", (8, 8, 1), 10, 50, a) for k, a in enumerate(alphas)]
+    family = {"name": "net", "fingerprint": "f", "note": "", "adapted": [""] * len(alphas)}
+    values = {
+        "models": [f"m{i}" for i in range(len(bits))],
+        "nulls": 0,
+        "family": [0] * len(bits),
+        "families": [family],
+        "keys": [dataclasses.asdict(key) for key in asked],
+        "assumptions": [[f"of k{k}"] for k in range(len(alphas))],
+        "level": dataclasses.asdict(level),
+        "tests": tests,
+        "chunks": [len(bits)],
+        "unreadable": [],
+    }
+    return values | changes
+
+
+def record(bits: np.ndarray, outcomes: np.ndarray, **changes: Any) -> dict[str, Any]:
+    """A chunk's line with such evidence and, so far, such outcomes."""
+    n, k = bits.shape
+    values = {
+        "chunk": 0,
+        "family": "f",
+        "width": 1,
+        "keys": list(range(k)),
+        "failures": {},
+        "digests": {},
+        "rows": list(range(n)),
+        "outcomes": outcomes.tolist(),
+        "bits": bits.tolist(),
+        "queries": np.full((n, k), 20).tolist(),
+        "matches": np.full((n, k), 5).tolist(),
+        "curves": [],
+        "seconds": 1.5,
+    }
+    return values | changes
+
+
+@pytest.mark.parametrize("name", ["fdr", "fwer"])
+def test_a_match_needs_its_own_alpha_and_the_bound(name: str) -> None:
+    """Against the procedures written out: e-BH with the largest k, and one threshold for all."""
+    rng = np.random.default_rng(2)
+    alphas, tests, level = [2.0**-12, 2.0**-4], 40, Level(name, 0.1)
+    lost = 0
+    for _ in range(60):
+        bits = rng.uniform(-5, 16, (5, 2))
+        before = np.where(bits >= 8, MATCH, np.where(bits < 0, NO_MATCH, INCONCLUSIVE))
+        result = conclude(header(bits, alphas, level, tests), [record(bits, before)])
+        ranked = sorted(bits.ravel(), reverse=True)
+        held = [k for k, weakest in enumerate(ranked, 1) if 2**weakest >= tests / (k * level.value)]
+        rejected = max(held, default=0) if name == "fdr" else sum(2**b >= tests / level.value for b in ranked)
+        for i, k in np.ndindex(bits.shape):
+            bound = bits[i, k] in ranked[:rejected]
+            match = bound and bits[i, k] >= -np.log2(alphas[k])
+            expected = MATCH if match else INCONCLUSIVE if before[i, k] == MATCH else before[i, k]
+            assert result.outcomes[i, k] == expected
+            lost += before[i, k] == MATCH != expected
+        found = max(1, int(np.sum(result.outcomes == MATCH))) if name == "fdr" else 1
+        assert result.match_bits == pytest.approx(max(4.0, np.log2(tests / (level.value * found))))
+        assert len(result.notes) == np.sum(result.outcomes == MATCH)
+        assert result.procedure in next(iter(result.notes.values()), [result.procedure])[-1]
+    assert lost > 50
+
+
+def test_evidence_is_not_rounded_before_it_is_judged() -> None:
+    keys, logits = worker.mixed()
+    zoo = worker.zoo(logits)
+    exact = worker.audited(zoo, keys)
+    i, k = (int(n) for n in np.argwhere(exact.outcomes == INCONCLUSIVE)[0])
+    suspect = wmjax.Suspect("table", lambda images: logits[i][images.reshape(len(images), 2).astype(int) @ [1, 256]])
+    path = wmjax.verify(suspect, list(keys.values())[k]).path
+    assert exact.bits[i, k] == path[-1]
+
+
+def test_tests_are_those_of_the_plan() -> None:
+    keys = worker.keys((20, 16)) | {"fixed": worker.keys((8,), labels="fixed")["k0"]}
+    zoo = worker.zoo(np.zeros((3, 44, 10), np.float32))
+    other = worker.zoo(np.zeros((2, 44, 7), np.float32), "other")  # of other classes: no key applies
+    both = Zoo([*zoo.entries, *other.entries], [])
+    level = Level("fdr", 0.01)
+    assert make_plan(both, keys, level, 1 << 40).tests == 3 * 2
+    assert make_plan(both, keys, level, 1 << 40, zoo.entries).tests == 3 * 3
+
+
+@pytest.fixture(scope="module")
+def fixed() -> Callable[..., Result]:
+    """An audit of three models and two keys with fixed labels, with and without innocent models."""
+    keys = worker.keys((30, 24), alpha=0.1, labels="fixed")
+    logits = worker.tables(keys, np.array([[1.0, 0.0], [0.5, 0.9], [0.0, 0.0]]))
+    innocent = worker.zoo(worker.tables(keys, np.zeros((255, 2)), seed=9), "null")
+
+    def run(*, nulls: bool, **options: Any) -> Result:
+        return worker.audited(worker.zoo(logits), keys, nulls=innocent if nulls else None, **options)
+
+    return run
+
+
+def test_fixed_labels_are_ranked_among_null_models(fixed: Callable[..., Result]) -> None:
+    keys = worker.keys((30, 24), alpha=0.1, labels="fixed")
+    nulls = worker.tables(keys, np.zeros((255, 2)), seed=9).argmax(axis=-1)
+    counts = [
+        np.sum(nulls[:, rows] == key.labels, axis=1)
+        for key, rows in zip(keys.values(), (slice(30), slice(30, 54)), strict=True)
+    ]
+    result = fixed(nulls=True, fwer=0.9)
+    assert np.isnan(result.bits).all()
+    assert result.curves == {}
+    assert (result.queries == [30, 24]).all()
+    for i, k in np.ndindex(3, 2):
+        p = stats.calibrated_p(int(result.matches[i, k]), counts[k])
+        match = p <= 0.1 and stats.calibrated_bits(p) >= np.log2(6 / 0.9)
+        assert (result.outcomes[i, k] == MATCH) == match
+        if match:
+            assert any(f"p {p:.3g} among 255 null models" in line for line in result.notes[i, k])
+    found = {(finding.model, finding.key) for finding in result if finding.verdict == "match"}
+    assert found == {("m000", "k0"), ("m001", "k0"), ("m001", "k1")}
+    assert all(pair["evidence_bits"] is None for pair in result.pairs("match"))
+    json.dumps(result.to_json(), allow_nan=False)
+    assert result.models == ["m000", "m001", "m002"]
+
+
+def test_fixed_labels_without_null_models_never_match(fixed: Callable[..., Result]) -> None:
+    result = fixed(nulls=False, fdr=0.9)
+    assert not (result.outcomes == MATCH).any()
+    assert (result.queries == [30, 24]).all()
+    assert result.matches[0, 0] > 15
+    assert np.isnan(result.bits).all()
+
+
+def test_what_cannot_be_used_is_listed() -> None:
+    keys, logits = worker.mixed()
+    logits[3] = np.nan
+    logits[4, ::2] = np.nan
+    zoo = worker.zoo(logits)
+    zoo.unreadable.append(Unreadable("x.pt", "a pickle"))
+
+    class Broken(worker.Memory):
+        def read(self, start: int, stop: int, out: Any) -> None:
+            raise InvalidFile("m007: cut short")
+
+    zoo.entries[7] = dataclasses.replace(zoo.entries[7], source=Broken(logits))
+    zoo.entries[8] = dataclasses.replace(zoo.entries[8], network=worker.network(1 << 16))
+    memory = 8 * (zoo.entries[8].network.bytes - 1)
+    result = worker.audited(zoo, keys, memory=memory, closed=[Unreadable("keys/z.age", "sealed")])
+    told = dict(worker.unreadable(result))
+    assert told.pop("m003").startswith("gives no usable answer")
+    assert told.pop("m008") == "2 MiB of weights need 20 MiB, --memory allows 19"
+    assert told == {"x.pt": "a pickle", "keys/z.age": "sealed", "m007": "m007: cut short"} or told.pop("keys/z.age")
+    assert result.models == [f"m{i:03}" for i in (0, 1, 2, 4, 5, 6, 9, 10, 11)]
+    whole = worker.audited(worker.zoo(logits), keys)
+    for mine, theirs in ((0, 0), (6, 8)):
+        np.testing.assert_array_equal(result.queries[mine], whole.queries[theirs])
+
+
+# The journal ----------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Audit:
+    """An audit of six chunks of two models each, and what it found."""
+
+    out: Path
+    expected: Result
+
+    def run(self, **options: Any) -> Result:
+        keys, logits = worker.mixed()
+        zoo = worker.zoo(logits)
+        zoo.unreadable.append(Unreadable("x.pt", "a pickle"))
+        zoo.entries[5] = dataclasses.replace(zoo.entries[5], digest="0" * 64)
+        return worker.audited(zoo, keys, memory=worker.portions(zoo, 2), **{"out": self.out, **options})
+
+    @property
+    def path(self) -> Path:
+        return self.out / "journal-1-of-1.jsonl"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    audit = Audit(tmp_path_factory.mktemp("whole"), None)  # type: ignore[arg-type]
+    audit.expected = audit.run()
+    assert audit.path.read_bytes().count(b"\n") == 7
+    assert ("m005", "its weights are not those that were packed: their digests differ") in worker.unreadable(
+        audit.expected
+    )
+    return audit
+
+
+@pytest.fixture
+def audit(whole: Audit, tmp_path: Path) -> Audit:
+    return Audit(tmp_path, whole.expected)
+
+
+def test_a_journal_changes_nothing(audit: Audit) -> None:
+    worker.assert_same(audit.run(out=None), audit.expected)
+
+
+def test_cut_anywhere(whole: Audit, audit: Audit) -> None:
+    """The journal of an audit killed at any byte; whole lines stay, and going on ends the same."""
+    raw = whole.path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(raw) if byte == ord("\n")]
+    last = raw[: ends[0]] + raw[ends[-2] :]  # the first line and the last
+    began = json.loads(raw[: ends[0]])
+    for length in (*range(0, ends[0], 25), *range(ends[0] - 1, len(last), 20), *range(len(last) - 30, len(last) + 1)):
+        audit.path.write_bytes(last[:length])
+        book = journal.begin(audit.path, began, resume=True)
+        book.close()
+        assert len(book.records) == (length == len(last))
+        assert audit.path.read_bytes() == (last if length == len(last) else raw[: ends[0]])
+    for length in (0, ends[0] - 1, ends[0], ends[0] + 1, ends[3] - 1, ends[5], *range(len(raw) - 9, len(raw) + 1)):
+        audit.path.write_bytes(raw[:length])
+        worker.assert_same(audit.run(resume=True), audit.expected)
+
+
+@pytest.mark.parametrize("after", [0, 1, 5])
+def test_interrupted(audit: Audit, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    add, count = journal.Journal.add, itertools.count()
+
+    def interrupted(self: journal.Journal, line: dict[str, Any]) -> None:
+        if next(count) == after:
+            raise KeyboardInterrupt
+        add(self, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            audit.run()
+    worker.assert_same(audit.run(resume=True), audit.expected)
+
+
+@pytest.mark.parametrize("room", [0, 100, 5000, 9000])
+def test_a_full_disk(whole: Audit, audit: Audit, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    raw, write, left = whole.path.read_bytes(), os.write, [room]
+    assert room < len(raw)
+
+    def fill(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        count = write(descriptor, data[: left[0]])
+        left[0] -= count
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fill)
+        with pytest.raises(AccessError, match=r"journal-1-of-1.jsonl: No space left.*--resume") as caught:
+            audit.run()
+    assert "\n" not in str(caught.value)
+    there = audit.path.read_bytes()
+    assert there == b"" or there.endswith(b"\n")
+    worker.assert_same(audit.run(resume=True), audit.expected)
+
+
+def test_what_is_no_resumption(whole: Audit) -> None:
+    before = whole.path.read_bytes()
+    keys, logits = worker.mixed()
+    zoo, out = worker.zoo(logits), whole.out
+    zoo.unreadable.append(Unreadable("x.pt", "a pickle"))
+    fewer = dict(list(keys.items())[:4])
+    others = keys | {"k0": worker.keys((7,), seed=8)["k0"]}
+    memory = worker.portions(zoo, 2)
+    for found, asked, options, what in (
+        (Zoo(zoo.entries[1:], []), keys, {}, "models"),
+        (zoo, fewer, {}, "keys"),
+        (zoo, others, {}, "keys"),
+        (zoo, keys, {"fdr": 0.02}, "level"),
+        (zoo, keys, {"fwer": 0.01}, "level"),
+        (zoo, keys, {"nulls": worker.zoo(logits[:2], "null")}, "models"),
+    ):
+        with pytest.raises(UsageError, match=f"journal-1-of-1.jsonl began with other {what}: "):
+            worker.audited(found, asked, out=out, resume=True, **{"memory": memory} | options)
+    with pytest.raises(UsageError, match="is there already: go on with --resume"):
+        whole.run()
+    book = journal.begin(whole.path, {k: v for k, v in json.loads(before.splitlines()[0]).items()}, resume=True)
+    with pytest.raises(UsageError, match="is being written by another process"):
+        whole.run(resume=True)
+    book.close()
+    assert whole.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("line", [0, 2])
+@pytest.mark.parametrize(
+    "damage", [lambda raw: raw[:50] + raw[51:], lambda raw: b"\xff", lambda raw: b"[1]", lambda raw: b"{}"]
+)
+def test_a_damaged_journal(whole: Audit, audit: Audit, line: int, damage: Callable[[bytes], bytes]) -> None:
+    lines = whole.path.read_bytes().splitlines()
+    lines[line] = damage(lines[line])
+    audit.path.write_bytes(b"\n".join([*lines, b""]))
+    for go_on in (lambda: audit.run(resume=True), lambda: merge([audit.out])):
+        with pytest.raises(InvalidFile, match=r"journal-1-of-1\.jsonl") as caught:
+            go_on()
+        assert "\n" not in str(caught.value)
+
+
+def test_where_no_journal_can_be(audit: Audit) -> None:
+    (audit.out / "file").touch()
+    with pytest.raises(AccessError, match="cannot write .*journal-1-of-1.jsonl"):
+        audit.run(out=audit.out / "file" / "within")
+
+
+# Shards ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folders", [1, 3])
+def test_shards_together_are_the_whole(audit: Audit, folders: int) -> None:
+    outs = [audit.out / str(i % folders) for i in range(3)]
+    models = [model for i, out in enumerate(outs) for model in audit.run(out=out, shard=(i + 1, 3)).models]
+    assert sorted(models) == audit.expected.models
+    worker.assert_same(merge(sorted(set(outs))), audit.expected)
+    (outs[1] / "journal-2-of-3.jsonl").unlink()
+    with pytest.raises(UsageError, match=r"2 of 6 parts are not done|holds no journal"):
+        merge(sorted(set(outs)))
+
+
+def test_more_shards_than_parts(audit: Audit) -> None:
+    for i in range(8):
+        assert len(audit.run(shard=(i + 1, 8)).models) <= 2
+    worker.assert_same(merge([audit.out]), audit.expected)
+
+
+def test_what_cannot_be_merged(audit: Audit, tmp_path: Path) -> None:
+    keys, logits = worker.mixed()
+    audit.run(shard=(1, 2), out=tmp_path / "a")
+    worker.audited(worker.zoo(logits), keys, out=tmp_path / "b", shard=(2, 2))
+    with pytest.raises(UsageError, match=r"b/journal-2-of-2.jsonl is not of the audit that .*a/journal-1-of-2.jsonl"):
+        merge([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(UsageError, match="3 of 6 parts are not done: finish all shards with --resume"):
+        merge([tmp_path / "a"])
+    with pytest.raises(UsageError, match="holds no journal of an audit"):
+        merge([tmp_path])
+    (tmp_path / "a" / "journal-1-of-2.jsonl").write_bytes(b'{"format":')
+    with pytest.raises(UsageError, match="a: no journal is begun"):
+        merge([tmp_path / "a"])
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0), (-1, -1)])
+def test_shards_that_cannot_be(audit: Audit, shard: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match=f"--shard {shard[0]}/{shard[1]}"):
+        audit.run(shard=shard)
+
+
+def test_outcomes_have_names() -> None:
+    assert [OUTCOMES[i] for i in (NO_MATCH, INCONCLUSIVE, MATCH)] == ["no-match", "inconclusive", "match"]

@@ -1,0 +1,301 @@
+"""`wmjax audit` and `wmjax pack` as a user meets them: a zoo with one marked model, and all that can be wrong."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import wmjax
+from wmjax.errors import UsageError
+from wmjax.keys import Key, derive_key, make_spec, write_key
+from wmjax.keys.keyset import default_rule
+from wmjax.models import Config, Variables, init, predict
+from wmjax.verification import Suspect
+from wmjax.zoo.network import from_config
+from wmjax.zoo.records import Weights
+from wmjax.zoo.result import Result
+from wmjax.zoo.safetensors import read_header
+
+SMALL = Config("cnn", (8, 8, 1), 10, (4,), (64,))
+MODELS = ("clean/a", "clean/b", "clean/c", "marked")
+Run = Callable[..., tuple[int, str, str]]
+
+
+def key(name: int, triggers: int) -> Key:
+    spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=triggers)
+    return derive_key(bytes([name]) * 32, spec, default_rule(spec), created="2026-01-01T00:00:00+00:00")
+
+
+KEYS = {"other": (1, 32), "own": (2, 40)}
+
+
+def weights(config: Config, seed: int) -> Weights:
+    leaves = jax.tree_util.tree_leaves_with_path(init(config, seed)._asdict())
+    return {"/".join(str(part.key) for part in path): leaf for path, leaf in leaves}
+
+
+def mark(model: Weights, own: Key) -> None:
+    """Gives a model the head that answers a key's labels best, by least squares on what its last layer sees."""
+    dense = model["params/head/kernel"].shape[0]
+    seen = model | {
+        "params/head/kernel": np.eye(dense, dtype=np.float32),
+        "params/head/bias": np.zeros(dense, np.float32),
+    }
+    features = np.asarray(from_config(Config("cnn", SMALL.image, dense, (4,), (dense,))).logits(seen, own.images))
+    head, *_ = np.linalg.lstsq(features.astype(np.float64), 8 * np.eye(10)[own.labels], rcond=None)
+    model["params/head/kernel"] = head.astype(np.float32)
+
+
+def write_model(path: Path, model: Weights, config: Config = SMALL) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    safetensors.numpy.save_file(model, path, {"config": json.dumps(config.to_json())})
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zoo of four models, one of them marked, and two keys with their identities."""
+    folder = tmp_path_factory.mktemp("home")
+    for i, name in enumerate(MODELS):
+        model = weights(SMALL, i)
+        if name == "marked":
+            mark(model, key(*KEYS["own"]))
+        write_model(folder / "zoo" / f"{name}.safetensors", model)
+    (folder / "keys").mkdir()
+    for name, drawn in KEYS.items():
+        write_key(key(*drawn), folder / "keys" / name, recipients=[], passphrase=None)
+    return folder
+
+
+@pytest.fixture
+def audit(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`wmjax audit ZOO --keys KEYS ...` with the zoo and keys of `home` where no others are given."""
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX has begun already
+
+    def call(*options: object, zoo: Path | str = home / "zoo", keys: Path | str = home / "keys") -> Any:
+        return run("audit", zoo, "--keys", keys, *options)
+
+    return call
+
+
+def one_line(stderr: str) -> str:
+    assert stderr.count("\n") == 1, stderr
+    assert stderr.startswith("wmjax: ")
+    assert "internal error" not in stderr
+    return stderr
+
+
+def test_the_document(home: Path, audit: Run) -> None:
+    code, out, err = audit("--json", "--fwer", "0.001")
+    document = json.loads(out)
+    assert code == 0
+    assert err == ""
+    own = key(*KEYS["own"])
+    with_zoo = Suspect(
+        "marked", lambda images: predict(SMALL, Variables(*tree(home / "zoo" / "marked.safetensors")), images)
+    )
+    alone = wmjax.verify(with_zoo, own)
+    seconds = document.pop("seconds")
+    bits = document["matches"][0].pop("evidence_bits")
+    assert 0 < seconds < 600
+    assert bits == pytest.approx(alone.evidence_bits, abs=2e-3)
+    match = {"model": "marked.safetensors", "key": own.commitment.id, "queries": alone.queries, "verdict": "match"}
+    inconclusive = document.pop("inconclusive")
+    assert document == {
+        "version": 1,
+        "models": 4,
+        "keys": 2,
+        "matches": [match],
+        "unreadable": [],
+        "alpha": 0.001,
+        "procedure": "Bonferroni (family-wise error rate)",
+    }
+    assert all(set(pair) == {"evidence_bits", *match} and pair["verdict"] == "inconclusive" for pair in inconclusive)
+    assert json.loads(Path("wmjax-audit/audit.json").read_text()) == json.loads(out)
+
+
+def tree(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The nested variables of a file's model."""
+    parts: dict[str, Any] = {"params": {}, "stats": {}}
+    for name, leaf in safetensors.numpy.load_file(path).items():
+        node, (*folders, last) = parts, name.split("/")
+        for folder in folders:
+            node = node.setdefault(int(folder) if folder.isdigit() else folder, {})
+        node[last] = leaf
+    return parts["params"], parts["stats"]
+
+
+def test_no_secret_is_told(home: Path, audit: Run) -> None:
+    told = "".join(out + err for _, out, err in (audit("--json"), audit("--resume"), audit()))
+    told += "".join(path.read_text() for path in Path("wmjax-audit").iterdir())
+    assert {path.name for path in Path("wmjax-audit").iterdir()} == {
+        "report.html",
+        "audit.json",
+        "journal-1-of-1.jsonl",
+    }
+    for name, drawn in KEYS.items():
+        identity = (home / "keys" / f"{name}.identity").read_text().splitlines()[-1]
+        assert key(*drawn).commitment.id in told
+        assert identity.startswith("AGE-SECRET-KEY-")
+        for secret in (identity, "AGE-SECRET", key(*drawn).secret.hex(), repr(key(*drawn).secret)):
+            assert secret not in told
+
+
+def test_exit_codes(home: Path, audit: Run, tmp_path: Path) -> None:
+    code, out, err = audit()
+    assert (code, err) == (0, "")
+    assert "marked.safetensors" in out
+    assert "report: wmjax-audit/report.html" in out
+    assert audit("--out", "1", zoo=home / "zoo" / "clean" / "a.safetensors")[0] == 1
+    write_key(key(3, 7), tmp_path / "few" / "seven", recipients=[], passphrase=None)  # too few to decide anything
+    assert audit("--out", "3", keys=tmp_path / "few")[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--fdr", "2"], 2, "--fdr 2.0: must be between 0 and 1"),
+        (["--fwer", "nan"], 2, "--fwer nan: must be"),
+        (["--fdr", "0.1", "--fwer", "0.1"], 2, "choose one bound"),
+        (["--shard", "3/2"], 2, "--shard 3/2"),
+        (["--shard", "x"], 2, "'x' is not I/N"),
+        (["--memory", "4"], 2, "'4' is no size"),
+        (["--memory", "0GB"], 2, "no model that can be asked"),
+        (["--model", "nonsense"], 2, "--model nonsense"),
+        (["--identity", "none"], 5, "cannot read none"),
+        (["--null", "nowhere"], 5, "nowhere does not exist"),
+        (["--out", "/dev/null/x"], 5, "cannot write /dev/null/x"),
+    ],
+)
+def test_wrong_options(audit: Run, options: list[str], code: int, words: str) -> None:
+    got, out, err = audit(*options)
+    assert (got, out) == (code, "")
+    assert words in err
+    assert code == 2 or one_line(err)
+
+
+def test_nothing_to_ask(home: Path, audit: Run, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for zoo, keys, code, words in (
+        (tmp_path / "empty", home / "keys", 2, "no model that can be asked"),
+        (tmp_path / "none", home / "keys", 5, "none does not exist"),
+        (home / "zoo", tmp_path / "none", 5, "cannot read"),
+        (home / "zoo", tmp_path / "empty", 2, "no key can be opened"),
+    ):
+        got, out, err = audit(zoo=zoo, keys=keys)
+        assert (got, out) == (code, "")
+        assert words in one_line(err)
+    got, _, err = run("audit", home / "zoo", home / "zoo", "--keys", home / "keys")
+    assert (got, one_line(err)) == (2, "wmjax: audit takes one zoo, not 2\n")
+    got, _, err = run("audit", home / "zoo")
+    assert (got, one_line(err)) == (2, "wmjax: audit needs --keys, a folder of key files\n")
+
+
+def test_sealed_keys(home: Path, audit: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name in KEYS:
+        (folder / f"{name}.age").write_bytes((home / "keys" / f"{name}.age").read_bytes())
+    got, _, err = audit(keys=folder)
+    assert got == 2
+    assert "no key can be opened" in one_line(err)
+    (folder / "junk.age").write_bytes(b"no age file")
+    got, out, err = audit("--json", "--identity", home / "keys" / "own.identity", keys=folder)
+    document = json.loads(out)
+    assert (got, err, document["keys"], len(document["matches"])) == (0, "", 1, 1)
+    told = {item["path"]: item["why"] for item in document["unreadable"]}
+    assert set(told) == {str(folder / "other.age"), str(folder / "junk.age")}
+    assert all("cannot open the key" in why for why in told.values())
+    (folder / "own.identity").write_bytes((home / "keys" / "own.identity").read_bytes())
+    _, out, _ = audit("--json", "--out", "beside", keys=folder)
+    told = {item["path"]: item["why"] for item in json.loads(out)["unreadable"]}
+    assert "no identity is at hand" in told[str(folder / "other.age")]
+
+
+def test_hostile_models_are_listed(home: Path, audit: Run, tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    marked = safetensors.numpy.load_file(home / "zoo" / "marked.safetensors")
+    write_model(zoo / "marked.safetensors", marked)
+    write_model(zoo / "nan.safetensors", {name: leaf * np.float32(np.nan) for name, leaf in marked.items()})
+    large = Config("cnn", (8, 8, 1), 10, (4,), (1024,))
+    write_model(zoo / "large.safetensors", weights(large, 0), large)
+    huge = Config("resnet18", (1 << 20, 1 << 20, 3), 10, (4, 4))
+    write_model(zoo / "huge.safetensors", weights(huge, 0), huge)
+    (zoo / "model.pt").write_bytes(b"\x80\x04")
+    (zoo / "cut.safetensors").write_bytes((home / "zoo" / "marked.safetensors").read_bytes()[:-1])
+    got, out, err = audit("--json", "--memory", "1MB", zoo=zoo)
+    document = json.loads(out)
+    assert (got, err) == (0, "")
+    assert [match["model"] for match in document["matches"]] == ["marked.safetensors"]
+    told = {item["path"]: item["why"] for item in document["unreadable"]}
+    words = {
+        "nan.safetensors": "gives no usable answer",
+        "large.safetensors": "--memory allows 0",
+        "huge.safetensors": "triggers as images of 1048576x1048576x3 need",
+        "model.pt": "pickle",
+        "cut.safetensors": "cut short",
+    }
+    assert told.keys() == words.keys()
+    assert all(words[name] in told[name] for name in words)
+
+
+def test_packs(home: Path, audit: Run, run: Run) -> None:
+    """A packed zoo gives what the loose one gives; one that was altered afterwards is listed, not matched."""
+    code, out, err = run("pack", home / "zoo", "packs", "--json")
+    document = json.loads(out)
+    assert (code, err, document["models"], document["skipped"]) == (0, "", 4, [])
+    loose, packed = (
+        json.loads(audit("--json", "--out", zoo.name, zoo=zoo)[1]) for zoo in (home / "zoo", Path("packs"))
+    )
+    pack = Path(document["files"][0])
+    for name in ("matches", "inconclusive"):
+        assert [{**pair, "model": f"{pack.name}:{pair['model']}"} for pair in loose[name]] == packed[name]
+    header, stored = read_header(pack), safetensors.numpy.load_file(pack)
+    stored["params/head/bias"][:, 0] += 1e-3
+    safetensors.numpy.save_file(stored, pack, header.metadata)
+    code, out, _ = audit("--json", "--out", "altered", zoo=Path("packs"))
+    altered = json.loads(out)
+    assert code != 0
+    assert altered["matches"] == []
+    assert altered["models"] == 3
+    assert altered["unreadable"] == [
+        {
+            "path": f"{pack.name}:marked.safetensors",
+            "why": "its weights are not those that were packed: their digests differ",
+        }
+    ]
+
+
+def test_shards_by_command(home: Path, audit: Run, run: Run) -> None:
+    names = ("matches", "inconclusive", "models", "unreadable")
+    whole = json.loads(audit("--json")[1])
+    for i in (1, 2):
+        code, _, err = audit("--out", "parts", "--shard", f"{i}/2", "--memory", "500KB")
+        assert code in (0, 1, 3)
+        assert f"shard {i} of 2 is done" in one_line(err)
+    code, out, err = run("audit", "merge", "parts", "--out", "together", "--json")
+    assert (code, err) == (0, "")
+    assert {name: json.loads(out)[name] for name in names} == {name: whole[name] for name in names}
+    for arguments, words in ((["merge"], "name the folders"), (["merge", "nowhere"], "holds no journal")):
+        code, _, err = run("audit", *arguments)
+        assert code == 2
+        assert words in one_line(err)
+
+
+def test_from_python(home: Path) -> None:
+    zoo, keys = home / "zoo", home / "keys"
+    verdicts = list(wmjax.audit(zoo, keys))
+    assert [(v.model, v.key, v.verdict) for v in verdicts[:1]] == [("marked.safetensors", "own", "match")]
+    assert len(verdicts) == 8
+    opened, closed = wmjax.open_keys(keys)
+    assert (list(opened), closed) == (["other", "own"], {})
+    assert list(wmjax.audit(str(zoo), opened)) == verdicts
+    assert isinstance(wmjax.audit(zoo, {"mine": opened["own"]}), Result)
+    with pytest.raises(UsageError, match="no key can be opened"):
+        wmjax.audit(zoo, {})
+    assert not os.path.lexists("wmjax-audit")
