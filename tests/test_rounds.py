@@ -86,7 +86,7 @@ def test_answers_are_the_network_s_own(width: int) -> None:
     placed, bank = scorer.place(weights), scorer.replicate(images)
     for rows in ([0, 1, 2, 3, 4, 5, 6, 7], [6, 1, 3, 0, 7], [5], []):
         some = np.array(rows, np.int64)
-        got = scorer.answers(placed, some, bank)
+        got = scorer.answers(placed, some, bank, np.arange(32, dtype=np.int32))
         assert got.shape == (len(rows), 32, 10)
         np.testing.assert_allclose(got, expected[some], rtol=1e-4, atol=1e-5)
         picks = rng.integers(0, 32, (len(rows), 16), np.int32)
@@ -106,12 +106,13 @@ def test_nothing_is_compiled_again() -> None:
     images = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 1), np.uint8)
     scorer = Scorer(network, local_mesh(), 4)
     placed, bank = scorer.place(weights), scorer.replicate(images)
-    first = scorer.answers(placed, np.arange(16), bank)
+    everything = np.arange(8, dtype=np.int32)
+    first = scorer.answers(placed, np.arange(16), bank, everything)
     scorer.answers(placed, np.arange(16), bank, np.zeros((16, 8), np.int32))
     assert len(traced) == 2
     for rows in ([3], [9, 2, 14, 0, 1]):
         again = Scorer(network, local_mesh(), 4)  # equal to the first, as each chunk's is
-        np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank), first[rows])
+        np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, everything), first[rows])
         picks = np.tile(np.arange(8, dtype=np.int32)[::-1], (len(rows), 1))
         np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, picks), first[rows, ::-1])
     assert len(traced) == 2
@@ -123,15 +124,16 @@ def test_width_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     scorer = Scorer(network, local_mesh())
     weights = scorer.place({"table": np.zeros((16, 32, 10), np.float32)})
     images = scorer.replicate(np.zeros((16, *network.image), np.uint8))
-    assert choose_width(scorer, weights, images, 8) == 1
+    assert choose_width(scorer, weights, images, 16, 8) == 1  # too few for measuring to pay
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(width_module, "_WORTH", 0.0)
     for damage in (None, b"{", b"[1]", b'{"a":"b"}'):
         if damage is not None:
             next(tmp_path.glob("wmjax/*.json")).write_bytes(damage)
-        assert 16 % choose_width(scorer, weights, images, 1000) == 0
+        assert 16 % choose_width(scorer, weights, images, 16, 1000) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(width_module, "_fastest", None)  # it is remembered
-        assert 16 % choose_width(scorer, weights, images, 1000) == 0
+        patch.setattr(width_module, "_seconds", None)  # it is remembered
+        assert 16 % choose_width(scorer, weights, images, 16, 1000) == 0
 
 
 @pytest.fixture(scope="module")
