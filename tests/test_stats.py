@@ -272,8 +272,3 @@ def test_e_bh_keeps_its_rate_of_false_discoveries():
         rejected = stats.e_bh(np.concatenate([null, np.full(4, 30.0)]), 44, 0.1)
         proportions.append(rejected[:40].sum() / max(1, rejected.sum()))
     assert 0 < np.mean(proportions) <= 0.1 + 4 * np.std(proportions) / math.sqrt(len(proportions))
-
-
-def test_calibrated_bits_are_evidence_under_the_null():
-    p = (1 + np.arange(100_000)) / 100_000  # a uniform p-value, cell by cell
-    assert np.mean([2 ** stats.calibrated_bits(value) for value in p]) <= 1

@@ -260,15 +260,6 @@ def calibrated_p(score: float, null_scores: np.ndarray) -> float:
     return (1 + int(np.sum(np.asarray(null_scores) >= score))) / (len(null_scores) + 1)
 
 
-def calibrated_bits(p: float) -> float:
-    """A calibrated p-value as evidence in bits, log2(1 / (2 sqrt(p))): an e-value (Vovk & Wang 2021, kappa = 1/2).
-
-    >>> calibrated_bits(2**-10)
-    4.0
-    """
-    return -0.5 * float(np.log2(p)) - 1.0
-
-
 def e_bh(bits: np.ndarray, tests: int, fdr: float) -> np.ndarray:
     """Which hypotheses e-BH rejects: their false discovery rate is at most `fdr` under any dependence.
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say
+from wmjax.cli.terminal import EXIT_CODES, passphrase, say
 from wmjax.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,8 +45,11 @@ def audit(options: argparse.Namespace) -> int:
         resume=options.resume,
         shard=options.shard,
     )
-    if options.shard[1] > 1:
-        note(f"shard {options.shard[0]} of {options.shard[1]} is done; `wmjax audit merge` puts all of them together")
+    if options.shard[1] > 1:  # verdicts need the bound over all of them
+        name = "{}/{}".format(*options.shard)
+        line = f"shard {name} is done, {len(result.models)} models; when all are: wmjax audit merge {options.out}"
+        say(options, {"version": 1, "shard": name, "models": len(result.models), "seconds": result.seconds}, line)
+        return 0
     return _tell(options, result)
 
 

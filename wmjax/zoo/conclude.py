@@ -26,19 +26,18 @@ def conclude(header: dict[str, Any], records: list[dict[str, Any]]) -> Result:
         tables.fill(record, sum(header["chunks"][: record["chunk"]]), header["models"])
     suspects = len(header["models"]) - header["nulls"]
     seen = [i for i in range(suspects) if tables.seen[i]]
-    calibrated = _calibrated(tables, keys, suspects) if header["nulls"] else {}
-    bits = tables.bits.copy()
-    for (i, k), p in calibrated.items():
-        bits[i, k] = stats.calibrated_bits(p)
-    _decide(tables, bits, keys, seen, calibrated, level, header["tests"])
-    fixed = [k for k, key in enumerate(keys) if key.labels == "fixed"]
+    calibrated = _calibrated(tables, keys, suspects)
+    held = _held(_evidence(tables, keys, calibrated, suspects), keys, level, header["tests"])
+    tables.outcomes[(tables.outcomes == _MATCH) & ~held] = _INCONCLUSIVE
+    tables.outcomes[held] = _MATCH
+    fixed = [key.labels == "fixed" for key in keys]
     tables.bits[:, fixed] = np.nan
     place = {i: at for at, i in enumerate(seen)}
-    curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and k not in fixed}
-    matched = {(place[i], k) for i, k in zip(*np.nonzero(tables.outcomes == _MATCH), strict=True) if i in place}
-    notes = {
-        (i, k): _notes(header, tables, keys, seen[i], k, calibrated, level) for i, k in sorted(curves.keys() | matched)
-    }
+    curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not fixed[k]}
+    open_to_doubt = np.where(fixed, _INCONCLUSIVE, _MATCH)  # a fixed key's figures say little by themselves
+    rows, columns = np.nonzero(tables.outcomes[seen] >= open_to_doubt)
+    noted = curves.keys() | set(zip(rows.tolist(), columns.tolist(), strict=True))
+    notes = {(i, k): _notes(header, tables, keys, seen[i], k, calibrated, level) for i, k in sorted(noted)}
     return Result(
         models=[header["models"][i] for i in seen],
         families=[header["families"][header["family"][i]]["name"] for i in seen],
@@ -96,31 +95,29 @@ def _calibrated(tables: _Tables, keys: list[Asked], suspects: int) -> dict[tuple
     return found
 
 
-def _decide(
-    tables: _Tables,
-    bits: np.ndarray,
-    keys: list[Asked],
-    seen: list[int],
-    calibrated: dict[tuple[int, int], float],
-    level: Level,
-    tests: int,
-) -> None:
-    """A match needs the bound over all pairs and its own key's; what loses it is inconclusive."""
-    eligible = np.full(bits.shape, np.nan)
-    for k, key in enumerate(keys):
-        for i in seen:
-            if tables.outcomes[i, k] != _NOT_APPLICABLE and (key.labels == "random" or (i, k) in calibrated):
-                eligible[i, k] = bits[i, k]
-    if level.name == "fdr":
-        held = stats.e_bh(eligible, tests, level.value)
-    else:
-        held = eligible >= np.log2(max(tests, 1) / level.value)
-    own = bits >= np.array([-np.log2(key.alpha) for key in keys])
+def _evidence(
+    tables: _Tables, keys: list[Asked], calibrated: dict[tuple[int, int], float], suspects: int
+) -> np.ndarray:
+    """Evidence in bits of every pair, NaN where it cannot become a match.
+
+    A calibrated p-value is worth 1 / alpha where it is at most the alpha that the key committed to, else nothing: under
+    the null that is 1 on average, at most.
+    """
+    bits = np.where(tables.outcomes == _NOT_APPLICABLE, np.nan, tables.bits)
+    bits[~tables.seen] = np.nan
+    bits[suspects:] = np.nan
+    bits[:, [key.labels == "fixed" for key in keys]] = np.nan
     for (i, k), p in calibrated.items():
-        own[i, k] = p <= keys[k].alpha
-    held &= own
-    tables.outcomes[(tables.outcomes == _MATCH) & ~held] = _INCONCLUSIVE
-    tables.outcomes[held] = _MATCH
+        bits[i, k] = -np.log2(keys[k].alpha) if p <= keys[k].alpha else -np.inf
+    return bits
+
+
+def _held(bits: np.ndarray, keys: list[Asked], level: Level, tests: int) -> np.ndarray:
+    """Which pairs are matches: by the bound over all of them, and by the alpha of their own key."""
+    own = bits >= np.array([-np.log2(key.alpha) for key in keys])
+    if level.name == "fdr":
+        return own & stats.e_bh(bits, tests, level.value)
+    return own & (bits >= np.log2(max(tests, 1) / level.value))
 
 
 def _needed(outcomes: np.ndarray, tests: int, level: Level, keys: list[Asked]) -> float:
@@ -150,12 +147,14 @@ def _notes(
     notes = [*header["assumptions"][k]]
     notes += [line for line in (family["note"], family["adapted"][k]) if line]
     if (i, k) in calibrated:
-        nulls = slice(len(header["models"]) - header["nulls"], None)
-        count = int(np.sum(tables.outcomes[nulls, k][tables.seen[nulls]] != _NOT_APPLICABLE))
+        nulls = int(np.sum(tables.outcomes[len(header["models"]) - header["nulls"] :, k] != _NOT_APPLICABLE))
         notes.append(
-            f"{tables.matches[i, k]} of {tables.queries[i, k]} labels repeated: p {calibrated[i, k]:.3g} among "
-            f"{count} null models, assumed independent of the key and trained like the suspect"
+            f"{tables.matches[i, k]} of {tables.queries[i, k]} labels repeated: p {calibrated[i, k]:.3g} among {nulls} "
+            "null models, assumed independent of the key and trained like the suspect; its key asks "
+            f"{keys[k].alpha:g}, which {round(1 / keys[k].alpha) - 1} can support"
         )
+    elif keys[k].labels == "fixed":
+        notes.append("no null models calibrate it: name a folder of innocent ones with --null")
     notes.append(f"{level.procedure} at {level.value:g} over {header['tests']} pairs of a model and a key")
     if i in tables.digests:
         notes.append(f"weights with sha256 {tables.digests[i]}")
