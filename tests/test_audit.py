@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import audit_worker as worker
+import jax
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from wmjax.zoo.conclude import conclude
 from wmjax.zoo.plan import Level, make_plan
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import OUTCOMES, Asked, Result
+from wmjax.zoo.score import Scorer
 
 _, NO_MATCH, INCONCLUSIVE, MATCH = range(4)
 
@@ -121,6 +123,9 @@ def fixed() -> Callable[..., Result]:
     keys = worker.keys((30, 24), alpha=0.1, labels="fixed")
     logits = worker.tables(keys, np.array([[1.0, 0.0], [0.5, 0.9], [0.0, 0.0]]))
     innocent = worker.zoo(worker.tables(keys, np.zeros((255, 2)), seed=9), "null")
+    broken = np.full((1, 54, 10), np.nan, np.float32)
+    innocent.entries.extend(worker.zoo(broken, "broken").entries)
+    innocent.unreadable.append(Unreadable("x.pt", "a pickle"))
 
     def run(*, nulls: bool, **options: Any) -> Result:
         return worker.audited(worker.zoo(logits), keys, nulls=innocent if nulls else None, **options)
@@ -150,6 +155,7 @@ def test_fixed_labels_are_ranked_among_null_models(fixed: Callable[..., Result])
     assert all(pair["evidence_bits"] is None for pair in result.pairs("match"))
     json.dumps(result.to_json(), allow_nan=False)
     assert result.models == ["m000", "m001", "m002"]
+    assert [path for path, _ in worker.unreadable(result)] == ["nulls/x.pt", "broken000"]
 
 
 def test_fixed_labels_without_null_models_never_match(fixed: Callable[..., Result]) -> None:
@@ -183,6 +189,42 @@ def test_what_cannot_be_used_is_listed() -> None:
     whole = worker.audited(worker.zoo(logits), keys)
     for mine, theirs in ((0, 0), (6, 8)):
         np.testing.assert_array_equal(result.queries[mine], whole.queries[theirs])
+
+
+@pytest.mark.parametrize("labels", ["random", "fixed"])
+def test_altered_after_packing_is_never_a_match(labels: str) -> None:
+    """Nor where it becomes one only in the end: by the other matches' number, or by its rank among null models."""
+    keys = worker.keys((30,) * 4, alpha=0.4, labels=labels)
+    nulls = worker.zoo(worker.tables(keys, np.zeros((255, 4)), seed=3), "null") if labels == "fixed" else None
+    zoo = worker.zoo(worker.tables(keys, np.tile([[0.95], [0.6], [0.3], [0.2]], 4)))
+    matched = worker.audited(zoo, keys, nulls=nulls, fdr=0.9)
+    assert len(matched.pairs("match")) > 8
+    assert any(bits and bits < np.log2(16 / 0.9) for bits in matched.bits[matched.outcomes == MATCH]) or nulls
+    altered = Zoo([dataclasses.replace(entry, digest="0" * 64) for entry in zoo.entries], [])
+    listed = worker.audited(altered, keys, nulls=nulls, fdr=0.9)
+    assert listed.pairs("match") == []
+    assert {item.path for item in listed.unreadable} >= {
+        matched.models[i] for i, _ in np.argwhere(matched.outcomes == MATCH)
+    }
+
+
+def test_a_family_that_exhausts_the_memory_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, logits = worker.mixed()
+    zoo = worker.zoo(logits)
+    hostile = worker.zoo(np.zeros((2, 400, 10), np.float32), "hostile")
+    answers = Scorer.answers
+
+    def exhausted(self: Scorer, *rest: Any) -> np.ndarray:
+        if self.network is hostile.entries[0].network:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.\nmore lines")
+        return answers(self, *rest)
+
+    monkeypatch.setattr(Scorer, "answers", exhausted)
+    result = worker.audited(Zoo([*hostile.entries, *zoo.entries], []), keys)
+    why = "cannot be asked: RESOURCE_EXHAUSTED: Out of memory allocating 1 byte."
+    assert worker.unreadable(result) == [("hostile000", why), ("hostile001", why)]
+    assert result.models == [entry.name for entry in zoo.entries]
+    assert result.pairs("match")
 
 
 # The journal ----------------------------------------------------------------------------------------------------------
@@ -302,7 +344,7 @@ def test_what_is_no_resumption(whole: Audit) -> None:
             worker.audited(found, asked, out=out, resume=True, **{"memory": memory} | options)
     with pytest.raises(UsageError, match="is there already: go on with --resume"):
         whole.run()
-    book = journal.begin(whole.path, {k: v for k, v in json.loads(before.splitlines()[0]).items()}, resume=True)
+    book = journal.begin(whole.path, json.loads(before.splitlines()[0]), resume=True)
     with pytest.raises(UsageError, match="is being written by another process"):
         whole.run(resume=True)
     book.close()
@@ -325,7 +367,7 @@ def test_a_damaged_journal(whole: Audit, audit: Audit, line: int, damage: Callab
 
 def test_where_no_journal_can_be(audit: Audit) -> None:
     (audit.out / "file").touch()
-    with pytest.raises(AccessError, match="cannot write .*journal-1-of-1.jsonl"):
+    with pytest.raises(AccessError, match=r"cannot write .*journal-1-of-1\.jsonl"):
         audit.run(out=audit.out / "file" / "within")
 
 

@@ -133,7 +133,11 @@ def tree(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_no_secret_is_told(home: Path, audit: Run) -> None:
     told = "".join(out + err for _, out, err in (audit("--json"), audit("--resume"), audit()))
     told += "".join(path.read_text() for path in Path("wmjax-audit").iterdir())
-    assert {path.name for path in Path("wmjax-audit").iterdir()} == {"report.html", "audit.json", "journal-1-of-1.jsonl"}
+    assert {path.name for path in Path("wmjax-audit").iterdir()} == {
+        "report.html",
+        "audit.json",
+        "journal-1-of-1.jsonl",
+    }
     for name, drawn in KEYS.items():
         identity = (home / "keys" / f"{name}.identity").read_text().splitlines()[-1]
         assert key(*drawn).commitment.id in told
@@ -245,7 +249,9 @@ def test_packs(home: Path, audit: Run, run: Run) -> None:
     code, out, err = run("pack", home / "zoo", "packs", "--json")
     document = json.loads(out)
     assert (code, err, document["models"], document["skipped"]) == (0, "", 4, [])
-    loose, packed = (json.loads(audit("--json", "--out", zoo.name, zoo=zoo)[1]) for zoo in (home / "zoo", Path("packs")))
+    loose, packed = (
+        json.loads(audit("--json", "--out", zoo.name, zoo=zoo)[1]) for zoo in (home / "zoo", Path("packs"))
+    )
     pack = Path(document["files"][0])
     for name in ("matches", "inconclusive"):
         assert [{**pair, "model": f"{pack.name}:{pair['model']}"} for pair in loose[name]] == packed[name]
