@@ -116,7 +116,8 @@ def fixed() -> Callable[..., Result]:
     innocent.entries.extend(worker.zoo(broken, "broken").entries)
     innocent.unreadable.append(Unreadable("x.pt", "a pickle"))
 
-    def run(*, nulls: bool, **options: Any) -> Result:
+    def run(*, nulls: bool, alpha: float = 0.1, **options: Any) -> Result:
+        keys = worker.keys((30, 24), alpha=alpha, labels="fixed")
         return worker.audited(worker.zoo(logits), keys, nulls=innocent if nulls else None, **options)
 
     return run
@@ -145,6 +146,11 @@ def test_fixed_labels_are_ranked_among_null_models(fixed: Callable[..., Result])
     json.dumps(result.to_json(), allow_nan=False)
     assert result.models == ["m000", "m001", "m002"]
     assert [path for path, _ in worker.unreadable(result)] == ["nulls/x.pt", "broken000"]
+
+
+def test_fixed_labels_need_their_own_alpha(fixed: Callable[..., Result]) -> None:
+    result = fixed(nulls=True, fwer=0.9, alpha=0.003)  # 255 null models support no smaller p than 1/256
+    assert not result.pairs("match")
 
 
 def test_fixed_labels_without_null_models_never_match(fixed: Callable[..., Result]) -> None:
