@@ -98,7 +98,7 @@ def audited(found: Zoo, asked: dict[str, Key], *, nulls: Zoo | None = None, widt
 
     with (
         mock.patch.object(audit_module, "discover", discover),
-        mock.patch.object(audit_module, "choose_width", lambda *_: width),
+        mock.patch.object(audit_module, "choose_width", return_value=width),
     ):
         return audit_module.audit("zoo", asked, nulls="nulls" if nulls else None, **options)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import audit_worker as worker
+import jax
 import numpy as np
 import pytest
 
-import wmjax
 from wmjax import stats
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.zoo import journal
@@ -22,6 +22,7 @@ from wmjax.zoo.conclude import conclude
 from wmjax.zoo.plan import Level, make_plan
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import OUTCOMES, Asked, Result
+from wmjax.zoo.score import Scorer
 
 _, NO_MATCH, INCONCLUSIVE, MATCH = range(4)
 
@@ -95,16 +96,6 @@ def test_a_match_needs_its_own_alpha_and_the_bound(name: str) -> None:
     assert lost > 50
 
 
-def test_evidence_is_not_rounded_before_it_is_judged() -> None:
-    keys, logits = worker.mixed()
-    zoo = worker.zoo(logits)
-    exact = worker.audited(zoo, keys)
-    i, k = (int(n) for n in np.argwhere(exact.outcomes == INCONCLUSIVE)[0])
-    suspect = wmjax.Suspect("table", lambda images: logits[i][images.reshape(len(images), 2).astype(int) @ [1, 256]])
-    path = wmjax.verify(suspect, list(keys.values())[k]).path
-    assert exact.bits[i, k] == path[-1]
-
-
 def test_tests_are_those_of_the_plan() -> None:
     keys = worker.keys((20, 16)) | {"fixed": worker.keys((8,), labels="fixed")["k0"]}
     zoo = worker.zoo(np.zeros((3, 44, 10), np.float32))
@@ -121,8 +112,12 @@ def fixed() -> Callable[..., Result]:
     keys = worker.keys((30, 24), alpha=0.1, labels="fixed")
     logits = worker.tables(keys, np.array([[1.0, 0.0], [0.5, 0.9], [0.0, 0.0]]))
     innocent = worker.zoo(worker.tables(keys, np.zeros((255, 2)), seed=9), "null")
+    broken = np.full((1, 54, 10), np.nan, np.float32)
+    innocent.entries.extend(worker.zoo(broken, "broken").entries)
+    innocent.unreadable.append(Unreadable("x.pt", "a pickle"))
 
-    def run(*, nulls: bool, **options: Any) -> Result:
+    def run(*, nulls: bool, alpha: float = 0.1, **options: Any) -> Result:
+        keys = worker.keys((30, 24), alpha=alpha, labels="fixed")
         return worker.audited(worker.zoo(logits), keys, nulls=innocent if nulls else None, **options)
 
     return run
@@ -150,6 +145,12 @@ def test_fixed_labels_are_ranked_among_null_models(fixed: Callable[..., Result])
     assert all(pair["evidence_bits"] is None for pair in result.pairs("match"))
     json.dumps(result.to_json(), allow_nan=False)
     assert result.models == ["m000", "m001", "m002"]
+    assert [path for path, _ in worker.unreadable(result)] == ["nulls/x.pt", "broken000"]
+
+
+def test_fixed_labels_need_their_own_alpha(fixed: Callable[..., Result]) -> None:
+    result = fixed(nulls=True, fwer=0.9, alpha=0.003)  # 255 null models support no smaller p than 1/256
+    assert not result.pairs("match")
 
 
 def test_fixed_labels_without_null_models_never_match(fixed: Callable[..., Result]) -> None:
@@ -183,6 +184,42 @@ def test_what_cannot_be_used_is_listed() -> None:
     whole = worker.audited(worker.zoo(logits), keys)
     for mine, theirs in ((0, 0), (6, 8)):
         np.testing.assert_array_equal(result.queries[mine], whole.queries[theirs])
+
+
+@pytest.mark.parametrize("labels", ["random", "fixed"])
+def test_altered_after_packing_is_never_a_match(labels: str) -> None:
+    """Nor where it becomes one only in the end: by the other matches' number, or by its rank among null models."""
+    keys = worker.keys((30,) * 4, alpha=0.4, labels=labels)
+    nulls = worker.zoo(worker.tables(keys, np.zeros((255, 4)), seed=3), "null") if labels == "fixed" else None
+    zoo = worker.zoo(worker.tables(keys, np.tile([[0.95], [0.6], [0.3], [0.2]], 4)))
+    matched = worker.audited(zoo, keys, nulls=nulls, fdr=0.9)
+    assert len(matched.pairs("match")) > 8
+    assert any(bits and bits < np.log2(16 / 0.9) for bits in matched.bits[matched.outcomes == MATCH]) or nulls
+    altered = Zoo([dataclasses.replace(entry, digest="0" * 64) for entry in zoo.entries], [])
+    listed = worker.audited(altered, keys, nulls=nulls, fdr=0.9)
+    assert listed.pairs("match") == []
+    assert {item.path for item in listed.unreadable} >= {
+        matched.models[i] for i, _ in np.argwhere(matched.outcomes == MATCH)
+    }
+
+
+def test_a_family_that_exhausts_the_memory_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, logits = worker.mixed()
+    zoo = worker.zoo(logits)
+    hostile = worker.zoo(np.zeros((2, 400, 10), np.float32), "hostile")
+    answers = Scorer.answers
+
+    def exhausted(self: Scorer, *rest: Any) -> np.ndarray:
+        if self.network is hostile.entries[0].network:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.\nmore lines")
+        return answers(self, *rest)
+
+    monkeypatch.setattr(Scorer, "answers", exhausted)
+    result = worker.audited(Zoo([*hostile.entries, *zoo.entries], []), keys)
+    why = "cannot be asked: RESOURCE_EXHAUSTED: Out of memory allocating 1 byte."
+    assert worker.unreadable(result) == [("hostile000", why), ("hostile001", why)]
+    assert result.models == [entry.name for entry in zoo.entries]
+    assert result.pairs("match")
 
 
 # The journal ----------------------------------------------------------------------------------------------------------
@@ -233,13 +270,13 @@ def test_cut_anywhere(whole: Audit, audit: Audit) -> None:
     ends = [i + 1 for i, byte in enumerate(raw) if byte == ord("\n")]
     last = raw[: ends[0]] + raw[ends[-2] :]  # the first line and the last
     began = json.loads(raw[: ends[0]])
-    for length in (*range(0, ends[0], 25), *range(ends[0] - 1, len(last), 20), *range(len(last) - 30, len(last) + 1)):
+    for length in (*range(0, ends[0], 99), *range(ends[0] - 1, len(last), 50), *range(len(last) - 30, len(last) + 1)):
         audit.path.write_bytes(last[:length])
         book = journal.begin(audit.path, began, resume=True)
         book.close()
         assert len(book.records) == (length == len(last))
         assert audit.path.read_bytes() == (last if length == len(last) else raw[: ends[0]])
-    for length in (0, ends[0] - 1, ends[0], ends[0] + 1, ends[3] - 1, ends[5], *range(len(raw) - 9, len(raw) + 1)):
+    for length in (0, ends[0] - 1, ends[0] + 1, ends[3] - 1, ends[5], len(raw) - 1, len(raw)):
         audit.path.write_bytes(raw[:length])
         worker.assert_same(audit.run(resume=True), audit.expected)
 
@@ -302,7 +339,7 @@ def test_what_is_no_resumption(whole: Audit) -> None:
             worker.audited(found, asked, out=out, resume=True, **{"memory": memory} | options)
     with pytest.raises(UsageError, match="is there already: go on with --resume"):
         whole.run()
-    book = journal.begin(whole.path, {k: v for k, v in json.loads(before.splitlines()[0]).items()}, resume=True)
+    book = journal.begin(whole.path, json.loads(before.splitlines()[0]), resume=True)
     with pytest.raises(UsageError, match="is being written by another process"):
         whole.run(resume=True)
     book.close()
@@ -325,7 +362,7 @@ def test_a_damaged_journal(whole: Audit, audit: Audit, line: int, damage: Callab
 
 def test_where_no_journal_can_be(audit: Audit) -> None:
     (audit.out / "file").touch()
-    with pytest.raises(AccessError, match="cannot write .*journal-1-of-1.jsonl"):
+    with pytest.raises(AccessError, match=r"cannot write .*journal-1-of-1\.jsonl"):
         audit.run(out=audit.out / "file" / "within")
 
 

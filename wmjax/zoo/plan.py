@@ -188,6 +188,6 @@ def _needs(network: Network, keys: Mapping[str, Key], memory: int) -> str:
         return f"{network.bytes >> 20} MiB of weights need {weights >> 20} MiB"
     asked = [key.spec.triggers for key in keys.values() if key.spec.classes == network.classes]
     images = sum(asked) * math.prod(network.image)  # a hostile model may say that it takes images of any size
-    return (
-        f"triggers as images of {'x'.join(map(str, network.image))} need {images >> 20} MiB" if images > memory else ""
-    )
+    if images > memory:
+        return f"triggers as images of {'x'.join(map(str, network.image))} need {images >> 20} MiB"
+    return ""
