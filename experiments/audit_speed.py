@@ -1,6 +1,7 @@
 """Models audited a second, from loose checkpoints and from a pack, against the loop that a user would write.
 
-Command   python experiments/audit_speed.py [--family resnet18 cnn] [--models 512] [--repeats 5] [--folder DIR] [--small]
+Command   python experiments/audit_speed.py [--family resnet18 cnn] [--models 512] [--repeats 5] [--folder DIR]
+          [--small]
           on a GPU: XLA_PYTHON_CLIENT_PREALLOCATE=false python experiments/audit_speed.py --family ibm --models 1000
 Expected  every planted thief found and nobody else; packed, far faster than the loop where scoring is cheap
 Time      about 12 minutes on 2 CPU cores, of which writing the checkpoints takes 2; 6 GB of disk

@@ -5,10 +5,10 @@ Command   python experiments/lenet_ratio.py [--repeats 15] [--torch-python PYTHO
 Expected  the same logits to 1e-4; every thief and nobody else a match; faster than the loop
 Time      about 2 minutes on 2 CPU cores
 
-One abstract key of 100 triggers of 28x28x1. PyTorch runs eagerly in inference mode: each network all 100 triggers, argmax,
-matches. Our side judges as the audit does, block by block until each model is decided, evidence and all. Each side has a
-process of its own, in turn; what is compiled is in the first call. A thief is a network that has learned the triggers
-alone. Innocents have random weights.
+One abstract key of 100 triggers of 28x28x1. PyTorch runs eagerly in inference mode: each network all 100 triggers,
+argmax, matches; with one thread or one a core, whichever is faster here. Our side judges as the audit does, block by
+block until each model is decided, evidence and all. Each side has a process of its own, in turn; what is compiled is
+in the first call. A thief is a network that has learned the triggers alone. Innocents have random weights.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import zoos
 from jax.sharding import Mesh
 from timing import quartiles
 
-from wmjax.keys import Key, generate, make_spec, open_keys
+from wmjax.keys import Key, open_keys
 from wmjax.zoo.network import from_module
 from wmjax.zoo.records import Network, Weights
 from wmjax.zoo.rounds import MATCH, Questions, judge
@@ -126,7 +126,7 @@ def measure(models: int, thief: Weights | None, key: Key, keys: Path, repeats: i
         "models": models,
         "thieves": len(range(0, models, 2)) if thief else 0,
         "matched": len(first["wmjax"]["matched"]),
-        "torch": {name: first["torch"][name] for name in ("torch", "threads")},
+        "torch": {name: first["torch"][name] for name in ("torch", "threads", "tried_s")},
         "largest_difference_of_logits": apart,
         "width": first["wmjax"]["width"],
         "queries_mean": first["wmjax"]["queries"],
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args(arguments)
-    models, triggers, steps, repeats = (4, 32, 60, 1) if options.small else (32, 100, 400, options.repeats)
+    models, triggers, steps, repeats = (3, 32, 60, 1) if options.small else (32, 100, 400, options.repeats)
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder, "keys")
         (key,) = zoos.write_keys(keys, IMAGE, 1, triggers)

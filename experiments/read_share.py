@@ -4,8 +4,8 @@ Command   python experiments/read_share.py [--models 512] [--repeats 7] [--folde
 Expected  over half of the raw speed from the page cache, nearly all of it from the disk
 Time      about 3 minutes on 2 CPU cores; 2.3 GB of disk
 
-The family is `zoos.thin`: 1.1 million weights, a few additions an image. Raw reading is `preadv` in blocks of 16 MiB into
-buffers that are used again, by as many threads as the audit reads with. The audit's time includes everything: the
+The family is `zoos.thin`: 1.1 million weights, a few additions an image. Raw reading is `preadv` in blocks of 16 MiB
+into buffers that are used again, by as many threads as the audit reads with. The audit's time includes everything: the
 header of all models, the questions, the statistics. Cold: the kernel has been told to drop the file's pages before; a
 machine whose disk is another's memory may read them from there.
 """
