@@ -2,8 +2,8 @@
 
 Command   python experiments/audit_growth.py [--models 64 256 1024 4096] [--keys 1 4 16 64] [--large 256 4096]
           [--folder DIR] [--small]
-Expected  seconds grow no faster than models, and than pairs; the same memory for 256 and for 4,096 models of 1.1 million
-          parameters under `--memory 4GB`
+Expected  seconds grow no faster than models, and than pairs; the same memory for 256 and for 4,096 models of 1.1
+          million parameters under `--memory 4GB`
 Time      about 10 minutes on 2 CPU cores; 24 GB of disk, removed afterwards
 
 Packs of random networks, abstract keys of 64 triggers; small networks for the grid, so that asking is cheap and the
@@ -72,19 +72,19 @@ def measure(pack: Path, keys: Path, count: int) -> dict[str, Any]:
     }
 
 
-def grid(folder: Path, sizes: list[int], counts: list[int]) -> list[dict[str, Any]]:
+def grid(folder: Path, config: Config, sizes: list[int], counts: list[int]) -> list[dict[str, Any]]:
     """Small networks: every number of models with every number of keys."""
-    network, keys, cells = from_config(SMALL_NETWORK), folder / "keys", []
-    zoos.write_keys(keys, SMALL_NETWORK.image, max(counts), TRIGGERS)
+    network, keys, cells = from_config(config), folder / "keys", []
+    zoos.write_keys(keys, config.image, max(counts), TRIGGERS)
     for models in sizes:
         pack = zoos.write_pack(folder / str(models), network, models)
         cells += [measure(pack, keys, count) for count in counts]
     return cells
 
 
-def memory(folder: Path, network_config: Config, sizes: list[int]) -> list[dict[str, Any]]:
+def memory(folder: Path, config: Config, sizes: list[int]) -> list[dict[str, Any]]:
     """Large networks: one key, packs that are removed one by one."""
-    network, keys, cells = from_config(network_config), folder / "keys", []
+    network, keys, cells = from_config(config), folder / "keys", []
     for models in sizes:
         pack = zoos.write_pack(folder / f"large-{models}", network, models)
         cells.append({"bytes": pack.stat().st_size, **measure(pack, keys, 1)})
@@ -139,11 +139,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args(arguments)
     sizes, counts, large = (
-        ([2, 4], [1, 2], [3]) if options.small else (sorted(options.models), sorted(options.keys), options.large)
+        ([3, 4], [1], [4]) if options.small else (sorted(options.models), sorted(options.keys), options.large)
     )
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        cells = grid(Path(folder), sizes, counts)
-        big = memory(Path(folder), SMALL_NETWORK if options.small else LARGE_NETWORK, large)
+        cells = grid(Path(folder), zoos.TINY if options.small else SMALL_NETWORK, sizes, counts)
+        big = memory(Path(folder), zoos.TINY if options.small else LARGE_NETWORK, large)
     figures = {"triggers": TRIGGERS, "repeats": REPEATS, "grid": cells, "memory_bytes": MEMORY, "large": big}
     record.write("audit_growth", figures)
     (record.RESULTS / "audit_growth.svg").write_text(plot(cells))

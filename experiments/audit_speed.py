@@ -50,7 +50,6 @@ FAMILIES = {
     "cnn": Config("cnn", (32, 32, 3), 10, (32, 64), (256,)),
     "ibm": default_config("cnn", (32, 32, 3), 10),
 }
-SMALL = Config("cnn", (8, 8, 1), 10, (8,), (32,))
 MARKING = Recipe(epochs=20, batch=64, learning_rate=0.05, key_per_batch=8)
 
 
@@ -239,7 +238,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="where the zoos are written; removed afterwards")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args(arguments)
-    families = {"small": SMALL} if options.small else {name: FAMILIES[name] for name in options.family}
+    families = {"small": zoos.TINY} if options.small else {name: FAMILIES[name] for name in options.family}
     models, repeats = (4, 1) if options.small else (options.models, options.repeats)
     cases = {}
     for name, config in families.items():

@@ -17,7 +17,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -37,7 +37,7 @@ from wmjax.zoo.score import AXIS, Scorer
 from wmjax.zoo.width import choose_width
 
 CASES = ("cnn", "resnet18", "vgg", "lenet")
-BATCHES, BLOCKS = (16, 32, 64, 128), (16, 64)
+BLOCKS, BATCHES = (16, 64), (16, 32, 64, 128)
 IN_A_ZOO = 1000  # models for which a width is worth measuring
 
 
@@ -48,7 +48,7 @@ def network_of(case: str) -> Network:
         "ibm": default_config("cnn", (32, 32, 3), 10),
         "resnet18": Config("resnet18", (8, 8, 1), 10, (16, 32, 64, 176)),
         "vgg": default_config("vgg", (32, 32, 3), 10),
-        "tiny": Config("cnn", (8, 8, 1), 10, (4,), (8,)),
+        "tiny": zoos.TINY,
     }
     return from_module("zoos:lenet", (28, 28, 1)) if case == "lenet" else from_config(configs[case])
 
@@ -134,7 +134,7 @@ def worker(kind: str, *arguments: str) -> zoos.Work:
     return ways[kind](*arguments)
 
 
-def measure(case: str, models: int, repeats: int) -> dict[str, Any]:
+def measure(case: str, models: int, repeats: int, blocks: Sequence[int], batches: Sequence[int]) -> dict[str, Any]:
     """Every way in turn, each in a process of its own."""
     with contextlib.ExitStack() as stack:
 
@@ -142,8 +142,8 @@ def measure(case: str, models: int, repeats: int) -> dict[str, Any]:
             way = zoos.process(__file__, kind, case, models, images, all_cores=kind == "walk")
             return stack.enter_context(way)
 
-        turns = {f"walk {block}": start("walk", block) for block in BLOCKS}
-        turns |= {f"single {batch}": start("single", batch) for batch in BATCHES}
+        turns = {f"walk {block}": start("walk", block) for block in blocks}
+        turns |= {f"single {batch}": start("single", batch) for batch in batches}
         turns["naive 16"] = start("naive", 16)
         first, rounds = zoos.in_turn(turns, repeats)
     rate = {name: zoos.column(each, "images") / zoos.column(each, "seconds") for name, each in rounds.items()}
@@ -155,7 +155,7 @@ def measure(case: str, models: int, repeats: int) -> dict[str, Any]:
         "repeats": repeats,
         "mflop_an_image": round(cost / 1e6, 3),
         "width": {name: first[name]["width"] for name in turns if name.startswith("walk")},
-        "devices": first[f"walk {BLOCKS[0]}"]["devices"],
+        "devices": first[f"walk {blocks[0]}"]["devices"],
         "images_per_s": {name: quartiles(values, 0) for name, values in rate.items()},
         "gflop_per_s": {name: round(cost * float(np.median(values)) / 1e9, 2) for name, values in rate.items()},
         "best_single": best,
@@ -186,10 +186,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args(arguments)
-    repeats, models = (1, 2) if options.small else (options.repeats, options.models)
+    repeats, models = (1, 3) if options.small else (options.repeats, options.models)
     side = 64 if options.small else 1024 if jax.default_backend() == "cpu" else 8192
     product = matmul_rates(side, repeats)
-    cases = {case: measure(case, models, repeats) for case in (["tiny"] if options.small else options.case)}
+    if options.small:
+        cases = {"tiny": measure("tiny", models, repeats, BLOCKS[:1], BATCHES[:2])}
+    else:
+        cases = {case: measure(case, models, repeats, BLOCKS, BATCHES) for case in options.case}
     peak = product["gflop_per_s"]["bfloat16"]["median"]
     for case in cases.values():
         case["share_of_bfloat16_matmul"] = {name: round(rate / peak, 4) for name, rate in case["gflop_per_s"].items()}

@@ -55,7 +55,7 @@ class Settings:
     marked: Config
 
 
-SMALL = Settings(GROUP, 1, Config("cnn", (8, 8, 1), 10, (8,), (32,)))
+SMALL = Settings(GROUP - 1, 1, zoos.TINY)
 
 
 def draw_keys(scheme: str, image: tuple[int, int, int], count: int) -> list[Key]:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import zoos
@@ -40,22 +39,22 @@ IN_A_ZOO = 1000  # the width is the one that an audit of a thousand would measur
 
 def memorised(network: Network, key: Key, steps: int) -> Weights:
     """Random weights trained on a key's triggers alone."""
-    rule, labels = optax.adam(2e-3), jnp.asarray(key.labels)
+    rule, triggers = optax.adam(3e-3), jax.device_put((key.images, key.labels))
 
-    def loss(weights: Weights) -> jax.Array:
-        return optax.losses.softmax_cross_entropy_with_integer_labels(
-            network.logits(weights, jnp.asarray(key.images)), labels
-        ).mean()
+    def loss(weights: Weights, images: jax.Array, labels: jax.Array) -> jax.Array:
+        logits = network.logits(weights, images)
+        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     @jax.jit
-    def step(weights: Weights, state: Any) -> tuple[Weights, Any]:
-        moves, state = rule.update(jax.grad(loss)(weights), state)
+    def step(weights: Weights, state: Any, images: jax.Array, labels: jax.Array) -> tuple[Weights, Any]:
+        moves, state = rule.update(jax.grad(loss)(weights, images, labels), state)
         return optax.apply_updates(weights, moves), state
 
     weights: Any = jax.device_put(zoos.draw(network, 10_000))
     state = rule.init(weights)
-    for _ in range(steps):
-        weights, state = step(weights, state)
+    with jax.numpy_dtype_promotion("standard"):  # which Optax's Adam needs
+        for _ in range(steps):
+            weights, state = step(weights, state, *triggers)
     return jax.device_get(weights)
 
 
@@ -145,7 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args(arguments)
-    models, triggers, steps, repeats = (3, 32, 60, 1) if options.small else (32, 100, 400, options.repeats)
+    models, triggers, steps, repeats = (3, 32, 40, 1) if options.small else (32, 100, 150, options.repeats)
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder, "keys")
         (key,) = zoos.write_keys(keys, IMAGE, 1, triggers)

@@ -28,6 +28,7 @@ from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Entry, Network, Weights, Zoo
 
 Work = Callable[[], dict[str, Any]]
+TINY = Config("cnn", (8, 8, 1), 10, (8,), (32,))  # for trials of the scripts
 
 
 class LeNet(nnx.Module):
