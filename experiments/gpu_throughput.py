@@ -27,6 +27,7 @@ import jax
 import numpy as np
 import record
 import timing
+from timing import quartiles
 
 from wmjax.models import Config
 from wmjax.train import Recipe
@@ -76,14 +77,6 @@ def pytorch(settings: Settings, python: str) -> Iterator[tuple[dict[str, Any], C
             return float(json.loads(answers.readline()))
 
         yield json.loads(answers.readline()), chunk  # the process ends when its stdin is closed
-
-
-def quartiles(values: np.ndarray, digits: int) -> dict[str, Any]:
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    return {
-        "median": round(float(middle), digits),
-        "quartiles": [round(float(low), digits), round(float(high), digits)],
-    }
 
 
 def measure(settings: Settings, repeats: int, python: str) -> dict[str, Any]:

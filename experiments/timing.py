@@ -41,6 +41,15 @@ def compare(works: dict[str, Work], pairs: int, warm_up: int = 1) -> dict[str, A
     }
 
 
+def quartiles(values: np.ndarray, digits: int) -> dict[str, Any]:
+    """Median and quartiles, rounded to so many decimals."""
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return {
+        "median": round(float(middle), digits),
+        "quartiles": [round(float(low), digits), round(float(high), digits)],
+    }
+
+
 def training(
     config: Config,
     recipe: Recipe,
