@@ -72,10 +72,11 @@ def walk(case: str, models: str, block: str) -> zoos.Work:
     used = max(n for n in range(1, len(devices) + 1) if count % n == 0)
     scorer = Scorer(network, Mesh(np.array(devices[:used]), (AXIS,)))
     weights, images = scorer.place(zoos.stacked(network, count)), scorer.replicate(pictures(network, asked))
-    width = choose_width(scorer, weights, images, IN_A_ZOO)
+    width = choose_width(scorer, weights, images, asked, IN_A_ZOO)
     scorer = Scorer(network, scorer.mesh, width)
+    rows, picks = np.arange(count), np.arange(asked, dtype=np.int32)
     return partial(
-        timed, count * asked, lambda: scorer.answers(weights, np.arange(count), images), width=width, devices=used
+        timed, count * asked, lambda: scorer.answers(weights, rows, images, picks), width=width, devices=used
     )
 
 

@@ -71,11 +71,13 @@ def judging(path: str, keys: str) -> zoos.Work:
     rule = key.commitment.rule
     asked, limits = np.zeros(1, np.int64), np.array([rule.max_queries])
     questions = Questions([key], key.images, asked, limits, np.array([rule.match_bits]))
-    width = choose_width(scorer, weights, bank[: questions.block], IN_A_ZOO)
+    width = choose_width(scorer, weights, bank, questions.block, IN_A_ZOO)
     scorer = Scorer(network, scorer.mesh, width)
     about: dict[str, Any] = {
         "width": width,
-        "logits": scorer.answers(weights, np.arange(count), bank).astype(np.float64).tolist(),
+        "logits": scorer.answers(weights, np.arange(count), bank, np.arange(len(key.images), dtype=np.int32))
+        .astype(np.float64)
+        .tolist(),
     }
 
     def work() -> dict[str, Any]:
