@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -58,7 +58,7 @@ def auditing(zoo: str, keys: str) -> zoos.Work:
     opened, _ = open_keys(Path(keys))
 
     def work() -> dict[str, Any]:
-        spent: Counter[str] = Counter()
+        spent: dict[str, float] = defaultdict(float)
         with watched(spent):
             began = time.perf_counter()
             result = room.audit(zoo, opened)
@@ -78,7 +78,7 @@ def auditing(zoo: str, keys: str) -> zoos.Work:
 
 
 @contextlib.contextmanager
-def watched(spent: Counter[str]) -> Iterator[None]:
+def watched(spent: dict[str, float]) -> Iterator[None]:
     """Adds up the seconds that the audit spends in its rooms; what measures a width is not counted as scoring."""
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

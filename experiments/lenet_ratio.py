@@ -104,6 +104,14 @@ def worker(path: str, keys: str) -> zoos.Work:
     return judging(path, keys)
 
 
+def difference(ours: list[Any], theirs: list[Any]) -> float:
+    """The largest between the two sides' logits; ends the script where it is no rounding error."""
+    apart = float(np.abs(np.array(ours) - np.array(theirs)).max())
+    if apart > 1e-4:
+        raise SystemExit(f"the two sides' logits differ by {apart}: they are not the same networks")
+    return apart
+
+
 def measure(models: int, thief: Weights | None, key: Key, keys: Path, repeats: int, python: str) -> dict[str, Any]:
     """Both sides in turn on the same weights; with a thief, every second model is a copy of it."""
     network = from_module(MODEL, IMAGE)
@@ -119,9 +127,7 @@ def measure(models: int, thief: Weights | None, key: Key, keys: Path, repeats: i
             "torch": stack.enter_context(zoos.process(torch_side, path, python=python)),
         }
         first, rounds = zoos.in_turn(turns, repeats + 1)
-    apart = float(np.abs(np.array(first["wmjax"]["logits"]) - np.array(first["torch"]["logits"])).max())
-    if apart > 1e-4:
-        raise SystemExit(f"the two sides' logits differ by {apart}: they are not the same networks")
+    apart = difference(first["wmjax"]["logits"], first["torch"]["logits"])
     seconds = {side: zoos.column(each[1:], "seconds") for side, each in rounds.items()}
     return {
         "models": models,

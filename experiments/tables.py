@@ -122,10 +122,146 @@ def device_rows() -> list[str]:
     return rows
 
 
+def spread(figures: dict[str, Any], digits: int = 2) -> str:
+    """A median and its quartiles."""
+    low, high = figures["quartiles"]
+    return f"{figures['median']:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+
+
+def audit_speed_rows() -> list[str]:
+    rows = []
+    for family, case in result("audit_speed")["families"].items():
+        rate, size = case["models_per_s"], f"{case['parameters'] / 1e6:.2f} M weights"
+        for way, words in (("packed", "packed"), ("loose", "loose checkpoints")):
+            rows.append(
+                row(
+                    f"models audited a second / stock loop, {words}, {family}, {size}",
+                    spread(case["ratio_to_loop"][way]),
+                    f"{rate[way]['median']:.0f} and {rate['loop']['median']:.0f} a second; "
+                    f"{case['found'][way]} of {case['thieves']} thieves found; first call "
+                    f"{case['first_call_s'][way]:.0f} s, whole command {case['command_s'][way][0]:.0f} s",
+                    f"{case['models']} models, {case['repeats']} pairs; {source('audit_speed')}",
+                )
+            )
+    return rows
+
+
+def read_share_rows() -> list[str]:
+    figures = result("read_share")
+    return [
+        row(
+            f"packed audit's bytes a second / raw reading, {words}, almost no arithmetic",
+            spread(figures[state]["share_of_raw"]["audit"]),
+            f"{figures[state]['gb_per_s']['audit']['median']:.2f} and "
+            f"{figures[state]['gb_per_s']['raw']['median']:.2f} GB a second",
+            f"{figures['models']} models, {figures['repeats']} pairs; {source('read_share')}",
+        )
+        for state, words in (("warm", "page cache"), ("cold", "disk"))
+    ]
+
+
+def batched_scoring_rows() -> list[str]:
+    rows = []
+    for name, case in result("batched_scoring")["cases"].items():
+        ratio = case["ratio_to_best_single"]
+        size = "x".join(map(str, case["image"]))
+        rows.append(
+            row(
+                f"scoring, the walk / the best single calls, {name} {size}",
+                ", ".join(f"{spread(ratio[way])} in blocks of {way.split()[1]}" for way in case["width"]),
+                f"{case['gflop_per_s']['walk 16']:.0f} GFLOP a second; best single calls "
+                f"{case['gflop_per_s'][case['best_single']]:.0f}; naive `vmap` {case['gflop_per_s']['naive 16']:.0f}",
+                f"{case['models']} models, {case['repeats']} pairs; {source('batched_scoring')}",
+            )
+        )
+    return rows
+
+
+def lenet_rows() -> list[str]:
+    figures = result("lenet_ratio")
+    return [
+        row(
+            f"PyTorch's eager loop / full verdicts, {case['models']} LeNets in memory, {kind}",
+            spread(case["times_faster"]),
+            f"{case['ms']['wmjax']['median']:.0f} and {case['ms']['torch']['median']:.0f} ms; "
+            f"{case['matched']} matches, {case['thieves']} thieves",
+            f"{case['repeats']} pairs; {source('lenet_ratio')}",
+        )
+        for kind, case in figures.items()
+        if kind != "environment"
+    ]
+
+
+def audit_growth_rows() -> list[str]:
+    figures = result("audit_growth")
+    cells = {(cell["models"], cell["keys"]): cell for cell in figures["grid"]}
+    (few, one), (many, most) = min(cells), max(cells)
+    rows = [
+        row(
+            f"an audit of {models:,} models with {keys} keys",
+            f"{cells[models, keys]['seconds']['median']:.2f} s",
+            f"{cells[models, keys]['models_per_s']['median']:,.0f} models and "
+            f"{cells[models, keys]['pairs_per_s']['median']:,.0f} pairs a second",
+            f"{figures['repeats']} repeats; {source('audit_growth')}",
+        )
+        for models, keys in ((few, one), (many, one), (few, most), (many, most))
+    ]
+    for cell in figures["large"]:
+        rows.append(
+            row(
+                f"memory of an audit of {cell['models']:,} models, {cell['bytes'] / 1e9:.1f} GB packed, `--memory 4GB`",
+                f"{cell['peak_mib'] / 1024:.2f} GiB at most",
+                f"{cell['models_per_s']['median']:.0f} models a second",
+                f"{figures['repeats']} repeats; {source('audit_growth')}",
+            )
+        )
+    return rows
+
+
+def false_alarm_rows() -> list[str]:
+    rows = []
+    for zoo, figures in result("false_alarms").items():
+        for scheme in ("abstract", "blend") if zoo != "environment" else ():
+            for alpha, found in figures[scheme]["alarms"].items():
+                low, high = found["interval_by_key"]
+                rows.append(
+                    row(
+                        f"false alarms at alpha {alpha}, {figures['models']} innocents on {zoo}, {scheme} keys",
+                        f"{found['false_alarms']} of {figures[scheme]['pairs']:,} pairs",
+                        f"rate {found['rate']:.2g}, by keys {low:.2g} to {high:.2g}",
+                        f"{figures['keys']} keys; {source('false_alarms')}",
+                    )
+                )
+        for level, found in figures.get("e_bh", {}).items():
+            rows.append(
+                row(
+                    f"e-BH at {level}, {found['thieves']} thieves among {figures['models']} innocents",
+                    f"{found['false_share_mean']:.2g} false among the matches in the mean",
+                    f"{found['thieves_found_mean']:.1f} thieves found",
+                    f"{found['draws']} draws of keys; {source('false_alarms')}",
+                )
+            )
+    return rows
+
+
+def audit_rows() -> list[str]:
+    """Of the experiments that have been run here: some are wanted on other machines."""
+    made = {
+        "audit_speed": audit_speed_rows,
+        "read_share": read_share_rows,
+        "batched_scoring": batched_scoring_rows,
+        "lenet_ratio": lenet_rows,
+        "audit_growth": audit_growth_rows,
+        "false_alarms": false_alarm_rows,
+    }
+    there = [rows for name, rows in made.items() if (HERE / "results" / f"{name}.json").exists()]
+    return [line for rows in there for line in rows()]
+
+
 def table() -> str:
     """The whole table, as Markdown."""
     head = ["| what | cost | strength | n, script, machine, commit |", "|---|---|---|---|"]
-    return "\n".join([*head, *digits_rows(), *cifar10_rows(), *speed_rows(), *device_rows()]) + "\n"
+    return "\n".join([*head, *digits_rows(), *cifar10_rows(), *speed_rows(), *device_rows(), *audit_rows()]) + "\n"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from wmjax.models import Config, Variables, init
 from wmjax.zoo.network import from_config, from_module
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-audit_growth, audit_speed, batched_scoring, false_alarms, lenet_ratio, read_share, record, zoos = (
+audit_growth, audit_speed, batched_scoring, false_alarms, lenet_ratio, read_share, record, tables, zoos = (
     importlib.import_module(name)
     for name in (
         "audit_growth",
@@ -27,6 +27,7 @@ audit_growth, audit_speed, batched_scoring, false_alarms, lenet_ratio, read_shar
         "lenet_ratio",
         "read_share",
         "record",
+        "tables",
         "zoos",
     )
 )
@@ -60,8 +61,9 @@ def quickly_marked(config: Config, recipe: Any, data: Any, key: Any, title: str)
 
 @pytest.fixture
 def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Runs a script at its small size and gives what it wrote."""
-    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    """Runs a script at its small size and gives what it wrote; its rows for the README can be made of that."""
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "HERE", tmp_path)
     monkeypatch.setattr(zoos, "process", in_this_process)
     for module in (audit_speed, false_alarms):
         monkeypatch.setattr(module, "fit", quickly_marked)
@@ -69,7 +71,8 @@ def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
 
     def run(module: Any, *arguments: str) -> dict[str, Any]:
         module.main(["--small", *arguments])
-        return json.loads((tmp_path / f"{module.__name__}.json").read_text())
+        assert all(f"experiments/{module.__name__}.py" in row for row in tables.audit_rows())
+        return json.loads((tmp_path / "results" / f"{module.__name__}.json").read_text())
 
     return run
 
@@ -144,18 +147,26 @@ def test_plain_convolutions_answer_alike():
     np.testing.assert_allclose(plain, network.logits(weights, images), atol=1e-4)
 
 
-def test_verdicts_on_lenets(figures):
+def test_verdicts_on_lenets(figures, monkeypatch):
+    monkeypatch.setattr(lenet_ratio, "memorised", lambda network, key, steps: zoos.draw(network, 99))  # untrained
     found = figures(lenet_ratio, "--torch-python", "none")
-    assert found["innocents"]["matched"] == 0
-    assert found["half thieves"]["matched"] == found["half thieves"]["thieves"] == 2
+    assert found["innocents"]["matched"] == found["half thieves"]["matched"] == 0
+    assert found["half thieves"]["thieves"] == 2
     assert found["half thieves"]["largest_difference_of_logits"] < 1e-4
+
+
+def test_lenets_that_differ_are_not_timed():
+    same = [[[1.0, 2.0]]]
+    assert lenet_ratio.difference(same, [[[1.0, 2.00005]]]) == pytest.approx(5e-5)
+    with pytest.raises(SystemExit, match="not the same networks"):
+        lenet_ratio.difference(same, [[[1.0, 2.1]]])
 
 
 def test_growth_is_measured_and_drawn(figures, tmp_path):
     found = figures(audit_growth)
     assert [(cell["models"], cell["keys"]) for cell in found["grid"]] == [(3, 1), (4, 1)]
     assert found["large"][0]["peak_mib"] > 0
-    drawing = xml.etree.ElementTree.parse(tmp_path / "audit_growth.svg").getroot()
+    drawing = xml.etree.ElementTree.parse(tmp_path / "results" / "audit_growth.svg").getroot()
     assert drawing.tag.endswith("svg")
 
 
