@@ -169,16 +169,24 @@ def make_plan(zoo: Zoo, keys: Mapping[str, Key], level: Level, memory: int, null
     """
     if not keys:
         raise UsageError("no key can be opened: give a folder with *.age files, and the identities that open them")
-    needs = {network: _needs(network, keys, memory) for network in {entry.network for entry in zoo.entries}}
-    fits = [entry for entry in zoo.entries if not needs[entry.network]]
-    unreadable = [*zoo.unreadable]
-    for entry in zoo.entries:
-        if needs[entry.network]:
-            unreadable.append(Unreadable(entry.name, f"{needs[entry.network]}, --memory allows {memory >> 20}"))
-    if not fits:
+    suspects, too_large = _fitting(zoo.entries, keys, memory)
+    innocent, too_large_nulls = _fitting(nulls, keys, memory)
+    unreadable = [*zoo.unreadable, *too_large, *too_large_nulls]
+    if not suspects:
         first = f": {unreadable[0].path}: {unreadable[0].why}" if unreadable else ""
         raise UsageError(f"no model that can be asked{first}")
-    return Plan([*fits, *nulls], len(fits), keys, level, unreadable, memory)
+    return Plan([*suspects, *innocent], len(suspects), keys, level, unreadable, memory)
+
+
+def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> tuple[list[Entry], list[Unreadable]]:
+    """The models that the memory allows, and the others with what they need."""
+    needs = {network: _needs(network, keys, memory) for network in {entry.network for entry in entries}}
+    too_large = [
+        Unreadable(entry.name, f"{needs[entry.network]}, --memory allows {memory >> 20}")
+        for entry in entries
+        if needs[entry.network]
+    ]
+    return [entry for entry in entries if not needs[entry.network]], too_large
 
 
 def _needs(network: Network, keys: Mapping[str, Key], memory: int) -> str:
