@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import audit_worker as worker
@@ -71,7 +72,7 @@ def test_a_match_needs_its_own_alpha_and_the_bound(name: str) -> None:
         bits = rng.uniform(-5, 16, (5, 2))
         before = np.where(bits >= 8, MATCH, np.where(bits < 0, NO_MATCH, INCONCLUSIVE))
         result = conclude(header(bits, alphas, level, tests), [record(bits, before)])
-        ranked = sorted(bits.ravel(), reverse=True)
+        ranked = sorted(bits[bits >= [12.0, 4.0]], reverse=True)  # short of its own alpha is no evidence
         held = [k for k, weakest in enumerate(ranked, 1) if 2**weakest >= tests / (k * level.value)]
         rejected = max(held, default=0) if name == "fdr" else sum(2**b >= tests / level.value for b in ranked)
         for i, k in np.ndindex(bits.shape):
@@ -85,6 +86,22 @@ def test_a_match_needs_its_own_alpha_and_the_bound(name: str) -> None:
         assert len(result.notes) == np.sum(result.outcomes == MATCH)
         assert result.procedure in next(iter(result.notes.values()), [result.procedure])[-1]
     assert lost > 50
+
+
+def test_weak_evidence_of_a_strict_key_makes_no_room_for_false_discoveries() -> None:
+    """Keys of alpha 1e-12 and 1e-3: true pairs short of the first one's alpha must not lower the second one's bar."""
+    rng = np.random.default_rng(3)
+    level, shares = Level("fdr", 0.1), []
+    for _ in range(300):
+        null = np.where(rng.random(300) < 2.0**-10, 10.0, -np.inf)  # an exact e-value
+        bits = np.stack([np.full(300, 30.0), null], axis=1)
+        bits[200:, 0] = 45.0
+        result = conclude(header(bits, [1e-12, 1e-3], level, 600), [record(bits, np.full(bits.shape, INCONCLUSIVE))])
+        found = result.outcomes == MATCH
+        assert found[200:, 0].all()
+        shares.append(found[:, 1].sum() / found.sum())
+    assert np.mean(shares) <= 0.1
+    assert not found[:200, 0].any()
 
 
 def test_tests_are_those_of_the_plan() -> None:
@@ -194,7 +211,7 @@ def test_altered_after_packing_is_never_a_match(labels: str) -> None:
     }
 
 
-def test_a_family_that_exhausts_the_memory_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_family_that_exhausts_the_memory_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, logits = worker.mixed()
     zoo = worker.zoo(logits)
     hostile = worker.zoo(np.zeros((2, 400, 10), np.float32), "hostile")
@@ -205,12 +222,17 @@ def test_a_family_that_exhausts_the_memory_is_listed(monkeypatch: pytest.MonkeyP
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.\nmore lines")
         return answers(self, *rest)
 
-    monkeypatch.setattr(Scorer, "answers", exhausted)
-    result = worker.audited(Zoo([*hostile.entries, *zoo.entries], []), keys)
-    why = "cannot be asked: RESOURCE_EXHAUSTED: Out of memory allocating 1 byte."
+    both = Zoo([*hostile.entries, *zoo.entries], [])
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "answers", exhausted)
+        result = worker.audited(both, keys, out=tmp_path)
+    why = "cannot be asked: RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.; --resume tries again"
     assert worker.unreadable(result) == [("hostile000", why), ("hostile001", why)]
     assert result.models == [entry.name for entry in zoo.entries]
     assert result.pairs("match")
+    again = worker.audited(both, keys, out=tmp_path, resume=True)
+    assert again.unreadable == []
+    assert again.models == [entry.name for entry in both.entries]
 
 
 def test_outcomes_have_names() -> None:

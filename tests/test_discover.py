@@ -468,3 +468,23 @@ def test_chunks_that_lie(tmp_path):
 def test_shown_names_are_printable_and_distinct(name):
     assert shown(name).isprintable()
     assert shown(name + "\n") != shown(name + "\\n")
+
+
+def test_nothing_is_hidden_by_a_name_or_an_empty_file(tmp_path: Path) -> None:
+    """A run's folder, a folder that pretends to be a checkpoint, and archives: what lies there is found or listed."""
+    config = Config("cnn", (8, 8, 1), 10, (4,), (8,))
+    variables = wmjax.models.init(config, 0)._asdict()
+    checkpoint.save(tmp_path / "run" / "step-00000002", variables, checkpoint.Metadata(config, 2))
+    checkpoint.save(tmp_path / "run" / "step-00000001", variables, checkpoint.Metadata(config, 1))
+    checkpoint.save(tmp_path / "run" / "step-by-step" / "model", variables, checkpoint.Metadata(config))
+    checkpoint.save(tmp_path / "team" / "model", variables, checkpoint.Metadata(config))
+    (tmp_path / "team" / "_METADATA").write_bytes(b"")
+    for name in ("model.pth.tar", "weights.zip", "m.pt.gz"):
+        (tmp_path / name).write_bytes(b"x")
+    zoo = discover(tmp_path, [], [])
+    assert [entry.name for entry in zoo.entries] == ["run", "run/step-by-step/model", "team/model"]
+    why = {item.path: item.why for item in zoo.unreadable}
+    assert why.keys() == {"model.pth.tar", "weights.zip", "m.pt.gz", "team"}
+    assert "pickle" in why["model.pth.tar"]
+    assert "unpack" in why["weights.zip"]
+    assert len({entry.stamp for entry in zoo.entries} - {""}) > 1

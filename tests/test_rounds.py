@@ -62,6 +62,21 @@ def test_verdicts_are_those_of_verify(sizes: tuple[int, ...], width: int, memory
         assert {OUTCOMES[outcome] for outcome in result.outcomes.ravel()} == {"match", "no-match", "inconclusive"}
 
 
+def test_what_verify_calls_a_match_is_never_cleared() -> None:
+    """Where the bound over all pairs asks for more than the key: seven answers of a mark, then none."""
+    keys = worker.keys((60,))
+    (key,) = keys.values()
+    logits = -9.0 * np.eye(10, dtype=np.float32)[key.labels][None]
+    logits[0, :7] *= -1
+    logits[0, 7:10, 0] = -np.inf  # a score without a finite value is an answer too
+    alone = wmjax.verify(table_suspect(logits[0]), key)
+    result = worker.audited(worker.zoo(logits), keys, fwer=1e-12)
+    assert (alone.verdict, alone.queries) == ("match", 7)
+    assert OUTCOMES[result.outcomes[0, 0]] == "inconclusive"
+    assert result.bits[0, 0] < 0
+    assert result.queries[0, 0] == 60
+
+
 def cnn_weights(models: int) -> dict[str, np.ndarray]:
     """Weights of so many networks, stacked; biases are no zeros, so that each has answers of its own."""
     drawn = [init(CNN, seed)._asdict() for seed in range(models)]

@@ -156,10 +156,9 @@ def _guesses(answers: Answers) -> Iterator[tuple[np.ndarray, tuple[float, ...]]]
     yield top, LABEL_HEDGES
     if answers.probabilities is None:
         return
-    with np.errstate(divide="ignore"):
-        logs = np.log(np.where(answers.labels[:, None] < 0, 1.0, answers.probabilities))
     for temperature in TEMPERATURES:
-        yield special.softmax(logs / temperature, axis=1), PROBABILITY_HEDGES
+        raised = answers.probabilities ** (1.0 / temperature)  # the softmax of log p / temperature
+        yield raised / raised.sum(axis=1, keepdims=True), PROBABILITY_HEDGES
 
 
 def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:

@@ -163,9 +163,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
         "--null", type=Path, metavar="ZOO", help="folder of innocent models, for keys with fixed labels"
     )
     parser.add_argument("--memory", type=_bytes, help="that models may take, as 4GB (default: a quarter of the host's)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("wmjax-audit"), help="folder of report and journal (default %(default)s)"
-    )
+    parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
     parser.add_argument("--resume", action="store_true", help="go on with the audit in OUT")
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
 

@@ -21,11 +21,16 @@ def audit(options: argparse.Namespace) -> int:
 
         if len(options.zoo) == 1:
             raise UsageError("audit merge: name the folders that hold the journals")
-        return _tell(options, merge([Path(folder) for folder in options.zoo[1:]]))
+        if options.keys or options.fdr or options.fwer or options.null or options.model:
+            raise UsageError("audit merge takes the folders and --out alone: the journals say what was asked")
+        folders = [Path(folder) for folder in options.zoo[1:]]
+        options.out = options.out or folders[0]
+        return _tell(options, merge(folders))
     if len(options.zoo) > 1:
         raise UsageError(f"audit takes one zoo, not {len(options.zoo)}")
     if options.keys is None:
         raise UsageError("audit needs --keys, a folder of key files")
+    options.out = options.out or Path("wmjax-audit")
     _use_all_cores()
     from wmjax.keys import open_keys
     from wmjax.zoo.audit import audit as judge
@@ -54,7 +59,10 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def _tell(options: argparse.Namespace, result: "Result") -> int:
-    """Writes report and document, prints one of them, and gives the exit code of the strongest verdict."""
+    """Writes report and document, prints one of them, and gives the exit code.
+
+    Without a match that is `inconclusive` where a pair is, and where something could not be asked.
+    """
     from wmjax.files import write_bytes
     from wmjax.report.audit import audit_table, write_audit_report
 
@@ -62,8 +70,10 @@ def _tell(options: argparse.Namespace, result: "Result") -> int:
     write_audit_report(options.out / "report.html", result)
     write_bytes(options.out / "audit.json", json.dumps(document, indent=1).encode() + b"\n")
     say(options, document, *audit_table(result), f"report: {options.out / 'report.html'}")
-    found = [name for name in ("match", "inconclusive") if result.pairs(name)]
-    return EXIT_CODES[found[0] if found else "no-match"]
+    if document["matches"]:
+        return EXIT_CODES["match"]
+    asked = bool((result.outcomes > 0).any()) and not result.unreadable
+    return EXIT_CODES["inconclusive" if document["inconclusive"] or not asked else "no-match"]
 
 
 def _unlocks(options: argparse.Namespace) -> "list[Unlock]":
@@ -89,6 +99,8 @@ def pack(options: argparse.Namespace) -> int:
     from wmjax.zoo.discover import discover
     from wmjax.zoo.pack import write_packs
 
+    if options.model and not options.image:
+        raise UsageError("pack --model needs --image HEIGHTxWIDTHxCHANNELS, what the model takes")
     report = write_packs(discover(options.zoo, options.model, options.image), options.out)
     document = {
         "version": 1,

@@ -26,6 +26,7 @@ from wmjax.zoo.rounds import MATCH, NOTABLE_BITS, Questions, Verdicts, judge
 from wmjax.zoo.score import AXIS, Scorer
 from wmjax.zoo.width import choose_width
 
+_JOURNALS = "journal-*-of-*.jsonl"
 _MEMORY = 0.25  # share of the host's memory that models may take where nothing else is said
 
 
@@ -39,7 +40,7 @@ def audit(
     fwer: float | None = None,
     nulls: str | os.PathLike[str] | None = None,
     memory: int | None = None,
-    out: Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     shard: tuple[int, int] = (1, 1),
 ) -> Result:
@@ -61,6 +62,9 @@ def audit(
       resume: go on with the journal in `out`.
       shard: (i, n): judge the i-th of n parts, from 1; `merge` puts them together.
 
+    It runs on all devices of this process. On a CPU `jax.config.update("jax_num_cpu_devices", CORES)`, before anything
+    else, makes one of each core, which is faster for small networks; the command line does that.
+
     Returns:
       Verdicts of this shard; iterating gives one `Finding` a pair, strongest evidence first.
 
@@ -69,6 +73,9 @@ def audit(
       AccessError: the zoo or the journal cannot be read or written.
     """
     began = time.monotonic()
+    path = Path(out) / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
+    if path and path.exists() and not resume:  # said before the walk, which may take long
+        raise UsageError(f"{path} is there already: go on with --resume, or choose another --out")
     if fdr is not None and fwer is not None:
         raise UsageError("--fdr and --fwer: choose one bound")
     level = Level("fdr", 0.01 if fdr is None else fdr) if fwer is None else Level("fwer", fwer)
@@ -83,8 +90,12 @@ def audit(
     innocent = discover(Path(nulls), models, shapes) if nulls else Zoo([], [])
     found.unreadable.extend(Unreadable(f"{nulls}/{item.path}", item.why) for item in innocent.unreadable)
     plan = make_plan(found, keys, level, int(_MEMORY * host_bytes()) if memory is None else memory, innocent.entries)
-    path = out / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
-    book = journal.begin(path, plan.header(), resume=resume)
+    header = plan.header()
+    for sibling in sorted(path.parent.glob(_JOURNALS)) if path else ():
+        other = journal.read(sibling) if sibling != path else None
+        if other and (differing := journal.difference(other.header, header)):
+            raise UsageError(f"{sibling} is of an audit with other {differing}: choose another --out")
+    book = journal.begin(path, header, resume=resume)
     try:
         _carry_out(plan, book, shard, began)
     finally:
@@ -95,10 +106,10 @@ def audit(
 def _carry_out(plan: Plan, book: journal.Journal, shard: tuple[int, int], began: float) -> None:
     """Judges the chunks of this shard that the journal does not hold."""
     chunks = plan.chunks()
-    done = {record["chunk"] for record in book.records}
+    done = {record["chunk"] for record in book.records if not record["again"]}
     todo = [i for i in range(shard[0] - 1, len(chunks), shard[1]) if i not in done]
     ends = np.cumsum([len(chunk) for chunk in chunks])
-    bench = _Bench(plan, {record["family"]: record["width"] for record in book.records})
+    bench = _Bench(plan, {record["family"]: record["width"] for record in book.records if record["width"]})
     matches, models, start = sum(map(_matches, book.records)), 0, time.monotonic()
     with (
         progress("auditing", sum(len(chunks[i]) for i in todo)) as advance,
@@ -138,16 +149,16 @@ class _Bench:
         scorer, questions = self._scorer, self._questions
         assert scorer is not None
         assert questions is not None
-        width, failures = self._widths.get(network.fingerprint, 1), dict(chunk.failures)
+        width, failures = self._widths.get(network.fingerprint), dict(chunk.failures)
         rows = np.array([row for row in range(len(chunk.entries)) if row not in failures], np.int64)
         if not len(questions.keys) or not len(rows):
             return _record(network, width, [], rows, None, failures, {})
         try:
             verdicts = self._ask(chunk, questions, scorer, rows)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
-            why = f"cannot be asked: {next(iter(str(error).splitlines()), 'out of memory'):.200}"
-            failures |= dict.fromkeys(map(int, rows), why)
-            return _record(network, width, [], rows[:0], None, failures, {})
+            reason = next(iter(str(error).splitlines()), "out of memory")
+            failures |= dict.fromkeys(map(int, rows), f"cannot be asked: {reason:.200}; --resume tries again")
+            return _record(network, width, [], rows[:0], None, failures, {}) | {"again": True}
         width, digests = self._widths[network.fingerprint], {}
         for model, row in enumerate(rows):
             if (verdicts.bits[model] >= self._bars).any() and model not in verdicts.failures:
@@ -181,7 +192,7 @@ class _Bench:
 
 def _record(
     network: Network,
-    width: int,
+    width: int | None,
     places: list[int],
     rows: np.ndarray,
     verdicts: Verdicts | None,
@@ -192,6 +203,7 @@ def _record(
     record: journal.Record = {
         "family": network.fingerprint,
         "width": width,
+        "again": False,
         "keys": places,
         "failures": {str(row): why for row, why in failures.items()},
         "digests": {str(row): sha256 for row, sha256 in digests.items() if row not in failures},
@@ -232,7 +244,7 @@ def merge(folders: Sequence[Path]) -> Result:
     first = books[0][1].header
     records: dict[int, journal.Record] = {}
     for path, book in books:
-        if book.header != first:
+        if journal.difference(book.header, first):
             raise UsageError(f"{path} is not of the audit that {books[0][0]} is of: merge the shards of one audit")
         records |= {record["chunk"]: record for record in book.records}
     missing = len(first["chunks"]) - len(records)
@@ -245,7 +257,7 @@ def merge(folders: Sequence[Path]) -> Result:
 
 def _journals(folders: Sequence[Path]) -> Iterator[tuple[Path, journal.Journal]]:
     for folder in folders:
-        paths = sorted(folder.glob("journal-*-of-*.jsonl"))
+        paths = sorted(folder.glob(_JOURNALS))
         if not paths:
             raise UsageError(f"{folder} holds no journal of an audit")
         for path in paths:

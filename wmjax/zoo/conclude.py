@@ -1,5 +1,6 @@
 """From a journal to verdicts: the bound over all pairs, and what each match rests on. Host only, NumPy float64."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,16 @@ def conclude(header: dict[str, Any], records: list[dict[str, Any]]) -> Result:
 
     Args:
       header: of the journal.
-      records: of chunks, each once.
+      records: of chunks; of one that was asked again the last counts.
     """
     level = Level(**header["level"])
     keys = [Asked(**{**key, "image": tuple(key["image"])}) for key in header["keys"]]
     tables = _Tables(len(header["models"]), len(keys))
-    for record in records:
+    for record in {record["chunk"]: record for record in records}.values():  # the last of each
         tables.fill(record, sum(header["chunks"][: record["chunk"]]), header["models"])
     suspects = len(header["models"]) - header["nulls"]
     seen = [i for i in range(suspects) if tables.seen[i]]
-    calibrated = _calibrated(tables, keys, suspects)
+    calibrated = _calibrated(tables, header, keys)
     held = _held(_evidence(tables, keys, calibrated, suspects), keys, level, header["tests"])
     tables.outcomes[(tables.outcomes == _MATCH) & ~held] = _INCONCLUSIVE
     tables.outcomes[held] = _MATCH
@@ -83,20 +84,25 @@ class _Tables:
         self.curves |= {(int(rows[row]), record["keys"][key]): path for row, key, path in record["curves"]}
 
 
-def _calibrated(tables: _Tables, keys: list[Asked], suspects: int) -> dict[tuple[int, int], float]:
-    """Calibrated p-values of keys with fixed labels: the rank of a model's matches among the null models'."""
+def _calibrated(tables: _Tables, header: dict[str, Any], keys: list[Asked]) -> dict[tuple[int, int], tuple[float, int]]:
+    """For keys with fixed labels the calibrated p-value of each model, and the number of null models behind it.
+
+    A model is ranked among null models of its own family: others are asked otherwise and answer otherwise.
+    """
     found = {}
-    for k, key in enumerate(keys):
+    suspects, family = len(header["models"]) - header["nulls"], np.array(header["family"])
+    for k in (k for k, key in enumerate(keys) if key.labels == "fixed"):
         asked = np.flatnonzero((tables.outcomes[:, k] != _NOT_APPLICABLE) & tables.seen)
-        nulls = tables.matches[asked[asked >= suspects], k]
-        if key.labels == "fixed" and len(nulls):
-            for i in asked[asked < suspects]:
-                found[int(i), k] = stats.calibrated_p(int(tables.matches[i, k]), nulls)
+        nulls = asked[asked >= suspects]
+        for i in asked[asked < suspects]:
+            alike = tables.matches[nulls[family[nulls] == family[i]], k]
+            if len(alike):
+                found[int(i), k] = stats.calibrated_p(int(tables.matches[i, k]), alike), len(alike)
     return found
 
 
 def _evidence(
-    tables: _Tables, keys: list[Asked], calibrated: dict[tuple[int, int], float], suspects: int
+    tables: _Tables, keys: list[Asked], calibrated: dict[tuple[int, int], tuple[float, int]], suspects: int
 ) -> np.ndarray:
     """Evidence in bits of every pair, NaN where it cannot become a match.
 
@@ -107,17 +113,22 @@ def _evidence(
     bits[~tables.seen] = np.nan
     bits[suspects:] = np.nan
     bits[:, [key.labels == "fixed" for key in keys]] = np.nan
-    for (i, k), p in calibrated.items():
+    for (i, k), (p, _) in calibrated.items():
         bits[i, k] = -np.log2(keys[k].alpha) if p <= keys[k].alpha else -np.inf
     return bits
 
 
 def _held(bits: np.ndarray, keys: list[Asked], level: Level, tests: int) -> np.ndarray:
-    """Which pairs are matches: by the bound over all of them, and by the alpha of their own key."""
+    """Which pairs are matches: by the alpha of their own key, and by the bound over all of them.
+
+    Evidence short of its own key's alpha counts as none before e-BH looks at it: what is discarded afterwards would
+    have made room for others.
+    """
     own = bits >= np.array([-np.log2(key.alpha) for key in keys])
+    counted = np.where(own | np.isnan(bits), bits, -np.inf)
     if level.name == "fdr":
-        return own & stats.e_bh(bits, tests, level.value)
-    return own & (bits >= np.log2(max(tests, 1) / level.value))
+        return own & stats.e_bh(counted, tests, level.value)
+    return own & (counted >= np.log2(max(tests, 1) / level.value))
 
 
 def _needed(outcomes: np.ndarray, tests: int, level: Level, keys: list[Asked]) -> float:
@@ -139,7 +150,7 @@ def _notes(
     keys: list[Asked],
     i: int,
     k: int,
-    calibrated: dict[tuple[int, int], float],
+    calibrated: dict[tuple[int, int], tuple[float, int]],
     level: Level,
 ) -> list[str]:
     """What the verdict on model i and key k rests on."""
@@ -147,14 +158,15 @@ def _notes(
     notes = [*header["assumptions"][k]]
     notes += [line for line in (family["note"], family["adapted"][k]) if line]
     if (i, k) in calibrated:
-        nulls = int(np.sum(tables.outcomes[len(header["models"]) - header["nulls"] :, k] != _NOT_APPLICABLE))
+        p, nulls = calibrated[i, k]
+        needed = min(keys[k].alpha, level.value / header["tests"])
         notes.append(
-            f"{tables.matches[i, k]} of {tables.queries[i, k]} labels repeated: p {calibrated[i, k]:.3g} among {nulls} "
-            "null models, assumed independent of the key and trained like the suspect; its key asks "
-            f"{keys[k].alpha:g}, which {round(1 / keys[k].alpha) - 1} can support"
+            f"{tables.matches[i, k]} of {tables.queries[i, k]} labels repeated: p {p:.3g} among {nulls} null models of "
+            "its family, assumed independent of the key and trained like the suspect; a match by itself needs p, and "
+            f"the key's alpha ({keys[k].alpha:g}), at most {needed:.2g}: {math.ceil(1 / needed) - 1} null models serve"
         )
     elif keys[k].labels == "fixed":
-        notes.append("no null models calibrate it: name a folder of innocent ones with --null")
+        notes.append("no null models of its family calibrate it: name a folder of innocent ones with --null")
     notes.append(f"{level.procedure} at {level.value:g} over {header['tests']} pairs of a model and a key")
     if i in tables.digests:
         notes.append(f"weights with sha256 {tables.digests[i]}")

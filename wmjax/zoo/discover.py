@@ -27,7 +27,9 @@ _LARGEST_JSON = 16 << 20
 _NAME_IT = "name its architecture with --model"
 _PICKLE = "a pickle can run code when it is opened: convert it to safetensors or ONNX"
 _FOREIGN = "this format is not read: convert it to safetensors or ONNX"
+_ARCHIVE = "an archive is not opened: unpack it into the zoo"
 _REFUSED = {
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".7z", ".rar"), _ARCHIVE),
     **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz", ".dill"), _PICKLE),
     **dict.fromkeys((".h5", ".hdf5", ".keras", ".msgpack", ".pb", ".tflite", ".gguf", ".mlmodel"), _FOREIGN),
 }
@@ -128,16 +130,17 @@ class _Walk:
         if _TEMPORARY in folder.name:
             self._refuse(folder, "a half-written checkpoint: its writer was interrupted")
             return
-        if files & {"_CHECKPOINT_METADATA", orbax.ITEM}:
-            self._guard(folder, self._checkpoint, folder, folder)
-            return
-        if files & _PARTS:
-            self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
-            return
         folders = [folder / name for name, entry in entries.items() if entry.is_dir(follow_symlinks=False)]
+        if files & {"_CHECKPOINT_METADATA", orbax.ITEM}:
+            before = len(self.found)
+            self._guard(folder, self._checkpoint, folder, folder)
+            folders = _beside_checkpoint(folder, folders) if len(self.found) == before else []
+        elif files & _PARTS:
+            self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
+            folders = _beside_checkpoint(folder, folders)
         newest = _newest(folders)
         if newest:
-            folders = [path for path in folders if not path.name.startswith("step-")]
+            folders = [path for path in folders if not _is_step(path)]
             self._guard(folder, self._checkpoint, newest, folder)
         for name, entry in entries.items():
             path = folder / name
@@ -145,12 +148,13 @@ class _Walk:
                 self._refuse(path, "a symbolic link: put what it points to into the zoo")
             elif name in files:
                 self._guard(path, self._file, path)
-            elif path.suffix.lower() in _REFUSED.keys() | {".safetensors", ".onnx"} and path not in folders:
+            elif _suffix(path) in _REFUSED.keys() | {".safetensors", ".onnx"} and not entry.is_dir():
                 self._refuse(path, "not a regular file")
         later.extend(reversed(folders))
 
-    def _add(self, path: Path, network: Network, source: Source) -> None:
-        self.found.append((self._name(path), Entry(self._name(path), network, source)))
+    def _add(self, path: Path, network: Network, source: Source, held: Path) -> None:
+        """Adds the model of a path, whose weights change when the file `held` does."""
+        self.found.append((self._name(path), Entry(self._name(path), network, source, stamp=_stamp(held))))
 
     def _checkpoint(self, path: Path, named: Path) -> None:
         """An Orbax checkpoint, under the name of the folder `named`."""
@@ -161,7 +165,7 @@ class _Walk:
             item = path / "state"
             if not (item / orbax.ITEM).is_file():
                 raise InvalidFile("a half-written or damaged checkpoint: it holds no tensors")
-            self._add(named, network, orbax.Folder(item, _stored_names(network)))
+            self._add(named, network, orbax.Folder(item, _stored_names(network)), item / orbax.ITEM)
             return
         items = orbax.items(path)
         if not items:
@@ -173,12 +177,12 @@ class _Walk:
             except WmjaxError as error:
                 why = error
                 continue
-            self._add(named, network, orbax.Folder(item, names))
+            self._add(named, network, orbax.Folder(item, names), item / orbax.ITEM)
             return
         raise why
 
     def _file(self, path: Path) -> None:
-        suffix = path.suffix.lower()
+        suffix = _suffix(path)
         if suffix in _REFUSED:
             self._refuse(path, _REFUSED[suffix])
         elif suffix == ".safetensors":
@@ -186,7 +190,7 @@ class _Walk:
         elif suffix == ".onnx":
             from wmjax.zoo.onnx import open_onnx
 
-            self._add(path, *open_onnx(path))
+            self._add(path, *open_onnx(path), path)
 
     def _safetensors(self, path: Path) -> None:
         header = read_header(path)
@@ -194,7 +198,8 @@ class _Walk:
             folder = self._name(path)
             for entry in open_pack(path, header, self._described):
                 name = f"{folder}:{entry.name.partition(':')[2]}"
-                self.found.append((folder, Entry(name, entry.network, entry.source, entry.row, entry.digest)))
+                held = Entry(name, entry.network, entry.source, entry.row, entry.digest, _stamp(path))
+                self.found.append((folder, held))
             return
         stored: Tensors = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
         config = _config(path, header.metadata)
@@ -205,7 +210,7 @@ class _Walk:
             network, names = matching(stored, self.models, self.images)
         else:
             raise UsageError(_NAME_IT)
-        self._add(path, network, File(path, header, names, stacked=False))
+        self._add(path, network, File(path, header, names, stacked=False), path)
 
     def _described(self, description: Mapping[str, Any]) -> Network:
         """A pack's network; a module that the user did not name is not imported."""
@@ -218,11 +223,30 @@ class _Walk:
         return from_module(module, (height, width, channels))
 
 
+def _stamp(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _suffix(path: Path) -> str:
+    """What kind of file it is; `.pth.tar` is a pickle."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    return next((suffix for suffix in suffixes if _REFUSED.get(suffix) == _PICKLE), (suffixes or [""])[-1])
+
+
+def _beside_checkpoint(folder: Path, folders: Sequence[Path]) -> list[Path]:
+    """The folders in a checkpoint that is none of ours which are not its parts: models may be hidden there."""
+    parts = {path.name for path in orbax.items(folder)} | {"d", "array_metadatas"}
+    return [path for path in folders if path.name not in parts and not path.name.startswith("ocdbt.process_")]
+
+
+def _is_step(path: Path) -> bool:
+    return bool(re.fullmatch(r"step-\d+", path.name)) and (path / "_CHECKPOINT_METADATA").is_file()
+
+
 def _newest(folders: Sequence[Path]) -> Path | None:
     """The newest complete checkpoint of a wmjax run among a folder's children; None where it is no run."""
-    steps = [path for path in folders if re.fullmatch(r"step-\d+", path.name)]
-    complete = (path for path in reversed(steps) if (path / "_CHECKPOINT_METADATA").is_file())
-    newest = next(complete, None)
+    newest = next((path for path in reversed(folders) if _is_step(path)), None)
     return newest if newest and _is_wmjax(newest) else None
 
 

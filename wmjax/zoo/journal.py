@@ -14,7 +14,17 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 
 FORMAT = "wmjax-audit/1"
 _FIGURES = {"outcomes", "bits", "queries", "matches", "curves"}
-_NAMES = {"chunk", "family", "width", "keys", "failures", "digests", "rows", "seconds"} | _FIGURES  # of a record
+_NAMES = {
+    "chunk",
+    "family",
+    "width",
+    "keys",
+    "failures",
+    "digests",
+    "rows",
+    "again",
+    "seconds",
+} | _FIGURES  # of a record
 Record = dict[str, Any]
 
 
@@ -96,10 +106,18 @@ def _held(path: Path, descriptor: int, header: Record, resume: bool) -> Journal:
         return Journal(path, header, [], descriptor)
     if not resume:
         raise UsageError(f"{path} is there already: go on with --resume, or choose another --out")
-    for name in header:
-        if began.header.get(name) != header[name]:
-            raise UsageError(f"{path} began with other {name}: resume with the same zoo, keys and options")
+    if other := difference(began.header, header):
+        raise UsageError(f"{path} began with other {other}: resume with the same zoo, keys and options")
     return Journal(path, began.header, began.records, descriptor)
+
+
+def difference(one: Record, other: Record) -> str:
+    """The first thing in which two audits are not the same; empty where they are.
+
+    What could not be read may differ: its reasons name places that lie elsewhere on another host.
+    """
+    one, other = (json.loads(json.dumps(header)) for header in (one, other))  # tuples are lists in a journal
+    return next((name for name in other if name not in ("format", "unreadable") and one.get(name) != other[name]), "")
 
 
 def read(path: Path, cut: int = -1) -> Journal | None:

@@ -98,14 +98,25 @@ def _network(
     size = sum(_bytes(leaf) for leaf in shapes.values())
     if size > LARGEST:
         raise ValueError(f"its weights take {size >> 30} GiB")
-    answer = jax.eval_shape(logits, shapes, jax.ShapeDtypeStruct((1, *image), jnp.uint8))
+    program, answer = jax.make_jaxpr(logits, return_shape=True)(shapes, jax.ShapeDtypeStruct((1, *image), jnp.uint8))
     if len(answer.shape) != 2 or answer.shape[0] != 1 or answer.shape[1] < 2:
         raise ValueError(f"it answers one image with shape {list(answer.shape)}, not [1, classes]")
     shown = {key: [list(leaf.shape), str(leaf.dtype)] for key, leaf in shapes.items()}
     told = json.dumps([description, image, shown], sort_keys=True).encode()
     title = f"{name} {'x'.join(map(str, image))}"
     fingerprint = hashlib.sha256(told).hexdigest()
-    return Network(title, fingerprint, shapes, logits, image, answer.shape[1], note, description)
+    largest = _largest(program.jaxpr)
+    return Network(title, fingerprint, shapes, logits, image, answer.shape[1], largest, note, description)
+
+
+def _largest(program: Any) -> int:
+    """Bytes of the largest value that a program (a Jaxpr) computes, within its inner ones too."""
+    sizes = [0]
+    for step in program.eqns:
+        sizes += [_bytes(out.aval) for out in step.outvars if hasattr(out.aval, "dtype")]
+        inner = [getattr(value, "jaxpr", value) for value in step.params.values()]
+        sizes += [_largest(value) for value in inner if hasattr(value, "eqns")]
+    return max(sizes)
 
 
 def _bytes(leaf: Any) -> int:
@@ -238,7 +249,7 @@ def _matching(
 ) -> tuple[Network, dict[str, str]]:
     tensors = _by_core(stored)
     heads = [shape[0] for core, (_, shape, _) in tensors.items() if core == ("head", "bias") and len(shape) == 1]
-    why = "the model that --model names takes none of the keys' images"
+    why = "the model that --model names takes none of the keys' images" if images else "--model needs --image here"
     for model in models:
         try:
             if model in NAMES and not heads:

@@ -1,8 +1,12 @@
 """What an audit asks of whom: fixed before the first question, and written at the head of its journal."""
 
 import dataclasses
+import hashlib
+import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -15,9 +19,9 @@ from wmjax.verification.sequential import assumptions
 from wmjax.zoo.adapt import adapt, adaptation
 from wmjax.zoo.records import Entry, Network, Unreadable, Zoo
 from wmjax.zoo.result import Asked
-from wmjax.zoo.rounds import Questions
+from wmjax.zoo.rounds import FIRST, Questions
 
-_CPU_BYTES = 128 << 20  # of weights that a device is given at once; smaller portions lose time to Python
+_CPU_BYTES = 256 << 20  # of weights read at once; smaller portions lose time to Python
 _ACCELERATOR_BYTES = 1 << 30
 _MOST_ROWS = 512
 _COPIES = 8  # of a chunk in memory: two being read, one being scored, and what scoring takes
@@ -65,7 +69,7 @@ class Plan:
     unreadable: list[Unreadable]
     memory: int
 
-    @property
+    @cached_property
     def families(self) -> list[Network]:
         """The networks, in the order of their first model."""
         return list(dict.fromkeys(entry.network for entry in self.entries))
@@ -82,7 +86,7 @@ class Plan:
             for key in self.keys.values()
         ]
 
-    @property
+    @cached_property
     def tests(self) -> int:
         """Pairs that may become a match."""
         able = [self.calibrated or key.spec.labels == "random" for key in self.keys.values()]
@@ -91,6 +95,10 @@ class Plan:
             for network in self.families
         }
         return sum(counts[entry.network] for entry in self.entries[: self.suspects])
+
+    @cached_property
+    def _counts(self) -> Counter[Network]:
+        return Counter(entry.network for entry in self.entries)
 
     def questions(self, network: Network, *, null: bool = False) -> tuple[list[int], Questions]:
         """What a family is asked, and which keys that are; null models only about keys with fixed labels."""
@@ -113,9 +121,9 @@ class Plan:
         )
 
     def rows(self, network: Network) -> int:
-        """Models of a family in a chunk: a power of two, the same on every machine with as many devices."""
-        count = sum(entry.network is network for entry in self.entries)
-        usual = (_CPU_BYTES if on_cpu() else _ACCELERATOR_BYTES) * jax.local_device_count()
+        """Models of a family in a chunk: a power of two, the same on every machine of a kind with enough memory."""
+        count = self._counts[network]
+        usual = _CPU_BYTES if on_cpu() else _ACCELERATOR_BYTES
         fitting = min(usual, self.memory // _COPIES) // max(1, network.bytes)
         most = max(1, min(fitting, _MOST_ROWS))
         return min(1 << (most.bit_length() - 1), 1 << (count - 1).bit_length())
@@ -124,27 +132,33 @@ class Plan:
         """The entries in the order and in the portions in which they are read and judged."""
         chunks: list[list[Entry]] = []
         for part in (self.entries[: self.suspects], self.entries[self.suspects :]):
-            for network in dict.fromkeys(entry.network for entry in part):
-                family, rows = [entry for entry in part if entry.network is network], self.rows(network)
+            families: dict[Network, list[Entry]] = {}
+            for entry in part:
+                families.setdefault(entry.network, []).append(entry)
+            for network, family in families.items():
+                rows = self.rows(network)
                 chunks += [family[at : at + rows] for at in range(0, len(family), rows)]
         return chunks
 
     def header(self) -> dict[str, Any]:
         """The plan as JSON values without secrets: what a journal must agree with to be resumed or merged."""
-        families = self.families
+        places = {network: place for place, network in enumerate(self.families)}
+        names = Counter(network.name for network in self.families)
+        stamps = json.dumps([entry.stamp for entry in self.entries])
         return {
             "models": [entry.name for entry in self.entries],
             "nulls": len(self.entries) - self.suspects,
+            "weights": hashlib.sha256(stamps.encode()).hexdigest(),
             "keys": [dataclasses.asdict(asked(name, key)) for name, key in self.keys.items()],
-            "family": [families.index(entry.network) for entry in self.entries],
+            "family": [places[entry.network] for entry in self.entries],
             "families": [
                 {
-                    "name": network.name,
+                    "name": network.name if names[network.name] == 1 else f"{network.name} {network.fingerprint[:8]}",
                     "fingerprint": network.fingerprint,
                     "note": network.note,
                     "adapted": self.adapted(network),
                 }
-                for network in families
+                for network in self.families
             ],
             "assumptions": [assumptions(key, key.commitment.rule, None) for key in self.keys.values()],
             "level": dataclasses.asdict(self.level),
@@ -196,6 +210,8 @@ def _needs(network: Network, keys: Mapping[str, Key], memory: int) -> str:
         return f"{network.bytes >> 20} MiB of weights need {weights >> 20} MiB"
     asked = [key.spec.triggers for key in keys.values() if key.spec.classes == network.classes]
     images = sum(asked) * math.prod(network.image)  # a hostile model may say that it takes images of any size
-    if images > memory:
-        return f"triggers as images of {'x'.join(map(str, network.image))} need {images >> 20} MiB"
+    working = 2 * FIRST * min(4, len(keys)) * network.largest * jax.local_device_count()
+    if images + working > memory:
+        size = "x".join(map(str, network.image))
+        return f"triggers as images of {size}, and what is computed of them, need {(images + working) >> 20} MiB"
     return ""

@@ -22,9 +22,10 @@ class Network:
       logits: (weights, uint8 images [n, H, W, C]) to float32 [n, classes]; pure, for `jit` and `vmap`.
       image: height, width and channels that it takes.
       classes: outputs.
+      largest: bytes of the largest value on the way from one image to its answer.
       note: what a verdict must say of how it is asked; empty for wmjax's own.
-      description: what `pack` stores so that the network can be made again: `{"config": ...}` or `{"module": "m:f"}`;
-        None where it cannot.
+      description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
+        `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Network:
     logits: Callable[[Weights, Array], Array]
     image: tuple[int, int, int]
     classes: int
+    largest: int = 0
     note: str = ""
     description: dict[str, Any] | None = None
 
@@ -62,6 +64,7 @@ class Entry:
       source: where its tensors lie.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
+      stamp: size and time of change of what holds them.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Entry:
     source: Source
     row: int = 0
     digest: str = ""
+    stamp: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Judging a chunk of models: 16 triggers of every key, then as many again, and so on, until each pair is decided.
 
-Every pair of a model and a key goes through the sequence that `wmjax.verify` goes through, in the same order, and stops
-at the same trigger. Asking goes on in blocks of one shape, about the models that still have an undecided key.
+Every pair of a model and a key goes through the sequence that `wmjax.verify` goes through, in the same order, and is
+cleared at the same trigger; a match is asked on where the bound over all pairs needs more evidence than its own key.
+What `verify` would have called a match is never cleared. Asking goes on in blocks of one shape, about the models that
+still have an undecided key.
 """
 
 import dataclasses
@@ -49,7 +51,8 @@ class Verdicts:
     """What is known so far of n models and K keys; arrays [n, K].
 
     `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.Result`; `totals` [strategies, n, K] is the
-    log2 wealth of each strategy, `acquittal` the evidence against copying, `open` which pairs are undecided.
+    log2 wealth of each strategy, `acquittal` the evidence against copying, `peaks` the most
+    evidence at any query, `open` which pairs are undecided.
     """
 
     outcomes: np.ndarray
@@ -58,6 +61,7 @@ class Verdicts:
     matches: np.ndarray
     totals: np.ndarray
     acquittal: np.ndarray
+    peaks: np.ndarray
     open: np.ndarray
     paths: dict[tuple[int, int], list[float]]
     failures: dict[int, str]
@@ -73,6 +77,7 @@ def begin(models: int, keys: int) -> Verdicts:
         np.zeros(shape, np.int32),
         np.zeros(shape, np.int32),
         np.zeros((strategies, *shape)),
+        np.zeros(shape),
         np.zeros(shape),
         np.ones(shape, bool),
         {},
@@ -163,16 +168,18 @@ def _weigh(
     verdicts: Verdicts, questions: Questions, k: int, models: np.ndarray, logits: np.ndarray, asked: int
 ) -> None:
     """Adds the answers of some models on the triggers of key k, and decides what they decide."""
-    key, (n, r, classes) = questions.keys[k], logits.shape
+    key, (n, r, _) = questions.keys[k], logits.shape
     rule = key.commitment.rule
-    answers = stats.read_answers(logits.reshape(n * r, classes), n * r, classes)
+    answers = _answers(logits)
     labels = np.tile(key.labels[asked : asked + r], n)
     won = stats.log2_payoffs(answers, labels).reshape(-1, n, r)
     totals = verdicts.totals[:, models, k, None] + np.cumsum(won, axis=-1)
     moves = stats.acquittal_moves(answers, labels, rule.rate).reshape(n, r)
     acquittal = verdicts.acquittal[models, k, None] + np.cumsum(moves, axis=-1)
     path = stats.mixed_bits(totals)
-    matched, cleared = path >= questions.match_bits[k], (acquittal >= rule.clear_bits) & (path < 0.0)
+    peaks = np.maximum.accumulate(np.maximum(verdicts.peaks[models, k, None], path), axis=-1)
+    matched = path >= questions.match_bits[k]
+    cleared = (acquittal >= rule.clear_bits) & (path < 0.0) & (peaks < rule.match_bits)
     last = asked + r == questions.limits[k]
     if key.spec.labels == "fixed":  # its bits mean nothing: the whole key is asked, then ranked
         matched[:] = False
@@ -188,16 +195,23 @@ def _weigh(
     verdicts.matches[models, k] += same[each, used].astype(np.int32)
     verdicts.totals[:, models, k] = totals[:, each, used]
     verdicts.acquittal[models, k] = acquittal[each, used]
+    verdicts.peaks[models, k] = peaks[each, used]
     verdicts.open[models, k] = ~decided & (not last)
     for i, model in enumerate(models):
         verdicts.paths.setdefault((int(model), k), []).extend(path[i, : used[i] + 1].tolist())
+
+
+def _answers(logits: np.ndarray) -> stats.Answers:
+    """Scores [n, r, C] of n models, one row after another."""
+    n, r, classes = logits.shape
+    return stats.read_answers(logits.reshape(n * r, classes), n * r, classes)
 
 
 def _drop_mute(verdicts: Verdicts, answers: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
     """A model without one usable answer in its first round is broken, not innocent."""
     usable = np.zeros(len(verdicts.open), bool)
     for models, logits in answers.values():
-        usable[models] |= np.isfinite(logits).all(axis=-1).any(axis=-1)
+        usable[models] |= (_answers(logits).labels >= 0).reshape(len(models), -1).any(axis=1)
     for model in np.flatnonzero(~usable):
         verdicts.failures[int(model)] = "gives no usable answer: its weights hold NaN or overflow"
         verdicts.open[model] = False
