@@ -7,8 +7,9 @@ Time      about 2 minutes on 2 CPU cores
 
 One abstract key of 100 triggers of 28x28x1. PyTorch runs eagerly in inference mode: each network all 100 triggers,
 argmax, matches; with one thread or one a core, whichever is faster here. Our side judges as the audit does, block by
-block until each model is decided, evidence and all. Each side has a process of its own, in turn; what is compiled is
-in the first call. A thief is a network that has learned the triggers alone. Innocents have random weights.
+block until each model is decided, evidence and all. Each side has a process of its own, in turn; `prepared_s`, in
+which a width is measured, and the first call hold what is compiled. A thief is a network that has learned the triggers
+alone. Innocents have random weights.
 """
 
 import argparse
@@ -60,6 +61,7 @@ def memorised(network: Network, key: Key, steps: int) -> Weights:
 
 def judging(path: str, keys: str) -> zoos.Work:
     """Our side: verdicts on all of them."""
+    started = time.perf_counter()
     network, (opened, _) = from_module(MODEL, IMAGE), open_keys(Path(keys))
     (key,) = opened.values()
     with np.load(path) as stored:
@@ -79,6 +81,7 @@ def judging(path: str, keys: str) -> zoos.Work:
         .astype(np.float64)
         .tolist(),
     }
+    about["prepared_s"] = time.perf_counter() - started
 
     def work() -> dict[str, Any]:
         nonlocal about
@@ -137,6 +140,7 @@ def measure(models: int, thief: Weights | None, key: Key, keys: Path, repeats: i
         "largest_difference_of_logits": apart,
         "width": first["wmjax"]["width"],
         "queries_mean": first["wmjax"]["queries"],
+        "prepared_s": round(first["wmjax"]["prepared_s"], 2),
         "repeats": repeats,
         "ms": {side: quartiles(1e3 * values, 3) for side, values in seconds.items()},
         "times_faster": quartiles(seconds["torch"] / seconds["wmjax"], 3),

@@ -1,8 +1,8 @@
 """PyTorch's side of `lenet_ratio.py`: many LeNets asked one after another, as one would write it there.
 
 It runs in a process of its own, so that neither framework's threads hold up the other's, and can live in another
-environment. For each line on stdin it asks every network all triggers and says how many seconds that took; the first
-answer holds the logits too, so that the two sides can be compared.
+environment. It says when it is ready; for each line on stdin it then asks every network all triggers and says how many
+seconds that took. The first answer holds the logits too, so that the two sides can be compared.
 
 Command   python experiments/torch_lenet.py --worker FILE.npz   (started by lenet_ratio.py)
 """
@@ -75,6 +75,7 @@ def main(path: str) -> None:
         torch.set_num_threads(min(tried, key=lambda threads: tried[threads]))
         about: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "tried_s": tried}
         about["logits"] = [network(pixels).tolist() for network in networks]
+        print('"ready"', flush=True)
         for _ in sys.stdin:
             seconds, matches = loop()
             print(json.dumps({"seconds": seconds, "matches": matches, **about}), flush=True)

@@ -165,7 +165,7 @@ def environment(cache: Path, *, all_cores: bool) -> dict[str, str]:
 def process(
     script: str, *arguments: object, all_cores: bool = False, python: str = sys.executable
 ) -> Iterator[Callable[[], Any]]:
-    """A work in a process of its own, started now: the function given has it done once and returns what it returned."""
+    """A work in a process of its own, ready to begin: the function given has it done once and gives what it gave."""
     command = [python, script, "--worker", *map(str, arguments)]
     with (
         tempfile.TemporaryDirectory() as cache,
@@ -182,17 +182,22 @@ def process(
         assert questions is not None
         assert answers is not None
 
-        def turn() -> Any:
-            print("go", file=questions, flush=True)
+        def answer() -> Any:
             if not (line := answers.readline()):
                 raise RuntimeError(f"{' '.join(command)} ended: what it wrote above says why")
             return json.loads(line)
 
+        def turn() -> Any:
+            print("go", file=questions, flush=True)
+            return answer()
+
+        answer()  # it is ready: what it had to prepare does not slow down the others' first call
         yield turn  # the process ends when its stdin is closed
 
 
 def serve(work: Work) -> None:
-    """The other side of `process`: does the work whenever a line comes."""
+    """The other side of `process`: says that it is ready, then does the work whenever a line comes."""
+    print('"ready"', flush=True)
     for _ in sys.stdin:
         print(json.dumps(work()), flush=True)
 

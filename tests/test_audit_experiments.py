@@ -90,6 +90,7 @@ def test_a_process_of_its_own_works_again_and_again(tmp_path):
     script = tmp_path / "counting.py"
     script.write_text(
         "import json, os, sys\n"
+        "print('\"ready\"', flush=True)\n"
         "for number, _ in enumerate(sys.stdin):\n"
         "    print(json.dumps([number, sys.argv[1:], os.environ.get('JAX_NUM_CPU_DEVICES')]), flush=True)\n"
         "    if number: break\n"
