@@ -473,7 +473,7 @@ def test_shown_names_are_printable_and_distinct(name):
 def test_nothing_is_hidden_by_a_name_or_an_empty_file(tmp_path: Path) -> None:
     """A run's folder, a folder that pretends to be a checkpoint, and archives: what lies there is found or listed."""
     config = Config("cnn", (8, 8, 1), 10, (4,), (8,))
-    variables = wmjax.models.init(config, 0)._asdict()
+    variables = init(config, 0)._asdict()
     checkpoint.save(tmp_path / "run" / "step-00000002", variables, checkpoint.Metadata(config, 2))
     checkpoint.save(tmp_path / "run" / "step-00000001", variables, checkpoint.Metadata(config, 1))
     checkpoint.save(tmp_path / "run" / "step-by-step" / "model", variables, checkpoint.Metadata(config))
