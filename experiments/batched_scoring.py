@@ -38,7 +38,7 @@ from wmjax.zoo.width import choose_width
 
 CASES = ("cnn", "resnet18", "vgg", "lenet")
 BLOCKS, BATCHES = (16, 64), (16, 32, 64, 128)
-IN_A_ZOO = 1000  # models for which a width is worth measuring
+IN_A_ZOO = 10_000  # models, for which the width is chosen
 
 
 def network_of(case: str) -> Network:

@@ -35,7 +35,7 @@ from wmjax.zoo.score import AXIS, Scorer
 from wmjax.zoo.width import choose_width
 
 MODEL, IMAGE = "zoos:lenet", (28, 28, 1)
-IN_A_ZOO = 1000  # the width is the one that an audit of a thousand would measure
+IN_A_ZOO = 10_000  # models, for which the width is chosen
 
 
 def memorised(network: Network, key: Key, steps: int) -> Weights:

@@ -1,4 +1,4 @@
-"""Judging a chunk of models: 16 triggers of every key, then as many again, and so on, until each pair is decided.
+"""Judging a chunk of models: 16 triggers of every key, then more, until each pair is decided.
 
 Every pair of a model and a key goes through the sequence that `wmjax.verify` goes through, in the same order, and is
 cleared at the same trigger; a match is asked on where the bound over all pairs needs more evidence than its own key.
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from wmjax import stats
+from wmjax.conv import on_cpu
 from wmjax.keys import Key
 from wmjax.zoo.result import OUTCOMES
 from wmjax.zoo.score import Scorer
 
-FIRST = 16  # triggers in the first round; each later round doubles what was asked
+FIRST = 16  # triggers in the first round; later ones on a CPU ask as many, on an accelerator as many as all before
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
 NOT_APPLICABLE, NO_MATCH, INCONCLUSIVE, MATCH = range(len(OUTCOMES))
 
@@ -98,7 +99,7 @@ def judge(scorer: Scorer, weights: Any, bank: Any, questions: Questions, rows: n
     verdicts = begin(len(rows), len(questions.keys))
     asked = 0
     while verdicts.open.any():
-        until = max(FIRST, 2 * asked)
+        until = asked + FIRST if on_cpu() else max(FIRST, 2 * asked)  # fewer, larger calls where calls are what costs
         answers = _round(scorer, weights, bank, questions, rows, verdicts.open, (asked, until))
         for k, (models, logits) in answers.items():
             _weigh(verdicts, questions, k, models, logits, asked)

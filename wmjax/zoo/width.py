@@ -15,7 +15,7 @@ from wmjax.errors import WmjaxError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.zoo.score import Scorer
 
-_WIDTHS = (1, 4, 16)
+_CPU_WIDTHS, _ACCELERATOR_WIDTHS = (1, 4), (1, 4, 16)  # wide groups are seldom full, and cost as if they were
 _WORTH = 20.0  # seconds that a family must take before other widths are tried: each compiles a program
 _BLOCKS = 3  # that an innocent model is asked on average
 _BETTER = 0.9  # a wider program must save a tenth: it takes more memory, and machines are noisy
@@ -32,7 +32,8 @@ def choose_width(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int,
       models: of the family in the zoo.
     """
     size = next(iter(weights.values())).shape[0]
-    fitting = [width for width in _WIDTHS if size // scorer.mesh.size % width == 0]
+    widths = _CPU_WIDTHS if on_cpu() else _ACCELERATOR_WIDTHS
+    fitting = [width for width in widths if size // scorer.mesh.size % width == 0]
     usual = 1 if on_cpu() else fitting[-1]
     if len(fitting) == 1:
         return usual
