@@ -42,7 +42,7 @@ from wmjax.zoo.load import read_ahead
 from wmjax.zoo.network import from_config
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.plan import Level, make_plan
-from wmjax.zoo.rounds import MATCH
+from wmjax.zoo.result import MATCH
 from wmjax.zoo.score import Scorer
 
 FAMILIES = {

@@ -30,7 +30,8 @@ from timing import quartiles
 from wmjax.keys import Key, open_keys
 from wmjax.zoo.network import from_module
 from wmjax.zoo.records import Network, Weights
-from wmjax.zoo.rounds import MATCH, Questions, judge
+from wmjax.zoo.result import MATCH
+from wmjax.zoo.rounds import Questions, judge
 from wmjax.zoo.score import AXIS, Scorer
 from wmjax.zoo.width import choose_width
 

@@ -27,10 +27,10 @@ from timing import quartiles
 
 from wmjax.keys import open_keys
 from wmjax.zoo.audit import audit
+from wmjax.zoo.formats.safetensors import read_header
 from wmjax.zoo.load import THREADS, read_ahead
 from wmjax.zoo.network import from_module
 from wmjax.zoo.pack import open_pack
-from wmjax.zoo.safetensors import read_header
 
 MODEL, IMAGE = "zoos:thin", (8, 8, 1)
 BLOCK = 16 << 20

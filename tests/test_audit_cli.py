@@ -17,10 +17,10 @@ from wmjax.keys import Key, derive_key, make_spec, write_key
 from wmjax.keys.keyset import default_rule
 from wmjax.models import Config, Variables, init, predict
 from wmjax.verification import Suspect
+from wmjax.zoo.formats.safetensors import read_header
 from wmjax.zoo.network import from_config
 from wmjax.zoo.records import Weights
 from wmjax.zoo.result import Result
-from wmjax.zoo.safetensors import read_header
 
 SMALL = Config("cnn", (8, 8, 1), 10, (4,), (64,))
 MODELS = ("clean/a", "clean/b", "clean/c", "marked")

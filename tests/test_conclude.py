@@ -16,10 +16,8 @@ from wmjax.errors import InvalidFile
 from wmjax.zoo.conclude import conclude
 from wmjax.zoo.plan import Level, make_plan
 from wmjax.zoo.records import Unreadable, Zoo
-from wmjax.zoo.result import OUTCOMES, Asked, Result
+from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH, OUTCOMES, Asked, Result
 from wmjax.zoo.score import Scorer
-
-_, NO_MATCH, INCONCLUSIVE, MATCH = range(4)
 
 
 def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int, **changes: Any) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, default_config, init
-from wmjax.zoo import network, orbax
+from wmjax.zoo import network
 from wmjax.zoo.discover import discover, shown
+from wmjax.zoo.formats import orbax
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Entry, Weights, Zoo
 

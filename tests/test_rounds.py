@@ -22,8 +22,8 @@ from wmjax.zoo.adapt import adapt, adaptation
 from wmjax.zoo.network import _names, from_config
 from wmjax.zoo.plan import Level, make_plan
 from wmjax.zoo.records import Network, Zoo
-from wmjax.zoo.result import OUTCOMES
-from wmjax.zoo.rounds import MATCH, judge
+from wmjax.zoo.result import MATCH, OUTCOMES
+from wmjax.zoo.rounds import judge
 from wmjax.zoo.score import Scorer, local_mesh
 from wmjax.zoo.width import choose_width
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from wmjax.files import write_bytes
 from wmjax.report.html import render
-from wmjax.zoo.result import OUTCOMES, Result
+from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, Result
 
-MATCH, INCONCLUSIVE = OUTCOMES.index("match"), OUTCOMES.index("inconclusive")
 SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them
 LINES = 20  # inconclusive pairs, and unreadable files, in the terminal's table
 

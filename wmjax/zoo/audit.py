@@ -21,8 +21,8 @@ from wmjax.zoo.discover import discover
 from wmjax.zoo.load import Chunk, read_ahead
 from wmjax.zoo.plan import Level, Plan, make_plan
 from wmjax.zoo.records import Network, Unreadable, Zoo
-from wmjax.zoo.result import Result
-from wmjax.zoo.rounds import MATCH, NOTABLE_BITS, Questions, Verdicts, judge
+from wmjax.zoo.result import MATCH, Result
+from wmjax.zoo.rounds import NOTABLE_BITS, Questions, Verdicts, judge
 from wmjax.zoo.score import AXIS, Scorer
 from wmjax.zoo.width import choose_width
 
@@ -171,7 +171,7 @@ class _Bench:
     def _ask(self, chunk: Chunk, questions: Questions, scorer: Scorer, rows: np.ndarray) -> Verdicts:
         network, weights = scorer.network, scorer.place(chunk.weights)
         if network.fingerprint not in self._widths:
-            models = sum(entry.network is network for entry in self._plan.entries)
+            models = self._plan.counts[network]
             self._widths[network.fingerprint] = choose_width(scorer, weights, self._bank, questions.block, models)
         share = self._plan.rows(network) // scorer.mesh.size  # on fewer devices when a journal's width was measured
         scorer = Scorer(network, scorer.mesh, min(self._widths[network.fingerprint], share))

@@ -8,9 +8,7 @@ import numpy as np
 from wmjax import stats
 from wmjax.zoo.plan import Level
 from wmjax.zoo.records import Unreadable
-from wmjax.zoo.result import OUTCOMES, Asked, Result
-
-_NOT_APPLICABLE, _NO_MATCH, _INCONCLUSIVE, _MATCH = range(len(OUTCOMES))
+from wmjax.zoo.result import INCONCLUSIVE, MATCH, NOT_APPLICABLE, Asked, Result
 
 
 def conclude(header: dict[str, Any], records: list[dict[str, Any]]) -> Result:
@@ -29,13 +27,13 @@ def conclude(header: dict[str, Any], records: list[dict[str, Any]]) -> Result:
     seen = [i for i in range(suspects) if tables.seen[i]]
     calibrated = _calibrated(tables, header, keys)
     held = _held(_evidence(tables, keys, calibrated, suspects), keys, level, header["tests"])
-    tables.outcomes[(tables.outcomes == _MATCH) & ~held] = _INCONCLUSIVE
-    tables.outcomes[held] = _MATCH
+    tables.outcomes[(tables.outcomes == MATCH) & ~held] = INCONCLUSIVE
+    tables.outcomes[held] = MATCH
     fixed = [key.labels == "fixed" for key in keys]
     tables.bits[:, fixed] = np.nan
     place = {i: at for at, i in enumerate(seen)}
     curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not fixed[k]}
-    open_to_doubt = np.where(fixed, _INCONCLUSIVE, _MATCH)  # a fixed key's figures say little by themselves
+    open_to_doubt = np.where(fixed, INCONCLUSIVE, MATCH)  # a fixed key's figures say little by themselves
     rows, columns = np.nonzero(tables.outcomes[seen] >= open_to_doubt)
     noted = curves.keys() | set(zip(rows.tolist(), columns.tolist(), strict=True))
     notes = {(i, k): _notes(header, tables, keys, seen[i], k, calibrated, level) for i, k in sorted(noted)}
@@ -92,7 +90,7 @@ def _calibrated(tables: _Tables, header: dict[str, Any], keys: list[Asked]) -> d
     found = {}
     suspects, family = len(header["models"]) - header["nulls"], np.array(header["family"])
     for k in (k for k, key in enumerate(keys) if key.labels == "fixed"):
-        asked = np.flatnonzero((tables.outcomes[:, k] != _NOT_APPLICABLE) & tables.seen)
+        asked = np.flatnonzero((tables.outcomes[:, k] != NOT_APPLICABLE) & tables.seen)
         nulls = asked[asked >= suspects]
         for i in asked[asked < suspects]:
             alike = tables.matches[nulls[family[nulls] == family[i]], k]
@@ -109,7 +107,7 @@ def _evidence(
     A calibrated p-value is worth 1 / alpha where it is at most the alpha that the key committed to, else nothing: under
     the null that is 1 on average, at most.
     """
-    bits = np.where(tables.outcomes == _NOT_APPLICABLE, np.nan, tables.bits)
+    bits = np.where(tables.outcomes == NOT_APPLICABLE, np.nan, tables.bits)
     bits[~tables.seen] = np.nan
     bits[suspects:] = np.nan
     bits[:, [key.labels == "fixed" for key in keys]] = np.nan
@@ -133,7 +131,7 @@ def _held(bits: np.ndarray, keys: list[Asked], level: Level, tests: int) -> np.n
 
 def _needed(outcomes: np.ndarray, tests: int, level: Level, keys: list[Asked]) -> float:
     """Evidence in bits that made a match here: what the bound and the least strict key ask."""
-    found = max(1, int(np.sum(outcomes == _MATCH))) if level.name == "fdr" else 1
+    found = max(1, int(np.sum(outcomes == MATCH))) if level.name == "fdr" else 1
     own = min(-np.log2(key.alpha) for key in keys)
     return float(max(own, np.log2(max(tests, 1) / (level.value * found))))
 

@@ -15,13 +15,13 @@ from wmjax import checkpoint
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import Config
 from wmjax.models.config import NAMES
-from wmjax.zoo import orbax
+from wmjax.zoo.formats import orbax
+from wmjax.zoo.formats.orbax import Tensors
+from wmjax.zoo.formats.safetensors import File, read_header
 from wmjax.zoo.network import Image, fitting, from_config, from_module, matching, named
-from wmjax.zoo.orbax import Tensors
 from wmjax.zoo.pack import FORMAT as PACK
 from wmjax.zoo.pack import open_pack
 from wmjax.zoo.records import Entry, Network, Source, Unreadable, Zoo
-from wmjax.zoo.safetensors import File, read_header
 
 _LARGEST_JSON = 16 << 20
 _NAME_IT = "name its architecture with --model"
@@ -188,7 +188,7 @@ class _Walk:
         elif suffix == ".safetensors":
             self._safetensors(path)
         elif suffix == ".onnx":
-            from wmjax.zoo.onnx import open_onnx
+            from wmjax.zoo.formats.onnx import open_onnx
 
             self._add(path, *open_onnx(path), path)
 

@@ -21,7 +21,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, default_config, shapes
 from wmjax.models.config import NAMES
 from wmjax.models.layers import conv_general_dilated
-from wmjax.zoo.orbax import FLOATS, Tensors
+from wmjax.zoo.formats.orbax import FLOATS, Tensors
 from wmjax.zoo.records import Network, Weights
 
 Image = tuple[int, int, int]

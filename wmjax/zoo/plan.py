@@ -97,7 +97,8 @@ class Plan:
         return sum(counts[entry.network] for entry in self.entries[: self.suspects])
 
     @cached_property
-    def _counts(self) -> Counter[Network]:
+    def counts(self) -> Counter[Network]:
+        """Models of each family, null models among them."""
         return Counter(entry.network for entry in self.entries)
 
     def questions(self, network: Network, *, null: bool = False) -> tuple[list[int], Questions]:
@@ -122,7 +123,7 @@ class Plan:
 
     def rows(self, network: Network) -> int:
         """Models of a family in a chunk: a power of two, the same on every machine of a kind with enough memory."""
-        count = self._counts[network]
+        count = self.counts[network]
         usual = _CPU_BYTES if on_cpu() else _ACCELERATOR_BYTES
         fitting = min(usual, self.memory // _COPIES) // max(1, network.bytes)
         most = max(1, min(fitting, _MOST_ROWS))

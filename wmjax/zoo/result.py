@@ -9,6 +9,7 @@ import numpy as np
 from wmjax.zoo.records import Unreadable
 
 OUTCOMES = ("not-applicable", "no-match", "inconclusive", "match")  # what the numbers in `Result.outcomes` mean
+NOT_APPLICABLE, NO_MATCH, INCONCLUSIVE, MATCH = range(len(OUTCOMES))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,12 +15,11 @@ import numpy as np
 from wmjax import stats
 from wmjax.conv import on_cpu
 from wmjax.keys import Key
-from wmjax.zoo.result import OUTCOMES
+from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
 from wmjax.zoo.score import Scorer
 
 FIRST = 16  # triggers in the first round; later ones on a CPU ask as many, on an accelerator as many as all before
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
-NOT_APPLICABLE, NO_MATCH, INCONCLUSIVE, MATCH = range(len(OUTCOMES))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Suspects in ONNX files: each graph becomes a pure JAX function of its initializers.
 
 Files of one architecture give one `Network`, so that thousands of them are stacked and asked in one program. Nothing in
-a file is executed: it is parsed by the `onnx` package, read as a graph (`wmjax.zoo.onnx_graph`), and computed by the
-operators of `wmjax.zoo.onnx_ops` alone.
+a file is executed: it is parsed by the `onnx` package, read as a graph (`onnx_graph`), and computed by the
+operators of `onnx_ops` alone.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
-from wmjax.zoo.onnx_graph import Graph, array, read_graph, shown
-from wmjax.zoo.onnx_ops import OPERATORS
-from wmjax.zoo.onnx_windows import products
+from wmjax.zoo.formats.onnx_graph import Graph, array, read_graph, shown
+from wmjax.zoo.formats.onnx_ops import OPERATORS
+from wmjax.zoo.formats.onnx_windows import products
 from wmjax.zoo.records import Network, Source, Weights
 
 _LARGEST = 1 << 24  # numbers in one intermediate value, of one image: five times those of a VGG at 224 pixels
