@@ -244,6 +244,37 @@ def false_alarm_rows() -> list[str]:
     return rows
 
 
+def null_models_rows() -> list[str]:
+    figures = result("null_models")
+    means = [kind["accuracy"]["mean"] for kind in figures["kinds"].values()]
+    ratios = ", ".join(f"{case['ratio_median']:.2f} ({kind})" for kind, case in figures["one_after_another"].items())
+    return [
+        row(
+            f"{figures['models']:,} independent digits models trained many at once",
+            f"{figures['minutes']['train_s']:.1f} minutes; one after another / at once {ratios}",
+            f"mean accuracies of the {len(means)} recipes {min(means):.1f} to {max(means):.1f} %",
+            source("null_models"),
+        )
+    ]
+
+
+def truth_rows() -> list[str]:
+    figures = result("audit_truth")
+    ways = [
+        f"{how}: {', '.join(f'{count} {verdict}' for verdict, count in sorted(verdicts.items()))}"
+        for how, verdicts in figures["verdicts"].items()
+    ]
+    listed = figures["hostile"] - len(figures["hostile_not_listed"])
+    return [
+        row(
+            f"audit of the made zoo against the truth, {figures['models']} models, {figures['keys']} keys",
+            f"{len(figures['false_matches'])} false matches; {'; '.join(ways)}",
+            f"{listed} of {figures['hostile']} hostile entries listed; {figures['seconds']:.0f} s",
+            source("audit_truth"),
+        )
+    ]
+
+
 def audit_rows() -> list[str]:
     """Of the experiments that have been run here: some are wanted on other machines."""
     made = {
@@ -253,6 +284,8 @@ def audit_rows() -> list[str]:
         "lenet_ratio": lenet_rows,
         "audit_growth": audit_growth_rows,
         "false_alarms": false_alarm_rows,
+        "null_models": null_models_rows,
+        "audit_truth": truth_rows,
     }
     there = [rows for name, rows in made.items() if (HERE / "results" / f"{name}.json").exists()]
     return [line for rows in there for line in rows()]
