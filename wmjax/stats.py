@@ -200,8 +200,8 @@ def acquittal(answers: Answers, labels: np.ndarray, rate: float) -> np.ndarray:
     return np.cumsum(acquittal_moves(answers, labels, rate))
 
 
-def acquittal_moves(answers: Answers, labels: np.ndarray, rate: float | np.ndarray) -> np.ndarray:
-    """What each answer adds to `acquittal`, float64 [n]; `rate` may differ from answer to answer, float [n]."""
+def acquittal_moves(answers: Answers, labels: np.ndarray, rate: float) -> np.ndarray:
+    """What each answer adds to `acquittal`, float64 [n]."""
     chance = 1.0 / answers.classes
     match = np.log2(chance / rate)
     miss = np.log2((1.0 - chance) / (1.0 - rate))
