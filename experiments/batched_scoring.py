@@ -27,13 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 import zoos
 from jax import Array, lax
-from jax.sharding import Mesh
 from timing import quartiles
 
 from wmjax.models import Config, default_config
 from wmjax.zoo.network import from_config, from_module
 from wmjax.zoo.records import Network
-from wmjax.zoo.score import AXIS, Scorer
+from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 
 CASES = ("cnn", "resnet18", "vgg", "lenet")
@@ -68,15 +67,17 @@ def timed(images: int, call: Callable[[], Any], **more: Any) -> dict[str, Any]:
 def walk(case: str, models: str, block: str) -> zoos.Work:
     """The audit's way."""
     network, count, asked = network_of(case), int(models), int(block)
-    devices = jax.local_devices()
-    used = max(n for n in range(1, len(devices) + 1) if count % n == 0)
-    scorer = Scorer(network, Mesh(np.array(devices[:used]), (AXIS,)))
+    scorer = Scorer(network, mesh_for(count))
     weights, images = scorer.place(zoos.stacked(network, count)), scorer.replicate(pictures(network, asked))
     width = choose_width(scorer, weights, images, asked, IN_A_ZOO)
     scorer = Scorer(network, scorer.mesh, width)
     rows, picks = np.arange(count), np.arange(asked, dtype=np.int32)
     return partial(
-        timed, count * asked, lambda: scorer.answers(weights, rows, images, picks), width=width, devices=used
+        timed,
+        count * asked,
+        lambda: scorer.answers(weights, rows, images, picks),
+        width=width,
+        devices=scorer.mesh.size,
     )
 
 

@@ -20,11 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import record
 import zoos
-from jax.sharding import Mesh
 
 from wmjax import stats
 from wmjax.data import load
@@ -37,7 +35,7 @@ from wmjax.zoo.load import cut, read_ahead
 from wmjax.zoo.network import from_config
 from wmjax.zoo.records import Entry, Network
 from wmjax.zoo.rounds import Questions, judge
-from wmjax.zoo.score import AXIS, Scorer
+from wmjax.zoo.score import Scorer, mesh_for
 
 ALPHAS = (1e-2, 1e-3, 1e-4)
 LEVELS = (0.01, 0.1, 0.5)
@@ -89,9 +87,7 @@ def ask(entries: Sequence[Entry], keys: Sequence[Key], match_bits: float) -> tup
 
 def scorer_of(network: Network) -> Scorer:
     """One model after another on each device: what is fastest on CPUs."""
-    devices = jax.local_devices()
-    used = max(n for n in range(1, len(devices) + 1) if ROWS % n == 0)
-    return Scorer(network, Mesh(np.array(devices[:used]), (AXIS,)))
+    return Scorer(network, mesh_for(ROWS))
 
 
 def questions_of(network: Network, keys: Sequence[Key], match_bits: float) -> Questions:

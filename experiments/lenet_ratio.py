@@ -24,7 +24,6 @@ import jax
 import numpy as np
 import optax
 import zoos
-from jax.sharding import Mesh
 from timing import quartiles
 
 from wmjax.keys import Key, open_keys
@@ -32,7 +31,7 @@ from wmjax.zoo.network import from_module
 from wmjax.zoo.records import Network, Weights
 from wmjax.zoo.result import MATCH
 from wmjax.zoo.rounds import Questions, judge
-from wmjax.zoo.score import AXIS, Scorer
+from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 
 MODEL, IMAGE = "zoos:lenet", (28, 28, 1)
@@ -67,9 +66,8 @@ def judging(path: str, keys: str) -> zoos.Work:
     (key,) = opened.values()
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in network.shapes}
-    count, devices = len(arrays["head/bias"]), jax.local_devices()
-    used = max(n for n in range(1, len(devices) + 1) if count % n == 0)
-    scorer = Scorer(network, Mesh(np.array(devices[:used]), (AXIS,)))
+    count = len(arrays["head/bias"])
+    scorer = Scorer(network, mesh_for(count))
     weights, bank = scorer.place(arrays), scorer.replicate(key.images)
     rule = key.commitment.rule
     asked, limits = np.zeros(1, np.int64), np.array([rule.max_queries])

@@ -24,7 +24,7 @@ from wmjax.zoo.plan import Level, make_plan
 from wmjax.zoo.records import Network, Zoo
 from wmjax.zoo.result import MATCH, OUTCOMES
 from wmjax.zoo.rounds import judge
-from wmjax.zoo.score import Scorer, local_mesh
+from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 
 MODELS = 8
@@ -99,7 +99,7 @@ def test_answers_are_the_network_s_own(width: int) -> None:
     images = rng.integers(0, 256, (32, *network.image), np.uint8)
     alone = jax.jit(network.logits)
     expected = np.stack([alone({name: leaf[i] for name, leaf in weights.items()}, images) for i in range(8)])
-    scorer = Scorer(network, local_mesh(), width)
+    scorer = Scorer(network, mesh_for(8), width)
     placed, bank = scorer.place(weights), scorer.replicate(images)
     for rows in ([0, 1, 2, 3, 4, 5, 6, 7], [6, 1, 3, 0, 7], [5], []):
         some = np.array(rows, np.int64)
@@ -121,14 +121,14 @@ def test_nothing_is_compiled_again() -> None:
     network = Network("sum", "sum", {"w": jax.ShapeDtypeStruct((3,), np.float32)}, logits, (2, 2, 1), 3)
     weights = {"w": np.arange(48, dtype=np.float32).reshape(16, 3)}
     images = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 1), np.uint8)
-    scorer = Scorer(network, local_mesh(), 4)
+    scorer = Scorer(network, mesh_for(16), 4)
     placed, bank = scorer.place(weights), scorer.replicate(images)
     everything = np.arange(8, dtype=np.int32)
     first = scorer.answers(placed, np.arange(16), bank, everything)
     scorer.answers(placed, np.arange(16), bank, np.zeros((16, 8), np.int32))
     assert len(traced) == 2
     for rows in ([3], [9, 2, 14, 0, 1]):
-        again = Scorer(network, local_mesh(), 4)  # equal to the first, as each chunk's is
+        again = Scorer(network, mesh_for(16), 4)  # equal to the first, as each chunk's is
         np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, everything), first[rows])
         picks = np.tile(np.arange(8, dtype=np.int32)[::-1], (len(rows), 1))
         np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, picks), first[rows, ::-1])
@@ -138,7 +138,7 @@ def test_nothing_is_compiled_again() -> None:
 def test_width_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     network = worker.network(32)
-    scorer = Scorer(network, local_mesh())
+    scorer = Scorer(network, mesh_for(16))
     weights = scorer.place({"table": np.zeros((16, 32, 10), np.float32)})
     images = scorer.replicate(np.zeros((16, *network.image), np.uint8))
     assert choose_width(scorer, weights, images, 16, 8) == 1  # too few for measuring to pay
@@ -206,7 +206,7 @@ def test_chance_of_a_false_match(alpha: float) -> None:
     logits[:50] *= 10  # very sure of themselves
     for model in range(50, 70):
         logits[model, :, model % 10] += 9  # always the same class
-    scorer = Scorer(worker.network(600), local_mesh())
+    scorer = Scorer(worker.network(600), mesh_for(16))
     weights = scorer.place({"table": np.concatenate([logits, np.zeros((56, 600, 10), np.float32)])})
     zoo = worker.zoo(logits)
     _, questions = make_plan(zoo, keys, Level("fdr", 0.5), 1 << 40).questions(zoo.entries[0].network)

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from wmjax.errors import UsageError
 from wmjax.keys import Key, open_keys
@@ -23,7 +22,7 @@ from wmjax.zoo.plan import Level, Plan, make_plan
 from wmjax.zoo.records import Network, Unreadable, Zoo
 from wmjax.zoo.result import MATCH, Result
 from wmjax.zoo.rounds import NOTABLE_BITS, Questions, Verdicts, judge
-from wmjax.zoo.score import AXIS, Scorer
+from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 
 _JOURNALS = "journal-*-of-*.jsonl"
@@ -178,10 +177,7 @@ class _Bench:
         return judge(scorer, weights, self._bank, questions, rows)
 
     def _change(self, network: Network, *, null: bool) -> None:
-        rows = self._plan.rows(network)
-        devices = jax.local_devices()
-        used = max(n for n in range(1, len(devices) + 1) if rows % n == 0)
-        scorer = Scorer(network, Mesh(np.array(devices[:used]), (AXIS,)))
+        scorer = Scorer(network, mesh_for(self._plan.rows(network)))
         self._places, self._questions = self._plan.questions(network, null=null)
         self._bank = scorer.replicate(self._questions.images)
         fixed = -np.inf if self._plan.calibrated and not null else np.inf  # their rank is not known yet

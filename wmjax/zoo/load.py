@@ -13,8 +13,8 @@ from wmjax.errors import WmjaxError
 from wmjax.zoo.records import Entry, Network, Weights
 
 LARGEST_MODEL = 4 << 30  # bytes; a sparse file costs its maker nothing, and would cost us all memory
-# On 2 busy cores, a warm 2.3 GB pack of 102 tensors: a chunk of 8 MiB loses most of the processor to Python's part of a
-# read, 32 MiB a quarter, 64 MiB a tenth. A second chunk ahead gained nothing; a second thread helps disks that queue.
+# Smaller chunks lose time to Python's part of a read: a call a tensor. A second chunk ahead gained nothing clear; a
+# second thread helps disks that queue.
 CHUNK_BYTES = 64 << 20
 THREADS = 2
 AHEAD = 1

@@ -120,6 +120,8 @@ def _side_by_side(network: Network, weights: Any, images: Array, *, shared: bool
     return network.logits(alone, images if shared else images[0])[None]
 
 
-def local_mesh() -> Mesh:
-    """All devices of this process."""
-    return Mesh(np.array(jax.local_devices()), (AXIS,))
+def mesh_for(models: int) -> Mesh:
+    """As many of this process's devices as can share a chunk of so many models evenly."""
+    devices = jax.local_devices()
+    used = max(n for n in range(1, len(devices) + 1) if models % n == 0)
+    return Mesh(np.array(devices[:used]), (AXIS,))
