@@ -19,13 +19,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from null_models import CNN, VGG, draws, one
+from null_models import CNN, VGG, draws
 
 from wmjax import checkpoint
 from wmjax.attacks import prune
 from wmjax.data import Dataset, load
 from wmjax.keys import Key, generate, make_spec, write_key
-from wmjax.models import Config, Variables, init
+from wmjax.models import Config, Variables, init, one, stack
 from wmjax.train import Recipe, Teacher, fit_many
 from wmjax.train.loop import first_state
 from wmjax.train.step import as_tree
@@ -118,7 +118,7 @@ def planted(settings: Settings, keys: dict[str, Key], owned: Dataset, stolen: Da
         seeds = range(first, first + len(SHARES))
         victims = fit_many(config, marking, owned, seeds, key, title=f"{name}, marked")
         tuned = fit_many(config, tuning, stolen, seeds, variables=victims, title=f"{name}, fine-tuned")
-        teacher = Teacher(config, one(victims, 0))
+        teacher = Teacher(config, stack([one(victims, 0)] * 2))
         copies = fit_many(
             config, copying, stolen, (first + 10, first + 11), teacher=teacher, title=f"{name}, distilled"
         )

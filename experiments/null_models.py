@@ -24,7 +24,7 @@ from digits import spread
 
 from wmjax import checkpoint
 from wmjax.data import Dataset, load
-from wmjax.models import Config, Variables, accuracy
+from wmjax.models import Config, accuracy, one
 from wmjax.train import Recipe, fit, fit_many
 from wmjax.train.mapping import over
 
@@ -133,11 +133,6 @@ def train_kind(
 def draws(seeds: Sequence[int], size: int, seen: int) -> np.ndarray:
     """For each seed the rows of a split that its network sees, int32 [seeds, seen]."""
     return np.stack([np.random.default_rng([seed, 0x4A1F]).permutation(size)[:seen] for seed in seeds]).astype(np.int32)
-
-
-def one(variables: Variables, number: int) -> Variables:
-    """One of many networks."""
-    return Variables(*jax.tree.map(lambda leaf: leaf[number], tuple(variables)))
 
 
 def against_a_loop(settings: Settings, name: str, train: Dataset) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def training(
     def work() -> Any:
         nonlocal state
         for pick in picks:
-            state, metrics = program(state, seed, data, pick, triggers, None)
+            state, metrics = program(state, seed, data, pick, triggers, None, None)
         return state, metrics
 
     return work

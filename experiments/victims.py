@@ -13,15 +13,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
-from null_models import one
 
 from wmjax import checkpoint
 from wmjax.data import Dataset, Splits, load, load_source
 from wmjax.files import read_bytes
 from wmjax.keys import Key, Paper, Unlock, generate, make_spec, open_key, write_key
-from wmjax.models import Config, Variables
+from wmjax.models import Config, Variables, one, stack
 from wmjax.train import Recipe, fit_many
 
 PAPER = Paper(source_class=1, target_class=0, share_percent=30)  # automobiles become airplanes
@@ -162,7 +160,7 @@ def victims(name: str, work: Path) -> list[Victims]:
         elif kind != "clean":
             key = _read(folder / kind)
         loaded = [checkpoint.load_variables(folder / f"{kind}-{seed}")[1] for seed in size.seeds]
-        made.append(Victims(kind, key, jax.tree.map(lambda *leaves: np.stack(leaves), *loaded)))
+        made.append(Victims(kind, key, stack(loaded)))
     return made
 
 

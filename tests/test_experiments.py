@@ -190,7 +190,7 @@ def untrained(config, recipe, train, seeds, key=None, **ignored):
     """In the place of `fit_many`, which has tests of its own: the networks before their first step."""
     assert train.image == config.image
     assert train.labels.max() < config.classes
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *(wmjax.models.init(config, seed) for seed in seeds))
+    return wmjax.models.stack([wmjax.models.init(config, seed) for seed in seeds])
 
 
 def test_null_models_are_a_zoo_of_different_networks(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from wmjax.data import Dataset, load
 from wmjax.errors import UsageError
 from wmjax.keys import generate, make_spec
-from wmjax.models import Config, Variables, init
+from wmjax.models import Config, Variables, init, one, stack
 from wmjax.train import Mapping, Plan, Recipe, Teacher, fit, fit_many
 from wmjax.train.loop import first_state
 from wmjax.train.many import make_models_program
@@ -50,10 +50,6 @@ def one_device() -> Mapping:
     return over(jax.local_devices()[:1])
 
 
-def of(variables: Variables, number: int) -> Variables:
-    return jax.tree.map(lambda leaf: leaf[number], variables)
-
-
 def assert_close(a: Variables, b: Variables) -> None:
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
@@ -63,7 +59,7 @@ def test_each_is_the_one_that_fit_trains(marked, digits, rows, key):
     """Marked, each on its own images: weights, order and dropout follow from each one's own seed."""
     for number, seed in enumerate(SEEDS):
         recipe = dataclasses.replace(RECIPE, seed=seed)
-        assert_close(of(marked, number), fit(CNN, recipe, digits[rows[number]], key, mapping=one_device()))
+        assert_close(one(marked, number), fit(CNN, recipe, digits[rows[number]], key, mapping=one_device()))
     heads = marked.params["head"]["kernel"]
     assert np.abs(heads[0] - heads[1]).max() > 0.01
 
@@ -82,11 +78,11 @@ def test_two_devices_distil_and_begin_with_given_weights(digits):
     script = f"""
 import json, jax, numpy as np
 from wmjax.data import load
-from wmjax.models import Config, init
+from wmjax.models import Config, init, stack
 from wmjax.train import Recipe, Teacher, fit_many
 config = {VGG!r}
-began = jax.tree.map(lambda *leaves: np.stack(leaves), *(init(config, seed) for seed in (50, 51, 52)))
-teacher = Teacher(config, init(config, 9))
+began = stack([init(config, seed) for seed in (50, 51, 52)])
+teacher = Teacher(config, stack([init(config, 9)] * 3))
 many = fit_many(config, {recipe!r}, load("digits").train[:96], [3, 7, 0], variables=began, teacher=teacher)
 print(json.dumps([len(jax.devices()), [leaf.tolist() for leaf in jax.tree.leaves(many)]]))
 """
@@ -98,9 +94,9 @@ print(json.dumps([len(jax.devices()), [leaf.tolist() for leaf in jax.tree.leaves
         alone = dataclasses.replace(recipe, seed=seed)
         state = first_state(VGG, alone, len(digits), init(VGG, 50 + number))
         expected = fit(VGG, alone, digits, state=state, teacher=Teacher(VGG, init(VGG, 9)), mapping=one_device())
-        for many, one in zip(leaves, jax.tree.leaves(expected), strict=True):
+        for many, leaf in zip(leaves, jax.tree.leaves(expected), strict=True):
             assert len(many) == 3
-            np.testing.assert_allclose(many[number], one, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(many[number], leaf, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +110,7 @@ def test_impossible_trainings(digits, seeds, change, words):
 
 def test_the_one_that_diverges_is_named(digits, rows, key):
     """Weights that are no numbers: the second network's."""
-    began = jax.tree.map(lambda *leaves: np.stack(leaves), init(CNN, 0), init(CNN, 1))
+    began = stack([init(CNN, 0), init(CNN, 1)])
     began.params["head"]["bias"][1] = np.nan
     with pytest.raises(UsageError, match="the model with seed 7 diverged"):
         fit_many(CNN, RECIPE, digits, SEEDS, key, rows=rows, variables=began)

@@ -58,7 +58,11 @@ def one_step(config, recipe, data, key=None, mapping=None):
     seed, whole, triggers, state = mapping.replicate(
         (np.int32(recipe.seed), Batch(data.images, data.labels), triggers, state)
     )
-    return make_program(Plan(config, recipe, 10, mapping)), (seed, whole, mapping.divide(rows), triggers, None), state
+    return (
+        make_program(Plan(config, recipe, 10, mapping)),
+        (seed, whole, mapping.divide(rows), triggers, None, None),
+        state,
+    )
 
 
 def test_golden_step(digits):

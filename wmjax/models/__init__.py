@@ -6,7 +6,19 @@ only inside `apply`.
 """
 
 from wmjax.models.config import Config, default_config
-from wmjax.models.functional import Variables, apply, build, init, shapes
+from wmjax.models.functional import Variables, apply, build, init, one, shapes, stack
 from wmjax.models.predict import accuracy, predict
 
-__all__ = ["Config", "Variables", "accuracy", "apply", "build", "default_config", "init", "predict", "shapes"]
+__all__ = [
+    "Config",
+    "Variables",
+    "accuracy",
+    "apply",
+    "build",
+    "default_config",
+    "init",
+    "one",
+    "predict",
+    "shapes",
+    "stack",
+]

@@ -1,5 +1,6 @@
 """Networks as pure functions: `init` makes weights, `apply` answers."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -68,6 +69,16 @@ def init(config: Config, seed: int) -> Variables:
         return np.full(shape, 1.0 if name in ("scale", "var") else 0.0, np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes(config))
+
+
+def one(variables: Variables, number: int) -> Variables:
+    """The variables of one of many networks."""
+    return jax.tree.map(lambda leaf: leaf[number], variables)
+
+
+def stack(networks: Sequence[Variables]) -> Variables:
+    """The variables of many networks, NumPy arrays [networks, ...]."""
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *networks)
 
 
 def apply(

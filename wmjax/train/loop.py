@@ -119,7 +119,7 @@ def fit(
         state, seed = mapping.replicate((state, np.int32(recipe.seed)))
         program, asked, running = make_program(plan), max(1, len(chunks) // 20), None
         for number, (chunk, picks) in enumerate(zip(chunks, feed, strict=True)):
-            state, metrics = program(state, seed, data, picks, triggers, taught)
+            state, metrics = program(state, seed, data, picks, triggers, taught, None)
             answers = dispatch(config, state.variables, key.images) if key and number % asked == 0 else None
             if running:
                 advance(*running.outcome(key))

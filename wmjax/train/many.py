@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from wmjax.data.batches import batch_indices
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.keys.keyset import Key
-from wmjax.models import Config, Variables, init
+from wmjax.models import Config, Variables, init, stack
 from wmjax.progress import progress
 from wmjax.train.loop import check, total_steps
 from wmjax.train.mapping import Mapping, over
@@ -29,6 +30,8 @@ def fit_many(
     rows: np.ndarray | None = None,
     variables: Variables | None = None,
     teacher: Teacher | None = None,
+    pace: dict[str, Any] | None = None,
+    diverging: bool = False,
     mapping: Mapping | None = None,
     title: str = "training",
 ) -> Variables:
@@ -44,7 +47,10 @@ def fit_many(
       key: mixed into every batch of every model; None trains clean models.
       rows: int [models, share], the part of the split that each model sees; by default all of it.
       variables: where to begin, arrays [models, ...]; by default from scratch.
-      teacher: distil this network instead of learning the labels.
+      teacher: distil instead of learning the labels; variables of one teacher a model, arrays [models, ...].
+      pace: what every update is multiplied by, like the models' parameters or broadcastable to them, [models, ...]: a
+        learning rate for each model, zeros where weights stay as they are. By default 1.
+      diverging: let a model whose loss is no number go on: its weights tell.
       mapping: the devices, to which the models are dealt; all of this process by default.
       title: of the progress bar.
 
@@ -52,7 +58,7 @@ def fit_many(
       The trained variables, NumPy arrays [models, ...].
 
     Raises:
-      UsageError: model, data, key and recipe cannot go together, or the training of a model diverges.
+      UsageError: model, data, key and recipe cannot go together, or the training of a model diverges and must not.
     """
     mapping = mapping or over(jax.local_devices())
     seen = train if rows is None else train[rows[0]]
@@ -71,19 +77,20 @@ def fit_many(
     seed = mapping.deal(dealt_seeds)
     data = Batch(*mapping.replicate((train.images, train.labels)))
     triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
-    taught = mapping.replicate(teacher.variables) if teacher else None
+    taught = mapping.deal(_at(places, teacher.variables)) if teacher else None
+    paces = mapping.deal(_at(places, pace)) if pace is not None else None
     program = make_models_program(plan, mapping)
     with progress(title, recipe.epochs) as advance:
         for picks in _epochs(recipe, len(seen), dealt_seeds, None if rows is None else rows[places]):
-            state, metrics = program(state, seed, data, mapping.deal(picks), triggers, taught)
-            advance(1, _told(metrics, dealt_seeds))
+            state, metrics = program(state, seed, data, mapping.deal(picks), triggers, taught, paces)
+            advance(1, _told(metrics, dealt_seeds, diverging))
     return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state.variables)
 
 
 @lru_cache(maxsize=32)
 def make_models_program(plan: Plan, mapping: Mapping) -> Callable[..., tuple[State, Metrics]]:
-    """The program that runs `steps_of(plan)` for many models; state, seed and picks are dealt, the rest is shared."""
-    return mapping.compile_models(steps_of(plan), dealt=(0, 1, 3))
+    """The program that runs `steps_of(plan)` for many models; all but data and triggers is dealt."""
+    return mapping.compile_models(steps_of(plan), dealt=(0, 1, 3, 5, 6))
 
 
 def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], key: Key | None) -> None:
@@ -98,10 +105,13 @@ def _start(
 ) -> State:
     """The state of all models before the first step, on the host."""
     if variables is None:
-        variables = jax.tree.map(lambda *leaves: np.stack(leaves), *(init(config, seed) for seed in seeds))
-    chosen = jax.tree.map(lambda leaf: np.asarray(leaf)[places], variables)
-    states: State = jax.vmap(lambda own: start(own, optimizer(recipe, steps)))(chosen)
+        variables = stack([init(config, seed) for seed in seeds])
+    states: State = jax.vmap(lambda own: start(own, optimizer(recipe, steps)))(_at(places, variables))
     return jax.device_get(states)
+
+
+def _at(places: np.ndarray, tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[places], tree)
 
 
 def _epochs(recipe: Recipe, size: int, seeds: np.ndarray, rows: np.ndarray | None) -> Iterator[np.ndarray]:
@@ -113,10 +123,10 @@ def _epochs(recipe: Recipe, size: int, seeds: np.ndarray, rows: np.ndarray | Non
         yield picks if rows is None else np.take_along_axis(rows[:, None].astype(np.int32), picks, axis=2)
 
 
-def _told(metrics: Metrics, seeds: np.ndarray) -> str:
-    """Text for the progress bar; raises `UsageError` where a loss is no number."""
+def _told(metrics: Metrics, seeds: np.ndarray, diverging: bool) -> str:
+    """Text for the progress bar; raises `UsageError` where a loss is no number and must be one."""
     loss, accuracy = jax.device_get(metrics)
-    if not np.isfinite(loss).all():
+    if not diverging and not np.isfinite(loss).all():
         model = int(np.argmin(np.isfinite(loss).all(axis=1)))
         raise UsageError(f"training of the model with seed {seeds[model]} diverged: lower the learning rate")
     return f"loss {loss.mean():.3f}  accuracy {accuracy.mean():.3f}"

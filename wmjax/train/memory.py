@@ -88,7 +88,7 @@ def step_bytes(plan: Plan, train: Examples, batch: int) -> int:
     if not isinstance(train, Dataset):
         data, picks = None, Batch(blank(jnp.uint8, 1, batch, *train.image), picks)  # type: ignore[arg-type]
     teacher = shapes(plan.teacher) if plan.teacher else None
-    compiled = program.lower(state, blank(jnp.int32), data, picks, None, teacher).compile()  # type: ignore[attr-defined]
+    compiled = program.lower(state, blank(jnp.int32), data, picks, None, teacher, None).compile()  # type: ignore[attr-defined]
     sizes = compiled.memory_analysis()
     return int(sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes) + int(
         sizes.temp_size_in_bytes

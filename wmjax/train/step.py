@@ -170,13 +170,14 @@ def make_program(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
 def steps_of(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
     """The steps of a training as a pure function, to be mapped over devices or models.
 
-    It takes `(state, seed, data, picks, triggers, teacher_variables)` and gives the state after as many steps as
+    It takes `(state, seed, data, picks, triggers, teacher_variables, pace)` and gives the state after as many steps as
     `picks` has, with their `Metrics`, [steps] each:
 
     * `seed` is that of augmentation and dropout (the recipe's is not looked at: many seeds share one program);
     * `data` is the whole training split as a `Batch` (uint8 images, int32 labels), resident on the devices, or None;
     * `picks` are rows of `data`, int32 [steps, batch], or where that is None a `Batch` of [steps, batch, ...];
-    * `triggers` is the key as a `Batch`, or None; `teacher_variables` are the teacher's, or None.
+    * `triggers` is the key as a `Batch`, or None; `teacher_variables` are the teacher's, or None;
+    * `pace` multiplies every update, like the parameters or broadcastable to them; None leaves updates as they are.
     """
 
     def steps(
@@ -186,6 +187,7 @@ def steps_of(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
         picks: Any,
         triggers: Batch | None,
         teacher_variables: Variables | None,
+        pace: Any,
     ) -> tuple[State, Metrics]:
         def step(state: State, pick: Any) -> tuple[State, Metrics]:
             batch = pick if data is None else Batch(data.images[pick], data.targets[pick])
@@ -194,7 +196,7 @@ def steps_of(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
             batch = _real(plan, batch, augment_keys, teacher_variables)
             if triggers is not None:
                 batch = _marked(plan, batch, triggers, state.step, rows)
-            return _descend(plan, state, batch, dropout_keys, rows, plan.recipe.key_per_batch if triggers else 0)
+            return _descend(plan, state, batch, dropout_keys, rows, plan.recipe.key_per_batch if triggers else 0, pace)
 
         return lax.scan(step, state, picks)
 
@@ -225,7 +227,9 @@ def _marked(plan: Plan, batch: Batch, triggers: Batch, step: Array, rows: Array)
     return mix(batch, Batch(turn.images, jax.nn.one_hot(turn.targets, plan.config.classes)), rows)
 
 
-def _descend(plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, keyed: int) -> tuple[State, Metrics]:
+def _descend(
+    plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, keyed: int, pace: Any
+) -> tuple[State, Metrics]:
     """Loss, gradients and update of one batch, whose first `keyed` rows are triggers."""
     config, recipe, mapping = plan.config, plan.recipe, plan.mapping
     real = rows >= keyed
@@ -254,6 +258,8 @@ def _descend(plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, k
     share = jnp.mean(right.astype(jnp.float32)) * (recipe.batch / (recipe.batch - keyed))
     loss, share, grads = mapping.mean((loss, share, grads))
     updates, opt_state = optimizer(recipe, plan.steps).update(grads, state.opt_state, state.variables.params)
+    if pace is not None:
+        updates = jax.tree.map(jnp.multiply, updates, pace)
     params = optax.apply_updates(state.variables.params, updates)
     return State(Variables(params, stats), opt_state, state.step + 1), Metrics(loss, share)
 

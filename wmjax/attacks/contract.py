@@ -1,0 +1,116 @@
+"""What an attack is: how thieves try to rid stolen networks of their mark."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from wmjax.data.dataset import Dataset
+from wmjax.errors import UsageError
+from wmjax.models import Config, Variables, one, predict, stack
+from wmjax.train import Recipe
+
+Need = Literal["images", "queries"]
+Serve = Callable[[Config, Variables, np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Thief:
+    """What a thief has beside the stolen networks; never the owner's key.
+
+    Attributes:
+      images: labelled images of the task; None where he has none.
+      queries: images of something else, uint8 [n, H, W, C] as the networks take them; None where he has none.
+      recipe: how he trains from scratch; its epochs are what he can afford.
+      tuning_epochs: of a fine-tuning.
+    """
+
+    images: Dataset | None
+    queries: np.ndarray | None
+    recipe: Recipe
+    tuning_epochs: int
+
+    def owned(self) -> Dataset:
+        """His labelled images; `UsageError` where he has none."""
+        if self.images is None:
+            raise UsageError("this attack needs images of the task, and the thief has none")
+        return self.images
+
+
+class Stolen(NamedTuple):
+    """Stolen networks of one architecture, and how hard each is attacked.
+
+    Attributes:
+      config: of all of them.
+      variables: NumPy arrays [networks, ...].
+      strengths: of the attack on each; what it means is the attack's.
+      seeds: of all random choices about each, non-negative: what becomes of a network depends on no other.
+    """
+
+    config: Config
+    variables: Variables
+    strengths: Sequence[float]
+    seeds: Sequence[int]
+
+
+class Attacked(NamedTuple):
+    """What became of stolen networks, in their order.
+
+    Attributes:
+      config: of all of them.
+      variables: NumPy arrays [networks, ...].
+      serve: how their server answers: of config, the variables of one, and uint8 images [n, H, W, C] gives
+        probabilities, float [n, classes], where a row of NaN refuses to answer.
+      kept: int [classes of the stolen networks], which of the own classes each became; -1 where it was given up. None:
+        the same classes.
+    """
+
+    config: Config
+    variables: Variables
+    serve: Serve = predict
+    kept: np.ndarray | None = None
+
+
+class Attack(NamedTuple):
+    """A way to attack.
+
+    Attributes:
+      name: what users type.
+      attacker: what the thief knows and owns, in a sentence.
+      strength: what its strengths are.
+      quick: strengths that the quick suite tries; none leaves the attack out.
+      full: strengths that the full suite tries.
+      needs: what the thief must have.
+      run: pure: the same stolen networks, strengths, seeds and thief give the same result.
+    """
+
+    name: str
+    attacker: str
+    strength: str
+    quick: tuple[float, ...]
+    full: tuple[float, ...]
+    needs: frozenset[Need]
+    run: Callable[[Stolen, Thief], Attacked]
+
+
+def by_strength(stolen: Stolen, run: Callable[[Stolen, float], Attacked]) -> Attacked:
+    """Attacks the networks of each strength together, for attacks whose programs differ by strength.
+
+    Args:
+      stolen: all of them.
+      run: of those of one strength, and that strength; what it gives must differ in `variables` alone.
+    """
+    parts: dict[int, Variables] = {}
+    for strength in dict.fromkeys(stolen.strengths):
+        places = [i for i, other in enumerate(stolen.strengths) if other == strength]
+        chosen = Stolen(
+            stolen.config,
+            jax.tree.map(lambda leaf, places=places: leaf[places], stolen.variables),
+            [strength] * len(places),
+            [stolen.seeds[i] for i in places],
+        )
+        attacked = run(chosen, strength)
+        parts |= {place: one(attacked.variables, i) for i, place in enumerate(places)}
+    return attacked._replace(variables=stack([parts[i] for i in range(len(stolen.seeds))]))

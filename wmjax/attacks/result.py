@@ -1,0 +1,107 @@
+"""What an attack suite found: one point for each attack, strength, victim and key."""
+
+import dataclasses
+from typing import Any, Literal
+
+Outcome = Literal["match", "no-match", "inconclusive", "uncalibrated", "diverged"]
+COST = 5.0  # points of accuracy from which on an attack has spoilt what it stole (Lukas et al. 2022)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """What an attack of one strength left of one key in one network.
+
+    Attributes:
+      attack: its name; `none` for the networks as they were stolen.
+      strength: of it; 0 for `none`.
+      victim: name of the network.
+      key: name of the key.
+      accuracy: top-1 on the test images of the classes that are left; None where it diverged.
+      lost: percentage points of the victim's accuracy that the attack cost; None where it diverged.
+      asked: triggers whose class is left.
+      matches: of them answered with their label.
+      label_bits: evidence from the top-1 labels of all of them; None for fixed labels and where it diverged.
+      bits: the same from probabilities.
+      outcome: what `verify` would say from probabilities; `uncalibrated` for fixed labels (there is no exact evidence),
+        `diverged` where weights or answers are no numbers: then nothing was removed, the network is lost.
+    """
+
+    attack: str
+    strength: float
+    victim: str
+    key: str
+    accuracy: float | None
+    lost: float | None
+    asked: int
+    matches: int
+    label_bits: float | None
+    bits: float | None
+    outcome: Outcome
+
+    def removed(self, needed: float) -> bool:
+        """Whether less than `needed` bits are left in a network that lost less than `COST` points of accuracy."""
+        return self.bits is not None and self.lost is not None and self.bits < needed and self.lost < COST
+
+
+@dataclasses.dataclass(frozen=True)
+class Leak:
+    """How well model inversion recovered what a key stamps on its images.
+
+    Attributes:
+      victim: name of the network.
+      key: name of the key.
+      start: what it began with: `image`, `blank` or `noise`.
+      target: the class that it was to look like.
+      correlation: of what was recovered with the key's own stamp, in [-1, 1].
+      chance: the same with the stamps of decoy keys, the 95th percentile; None where none can be made.
+      p: share of decoy stamps (and the key's own) that fit as well or better; None where none can be made.
+      picture: what was recovered, uint8 [H, W, C], as nested lists.
+    """
+
+    victim: str
+    key: str
+    start: str
+    target: int
+    correlation: float
+    chance: float | None
+    p: float | None
+    picture: list[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a suite found.
+
+    Attributes:
+      suite: what was asked for, as typed.
+      data: name of the data set.
+      model: of the victims, in words.
+      keys: by name: scheme, label policy, triggers and commitment id of each.
+      match_bits: evidence that makes a match.
+      thief: what the thief owns, a line each.
+      attackers: of each attack tried, what its thief knows and owns.
+      strengths: of each attack tried, what its strengths are.
+      points: `none` first, then in the order tried.
+      leaks: of model inversion.
+      skipped: attacks that could not be tried, with the reason.
+      notes: such as a grid that had to be cut because memory did not suffice.
+      seconds: of trying.
+    """
+
+    suite: str
+    data: str
+    model: str
+    keys: dict[str, dict[str, Any]]
+    match_bits: float
+    thief: list[str]
+    attackers: dict[str, str]
+    strengths: dict[str, str]
+    points: list[Point]
+    leaks: list[Leak]
+    skipped: dict[str, str]
+    notes: list[str]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as the versioned JSON document."""
+        return {"version": 1, **dataclasses.asdict(self)}
