@@ -13,7 +13,6 @@ from wmjax.models import Config, Variables, one, predict, stack
 from wmjax.train import Recipe
 
 Need = Literal["images", "queries"]
-Serve = Callable[[Config, Variables, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,22 +54,40 @@ class Stolen(NamedTuple):
     seeds: Sequence[int]
 
 
+class Served(NamedTuple):
+    """One network behind a thief's server.
+
+    Attributes:
+      config: of the network.
+      variables: of this one.
+      strength: of the attack on it.
+      seed: of all random choices about it.
+    """
+
+    config: Config
+    variables: Variables
+    strength: float
+    seed: int
+
+
 class Attacked(NamedTuple):
     """What became of stolen networks, in their order.
 
     Attributes:
       config: of all of them.
       variables: NumPy arrays [networks, ...].
-      serve: how their server answers: of config, the variables of one, and uint8 images [n, H, W, C] gives
-        probabilities, float [n, classes], where a row of NaN refuses to answer.
       kept: int [classes of the stolen networks], which of the own classes each became; -1 where it was given up. None:
         the same classes.
     """
 
     config: Config
     variables: Variables
-    serve: Serve = predict
     kept: np.ndarray | None = None
+
+
+def answer(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:
+    """What an honest server answers: the network's own probabilities."""
+    return predict(network.config, network.variables, images)
 
 
 class Attack(NamedTuple):
@@ -83,7 +100,10 @@ class Attack(NamedTuple):
       quick: strengths that the quick suite tries; none leaves the attack out.
       full: strengths that the full suite tries.
       needs: what the thief must have.
-      run: pure: the same stolen networks, strengths, seeds and thief give the same result.
+      run: what is done to the networks; pure: the same stolen networks, strengths, seeds and thief give the same
+        result.
+      serve: how the server of each answers uint8 images [n, H, W, C]: with probabilities, float [n, classes], where a
+        row of NaN refuses to answer; pure too.
     """
 
     name: str
@@ -93,6 +113,12 @@ class Attack(NamedTuple):
     full: tuple[float, ...]
     needs: frozenset[Need]
     run: Callable[[Stolen, Thief], Attacked]
+    serve: Callable[[Served, Thief, np.ndarray], np.ndarray] = answer
+
+
+def untouched(stolen: Stolen, thief: Thief) -> Attacked:
+    """`run` of an attack that is all in how its server answers."""
+    return Attacked(stolen.config, stolen.variables)
 
 
 def by_strength(stolen: Stolen, run: Callable[[Stolen, float], Attacked]) -> Attacked:
