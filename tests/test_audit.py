@@ -13,8 +13,8 @@ import audit_worker as worker
 import pytest
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.zoo import journal
-from wmjax.zoo.audit import merge
+from wmjax import journal
+from wmjax.zoo.audit import JOURNAL, merge
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import Result
 
@@ -66,7 +66,7 @@ def test_cut_anywhere(whole: Audit, audit: Audit) -> None:
     began = json.loads(raw[: ends[0]])
     for length in (*range(0, ends[0], 99), *range(ends[0] - 1, len(last), 50), *range(len(last) - 30, len(last) + 1)):
         audit.path.write_bytes(last[:length])
-        book = journal.begin(audit.path, began, resume=True)
+        book = journal.begin(audit.path, JOURNAL, began, resume=True)
         book.close()
         assert len(book.records) == (length == len(last))
         assert audit.path.read_bytes() == (last if length == len(last) else raw[: ends[0]])
@@ -133,7 +133,7 @@ def test_what_is_no_resumption(whole: Audit) -> None:
             worker.audited(found, asked, out=out, resume=True, **{"memory": memory} | options)
     with pytest.raises(UsageError, match="is there already: go on with --resume"):
         whole.run()
-    book = journal.begin(whole.path, json.loads(before.splitlines()[0]), resume=True)
+    book = journal.begin(whole.path, JOURNAL, json.loads(before.splitlines()[0]), resume=True)
     with pytest.raises(UsageError, match="is being written by another process"):
         whole.run(resume=True)
     book.close()

@@ -11,3 +11,8 @@ def host_bytes() -> int:
     with contextlib.suppress(OSError, ValueError):
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return memory
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that the host or a device has no memory left."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

@@ -37,6 +37,10 @@ class Thief:
             raise UsageError("this attack needs images of the task, and the thief has none")
         return self.images
 
+    def tuning(self) -> Recipe:
+        """How he fine-tunes."""
+        return dataclasses.replace(self.recipe, epochs=self.tuning_epochs)
+
 
 class Stolen(NamedTuple):
     """Stolen networks of one architecture, and how hard each is attacked.

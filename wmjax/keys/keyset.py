@@ -110,9 +110,14 @@ def check_against_scheme(spec: Spec) -> None:
 
 
 def default_rule(spec: Spec, alpha: float = 1e-6) -> Rule:
-    """Thresholds for a key: a copy is held to repeat at least a third of the labels that chance leaves (0.4 of 10)."""
-    chance = 1 / spec.classes
-    return Rule(alpha, 1e-3, round(chance + (1 - chance) / 3, 4), spec.triggers)
+    """Thresholds for a key, where nothing else is asked for."""
+    return Rule(alpha, 1e-3, default_rate(spec.classes), spec.triggers)
+
+
+def default_rate(classes: int) -> float:
+    """Share of the labels that a copy is held to repeat: a third of what chance leaves (0.4 for 10 classes)."""
+    chance = 1 / classes
+    return round(chance + (1 - chance) / 3, 4)
 
 
 def generate(spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6) -> Key:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wmjax.data.dataset import Dataset, Examples
 from wmjax.errors import UsageError
-from wmjax.memory import host_bytes
+from wmjax.memory import host_bytes, ran_out
 from wmjax.models import shapes
 from wmjax.train.mapping import divisible
 from wmjax.train.mix import Batch
@@ -53,7 +53,7 @@ def too_large_told(plan: Plan, train: Examples) -> Iterator[None]:
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+        if not ran_out(error):
             raise
         batch = plan.recipe.batch
         fitting = _fitting(plan, train)

@@ -14,7 +14,7 @@ from wmjax.errors import UsageError
 from wmjax.keys import Key, open_keys
 from wmjax.memory import host_bytes
 from wmjax.progress import progress
-from wmjax.zoo import conclude, journal
+from wmjax.zoo import conclude
 from wmjax.zoo.digest import digest
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import Chunk, read_ahead
@@ -26,6 +26,9 @@ from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 
 _JOURNALS = "journal-*-of-*.jsonl"
+_FIGURES = {"outcomes", "bits", "queries", "matches", "curves"}
+_NOTES = {"chunk", "family", "width", "keys", "failures", "digests", "rows", "again", "seconds"}
+JOURNAL = journal.Kind("wmjax-audit/1", frozenset(_FIGURES | _NOTES))
 _MEMORY = 0.25  # share of the host's memory that models may take where nothing else is said
 
 
@@ -91,10 +94,10 @@ def audit(
     plan = make_plan(found, keys, level, int(_MEMORY * host_bytes()) if memory is None else memory, innocent.entries)
     header = plan.header()
     for sibling in sorted(path.parent.glob(_JOURNALS)) if path else ():
-        other = journal.read(sibling) if sibling != path else None
+        other = journal.read(sibling, JOURNAL) if sibling != path else None
         if other and (differing := journal.difference(other.header, header)):
             raise UsageError(f"{sibling} is of an audit with other {differing}: choose another --out")
-    book = journal.begin(path, header, resume=resume)
+    book = journal.begin(path, JOURNAL, header, resume=resume)
     try:
         _carry_out(plan, book, shard, began)
     finally:
@@ -257,5 +260,5 @@ def _journals(folders: Sequence[Path]) -> Iterator[tuple[Path, journal.Journal]]
         if not paths:
             raise UsageError(f"{folder} holds no journal of an audit")
         for path in paths:
-            if book := journal.read(path):
+            if book := journal.read(path, JOURNAL):
                 yield path, book

@@ -1,4 +1,4 @@
-"""The journal of an audit: a line for each chunk that is done, so that a killed audit goes on where it was.
+"""The journal of an audit or an attack suite: a line for each part that is done, so that a killed one goes on.
 
 The first line says what is asked of whom; each later one holds a record. Lines are written whole and flushed to the
 disk; what a kill left of a line is cut off when the audit is resumed.
@@ -8,28 +8,22 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 
-FORMAT = "wmjax-audit/1"
-_FIGURES = {"outcomes", "bits", "queries", "matches", "curves"}
-_NAMES = {
-    "chunk",
-    "family",
-    "width",
-    "keys",
-    "failures",
-    "digests",
-    "rows",
-    "again",
-    "seconds",
-} | _FIGURES  # of a record
 Record = dict[str, Any]
 
 
+class Kind(NamedTuple):
+    """A kind of journal: its format, and the names of what its records hold."""
+
+    format: str
+    names: frozenset[str]
+
+
 class Journal:
-    """Records of one audit, or of one shard of it; on disk where it has a path.
+    """Records of one audit, of one shard of it, or of one attack suite; on disk where it has a path.
 
     Attributes:
       header: what the audit began with.
@@ -72,15 +66,15 @@ def _append(path: Path, descriptor: int, record: Record) -> None:
         ) from error
 
 
-def begin(path: Path | None, header: Record, *, resume: bool) -> Journal:
-    """Opens the journal of an audit: a new one, or with `resume` the one that is there.
+def begin(path: Path | None, kind: Kind, header: Record, *, resume: bool) -> Journal:
+    """Opens a journal: a new one, or with `resume` the one that is there.
 
     Raises:
       UsageError: it is there and not to be resumed, another process writes it, or it began with something else.
       InvalidFile: it is damaged.
       AccessError: it cannot be written.
     """
-    header = json.loads(json.dumps({"format": FORMAT, **header}))  # as it is read back
+    header = json.loads(json.dumps({"format": kind.format, **header}))  # as it is read back
     if path is None:
         return Journal(None, header, [])
     try:
@@ -89,25 +83,25 @@ def begin(path: Path | None, header: Record, *, resume: bool) -> Journal:
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
     try:
-        return _held(path, descriptor, header, resume)
+        return _held(path, kind, descriptor, header, resume)
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def _held(path: Path, descriptor: int, header: Record, resume: bool) -> Journal:
+def _held(path: Path, kind: Kind, descriptor: int, header: Record, resume: bool) -> Journal:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise UsageError(f"{path} is being written by another process: wait for it, or choose another --out") from error
-    began = read(path, cut=descriptor)
+    began = read(path, kind, cut=descriptor)
     if began is None:
         _append(path, descriptor, header)
         return Journal(path, header, [], descriptor)
     if not resume:
         raise UsageError(f"{path} is there already: go on with --resume, or choose another --out")
     if other := difference(began.header, header):
-        raise UsageError(f"{path} began with other {other}: resume with the same zoo, keys and options")
+        raise UsageError(f"{path} began with other {other}: resume with the same arguments")
     return Journal(path, began.header, began.records, descriptor)
 
 
@@ -120,11 +114,12 @@ def difference(one: Record, other: Record) -> str:
     return next((name for name in other if name not in ("format", "unreadable") and one.get(name) != other[name]), "")
 
 
-def read(path: Path, cut: int = -1) -> Journal | None:
+def read(path: Path, kind: Kind, cut: int = -1) -> Journal | None:
     """A journal as it lies on the disk; None where not even its first line is whole.
 
     Args:
       path: the file.
+      kind: what it must be.
       cut: descriptor through which the rest of an unfinished line is cut off.
 
     Raises:
@@ -142,9 +137,9 @@ def read(path: Path, cut: int = -1) -> Journal | None:
         return None
     try:
         header, *records = [json.loads(line) for line in raw[:whole].splitlines()]
-        if header["format"] != FORMAT:
-            raise InvalidFile(f"{path}: format {header['format']!r:.50}, this version reads {FORMAT}")
-        if not all(isinstance(record, dict) and record.keys() == _NAMES for record in records):
+        if header["format"] != kind.format:
+            raise InvalidFile(f"{path}: format {header['format']!r:.50}, expected {kind.format}")
+        if not all(isinstance(record, dict) and record.keys() == kind.names for record in records):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error

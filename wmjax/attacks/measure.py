@@ -1,0 +1,99 @@
+"""What an attacked network still does: accuracy on the task, and evidence of the owner's key from labels and scores."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from wmjax import stats
+from wmjax.attacks.contract import Attack, Served, Thief
+from wmjax.attacks.result import Point
+from wmjax.data import Dataset
+from wmjax.keys import Key
+from wmjax.keys.keyset import default_rate
+from wmjax.models import Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Victim:
+    """A network that thieves stole, and the keys that are asked of it.
+
+    Attributes:
+      name: of the network.
+      variables: its own.
+      answers: its top-1 labels on the test images, int [n].
+      keys: by name; for an innocent network those of others.
+    """
+
+    name: str
+    variables: Variables
+    answers: np.ndarray
+    keys: dict[str, Key]
+
+
+def measure(
+    attack: Attack, network: Served, kept: np.ndarray | None, victim: Victim, thief: Thief, test: Dataset
+) -> list[Point]:
+    """One point for each key of the victim.
+
+    Args:
+      attack: what was done.
+      network: what became of the victim.
+      kept: as in `Attacked`.
+      victim: asked about.
+      thief: who did it.
+      test: images of the task that neither owner nor thief trained on.
+    """
+
+    def ask(images: np.ndarray) -> stats.Answers:
+        raw = attack.serve(network, thief, images)
+        return stats.read_answers(raw, len(images), network.config.classes, victim.name)
+
+    kept = np.arange(test.classes) if kept is None else kept
+    left = kept[test.labels] >= 0
+    right = kept[test.labels[left]]
+    before = float(np.mean(kept[victim.answers[left]] == right))
+    common: dict[str, Any] = {"attack": attack.name, "strength": network.strength, "victim": victim.name}
+    usable = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables))
+    if usable:
+        answers = ask(test.images[left])
+        usable = bool((answers.labels >= 0).any())
+        accuracy = round(float(np.mean(answers.labels == right)), 6)
+        common |= {"accuracy": accuracy, "lost": round(100 * (before - accuracy), 4)}
+    points = []
+    for name, key in victim.keys.items():
+        labels = kept[key.labels]
+        asked = int(np.sum(labels >= 0))
+        if usable and asked:
+            points.append(_point(common, name, key, labels[labels >= 0], ask(key.images[labels >= 0])))
+        else:
+            points.append(_diverged(common, name, asked))
+    return points
+
+
+def _diverged(common: dict[str, Any], key: str, asked: int) -> Point:
+    common = {**common, "accuracy": None, "lost": None}
+    return Point(**common, key=key, asked=asked, matches=0, label_bits=None, bits=None, outcome="diverged")
+
+
+def _point(common: dict[str, Any], name: str, key: Key, labels: np.ndarray, answers: stats.Answers) -> Point:
+    """Weighs the answers to all triggers whose class is left."""
+    matches = int(np.sum(answers.labels == labels))
+    found: dict[str, Any] = {**common, "key": name, "asked": len(labels), "matches": matches}
+    if key.spec.labels == "fixed":
+        return Point(**found, label_bits=None, bits=None, outcome="uncalibrated")
+    bits = stats.evidence(answers, labels)
+    alone = stats.Answers(answers.labels, None, answers.classes)
+    rule = key.commitment.rule
+    if answers.classes != key.spec.classes:
+        rule = dataclasses.replace(rule, rate=default_rate(answers.classes))
+    limit = min(rule.max_queries, len(labels))
+    cleared = stats.acquittal(answers, labels, rule.rate)
+    outcome, _ = stats.decide(bits[:limit], cleared[:limit], rule, stop=True)
+    return Point(
+        **found,
+        label_bits=round(float(stats.evidence(alone, labels)[-1]), 3),
+        bits=round(float(bits[-1]), 3),
+        outcome=outcome,
+    )

@@ -1,0 +1,39 @@
+"""Overwriting: the thief fine-tunes a mark of his own into the stolen network, hoping that it drives out the owner's."""
+
+import hashlib
+
+from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
+from wmjax.attacks.finetune import tune
+from wmjax.keys import make_spec
+from wmjax.keys.keyset import default_rule, derive_key
+
+TRIGGERS = 100
+
+
+def _run(stolen: Stolen, thief: Thief) -> Attacked:
+    spec = make_spec("abstract", image=stolen.config.image, classes=stolen.config.classes, triggers=TRIGGERS)
+    own = derive_key(hashlib.sha256(b"a thief's own key").digest(), spec, default_rule(spec))  # no secret: it is his
+    tuned = tune(
+        stolen.config,
+        stolen.variables,
+        thief.owned(),
+        thief.tuning(),
+        stolen.seeds,
+        stolen.strengths,
+        key=own,
+        title="overwriting",
+    )
+    return Attacked(stolen.config, tuned)
+
+
+ATTACKS = (
+    Attack(
+        "overwrite",
+        "has the weights, labelled images of the task and a key of his own, which he mixes in while training on",
+        "learning rate",
+        (0.03,),
+        (0.003, 0.01, 0.03, 0.1),
+        frozenset({"images"}),
+        _run,
+    ),
+)
