@@ -1,6 +1,7 @@
 """What a network answers on many images."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,16 +18,24 @@ _PIXELS = 1 << 24  # in a batch at most: large images go in smaller ones
 
 
 @partial(jax.jit, static_argnums=0)
+def _logits(config: Config, variables: Variables, images: Array) -> Array:
+    return apply(config, variables, images)[0]
+
+
+@partial(jax.jit, static_argnums=0)
 def _probabilities(config: Config, variables: Variables, images: Array) -> Array:
-    logits, _ = apply(config, variables, images)
-    return jax.nn.softmax(logits)
+    return jax.nn.softmax(apply(config, variables, images)[0])
 
 
 def dispatch(config: Config, variables: Variables, images: np.ndarray) -> list[Array]:
-    """Sets this process's devices to compute `predict`, batch by batch, without waiting; `collect` fetches it.
+    """Sets this process's devices to compute `predict`, batch by batch, without waiting; `collect` fetches it."""
+    return _batches(_probabilities, config, variables, images)
 
-    The last batch is padded, so that nothing is compiled twice.
-    """
+
+def _batches(
+    program: Callable[[Config, Variables, Array], Array], config: Config, variables: Variables, images: np.ndarray
+) -> list[Array]:
+    """What a program gives for each batch; the last is padded, so that nothing is compiled twice."""
     devices = jax.local_devices()
     mesh = Mesh(np.array(devices), ("images",))
     whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("images"))
@@ -37,7 +46,7 @@ def dispatch(config: Config, variables: Variables, images: np.ndarray) -> list[A
     for at in range(0, len(images), size):
         part = images[at : at + size]
         padded = np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
-        parts.append(_probabilities(config, variables, jax.device_put(padded, rows)))
+        parts.append(program(config, variables, jax.device_put(padded, rows)))
     return parts
 
 
@@ -67,6 +76,13 @@ def predict(config: Config, variables: Variables, images: np.ndarray) -> np.ndar
     if len(images) == 0:
         return np.empty((0, config.classes), np.float32)
     return collect(dispatch(config, variables, images), len(images))
+
+
+def logits(config: Config, variables: Variables, images: np.ndarray) -> np.ndarray:
+    """What `predict` takes the softmax of, float32 [n, classes]."""
+    if len(images) == 0:
+        return np.empty((0, config.classes), np.float32)
+    return collect(_batches(_logits, config, variables, images), len(images))
 
 
 def accuracy(config: Config, variables: Variables, images: np.ndarray, labels: np.ndarray) -> float:
