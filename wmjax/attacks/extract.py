@@ -1,0 +1,313 @@
+"""Extraction: surrogates trained from scratch on what a stolen network answers.
+
+No weight of the victim is copied, so a mark comes along only as far as its answers carry it (Papernot et al. 2017;
+Lukas et al. 2022, "extraction"). With hard labels the thief asks about each image once. With soft answers (Hinton et
+al. 2015) the victim is asked anew about each augmented image of each step: a thief who may ask as often as he likes.
+
+A surrogate's initial weights and its order of images follow from its seed, but are never those that `fit` takes for a
+network of that seed: a student that began where its teacher began would pick up more than answers.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, by_strength
+from wmjax.data.dataset import Dataset
+from wmjax.errors import UsageError
+from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.keys.schemes.contract import value_noise
+from wmjax.models import Config, default_config, one, predict
+from wmjax.train import Recipe, Teacher, default_recipe, fit_many
+
+COPIES = 8  # of an image that `retrain-smooth` asks about
+STEADY = 2.0  # temperature up to which the learning rate stays: gradients grow with it
+
+
+def fresh_seeds(seeds: Sequence[int]) -> list[int]:
+    """Seeds of what thieves train, one for each of theirs: none that a victim is likely to have been trained with."""
+    return [int(_rng(seed, 0).integers(2**31)) for seed in seeds]
+
+
+def students(
+    stolen: Stolen, recipe: Recipe, asked: Dataset, rows: np.ndarray | None = None, soft: Config | None = None
+) -> Attacked:
+    """Surrogates of all networks, trained from scratch.
+
+    Args:
+      stolen: the networks; their strengths are not looked at.
+      recipe: how to train; a batch larger than what a surrogate sees is cut.
+      asked: images that the networks are asked about; the labels count where answers are hard.
+      rows: int [networks, images], the part that each surrogate sees; by default all of it.
+      soft: distil the networks into this architecture; None where the labels are their answers.
+    """
+    seen = len(asked) if rows is None else rows.shape[1]
+    variables = fit_many(
+        soft or stolen.config,
+        dataclasses.replace(recipe, batch=min(recipe.batch, seen)),
+        asked,
+        fresh_seeds(stolen.seeds),
+        rows=rows,
+        teacher=Teacher(stolen.config, stolen.variables) if soft else None,
+        diverging=True,
+        title="surrogates",
+    )
+    return Attacked(soft or stolen.config, variables)
+
+
+def soft_recipe(recipe: Recipe, config: Config, temperature: float) -> Recipe:
+    """A recipe for distilling: images are shifted, since new answers cost nothing, and hot answers are taken slowly.
+
+    Args:
+      recipe: for learning labels.
+      config: of the surrogate.
+      temperature: of teacher and student logits.
+    """
+    return dataclasses.replace(
+        recipe,
+        temperature=temperature,
+        crop=recipe.crop or _shift(config),
+        learning_rate=recipe.learning_rate * min(1.0, STEADY / temperature),
+    )
+
+
+def retrain(stolen: Stolen, thief: Thief) -> Attacked:
+    """Trains on the networks' top-1 labels of a share of the thief's images (Papernot et al. 2017).
+
+    The images are drawn anew for each network and kept once for each: networks * share * their bytes.
+    """
+    owned = thief.owned()
+
+    def run(part: Stolen, share: float) -> Attacked:
+        count = max(1, round(share * len(owned)))
+        answered = []
+        for network in _each(part):
+            images = owned.images[_rng(network.seed, 1).permutation(len(owned))[:count]]
+            answered.append(_labelled(images, predict(network.config, network.variables, images)))
+        return students(part, thief.recipe, *_side_by_side(answered))
+
+    return by_strength(stolen, run)
+
+
+def retrain_smooth(stolen: Stolen, thief: Thief) -> Attacked:
+    """Trains on labels that hold around each image (Lukas et al. 2022, "smooth retraining").
+
+    The label is the top-1 of the mean answer to `COPIES` copies, each shifted at random and with Gaussian noise of
+    `strength` grey levels. The images are kept once for each network.
+    """
+    owned = thief.owned()
+    answered = []
+    for network in _each(stolen):
+        rng = _rng(network.seed, 2)
+        copies = (_noised(owned.images, network.strength, _shift(network.config), rng) for _ in range(COPIES))
+        answers = sum(predict(network.config, network.variables, copy) for copy in copies)
+        answered.append(_labelled(owned.images, np.asarray(answers)))
+    return students(stolen, thief.recipe, *_side_by_side(answered))
+
+
+def distil(stolen: Stolen, thief: Thief) -> Attacked:
+    """Distils at the temperature `strength` on the thief's images (Hinton et al. 2015)."""
+    owned = thief.owned()
+
+    def run(part: Stolen, temperature: float) -> Attacked:
+        recipe = soft_recipe(thief.recipe, part.config, temperature)
+        return students(part, recipe, owned, soft=part.config)
+
+    return by_strength(stolen, run)
+
+
+def distil_shifted(stolen: Stolen, thief: Thief) -> Attacked:
+    """Distils at the recipe's temperature on images that look unlike the task's; see `shifted`.
+
+    They are drawn for each network anew: networks * the bytes of the thief's images.
+    """
+    owned = thief.owned()
+    asked = [
+        _unlabelled(shifted(owned.images, network.strength, _rng(network.seed, 3)), stolen.config.classes)
+        for network in _each(stolen)
+    ]
+    recipe = soft_recipe(thief.recipe, stolen.config, thief.recipe.temperature)
+    return students(stolen, recipe, *_side_by_side(asked), soft=stolen.config)
+
+
+def shifted(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Mixes each image with another, turns it and changes its colours, up to inverting them.
+
+    Args:
+      images: uint8 [n, H, W, C].
+      strength: in [0, 1]; 0 leaves the images as they are. At 1 half of them are mirrored, half turned upside down,
+        the other image has up to half the weight, and each channel's contrast is multiplied by -1.5 to 1.
+      rng: of all choices.
+    """
+    count, channels = len(images), images.shape[3]
+    each, colours = (count, 1, 1, 1), (count, 1, 1, channels)
+    mixed = images + strength * rng.uniform(0.0, 0.5, each) * (images[rng.permutation(count)] - images.astype(float))
+    mixed = np.where(rng.random(each) < strength / 2, mixed[:, :, ::-1], mixed)
+    mixed = np.where(rng.random(each) < strength / 2, mixed[:, ::-1], mixed)
+    contrast = 1.0 + strength * rng.uniform(-2.5, 0.0, colours)
+    brightness = strength * rng.uniform(-64.0, 64.0, colours)
+    return _grey_levels(127.5 + contrast * (mixed - 127.5) + brightness)
+
+
+def distil_noise(stolen: Stolen, thief: Thief) -> Attacked:
+    """Distils at the recipe's temperature on `strength` thousand made-up pictures, half cloudy and half noise.
+
+    The cloudy ones are triggers of an `abstract` key that the thief makes for himself: the scheme is public, and no
+    picture is the owner's. They are drawn for each network anew: networks * pictures * bytes of an image.
+    """
+
+    def run(part: Stolen, thousands: float) -> Attacked:
+        config = part.config
+        count = max(2, round(1000 * thousands))
+        asked = [_unlabelled(_made_up(config.image, count, seed), config.classes) for seed in part.seeds]
+        recipe = soft_recipe(thief.recipe, config, thief.recipe.temperature)
+        return students(part, recipe, *_side_by_side(asked), soft=config)
+
+    return by_strength(stolen, run)
+
+
+def cross(stolen: Stolen, thief: Thief) -> Attacked:
+    """Distils into another architecture at its default size, at the temperature `strength`, on the thief's images."""
+    owned = thief.owned()
+    other = default_config("vgg" if stolen.config.name == "cnn" else "cnn", stolen.config.image, stolen.config.classes)
+    trained = dataclasses.replace(
+        default_recipe(other), epochs=thief.recipe.epochs, batch=thief.recipe.batch, precision=thief.recipe.precision
+    )
+
+    def run(part: Stolen, temperature: float) -> Attacked:
+        return students(part, soft_recipe(trained, other, temperature), owned, soft=other)
+
+    return by_strength(stolen, run)
+
+
+def knockoff(stolen: Stolen, thief: Thief) -> Attacked:
+    """Distils at temperature 1 on a share of images of something else (Orekondy et al. 2019, drawn at random)."""
+    if thief.queries is None:
+        raise UsageError("this attack needs images of something else to ask about, and the thief has none")
+    asked = _unlabelled(thief.queries, stolen.config.classes)
+
+    def run(part: Stolen, share: float) -> Attacked:
+        count = max(1, round(share * len(asked)))
+        rows = np.stack([_rng(seed, 4).permutation(len(asked))[:count] for seed in part.seeds])
+        return students(part, soft_recipe(thief.recipe, part.config, 1.0), asked, rows, soft=part.config)
+
+    return by_strength(stolen, run)
+
+
+def _rng(seed: int, purpose: int) -> np.random.Generator:
+    return np.random.default_rng([seed, purpose, 0x57EA])
+
+
+def _each(stolen: Stolen) -> Iterator[Served]:
+    for i, (strength, seed) in enumerate(zip(stolen.strengths, stolen.seeds, strict=True)):
+        yield Served(stolen.config, one(stolen.variables, i), strength, seed)
+
+
+def _labelled(images: np.ndarray, answers: np.ndarray) -> Dataset:
+    return Dataset(images, answers.argmax(axis=1).astype(np.int32), answers.shape[1])
+
+
+def _unlabelled(images: np.ndarray, classes: int) -> Dataset:
+    return Dataset(images, np.zeros(len(images), np.int32), classes)
+
+
+def _side_by_side(parts: Sequence[Dataset]) -> tuple[Dataset, np.ndarray]:
+    """Data sets of one size, one after another, and the rows of each, int [parts, size]."""
+    images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
+    return Dataset(images, labels, parts[0].classes), np.arange(len(labels)).reshape(len(parts), -1)
+
+
+def _shift(config: Config) -> int:
+    """Pixels by which an image may be moved and still show what it shows."""
+    return max(1, config.image[0] // 16)
+
+
+def _noised(images: np.ndarray, deviation: float, shift: int, rng: np.random.Generator) -> np.ndarray:
+    """Copies, each moved by up to `shift` pixels and with Gaussian noise of that many grey levels."""
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
+    top, left = rng.integers(2 * shift + 1, size=(2, len(images), 1, 1))
+    y, x = top + np.arange(height)[:, None], left + np.arange(width)
+    moved = padded[np.arange(len(images))[:, None, None], y, x]
+    return _grey_levels(moved + deviation * rng.standard_normal(images.shape))
+
+
+def _grey_levels(images: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(images), 0, 255).astype(np.uint8)
+
+
+def _made_up(shape: tuple[int, int, int], count: int, seed: int) -> np.ndarray:
+    """Cloudy pictures and as much uniform noise, uint8 [count, *shape]."""
+    finest = max(2, min(32, max(shape[:2]) // 2))
+    secret = seed.to_bytes(SECRET_BYTES)
+    cloudy = [value_noise(Stream(secret, "image/abstract", i), *shape, finest) for i in range(count // 2)]
+    noise = _rng(seed, 5).integers(256, size=(count - len(cloudy), *shape), dtype=np.uint8)
+    return np.concatenate([np.stack(cloudy), noise])
+
+
+ATTACKS = (
+    Attack(
+        "retrain",
+        "can ask the network for labels, and has images of the task",
+        "share of his images that he asks about",
+        (1.0,),
+        (0.1, 0.25, 0.5, 1.0),
+        frozenset({"images"}),
+        retrain,
+    ),
+    Attack(
+        "retrain-smooth",
+        f"can ask the network for labels, {COPIES} times about each of his images of the task",
+        "standard deviation of the noise on them, in grey levels",
+        (16.0,),
+        (4.0, 8.0, 16.0, 32.0),
+        frozenset({"images"}),
+        retrain_smooth,
+    ),
+    Attack(
+        "distil",
+        "can ask the network for probabilities without limit, and has images of the task",
+        "temperature of the answers",
+        (1.0, 4.0),
+        (1.0, 2.0, 4.0, 8.0, 16.0),
+        frozenset({"images"}),
+        distil,
+    ),
+    Attack(
+        "distil-shifted",
+        "can ask the network for probabilities without limit, and asks about images of the task that he distorts",
+        "how much he mixes, turns and recolours them, from 0 to 1",
+        (0.5,),
+        (0.25, 0.5, 0.75, 1.0),
+        frozenset({"images"}),
+        distil_shifted,
+    ),
+    Attack(
+        "distil-noise",
+        "can ask the network for probabilities without limit, and has no images at all: he makes pictures up",
+        "thousands of pictures",
+        (2.0,),
+        (1.0, 4.0, 16.0),
+        frozenset(),
+        distil_noise,
+    ),
+    Attack(
+        "cross",
+        "can ask the network for probabilities without limit, has images of the task, and trains another architecture",
+        "temperature of the answers",
+        (4.0,),
+        (1.0, 4.0, 16.0),
+        frozenset({"images"}),
+        cross,
+    ),
+    Attack(
+        "knockoff",
+        "can ask the network for probabilities without limit, and has images of something else",
+        "share of them that he asks about",
+        (1.0,),
+        (0.1, 0.5, 1.0),
+        frozenset({"queries"}),
+        knockoff,
+    ),
+)
