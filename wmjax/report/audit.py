@@ -84,9 +84,7 @@ def audit_table(result: Result) -> list[str]:
         lines.append('inconclusive never means "not stolen"')
     if result.unreadable:
         lines += ["", "unreadable"]
-        lines += [
-            f"  {cut(visible(item.path))}: {cut(visible(item.why), 160)}" for item in result.unreadable[:LINES]
-        ]
+        lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 160)}" for item in result.unreadable[:LINES]]
         lines += _rest(len(result.unreadable[LINES:]))
     return lines
 
