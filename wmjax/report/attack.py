@@ -9,8 +9,9 @@ import numpy as np
 
 from wmjax.attacks.result import COST, Leak, Point, Result
 from wmjax.files import write_bytes
-from wmjax.report.frontier import distinguish, frontier, gain, number
+from wmjax.report.frontier import distinguish, frontier, gain
 from wmjax.report.html import digest, inline, render
+from wmjax.report.plot import number
 from wmjax.report.svg import png
 from wmjax.report.text import cut, visible
 
@@ -24,6 +25,7 @@ FATES = {
     "not shown": "too little evidence for a match, but before any attack: there was nothing to remove",
     "not exact": "the key's labels are fixed: no exact evidence exists, only the labels that it repeats are counted",
 }
+_ABOVE = ("not above chance", "above chance")
 
 
 class Headline(NamedTuple):
@@ -98,7 +100,7 @@ def write_attack_report(path: Path, result: Result) -> None:
         unproven=_unproven(result),
         several=_several(result),
         groups=_groups(result),
-        fates=FATES,
+        fates={fate: words for fate, words in FATES.items() if any(_fate(p, result) == fate for p in result.points)},
         leaks=[_shown(leak) for leak in result.leaks],
     )
     write_bytes(path, page)
@@ -256,6 +258,6 @@ def _shown(leak: Leak) -> dict[str, Any]:
         "correlation": f"{leak.correlation:.2f}",
         "chance": "not known" if leak.chance is None else f"{leak.chance:.2f}",
         "p": "not known" if leak.p is None else f"{leak.p:.3g}",
-        "above": leak.chance is not None and leak.correlation > leak.chance,
+        "finding": "no decoys to compare with" if leak.chance is None else _ABOVE[leak.correlation > leak.chance],
         "picture": png(picture, max(1, 128 // picture.shape[0])),
     }

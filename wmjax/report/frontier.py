@@ -1,13 +1,11 @@
 """The frontier of an attack suite: what each attack cost against what it left of the mark, drawn as SVG."""
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from wmjax.attacks.result import COST, Point
 from wmjax.report.html import inline, render
-from wmjax.report.svg import ticks
+from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, Quarter, number
 from wmjax.report.text import cut, visible
 
 WIDTH, LEFT, TOP, STRIP, ROW = 660, 56, 24, 24, 17  # pixels; STRIP: of the plane, for its labels, where no mark is
@@ -22,111 +20,7 @@ SHAPES = (
     "m-2 -5h4v3h3v4h-3v3h-4v-3h-3v-4h3z",  # plus
 )
 STAR = "m0 -7l1.7 4.7l5 .1l-4 3.1l1.4 4.8l-4.1 -2.9l-4.1 2.9l1.4 -4.8l-4 -3.1l5 -.1z"
-
-
-class Look(NamedTuple):
-    """How the marks of an attack look: class of the style sheet, and the shape as an SVG path about its centre."""
-
-    colour: str
-    shape: str
-
-
 REST = Look("rest", "m-2.6 0a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0 -5.2 0z")  # of all attacks that the legend does not name
-
-
-class Axis(NamedTuple):
-    """From values to pixels.
-
-    Attributes:
-      low: value at `start`; smaller ones are drawn there too.
-      high: value at `end`; greater ones are drawn there too.
-      start: pixel.
-      end: pixel.
-      bend: the scale is even up to about this value on both sides of zero, and logarithmic further out; None: even
-        all over.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-    bend: float | None
-
-    def at(self, value: float) -> float:
-        """The pixel of a value."""
-        low, high, here = (self._bent(v) for v in (self.low, self.high, min(max(value, self.low), self.high)))
-        return round(self.start + (here - low) / (high - low) * (self.end - self.start), 1)
-
-    def ticks(self, gap: float) -> list[tuple[float, int]]:
-        """Pixels and values of round numbers, the roundest first, as many as fit `gap` pixels apart."""
-        numbers = ticks(self.low, self.high)
-        if self.bend is not None:
-            powers = [10**k for k in range(math.ceil(math.log10(max(-self.low, self.high, 1))) + 1)]
-            sizes = [first * power for first in (1, 5, 2) for power in powers]
-            numbers = [0, *sizes, *(-size for size in sizes)]
-        chosen: list[tuple[float, int]] = []
-        for number in (n for n in numbers if self.low <= n <= self.high):
-            if all(abs(self.at(number) - place) >= gap for place, _ in chosen):
-                chosen.append((self.at(number), number))
-        return chosen
-
-    def _bent(self, value: float) -> float:
-        return value if self.bend is None else math.asinh(value / self.bend)
-
-
-class Mark(NamedTuple):
-    """One point: its centre in pixels, how it looks, and what is said of it."""
-
-    x: float
-    y: float
-    look: Look
-    words: str
-
-
-class Quarter(NamedTuple):
-    """The part of the plane that the plot is about, in pixels; its label's baseline; its class in the style sheet."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    label: str
-    baseline: float
-    colour: str
-
-
-class Plot(NamedTuple):
-    """All that the template draws, in pixels.
-
-    Attributes:
-      width: of the drawing.
-      height: of the drawing.
-      plane: left, top, right, bottom.
-      titles: of the two axes.
-      across: ticks of the x axis.
-      up: ticks of the y axis.
-      limits: dashed lines: a path, and a label with its place and anchor.
-      quarter: that is tinted; None for none.
-      lines: points of a polyline, and how it looks.
-      marks: the last on top.
-      legend: how each attack looks, where that is said, and its name.
-      remarks: what the drawing leaves out, each with its baseline.
-      words: for those who cannot see the drawing.
-    """
-
-    width: int
-    height: float
-    plane: tuple[float, float, float, float]
-    titles: tuple[str, str]
-    across: list[tuple[float, int]]
-    up: list[tuple[float, int]]
-    limits: list[tuple[str, str, float, float, str]]
-    quarter: Quarter | None
-    lines: list[tuple[str, Look]]
-    marks: list[Mark]
-    legend: list[tuple[float, float, Look, str]]
-    remarks: list[tuple[float, str]]
-    words: str
 
 
 def distinguish(points: Sequence[Point]) -> dict[str, Look]:
@@ -161,37 +55,28 @@ def frontier(points: Sequence[Point], needed: float, looks: Mapping[str, Look]) 
     exact = any(p.bits is not None for p in points) or not any(p.outcome == "uncalibrated" for p in points)
     left_of: Callable[[Point], float | None] = _bits if exact else _share
     drawn = _drawn(points, left_of)
-    left, top, right, bottom = LEFT, TOP, WIDTH - (84 if exact else 20), 400
-    x = Axis(min([-2.0, *(_number(p.lost) for p in drawn)]), LOST, left + 10, right - 10, COST)
-    y = Axis(0.0, 100.0, bottom - 8, top + 8, None)
+    plane = Plane(LEFT, TOP, WIDTH - (84 if exact else 20), 400)
+    x = Axis(min([-2.0, *(_number(p.lost) for p in drawn)]), LOST, plane.left + 10, plane.right - 10, COST)
+    y = Axis(0.0, 100.0, plane.bottom - 8, plane.top + 8, None)
     if exact:
-        low, high = _reach([_number(p.bits) for p in drawn], needed)
-        y = Axis(low, high, bottom - STRIP, top + 8, needed)
+        y = Axis(*_reach([_number(p.bits) for p in drawn], needed), plane.bottom - STRIP, plane.top + 8, needed)
     places = [(x.at(_number(p.lost)), y.at(_number(left_of(p)))) for p in drawn]
-    limits = [(f"M{x.at(COST)} {top}V{bottom}", f"{COST:g} points lost", x.at(COST), top - 7.0, "middle")]
-    quarter = None
-    if exact:
-        edge = y.at(needed)
-        limits.append((f"M{left} {edge}H{right}", f"match: {number(needed)}", right + 5.0, edge + 4, "start"))
-        quarter = Quarter(
-            left, edge, round(x.at(COST) - left, 1), round(bottom - edge, 1), "mark removed", bottom - 7, "bad"
-        )
-    legend = _legend(drawn, looks, bottom + 56.0)
-    remarks = _remarks(points, drawn, y.low if exact else None)
-    below = max([bottom + 36.0, *(entry[1] for entry in legend)]) + 20
+    legend = _legend(drawn, looks, plane.bottom + 56.0)
+    below = max([plane.bottom + 36.0, *(entry[1] for entry in legend)]) + 20
+    remarks = [(below + 15 * i, remark) for i, remark in enumerate(_remarks(points, drawn, y.low if exact else None))]
     return Plot(
         WIDTH,
         below + 15 * len(remarks),
-        (left, top, right, bottom),
+        plane,
         ("accuracy lost, points", "evidence left, bits" if exact else "secret labels repeated, %"),
         x.ticks(24),
         y.ticks(24),
-        limits,
-        quarter,
+        _limits(plane, x.at(COST), y.at(needed), needed)[: 2 if exact else 1],
+        _removed(plane, x.at(COST), y.at(needed)) if exact else None,
         _lines(drawn, places, looks),
         _marks(drawn, places, looks),
         legend,
-        [(below + 15 * i, remark) for i, remark in enumerate(remarks)],
+        remarks,
         "What each attack cost in accuracy, and what it left of the mark",
     )
 
@@ -205,24 +90,38 @@ def gain(points: Sequence[Point], needed: float, looks: Mapping[str, Look]) -> P
       looks: of the attacks, as in the frontier beside it.
     """
     drawn = [p for p in points if p.bits is not None and p.label_bits is not None]
-    left, top, right, bottom, width = LEFT, TOP, 340, 308, 350
+    plane = Plane(LEFT, TOP, 340, 308)
     low, high = _reach([_number(b) for p in drawn for b in (p.bits, p.label_bits)], needed)
-    x, y = Axis(low, high, left + 8, right - 8, needed), Axis(low, high, bottom - 8, top + STRIP, needed)
+    x = Axis(low, high, plane.left + 8, plane.right - 8, needed)
+    y = Axis(low, high, plane.bottom - 8, plane.top + STRIP, needed)
     places = [(x.at(_number(p.label_bits)), y.at(_number(p.bits))) for p in drawn]
     across, up = x.at(needed), y.at(needed)
     return Plot(
-        width,
-        bottom + 40.0,
-        (left, top, right, bottom),
+        plane.right + 10,
+        plane.bottom + 40.0,
+        plane,
         ("bits from labels", "bits from probabilities"),
         x.ticks(24),
         y.ticks(24),
         [
-            (f"M{across} {top}V{bottom}", f"match: {number(needed)} bits", across, top - 7.0, "middle"),
-            (f"M{left} {up}H{right}", "", right, up, "end"),
-            (f"M{x.at(low)} {y.at(low)}L{x.at(high)} {y.at(high)}", "", right, top, "end"),
+            (
+                f"M{across} {plane.top}V{plane.bottom}",
+                f"match: {number(needed)} bits",
+                across,
+                plane.top - 7.0,
+                "middle",
+            ),
+            (f"M{plane.left} {up}H{plane.right}", "", 0.0, 0.0, ""),
+            (f"M{x.at(low)} {y.at(low)}L{x.at(high)} {y.at(high)}", "", 0.0, 0.0, ""),
         ],
-        Quarter(left, top, round(across - left, 1), round(up - top, 1), "probabilities only", top + 14, "good"),
+        Quarter(
+            plane.left,
+            plane.top,
+            *_size(across - plane.left, up - plane.top),
+            "probabilities only",
+            plane.top + 14,
+            "good",
+        ),
         [],
         _marks(drawn, places, looks),
         [],
@@ -244,15 +143,6 @@ def frontier_svg(points: Sequence[Point], needed: float) -> str:
     style = re.sub(r":root {[^}]*}\s*", "", style)
     style = re.sub(r"var\((--[\w-]+)\)", lambda found: values[found[1]], style)  # not every viewer knows variables
     return render("plot.svg", plot=frontier(points, needed, distinguish(points)), style=style).decode()
-
-
-def number(value: float) -> str:
-    """With one decimal, which is left out where it is nought.
-
-    >>> number(20.0), number(-3.25)
-    ('20', '-3.2')
-    """
-    return f"{value:.1f}".removesuffix(".0")
 
 
 def _drawn(points: Sequence[Point], left_of: Callable[[Point], float | None]) -> list[Point]:
@@ -277,6 +167,23 @@ def _number(value: float | None) -> float:
 def _reach(bits: Sequence[float], needed: float) -> tuple[float, float]:
     """Ends of an axis of evidence: what sinks without end is drawn at the lower one."""
     return max(-2 * needed, min([-needed / 2, *bits])), max([1.5 * needed, *bits])
+
+
+def _limits(plane: Plane, x: float, y: float, needed: float) -> list[tuple[str, str, float, float, str]]:
+    """The dashed lines of the frontier: at what an attack may cost, and at what makes a match."""
+    return [
+        (f"M{x} {plane.top}V{plane.bottom}", f"{COST:g} points lost", x, plane.top - 7.0, "middle"),
+        (f"M{plane.left} {y}H{plane.right}", f"match: {number(needed)}", plane.right + 5.0, y + 4, "start"),
+    ]
+
+
+def _removed(plane: Plane, x: float, y: float) -> Quarter:
+    """The quarter of the frontier in which a mark is removed."""
+    return Quarter(plane.left, y, *_size(x - plane.left, plane.bottom - y), "mark removed", plane.bottom - 7, "bad")
+
+
+def _size(width: float, height: float) -> tuple[float, float]:
+    return round(width, 1), round(height, 1)
 
 
 def _marks(drawn: Sequence[Point], places: Sequence[tuple[float, float]], looks: Mapping[str, Look]) -> list[Mark]:
