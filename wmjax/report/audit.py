@@ -1,17 +1,16 @@
 """An audit for people: one self-contained HTML page, and a table for the terminal."""
 
 import base64
-import hashlib
 import json
 from collections import Counter
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wmjax.files import write_bytes
-from wmjax.report.html import render
+from wmjax.report.html import digest, inline, render
+from wmjax.report.text import cut, visible
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, Result
 
 SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them
@@ -31,17 +30,17 @@ def write_audit_report(path: Path, result: Result) -> None:
     Raises:
       AccessError: the file cannot be written.
     """
-    style, script = (_template(name) for name in ("audit.css", "audit.js"))
+    style, script = inline("page.css", "audit.css"), inline("audit.js")
     inconclusive = _pairs(result, INCONCLUSIVE)
     page = render(
         "audit.html",
         style=style,
         script=script,
-        policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; base-uri 'none'",
+        policy=f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; base-uri 'none'",
         data=_embedded(result),
         result=result,
         keys=[
-            {"asked": key, "name": _visible(key.name), "matches": int(np.sum(result.outcomes[:, k] == MATCH))}
+            {"asked": key, "name": visible(key.name), "matches": int(np.sum(result.outcomes[:, k] == MATCH))}
             for k, key in enumerate(result.keys)
         ],
         fixed=sum(key.labels == "fixed" for key in result.keys),
@@ -51,7 +50,7 @@ def write_audit_report(path: Path, result: Result) -> None:
         found=_pairs(result, MATCH),
         inconclusive=inconclusive[:SHOWN],
         more_inconclusive=len(inconclusive) - len(inconclusive[:SHOWN]),
-        unreadable=[(_visible(item.path), _visible(item.why)) for item in result.unreadable],
+        unreadable=[(visible(item.path), visible(item.why)) for item in result.unreadable],
         families=_families(result),
     )
     write_bytes(path, page)
@@ -71,7 +70,7 @@ def audit_table(result: Result) -> list[str]:
         f"{len(result.models)} models, {len(result.keys)} keys, {result.seconds:.1f} s: "
         + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
         + f", {len(result.unreadable)} unreadable",
-        f"{_visible(result.procedure)} at {result.alpha:g}",
+        f"{visible(result.procedure)} at {result.alpha:g}",
     ]
     for title, place, limit in (("match", MATCH, None), ("inconclusive", INCONCLUSIVE, LINES)):
         pairs = _pairs(result, place)
@@ -79,44 +78,19 @@ def audit_table(result: Result) -> list[str]:
             lines += ["", f"{title:<12} {'evidence, bits':>14} {'queries':>8}  key, model"]
         for pair in pairs[:limit]:
             bits = "-" if pair["bits"] is None else f"{pair['bits']:.1f}"
-            lines.append(f"{title:<12} {bits:>14} {pair['queries']:>8}  {_cut(pair['key'], 24)}, {_cut(pair['model'])}")
+            lines.append(f"{title:<12} {bits:>14} {pair['queries']:>8}  {cut(pair['key'], 24)}, {cut(pair['model'])}")
         lines += _rest(len(pairs[limit:]) if limit else 0)
     if counts["inconclusive"]:
         lines.append('inconclusive never means "not stolen"')
     if result.unreadable:
         lines += ["", "unreadable"]
-        lines += [
-            f"  {_cut(_visible(item.path))}: {_cut(_visible(item.why), 160)}" for item in result.unreadable[:LINES]
-        ]
+        lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 160)}" for item in result.unreadable[:LINES]]
         lines += _rest(len(result.unreadable[LINES:]))
     return lines
 
 
 def _rest(more: int) -> list[str]:
     return [f"... and {more} more: see the report"] if more else []
-
-
-def _visible(text: str) -> str:
-    r"""The text with everything that cannot be seen, or turns the line around, spelt out.
-
-    >>> _visible("a\nb\u202ec")
-    'a\\nb\\u202ec'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _cut(text: str, width: int = 80) -> str:
-    """The text's two ends where it is longer than a line has room for."""
-    return text if len(text) <= width else f"{text[: width // 2 - 2]}...{text[1 - width // 2 :]}"
-
-
-def _template(name: str) -> str:
-    return files("wmjax.report").joinpath("templates", name).read_text("utf-8")
-
-
-def _digest(inline: str) -> str:
-    """What a content security policy names an inline element by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
 
 
 def _counts(result: Result) -> dict[str, int]:
@@ -132,13 +106,13 @@ def _pairs(result: Result, outcome: int) -> list[dict[str, Any]]:
         {
             "row": int(i),
             "column": int(k),
-            "model": _visible(result.models[i]),
-            "family": _visible(result.families[i]),
-            "key": _visible(result.keys[k].name),
+            "model": visible(result.models[i]),
+            "family": visible(result.families[i]),
+            "key": visible(result.keys[k].name),
             "bits": None if np.isnan(b) else float(b),
             "queries": int(result.queries[i, k]),
             "matches": int(result.matches[i, k]),
-            "notes": [_visible(note) for note in result.notes.get((int(i), int(k)), [])],
+            "notes": [visible(note) for note in result.notes.get((int(i), int(k)), [])],
         }
         for i, k, b in zip(rows[order], columns[order], bits[order], strict=True)
     ]
@@ -149,8 +123,8 @@ def _families(result: Result) -> list[tuple[str, int, int, str]]:
     matched = (result.outcomes == MATCH).any(axis=1)
     models = Counter(result.families)
     found = Counter(family for family, match in zip(result.families, matched, strict=True) if match)
-    remarks = {family: _visible("; ".join(lines)) for family, lines in result.remarks.items()}
-    return [(_visible(name), n, found[name], remarks.get(name, "")) for name, n in models.most_common()]
+    remarks = {family: visible("; ".join(lines)) for family, lines in result.remarks.items()}
+    return [(visible(name), n, found[name], remarks.get(name, "")) for name, n in models.most_common()]
 
 
 def _guarantee(result: Result) -> str:
@@ -185,11 +159,11 @@ def _embedded(result: Result) -> str:
     families = sorted(set(result.families))
     places = {family: place for place, family in enumerate(families)}
     values = {
-        "models": [_visible(name) for name in result.models],
-        "families": [_visible(family) for family in families],
+        "models": [visible(name) for name in result.models],
+        "families": [visible(family) for family in families],
         "family": _packed(np.array([places[family] for family in result.families], np.int64)),
         "keys": [
-            {"name": _visible(key.name), "id": key.id, "fixed": key.labels == "fixed", "triggers": key.triggers}
+            {"name": visible(key.name), "id": key.id, "fixed": key.labels == "fixed", "triggers": key.triggers}
             for key in result.keys
         ],
         "outcomes": _packed(result.outcomes),
@@ -200,7 +174,7 @@ def _embedded(result: Result) -> str:
             [int(i), int(k), [round(float(b), 2) if np.isfinite(b) else None for b in curve]]
             for (i, k), curve in result.curves.items()
         ],
-        "notes": [[int(i), int(k), [_visible(n) for n in notes]] for (i, k), notes in result.notes.items()],
+        "notes": [[int(i), int(k), [visible(n) for n in notes]] for (i, k), notes in result.notes.items()],
         "match_bits": result.match_bits,
     }
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)

@@ -1,7 +1,10 @@
 """Filling the HTML templates."""
 
+import base64
 import dataclasses
+import hashlib
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,16 @@ def render(template: str, **values: Any) -> bytes:
     """A page from a template of this package; every value is escaped."""
     environment = Environment(loader=PackageLoader("wmjax.report"), autoescape=True, undefined=StrictUndefined)
     return environment.get_template(template).render(**values).encode()
+
+
+def inline(*names: str) -> str:
+    """Style sheets or scripts of this package, one after the other, to stand in a page."""
+    return "".join(files("wmjax.report").joinpath("templates", name).read_text("utf-8") for name in names)
+
+
+def digest(element: str) -> str:
+    """What a content security policy names an inline element by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(element.encode()).digest()).decode()
 
 
 def write_demo_report(out: Path, key: Key, findings: Sequence[Finding]) -> Path:

@@ -1,0 +1,263 @@
+"""What an attack suite found, for people: one self-contained HTML page, and a table for the terminal."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wmjax.attacks.result import COST, Leak, Point, Result
+from wmjax.files import write_bytes
+from wmjax.report.frontier import distinguish, frontier, gain
+from wmjax.report.html import digest, inline, render
+from wmjax.report.plot import number
+from wmjax.report.svg import png
+from wmjax.report.text import cut, visible
+
+NAMED = 6  # attacks that removed the mark, named in the headline; the table shows all
+COLUMNS = 100  # of a terminal
+FATES = {
+    "removed": "too little evidence for a match is left, in a network that is still worth having",
+    "spoilt": f"too little evidence is left, but the attack cost {COST:g} points of accuracy or more",
+    "held": "enough evidence for a match is left",
+    "diverged": "the network's weights or answers are no numbers: nothing was removed, the network is lost",
+    "not shown": "too little evidence for a match, but before any attack: there was nothing to remove",
+    "not exact": "the key's labels are fixed: no exact evidence exists, only the labels that it repeats are counted",
+}
+_ABOVE = ("not above chance", "above chance")
+
+
+class Headline(NamedTuple):
+    """The finding in words: the verdict, what it rests on, and the attacks that it is about."""
+
+    verdict: str
+    reason: str
+    named: list[str]
+
+
+def headline(result: Result) -> Headline:
+    """How many attacks left too little evidence in a network worth having, and which, the least evidence first.
+
+    Args:
+      result: of the suite.
+    """
+    tried = [p for p in result.points if p.attack != "none"]
+    attacks = {p.attack for p in tried}
+    if not tried:
+        return Headline("No attack was tried.", "Below stands what the networks hold as they were stolen.", [])
+    if all(_fate(p, result) in ("not exact", "diverged") for p in tried):
+        words = "No exact evidence exists for fixed labels: what is left is told in labels repeated, and nothing counts"
+        return Headline("No verdict.", f"{_count(attacks, 'attack')} tried. {words} as removed.", [])
+    cheap = sorted(
+        (p for p in tried if p.bits is not None and p.lost is not None and p.lost < COST), key=lambda p: p.bits or 0.0
+    )
+    removing: dict[str, Point] = {}
+    for p in cheap:
+        if p.removed(result.match_bits):
+            removing.setdefault(p.attack, p)
+    verb = "leaves" if len(removing) == 1 else "leave"
+    reason = (
+        f"{len(removing)} of {_count(attacks, 'attack')} {verb} fewer than {number(result.match_bits)} bits in a "
+        f"network that lost less than {COST:g} points."
+    )
+    if removing:
+        named = [_point(p, result) for p in removing.values()]
+        more = [f"and {_count(named[NAMED:], 'more attack')}"] if named[NAMED:] else []
+        return Headline("The mark was removed.", reason, named[:NAMED] + more)
+    nearest = [f"nearest: {_point(cheap[0], result)}"] if cheap else []
+    return Headline("No attack removed the mark.", reason, nearest)
+
+
+def write_attack_report(path: Path, result: Result) -> None:
+    """Writes the page: headline, frontier, what probabilities add, and tables, nothing loaded from elsewhere.
+
+    It has no script. Every name is escaped, and characters that cannot be seen are spelt out.
+
+    Args:
+      path: of the HTML file.
+      result: to show.
+
+    Raises:
+      AccessError: the file cannot be written.
+    """
+    style = inline("page.css", "plot.css", "attack.css")
+    fixed = {p.key for p in result.points if p.outcome == "uncalibrated"}
+    halves = [[p for p in result.points if p.key not in fixed], [p for p in result.points if p.key in fixed]]
+    needed, looks = result.match_bits, distinguish(result.points)
+    page = render(
+        "attack.html",
+        style=style,
+        policy=f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        headline=headline(result),
+        result=result,
+        number=number,
+        visible=visible,
+        facts=_facts(result),
+        plots=[frontier(half, needed, looks) for half in halves if half],
+        gain=gain(halves[0], needed, looks) if any(p.label_bits is not None for p in halves[0]) else None,
+        won=(sum(_won(p, needed) for p in result.points), sum(p.label_bits is not None for p in result.points)),
+        unproven=_unproven(result),
+        several=_several(result),
+        groups=_groups(result),
+        fates={fate: words for fate, words in FATES.items() if any(_fate(p, result) == fate for p in result.points)},
+        leaks=[_shown(leak) for leak in result.leaks],
+    )
+    write_bytes(path, page)
+
+
+def attack_table(result: Result) -> list[str]:
+    """The result as lines for a terminal: headline, a table for each victim and key, and what could not be tried.
+
+    Args:
+      result: to show.
+
+    Returns:
+      Lines of printable characters, at most 100.
+    """
+    head = headline(result)
+    lines = [*_wrap(f"{head.verdict} {head.reason}"), *(line for name in head.named for line in _wrap(name, "  "))]
+    lines += [line for words in _unproven(result) for line in _wrap(words)]
+    pairs = dict.fromkeys((p.victim, p.key) for p in result.points)
+    for victim, key in pairs:
+        lines += ["", *_wrap(f"victim {visible(victim)}, key {visible(key)}")] if len(pairs) > 1 else [""]
+        lines.append(
+            f"{'attack':<22} {'strength':>8} {'accuracy':>8} {'lost':>6} {'repeated':>9} {'labels':>8} {'probs':>8}  "
+            f"{'verdict':<12} mark"
+        )
+        lines += [_line(p, result) for p in result.points if (p.victim, p.key) == (victim, key)]
+    lines.append("")
+    lines += _wrap("repeated: secret labels of those asked; labels, probs: bits of evidence from each")
+    for leak in result.leaks:
+        shown = _shown(leak)
+        words = (
+            f"{shown['start']}, class {shown['target']}: correlation {shown['correlation']}, chance {shown['chance']}"
+        )
+        lines += _wrap(f"inversion of {shown['victim']}, {shown['key']}, from {words}, p {shown['p']}")
+    lines += [
+        line for name, why in result.skipped.items() for line in _wrap(f"skipped {visible(name)}: {visible(why)}")
+    ]
+    lines += [line for note in result.notes for line in _wrap(visible(note))]
+    return lines
+
+
+def _wrap(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=indent + "  ")
+
+
+def _line(p: Point, result: Result) -> str:
+    """A point's line in the terminal's table."""
+    row = _row(p, result)
+    name = "as stolen" if p.attack == "none" else cut(visible(p.attack), 22)
+    return (
+        f"{name:<22} {row['strength']:>8} {row['accuracy']:>8} {row['lost']:>6} {row['repeated']:>9} "
+        f"{row['label_bits']:>8} {row['bits']:>8}  {p.outcome:<12} {row['fate']}"
+    ).rstrip()
+
+
+def _row(p: Point, result: Result) -> dict[str, str]:
+    """A point's cells."""
+    return {
+        "strength": "" if p.attack == "none" else f"{p.strength:g}",
+        "victim": visible(p.victim),
+        "key": visible(p.key),
+        "accuracy": "-" if p.accuracy is None else f"{100 * p.accuracy:.1f} %",
+        "lost": "-" if p.lost is None else f"{round(p.lost, 1) + 0.0:.1f}",
+        "repeated": f"{p.matches}/{p.asked}",
+        "label_bits": "-" if p.label_bits is None else f"{p.label_bits:.1f}",
+        "bits": "-" if p.bits is None else f"{p.bits:.1f}",
+        "outcome": p.outcome,
+        "fate": _fate(p, result),
+    }
+
+
+def _fate(p: Point, result: Result) -> str:
+    """What became of the mark: one of `FATES`; nothing can have been removed from networks as they were stolen."""
+    if p.outcome == "diverged":
+        return "diverged"
+    if p.bits is None:
+        return "not exact"
+    if p.attack == "none":
+        return "held" if p.bits >= result.match_bits else "not shown"
+    if p.removed(result.match_bits):
+        return "removed"
+    return "held" if p.bits >= result.match_bits else "spoilt"
+
+
+def _point(p: Point, result: Result) -> str:
+    """An attack's point in words."""
+    assert p.bits is not None
+    assert p.lost is not None
+    where = f" ({visible(p.victim)}, {visible(p.key)})" if _several(result) else ""
+    return f"{visible(p.attack)} at {p.strength:g} leaves {number(p.bits)} bits, {number(p.lost)} points lost{where}"
+
+
+def _several(result: Result) -> bool:
+    """Whether a point must say which victim and key it is about."""
+    return len({(p.victim, p.key) for p in result.points}) > 1
+
+
+def _won(p: Point, needed: float) -> bool:
+    """Whether only probabilities show the mark."""
+    return p.bits is not None and p.label_bits is not None and p.bits >= needed > p.label_bits
+
+
+def _unproven(result: Result) -> list[str]:
+    """Warns of networks in which the mark cannot be shown even before an attack."""
+    return [
+        f"As stolen, {visible(p.victim)} holds {number(p.bits)} bits of {visible(p.key)}, fewer than a match needs: "
+        "what counts as removed there was never shown."
+        for p in result.points
+        if p.attack == "none" and p.bits is not None and p.bits < result.match_bits
+    ]
+
+
+def _count(things: Sequence[Any] | set[str], word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
+
+
+def _facts(result: Result) -> list[tuple[str, str]]:
+    """Short figures under the headline."""
+    tried = [p for p in result.points if p.attack != "none"]
+    removing = {p.attack for p in tried if p.removed(result.match_bits)}
+    return [
+        ("attacks", f"{len({p.attack for p in tried})}"),
+        ("of them remove the mark", f"{len(removing)}"),
+        ("attacked networks", f"{len({(p.attack, p.strength, p.victim) for p in tried})}"),
+        ("diverged", f"{len({(p.attack, p.strength, p.victim) for p in tried if p.outcome == 'diverged'})}"),
+        ("victims", f"{len({p.victim for p in result.points})}"),
+        ("keys", f"{len(result.keys)}"),
+        ("bits for a match", number(result.match_bits)),
+        ("seconds", f"{result.seconds:,.1f}"),
+    ]
+
+
+def _groups(result: Result) -> list[dict[str, Any]]:
+    """The table: attacks in the order tried, each with what is said of it and its points."""
+    groups = []
+    for name in dict.fromkeys(p.attack for p in result.points):
+        groups.append(
+            {
+                "name": "as stolen" if name == "none" else visible(name),
+                "strength": visible(result.strengths.get(name, "")),
+                "attacker": visible(result.attackers.get(name, "")),
+                "rows": [_row(p, result) for p in result.points if p.attack == name],
+            }
+        )
+    return groups
+
+
+def _shown(leak: Leak) -> dict[str, Any]:
+    """What model inversion recovered, as the page and the terminal show it."""
+    picture = np.array(leak.picture, np.uint8)
+    return {
+        "victim": visible(leak.victim),
+        "key": visible(leak.key),
+        "start": visible(leak.start),
+        "target": leak.target,
+        "correlation": f"{leak.correlation:.2f}",
+        "chance": "not known" if leak.chance is None else f"{leak.chance:.2f}",
+        "p": "not known" if leak.p is None else f"{leak.p:.3g}",
+        "finding": "no decoys to compare with" if leak.chance is None else _ABOVE[leak.correlation > leak.chance],
+        "picture": png(picture, max(1, 128 // picture.shape[0])),
+    }
