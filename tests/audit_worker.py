@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wmjax import journal
 from wmjax.keys import Commitment, Key, Spec
 from wmjax.keys.keyset import default_rule
 from wmjax.zoo import audit as audit_module
-from wmjax import journal
 from wmjax.zoo.records import Entry, Network, Unreadable, Weights, Zoo
 from wmjax.zoo.result import Result
 

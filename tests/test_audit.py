@@ -12,8 +12,8 @@ from typing import Any
 import audit_worker as worker
 import pytest
 
-from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax import journal
+from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.zoo.audit import JOURNAL, merge
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import Result

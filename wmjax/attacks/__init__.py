@@ -1,6 +1,5 @@
 """What a thief may try, to see what a mark survives: one file a family of attacks."""
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
-from wmjax.attacks.prune import prune
 
-__all__ = ["Attack", "Attacked", "Stolen", "Thief", "prune"]
+__all__ = ["Attack", "Attacked", "Stolen", "Thief"]

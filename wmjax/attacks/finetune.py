@@ -74,9 +74,7 @@ def _tuned(stolen: Stolen, thief: Thief, *, last_only: bool = False, fresh: bool
     moving = None
     if last_only:
         moving = jax.tree_util.tree_map_with_path(lambda path, _: float(path[0].key == "head"), variables.params)
-    tuned = tune(
-        stolen.config, variables, thief.owned(), thief.tuning(), stolen.seeds, stolen.strengths, moving=moving
-    )
+    tuned = tune(stolen.config, variables, thief.owned(), thief.tuning(), stolen.seeds, stolen.strengths, moving=moving)
     return Attacked(stolen.config, tuned)
 
 

@@ -1,4 +1,4 @@
-"""Overwriting: the thief fine-tunes a mark of his own into the stolen network, hoping that it drives out the owner's."""
+"""Overwriting: the thief fine-tunes a mark of his own into the network, hoping that it drives out the owner's."""
 
 import hashlib
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from wmjax.cli import verbs, zoo
+from wmjax.cli import attack, verbs, zoo
 from wmjax.errors import UsageError
 
 
@@ -29,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     _embed_options(verb("embed", verbs.embed, "train a model with (or without) a key mixed in"))
     _verify_options(verb("verify", verbs.verify, "ask a suspect model about a key"))
     _audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
+    _attack_options(verb("attack", attack.attack, "try to rid your own run of its mark, and tell what it survives"))
     _pack_options(verb("pack", zoo.pack, "stack the models of a zoo, a file a family, to be read at the disk's speed"))
     export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
     export.add_argument("source", type=Path, metavar="RUN", help="run folder or checkpoint")
@@ -166,6 +167,29 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
     parser.add_argument("--resume", action="store_true", help="go on with the audit in OUT")
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
+
+
+def _attack_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="run folder or checkpoint")
+    _unlock_options(parser, required=True)
+    parser.add_argument(
+        "--suite",
+        default="quick",
+        metavar="quick|full|NAME[,NAME...]",
+        help="which attacks (default %(default)s); a wrong name lists them all",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of report and journal")
+    parser.add_argument("--resume", action="store_true", help="go on with the attacks in OUT")
+    parser.add_argument("--data", help="data set of the task (default: the one that RUN was trained on)")
+    parser.add_argument("--queries", metavar="NAME", help="another data set, whose images the thief has too")
+    for name, text in (
+        ("--images", "training images that the thief has, 0 for none (default: all; quick: at most 5000)"),
+        ("--epochs", "of his trainings from scratch, a quarter of it of fine-tunings"),
+        ("--batch", "of his trainings"),
+    ):
+        parser.add_argument(name, type=int, help=text)
+    parser.add_argument("--seed", type=int, default=0, help="of all random choices (default %(default)s)")
+    _data_dir_option(parser)
 
 
 def _pack_options(parser: argparse.ArgumentParser) -> None:

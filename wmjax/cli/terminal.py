@@ -83,3 +83,11 @@ def unlock(options: argparse.Namespace) -> "Unlock":
     if text := passphrase(options.passphrase_file):
         return Unlock(passphrase=text)
     raise UsageError(f"{options.key} is sealed: give --identity FILE or --passphrase-file FILE")
+
+
+def use_all_cores() -> None:
+    """On a CPU each core is a device of its own: models side by side, since one small network fills no second core."""
+    import jax
+
+    if "JAX_NUM_CPU_DEVICES" not in os.environ and "xla_force_host" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))

@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmjax.cli.terminal import EXIT_CODES, passphrase, say
+from wmjax.cli.terminal import EXIT_CODES, passphrase, say, use_all_cores
 from wmjax.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def audit(options: argparse.Namespace) -> int:
     if options.keys is None:
         raise UsageError("audit needs --keys, a folder of key files")
     options.out = options.out or Path("wmjax-audit")
-    _use_all_cores()
+    use_all_cores()
     from wmjax.keys import open_keys
     from wmjax.zoo.audit import audit as judge
     from wmjax.zoo.records import Unreadable
@@ -84,14 +83,6 @@ def _unlocks(options: argparse.Namespace) -> "list[Unlock]":
     if text := passphrase(options.passphrase_file):
         unlocks.append(Unlock(passphrase=text))
     return unlocks
-
-
-def _use_all_cores() -> None:
-    """On a CPU each core is a device of its own: models side by side, since one small network fills no second core."""
-    import jax
-
-    if "JAX_NUM_CPU_DEVICES" not in os.environ and "xla_force_host" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 def pack(options: argparse.Namespace) -> int:

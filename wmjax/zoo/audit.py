@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from wmjax import journal
 from wmjax.errors import UsageError
 from wmjax.keys import Key, open_keys
 from wmjax.memory import host_bytes

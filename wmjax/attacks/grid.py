@@ -1,0 +1,250 @@
+"""The grid: attacks x strengths x victims, the networks of an attack at once; what is done is kept in a journal."""
+
+import dataclasses
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from wmjax import journal
+from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
+from wmjax.attacks.measure import Victim, measure
+from wmjax.attacks.result import Leak, Point, Result
+from wmjax.attacks.suite import Suite
+from wmjax.data import Dataset
+from wmjax.errors import UsageError
+from wmjax.keys import Key
+from wmjax.memory import ran_out
+from wmjax.models import Config, Variables, one, predict, stack
+from wmjax.zoo.digest import digest
+
+JOURNAL = journal.Kind("wmjax-attack/1", frozenset({"attack", "points", "leaks", "notes", "why", "seconds"}))
+NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)
+
+
+class Case(NamedTuple):
+    """Who is attacked, by whom, and on what it is judged.
+
+    Attributes:
+      data: name of the data set.
+      config: of all victims.
+      victims: asked about their keys.
+      thief: who attacks.
+      test: images of the task that neither owner nor thief trained on.
+      sources: source images of the keys, by key name, where they are at hand; for decoy keys.
+      seed: of all random choices.
+    """
+
+    data: str
+    config: Config
+    victims: Sequence[Victim]
+    thief: Thief
+    test: Dataset
+    sources: dict[str, Dataset]
+    seed: int
+
+
+def make_victim(name: str, config: Config, variables: Variables, keys: dict[str, Key], test: Dataset) -> Victim:
+    """A network as it was stolen, and what it answers on the test images.
+
+    Raises:
+      UsageError: a key is for other images or classes than the network.
+    """
+    for key_name, key in keys.items():
+        for what, theirs, ours in (
+            ("images", config.image, key.spec.image),
+            ("classes", config.classes, key.spec.classes),
+        ):
+            if theirs != ours:
+                raise UsageError(f"key {key_name} is for {what} {ours}, {name} has {theirs}: it cannot carry this key")
+    return Victim(name, variables, predict(config, variables, test.images).argmax(axis=1), keys)
+
+
+def try_suite(
+    suite: Suite, case: Case, *, out: Path | None = None, resume: bool = False, say: Callable[[str], None] | None = None
+) -> Result:
+    """Tries every attack of a suite on every victim.
+
+    Args:
+      suite: attacks and their strengths.
+      case: who and on what.
+      out: folder of the journal; none is written by default.
+      resume: go on with the journal in `out`.
+      say: told a line about each attack that is done.
+
+    Raises:
+      UsageError: the journal is of another grid, or there and not to be resumed.
+      AccessError: the journal cannot be written.
+    """
+    book = journal.begin(out and out / "journal.jsonl", JOURNAL, _header(suite, case), resume=resume)
+    try:
+        known = {record["attack"] for record in book.records}
+        for attack, strengths in [(NONE, (0.0,)), *suite.attacks]:
+            if attack.name not in known:
+                book.add(_try(attack, strengths, case))
+                if say:
+                    say(_told(book.records[-1]))
+        if suite.inversion and "inversion" not in known:
+            book.add(_invert(case))
+            if say:
+                say(_told(book.records[-1]))
+    finally:
+        book.close()
+    return _result(suite, case, book.records)
+
+
+def _try(attack: Attack, strengths: Sequence[float], case: Case) -> journal.Record:
+    """One attack at all its strengths on all victims; where it cannot be tried, why."""
+    began, notes, points, why = time.monotonic(), list[str](), list[Point](), None
+    places = [(s, v) for s in range(len(strengths)) for v in range(len(case.victims))]
+    stolen = Stolen(
+        case.config,
+        stack([case.victims[v].variables for _, v in places]),
+        [strengths[s] for s, _ in places],
+        [_seed(case.seed, attack.name, s, v) for s, v in places],
+    )
+    try:
+        _check_needs(attack, case.thief)
+        number = 0
+        for attacked in _in_memory(attack, stolen, case.thief, notes):
+            for i in range(len(jax.tree.leaves(attacked.variables)[0])):
+                variables = one(attacked.variables, i)
+                network = Served(attacked.config, variables, stolen.strengths[number], stolen.seeds[number])
+                victim = case.victims[places[number][1]]
+                points += measure(attack, network, attacked.kept, victim, case.thief, case.test)
+                number += 1
+    except UsageError as error:
+        points, why = [], str(error)
+    return _record(attack.name, points, [], notes, why, began)
+
+
+def _in_memory(attack: Attack, stolen: Stolen, thief: Thief, notes: list[str]) -> Iterator[Attacked]:
+    """The attacked networks; half of them at a time, and so on, where they do not fit in memory together."""
+    count = len(stolen.seeds)
+    try:
+        attacked = attack.run(stolen, thief)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not ran_out(error):
+            raise
+        if count == 1:
+            raise UsageError("one network does not fit in memory with this attack: use a smaller --batch") from error
+        notes.append(f"{attack.name}: {count} networks at once did not fit in memory; {-(-count // 2)} were tried")
+        for part in (slice(0, -(-count // 2)), slice(-(-count // 2), count)):
+            variables = jax.tree.map(lambda leaf, part=part: leaf[part], stolen.variables)
+            smaller = Stolen(stolen.config, variables, stolen.strengths[part], stolen.seeds[part])
+            yield from _in_memory(attack, smaller, thief, notes)
+        return
+    yield attacked
+
+
+def _check_needs(attack: Attack, thief: Thief) -> None:
+    if "images" in attack.needs and thief.images is None:
+        raise UsageError("needs labelled images of the task, and the thief has none")
+    if "queries" in attack.needs and thief.queries is None:
+        raise UsageError("needs images of another data set: name one with --queries")
+
+
+def _seed(seed: int, attack: str, strength: int, victim: int) -> int:
+    """Of what becomes of one network: it depends on no other, and not on what else is tried."""
+    return int(np.random.default_rng([seed, zlib.crc32(attack.encode()), strength, victim]).integers(2**31))
+
+
+def _invert(case: Case) -> journal.Record:
+    """Model inversion of every victim for every key."""
+    from wmjax.attacks.inversion import leaks
+
+    began, found = time.monotonic(), list[Leak]()
+    for number, victim in enumerate(case.victims):
+        for name, key in case.victims[number].keys.items():
+            seed = _seed(case.seed, "inversion", 0, number)
+            found += leaks(
+                victim.name, name, case.config, victim.variables, key, case.thief, case.sources.get(name), seed
+            )
+    return _record("inversion", [], found, [], None, began)
+
+
+def _record(
+    attack: str, points: list[Point], found: list[Leak], notes: list[str], why: str | None, began: float
+) -> journal.Record:
+    return {
+        "attack": attack,
+        "points": [dataclasses.asdict(point) for point in points],
+        "leaks": [dataclasses.asdict(leak) for leak in found],
+        "notes": notes,
+        "why": why,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _told(record: journal.Record) -> str:
+    """A line about an attack that is done."""
+    if record["why"]:
+        return f"{record['attack']}: skipped, {record['why']}"
+    bits = [point["bits"] for point in record["points"] if point["bits"] is not None]
+    left = f", {min(bits):.0f} to {max(bits):.0f} bits left" if bits else ""
+    return f"{record['attack']}: {len(record['points']) or len(record['leaks'])} tried{left}, {record['seconds']:.0f} s"
+
+
+def _header(suite: Suite, case: Case) -> journal.Record:
+    """What a journal must agree with to be resumed; digests alone, no secret."""
+    thief = case.thief
+    return {
+        "suite": {attack.name: list(strengths) for attack, strengths in suite.attacks},
+        "inversion": suite.inversion,
+        "model": case.config.to_json(),
+        "victims": {victim.name: _digest(victim.variables) for victim in case.victims},
+        "keys": {name: key.commitment.id for victim in case.victims for name, key in victim.keys.items()},
+        "images": thief.images.fingerprint() if thief.images else None,
+        "queries": None if thief.queries is None else zlib.crc32(thief.queries.tobytes()),
+        "recipe": {**dataclasses.asdict(thief.recipe), "tuning_epochs": thief.tuning_epochs},
+        "test": case.test.fingerprint(),
+        "seed": case.seed,
+    }
+
+
+def _digest(variables: Variables) -> str:
+    leaves = jax.tree_util.tree_leaves_with_path(variables._asdict())
+    return digest({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})
+
+
+def _result(suite: Suite, case: Case, records: Sequence[journal.Record]) -> Result:
+    keys = {name: key for victim in case.victims for name, key in victim.keys.items()}
+    tried = [attack for attack, _ in suite.attacks]
+    return Result(
+        suite=suite.name,
+        data=case.data,
+        model=_words(case.config),
+        keys={name: _key_words(key) for name, key in keys.items()},
+        match_bits=max(key.commitment.rule.match_bits for key in keys.values()),
+        thief=_thief_words(case.thief),
+        attackers={attack.name: attack.attacker for attack in tried},
+        strengths={attack.name: attack.strength for attack in tried},
+        points=[Point(**point) for record in records for point in record["points"]],
+        leaks=[Leak(**leak) for record in records for leak in record["leaks"]],
+        skipped={record["attack"]: record["why"] for record in records if record["why"]},
+        notes=[note for record in records for note in record["notes"]],
+        seconds=round(sum(record["seconds"] for record in records), 1),
+    )
+
+
+def _words(config: Config) -> str:
+    shape = "x".join(map(str, config.image))
+    return f"{config.name} {'-'.join(map(str, config.widths))} for {shape} and {config.classes} classes"
+
+
+def _key_words(key: Key) -> dict[str, Any]:
+    spec = key.spec
+    return {"scheme": spec.scheme, "labels": spec.labels, "triggers": spec.triggers, "id": key.commitment.id}
+
+
+def _thief_words(thief: Thief) -> list[str]:
+    recipe = thief.recipe
+    return [
+        f"{len(thief.images):,} labelled images of the task" if thief.images else "no images of the task",
+        "no other images" if thief.queries is None else f"{len(thief.queries):,} images of another data set",
+        f"{recipe.epochs} epochs from scratch, {thief.tuning_epochs} of fine-tuning, batches of {recipe.batch}",
+    ]

@@ -1,0 +1,41 @@
+"""The verb that attacks one's own run."""
+
+import argparse
+import json
+from pathlib import Path
+
+from wmjax.cli.terminal import note, say, unlock, use_all_cores
+
+
+def attack(options: argparse.Namespace) -> int:
+    """Tries to rid a run of its mark, and tells what is left."""
+    use_all_cores()
+    from wmjax.attacks.run import attack as try_attacks
+    from wmjax.attacks.suite import make_suite
+    from wmjax.files import check_room, write_bytes
+    from wmjax.keys import open_key
+    from wmjax.report.attack import attack_table, write_attack_report
+
+    make_suite(options.suite)  # a wrong name shall not wait for the key
+    key, _ = open_key(options.key, unlock(options))
+    check_room(options.out, 1 << 20)
+    result = try_attacks(
+        options.run_folder,
+        {Path(options.key).stem: key},
+        options.suite,
+        data=options.data,
+        data_dir=options.data_dir,
+        queries=options.queries,
+        images=options.images,
+        epochs=options.epochs,
+        batch=options.batch,
+        seed=options.seed,
+        out=options.out,
+        resume=options.resume,
+        say=note,
+    )
+    document = result.to_json()
+    write_attack_report(options.out / "report.html", result)
+    write_bytes(options.out / "attack.json", json.dumps(document, indent=1).encode() + b"\n")
+    say(options, document, *attack_table(result), f"report: {options.out / 'report.html'}")
+    return 0
