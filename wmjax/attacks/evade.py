@@ -118,9 +118,10 @@ def _mislead(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:
 
 _ATTACKER = "owns images of the task and runs the server that the networks answer through"
 _STRENGTH = "share of honest queries that may be taken for odd ones"
+_QUICK = (0.01, 0.05)
 _FULL = (0.01, 0.05, 0.1, 0.2)
 
 ATTACKS: tuple[Attack, ...] = (
-    Attack("evade", _ATTACKER, _STRENGTH, (0.05,), _FULL, frozenset({"images"}), untouched, _refuse),
-    Attack("evade-random", _ATTACKER, _STRENGTH, (0.05,), _FULL, frozenset({"images"}), untouched, _mislead),
+    Attack("evade", _ATTACKER, _STRENGTH, _QUICK, _FULL, frozenset({"images"}), untouched, _refuse),
+    Attack("evade-random", _ATTACKER, _STRENGTH, _QUICK, _FULL, frozenset({"images"}), untouched, _mislead),
 )

@@ -134,12 +134,12 @@ def _attack(
 
 
 ATTACKS: tuple[Attack, ...] = (
-    _attack("jpeg", "JPEG quality, 95 down to 1", (50, 10), (90, 75, 50, 25, 10), _answering(jpeg)),
+    _attack("jpeg", "JPEG quality, 95 down to 1", (75, 25), (90, 75, 50, 25, 10), _answering(jpeg)),
     _attack("input-noise", "standard deviation, grey levels", (16,), (4, 8, 16, 32), _answering(noise)),
-    _attack("smooth-gaussian", "sigma, pixels", (0.75,), (0.5, 0.75, 1, 1.5), _answering(smooth_gaussian)),
-    _attack("smooth-median", "window, pixels a side", (3,), (2, 3, 5), _answering(smooth_median)),
+    _attack("smooth-gaussian", "sigma, pixels", (0.5,), (0.3, 0.4, 0.5, 0.75, 1), _answering(smooth_gaussian)),
+    _attack("smooth-median", "window, pixels a side", (2,), (2, 3, 5), _answering(smooth_median)),
     _attack("flip", "1: every image is mirrored", (1,), (1,), _answering(flip)),
-    _attack("squeeze", "bits left a channel", (3,), (5, 4, 3, 2, 1), _answering(squeeze)),
-    _attack("resize", "times smaller, then enlarged again", (2,), (1.5, 2, 3, 4), _answering(resize)),
+    _attack("squeeze", "bits left a channel", (3,), (5, 4, 3, 2), _answering(squeeze)),
+    _attack("resize", "times smaller, then enlarged again", (1.5,), (1.25, 1.5, 2, 3), _answering(resize)),
     _attack("vote", "standard deviation of the copies' noise, grey levels", (8,), (4, 8, 16, 32), _vote),
 )
