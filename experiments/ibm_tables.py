@@ -1,0 +1,183 @@
+"""Tables 1 to 5 of Zhang et al. 2018 (IBM), with paper-exact keys and provable ones, beside the published figures.
+
+Command   TFDS_DATA_DIR=... JAX_NUM_CPU_DEVICES=2 python experiments/ibm_tables.py --size ibm-small --work DIR
+          --size ibm-mnist: the same on MNIST's test split alone; on a GPU --size ibm, the paper's network and epochs
+Expected  with the paper's network and epochs its figures or better; the small sizes have a sixteenth of its weights in
+          the convolutions and a twelfth of its epochs, and what they lose by it is said in the project's README
+Time      2 CPU cores: ibm-small 35 minutes with its victims, ibm-mnist 10; DIR keeps victims
+
+Protocol: triggers are 30 % of a class (unrelated: MNIST's ones, half of those in its test split), all with one label;
+key accuracy on them and on new images that carry the same mark. Pruning zeroes the smallest weights of all layers.
+Fine-tuning takes half of the test split and is judged on the other half; the paper states neither rate nor epochs: the
+thief's rate of three is taken that costs the owner most. For random labels bits of evidence stand beside.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import record
+from robustness import spread
+from victims import SIZES, Size, Victims, load_data, victims
+from wmjax.attacks.inversion import leaks
+
+from wmjax import stats
+from wmjax.attacks.contract import Stolen, Thief
+from wmjax.attacks.finetune import tune
+from wmjax.attacks.suite import ATTACKS
+from wmjax.data import Dataset, Splits, load_source
+from wmjax.keys import Key
+from wmjax.keys.schemes import SCHEMES
+from wmjax.models import Variables, accuracy, one, predict
+from wmjax.train import Recipe
+
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+RATES = (0.001, 0.01, 0.03)
+PUBLISHED = {  # Zhang et al. 2018, Tables 1 to 5; percent
+    "cifar10": {
+        "clean": {"accuracy": 78.6},
+        "content-paper": {
+            "accuracy": 78.41,
+            "trained": 99.93,
+            "new": 98.6,
+            "tuned": [77.55, 98.33],
+            "pruned": {"0.7": [76.7, 99.86], "0.8": [74.59, 99.8], "0.9": [64.9, 99.47]},
+        },
+        "unrelated-paper": {
+            "accuracy": 78.12,
+            "trained": 100.0,
+            "new": 100.0,
+            "tuned": [76.75, 95.33],
+            "pruned": {"0.7": [76.71, 100.0], "0.8": [74.57, 96.39], "0.9": [62.15, 10.93]},
+        },
+        "noise-paper": {
+            "accuracy": 78.49,
+            "trained": 99.86,
+            "new": 94.1,
+            "tuned": [78.43, 69.13],
+            "pruned": {"0.7": [77.01, 98.46], "0.8": [73.09, 92.8], "0.9": [59.29, 65.13]},
+        },
+    },
+    "mnist": {
+        "clean": {"accuracy": 99.28},
+        "content-paper": {
+            "accuracy": 99.46,
+            "trained": 100.0,
+            "new": 100.0,
+            "tuned": [99.6, 99.95],
+            "pruned": {"0.9": [97.03, 99.95]},
+        },
+        "noise-paper": {
+            "accuracy": 99.41,
+            "trained": 100.0,
+            "new": 99.42,
+            "tuned": [99.68, 99.85],
+            "pruned": {"0.9": [95.19, 99.55]},
+        },
+    },
+}
+
+
+def new_images(size: Size, key: Key, data: Splits[Dataset]) -> np.ndarray | None:
+    """Images that no network saw, with the key's mark: of the test split, or for `unrelated` the other ones."""
+    paper = key.spec.paper
+    if paper is None:
+        return None
+    if key.spec.scheme == "unrelated":
+        others = load_source(size.ones)
+        source = others[np.flatnonzero(others.labels == 1)[1::2]]
+    else:
+        source = data.test[data.test.labels == paper.source_class]
+    spec = dataclasses.replace(key.spec, triggers=len(source), paper=dataclasses.replace(paper, share_percent=100))
+    return SCHEMES[key.spec.scheme].draw(key.secret, spec, source)
+
+
+def marks(size: Size, key: Key | None, variables: Variables) -> dict[str, float]:
+    """Key accuracy in percent, and bits from probabilities and from labels where labels are random."""
+    if key is None:
+        return {}
+    answers = stats.read_answers(predict(size.config, variables, key.images), len(key.images), 10)
+    found = {"trained": 100 * float(np.mean(answers.labels == key.labels))}
+    if key.spec.labels == "random":
+        alone = stats.Answers(answers.labels, None, 10)
+        found["bits"] = float(stats.evidence(answers, key.labels)[-1])
+        found["label_bits"] = float(stats.evidence(alone, key.labels)[-1])
+    return found
+
+
+def over_seeds(size: Size, group: Victims, variables: Variables, test: Dataset) -> dict[str, Any]:
+    """Test accuracy and marks of the networks of a kind, over their seeds."""
+    found: list[dict[str, float]] = []
+    for i in range(len(size.seeds)):
+        own = one(variables, i)
+        right = 100 * accuracy(size.config, own, test.images, test.labels)
+        found.append({"accuracy": right, **marks(size, group.key, own)})
+    return {name: spread([row[name] for row in found]) for name in found[0]}
+
+
+def row(size: Size, group: Victims, data: Splits[Dataset]) -> dict[str, Any]:
+    """Everything about one kind."""
+    found: dict[str, Any] = {"kind": group.kind, **over_seeds(size, group, group.variables, data.test)}
+    found["published"] = PUBLISHED[size.data].get(group.kind)
+    if group.key and (fresh := new_images(size, group.key, data)) is not None:
+        target = int(group.key.labels[0])
+        shares = [
+            100 * float(np.mean(predict(size.config, one(group.variables, i), fresh).argmax(axis=1) == target))
+            for i in range(len(size.seeds))
+        ]
+        found["new"] = spread(shares)
+    thief = Thief(None, None, size.recipe, 1)
+    found["pruned"] = {}
+    for share in SHARES:
+        stolen = Stolen(size.config, group.variables, [share] * len(size.seeds), list(size.seeds))
+        pruned = ATTACKS["prune"].run(stolen, thief).variables
+        found["pruned"][f"{share:g}"] = over_seeds(size, group, pruned, data.test)
+    found["tuned"] = {f"{rate:g}": over_seeds(size, group, *tuned(size, group, data, rate)) for rate in RATES}
+    return found
+
+
+def tuned(size: Size, group: Victims, data: Splits[Dataset], rate: float) -> tuple[Variables, Dataset]:
+    """The networks fine-tuned on half of the test split, and the other half."""
+    half = np.random.default_rng(1).permutation(len(data.test)) < len(data.test) // 2
+    recipe = Recipe(max(2, size.recipe.epochs // 2), batch=128, flip=size.recipe.flip)
+    count = len(size.seeds)
+    found = tune(size.config, group.variables, data.test[half], recipe, size.seeds, [rate] * count, title="tuning")
+    return found, data.test[~half]
+
+
+def inversion(size: Size, group: Victims, data: Splits[Dataset]) -> list[dict[str, Any]]:
+    """What model inversion recovers of a key's stamp (the paper's Figures 8 and 9), on the first seed."""
+    if group.key is None:
+        return []
+    thief = Thief(data.test, None, size.recipe, 1)
+    source = data.train if group.key.spec.source and group.key.spec.source.name == size.data else None
+    found = leaks(
+        f"{group.kind}-0", group.kind, size.config, one(group.variables, 0), group.key, thief, source, size.seeds[0]
+    )
+    return [dataclasses.asdict(leak) for leak in found]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", default="ibm-small", choices=[name for name in SIZES if name.startswith("ibm")])
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    size = SIZES[options.size]
+    made, data = victims(options.size, options.work), load_data(size)
+    figures = {
+        "size": options.size,
+        "model": size.config.to_json(),
+        "recipe": dataclasses.asdict(size.recipe),
+        "seeds": len(size.seeds),
+        "triggers": {group.kind: group.key.spec.triggers for group in made if group.key},
+        "rows": [row(size, group, data) for group in made],
+        "inversion": [leak for group in made for leak in inversion(size, group, data)],
+    }
+    record.write(options.size.replace("-", "_"), figures)
+
+
+if __name__ == "__main__":
+    main()
