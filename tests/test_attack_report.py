@@ -310,6 +310,7 @@ def test_no_mark_or_line_covers_a_label() -> None:
         left, top, right, bottom = plot.plane
         assert plot.quarter
         label = (plot.quarter.baseline - 9, plot.quarter.baseline + 2)  # its letters' top and foot
+        assert 8 + 7 * len(plot.quarter.label) < plot.quarter.width
         for mark in plot.marks:
             assert left + 6 <= mark.x <= right - 6
             assert top + 6 <= mark.y <= bottom - 6
@@ -367,6 +368,7 @@ def test_fixed_labels_are_drawn_as_shares(tmp_path: Path) -> None:
     _, words = page(tmp_path, found(stolen(), point("prune"), *points))
     assert "The frontier" in words
     assert "Keys with fixed labels: secret labels repeated" in words
+    assert words.count("cannot be measured") == 1  # the one that was asked nothing: each key is in its own plot
 
 
 def test_legend_names_first_what_came_nearest() -> None:

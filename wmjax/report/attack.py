@@ -193,8 +193,9 @@ def _point(p: Point, result: Result) -> str:
     """An attack's point in words."""
     assert p.bits is not None
     assert p.lost is not None
-    where = f" ({visible(p.victim)}, {visible(p.key)})" if _several(result) else ""
-    return f"{visible(p.attack)} at {p.strength:g} leaves {number(p.bits)} bits, {number(p.lost)} points lost{where}"
+    where = f" ({cut(visible(p.victim), 40)}, {cut(visible(p.key), 40)})" if _several(result) else ""
+    name = cut(visible(p.attack), 40)
+    return f"{name} at {p.strength:g} leaves {number(p.bits)} bits, {number(p.lost)} points lost{where}"
 
 
 def _several(result: Result) -> bool:
