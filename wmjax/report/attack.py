@@ -46,9 +46,14 @@ def headline(result: Result) -> Headline:
     attacks = {p.attack for p in tried}
     if not tried:
         return Headline("No attack was tried.", "Below stands what the networks hold as they were stolen.", [])
-    if all(_fate(p, result) in ("not exact", "diverged") for p in tried):
-        words = "No exact evidence exists for fixed labels: what is left is told in labels repeated, and nothing counts"
-        return Headline("No verdict.", f"{_count(attacks, 'attack')} tried. {words} as removed.", [])
+    fates = {_fate(p, result) for p in tried}
+    if fates == {"diverged"}:
+        return Headline("No verdict.", f"{_count(attacks, 'attack')} tried, and every network diverged.", [])
+    if fates <= {"not exact", "diverged"}:
+        reason = (
+            "There is no exact evidence for fixed labels: labels repeated are counted, and nothing counts as removed."
+        )
+        return Headline("No verdict.", f"{_count(attacks, 'attack')} tried. {reason}", [])
     cheap = sorted(
         (p for p in tried if p.bits is not None and p.lost is not None and p.lost < COST), key=lambda p: p.bits or 0.0
     )
@@ -188,8 +193,9 @@ def _point(p: Point, result: Result) -> str:
     """An attack's point in words."""
     assert p.bits is not None
     assert p.lost is not None
-    where = f" ({visible(p.victim)}, {visible(p.key)})" if _several(result) else ""
-    return f"{visible(p.attack)} at {p.strength:g} leaves {number(p.bits)} bits, {number(p.lost)} points lost{where}"
+    where = f" ({cut(visible(p.victim), 40)}, {cut(visible(p.key), 40)})" if _several(result) else ""
+    name = cut(visible(p.attack), 40)
+    return f"{name} at {p.strength:g} leaves {number(p.bits)} bits, {number(p.lost)} points lost{where}"
 
 
 def _several(result: Result) -> bool:

@@ -118,7 +118,7 @@ def gain(points: Sequence[Point], needed: float, looks: Mapping[str, Look]) -> P
             plane.left,
             plane.top,
             *_size(across - plane.left, up - plane.top),
-            "probabilities only",
+            "gained",
             plane.top + 14,
             "good",
         ),

@@ -1,0 +1,430 @@
+"""The attack suite's page and table, and the geometry of its frontier."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import itertools
+import re
+import unicodedata
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_audit_report import HOSTILE, Page
+
+from wmjax.attacks.result import Leak, Outcome, Point, Result
+from wmjax.errors import AccessError
+from wmjax.report.attack import attack_table, headline, write_attack_report
+from wmjax.report.frontier import ENTRIES, LOST, REST, distinguish, frontier, frontier_svg, gain
+from wmjax.report.plot import Axis
+
+NEEDED = 20.0
+
+
+def point(
+    attack: str, strength: float = 1.0, *, lost: float | None = 0.0, bits: float | None = 90.0, **more: Any
+) -> Point:
+    """A point whose labels give 12 bits less than its probabilities."""
+    outcome: Outcome = "match" if bits is not None and bits >= NEEDED else "inconclusive"
+    values: dict[str, Any] = {
+        "attack": attack,
+        "strength": strength,
+        "victim": "victim",
+        "key": "key",
+        "accuracy": None if lost is None else 0.9 - lost / 100,
+        "lost": lost,
+        "asked": 100,
+        "matches": 60,
+        "label_bits": None if bits is None else bits - 12,
+        "bits": bits,
+        "outcome": outcome,
+    }
+    return Point(**(values | more))
+
+
+def stolen(**more: Any) -> Point:
+    return point("none", 0.0, bits=300.0, **more)
+
+
+def diverged(attack: str) -> Point:
+    return point(attack, lost=None, bits=None, matches=0, outcome="diverged")
+
+
+def fixed(attack: str, **more: Any) -> Point:
+    return point(attack, bits=None, outcome="uncalibrated", key="old", **more)
+
+
+def found(*points: Point, **changes: Any) -> Result:
+    values: dict[str, Any] = {
+        "suite": "quick",
+        "data": "digits",
+        "model": "cnn 8x8x1",
+        "keys": {"key": {"scheme": "content", "labels": "random", "triggers": 100, "id": "ab" * 32}},
+        "match_bits": NEEDED,
+        "thief": ["100 labelled images"],
+        "attackers": {"prune": "knows the weights"},
+        "strengths": {"prune": "share of weights zeroed"},
+        "points": list(points),
+        "leaks": [],
+        "skipped": {},
+        "notes": [],
+        "seconds": 2.0,
+    }
+    return Result(**(values | changes))
+
+
+def leak(**changes: Any) -> Leak:
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8, 1).tolist()
+    values: dict[str, Any] = {
+        "victim": "victim",
+        "key": "key",
+        "start": "blank",
+        "target": 3,
+        "correlation": 0.4,
+        "chance": 0.1,
+    }
+    return Leak(**(values | {"p": 0.01, "picture": picture} | changes))
+
+
+def page(path: Path, result: Result) -> tuple[Page, str]:
+    """The page's elements, and what it says."""
+    write_attack_report(path / "report.html", result)
+    shown = Page((path / "report.html").read_text("utf-8"))
+    return shown, re.sub(r"\s+", " ", "".join(text for tag, text in shown.texts if tag != "style"))
+
+
+def test_headline_counts_attacks_that_removed_the_mark() -> None:
+    points = [
+        point("prune", 0.5, lost=1.0, bits=30.0),
+        point("prune", 0.9, lost=4.9, bits=19.9),
+        point("prune", 0.8, lost=4.0, bits=-3.0),
+        point("tune", lost=5.0, bits=3.0),  # spoilt
+        point("distil", lost=0.0, bits=20.0),  # a match still
+        diverged("perturb"),
+    ]
+    head = headline(found(stolen(), *points))
+    assert head.verdict == "The mark was removed."
+    assert head.reason == "1 of 4 attacks leaves fewer than 20 bits in a network that lost less than 5 points."
+    assert head.named == ["prune at 0.8 leaves -3 bits, 4 points lost"]
+    held = headline(found(stolen(), *points[3:]))
+    assert (held.verdict, held.reason[:21]) == ("No attack removed the mark.", "0 of 3 attacks leave ")
+    assert held.named == ["nearest: distil at 1 leaves 20 bits, 0 points lost"]
+
+
+@pytest.mark.parametrize(
+    ("points", "verdict"),
+    [
+        ([stolen()], "No attack was tried."),
+        ([stolen(), diverged("prune")], "No verdict."),
+        ([fixed("none"), fixed("prune")], "No verdict."),
+    ],
+)
+def test_no_verdict_without_evidence(tmp_path: Path, points: list[Point], verdict: str) -> None:
+    result = found(*points)
+    shown, words = page(tmp_path, result)
+    assert verdict in words
+    assert attack_table(result)[0].startswith(verdict)
+    assert ("fixed labels:" in headline(result).reason) == (points[-1].outcome == "uncalibrated")
+    assert not [a for _, a in shown.tags if a.get("class") == "gone"]
+
+
+def test_no_point_at_all(tmp_path: Path) -> None:
+    _, words = page(tmp_path, found())
+    assert "No attack was tried." in words
+
+
+def test_table_has_a_row_a_point_under_its_attack(tmp_path: Path) -> None:
+    points = [stolen(), point("prune", 0.9, lost=1.26, bits=3.0), point("tune", lost=9.0, bits=3.0), diverged("noise")]
+    shown, words = page(tmp_path, found(*points))
+    assert [row for row in shown.rows if row] == [
+        ["", "90.0 %", "0.0", "60/100", "288.0", "300.0", "match", "held"],
+        ["0.9", "88.7 %", "1.3", "60/100", "-9.0", "3.0", "inconclusive", "removed"],
+        ["1", "81.0 %", "9.0", "60/100", "-9.0", "3.0", "inconclusive", "spoilt"],
+        ["1", "-", "-", "0/100", "-", "-", "diverged", "diverged"],
+    ]
+    assert [a.get("class") for tag, a in shown.tags if tag == "tr"].count("gone") == 1
+    assert "knows the weights" in words
+    assert "share of weights zeroed" in words
+
+
+def test_several_victims_and_keys_are_told_apart(tmp_path: Path) -> None:
+    points = [
+        f(key=k, victim=v) for f in (stolen, lambda **m: point("prune", bits=1.0, **m)) for k in "ab" for v in "xy"
+    ]
+    result = found(*points)
+    shown, _ = page(tmp_path, result)
+    assert ["x", "b"] in [row[1:3] for row in shown.rows]
+    lines = attack_table(result)
+    assert [line for line in lines if line.startswith("victim ")] == [
+        f"victim {p.victim}, key {p.key}" for p in points[:4]
+    ]
+    assert headline(result).named[0].endswith("(x, a)")
+
+
+def test_mark_that_was_not_there_is_told(tmp_path: Path) -> None:
+    result = found(point("none", 0.0, bits=12.0), point("prune", bits=11.0))
+    shown, words = page(tmp_path, result)
+    assert "As stolen, victim holds 12 bits of key" in words
+    assert any(line.startswith("As stolen, victim holds 12 bits") for line in attack_table(result))
+    assert shown.rows[2][-1] == "not shown"
+
+
+def test_rest_of_the_page(tmp_path: Path) -> None:
+    leaks = [leak(), leak(correlation=0.05, p=0.6), leak(chance=None, p=None)]
+    result = found(
+        stolen(),
+        point("prune"),
+        leaks=leaks,
+        skipped={"distil": "needs images"},
+        notes=["grid was cut"],
+        thief=["a cat"],
+    )
+    shown, words = page(tmp_path, result)
+    findings = re.findall("not above chance|above chance|no decoys", words)
+    assert findings == ["above chance", "not above chance", "no decoys"]
+    for expected in (
+        "distil",
+        "needs images",
+        "grid was cut",
+        "a cat",
+        "abab",
+        "correlation 0.40, chance 0.10, p 0.01",
+    ):
+        assert expected in words
+    source = next(a["src"] for tag, a in shown.tags if tag == "img") or ""
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,")))))
+    np.testing.assert_array_equal(picture[::16, ::16], np.arange(64).reshape(8, 8))
+
+
+def test_policy_and_nothing_loaded(tmp_path: Path) -> None:
+    shown, _ = page(tmp_path, found(stolen(), point("prune"), leaks=[leak()]))
+    policy = next(a["content"] for _, a in shown.tags if a.get("http-equiv") == "Content-Security-Policy") or ""
+    styles = [text for tag, text in shown.texts if tag == "style" and text.strip()]
+    digest = base64.b64encode(hashlib.sha256(styles[0].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script" not in [tag for tag, _ in shown.tags]
+    assert not [a for _, attributes in shown.tags for a in attributes if a == "style" or a.startswith("on")]
+    sources = [v or "" for _, a in shown.tags for n, v in a.items() if n in ("src", "href")]
+    assert all(source.startswith("data:image/png") for source in sources)
+    assert "url(" not in styles[0]
+    assert "@import" not in styles[0]
+
+
+def test_hostile_strings_stay_text(tmp_path: Path) -> None:
+    points = [stolen(victim=HOSTILE[3])] + [
+        point(name, bits=bits, victim=name, key=name) for name, bits in itertools.product(HOSTILE, (3.0, 60.0))
+    ]
+    texts = {name: name for name in HOSTILE}
+    result = found(
+        *points,
+        *(fixed(name) for name in HOSTILE),
+        suite=HOSTILE[0],
+        data=HOSTILE[1],
+        model=HOSTILE[3],
+        keys={name: {name: name} for name in HOSTILE},
+        thief=HOSTILE,
+        attackers=texts,
+        strengths=texts,
+        leaks=[leak(victim=name, key=name, start=name) for name in HOSTILE],
+        skipped=texts,
+        notes=HOSTILE,
+    )
+    shown, words = page(tmp_path, result)
+    tags = [tag for tag, _ in shown.tags]
+    assert "script" not in tags
+    assert tags.count("img") == len(HOSTILE)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    for whole in (text, frontier_svg(result.points, NEEDED)):
+        odd = [c for c in whole if unicodedata.category(c) in ("Cf", "Cs", "Cc") and c != "\n"]
+        assert not odd
+    assert HOSTILE[1] in words
+    assert "safe\\u202egnp.exe" in words
+    lines = attack_table(result)
+    assert all(line.isprintable() for line in lines if line)
+    assert max(map(len, lines)) <= 100
+    ElementTree.fromstring(frontier_svg(result.points, NEEDED))
+
+
+def test_terminal_lines() -> None:
+    lines = attack_table(found(stolen(), point("prune", 0.9, lost=1.26, bits=3.0), diverged("noise"), leaks=[leak()]))
+    assert "prune 0.9 88.7 % 1.3 60/100 -9.0 3.0 inconclusive removed" in [" ".join(line.split()) for line in lines]
+    assert "noise 1 - - 0/100 - - diverged diverged" in [" ".join(line.split()) for line in lines]
+    assert any(line.startswith("inversion of victim, key, from blank, class 3: correlation 0.40") for line in lines)
+
+
+def test_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AccessError, match=r"cannot write .*report\.html"):
+        write_attack_report(tmp_path / "file" / "report.html", found(stolen()))
+
+
+@pytest.mark.parametrize(("low", "high", "bend"), [(-2.0, 50.0, 5.0), (-40.0, 330.0, 20.0), (0.0, 100.0, None)])
+def test_axis(low: float, high: float, bend: float | None) -> None:
+    axis = Axis(low, high, 100.0, 500.0, bend)
+    assert (axis.at(low), axis.at(high), axis.at(low - 9), axis.at(high + 9)) == (100, 500, 100, 500)
+    assert np.all(np.diff([axis.at(v) for v in np.linspace(low, high, 50)]) > 0)
+    places = sorted(axis.ticks(24.0))
+    assert len(places) >= 5
+    assert np.min(np.diff([place for place, _ in places])) >= 24
+    assert all(place == axis.at(value) for place, value in places)
+
+
+def test_axis_is_even_about_zero_and_logarithmic_far_out() -> None:
+    axis = Axis(-100.0, 10_000.0, 0.0, 1000.0, 20.0)
+    near, far = (axis.at(v + 2) - axis.at(v) for v in (-3, 1)), (axis.at(10 * v) - axis.at(v) for v in (100, 1000))
+    assert np.ptp(list(near)) < 0.4
+    assert np.ptp(list(far)) < 2
+
+
+def spots(points: list[Point]) -> dict[str, tuple[float, float]]:
+    """Where the marks are, by their words' first part."""
+    return {
+        mark.words.partition(":")[0]: (mark.x, mark.y) for mark in frontier(points, NEEDED, distinguish(points)).marks
+    }
+
+
+def test_points_land_in_the_removed_quarter_when_removed() -> None:
+    grid = itertools.product((-1.0, 4.5, 5.5, 30.0), (-30.0, 18.0, 22.0, 150.0))
+    points = [point(f"a{i}", lost=lost, bits=bits) for i, (lost, bits) in enumerate(grid)]
+    plot, where = frontier(points, NEEDED, distinguish(points)), spots(points)
+    assert plot.quarter
+    for p in points:
+        x, y = where[f"{p.attack} 1"]
+        inside = x < plot.quarter.x + plot.quarter.width and y > plot.quarter.y
+        assert inside == p.removed(NEEDED), p
+
+
+def test_no_mark_or_line_covers_a_label() -> None:
+    rng = np.random.default_rng(0)
+    points = [stolen()] + [
+        point(f"a{i % 30}", i, lost=rng.uniform(-9, 60), bits=rng.uniform(-400, 400)) for i in range(300)
+    ]
+    looks = distinguish(points)
+    for plot in (frontier(points, NEEDED, looks), gain(points, NEEDED, looks)):
+        left, top, right, bottom = plot.plane
+        assert plot.quarter
+        label = (plot.quarter.baseline - 9, plot.quarter.baseline + 2)  # its letters' top and foot
+        assert 8 + 7 * len(plot.quarter.label) < plot.quarter.width
+        for mark in plot.marks:
+            assert left + 6 <= mark.x <= right - 6
+            assert top + 6 <= mark.y <= bottom - 6
+            assert mark.y + 5 <= label[0] or mark.y - 5 >= label[1]
+        for points_, _ in plot.lines:
+            assert all(top < float(pair.split(",")[1]) < bottom - 20 for pair in points_.split())
+        rows = sorted({y for _, y, *_ in plot.legend} | {y for y, _ in plot.remarks})
+        assert not rows or rows[0] >= bottom + 34 + 12
+        assert all(below - above >= 14 for above, below in itertools.pairwise(rows))
+        assert not rows or rows[-1] <= plot.height - 4
+        assert all(0 <= x <= plot.width - 20 for _, _, x, _, _ in plot.limits)
+
+
+def test_lines_join_growing_strengths_of_one_attack_victim_and_key() -> None:
+    points = [
+        *(point("prune", s, lost=10 * s, bits=90 - 80 * s, victim=v) for v in "ab" for s in (0.9, 0.1, 0.5)),
+        point("tune", lost=1.0),
+        diverged("prune"),
+    ]
+    lines = frontier(points, NEEDED, distinguish(points)).lines
+    assert len(lines) == 2
+    for line, _ in lines:
+        x = [float(pair.split(",")[0]) for pair in line.split()]
+        assert x == sorted(x)
+        assert len(x) == 3
+
+
+def test_what_is_not_drawn_is_told() -> None:
+    points = [
+        stolen(),
+        point("a", lost=LOST + 1),
+        point("b", lost=LOST),
+        point("c", bits=-900.0),
+        diverged("d"),
+        diverged("e"),
+        fixed("f"),
+    ]
+    plot = frontier(points, NEEDED, distinguish(points))
+    assert len(plot.marks) == 3
+    assert [remark for _, remark in plot.remarks[1:]] == [
+        "1 point lost more than 50 points: not drawn.",
+        "1 point left less evidence than the scale has room for: drawn at its lower end.",
+        "2 points diverged, the network is lost: not drawn.",
+        "1 point cannot be measured on this scale (fixed labels, or nothing to ask): not drawn.",
+    ]
+
+
+def test_fixed_labels_are_drawn_as_shares(tmp_path: Path) -> None:
+    points = [fixed("none"), fixed("prune", matches=30), fixed("tune", asked=0, matches=0)]
+    plot = frontier(points, NEEDED, distinguish(points))
+    assert plot.quarter is None
+    assert plot.titles[1] == "secret labels repeated, %"
+    assert len(plot.limits) == 1
+    assert [mark.y for mark in plot.marks] == [Axis(0, 100, 392, 32, None).at(v) for v in (30, 60)]
+    _, words = page(tmp_path, found(stolen(), point("prune"), *points))
+    assert "The frontier" in words
+    assert "Keys with fixed labels: secret labels repeated" in words
+    assert words.count("cannot be measured") == 1  # the one that was asked nothing: each key is in its own plot
+
+
+def test_legend_names_first_what_came_nearest() -> None:
+    points = [stolen(), point("spoils", lost=30.0, bits=-9.0)]
+    points += [point(f"a{i:02}", lost=1.0, bits=100.0 - i) for i in range(20)]
+    looks = distinguish(points)
+    legend = frontier(points, NEEDED, looks).legend
+    assert len(legend) == ENTRIES
+    nearest = [f"a{i:02}" for i in range(19, 9, -1)]
+    assert [name for *_, name in legend] == ["as stolen", *nearest, "11 more attacks"]
+    assert len(set(looks.values())) == len(looks)
+    assert legend[-1][2] == REST
+    few = [stolen(), *(point(f"a{i}") for i in range(ENTRIES - 1))]
+    assert len(frontier(few, NEEDED, distinguish(few)).legend) == ENTRIES
+
+
+def test_gain_is_above_the_diagonal() -> None:
+    points = [
+        stolen(),
+        point("prune", bits=25.0),
+        point("far", lost=80.0, bits=10.0),
+        fixed("prune"),
+        diverged("noise"),
+    ]
+    plot = gain(points, NEEDED, distinguish(points))
+    assert len(plot.marks) == 3
+    (left, top, _, bottom), quarter = plot.plane, plot.quarter
+    assert quarter
+    inside = [m.words for m in plot.marks if m.x < quarter.x + quarter.width and m.y < quarter.y + quarter.height]
+    assert inside == ["prune 1: 25 bits, 0 points lost (victim, key)"]
+    ends = [float(number) for number in re.findall(r"[\d.]+", plot.limits[-1][0])]
+    for mark in plot.marks:
+        diagonal = np.interp(mark.x, [ends[0], ends[2]], [ends[1], ends[3]])
+        assert mark.y < diagonal
+    assert left < ends[0] < ends[2]
+    assert top < ends[3] < ends[1] < bottom
+
+
+def test_svg_stands_alone() -> None:
+    points = [stolen(), *(point(f"<a{i}&", i, lost=i / 2, bits=90.0 - 9 * i) for i in range(9))]
+    text = frontier_svg(points, NEEDED)
+    root = ElementTree.fromstring(text)
+    name = "{http://www.w3.org/2000/svg}"
+    back = root.findall(f"{name}rect")[0]
+    assert f"0 0 {back.get('width')} {back.get('height')}" == root.get("viewBox")
+    assert re.search(r"\.back \{ fill: #[0-9a-f]{6} \}", text)
+    assert "var(" not in text
+    assert not re.search(r"url\(|@import|href|<script", text)
+    classes = {c for e in root.iter() for c in (e.get("class") or "").split()} - {"plot"}
+    assert not [c for c in classes if f".plot .{c}" not in text and f".{c}." not in text]
+    assert len(root.findall(f"{name}path/{name}title")) == len(points)
+
+
+def test_result_is_not_changed(tmp_path: Path) -> None:
+    result = found(stolen(), point("prune"), leaks=[leak()])
+    before = dataclasses.asdict(result)
+    page(tmp_path, result)
+    attack_table(result)
+    assert dataclasses.asdict(result) == before
