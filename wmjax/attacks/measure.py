@@ -45,30 +45,27 @@ def measure(
       thief: who did it.
       test: images of the task that neither owner nor thief trained on.
     """
-
-    def ask(images: np.ndarray) -> stats.Answers:
-        raw = attack.serve(network, thief, images)
-        return stats.read_answers(raw, len(images), network.config.classes, victim.name)
-
     kept = np.arange(test.classes) if kept is None else kept
     left = kept[test.labels] >= 0
     right = kept[test.labels[left]]
-    before = float(np.mean(kept[victim.answers[left]] == right))
+    labels = {name: kept[key.labels] for name, key in victim.keys.items()}
     common: dict[str, Any] = {"attack": attack.name, "strength": network.strength, "victim": victim.name}
-    usable = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables))
-    if usable:
-        answers = ask(test.images[left])
-        usable = bool((answers.labels >= 0).any())
-        accuracy = round(float(np.mean(answers.labels == right)), 6)
-        common |= {"accuracy": accuracy, "lost": round(100 * (before - accuracy), 4)}
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
+        return [_diverged(common, name, int(np.sum(own >= 0))) for name, own in labels.items()]
+    # one call for all images: a server may have much to prepare
+    parts = [test.images[left], *(key.images[labels[name] >= 0] for name, key in victim.keys.items())]
+    raw = attack.serve(network, thief, np.concatenate(parts))
+    answers = stats.read_answers(raw, len(raw), network.config.classes, victim.name)
+    at = len(right)
+    if not (answers.labels[:at] >= 0).any():
+        return [_diverged(common, name, int(np.sum(own >= 0))) for name, own in labels.items()]
+    accuracy = float(np.mean(answers.labels[:at] == right))
+    before = float(np.mean(kept[victim.answers[left]] == right))
+    common |= {"accuracy": round(accuracy, 6), "lost": round(100 * (before - accuracy), 4)}
     points = []
-    for name, key in victim.keys.items():
-        labels = kept[key.labels]
-        asked = int(np.sum(labels >= 0))
-        if usable and asked:
-            points.append(_point(common, name, key, labels[labels >= 0], ask(key.images[labels >= 0])))
-        else:
-            points.append(_diverged(common, name, asked))
+    for (name, own), part in zip(labels.items(), parts[1:], strict=True):
+        points.append(_point(common, name, victim.keys[name], own[own >= 0], answers[at : at + len(part)]))
+        at += len(part)
     return points
 
 
@@ -83,6 +80,8 @@ def _point(common: dict[str, Any], name: str, key: Key, labels: np.ndarray, answ
     found: dict[str, Any] = {**common, "key": name, "asked": len(labels), "matches": matches}
     if key.spec.labels == "fixed":
         return Point(**found, label_bits=None, bits=None, outcome="uncalibrated")
+    if not len(labels):
+        return Point(**found, label_bits=0.0, bits=0.0, outcome="inconclusive")
     bits = stats.evidence(answers, labels)
     alone = stats.Answers(answers.labels, None, answers.classes)
     rule = key.commitment.rule
