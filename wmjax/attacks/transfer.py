@@ -100,7 +100,7 @@ ATTACKS = (
         "knows the weights, and has images with coarser labels, two classes in one",
         "learning rate of the fine-tuning",
         (0.01,),
-        (0.001, 0.01, 0.03),
+        (0.001, 0.01, 0.03, 0.1),
         frozenset({"images"}),
         transfer_merged,
     ),
