@@ -1,0 +1,204 @@
+"""Model inversion: what a network's weights tell about the pictures that it was trained on (Fredrikson et al. 2015).
+
+Zhang et al. 2018 (5.5) invert marked networks and look at the pictures: blurs, no readable mark. Here the look is a
+test: what inversion adds to its starts is correlated with what the key stamps on its images, and with what decoy keys
+would have stamped.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from wmjax import stats
+from wmjax.attacks.contract import Thief
+from wmjax.attacks.result import Leak
+from wmjax.conv import on_cpu
+from wmjax.data.dataset import Dataset
+from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.keys.keyset import Key, derive_key, derive_labels, is_self_derived
+from wmjax.keys.schemes import SCHEMES
+from wmjax.keys.spec import Spec
+from wmjax.models import Config, Variables, apply
+
+STEPS = 100
+RATE = 8.0  # grey levels that the fastest pixel moves in a step
+PICTURES = 4  # inverted from each kind of start: what they have in common is the network's, not the start's
+DECOYS = 99
+AT_ONCE = 8  # networks that an accelerator works on at a time: enough to keep it busy, few enough for its memory
+
+
+def each_network(body: Callable[..., Any], *own: Any) -> Any:
+    """`body` for each network, inside a jitted function: one after another on a CPU, as in training; else some at once.
+
+    Args:
+      body: pure, for one network.
+      *own: its arguments, arrays [networks, ...].
+    """
+    return lax.map(lambda one: body(*one), own, batch_size=None if on_cpu() else AT_ONCE)
+
+
+@partial(jax.jit, static_argnames=("config", "steps"))
+def invert(config: Config, variables: Variables, starts: Array, targets: Array, steps: int, rate: float) -> Array:
+    """Gradient descent on pictures until networks take them for the target classes.
+
+    The slope of the cross-entropy is scaled to its steepest pixel: that of a network that is sure of itself is tiny.
+    Pixels whose slope is no number stay where they are.
+
+    Args:
+      config: of all networks.
+      variables: theirs, arrays [networks, ...].
+      starts: float32 [networks, pictures, H, W, C], grey levels in 0..255.
+      targets: int32 [networks, pictures].
+      steps: of the descent.
+      rate: grey levels that the fastest pixel moves in a step.
+
+    Returns:
+      float32 [networks, pictures, H, W, C], in 0..255.
+    """
+
+    def one(own: Variables, pictures: Array, classes: Array) -> Array:
+        def loss(pictures: Array) -> Array:
+            logits, _ = apply(config, own, pictures)
+            return -jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(logits), classes[:, None], axis=1))
+
+        def step(pictures: Array, _: None) -> tuple[Array, None]:
+            slope = jnp.nan_to_num(jax.grad(loss)(pictures), posinf=0.0, neginf=0.0)
+            steepest = jnp.max(jnp.abs(slope), axis=(1, 2, 3), keepdims=True)
+            slope = slope / jnp.maximum(steepest, jnp.finfo(jnp.float32).tiny)
+            return jnp.clip(pictures - rate * slope, 0.0, 255.0), None
+
+        return lax.scan(step, pictures, None, length=steps)[0]
+
+    return each_network(one, variables, starts, targets)
+
+
+def leaks(
+    victim: str,
+    key_name: str,
+    config: Config,
+    variables: Variables,
+    key: Key,
+    thief: Thief,
+    source: Dataset | None,
+    seed: int,
+) -> list[Leak]:
+    """What inversion recovers of a key's stamp: for each kind of start, against decoy keys where they can be made.
+
+    The thief is told the key's target class, as in Zhang et al. 2018: that of fixed labels, else the most frequent one.
+
+    Args:
+      victim: name of the network.
+      key_name: name of the key.
+      config: of the network.
+      variables: of this one.
+      key: whose stamp is looked for.
+      thief: his images, where he has some, are starts too.
+      source: the key's source images: for the decoys of keys that are not self-derived.
+      seed: of the starts, non-negative.
+
+    Raises:
+      InvalidFile: the source is not the one that the key was made from.
+    """
+    target = int(key.labels[of_target(key.labels)][0])
+    starts = _starts(config, thief, target, seed)
+    begun = np.concatenate(list(starts.values()))
+    many = jax.tree.map(lambda leaf: np.asarray(leaf)[None], variables)
+    targets = np.full((1, len(begun)), target, np.int32)
+    recovered = np.asarray(invert(config, many, begun[None], targets, STEPS, RATE))[0]
+    moves = (recovered - begun).reshape(len(starts), PICTURES, -1).mean(axis=1)
+    background = _background(key.spec, thief.images if source is None else source)
+    fits = fit_of(key.spec, key.images, key.labels, background, moves)
+    chance = _decoy_fits(key, source, background, moves)
+    found = []
+    for i, start in enumerate(starts):
+        own, others = float(fits[i]), np.abs(chance[:, i])
+        limit = float(np.quantile(others, 0.95)) if len(others) else None
+        p = stats.calibrated_p(abs(own) - 1e-9, others) if len(others) else None  # ties are ties, however summed
+        picture = recovered[i * PICTURES].round().astype(np.uint8).tolist()
+        found.append(Leak(victim, key_name, start, target, own, limit, p, picture))
+    return found
+
+
+def of_target(labels: np.ndarray) -> np.ndarray:
+    """Which triggers have the most frequent label, bool [triggers].
+
+    Of labels equally frequent the one that comes first: which triggers it has then tells nothing about its name, so
+    those of a key and those of its decoys are draws from one distribution whatever class the network is asked about.
+
+    >>> of_target(np.array([7, 2, 2, 7, 5])).tolist()
+    [True, False, False, True, False]
+    """
+    return labels == labels[np.argmax(np.bincount(labels)[labels])]
+
+
+def fit_of(spec: Spec, images: np.ndarray, labels: np.ndarray, background: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """How well recovered pictures fit a key: their Pearson correlation with its stamp.
+
+    Of `content` and `noise`, whose triggers all carry one stamp, that is the mean of the triggers of the most frequent
+    label less the background. Other keys' triggers have nothing in common: there it is the one trigger of that label
+    that fits best. Decoys are treated in just the same way, each with its own most frequent label.
+
+    Args:
+      spec: of the key.
+      images: its triggers, uint8 [triggers, H, W, C].
+      labels: theirs, int [triggers].
+      background: float64 [H, W, C], what the triggers have without a stamp.
+      moves: float [recovered, pixels], what was recovered less its start.
+
+    Returns:
+      float64 [recovered], the correlations largest in size; 0 where either side is flat.
+    """
+    stamps = images[of_target(labels)].astype(np.float64) - background
+    if spec.scheme in ("content", "noise"):
+        stamps = stamps.mean(axis=0, keepdims=True)
+    fits = _standardised(moves) @ _standardised(stamps.reshape(len(stamps), -1)).T
+    return np.take_along_axis(fits, np.abs(fits).argmax(axis=1)[:, None], axis=1)[:, 0]
+
+
+def _standardised(rows: np.ndarray) -> np.ndarray:
+    """Rows with mean 0 and length 1, or all 0: float64 [rows, pixels]."""
+    centred = rows.astype(np.float64) - rows.mean(axis=1, dtype=np.float64, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.where(lengths > 1e-6, centred / np.maximum(lengths, 1e-6), 0.0)
+
+
+def _starts(config: Config, thief: Thief, target: int, seed: int) -> dict[str, np.ndarray]:
+    """Where inversion begins, float32 [PICTURES, H, W, C] of each kind: images of other classes, shades, noise."""
+    shape = (PICTURES, *config.image)
+    rng = np.random.default_rng([seed, 0x1417E47])
+    shades = np.linspace(0, 255, PICTURES + 2)[1:-1, None, None, None]
+    starts = {"blank": np.broadcast_to(shades, shape), "noise": rng.uniform(0, 255, shape)}
+    if thief.images is not None:
+        others = np.flatnonzero(thief.images.labels != target)
+        starts = {"image": thief.images.images[rng.choice(others, PICTURES)], **starts} if len(others) else starts
+    return {name: pictures.astype(np.float32) for name, pictures in starts.items()}
+
+
+def _background(spec: Spec, images: Dataset | None) -> np.ndarray:
+    """What triggers made from a data set's images have in common without a stamp, float64 [H, W, C].
+
+    The same for a key and its decoys; 0 for keys whose pictures are no such images, and where there are none.
+    """
+    if images is None or not SCHEMES[spec.scheme].own_shape:
+        return np.zeros(spec.image)
+    used = images.images if spec.paper is None else images.images[images.labels == spec.paper.source_class]
+    return used.mean(axis=0, dtype=np.float64) if len(used) else np.zeros(spec.image)
+
+
+def _decoy_fits(key: Key, source: Dataset | None, background: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """`fit_of` decoy keys, float64 [decoys, recovered]; no rows where they cannot be made."""
+    spec = key.spec
+    if source is None and not is_self_derived(spec):
+        return np.empty((0, len(moves)))
+    derive_key(key.secret, spec, key.commitment.rule, source)  # compares the source's digest, once for all decoys
+    fits = []
+    for number in range(DECOYS):
+        secret = Stream(key.secret, "decoy", number).octets(SECRET_BYTES).tobytes()
+        images = SCHEMES[spec.scheme].draw(secret, spec, source)
+        fits.append(fit_of(spec, images, derive_labels(secret, spec), background, moves))
+    return np.stack(fits)
