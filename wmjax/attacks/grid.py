@@ -12,6 +12,7 @@ import numpy as np
 
 from wmjax import journal
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
+from wmjax.attacks.inversion import leaks
 from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import Leak, Point, Result
 from wmjax.attacks.suite import Suite
@@ -155,8 +156,6 @@ def _seed(seed: int, attack: str, strength: int, victim: int) -> int:
 
 def _invert(case: Case) -> journal.Record:
     """Model inversion of every victim for every key."""
-    from wmjax.attacks.inversion import leaks
-
     began, found = time.monotonic(), list[Leak]()
     for number, victim in enumerate(case.victims):
         for name, key in case.victims[number].keys.items():

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from wmjax.attacks import (
+    adversarial,
     evade,
     extract,
     finetune,
@@ -12,12 +13,13 @@ from wmjax.attacks import (
     prune,
     quantise,
     transfer,
+    unlearn,
 )
 from wmjax.attacks.contract import Attack
 from wmjax.errors import UsageError
 
 _FAMILIES = (
-    prune, finetune, quantise, perturb, inputs, evade, overwrite, extract, transfer,
+    prune, finetune, quantise, perturb, inputs, evade, overwrite, adversarial, unlearn, extract, transfer,
 )  # fmt: skip
 ATTACKS: dict[str, Attack] = {attack.name: attack for family in _FAMILIES for attack in family.ATTACKS}
 

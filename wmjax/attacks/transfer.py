@@ -7,16 +7,16 @@ whether it was given up follows from its label alone, which the network's answer
 """
 
 import dataclasses
+from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.extract import fresh_seeds
+from wmjax.attacks.finetune import tune
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, init, stack
-from wmjax.train import fit_many
 
 RATE = 0.2  # of the learning rate from scratch: what is learnt anew is the head, what is kept must move slowly
 
@@ -33,7 +33,7 @@ def transfer_fewer(stolen: Stolen, thief: Thief) -> Attacked:
         raise UsageError("networks that keep different numbers of classes differ in shape: attack them one by one")
     kept = np.arange(classes)
     kept[kept >= counts.pop()] = -1
-    return tuned(stolen, thief, kept, np.full(len(stolen.seeds), RATE * thief.recipe.learning_rate))
+    return tuned(stolen, thief, kept, [RATE * thief.recipe.learning_rate] * len(stolen.seeds))
 
 
 def transfer_merged(stolen: Stolen, thief: Thief) -> Attacked:
@@ -46,31 +46,25 @@ def transfer_merged(stolen: Stolen, thief: Thief) -> Attacked:
         raise UsageError(f"{classes} classes cannot be merged in pairs: two classes must be left")
     kept = np.arange(classes) // 2
     kept[classes // 2 * 2 :] = -1
-    return tuned(stolen, thief, kept, np.array(stolen.strengths))
+    return tuned(stolen, thief, kept, stolen.strengths)
 
 
-def tuned(stolen: Stolen, thief: Thief, kept: np.ndarray, rates: np.ndarray) -> Attacked:
+def tuned(stolen: Stolen, thief: Thief, kept: np.ndarray, rates: Sequence[float]) -> Attacked:
     """Networks with fresh heads for the new classes, all layers fine-tuned on the thief's images of these.
 
     Args:
       stolen: the networks; their strengths are not looked at.
       thief: his images and epochs of fine-tuning.
       kept: int [classes], which new class each class becomes; -1 where it is given up.
-      rates: float [networks], peak learning rates.
+      rates: peak learning rates, one a network.
     """
     config = dataclasses.replace(stolen.config, classes=int(kept.max()) + 1)
     train = _relabelled(thief.owned(), kept)
     if len(train) == 0:
         raise UsageError("the thief has no image of the classes that are kept")
     seeds = fresh_seeds(stolen.seeds)
-    recipe = dataclasses.replace(
-        thief.recipe, epochs=thief.tuning_epochs, batch=min(thief.recipe.batch, len(train)), learning_rate=1.0
-    )  # the pace makes it each network's own rate: one program for all
     start = _headed(config, stolen.variables, seeds)
-    pace = jax.tree.map(lambda _: rates.astype(np.float32), start.params)
-    trained = fit_many(
-        config, recipe, train, seeds, variables=start, pace=pace, diverging=True, title="transfer learning"
-    )
+    trained = tune(config, start, train, thief.tuning(), seeds, rates, title="transfer learning")
     return Attacked(config, trained, kept)
 
 

@@ -6,7 +6,6 @@ labels do. `dehydra` recovers pictures of every class from noise, whatever the t
 whose further steps, splitting what was recovered and doing without any data, are left out).
 """
 
-import dataclasses
 import hashlib
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,10 +17,10 @@ import optax
 from jax import Array, lax
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
+from wmjax.attacks.finetune import tune
 from wmjax.attacks.inversion import RATE, each_network, invert
 from wmjax.data.dataset import Dataset
 from wmjax.models import Config, Variables, apply
-from wmjax.train import fit_many
 
 STEPS = 200  # of Adam for each stamp
 BATCH = 32  # images under the stamp in a step
@@ -171,20 +170,17 @@ def _dehydra(stolen: Stolen, thief: Thief) -> Attacked:
 
 def _tune(stolen: Stolen, thief: Thief, data: Dataset, rows: np.ndarray) -> Attacked:
     """Fine-tunes each network on its own rows, at the rate that is its strength."""
-    recipe = dataclasses.replace(thief.recipe, epochs=thief.tuning_epochs, learning_rate=1.0)  # the pace is the rate
-    rates = np.array(stolen.strengths, np.float32)
-    variables = fit_many(
+    tuned = tune(
         stolen.config,
-        recipe,
+        stolen.variables,
         data,
+        thief.tuning(),
         stolen.seeds,
+        stolen.strengths,
         rows=rows,
-        variables=stolen.variables,
-        pace=jax.tree.map(lambda leaf: rates.reshape(-1, *[1] * (np.ndim(leaf) - 1)), stolen.variables.params),
-        diverging=True,
         title="unlearning",
     )
-    return Attacked(stolen.config, variables)
+    return Attacked(stolen.config, tuned)
 
 
 _RATES = (0.001, 0.005, 0.02, 0.05)
