@@ -120,8 +120,9 @@ def _queries(name: str, config: Config, data_dir: Path | None) -> np.ndarray:
 def _training(config: Config, epochs: int | None, batch: int | None, quick: bool) -> tuple[Recipe, int]:
     """How the thief trains, and his epochs of fine-tuning."""
     recipe = default_recipe(config)
-    epochs = epochs or (min(recipe.epochs, QUICK_EPOCHS) if quick else recipe.epochs)
-    batch = batch or recipe.batch
+    if epochs is None:
+        epochs = min(recipe.epochs, QUICK_EPOCHS) if quick else recipe.epochs
+    batch = recipe.batch if batch is None else batch
     if epochs < 1 or batch < 1:
         raise UsageError("--epochs and --batch must be at least 1")
     return dataclasses.replace(recipe, epochs=epochs, batch=batch), max(1, epochs // 4)

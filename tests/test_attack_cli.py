@@ -1,0 +1,132 @@
+"""`wmjax attack` as it is typed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wmjax import checkpoint
+from wmjax.keys import generate, make_spec, write_key
+from wmjax.models import Config, init
+
+CONFIG = Config("vgg", (8, 8, 1), 10, (4,))
+
+
+@pytest.fixture(scope="module")
+def stolen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run that was never trained, its key, and a key for other classes."""
+    folder = tmp_path_factory.mktemp("stolen")
+    for name, classes in (("my", 10), ("other", 5)):
+        key = generate(make_spec("abstract", image=(8, 8, 1), classes=classes, triggers=12))
+        write_key(key, folder / name, recipients=[], passphrase=None)
+    checkpoint.write_settings(folder / "run", {"data": "digits 0123"})
+    tree = init(CONFIG, 0)._asdict()
+    checkpoint.save_step(folder / "run", tree, checkpoint.Metadata(CONFIG, 1))
+    shutil.copytree(folder / "run" / "step-00000001", folder / "bare")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _devices_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX runs already when these tests begin: the command line shall not ask for other devices."""
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+
+
+@pytest.fixture
+def attack(run, stolen):
+    """`attack("--suite", "prune")` attacks the run with its key; gives (exit code, stdout, stderr)."""
+
+    def call(*arguments: object, target: str = "run", key: str = "my") -> tuple[int, str, str]:
+        opened = ("--key", stolen / f"{key}.age", "--identity", stolen / f"{key}.identity")
+        return run("attack", stolen / target, *opened, "--out", "at", *arguments)
+
+    return call
+
+
+def test_tells_and_writes(attack, stolen):
+    code, out, err = attack("--suite", "prune,evade,inversion", "--images", 40)
+    assert code == 0
+    assert "report: at/report.html" in out
+    assert out.count("\nprune ") == 10
+    assert "prune: 10 tried" in err
+    document = json.loads(Path("at/attack.json").read_text())
+    assert document["version"] == 1
+    assert {p["attack"] for p in document["points"]} == {"none", "prune", "evade"}
+    assert [leak["start"] for leak in document["leaks"]] == ["image", "blank", "noise"]
+    assert 0 < document["leaks"][0]["p"] <= 1  # an abstract key has decoys without a data set
+    assert document["thief"][0] == "40 labelled images of the task"
+    page = Path("at/report.html").read_text()
+    assert "data:image/png" in page
+    secret = (stolen / "my.identity").read_text().split()[-1]
+    for path in Path("at").iterdir():
+        assert secret not in path.read_text()
+    assert not list(Path("at").glob("*.tmp*"))
+
+
+def test_json_and_resume(attack):
+    assert attack("--suite", "flip", "--json")[0] == 0
+    code, _, err = attack("--suite", "flip")
+    assert code == 2
+    assert "--resume" in err
+    code, out, err = attack("--suite", "flip", "--resume", "--json")
+    assert code == 0
+    assert err == ""  # nothing was left to do
+    assert json.loads(out)["points"][1]["attack"] == "flip"
+    code, _, err = attack("--suite", "jpeg", "--resume")
+    assert code == 2
+    assert "began with other suite" in err
+
+
+def test_a_thief_without_images(attack):
+    code, out, err = attack("--suite", "ftal,flip,knockoff", "--images", 0)
+    assert code == 0
+    assert "ftal: skipped, needs labelled images of the task" in err
+    assert "knockoff: skipped, needs images of another data set: name one with --queries" in err
+    assert "flip" in out
+
+
+def test_images_of_another_data_set(attack):
+    code, out, _ = attack("--suite", "knockoff", "--images", 20, "--queries", "digits", "--epochs", 1, "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert [p["attack"] for p in document["points"]] == ["none", *["knockoff"] * 3]
+    assert "images of another data set" in document["thief"][1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target", "key", "code", "words"),
+    [
+        (["--suite", "prunes"], "run", "my", 2, "no attack 'prunes': choose quick, full, or some of"),
+        (["--suite", ""], "run", "my", 2, "no attack ''"),
+        ([], "bare", "my", 2, "--data"),
+        ([], "nowhere", "my", 5, "nowhere does not exist"),
+        ([], "run", "other", 2, "key other is for classes 5"),
+        (["--data", "nothing-here"], "run", "my", 2, "nothing-here"),
+        (["--images", "-1"], "run", "my", 2, "--images -1: must be at least 0"),
+        (["--epochs", "0"], "run", "my", 2, "--epochs"),
+        (["--batch", "-1"], "run", "my", 2, "--batch"),
+    ],
+)
+def test_bad_input(attack, arguments, target, key, code, words):
+    got, out, err = attack(*arguments, target=target, key=key)
+    assert (got, out) == (code, "")
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not (Path("at") / "attack.json").exists()
+
+
+def test_a_checkpoint_without_its_run(attack):
+    assert attack("--suite", "flip", "--data", "digits", target="bare")[0] == 0
+
+
+def test_weights_that_are_no_numbers(attack, stolen):
+    tree = init(CONFIG, 0)._asdict()
+    tree["params"]["head"]["bias"] = np.full(10, np.nan, np.float32)
+    checkpoint.write_settings(stolen / "nan", {"data": "digits 0123"})
+    checkpoint.save_step(stolen / "nan", tree, checkpoint.Metadata(CONFIG, 1))
+    code, out, _ = attack("--suite", "flip", target="nan")
+    assert code == 0
+    assert "diverged" in out
+    assert "removed." not in out
