@@ -128,7 +128,7 @@ def test_adversarial_training_makes_robust(marked, digits, held_out):
 
 
 def test_colour_pictures_batch_norm_and_broken_weights(monkeypatch):
-    """What is recovered from networks with running averages; weights that are no numbers spoil nothing."""
+    """Networks with running averages and images of any shape; weights that are no numbers spoil nothing."""
     monkeypatch.setattr(unlearn, "STEPS", 2)
     config = Config("vgg", (6, 5, 3), 4, (4,))
     networks = stack([init(config, 0), init(config, 1)])
