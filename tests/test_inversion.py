@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from wmjax.attacks import Thief, inversion
-from wmjax.attacks.inversion import fit_of, invert, leaks
+from wmjax.attacks.inversion import fit, invert, leaks
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile
 from wmjax.keys import Key, generate, make_spec
@@ -110,11 +110,16 @@ def test_a_recovered_stamp_is_seen(scheme, digits, thief, monkeypatch):
         assert leak.target == key.labels[0]
 
 
-def test_flat_pictures_fit_nothing(noise_key):
-    moves = np.stack([np.full(64, 3.0), np.arange(64.0)])
-    fits = fit_of(noise_key.spec, noise_key.images, noise_key.labels, np.zeros((8, 8, 1)), moves)
+def test_the_best_of_several_stamps_counts_and_flat_ones_fit_nothing():
+    rng = np.random.default_rng(2)
+    stamps = rng.normal(size=(3, 64)).astype(np.float32)
+    moves = np.stack([np.full(64, 3.0), 7 - 2 * stamps[1], rng.normal(size=64)])
+    fits = fit(stamps, moves)
     assert fits[0] == 0
-    assert 0 < abs(fits[1]) < 1
+    assert fits[1] == pytest.approx(-1)
+    expected = [np.corrcoef(stamp, moves[2])[0, 1] for stamp in stamps]
+    assert fits[2] == pytest.approx(max(expected, key=abs))
+    assert fit(np.ones((1, 64), np.float32), moves).tolist() == [0, 0, 0]
 
 
 def test_what_is_told(networks, noise_key, digits, thief):

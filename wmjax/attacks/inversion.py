@@ -6,7 +6,7 @@ would have stamped.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -112,8 +112,8 @@ def leaks(
     recovered = np.asarray(invert(config, many, begun[None], targets, STEPS, RATE))[0]
     moves = (recovered - begun).reshape(len(starts), PICTURES, -1).mean(axis=1)
     background = _background(key.spec, thief.images if source is None else source)
-    fits = fit_of(key.spec, key.images, key.labels, background, moves)
-    chance = _decoy_fits(key, source, background, moves)
+    fits = fit(stamps_of(key.spec, key.images, key.labels, background), moves)
+    chance = np.array([fit(stamps, moves) for stamps in _decoy_stamps(key, source)]).reshape(-1, len(starts))
     found = []
     for i, start in enumerate(starts):
         own, others = float(fits[i]), np.abs(chance[:, i])
@@ -136,27 +136,39 @@ def of_target(labels: np.ndarray) -> np.ndarray:
     return labels == labels[np.argmax(np.bincount(labels)[labels])]
 
 
-def fit_of(spec: Spec, images: np.ndarray, labels: np.ndarray, background: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """How well recovered pictures fit a key: their Pearson correlation with its stamp.
+def stamps_of(spec: Spec, images: np.ndarray, labels: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """What inversion may recover of a key: a stamp that all triggers carry, or any one of the triggers.
 
-    Of `content` and `noise`, whose triggers all carry one stamp, that is the mean of the triggers of the most frequent
-    label less the background. Other keys' triggers have nothing in common: there it is the one trigger of that label
-    that fits best. Decoys are treated in just the same way, each with its own most frequent label.
+    Of `content` and `noise` that is the mean of the triggers of the most frequent label less the background. Other
+    keys' triggers have nothing in common: each of that label may be found. Decoys are treated in just the same way,
+    each with its own most frequent label.
 
     Args:
       spec: of the key.
       images: its triggers, uint8 [triggers, H, W, C].
       labels: theirs, int [triggers].
       background: float64 [H, W, C], what the triggers have without a stamp.
-      moves: float [recovered, pixels], what was recovered less its start.
 
     Returns:
-      float64 [recovered], the correlations largest in size; 0 where either side is flat.
+      float32 [stamps, pixels].
     """
     stamps = images[of_target(labels)].astype(np.float64) - background
     if spec.scheme in ("content", "noise"):
         stamps = stamps.mean(axis=0, keepdims=True)
-    fits = _standardised(moves) @ _standardised(stamps.reshape(len(stamps), -1)).T
+    return stamps.reshape(len(stamps), -1).astype(np.float32)
+
+
+def fit(stamps: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Pearson correlation of what was recovered with the stamp that it fits best.
+
+    Args:
+      stamps: float32 [stamps, pixels].
+      moves: float [recovered, pixels], what was recovered less its start.
+
+    Returns:
+      float64 [recovered], of the correlations the one largest in size; 0 where either side is flat.
+    """
+    fits = _standardised(moves) @ _standardised(stamps).T
     return np.take_along_axis(fits, np.abs(fits).argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
@@ -190,15 +202,16 @@ def _background(spec: Spec, images: Dataset | None) -> np.ndarray:
     return used.mean(axis=0, dtype=np.float64) if len(used) else np.zeros(spec.image)
 
 
-def _decoy_fits(key: Key, source: Dataset | None, background: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """`fit_of` decoy keys, float64 [decoys, recovered]; no rows where they cannot be made."""
+@lru_cache(maxsize=2)  # the victims of one key are looked at one after another
+def _decoy_stamps(key: Key, source: Dataset | None) -> list[np.ndarray]:
+    """`stamps_of` each decoy key; none where they cannot be made."""
     spec = key.spec
     if source is None and not is_self_derived(spec):
-        return np.empty((0, len(moves)))
+        return []
     derive_key(key.secret, spec, key.commitment.rule, source)  # compares the source's digest, once for all decoys
-    fits = []
+    background, stamps = _background(spec, source), []
     for number in range(DECOYS):
         secret = Stream(key.secret, "decoy", number).octets(SECRET_BYTES).tobytes()
         images = SCHEMES[spec.scheme].draw(secret, spec, source)
-        fits.append(fit_of(spec, images, derive_labels(secret, spec), background, moves))
-    return np.stack(fits)
+        stamps.append(stamps_of(spec, images, derive_labels(secret, spec), background))
+    return stamps
