@@ -18,6 +18,7 @@ _HOME = {
     "Unlock": "wmjax.keys",
     "Verdict": "wmjax.verification",
     "WmjaxError": "wmjax.errors",
+    "attack": "wmjax.attacks.run",
     "audit": "wmjax.zoo.audit",
     "default_config": "wmjax.models",
     "default_recipe": "wmjax.train",

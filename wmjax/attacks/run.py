@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,18 +25,18 @@ QUICK_IMAGES, QUICK_TEST, QUICK_EPOCHS = 5000, 2000, 20  # at most, in the quick
 
 
 def attack(
-    run: Path,
+    run: str | os.PathLike[str],
     keys: dict[str, Key],
     suite: str = "quick",
     *,
     data: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     queries: str | None = None,
     images: int | None = None,
     epochs: int | None = None,
     batch: int | None = None,
     seed: int = 0,
-    out: Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Result:
@@ -63,7 +64,7 @@ def attack(
       AccessError: a file cannot be read or written.
       InvalidFile: the run is damaged.
     """
-    chosen, quick = make_suite(suite), suite == "quick"
+    chosen, quick, run = make_suite(suite), suite == "quick", Path(run)
     config, variables = checkpoint.load_variables(checkpoint.find(run))
     splits = open_splits(data or _data_of(run), data_dir)
     if (splits.train.image, splits.train.classes) != (config.image, config.classes):
@@ -80,7 +81,7 @@ def attack(
     victim = make_victim(str(run), config, variables, keys, test)
     sources = {name: source for name, key in keys.items() if (source := _source(key, data_dir))}
     case = Case(splits.name, config, [victim], thief, test, sources, seed)
-    return try_suite(chosen, case, out=out, resume=resume, say=say)
+    return try_suite(chosen, case, out=None if out is None else Path(out), resume=resume, say=say)
 
 
 def _data_of(run: Path) -> str:
@@ -109,7 +110,7 @@ def _thief_images(train: Examples, images: int | None, quick: bool, seed: int) -
     return _sample(train, images or (QUICK_IMAGES if quick else None), seed, "reading the thief's images")
 
 
-def _queries(name: str, config: Config, data_dir: Path | None) -> np.ndarray:
+def _queries(name: str, config: Config, data_dir: str | os.PathLike[str] | None) -> np.ndarray:
     """Images of another data set, as the network takes them."""
     other = load_source(name, data_dir)
     if adaptation(other.image, config.image) is None:
@@ -128,7 +129,7 @@ def _training(config: Config, epochs: int | None, batch: int | None, quick: bool
     return dataclasses.replace(recipe, epochs=epochs, batch=batch), max(1, epochs // 4)
 
 
-def _source(key: Key, data_dir: Path | None) -> Dataset | None:
+def _source(key: Key, data_dir: str | os.PathLike[str] | None) -> Dataset | None:
     """The key's source images, where the very ones are at hand: decoy keys for model inversion need them."""
     if key.spec.source is None:
         return None
