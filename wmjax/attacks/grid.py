@@ -157,12 +157,11 @@ def _seed(seed: int, attack: str, strength: int, victim: int) -> int:
 def _invert(case: Case) -> journal.Record:
     """Model inversion of every victim for every key."""
     began, found = time.monotonic(), list[Leak]()
-    for number, victim in enumerate(case.victims):
-        for name, key in case.victims[number].keys.items():
-            seed = _seed(case.seed, "inversion", 0, number)
-            found += leaks(
-                victim.name, name, case.config, victim.variables, key, case.thief, case.sources.get(name), seed
-            )
+    pairs = [(name, number) for number, victim in enumerate(case.victims) for name in victim.keys]
+    for name, number in sorted(pairs):  # key by key: what decoys stamp is made once for each
+        victim, seed = case.victims[number], _seed(case.seed, "inversion", 0, number)
+        source = case.sources.get(name)
+        found += leaks(victim.name, name, case.config, victim.variables, victim.keys[name], case.thief, source, seed)
     return _record("inversion", [], found, [], None, began)
 
 
