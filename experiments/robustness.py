@@ -33,6 +33,7 @@ from wmjax.attacks.result import COST, Point
 from wmjax.attacks.suite import make_suite
 from wmjax.data import Dataset, load_source
 from wmjax.models import one
+from wmjax.report.frontier import frontier_svg
 from wmjax.train import Recipe
 from wmjax.zoo.adapt import adapt
 
@@ -111,9 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "skipped": result.skipped,
         "seconds": result.seconds,
     }
-    name = f"robustness_{options.size.replace('-', '_')}"
-    record.write(name, figures)
-    (record.RESULTS / f"{name}.svg").write_text(heat_map(figures["worst"], kinds, result.data))
+    size = options.size.replace("-", "_")
+    record.write(f"robustness_{size}", figures)
+    (record.RESULTS / f"robustness_{size}.svg").write_text(heat_map(figures["worst"], kinds, result.data))
+    (record.RESULTS / f"frontier_{size}.svg").write_text(frontier_svg(_means(kinds[0], rows), NEEDED))
 
 
 def _rows(kind: str, points: Sequence[Point]) -> list[dict[str, Any]]:
@@ -181,6 +183,19 @@ def _innocent(points: Sequence[Point]) -> dict[str, Any]:
         "shares": shares,
         "matches": int(sum(p.outcome == "match" for p in points if p.victim.startswith("clean"))),
     }
+
+
+def _means(kind: str, rows: Sequence[dict[str, Any]]) -> list[Point]:
+    """The rows of a scheme as points, to be drawn: means over seeds."""
+    points = []
+    for row in rows:
+        if row["scheme"] == kind and row["alive"]:
+            bits, lost, right = row["bits"]["mean"], row["lost"]["mean"], row["accuracy"]["mean"] / 100
+            outcome: Any = "match" if bits >= NEEDED else "inconclusive"
+            share = row["repeated"]["mean"]
+            told = (row["attack"], row["strength"], kind, kind, right, lost, 100, round(100 * share))
+            points.append(Point(*told, row["label_bits"]["mean"], bits, outcome))
+    return points
 
 
 CELL, ROW, LEFT, TOP = 108, 18, 120, 74

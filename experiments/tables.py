@@ -3,29 +3,14 @@
 Command   python experiments/tables.py
 """
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+from attack_tables import ibm_table, robustness_rows
+from figures import HERE, result, row, source, there
+
 README = HERE.parent / "README.md"
-MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
-
-
-def result(name: str) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((HERE / "results" / f"{name}.json").read_text())
-    return values
-
-
-def source(name: str) -> str:
-    """Script, commit and machine behind a row."""
-    environment = result(name)["environment"]
-    return f"`experiments/{name}.py`, {environment['cores']} cores, {environment['commit'][:8]}"
-
-
-def row(what: str, cost: str, strength: str, made_by: str) -> str:
-    return f"| {what} | {cost} | {strength} | {made_by} |"
+MARKERS = re.compile(r"(<!-- (results|ibm) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def digits_rows() -> list[str]:
@@ -272,7 +257,7 @@ def truth_rows() -> list[str]:
 
 
 def audit_rows() -> list[str]:
-    """Of the experiments that have been run here: some are wanted on other machines."""
+    """Of the audits' experiments."""
     made = {
         "audit_speed": audit_speed_rows,
         "read_share": read_share_rows,
@@ -283,15 +268,25 @@ def audit_rows() -> list[str]:
         "null_models": null_models_rows,
         "audit_truth": truth_rows,
     }
-    there = [rows for name, rows in made.items() if (HERE / "results" / f"{name}.json").exists()]
-    return [line for rows in there for line in rows()]
+    return [line for name, rows in made.items() if there(name) for line in rows()]
 
 
 def table() -> str:
-    """The whole table, as Markdown."""
+    """The table of all results, as Markdown."""
     head = ["| what | cost | strength | n, script, machine, commit |", "|---|---|---|---|"]
-    return "\n".join([*head, *digits_rows(), *cifar10_rows(), *speed_rows(), *device_rows(), *audit_rows()]) + "\n"
+    return (
+        "\n".join(
+            [*head, *digits_rows(), *cifar10_rows(), *speed_rows(), *device_rows(), *audit_rows(), *robustness_rows()]
+        )
+        + "\n"
+    )
+
+
+def filled(text: str) -> str:
+    """The README with all tables as the results say."""
+    made = {"results": table(), "ibm": ibm_table()}
+    return MARKERS.sub(lambda match: match[1] + made[match[2]] + match[3], text)
 
 
 if __name__ == "__main__":
-    README.write_text(MARKERS.sub(lambda match: match[1] + table() + match[2], README.read_text()))
+    README.write_text(filled(README.read_text()))

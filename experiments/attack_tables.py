@@ -1,0 +1,102 @@
+"""The rows about attacks in the project's README; `tables.py` puts them there."""
+
+from typing import Any
+
+from figures import result, row, source, there
+
+SIZES = ("digits", "cifar10_small", "cifar10")
+IBM = ("ibm_small", "ibm", "ibm_mnist")
+KINDS = {"clean": "no mark", "content-paper": "content", "unrelated-paper": "unrelated", "noise-paper": "noise"}
+
+
+def robustness_rows() -> list[str]:
+    """For each scheme which attacks removed it, and what innocents reached."""
+    rows = []
+    for size in SIZES:
+        name = f"robustness_{size}"
+        if not there(name):
+            continue
+        figures = result(name)
+        script = f"{figures['seeds']} seeds; {source(name, 'robustness')}"
+        for kind in dict.fromkeys(cell["scheme"] for cell in figures["worst"]):
+            cells = [c for c in figures["worst"] if c["scheme"] == kind and c["attack"] != "none"]
+            gone = [c["attack"] for c in cells if c.get("removed_by_ours")]
+            sok = sum(bool(c.get("removed_by_sok")) for c in cells)
+            held = [c for c in cells if "bits" in c and c["attack"] not in gone]
+            least = min(held, key=lambda c: c["bits"])
+            rows.append(
+                row(
+                    f"{figures['data']}, {kind} key of {figures['triggers'][kind]}, {len(cells)} attacks",
+                    f"removed by {len(gone)} at under 5 points (by the rule of Lukas et al.: {sok}): {', '.join(gone)}",
+                    f"of the others {least['attack']} leaves fewest: {least['bits']:.0f} bits "
+                    f"({least['label_bits']:.0f} from labels)",
+                    script,
+                )
+            )
+        innocent = figures["innocent"]
+        shares = ", ".join(f"alpha {alpha}: {share:.2%}" for alpha, share in innocent["shares"].items())
+        rows.append(
+            row(
+                f"{figures['data']}, the same attacks on clean networks",
+                f"{innocent['matches']} matches in {innocent['cases']:,} cases",
+                f"most {innocent['most_bits']:.1f} bits; {shares}",
+                script,
+            )
+        )
+    return rows
+
+
+def ibm_table() -> str:
+    """Tables 1 to 5 of Zhang et al. 2018 beside ours: percent, theirs in brackets."""
+    head = [
+        "| data, network | mark | test | trained triggers | new images | pruned 70 / 80 / 90 %: test, triggers | "
+        "fine-tuned: test, triggers | bits: as trained, pruned 90 %, fine-tuned |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines = [line for name in IBM if there(name) for line in _ibm_rows(name)]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def _ibm_rows(name: str) -> list[str]:
+    figures = result(name)
+    model, recipe = figures["model"], figures["recipe"]
+    widths = ", ".join(map(str, [*model["widths"], *model["dense"]]))
+    data = "MNIST" if "mnist" in name else "CIFAR-10"
+    what = f"{data}, cnn {widths}, {recipe['epochs']} epochs, {figures['seeds']} seeds"
+    lines = []
+    for found in figures["rows"]:
+        theirs, marked = found["published"] or {}, "trained" in found
+        worst = min(found["tuned"].values(), key=lambda r: r["trained"]["mean"]) if marked else None
+        cells = [
+            what,
+            KINDS.get(found["kind"], f"{found['kind']}, random labels"),
+            _beside(found["accuracy"], theirs.get("accuracy")),
+            _beside(found["trained"], theirs.get("trained")) if marked else "",
+            _beside(found["new"], theirs.get("new")) if "new" in found else "",
+            " / ".join(_pair(found["pruned"][share], theirs.get("pruned", {}).get(share)) for share in SHARES),
+            _pair(worst, theirs.get("tuned")) if worst else "",
+        ]
+        if "bits" in found:
+            bits = (found["bits"], found["pruned"]["0.9"]["bits"], worst["bits"] if worst else found["bits"])
+            cells.append(", ".join(f"{b['mean']:.0f}" for b in bits))
+        else:
+            cells.append("")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+SHARES = ("0.7", "0.8", "0.9")
+
+
+def _beside(ours: dict[str, float], theirs: float | None) -> str:
+    text = f"{ours['mean']:.1f}"
+    if ours["max"] - ours["min"] >= 0.05:
+        text += f" ({ours['min']:.1f} to {ours['max']:.1f})"
+    return text if theirs is None else f"{text} [{theirs}]"
+
+
+def _pair(ours: dict[str, Any], theirs: list[float] | None) -> str:
+    text = f"{ours['accuracy']['mean']:.1f}"
+    if "trained" in ours:
+        text += f", {ours['trained']['mean']:.1f}"
+    return text if theirs is None else f"{text} [{theirs[0]}, {theirs[1]}]"

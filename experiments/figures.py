@@ -1,0 +1,29 @@
+"""Reading what experiments wrote, for the tables."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+def result(name: str) -> dict[str, Any]:
+    """The figures of results/NAME.json."""
+    values: dict[str, Any] = json.loads((HERE / "results" / f"{name}.json").read_text())
+    return values
+
+
+def there(name: str) -> bool:
+    """Whether an experiment has been run: some are wanted on other machines."""
+    return (HERE / "results" / f"{name}.json").exists()
+
+
+def source(name: str, script: str | None = None) -> str:
+    """Script, commit and machine behind a row; the script has the result's name where none is given."""
+    environment = result(name)["environment"]
+    return f"`experiments/{script or name}.py`, {environment['cores']} cores, {environment['commit'][:8]}"
+
+
+def row(what: str, cost: str, strength: str, made_by: str) -> str:
+    """A row of the table of results."""
+    return f"| {what} | {cost} | {strength} | {made_by} |"
