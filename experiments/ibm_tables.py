@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import record
 from robustness import spread
-from victims import SIZES, Size, Victims, load_data, victims
-from wmjax.attacks.inversion import leaks
+from victims import SIZES, Size, Victims, key_source, load_data, victims
 
 from wmjax import stats
 from wmjax.attacks.contract import Stolen, Thief
 from wmjax.attacks.finetune import tune
+from wmjax.attacks.inversion import leaks
 from wmjax.attacks.suite import ATTACKS
 from wmjax.data import Dataset, Splits, load_source
 from wmjax.keys import Key
@@ -36,7 +36,7 @@ from wmjax.train import Recipe
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 RATES = (0.001, 0.01, 0.03)
-PUBLISHED = {  # Zhang et al. 2018, Tables 1 to 5; percent
+PUBLISHED: dict[str, dict[str, Any]] = {  # Zhang et al. 2018, Tables 1 to 5; percent
     "cifar10": {
         "clean": {"accuracy": 78.6},
         "content-paper": {
@@ -121,7 +121,7 @@ def over_seeds(size: Size, group: Victims, variables: Variables, test: Dataset) 
 def row(size: Size, group: Victims, data: Splits[Dataset]) -> dict[str, Any]:
     """Everything about one kind."""
     found: dict[str, Any] = {"kind": group.kind, **over_seeds(size, group, group.variables, data.test)}
-    found["published"] = PUBLISHED[size.data].get(group.kind)
+    found["published"] = PUBLISHED.get(size.data, {}).get(group.kind)
     if group.key and (fresh := new_images(size, group.key, data)) is not None:
         target = int(group.key.labels[0])
         shares = [
@@ -153,9 +153,10 @@ def inversion(size: Size, group: Victims, data: Splits[Dataset]) -> list[dict[st
     if group.key is None:
         return []
     thief = Thief(data.test, None, size.recipe, 1)
-    source = data.train if group.key.spec.source and group.key.spec.source.name == size.data else None
+    source = key_source(size, group.kind, data.train)
+    images = source[1] if source else None
     found = leaks(
-        f"{group.kind}-0", group.kind, size.config, one(group.variables, 0), group.key, thief, source, size.seeds[0]
+        f"{group.kind}-0", group.kind, size.config, one(group.variables, 0), group.key, thief, images, size.seeds[0]
     )
     return [dataclasses.asdict(leak) for leak in found]
 

@@ -273,13 +273,17 @@ def audit_rows() -> list[str]:
 
 def table() -> str:
     """The table of all results, as Markdown."""
-    head = ["| what | cost | strength | n, script, machine, commit |", "|---|---|---|---|"]
-    return (
-        "\n".join(
-            [*head, *digits_rows(), *cifar10_rows(), *speed_rows(), *device_rows(), *audit_rows(), *robustness_rows()]
-        )
-        + "\n"
-    )
+    lines = [
+        "| what | cost | strength | n, script, machine, commit |",
+        "|---|---|---|---|",
+        *digits_rows(),
+        *cifar10_rows(),
+        *speed_rows(),
+        *device_rows(),
+        *audit_rows(),
+        *robustness_rows(),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def filled(text: str) -> str:

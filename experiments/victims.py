@@ -56,7 +56,24 @@ class Size:
 IBM_KINDS = ("clean", "content-paper", "unrelated-paper", "noise-paper", "content", "noise")
 SIZES = {
     "tiny": Size(
-        "digits", Config("vgg", (8, 8, 1), 10, (8,)), Recipe(2, batch=64), ("clean", "abstract"), (0,), 20, 0.6
+        "digits",
+        Config("vgg", (8, 8, 1), 10, (4,)),
+        Recipe(1, batch=64),
+        ("clean", "abstract"),
+        (0, 1),
+        20,
+        0.6,
+        "digits",
+    ),
+    "ibm-tiny": Size(
+        "digits",
+        Config("vgg", (8, 8, 1), 10, (4,)),
+        Recipe(1, batch=64),
+        ("clean", "content-paper", "unrelated-paper", "content"),
+        (0, 1),
+        20,
+        1.0,
+        "digits",
     ),
     "digits": Size(
         "digits",
@@ -86,7 +103,7 @@ SIZES = {
         0.8,
     ),
     "ibm-small": Size(
-        "cifar10", SMALL_IBM, Recipe(4, batch=128, learning_rate=0.04, flip=True), IBM_KINDS, (0, 1), 200, 1.0
+        "cifar10", SMALL_IBM, Recipe(5, batch=128, learning_rate=0.04, flip=True), IBM_KINDS, (0,), 200, 1.0
     ),
     "ibm-mnist": Size(
         "mnist",
@@ -132,16 +149,29 @@ def owned(size: Size, data: Splits[Dataset]) -> tuple[Dataset, Dataset]:
     return data.train[mine], data.train[~mine]
 
 
+def paper_of(kind: str) -> Paper | None:
+    """The paper's variant that a kind asks for. MNIST's test split has 1,135 ones: all of the `unrelated` source."""
+    if not kind.endswith("-paper"):
+        return None
+    return dataclasses.replace(PAPER, share_percent=100) if kind == "unrelated-paper" else PAPER
+
+
+def key_source(size: Size, kind: str, train: Dataset) -> tuple[str, Dataset] | None:
+    """Name and images that a kind's key starts from: the owner's, or for `unrelated` another data set's."""
+    scheme = kind.removesuffix("-paper")
+    if scheme == "abstract":
+        return None
+    if scheme != "unrelated":
+        return size.data, train
+    others = load_source(size.ones)
+    if paper_of(kind) is None:
+        return size.ones, others
+    return size.ones, others[np.flatnonzero(others.labels == 1)[::2]]  # the other half are new images
+
+
 def draw_key(size: Size, kind: str, train: Dataset) -> Key:
-    """A fresh key; its source images are the owner's, or for `unrelated` another data set's."""
-    scheme, paper = kind.removesuffix("-paper"), PAPER if kind.endswith("-paper") else None
-    source = None
-    if scheme == "unrelated":
-        source = size.ones, _ones(load_source(size.ones), paper)
-    elif scheme != "abstract":
-        source = size.data, train
-    if paper and scheme == "unrelated":
-        paper = dataclasses.replace(paper, share_percent=100)  # MNIST's test split has 1,135 ones
+    """A fresh key."""
+    scheme, paper, source = kind.removesuffix("-paper"), paper_of(kind), key_source(size, kind, train)
     spec = make_spec(
         scheme,
         image=size.config.image,
@@ -152,14 +182,6 @@ def draw_key(size: Size, kind: str, train: Dataset) -> Key:
         paper=paper,
     )
     return generate(spec, source[1] if source else None)
-
-
-def _ones(data: Dataset, paper: Paper | None) -> Dataset:
-    """Half of the 1s, so that the others are new images; for random labels all digits serve."""
-    if paper is None:
-        return data
-    ones = np.flatnonzero(data.labels == 1)
-    return data[ones[::2]]
 
 
 def victims(name: str, work: Path) -> list[Victims]:

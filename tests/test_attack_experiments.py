@@ -1,0 +1,96 @@
+"""The experiments about attacks, on networks that were never trained; the tables made of their results."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import wmjax.models
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
+import attack_tables
+import figures
+import ibm_tables
+import record
+import robustness
+import victims
+
+
+def untrained(config, recipe, train, seeds, key=None, **ignored):
+    """In the place of `fit_many`: the networks before their first step."""
+    return wmjax.models.stack([wmjax.models.init(config, seed) for seed in seeds])
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the experiments write, and where the tables read."""
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(figures, "HERE", tmp_path)
+    monkeypatch.setattr(victims, "fit_many", untrained)
+    return tmp_path / "results"
+
+
+def test_robustness(results, tmp_path, monkeypatch):
+    command = ["--size", "tiny", "--work", str(tmp_path / "work"), "--suite", "prune,flip"]
+    robustness.main(command)
+    found = json.loads((results / "robustness_tiny.json").read_text())
+    assert [row["attack"] for row in found["rows"]] == ["none", *["prune"] * 10, "flip"]
+    assert all(row["networks"] == 2 for row in found["rows"])
+    assert [cell["attack"] for cell in found["worst"]] == ["none", "prune", "flip"]
+    assert found["innocent"]["cases"] == 24  # two clean networks, asked about the one key after each attack
+    assert found["innocent"]["matches"] == 0
+    assert "bits left" in (results / "robustness_tiny.svg").read_text()
+    assert (results / "frontier_tiny.svg").read_text().startswith("<svg")
+    monkeypatch.setattr(victims, "fit_many", None)  # the victims are there
+    robustness.main(command)
+    again = json.loads((results / "robustness_tiny.json").read_text())
+    assert again["rows"] == found["rows"]
+    monkeypatch.setattr(attack_tables, "SIZES", ("tiny",))
+    scheme, innocent = attack_tables.robustness_rows()
+    assert scheme.startswith("| digits, abstract key of 20, 2 attacks | removed by 2 at under 5 points")
+    assert innocent.startswith("| digits, the same attacks on clean networks | 0 matches in 24 cases |")
+
+
+def test_both_rules():
+    def row(strength, lost, bits, repeated):
+        spreads = {"lost": lost, "bits": bits, "label_bits": bits, "repeated": repeated}
+        told = {name: {"mean": value} for name, value in spreads.items()}
+        return {"scheme": "s", "attack": "a", "strength": strength, "alive": 1, "chance_repeats": 0.16, **told}
+
+    rows = [row(1, 1.0, 90.0, 0.9), row(2, 4.9, 15.0, 0.3), row(3, 5.0, -5.0, 0.1)]
+    worst = robustness._worst("s", "a", rows)
+    assert (worst["strength"], worst["cheap"], worst["strengths"]) == (2, 2, 3)
+    assert (worst["removed_by_ours"], worst["removed_by_sok"]) == (True, False)
+    assert "bits" not in robustness._worst("s", "a", rows[2:])
+    assert robustness._chance(100) == 0.16  # facts: 16 of 100 at 5 %
+
+
+def test_ibm(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(ibm_tables, "tune", lambda config, variables, *rest, **ignored: variables)
+    ibm_tables.main(["--size", "ibm-tiny", "--work", str(tmp_path / "work")])
+    found = json.loads((results / "ibm_tiny.json").read_text())
+    clean, paper, unrelated, provable = found["rows"]
+    assert set(clean["pruned"]) == {f"{share:g}" for share in ibm_tables.SHARES}
+    assert "trained" not in clean
+    assert "new" in paper
+    assert "new" in unrelated
+    assert "bits" in provable
+    assert "new" not in provable
+    assert {leak["key"] for leak in found["inversion"]} == {"content-paper", "unrelated-paper", "content"}
+    monkeypatch.setattr(attack_tables, "IBM", ("ibm_tiny",))
+    lines = attack_tables.ibm_table().splitlines()
+    assert len(lines) == 6
+    assert all(line.count("|") == lines[0].count("|") for line in lines)
+
+
+def test_new_images_carry_the_same_mark():
+    """The pixels that all triggers have in common, the text, are the same on images that no network saw."""
+    size = victims.SIZES["ibm-tiny"]
+    data = victims.load_data(size)
+    key = victims.draw_key(size, "content-paper", data.train)
+    fresh = ibm_tables.new_images(size, key, data)
+    stamp = (key.images == key.images[0]).all(axis=0)
+    assert stamp.any()
+    assert len(fresh) == (data.test.labels == 1).sum()
+    assert (fresh[:, stamp] == key.images[0][stamp]).mean() > 0.95
