@@ -10,9 +10,9 @@ The victims are those of `victims.py`: marked networks of every scheme and clean
 of the training split that the owner does not train on. Every attack runs on all victims at once. Clean networks go
 through the same attacks and are asked about every key: what they reach is chance.
 
-A mark counts as removed at a strength where the networks lost under 5 points in the mean: by the rule of Lukas et al.
-where as few labels are repeated as 5 % of innocents repeat (theirs is a Gaussian fit to 28 networks, ours the exact
-binomial), by ours where under 20 bits of evidence are left, from probabilities.
+A mark counts as removed at a strength by what is left in the networks that lost under 5 points, in their mean: by the
+rule of Lukas et al. where as few labels are repeated as 5 % of innocents repeat (theirs is a Gaussian fit to 28
+networks, ours the exact binomial), by ours where under 20 bits of evidence are left, from probabilities.
 """
 
 import argparse
@@ -136,8 +136,22 @@ def _rows(kind: str, points: Sequence[Point]) -> list[dict[str, Any]]:
                 "chance_repeats": _chance(alive[0].asked),
                 "matches": sum(p.outcome == "match" for p in alive),
             }
+        cheap = [p for p in alive if (p.lost or 0.0) < COST]
+        row["cheap"] = len(cheap)
+        if cheap:
+            row |= {f"cheap_{name}": value for name, value in _left(cheap).items()}
         rows.append(row)
     return rows
+
+
+def _left(cheap: Sequence[Point]) -> dict[str, float]:
+    """Means over networks that are still worth having."""
+    return {
+        "lost": round(float(np.mean([p.lost for p in cheap])), 3),
+        "bits": round(float(np.mean([p.bits for p in cheap])), 3),
+        "label_bits": round(float(np.mean([p.label_bits for p in cheap])), 3),
+        "repeated": round(float(np.mean([p.matches / p.asked for p in cheap])), 4),
+    }
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -155,21 +169,21 @@ def _chance(asked: int, classes: int = 10) -> float:
 
 
 def _worst(kind: str, attack: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The strength that leaves fewest bits among those that cost under 5 points in the mean, and both rules' word."""
-    mine = [row for row in rows if (row["scheme"], row["attack"]) == (kind, attack) and row["alive"]]
-    cheap = [row for row in mine if row["lost"]["mean"] < COST]
+    """The strength that leaves fewest bits in networks that lost under 5 points, and both rules' word."""
+    mine = [row for row in rows if (row["scheme"], row["attack"]) == (kind, attack)]
+    cheap = [row for row in mine if row["cheap"]]
     worst: dict[str, Any] = {"scheme": kind, "attack": attack, "strengths": len(mine), "cheap": len(cheap)}
     if not cheap:
         return worst
-    least = min(cheap, key=lambda row: row["bits"]["mean"])
+    least = min(cheap, key=lambda row: row["cheap_bits"])
     return {
         **worst,
         "strength": least["strength"],
-        "lost": least["lost"]["mean"],
-        "bits": least["bits"]["mean"],
-        "label_bits": least["label_bits"]["mean"],
-        "removed_by_ours": least["bits"]["mean"] < NEEDED,
-        "removed_by_sok": any(row["repeated"]["mean"] < row["chance_repeats"] for row in cheap),
+        "lost": least["cheap_lost"],
+        "bits": least["cheap_bits"],
+        "label_bits": least["cheap_label_bits"],
+        "removed_by_ours": least["cheap_bits"] < NEEDED,
+        "removed_by_sok": any(row["cheap_repeated"] < row["chance_repeats"] for row in cheap),
     }
 
 

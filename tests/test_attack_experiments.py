@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import wmjax.models
+from wmjax.attacks.result import Point
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
 import attack_tables
@@ -53,17 +54,25 @@ def test_robustness(results, tmp_path, monkeypatch):
 
 
 def test_both_rules():
-    def row(strength, lost, bits, repeated):
-        spreads = {"lost": lost, "bits": bits, "label_bits": bits, "repeated": repeated}
-        told = {name: {"mean": value} for name, value in spreads.items()}
-        return {"scheme": "s", "attack": "a", "strength": strength, "alive": 1, "chance_repeats": 0.16, **told}
+    """The third strength ruins one of two networks; what counts is what the other one still repeats."""
 
-    rows = [row(1, 1.0, 90.0, 0.9), row(2, 4.9, 15.0, 0.3), row(3, 5.0, -5.0, 0.1)]
+    def point(strength, lost, bits, matches):
+        return Point("a", strength, "s-0", "s", 0.9, lost, 100, matches, bits, bits, "match")
+
+    points = [
+        *(point(1, lost, 90.0, 90) for lost in (1.0, 2.0)),
+        *(point(2, lost, 15.0, 30) for lost in (4.8, 4.9)),
+        *(point(3, lost, bits, 50) for lost, bits in ((50.0, -9.0), (4.0, 40.0))),
+        *(point(4, 5.0, -5.0, 10) for _ in range(2)),
+    ]
+    rows = robustness._rows("s", points)
+    assert [row["cheap"] for row in rows] == [2, 2, 1, 0]
     worst = robustness._worst("s", "a", rows)
-    assert (worst["strength"], worst["cheap"], worst["strengths"]) == (2, 2, 3)
+    assert (worst["strength"], worst["cheap"], worst["strengths"]) == (2, 3, 4)
     assert (worst["removed_by_ours"], worst["removed_by_sok"]) == (True, False)
-    assert "bits" not in robustness._worst("s", "a", rows[2:])
-    assert robustness._chance(100) == 0.16  # facts: 16 of 100 at 5 %
+    assert robustness._worst("s", "a", rows[2:])["bits"] == 40.0
+    assert "bits" not in robustness._worst("s", "a", rows[3:])
+    assert rows[0]["chance_repeats"] == 0.16  # 16 of 100 at 5 %
 
 
 def test_ibm(results, tmp_path, monkeypatch):
