@@ -34,6 +34,7 @@ from wmjax.keys.schemes import SCHEMES
 from wmjax.models import Variables, accuracy, one, predict
 from wmjax.train import Recipe
 
+JUDGED = 4000  # test images that a pruned or fine-tuned network is judged on, at most
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 RATES = (0.001, 0.01, 0.03)
 PUBLISHED: dict[str, dict[str, Any]] = {  # Zhang et al. 2018, Tables 1 to 5; percent
@@ -134,7 +135,7 @@ def row(size: Size, group: Victims, data: Splits[Dataset]) -> dict[str, Any]:
     for share in SHARES:
         stolen = Stolen(size.config, group.variables, [share] * len(size.seeds), list(size.seeds))
         pruned = ATTACKS["prune"].run(stolen, thief).variables
-        found["pruned"][f"{share:g}"] = over_seeds(size, group, pruned, data.test)
+        found["pruned"][f"{share:g}"] = over_seeds(size, group, pruned, data.test[:JUDGED])
     found["tuned"] = {f"{rate:g}": over_seeds(size, group, *tuned(size, group, data, rate)) for rate in RATES}
     return found
 
@@ -145,7 +146,7 @@ def tuned(size: Size, group: Victims, data: Splits[Dataset], rate: float) -> tup
     recipe = Recipe(max(2, size.recipe.epochs // 2), batch=128, flip=size.recipe.flip)
     count = len(size.seeds)
     found = tune(size.config, group.variables, data.test[half], recipe, size.seeds, [rate] * count, title="tuning")
-    return found, data.test[~half]
+    return found, data.test[~half][:JUDGED]
 
 
 def inversion(size: Size, group: Victims, data: Splits[Dataset]) -> list[dict[str, Any]]:

@@ -103,7 +103,13 @@ SIZES = {
         0.8,
     ),
     "ibm-small": Size(
-        "cifar10", SMALL_IBM, Recipe(5, batch=128, learning_rate=0.04, flip=True), IBM_KINDS, (0,), 200, 1.0
+        "cifar10",
+        SMALL_IBM,
+        Recipe(3, batch=128, learning_rate=0.04, flip=True, key_per_batch=8),
+        IBM_KINDS,
+        (0,),
+        200,
+        1.0,
     ),
     "ibm-mnist": Size(
         "mnist",
