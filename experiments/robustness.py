@@ -56,7 +56,7 @@ class Means:
 MEANS = {
     "tiny": Means(64, 64, 64, Recipe(2, batch=32), 1),
     "digits": Means(575, 2000, 360, Recipe(45, batch=64, learning_rate=0.05), 10),
-    "cifar10-small": Means(10_000, 5000, 2000, Recipe(12, batch=128, flip=True, crop=2), 2),
+    "cifar10-small": Means(5000, 5000, 2000, Recipe(8, batch=128, flip=True, crop=2), 2),
     "cifar10": Means(10_000, 10_000, 10_000, Recipe(40, batch=128, flip=True, crop=2), 10),
 }
 
