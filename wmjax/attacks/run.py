@@ -79,7 +79,7 @@ def attack(
         *_training(config, epochs, batch, quick),
     )
     victim = make_victim(str(run), config, variables, keys, test)
-    sources = {name: source for name, key in keys.items() if (source := _source(key, data_dir))}
+    sources = {n: source for n, key in keys.items() if chosen.inversion and (source := _source(key, data_dir))}
     case = Case(splits.name, config, [victim], thief, test, sources, seed)
     return try_suite(chosen, case, out=None if out is None else Path(out), resume=resume, say=say)
 
