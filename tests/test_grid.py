@@ -166,7 +166,7 @@ def test_a_lost_network_is_no_removed_mark(case):
         return Attacked(stolen.config, variables)
 
     lost, *others = points(try_suite(suite(attack("a", ruined)), case), "a")
-    assert (lost.outcome, lost.accuracy, lost.bits, lost.removed(20.0)) == ("diverged", None, None, False)
+    assert (lost.outcome, lost.accuracy, lost.bits, lost.removed) == ("diverged", None, None, False)
     assert all(p.outcome != "diverged" for p in others)
 
 
@@ -210,7 +210,7 @@ def sure(labels: np.ndarray, classes: int, test: np.ndarray) -> Callable[..., np
 
 def measured(case: Case, serve: Callable[..., np.ndarray], kept: np.ndarray | None, classes: int, key: Key) -> Point:
     config = dataclasses.replace(VGG, classes=classes)
-    victim = Victim("net", init(VGG, 0), case.test.labels, {"mine": key})  # it was always right
+    victim = Victim("net", init(VGG, 0), np.eye(10)[case.test.labels], {"mine": key})  # it was always right
     network = Served(config, init(config, 0), 1.0, 0)
     (point,) = measure(attack("a", serve=serve), network, kept, victim, case.thief, case.test)
     return point
@@ -224,7 +224,7 @@ def test_exact_figures(case, key):
     assert point.bits == round(float(stats.evidence(answers, key.labels)[-1]), 3)
     assert point.label_bits == round(float(stats.evidence(stats.Answers(answers.labels, None, 10), key.labels)[-1]), 3)
     assert point.outcome == "match"
-    assert not point.removed(20.0)
+    assert not point.removed
 
 
 def test_refusals_count_against_owner_and_thief(case, key):
@@ -249,6 +249,34 @@ def test_classes_given_up(case, key):
     asked = kept[key.labels][kept[key.labels] >= 0]
     point = measured(case, sure(asked, 4, case.test.labels[case.test.labels < 4]), kept, 4, key)
     assert (point.asked, point.matches, point.accuracy) == (int(np.sum(key.labels < 4)), len(asked), 1.0)
+
+
+def test_what_the_victim_could_tell_of_the_smaller_task(case, key):
+    """A victim that leans to classes given up is judged among the kept ones, as what became of it is."""
+    kept = np.where(np.arange(10) < 4, np.arange(10), -1)
+    labels = case.test.labels[case.test.labels < 4]
+    leaning = 0.3 * np.eye(10)[case.test.labels] + 0.7 * np.eye(10)[np.full(20, 9)]
+    victim = Victim("net", init(VGG, 0), leaning, {"mine": key})
+    config = dataclasses.replace(VGG, classes=4)
+    asked = kept[key.labels][kept[key.labels] >= 0]
+    served = attack("a", serve=sure(asked, 4, np.where(np.arange(len(labels)) < 2, (labels + 1) % 4, labels)))
+    (point,) = measure(served, Served(config, init(config, 0), 1.0, 0), kept, victim, case.thief, case.test)
+    assert point.lost == pytest.approx(200 / len(labels), abs=1e-3)
+
+
+def test_a_match_on_the_way_is_no_removal(case, key):
+    """Twelve labels repeated and then none: `verify` has its match, whatever the rest says."""
+    said = np.where(np.arange(30) < 12, key.labels, (key.labels + 1) % 10)
+    point = measured(case, sure(said, 10, case.test.labels), None, 10, key)
+    assert point.bits < 20
+    assert (point.outcome, point.removed) == ("match", False)
+
+
+def test_no_test_image_of_a_kept_class(case, key):
+    kept = np.where(np.arange(10) == 9, 0, -1)
+    few = case._replace(test=case.test[case.test.labels < 9])
+    with pytest.raises(UsageError, match="no test image"):
+        measured(few, sure(key.labels, 1, few.test.labels), kept, 1, key)
 
 
 def test_no_class_of_a_key_is_left(case, digits):
@@ -307,4 +335,4 @@ def test_variables_are_of_one_kind(case):
     """The victims' variables come back as they went in: what is measured on `none` is the network itself."""
     assert all(isinstance(v.variables, Variables) for v in case.victims)
     (first, _) = points(try_suite(suite(), case), "none")
-    assert first.accuracy == np.mean(case.victims[0].answers == case.test.labels)
+    assert first.accuracy == np.mean(case.victims[0].answers.argmax(axis=1) == case.test.labels)

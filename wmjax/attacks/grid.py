@@ -62,7 +62,7 @@ def make_victim(name: str, config: Config, variables: Variables, keys: dict[str,
         ):
             if theirs != ours:
                 raise UsageError(f"key {key_name} is for {what} {ours}, {name} has {theirs}: it cannot carry this key")
-    return Victim(name, variables, predict(config, variables, test.images).argmax(axis=1), keys)
+    return Victim(name, variables, predict(config, variables, test.images), keys)
 
 
 def try_suite(

@@ -120,7 +120,7 @@ def leaks(
         limit = float(np.quantile(others, 0.95)) if len(others) else None
         p = stats.calibrated_p(abs(own) - 1e-9, others) if len(others) else None  # ties are ties, however summed
         picture = recovered[i * PICTURES].round().astype(np.uint8).tolist()
-        found.append(Leak(victim, key_name, start, target, own, limit, p, picture))
+        found.append(Leak(victim, key_name, start, own, limit, p, picture))
     return found
 
 

@@ -10,6 +10,7 @@ from wmjax import stats
 from wmjax.attacks.contract import Attack, Served, Thief
 from wmjax.attacks.result import Point
 from wmjax.data import Dataset
+from wmjax.errors import UsageError
 from wmjax.keys import Key
 from wmjax.keys.keyset import default_rate
 from wmjax.models import Variables
@@ -22,7 +23,7 @@ class Victim:
     Attributes:
       name: of the network.
       variables: its own.
-      answers: its top-1 labels on the test images, int [n].
+      answers: its probabilities on the test images, float32 [n, classes].
       keys: by name; for an innocent network those of others.
     """
 
@@ -49,24 +50,33 @@ def measure(
     left = kept[test.labels] >= 0
     right = kept[test.labels[left]]
     labels = {name: kept[key.labels] for name, key in victim.keys.items()}
+    if not left.any():
+        raise UsageError("no test image is of a class that this attack keeps")
+    classes = network.config.classes
     common: dict[str, Any] = {"attack": attack.name, "strength": network.strength, "victim": victim.name}
+    common["classes"] = classes
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
         return [_diverged(common, name, int(np.sum(own >= 0))) for name, own in labels.items()]
     # one call for all images: a server may have much to prepare
     parts = [test.images[left], *(key.images[labels[name] >= 0] for name, key in victim.keys.items())]
     raw = attack.serve(network, thief, np.concatenate(parts))
-    answers = stats.read_answers(raw, len(raw), network.config.classes, victim.name)
+    answers = stats.read_answers(raw, len(raw), classes, victim.name)
     at = len(right)
     if not (answers.labels[:at] >= 0).any():
         return [_diverged(common, name, int(np.sum(own >= 0))) for name, own in labels.items()]
     accuracy = float(np.mean(answers.labels[:at] == right))
-    before = float(np.mean(kept[victim.answers[left]] == right))
+    before = float(np.mean(_merged(victim.answers[left], kept, classes).argmax(axis=1) == right))
     common |= {"accuracy": round(accuracy, 6), "lost": round(100 * (before - accuracy), 4)}
     points = []
     for (name, own), part in zip(labels.items(), parts[1:], strict=True):
         points.append(_point(common, name, victim.keys[name], own[own >= 0], answers[at : at + len(part)]))
         at += len(part)
     return points
+
+
+def _merged(answers: np.ndarray, kept: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities of the classes that are left, [n, classes]: what the victim can tell apart of the smaller task."""
+    return np.stack([answers[:, kept == c].sum(axis=1) for c in range(classes)], axis=1)
 
 
 def _diverged(common: dict[str, Any], key: str, asked: int) -> Point:

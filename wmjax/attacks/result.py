@@ -18,6 +18,7 @@ class Point:
       key: name of the key.
       accuracy: top-1 on the test images of the classes that are left; None where it diverged.
       lost: percentage points of the victim's accuracy that the attack cost; None where it diverged.
+      classes: that are left.
       asked: triggers whose class is left.
       matches: of them answered with their label.
       label_bits: evidence from the top-1 labels of all of them; None for fixed labels and where it diverged.
@@ -32,15 +33,17 @@ class Point:
     key: str
     accuracy: float | None
     lost: float | None
+    classes: int
     asked: int
     matches: int
     label_bits: float | None
     bits: float | None
     outcome: Outcome
 
-    def removed(self, needed: float) -> bool:
-        """Whether less than `needed` bits are left in a network that lost less than `COST` points of accuracy."""
-        return self.bits is not None and self.lost is not None and self.bits < needed and self.lost < COST
+    @property
+    def removed(self) -> bool:
+        """Whether `verify` finds no match any more in a network that lost less than `COST` points of accuracy."""
+        return self.bits is not None and self.lost is not None and self.outcome != "match" and self.lost < COST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +54,6 @@ class Leak:
       victim: name of the network.
       key: name of the key.
       start: what it began with: `image`, `blank` or `noise`.
-      target: the class that it was to look like.
       correlation: of what was recovered with the key's own stamp, in [-1, 1].
       chance: the same with the stamps of decoy keys, the 95th percentile; None where none can be made.
       p: share of decoy stamps (and the key's own) that fit as well or better; None where none can be made.
@@ -61,7 +63,6 @@ class Leak:
     victim: str
     key: str
     start: str
-    target: int
     correlation: float
     chance: float | None
     p: float | None
