@@ -20,12 +20,13 @@ def robustness_rows() -> list[str]:
         script = f"{figures['seeds']} seeds; {source(name, 'robustness')}"
         for kind in dict.fromkeys(cell["scheme"] for cell in figures["worst"]):
             cells = [c for c in figures["worst"] if c["scheme"] == kind and c["attack"] != "none"]
-            gone = [c["attack"] for c in cells if c.get("removed_by_ours")]
+            gone = {c["attack"]: c for c in cells if c.get("removed_by_ours")}
             sok = sum(bool(c.get("removed_by_sok")) for c in cells)
+            told = ", ".join(f"{name} ({c['removed_by_ours']} of {c['networks']})" for name, c in gone.items())
             rows.append(
                 row(
                     f"{figures['data']}, {kind} key of {figures['triggers'][kind]}, {len(cells)} attacks",
-                    f"removed by {len(gone)} at under 5 points (by the rule of Lukas et al.: {sok}): {', '.join(gone)}",
+                    f"removed by {len(gone)} at under 5 points (by the rule of Lukas et al.: {sok}): {told}",
                     _least([c for c in cells if "bits" in c and c["attack"] not in gone]),
                     script,
                 )
@@ -47,8 +48,8 @@ def _least(held: list[dict[str, Any]]) -> str:
     """The attack that came nearest of those that failed."""
     if not held:
         return "all attacks removed it"
-    least = min(held, key=lambda cell: cell["bits"])
-    bits, alone = f"{least['bits']:.0f} bits", f"{least['label_bits']:.0f} from labels"
+    least = min(held, key=lambda cell: cell["bits"]["mean"])
+    bits, alone = f"{least['bits']['mean']:.0f} bits", f"{least['label_bits']['mean']:.0f} from labels"
     return f"of the others {least['attack']} leaves fewest: {bits} ({alone})"
 
 

@@ -11,9 +11,9 @@ The victims are those of `victims.py`: marked networks of every scheme and clean
 of the training split that the owner does not train on. Every attack runs on all victims at once. Clean networks go
 through the same attacks and are asked about every key: what they reach is chance.
 
-A mark counts as removed at a strength by what is left in the networks that lost under 5 points, in their mean: by the
-rule of Lukas et al. where as few labels are repeated as 5 % of innocents repeat (theirs is a Gaussian fit to 28
-networks, ours the exact binomial), by ours where under 20 bits of evidence are left, from probabilities.
+A mark counts as removed where some strength costs a network under 5 points and leaves too little: by the rule of Lukas
+et al. as few repeated labels as 5 % of innocents repeat (theirs is a Gaussian fit to 28 networks, ours the exact
+binomial), by ours under 20 bits of evidence, from probabilities. Each network is judged by itself.
 """
 
 import argparse
@@ -83,7 +83,8 @@ def case(name: str, work: Path) -> Case:
 
 
 def _thief(size: Size, means: Means, rest: Dataset) -> Thief:
-    queries = adapt(load_source(size.ones).images[: means.queries], size.config.image) if means.queries else None
+    others = load_source(size.ones).images[1::2]  # owners of `unrelated` keys have the other half
+    queries = adapt(others[: means.queries], size.config.image)
     return Thief(rest[: means.images], queries, means.recipe, means.tuning)
 
 
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = try_suite(suite, given, out=out, resume=True, say=print)
     kinds = [kind for kind in SIZES[options.size].kinds if kind != "clean"]
     rows = [row for kind in kinds for row in _rows(kind, result.points)]
+    attacks = list(dict.fromkeys(p.attack for p in result.points))
     figures = {
         "size": options.size,
         "suite": options.suite,
@@ -112,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "seeds": len(SIZES[options.size].seeds),
         "triggers": {name: key["triggers"] for name, key in result.keys.items()},
         "rows": rows,
-        "worst": [_worst(kind, attack, rows) for kind in kinds for attack in dict.fromkeys(r["attack"] for r in rows)],
+        "worst": [_worst(kind, attack, result.points) for kind in kinds for attack in attacks],
         "innocent": _innocent(result.points),
         "skipped": result.skipped,
         "seconds": result.seconds,
@@ -138,25 +140,10 @@ def _rows(kind: str, points: Sequence[Point]) -> list[dict[str, Any]]:
                 "repeated": spread([p.matches / p.asked for p in alive]),
                 "label_bits": spread([p.label_bits or 0.0 for p in alive]),
                 "bits": spread([p.bits or 0.0 for p in alive]),
-                "chance_repeats": _chance(alive[0].asked),
                 "matches": sum(p.outcome == "match" for p in alive),
             }
-        cheap = [p for p in alive if (p.lost or 0.0) < COST]
-        row["cheap"] = len(cheap)
-        if cheap:
-            row |= {f"cheap_{name}": value for name, value in _left(cheap).items()}
         rows.append(row)
     return rows
-
-
-def _left(cheap: Sequence[Point]) -> dict[str, float]:
-    """Means over networks that are still worth having."""
-    return {
-        "lost": round(float(np.mean([p.lost for p in cheap])), 3),
-        "bits": round(float(np.mean([p.bits for p in cheap])), 3),
-        "label_bits": round(float(np.mean([p.label_bits for p in cheap])), 3),
-        "repeated": round(float(np.mean([p.matches / p.asked for p in cheap])), 4),
-    }
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -168,28 +155,34 @@ def spread(values: list[float]) -> dict[str, float]:
     }
 
 
-def _chance(asked: int, classes: int = 10) -> float:
+def _chance(asked: int, classes: int) -> float:
     """Share of the labels that 5 % of innocents repeat, by the binomial."""
     return next(m for m in range(asked + 1) if stats.binomial_p(m, asked, classes) <= 0.05) / asked
 
 
-def _worst(kind: str, attack: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The strength that leaves fewest bits in networks that lost under 5 points, and both rules' word."""
-    mine = [row for row in rows if (row["scheme"], row["attack"]) == (kind, attack)]
-    cheap = [row for row in mine if row["cheap"]]
-    worst: dict[str, Any] = {"scheme": kind, "attack": attack, "strengths": len(mine), "cheap": len(cheap)}
-    if not cheap:
-        return worst
-    least = min(cheap, key=lambda row: row["cheap_bits"])
+def _worst(kind: str, attack: str, points: Sequence[Point]) -> dict[str, Any]:
+    """What the worst strength under 5 points leaves of each network's mark, and how many marks it removes."""
+    mine = [p for p in points if (p.key, p.attack) == (kind, attack) and p.victim.startswith(f"{kind}-")]
+    cheap = [p for p in mine if p.bits is not None and p.lost is not None and p.lost < COST]
+    networks = sorted({p.victim for p in mine})
+    worst = [min(own, key=_bits) for name in networks if (own := [p for p in cheap if p.victim == name])]
+    found: dict[str, Any] = {"scheme": kind, "attack": attack, "networks": len(networks), "cheap": len(worst)}
+    if not worst:
+        return found
+    unseen = {p.victim for p in cheap if p.matches / p.asked < _chance(p.asked, p.classes)}
     return {
-        **worst,
-        "strength": least["strength"],
-        "lost": least["cheap_lost"],
-        "bits": least["cheap_bits"],
-        "label_bits": least["cheap_label_bits"],
-        "removed_by_ours": least["cheap_bits"] < NEEDED,
-        "removed_by_sok": any(row["cheap_repeated"] < row["chance_repeats"] for row in cheap),
+        **found,
+        "strengths": sorted({p.strength for p in worst}),
+        "lost": spread([p.lost or 0.0 for p in worst]),
+        "bits": spread([_bits(p) for p in worst]),
+        "label_bits": spread([p.label_bits or 0.0 for p in worst]),
+        "removed_by_ours": sum(_bits(p) < NEEDED for p in worst),
+        "removed_by_sok": len(unseen),
     }
+
+
+def _bits(point: Point) -> float:
+    return point.bits or 0.0
 
 
 def _innocent(points: Sequence[Point]) -> dict[str, Any]:
@@ -212,7 +205,7 @@ def _means(kind: str, rows: Sequence[dict[str, Any]]) -> list[Point]:
             bits, lost, right = row["bits"]["mean"], row["lost"]["mean"], row["accuracy"]["mean"] / 100
             outcome: Any = "match" if bits >= NEEDED else "inconclusive"
             share = row["repeated"]["mean"]
-            told = (row["attack"], row["strength"], kind, kind, right, lost, 100, round(100 * share))
+            told = (row["attack"], row["strength"], kind, kind, right, lost, 10, 100, round(100 * share))
             points.append(Point(*told, row["label_bits"]["mean"], bits, outcome))
     return points
 
@@ -228,8 +221,9 @@ def heat_map(worst: Sequence[dict[str, Any]], kinds: Sequence[str], data: str) -
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="12" y="20" font-weight="600">{html.escape(data)}: bits left by the worst strength that costs under '
-        f"{COST:g} points</text>",
-        '<text x="12" y="38" fill="#555">red: under 20 bits, the mark is removed; -: every strength cost more</text>',
+        f"{COST:g} points, mean of the networks</text>",
+        '<text x="12" y="38" fill="#555">red: under 20 bits in some network, its mark is removed; '
+        "-: every strength cost more</text>",
     ]
     for i, kind in enumerate(kinds):
         parts.append(f'<text x="{LEFT + CELL * (i + 0.5)}" y="{TOP - 8}" text-anchor="middle">{kind}</text>')
@@ -238,7 +232,7 @@ def heat_map(worst: Sequence[dict[str, Any]], kinds: Sequence[str], data: str) -
         parts.append(f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{attack}</text>')
         for i, kind in enumerate(kinds):
             cell = next(c for c in worst if (c["scheme"], c["attack"]) == (kind, attack))
-            fill, ink, words = _colours(cell.get("bits"))
+            fill, ink, words = _colours(cell)
             parts.append(
                 f'<rect x="{LEFT + CELL * i + 1}" y="{y + 1}" width="{CELL - 2}" height="{ROW - 2}" fill="{fill}"/>'
             )
@@ -248,11 +242,12 @@ def heat_map(worst: Sequence[dict[str, Any]], kinds: Sequence[str], data: str) -
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _colours(bits: float | None) -> tuple[str, str, str]:
+def _colours(cell: dict[str, Any]) -> tuple[str, str, str]:
     """Fill, ink and words of a cell."""
-    if bits is None:
+    if "bits" not in cell:
         return "#e3e6ea", "#555", "-"
-    if bits < NEEDED:
+    bits = cell["bits"]["mean"]
+    if cell["removed_by_ours"]:
         return "#c9403a", "white", f"{bits:.0f}"
     strength = min(1.0, bits / 600)
     return f"hsl(215, 60%, {92 - 50 * strength:.0f}%)", "white" if strength > 0.6 else "#1c2430", f"{bits:.0f}"

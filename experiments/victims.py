@@ -171,7 +171,7 @@ def key_source(size: Size, kind: str, train: Dataset) -> tuple[str, Dataset] | N
         return size.data, train
     others = load_source(size.ones)
     if paper_of(kind) is None:
-        return size.ones, others
+        return size.ones, others[::2]
     return size.ones, others[np.flatnonzero(others.labels == 1)[::2]]  # the other half are new images
 
 

@@ -54,25 +54,28 @@ def test_robustness(results, tmp_path, monkeypatch):
 
 
 def test_both_rules():
-    """The third strength ruins one of two networks; what counts is what the other one still repeats."""
+    """One network keeps its mark; the other loses it at a strength that is cheap, and again at one that is not."""
 
-    def point(strength, lost, bits, matches):
-        return Point("a", strength, "s-0", "s", 0.9, lost, 100, matches, bits, bits, "match")
+    def point(victim, strength, lost, bits, matches, attack="a"):
+        return Point(attack, strength, victim, "s", 0.9, lost, 10, 100, matches, bits, bits, "match")
 
     points = [
-        *(point(1, lost, 90.0, 90) for lost in (1.0, 2.0)),
-        *(point(2, lost, 15.0, 30) for lost in (4.8, 4.9)),
-        *(point(3, lost, bits, 50) for lost, bits in ((50.0, -9.0), (4.0, 40.0))),
-        *(point(4, 5.0, -5.0, 10) for _ in range(2)),
+        *(point(victim, 1, 1.0, 90.0, 90) for victim in ("s-0", "s-1")),
+        point("s-0", 2, 4.9, 15.0, 30),
+        point("s-1", 2, 4.9, 60.0, 50),
+        *(point(victim, 3, 5.0, -5.0, 1) for victim in ("s-0", "s-1")),
+        point("other-0", 1, 0.0, -9.0, 1),
+        *(point(victim, 1, 9.0, -5.0, 1, "b") for victim in ("s-0", "s-1")),
+        point("s-0", 1, 0.0, 21.0, 15, "c"),
     ]
-    rows = robustness._rows("s", points)
-    assert [row["cheap"] for row in rows] == [2, 2, 1, 0]
-    worst = robustness._worst("s", "a", rows)
-    assert (worst["strength"], worst["cheap"], worst["strengths"]) == (2, 3, 4)
-    assert (worst["removed_by_ours"], worst["removed_by_sok"]) == (True, False)
-    assert robustness._worst("s", "a", rows[2:])["bits"] == 40.0
-    assert "bits" not in robustness._worst("s", "a", rows[3:])
-    assert rows[0]["chance_repeats"] == 0.16  # 16 of 100 at 5 %
+    worst = robustness._worst("s", "a", points)
+    assert (worst["networks"], worst["cheap"], worst["strengths"]) == (2, 2, [2])
+    assert (worst["bits"]["mean"], worst["removed_by_ours"], worst["removed_by_sok"]) == (37.5, 1, 0)
+    assert robustness._worst("s", "b", points) == {"scheme": "s", "attack": "b", "networks": 2, "cheap": 0}
+    few = robustness._worst("s", "c", points)
+    assert (few["removed_by_ours"], few["removed_by_sok"]) == (0, 1)
+    assert robustness._chance(100, 10) == 0.16  # 16 of 100 have chance 5 %
+    assert robustness._chance(100, 5) > 0.25
 
 
 def test_ibm(results, tmp_path, monkeypatch):

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from wmjax import stats
+from wmjax.attacks import grid
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
 from wmjax.attacks.grid import Case, make_victim, try_suite
 from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import Point, Result
 from wmjax.attacks.suite import ATTACKS, Suite, make_suite
 from wmjax.data import Dataset, load
-from wmjax.errors import UsageError
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.journal import Journal
 from wmjax.keys import Key, Paper, generate, make_spec
 from wmjax.models import Config, Variables, init
@@ -138,7 +139,7 @@ def test_a_grid_too_large_for_memory_is_cut(case, error):
     result = try_suite(suite(attack("a", greedy)), case)
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
     assert points(result, "a") == points(try_suite(suite(attack("a", noisy)), case), "a")
-    assert result.notes[0] == "a: 4 networks at once did not fit in memory; 2 were tried"
+    assert result.notes[0] == "a: 4 networks at once did not fit in memory: tried by 2"
 
 
 def test_not_even_one_fits(case):
@@ -322,6 +323,31 @@ def test_suites():
     assert not make_suite("prune").inversion
     with pytest.raises(UsageError, match="no attack 'prunes': choose quick, full, or some of prune,"):
         make_suite("prunes")
+
+
+def test_a_damaged_record(case, tmp_path):
+    try_suite(suite(attack("a")), case, out=tmp_path)
+    path = tmp_path / "journal.jsonl"
+    path.write_text(path.read_text().replace('"matches":', '"machtes":'))
+    with pytest.raises(InvalidFile, match="damaged"):
+        try_suite(suite(attack("a")), case, out=tmp_path, resume=True)
+
+
+def test_one_name_for_two_keys(case, digits):
+    other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    victim = make_victim("net 2", VGG, init(VGG, 2), {"mine": other}, digits[:20])
+    with pytest.raises(UsageError, match="two different keys are called mine"):
+        try_suite(suite(attack("a")), case._replace(victims=[*case.victims, victim]))
+
+
+def test_inversion_that_does_not_fit_costs_nothing_else(case, monkeypatch):
+    def greedy(*args: object) -> list[object]:
+        raise MemoryError
+
+    monkeypatch.setattr(grid, "leaks", greedy)
+    result = try_suite(suite(attack("a"))._replace(inversion=True), case)
+    assert result.skipped == {"inversion": "does not fit in memory"}
+    assert points(result, "a")
 
 
 def test_no_secret_in_the_journal(case, key, tmp_path):

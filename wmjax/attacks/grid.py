@@ -17,7 +17,7 @@ from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import Leak, Point, Result
 from wmjax.attacks.suite import Suite
 from wmjax.data import Dataset
-from wmjax.errors import UsageError
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key
 from wmjax.memory import ran_out
 from wmjax.models import Config, Variables, one, predict, stack
@@ -78,7 +78,8 @@ def try_suite(
       say: told a line about each attack that is done.
 
     Raises:
-      UsageError: the journal is of another grid, or there and not to be resumed.
+      UsageError: the journal is of another grid, or there and not to be resumed; two keys have one name.
+      InvalidFile: the journal is damaged.
       AccessError: the journal cannot be written.
     """
     book = journal.begin(out and out / "journal.jsonl", JOURNAL, _header(suite, case), resume=resume)
@@ -125,21 +126,32 @@ def _try(attack: Attack, strengths: Sequence[float], case: Case) -> journal.Reco
 
 def _in_memory(attack: Attack, stolen: Stolen, thief: Thief, notes: list[str]) -> Iterator[Attacked]:
     """The attacked networks; half of them at a time, and so on, where they do not fit in memory together."""
-    count = len(stolen.seeds)
+    attacked = _run(attack, stolen, thief)
+    if attacked is not None:
+        yield attacked
+        return
+    half = -(-len(stolen.seeds) // 2)
+    notes.append(f"{attack.name}: {len(stolen.seeds)} networks at once did not fit in memory: tried by {half}")
+    for part in (slice(0, half), slice(half, None)):
+        variables = jax.tree.map(lambda leaf, part=part: leaf[part], stolen.variables)
+        smaller = Stolen(stolen.config, variables, stolen.strengths[part], stolen.seeds[part])
+        yield from _in_memory(attack, smaller, thief, notes)
+
+
+def _run(attack: Attack, stolen: Stolen, thief: Thief) -> Attacked | None:
+    """The attacked networks; None where they do not fit in memory together: what was tried is then let go of.
+
+    Raises:
+      UsageError: not even one fits.
+    """
     try:
-        attacked = attack.run(stolen, thief)
+        return attack.run(stolen, thief)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not ran_out(error):
             raise
-        if count == 1:
+        if len(stolen.seeds) == 1:
             raise UsageError("one network does not fit in memory with this attack: use a smaller --batch") from error
-        notes.append(f"{attack.name}: {count} networks at once did not fit in memory; {-(-count // 2)} were tried")
-        for part in (slice(0, -(-count // 2)), slice(-(-count // 2), count)):
-            variables = jax.tree.map(lambda leaf, part=part: leaf[part], stolen.variables)
-            smaller = Stolen(stolen.config, variables, stolen.strengths[part], stolen.seeds[part])
-            yield from _in_memory(attack, smaller, thief, notes)
-        return
-    yield attacked
+        return None
 
 
 def _check_needs(attack: Attack, thief: Thief) -> None:
@@ -150,19 +162,26 @@ def _check_needs(attack: Attack, thief: Thief) -> None:
 
 
 def _seed(seed: int, attack: str, strength: int, victim: int) -> int:
-    """Of what becomes of one network: it depends on no other, and not on what else is tried."""
+    """Of what becomes of one network, by its place in the attack's grid: it depends on no other network or attack."""
     return int(np.random.default_rng([seed, zlib.crc32(attack.encode()), strength, victim]).integers(2**31))
 
 
 def _invert(case: Case) -> journal.Record:
-    """Model inversion of every victim for every key."""
-    began, found = time.monotonic(), list[Leak]()
+    """Model inversion of every victim for every key; where it cannot be tried, why."""
+    began, found, why = time.monotonic(), list[Leak](), None
     pairs = [(name, number) for number, victim in enumerate(case.victims) for name in victim.keys]
-    for name, number in sorted(pairs):  # key by key: what decoys stamp is made once for each
-        victim, seed = case.victims[number], _seed(case.seed, "inversion", 0, number)
-        source = case.sources.get(name)
-        found += leaks(victim.name, name, case.config, victim.variables, victim.keys[name], case.thief, source, seed)
-    return _record("inversion", [], found, [], None, began)
+    try:
+        for name, number in sorted(pairs):  # key by key: what decoys stamp is made once for each
+            victim, seed = case.victims[number], _seed(case.seed, "inversion", 0, number)
+            key, source = victim.keys[name], case.sources.get(name)
+            found += leaks(victim.name, name, case.config, victim.variables, key, case.thief, source, seed)
+    except UsageError as error:
+        found, why = [], str(error)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not ran_out(error):
+            raise
+        found, why = [], "does not fit in memory"
+    return _record("inversion", [], found, [], why, began)
 
 
 def _record(
@@ -194,8 +213,9 @@ def _header(suite: Suite, case: Case) -> journal.Record:
         "suite": {attack.name: list(strengths) for attack, strengths in suite.attacks},
         "inversion": suite.inversion,
         "model": case.config.to_json(),
-        "victims": {victim.name: _digest(victim.variables) for victim in case.victims},
-        "keys": {name: key.commitment.id for victim in case.victims for name, key in victim.keys.items()},
+        "victims": [_digest(victim.variables) for victim in case.victims],
+        "keys": {name: key.commitment.id for name, key in _keys(case).items()},
+        "sources": sorted(case.sources),
         "images": thief.images.fingerprint() if thief.images else None,
         "queries": None if thief.queries is None else zlib.crc32(thief.queries.tobytes()),
         "recipe": {**dataclasses.asdict(thief.recipe), "tuning_epochs": thief.tuning_epochs},
@@ -204,14 +224,29 @@ def _header(suite: Suite, case: Case) -> journal.Record:
     }
 
 
+def _keys(case: Case) -> dict[str, Key]:
+    """All keys by name."""
+    keys: dict[str, Key] = {}
+    for victim in case.victims:
+        for name, key in victim.keys.items():
+            if keys.setdefault(name, key).commitment != key.commitment:
+                raise UsageError(f"two different keys are called {name}: give each a name of its own")
+    return keys
+
+
 def _digest(variables: Variables) -> str:
     leaves = jax.tree_util.tree_leaves_with_path(variables._asdict())
     return digest({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})
 
 
 def _result(suite: Suite, case: Case, records: Sequence[journal.Record]) -> Result:
-    keys = {name: key for victim in case.victims for name, key in victim.keys.items()}
+    keys = _keys(case)
     tried = [attack for attack, _ in suite.attacks]
+    try:
+        points = [Point(**point) for record in records for point in record["points"]]
+        found = [Leak(**leak) for record in records for leak in record["leaks"]]
+    except TypeError as error:
+        raise InvalidFile("the journal is damaged: start afresh in another folder") from error
     return Result(
         suite=suite.name,
         data=case.data,
@@ -221,8 +256,8 @@ def _result(suite: Suite, case: Case, records: Sequence[journal.Record]) -> Resu
         thief=_thief_words(case.thief),
         attackers={attack.name: attack.attacker for attack in tried},
         strengths={attack.name: attack.strength for attack in tried},
-        points=[Point(**point) for record in records for point in record["points"]],
-        leaks=[Leak(**leak) for record in records for leak in record["leaks"]],
+        points=points,
+        leaks=found,
         skipped={record["attack"]: record["why"] for record in records if record["why"]},
         notes=[note for record in records for note in record["notes"]],
         seconds=round(sum(record["seconds"] for record in records), 1),

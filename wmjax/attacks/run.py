@@ -66,7 +66,8 @@ def attack(
     """
     chosen, quick, run = make_suite(suite), suite == "quick", Path(run)
     config, variables = checkpoint.load_variables(checkpoint.find(run))
-    splits = open_splits(data or _data_of(run), data_dir)
+    # a run's own pictures may have been fitted to the network
+    splits = open_splits(data, data_dir) if data else open_splits(_data_of(run), data_dir, config.image)
     if (splits.train.image, splits.train.classes) != (config.image, config.classes):
         raise UsageError(
             f"{splits.name} has images {splits.train.image} of {splits.train.classes} classes, the network takes "

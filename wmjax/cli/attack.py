@@ -35,7 +35,7 @@ def attack(options: argparse.Namespace) -> int:
         say=note,
     )
     document = result.to_json()
+    write_bytes(options.out / "attack.json", json.dumps(document).encode() + b"\n")
     write_attack_report(options.out / "report.html", result)
-    write_bytes(options.out / "attack.json", json.dumps(document, indent=1).encode() + b"\n")
     say(options, document, *attack_table(result), f"report: {options.out / 'report.html'}")
     return 0
