@@ -1,13 +1,14 @@
 """Extraction and transfer learning: surrogates answer as the network that was asked, heads are new."""
 
 import dataclasses
+import tracemalloc
 from collections.abc import Callable
 
 import jax
 import numpy as np
 import pytest
 
-from wmjax.attacks import extract, transfer
+from wmjax.attacks import extract, queries, transfer
 from wmjax.attacks.contract import Attacked, Stolen, Thief
 from wmjax.attacks.queries import made_up, noised, shifted
 from wmjax.data import Dataset, load
@@ -180,6 +181,23 @@ def test_shifted_images_grow_unlike_the_task(thief):
     inverted = [np.corrcoef(a.ravel(), b.ravel())[0, 1] < 0 for a, b in zip(far[..., 0], images[..., 0], strict=True)]
     assert 0.3 < np.mean(inverted) < 0.8
     assert np.mean(np.abs(far[..., 0] - far[..., 1]) > 20) > 0.5
+
+
+@pytest.mark.parametrize(
+    "distort",
+    [lambda images, rng: shifted(images, 0.7, rng), lambda images, rng: noised(images, 9.0, 1, rng)],
+    ids=["shifted", "noised"],
+)
+def test_images_are_distorted_in_parts(distort, monkeypatch):
+    """The parts change nothing, and temporaries are those of a part."""
+    images = np.random.default_rng(1).integers(0, 256, (10_000, 12, 11, 3), dtype=np.uint8)
+    tracemalloc.start()
+    found = distort(images, np.random.default_rng(2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * images.nbytes
+    monkeypatch.setattr(queries, "AT_ONCE", len(images))
+    np.testing.assert_array_equal(distort(images, np.random.default_rng(2)), found)
 
 
 def test_pictures_are_made_up_for_each_network(victims, untrained):

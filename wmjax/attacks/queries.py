@@ -5,6 +5,8 @@ import numpy as np
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.schemes.contract import value_noise
 
+AT_ONCE = 1000  # images that are worked on at a time: as float32 they take several times what they do as bytes
+
 
 def shifted(images: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Mixes each image with another, turns it and changes its colours, up to inverting them.
@@ -17,13 +19,18 @@ def shifted(images: np.ndarray, strength: float, rng: np.random.Generator) -> np
     """
     count, channels = len(images), images.shape[3]
     each, colours = (count, 1, 1, 1), (count, 1, 1, channels)
-    own = images.astype(np.float32)
-    mixed = own + 0.5 * strength * rng.random(each, np.float32) * (own[rng.permutation(count)] - own)
-    mixed = np.where(rng.random(each) < strength / 2, mixed[:, :, ::-1], mixed)
-    mixed = np.where(rng.random(each) < strength / 2, mixed[:, ::-1], mixed)
-    contrast = 1.0 - 2.5 * strength * rng.random(colours, np.float32)
+    weights, others = 0.5 * strength * rng.random(each, np.float32), rng.permutation(count)
+    mirrored, upturned = rng.random(each) < strength / 2, rng.random(each) < strength / 2
+    contrasts = 1.0 - 2.5 * strength * rng.random(colours, np.float32)
     brightness = 128.0 * strength * (rng.random(colours, np.float32) - 0.5)
-    return _grey_levels(127.5 + contrast * (mixed - 127.5) + brightness)
+    result = np.empty_like(images)
+    for part in _parts(count):
+        own = images[part].astype(np.float32)
+        mixed = own + weights[part] * (images[others[part]].astype(np.float32) - own)
+        mixed = np.where(mirrored[part], mixed[:, :, ::-1], mixed)
+        mixed = np.where(upturned[part], mixed[:, ::-1], mixed)
+        result[part] = _grey_levels(127.5 + contrasts[part] * (mixed - 127.5) + brightness[part])
+    return result
 
 
 def noised(images: np.ndarray, deviation: float, shift: int, rng: np.random.Generator) -> np.ndarray:
@@ -36,11 +43,15 @@ def noised(images: np.ndarray, deviation: float, shift: int, rng: np.random.Gene
       rng: of all choices.
     """
     height, width = images.shape[1:3]
-    padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
     top, left = rng.integers(2 * shift + 1, size=(2, len(images), 1, 1))
-    y, x = top + np.arange(height)[:, None], left + np.arange(width)
-    moved = padded[np.arange(len(images))[:, None, None], y, x]
-    return _grey_levels(moved + np.float32(deviation) * rng.standard_normal(images.shape, np.float32))
+    result = np.empty_like(images)
+    for part in _parts(len(images)):
+        padded = np.pad(images[part], ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
+        y, x = top[part] + np.arange(height)[:, None], left[part] + np.arange(width)
+        moved = padded[np.arange(len(padded))[:, None, None], y, x]
+        noise = rng.standard_normal(moved.shape, np.float32)
+        result[part] = _grey_levels(moved + np.float32(deviation) * noise)
+    return result
 
 
 def made_up(shape: tuple[int, int, int], count: int, seed: int) -> np.ndarray:
@@ -61,6 +72,10 @@ def made_up(shape: tuple[int, int, int], count: int, seed: int) -> np.ndarray:
     cloudy = [value_noise(Stream(secret, "image/abstract", i), *shape, finest) for i in range(count // 2)]
     noise = np.random.default_rng([seed, 0xC10D]).integers(256, size=(count - len(cloudy), *shape), dtype=np.uint8)
     return np.concatenate([np.stack(cloudy), noise])
+
+
+def _parts(count: int) -> list[slice]:
+    return [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
 
 
 def _grey_levels(images: np.ndarray) -> np.ndarray:
