@@ -156,9 +156,8 @@ def inversion(size: Size, group: Victims, data: Splits[Dataset]) -> list[dict[st
     thief = Thief(data.test, None, size.recipe, 1)
     source = key_source(size, group.kind, data.train)
     images = source[1] if source else None
-    found = leaks(
-        f"{group.kind}-0", group.kind, size.config, one(group.variables, 0), group.key, thief, images, size.seeds[0]
-    )
+    networks = [(f"{group.kind}-0", one(group.variables, 0), size.seeds[0])]
+    found = leaks(group.kind, size.config, networks, group.key, thief, images)
     return [dataclasses.asdict(leak) for leak in found]
 
 

@@ -350,6 +350,19 @@ def test_inversion_that_does_not_fit_costs_nothing_else(case, monkeypatch):
     assert points(result, "a")
 
 
+def test_inversion_goes_key_by_key(case, monkeypatch):
+    """All victims of a key at once, each with the seed that it has for every key."""
+    asked, victim = [], case.victims[0]
+    other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    second = dataclasses.replace(victim, name="net 2", keys={**victim.keys, "also": other})
+    monkeypatch.setattr(grid, "leaks", lambda name, _, networks, *rest: asked.append((name, networks)) or [])
+    try_suite(suite()._replace(inversion=True), case._replace(victims=[victim, second]))
+    (also, one), (mine, two) = asked
+    assert (also, [network[0] for network in one]) == ("also", ["net 2"])
+    assert (mine, [network[0] for network in two]) == ("mine", [victim.name, "net 2"])
+    assert one[0][2] == two[1][2] != two[0][2]
+
+
 def test_no_secret_in_the_journal(case, key, tmp_path):
     try_suite(suite(attack("a")), case, out=tmp_path)
     text = (tmp_path / "journal.jsonl").read_text()

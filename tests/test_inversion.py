@@ -1,5 +1,7 @@
 """Model inversion finds the class it descends to, and its test of leaks is honest where nothing leaks."""
 
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
@@ -87,7 +89,7 @@ def test_decoys_fit_as_often_as_the_key_where_nothing_leaks(monkeypatch):
     small = []
     for seed in range(150):
         key = generate(make_spec("abstract", **SHAPE, triggers=6))
-        found = leaks("v", "k", CNN, init(CNN, 0), key, Thief(None, None, RECIPE, 1), None, seed)
+        found = leaks("k", CNN, [("v", init(CNN, 0), seed)], key, Thief(None, None, RECIPE, 1), None)
         small.append(found[0].p)
     shares = [np.mean(np.array(small) <= level) for level in (0.1, 0.5)]
     assert 0.03 < shares[0] < 0.18  # three standard errors of 150 draws
@@ -104,10 +106,9 @@ def test_a_recovered_stamp_is_seen(scheme, digits, thief, monkeypatch):
     rng = np.random.default_rng(1)
     faint = lambda config, _, starts, *rest: starts + 0.2 * stamp + rng.normal(0, 8, starts.shape)  # noqa: E731
     monkeypatch.setattr(inversion, "invert", faint)
-    for leak in leaks("v", "k", CNN, init(CNN, 0), key, thief, source, 0):
+    for leak in leaks("k", CNN, [("v", init(CNN, 0), 0)], key, thief, source):
         assert leak.correlation > leak.chance > 0
         assert leak.p == 0.01
-        assert leak.target == key.labels[0]
 
 
 def test_the_best_of_several_stamps_counts_and_flat_ones_fit_nothing():
@@ -123,20 +124,40 @@ def test_the_best_of_several_stamps_counts_and_flat_ones_fit_nothing():
 
 
 def test_what_is_told(networks, noise_key, digits, thief):
-    variables, broken = one(networks, 0), one(networks, 1)
-    told = leaks("victim", "key", CNN, variables, noise_key, thief, digits, 3)
+    whole, broken = ("victim", one(networks, 0), 3), ("broken", one(networks, 1), 3)
+    told = leaks("key", CNN, [whole], noise_key, thief, digits)
     assert [leak.start for leak in told] == ["image", "blank", "noise"]
     assert np.array(told[0].picture).shape == (8, 8, 1)
-    assert told == leaks("victim", "key", CNN, variables, noise_key, thief, digits, 3)
     assert all(-1 <= leak.correlation <= 1 and 0.01 <= leak.p <= 1 for leak in told)
-    for leak in leaks("victim", "key", CNN, broken, noise_key, thief, digits, 3):
-        assert (leak.correlation, leak.p) == (0, 1)
+    both = leaks("key", CNN, [broken, whole], noise_key, thief, digits)
+    assert both[3:] == told
+    for leak in both[:3]:
+        assert (leak.victim, leak.correlation, leak.p) == ("broken", 0, 1)
+
+
+def test_decoys_do_not_pile_up(monkeypatch):
+    """All triggers of fixed labels are stamps; the memory of many decoys is that of a few."""
+    config = Config("cnn", (24, 24, 3), 10, (4,), (16,), 0.0)
+    key = generate(make_spec("abstract", image=config.image, classes=10, triggers=20, labels="fixed"))
+    monkeypatch.setattr(inversion, "invert", lambda config, _, starts, *rest: starts + 1)
+
+    def peak(decoys: int) -> int:
+        monkeypatch.setattr(inversion, "DECOYS", decoys)
+        tracemalloc.start()
+        leaks("k", config, [("v", init(config, 0), 0)], key, Thief(None, None, RECIPE, 1), None)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few = peak(2)
+    assert peak(20) < 1.2 * few
 
 
 def test_without_images_or_source(networks, noise_key, digits):
     poor = Thief(None, None, RECIPE, 1)
-    told = leaks("victim", "key", CNN, one(networks, 0), noise_key, poor, None, 3)
+    network = ("victim", one(networks, 0), 3)
+    told = leaks("key", CNN, [network], noise_key, poor, None)
     assert [leak.start for leak in told] == ["blank", "noise"]
     assert all(leak.chance is None and leak.p is None for leak in told)
     with pytest.raises(InvalidFile, match="digests differ"):
-        leaks("victim", "key", CNN, one(networks, 0), noise_key, poor, digits[:300], 3)
+        leaks("key", CNN, [network], noise_key, poor, digits[:300])

@@ -169,12 +169,11 @@ def _seed(seed: int, attack: str, strength: int, victim: int) -> int:
 def _invert(case: Case) -> journal.Record:
     """Model inversion of every victim for every key; where it cannot be tried, why."""
     began, found, why = time.monotonic(), list[Leak](), None
-    pairs = [(name, number) for number, victim in enumerate(case.victims) for name in victim.keys]
+    seeds = [_seed(case.seed, "inversion", 0, number) for number in range(len(case.victims))]
     try:
-        for name, number in sorted(pairs):  # key by key: what decoys stamp is made once for each
-            victim, seed = case.victims[number], _seed(case.seed, "inversion", 0, number)
-            key, source = victim.keys[name], case.sources.get(name)
-            found += leaks(victim.name, name, case.config, victim.variables, key, case.thief, source, seed)
+        for name, key in sorted(_keys(case).items()):
+            asked = [(v.name, v.variables, seed) for v, seed in zip(case.victims, seeds, strict=True) if name in v.keys]
+            found += leaks(name, case.config, asked, key, case.thief, case.sources.get(name))
     except UsageError as error:
         found, why = [], str(error)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:

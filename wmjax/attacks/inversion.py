@@ -5,9 +5,9 @@ test: what inversion adds to its starts is correlated with what the key stamps o
 would have stamped.
 """
 
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,50 +78,50 @@ def invert(config: Config, variables: Variables, starts: Array, targets: Array, 
 
 
 def leaks(
-    victim: str,
     key_name: str,
     config: Config,
-    variables: Variables,
+    networks: Sequence[tuple[str, Variables, int]],
     key: Key,
     thief: Thief,
     source: Dataset | None,
-    seed: int,
 ) -> list[Leak]:
     """What inversion recovers of a key's stamp: for each kind of start, against decoy keys where they can be made.
 
     The thief is told the key's target class, as in Zhang et al. 2018: that of fixed labels, else the most frequent one.
+    Decoys are made one after another, once for all networks: together their stamps may not fit in memory.
 
     Args:
-      victim: name of the network.
       key_name: name of the key.
-      config: of the network.
-      variables: of this one.
+      config: of all networks.
+      networks: the name of each, its variables, and the seed of its starts, non-negative.
       key: whose stamp is looked for.
       thief: his images, where he has some, are starts too.
       source: the key's source images: for the decoys of keys that are not self-derived.
-      seed: of the starts, non-negative.
+
+    Returns:
+      Network by network, for each kind of start.
 
     Raises:
       InvalidFile: the source is not the one that the key was made from.
     """
     target = int(key.labels[of_target(key.labels)][0])
-    starts = _starts(config, thief, target, seed)
-    begun = np.concatenate(list(starts.values()))
-    many = jax.tree.map(lambda leaf: np.asarray(leaf)[None], variables)
-    targets = np.full((1, len(begun)), target, np.int32)
-    recovered = np.asarray(invert(config, many, begun[None], targets, STEPS, RATE))[0]
-    moves = (recovered - begun).reshape(len(starts), PICTURES, -1).mean(axis=1)
+    inverted = [_invert(config, variables, thief, target, seed) for _, variables, seed in networks]
     background = _background(key.spec, thief.images if source is None else source)
-    fits = fit(stamps_of(key.spec, key.images, key.labels, background), moves)
-    chance = np.array([fit(stamps, moves) for stamps in _decoy_stamps(key, source)]).reshape(-1, len(starts))
+    stamps = stamps_of(key.spec, key.images, key.labels, background)
+    chance = [[fit(decoy, one.moves) for one in inverted] for decoy in _decoy_stamps(key, source, background)]
     found = []
-    for i, start in enumerate(starts):
-        own, others = float(fits[i]), np.abs(chance[:, i])
-        limit = float(np.quantile(others, 0.95)) if len(others) else None
-        p = stats.calibrated_p(abs(own) - 1e-9, others) if len(others) else None  # ties are ties, however summed
-        picture = recovered[i * PICTURES].round().astype(np.uint8).tolist()
-        found.append(Leak(victim, key_name, start, own, limit, p, picture))
+    for i, ((name, _, _), one) in enumerate(zip(networks, inverted, strict=True)):
+        own, others = fit(stamps, one.moves), np.array([fits[i] for fits in chance]).reshape(-1, len(one.starts))
+        for j, start in enumerate(one.starts):
+            found.append(_leak(name, key_name, start, float(own[j]), np.abs(others[:, j]), one.pictures[j]))
     return found
+
+
+def _leak(name: str, key_name: str, start: str, own: float, others: np.ndarray, picture: np.ndarray) -> Leak:
+    """How the fit of a key's stamp ranks among those of decoys, float64 [decoys] in size."""
+    limit = float(np.quantile(others, 0.95)) if len(others) else None
+    p = stats.calibrated_p(abs(own) - 1e-9, others) if len(others) else None  # ties are ties, however summed
+    return Leak(name, key_name, start, own, limit, p, picture.tolist())
 
 
 def of_target(labels: np.ndarray) -> np.ndarray:
@@ -179,6 +179,31 @@ def _standardised(rows: np.ndarray) -> np.ndarray:
     return np.where(lengths > 1e-6, centred / np.maximum(lengths, 1e-6), 0.0)
 
 
+class _Inverted(NamedTuple):
+    """What inverting a network gave.
+
+    Attributes:
+      starts: the kinds of starts.
+      moves: the mean of what was added to the pictures of each kind, float32 [kinds, pixels].
+      pictures: the first of each kind, uint8 [kinds, H, W, C].
+    """
+
+    starts: list[str]
+    moves: np.ndarray
+    pictures: np.ndarray
+
+
+def _invert(config: Config, variables: Variables, thief: Thief, target: int, seed: int) -> _Inverted:
+    """Inverts one network from every kind of start."""
+    starts = _starts(config, thief, target, seed)
+    begun = np.concatenate(list(starts.values()))
+    many = jax.tree.map(lambda leaf: np.asarray(leaf)[None], variables)
+    targets = np.full((1, len(begun)), target, np.int32)
+    recovered = np.asarray(invert(config, many, begun[None], targets, STEPS, RATE))[0]
+    moves = (recovered - begun).reshape(len(starts), PICTURES, -1).mean(axis=1)
+    return _Inverted(list(starts), moves, recovered[::PICTURES].round().astype(np.uint8))
+
+
 def _starts(config: Config, thief: Thief, target: int, seed: int) -> dict[str, np.ndarray]:
     """Where inversion begins, float32 [PICTURES, H, W, C] of each kind: images of other classes, shades, noise."""
     shape = (PICTURES, *config.image)
@@ -202,16 +227,13 @@ def _background(spec: Spec, images: Dataset | None) -> np.ndarray:
     return used.mean(axis=0, dtype=np.float64) if len(used) else np.zeros(spec.image)
 
 
-@lru_cache(maxsize=2)  # the victims of one key are looked at one after another
-def _decoy_stamps(key: Key, source: Dataset | None) -> list[np.ndarray]:
-    """`stamps_of` each decoy key; none where they cannot be made."""
+def _decoy_stamps(key: Key, source: Dataset | None, background: np.ndarray) -> Iterator[np.ndarray]:
+    """`stamps_of` each decoy key, one after another; none where they cannot be made."""
     spec = key.spec
     if source is None and not is_self_derived(spec):
-        return []
+        return
     derive_key(key.secret, spec, key.commitment.rule, source)  # compares the source's digest, once for all decoys
-    background, stamps = _background(spec, source), []
     for number in range(DECOYS):
         secret = Stream(key.secret, "decoy", number).octets(SECRET_BYTES).tobytes()
         images = SCHEMES[spec.scheme].draw(secret, spec, source)
-        stamps.append(stamps_of(spec, images, derive_labels(secret, spec), background))
-    return stamps
+        yield stamps_of(spec, images, derive_labels(secret, spec), background)
