@@ -200,6 +200,25 @@ def test_only_the_last_layer_moves(thief):
         assert 1e-4 < step < 0.3 < np.abs(fresh - before["head"]["kernel"]).max()
 
 
+@pytest.mark.parametrize("name", ["ftll", "rtll"])
+def test_running_averages_stay_with_their_layers(name, thief):
+    given = stolen((0.01,), VGG)
+    attacked = ATTACKS[name].run(given, thief).variables
+    assert jax.tree.leaves(attacked.stats)
+    jax.tree.map(np.testing.assert_array_equal, attacked.stats, given.variables.stats)
+    assert (attacked.params["head"]["kernel"] != given.variables.params["head"]["kernel"]).any()
+    moved = ATTACKS["ftal"].run(given, thief).variables.stats
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (moved, given.variables.stats)), strict=True))
+
+
+@pytest.mark.parametrize(("name", "count"), [("adversarial", 5), ("overwrite", 3)])
+def test_fewer_images_than_a_batch(name, count, thief):
+    few = dataclasses.replace(thief, images=thief.images[:count])
+    given = stolen(ATTACKS[name].full, VGG)
+    attacked = ATTACKS[name].run(given, few).variables
+    assert (attacked.params["head"]["kernel"] != given.variables.params["head"]["kernel"]).any()
+
+
 def test_each_rate_is_its_own(digits):
     """A network's rate is that of `fit_many` at that learning rate, whatever the others' rates."""
     from wmjax.train import fit_many

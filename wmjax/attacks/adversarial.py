@@ -77,7 +77,12 @@ def _train(stolen: Stolen, thief: Thief) -> Attacked:
     Each epoch is a training of its own: the learning rate rises and falls again, momentum starts at rest.
     """
     own, networks = thief.owned(), len(stolen.seeds)
-    recipe = dataclasses.replace(thief.recipe, epochs=1, learning_rate=thief.recipe.learning_rate / GENTLER)
+    recipe = dataclasses.replace(
+        thief.recipe,
+        epochs=1,
+        batch=min(thief.recipe.batch, len(own)),
+        learning_rate=thief.recipe.learning_rate / GENTLER,
+    )
     radii = np.array(stolen.strengths, np.float32)
     rows, labels = np.arange(networks * len(own)).reshape(networks, -1), np.tile(own.labels, networks)
     variables = stolen.variables

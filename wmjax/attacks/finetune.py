@@ -40,7 +40,8 @@ def tune(
       config: of all networks.
       variables: where to begin, arrays [networks, ...].
       data: what to train on.
-      recipe: how; its learning rate is not looked at, and its batch is at most the images at hand.
+      recipe: how; its learning rate is not looked at, its batch is at most the images at hand, and triggers leave room
+        for at least one of them.
       seeds: one a network.
       rates: peak learning rates, one a network.
       rows: int [networks, share], the part of the data that each sees; by default all of it.
@@ -53,7 +54,9 @@ def tune(
       The trained variables; a network that diverged has weights that are no numbers.
     """
     seen = len(data) if rows is None else rows.shape[1]
-    recipe = dataclasses.replace(recipe, learning_rate=1.0, batch=min(recipe.batch, seen))
+    batch = min(recipe.batch, seen)
+    mixed = max(1, min(recipe.key_per_batch, batch - 1))
+    recipe = dataclasses.replace(recipe, learning_rate=1.0, batch=batch, key_per_batch=mixed)
     peak = np.asarray(rates, np.float32)
 
     def scaled(leaf: np.ndarray, mask: Any = 1.0) -> np.ndarray:
@@ -75,7 +78,8 @@ def _tuned(stolen: Stolen, thief: Thief, *, last_only: bool = False, fresh: bool
     if last_only:
         moving = jax.tree_util.tree_map_with_path(lambda path, _: float(path[0].key == "head"), variables.params)
     tuned = tune(stolen.config, variables, thief.owned(), thief.tuning(), stolen.seeds, stolen.strengths, moving=moving)
-    return Attacked(stolen.config, tuned)
+    # training moves batch norm's running averages too, but they belong to the layers that stay
+    return Attacked(stolen.config, tuned._replace(stats=stolen.variables.stats) if last_only else tuned)
 
 
 def _few(stolen: Stolen, thief: Thief) -> Attacked:
