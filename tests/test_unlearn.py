@@ -79,6 +79,28 @@ def test_the_mark_is_unlearned(attack, marked, thief, held_out):
     assert accuracy(CNN, tuned, held_out.images, held_out.labels) > 0.7
 
 
+def test_dreams_come_in_parts(marked, thief, monkeypatch):
+    """However many classes: a network dreams of a bounded number of pictures at a time, the same in any parts."""
+    asked, tuned = [], []
+
+    def invert(config, variables, starts, targets, steps, rate):
+        asked.append(targets)
+        return starts * 0.5 + targets[..., None, None, None]
+
+    monkeypatch.setattr(unlearn, "invert", invert)
+    monkeypatch.setattr(unlearn, "_tune", lambda *given: tuned.append(given))
+    attack = {attack.name: attack for attack in unlearn.ATTACKS}["dehydra"]
+    for size in (unlearn.DREAMT_AT_ONCE, 33):
+        monkeypatch.setattr(unlearn, "DREAMT_AT_ONCE", size)
+        attack.run(stolen(marked, [0.1, 0.2]), thief)
+    assert [targets.shape for targets in asked] == [(2, 100), (2, 33), (2, 33), (2, 33), (2, 1)]
+    np.testing.assert_array_equal(np.concatenate(asked[1:], axis=1), asked[0])
+    for data, rows in ((given[2], given[3]) for given in tuned[1:]):
+        np.testing.assert_array_equal(data.images, tuned[0][2].images)
+        np.testing.assert_array_equal(data.labels, tuned[0][2].labels)
+        np.testing.assert_array_equal(rows, tuned[0][3])
+
+
 def test_stamps_are_looked_for_once_a_network(marked, thief, monkeypatch):
     counted = []
 

@@ -29,6 +29,7 @@ OUTLIER = 2.0  # anomaly index from which on a class is suspected (Wang et al. 2
 SHARE = 5  # one in so many of the thief's images carries a stamp
 DREAMS = 10  # pictures recovered of each class
 DREAM_STEPS = 50
+DREAMT_AT_ONCE = 100  # pictures of a network: memory does not grow with the classes
 
 
 class Stamps(NamedTuple):
@@ -156,16 +157,34 @@ def _dehydra(stolen: Stolen, thief: Thief) -> Attacked:
     """Fine-tunes on the thief's images, and as a fifth of the whole on pictures of each class under random labels."""
     own, config = thief.owned(), stolen.config
     count = DREAMS * config.classes
-    targets = np.repeat(np.arange(config.classes, dtype=np.int32), DREAMS)
     rngs = [np.random.default_rng([seed, 0xDE4D]) for seed in stolen.seeds]
-    starts = np.stack([rng.uniform(0, 255, (count, *config.image)).astype(np.float32) for rng in rngs])
-    dreams = invert(config, stolen.variables, starts, np.tile(targets, (len(rngs), 1)), DREAM_STEPS, RATE)
+    images = _dream(stolen, rngs).reshape(-1, *config.image)
     labels = [rng.integers(config.classes, size=count, dtype=np.int32) for rng in rngs]
-    images = np.asarray(dreams).round().astype(np.uint8).reshape(-1, *config.image)
     turns = np.arange(max(1, len(own) // (SHARE - 1))) % count
     rows = [np.concatenate([np.arange(len(own)), len(own) + i * count + turns]) for i in range(len(rngs))]
     data = Dataset(np.concatenate([own.images, images]), np.concatenate([own.labels, *labels]), own.classes)
     return _tune(stolen, thief, data, np.stack(rows))
+
+
+def _dream(stolen: Stolen, rngs: list[np.random.Generator]) -> np.ndarray:
+    """`DREAMS` pictures of every class, from noise, that each network takes for that class.
+
+    Args:
+      stolen: the networks.
+      rngs: of the noise, one a network.
+
+    Returns:
+      uint8 [networks, DREAMS * classes, H, W, C], class by class.
+    """
+    config, parts = stolen.config, []
+    targets = np.repeat(np.arange(config.classes, dtype=np.int32), DREAMS)
+    for first in range(0, len(targets), DREAMT_AT_ONCE):
+        asked = np.tile(targets[first : first + DREAMT_AT_ONCE], (len(rngs), 1))
+        shape = (asked.shape[1], *config.image)
+        starts = np.stack([rng.uniform(0, 255, shape).astype(np.float32) for rng in rngs])
+        dreams = invert(config, stolen.variables, starts, asked, DREAM_STEPS, RATE)
+        parts.append(np.asarray(dreams).round().astype(np.uint8))
+    return np.concatenate(parts, axis=1)
 
 
 def _tune(stolen: Stolen, thief: Thief, data: Dataset, rows: np.ndarray) -> Attacked:
