@@ -103,6 +103,16 @@ def test_changes_are_what_they_say():
         assert (soft[:, -1] == 200).all()
 
 
+@pytest.mark.parametrize(("change", "strength"), [(inputs.flip, 1), (inputs.squeeze, 3), (inputs.squeeze, 8)])
+def test_many_images_at_once(change, strength, trained, monkeypatch):
+    images = np.arange(5 * 64, dtype=np.uint8).reshape(5, 8, 8, 1)  # every grey level
+    expected = np.stack([change(image, strength, 0) for image in images])
+    monkeypatch.setattr(inputs, "each", None)
+    np.testing.assert_array_equal(change(images, strength, 0), expected)
+    served = SERVERS[change.__name__].serve(Served(CNN, trained, strength, 0), thief(), images)
+    np.testing.assert_array_equal(served, predict(CNN, trained, expected))
+
+
 def test_noise_follows_from_seed_and_image():
     """A thief who answers the same question differently gives himself away."""
     images = pictures(4)

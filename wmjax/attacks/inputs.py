@@ -16,7 +16,7 @@ from scipy import ndimage
 from wmjax.attacks.contract import Attack, Served, Thief, untouched
 from wmjax.models import predict
 
-Change = Callable[[np.ndarray, float, int], np.ndarray]  # of one image uint8 [H, W, C], by strength and seed
+Change = Callable[[np.ndarray, float, int], np.ndarray]  # of images uint8 [..., H, W, C], by strength and seed
 
 _COPIES = 8  # that vote; a server pays for each
 _SHIFT = 16  # they are shifted by up to this part of the smaller side: 2 pixels of 32, none of 8
@@ -29,7 +29,7 @@ def randomness(seed: int, image: np.ndarray, copy: int = 0) -> np.random.Generat
 
 
 def each(change: Change, images: np.ndarray, strength: float, seed: int) -> np.ndarray:
-    """Changes uint8 images [n, H, W, C] one by one."""
+    """Changes uint8 images [n, H, W, C] one by one, by a change that takes one image [H, W, C]."""
     changed = np.empty_like(images)
     for row, image in zip(changed, images, strict=True):
         row[:] = change(image, strength, seed)
@@ -75,14 +75,14 @@ def smooth_median(image: np.ndarray, window: float, seed: int) -> np.ndarray:
 
 
 def flip(image: np.ndarray, strength: float, seed: int) -> np.ndarray:
-    """Mirrors left and right."""
-    return image[:, ::-1]
+    """Mirrors left and right, one image or many [..., H, W, C]."""
+    return image[..., ::-1, :]
 
 
 def squeeze(image: np.ndarray, bits: float, seed: int) -> np.ndarray:
-    """Leaves so many bits a channel, evenly spread levels from 0 to 255 (Xu et al. 2018)."""
+    """Leaves so many bits a channel, evenly spread levels from 0 to 255 (Xu et al. 2018), in one image or many."""
     step = 255 / (2 ** round(bits) - 1)
-    return _whole(np.rint(image / step) * step)
+    return _whole(np.rint(np.arange(256) / step) * step)[image]
 
 
 def resize(image: np.ndarray, factor: float, seed: int) -> np.ndarray:
@@ -114,10 +114,10 @@ def _vote(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:
 
 
 def _answering(change: Change) -> Callable[[Served, Thief, np.ndarray], np.ndarray]:
-    """The server that answers for changed images."""
+    """The server that answers for changed images [n, H, W, C]."""
 
     def serve(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:
-        return predict(network.config, network.variables, each(change, images, network.strength, network.seed))
+        return predict(network.config, network.variables, change(images, network.strength, network.seed))
 
     return serve
 
@@ -134,12 +134,16 @@ def _attack(
 
 
 ATTACKS: tuple[Attack, ...] = (
-    _attack("jpeg", "JPEG quality, 95 down to 1", (75, 25), (90, 75, 50, 25, 10), _answering(jpeg)),
-    _attack("input-noise", "standard deviation, grey levels", (16,), (4, 8, 16, 32), _answering(noise)),
-    _attack("smooth-gaussian", "sigma, pixels", (0.5,), (0.3, 0.4, 0.5, 0.75, 1), _answering(smooth_gaussian)),
-    _attack("smooth-median", "window, pixels a side", (2,), (2, 3, 5), _answering(smooth_median)),
+    _attack("jpeg", "JPEG quality, 95 down to 1", (75, 25), (90, 75, 50, 25, 10), _answering(partial(each, jpeg))),
+    _attack("input-noise", "standard deviation, grey levels", (16,), (4, 8, 16, 32), _answering(partial(each, noise))),
+    _attack(
+        "smooth-gaussian", "sigma, pixels", (0.5,), (0.3, 0.4, 0.5, 0.75, 1), _answering(partial(each, smooth_gaussian))
+    ),
+    _attack("smooth-median", "window, pixels a side", (2,), (2, 3, 5), _answering(partial(each, smooth_median))),
     _attack("flip", "1: every image is mirrored", (1,), (1,), _answering(flip)),
     _attack("squeeze", "bits left a channel", (3,), (5, 4, 3, 2), _answering(squeeze)),
-    _attack("resize", "times smaller, then enlarged again", (1.5,), (1.25, 1.5, 2, 3), _answering(resize)),
+    _attack(
+        "resize", "times smaller, then enlarged again", (1.5,), (1.25, 1.5, 2, 3), _answering(partial(each, resize))
+    ),
     _attack("vote", "standard deviation of the copies' noise, grey levels", (8,), (4, 8, 16, 32), _vote),
 )
