@@ -29,7 +29,8 @@ def _run(stolen: Stolen, thief: Thief) -> Attacked:
 ATTACKS = (
     Attack(
         "overwrite",
-        "has the weights, labelled images of the task and a key of his own, which he mixes in while training on",
+        "has the weights, labelled images of the task and a key of his own, of scheme abstract whatever the owner's, "
+        "which he mixes in while training on",
         "learning rate",
         (0.03,),
         (0.003, 0.01, 0.03, 0.1),

@@ -58,7 +58,11 @@ def _prune_tune(stolen: Stolen, thief: Thief) -> Attacked:
 
 
 def _fine_prune(stolen: Stolen, thief: Thief) -> Attacked:
-    """Liu et al. 2018 (RAID): units before the last layer that sleep on clean images are cut off, then fine-tuning."""
+    """Units before the last layer that sleep on clean images are cut off, then fine-tuning (after Liu et al. 2018).
+
+    They cut channels of the last convolution. Here it is inputs of the last layer: the pooled channels of the last
+    convolution for `vgg` and `resnet18`, dense units for `cnn`.
+    """
     images = thief.owned().images
     params: dict[str, Any] = {**stolen.variables.params}
     kernels = np.array(params["head"]["kernel"])
