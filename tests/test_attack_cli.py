@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from wmjax import checkpoint
 from wmjax.keys import generate, make_spec, write_key
@@ -115,6 +116,24 @@ def test_bad_input(attack, arguments, target, key, code, words):
     assert words in err
     assert len(err.splitlines()) == 1
     assert not (Path("at") / "attack.json").exists()
+
+
+def test_pictures_that_were_fitted_to_the_network(attack, stolen, tmp_path):
+    """A run on a folder of pictures of another size, as `embed --image 8x8x1` takes them."""
+    rng = np.random.default_rng(0)
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "pictures" / place).mkdir(parents=True)
+        for i in range(3):
+            picture = Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8))
+            picture.save(tmp_path / "pictures" / place / f"{i}.png")
+    config = Config("vgg", (8, 8, 1), 2, (4,))
+    key = generate(make_spec("abstract", image=(8, 8, 1), classes=2, triggers=12))
+    write_key(key, stolen / "two", recipients=[], passphrase=None)
+    checkpoint.write_settings(stolen / "fitted", {"data": f"{tmp_path}/pictures 0123"})
+    checkpoint.save_step(stolen / "fitted", init(config, 0)._asdict(), checkpoint.Metadata(config, 1))
+    code, out, _ = attack("--suite", "flip,transfer-merged", target="fitted", key="two")
+    assert code == 0
+    assert "transfer-merged: 2 classes cannot be merged" in out
 
 
 def test_a_checkpoint_without_its_run(attack):

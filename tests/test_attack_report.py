@@ -9,6 +9,7 @@ import re
 import unicodedata
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from test_audit_report import HOSTILE, Page
 
 from wmjax.attacks.result import Leak, Outcome, Point, Result
 from wmjax.errors import AccessError
+from wmjax.keys import generate, make_spec
 from wmjax.report.attack import attack_table, headline, write_attack_report
 from wmjax.report.frontier import ENTRIES, LOST, REST, distinguish, frontier, frontier_svg, gain
+from wmjax.report.html import Finding, write_demo_report
 from wmjax.report.plot import Axis
 
 NEEDED = 20.0
@@ -37,6 +40,7 @@ def point(
         "key": "key",
         "accuracy": None if lost is None else 0.9 - lost / 100,
         "lost": lost,
+        "classes": 10,
         "asked": 100,
         "matches": 60,
         "label_bits": None if bits is None else bits - 12,
@@ -83,7 +87,6 @@ def leak(**changes: Any) -> Leak:
         "victim": "victim",
         "key": "key",
         "start": "blank",
-        "target": 3,
         "correlation": 0.4,
         "chance": 0.1,
     }
@@ -97,6 +100,12 @@ def page(path: Path, result: Result) -> tuple[Page, str]:
     return shown, re.sub(r"\s+", " ", "".join(text for tag, text in shown.texts if tag != "style"))
 
 
+def pixels(shown: Page) -> np.ndarray:
+    """The first picture of a page."""
+    source = next(a["src"] for tag, a in shown.tags if tag == "img") or ""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,")))))
+
+
 def test_headline_counts_attacks_that_removed_the_mark() -> None:
     points = [
         point("prune", 0.5, lost=1.0, bits=30.0),
@@ -108,7 +117,9 @@ def test_headline_counts_attacks_that_removed_the_mark() -> None:
     ]
     head = headline(found(stolen(), *points))
     assert head.verdict == "The mark was removed."
-    assert head.reason == "1 of 4 attacks leaves fewer than 20 bits in a network that lost less than 5 points."
+    assert (
+        head.reason == "1 of 4 attacks leaves no match, which takes 20 bits, in a network that lost less than 5 points."
+    )
     assert head.named == ["prune at 0.8 leaves -3 bits, 4 points lost"]
     held = headline(found(stolen(), *points[3:]))
     assert (held.verdict, held.reason[:21]) == ("No attack removed the mark.", "0 of 3 attacks leave ")
@@ -166,11 +177,49 @@ def test_several_victims_and_keys_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_mark_that_was_not_there_is_told(tmp_path: Path) -> None:
-    result = found(point("none", 0.0, bits=12.0), point("prune", bits=11.0))
+    result = found(point("none", 0.0, bits=12.0), point("prune", bits=11.0), point("tune", bits=25.0))
     shown, words = page(tmp_path, result)
+    reason = "As they were stolen, no network was a match: the most evidence found was 12 bits."
+    assert headline(result) == ("There was no mark to remove.", reason, [])
+    assert "There was no mark to remove." in words
+    assert "The mark was removed." not in words
     assert "As stolen, victim holds 12 bits of key" in words
     assert any(line.startswith("As stolen, victim holds 12 bits") for line in attack_table(result))
-    assert shown.rows[2][-1] == "not shown"
+    assert [row[-1] for row in shown.rows if row] == ["not shown"] * 3
+    assert not [a for _, a in shown.tags if a.get("class") == "gone"]
+
+
+def test_marks_that_were_not_there_do_not_count(tmp_path: Path) -> None:
+    """Of one victim the wrong key is asked too, and a network that is innocent."""
+    absent: list[dict[str, Any]] = [{"key": "wrong"}, {"victim": "innocent"}]
+    points = [stolen(), *(point("none", 0.0, bits=-9.0, **pair) for pair in absent), point("prune", lost=1.0)]
+    points += [point("prune", bits=-9.0, **pair) for pair in absent]
+    result = found(*points)
+    head = headline(result)
+    assert (head.verdict, head.reason[:23]) == ("No attack removed the mark.", "0 of 1 attack leave no ")
+    assert head.named == ["nearest: prune at 1 leaves 90 bits, 1 points lost (victim, key)"]
+    shown, words = page(tmp_path, result)
+    assert [row[-1] for row in shown.rows if row] == ["held", "not shown", "not shown"] * 2
+    assert "of them remove the mark0" in words
+    also = found(*points, point("tune", bits=3.0))
+    assert headline(also).named == ["tune at 1 leaves 3 bits, 0 points lost (victim, key)"]
+    assert "of them remove the mark1" in page(tmp_path, also)[1]
+
+
+def test_network_that_was_lost_before_any_attack_held_no_mark() -> None:
+    head = headline(found(diverged("none"), point("prune", bits=1.0)))
+    assert head.verdict == "There was no mark to remove."
+    assert head.reason.endswith("no evidence could be measured.")
+
+
+def test_verdict_decides_what_is_removed(tmp_path: Path) -> None:
+    """A match on the way holds although bits sink later; bits that come after an acquittal are no match."""
+    points = [stolen(), point("way", bits=3.0, outcome="match"), point("late", bits=25.0, outcome="no-match")]
+    result = found(*points, point("late", 2.0, bits=25.0, lost=9.0, outcome="no-match"))
+    shown, words = page(tmp_path, result)
+    assert [row[-1] for row in shown.rows if row] == ["held", "held", "removed", "spoilt"]
+    assert headline(result).named == ["late at 1 leaves 25 bits, 0 points lost"]
+    assert "of them remove the mark1" in words
 
 
 def test_rest_of_the_page(tmp_path: Path) -> None:
@@ -195,9 +244,31 @@ def test_rest_of_the_page(tmp_path: Path) -> None:
         "correlation 0.40, chance 0.10, p 0.01",
     ):
         assert expected in words
-    source = next(a["src"] for tag, a in shown.tags if tag == "img") or ""
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,")))))
-    np.testing.assert_array_equal(picture[::16, ::16], np.arange(64).reshape(8, 8))
+    np.testing.assert_array_equal(pixels(shown)[::16, ::16], np.arange(64).reshape(8, 8))
+
+
+def test_leaks_are_told_by_p_and_how_many_were_tested(tmp_path: Path) -> None:
+    leaks = [leak(p=0.025), leak(p=0.03), leak(correlation=-0.4, p=0.01), leak(correlation=-0.4, chance=0.5, p=0.9)]
+    tested = [*leaks[::2], leak(chance=None, p=None)]
+    _, words = page(tmp_path, found(stolen(), point("prune"), leaks=tested))
+    assert re.findall("not above chance|above chance|no decoys", words) == ["above chance", "above chance", "no decoys"]
+    assert "p of at most 0.025: 0.05 divided by the 2 pictures that have a p" in words
+    _, words = page(tmp_path, found(stolen(), point("prune"), leaks=leaks))
+    told = ["not above chance", "not above chance", "above chance", "not above chance"]
+    assert re.findall("not above chance|above chance", words) == told
+    assert "correlation -0.40, chance 0.10" in words
+
+
+def test_pictures_of_other_channels_are_grey(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 5), np.uint8)
+    shown, _ = page(tmp_path, found(stolen(), point("prune"), leaks=[leak(picture=picture.tolist())]))
+    np.testing.assert_array_equal(pixels(shown)[::16, ::16], picture.mean(axis=2).round())
+    key = generate(make_spec("abstract", image=(8, 8, 5), classes=10, triggers=1))
+    curve = np.array([1.0, 2.0])
+    verdict: Any = SimpleNamespace(verdict="match", evidence_bits=2.0, queries=2, assumptions=[], path=curve)
+    demo = write_demo_report(tmp_path, key, [Finding("marked", "stolen", 0.9, verdict, verdict)])
+    gallery = pixels(Page(demo.read_text("utf-8")))
+    np.testing.assert_array_equal(gallery[::6, ::6], key.images[0].mean(axis=2).round())
 
 
 def test_policy_and_nothing_loaded(tmp_path: Path) -> None:
@@ -255,7 +326,7 @@ def test_terminal_lines() -> None:
     lines = attack_table(found(stolen(), point("prune", 0.9, lost=1.26, bits=3.0), diverged("noise"), leaks=[leak()]))
     assert "prune 0.9 88.7 % 1.3 60/100 -9.0 3.0 inconclusive removed" in [" ".join(line.split()) for line in lines]
     assert "noise 1 - - 0/100 - - diverged diverged" in [" ".join(line.split()) for line in lines]
-    assert any(line.startswith("inversion of victim, key, from blank, class 3: correlation 0.40") for line in lines)
+    assert any(line.startswith("inversion of victim, key, from blank: correlation 0.40") for line in lines)
 
 
 def test_cannot_be_written(tmp_path: Path) -> None:
@@ -297,7 +368,7 @@ def test_points_land_in_the_removed_quarter_when_removed() -> None:
     for p in points:
         x, y = where[f"{p.attack} 1"]
         inside = x < plot.quarter.x + plot.quarter.width and y > plot.quarter.y
-        assert inside == p.removed(NEEDED), p
+        assert inside == p.removed, p
 
 
 def test_no_mark_or_line_covers_a_label() -> None:

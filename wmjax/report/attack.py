@@ -18,13 +18,14 @@ from wmjax.report.text import cut, visible
 NAMED = 6  # attacks that removed the mark, named in the headline; the table shows all
 COLUMNS = 100  # of a terminal
 FATES = {
-    "removed": "too little evidence for a match is left, in a network that is still worth having",
-    "spoilt": f"too little evidence is left, but the attack cost {COST:g} points of accuracy or more",
-    "held": "enough evidence for a match is left",
+    "removed": "no match any more, in a network that is still worth having",
+    "spoilt": f"no match any more, but the attack cost {COST:g} points of accuracy or more",
+    "held": "still a match",
     "diverged": "the network's weights or answers are no numbers: nothing was removed, the network is lost",
-    "not shown": "too little evidence for a match, but before any attack: there was nothing to remove",
+    "not shown": "no match even before any attack: there was nothing to remove",
     "not exact": "the key's labels are fixed: no exact evidence exists, only the labels that it repeats are counted",
 }
+LEVEL = 0.05  # of all leaks together: how often chance alone may be taken for one
 _ABOVE = ("not above chance", "above chance")
 
 
@@ -37,16 +38,19 @@ class Headline(NamedTuple):
 
 
 def headline(result: Result) -> Headline:
-    """How many attacks left too little evidence in a network worth having, and which, the least evidence first.
+    """How many attacks left no match in a network worth having, and which, the least evidence first.
 
     Args:
       result: of the suite.
     """
-    tried = [p for p in result.points if p.attack != "none"]
-    attacks = {p.attack for p in tried}
-    if not tried:
+    if all(p.attack == "none" for p in result.points):
         return Headline("No attack was tried.", "Below stands what the networks hold as they were stolen.", [])
-    fates = {_fate(p, result) for p in tried}
+    tried = _judged(result)
+    if not tried:
+        return Headline("There was no mark to remove.", _before(result), [])
+    attacks = {p.attack for p in tried}
+    marked = _marked(result)
+    fates = {_fate(p, marked) for p in tried}
     if fates == {"diverged"}:
         return Headline("No verdict.", f"{_count(attacks, 'attack')} tried, and every network diverged.", [])
     if fates <= {"not exact", "diverged"}:
@@ -59,12 +63,12 @@ def headline(result: Result) -> Headline:
     )
     removing: dict[str, Point] = {}
     for p in cheap:
-        if p.removed(result.match_bits):
+        if p.removed:
             removing.setdefault(p.attack, p)
     verb = "leaves" if len(removing) == 1 else "leave"
     reason = (
-        f"{len(removing)} of {_count(attacks, 'attack')} {verb} fewer than {number(result.match_bits)} bits in a "
-        f"network that lost less than {COST:g} points."
+        f"{len(removing)} of {_count(attacks, 'attack')} {verb} no match, which takes {number(result.match_bits)} "
+        f"bits, in a network that lost less than {COST:g} points."
     )
     if removing:
         named = [_point(p, result) for p in removing.values()]
@@ -89,7 +93,8 @@ def write_attack_report(path: Path, result: Result) -> None:
     style = inline("page.css", "plot.css", "attack.css")
     fixed = {p.key for p in result.points if p.outcome == "uncalibrated"}
     halves = [[p for p in result.points if p.key not in fixed], [p for p in result.points if p.key in fixed]]
-    needed, looks = result.match_bits, distinguish(result.points)
+    needed, looks, marked = result.match_bits, distinguish(result.points), _marked(result)
+    fates = {_fate(p, marked) for p in result.points}
     page = render(
         "attack.html",
         style=style,
@@ -105,8 +110,11 @@ def write_attack_report(path: Path, result: Result) -> None:
         unproven=_unproven(result),
         several=_several(result),
         groups=_groups(result),
-        fates={fate: words for fate, words in FATES.items() if any(_fate(p, result) == fate for p in result.points)},
-        leaks=[_shown(leak) for leak in result.leaks],
+        fates={fate: words for fate, words in FATES.items() if fate in fates},
+        leaks=[_shown(leak, _limit(result)) for leak in result.leaks],
+        limit=_limit(result),
+        tested=sum(leak.p is not None for leak in result.leaks),
+        level=LEVEL,
     )
     write_bytes(path, page)
 
@@ -120,7 +128,7 @@ def attack_table(result: Result) -> list[str]:
     Returns:
       Lines of printable characters, at most 100.
     """
-    head = headline(result)
+    head, marked = headline(result), _marked(result)
     lines = [*_wrap(f"{head.verdict} {head.reason}"), *(line for name in head.named for line in _wrap(name, "  "))]
     lines += [line for words in _unproven(result) for line in _wrap(words)]
     pairs = dict.fromkeys((p.victim, p.key) for p in result.points)
@@ -130,15 +138,13 @@ def attack_table(result: Result) -> list[str]:
             f"{'attack':<22} {'strength':>8} {'accuracy':>8} {'lost':>6} {'repeated':>9} {'labels':>8} {'probs':>8}  "
             f"{'verdict':<12} mark"
         )
-        lines += [_line(p, result) for p in result.points if (p.victim, p.key) == (victim, key)]
+        lines += [_line(p, marked) for p in result.points if (p.victim, p.key) == (victim, key)]
     lines.append("")
     lines += _wrap("repeated: secret labels of those asked; labels, probs: bits of evidence from each")
     for leak in result.leaks:
-        shown = _shown(leak)
-        words = (
-            f"{shown['start']}, class {shown['target']}: correlation {shown['correlation']}, chance {shown['chance']}"
-        )
-        lines += _wrap(f"inversion of {shown['victim']}, {shown['key']}, from {words}, p {shown['p']}")
+        shown = _shown(leak, _limit(result))
+        words = f"{shown['start']}: correlation {shown['correlation']}, chance {shown['chance']}, p {shown['p']}"
+        lines += _wrap(f"inversion of {shown['victim']}, {shown['key']}, from {words}")
     lines += [
         line for name, why in result.skipped.items() for line in _wrap(f"skipped {visible(name)}: {visible(why)}")
     ]
@@ -150,9 +156,9 @@ def _wrap(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=indent + "  ")
 
 
-def _line(p: Point, result: Result) -> str:
+def _line(p: Point, marked: set[tuple[str, str]]) -> str:
     """A point's line in the terminal's table."""
-    row = _row(p, result)
+    row = _row(p, marked)
     name = "as stolen" if p.attack == "none" else cut(visible(p.attack), 22)
     return (
         f"{name:<22} {row['strength']:>8} {row['accuracy']:>8} {row['lost']:>6} {row['repeated']:>9} "
@@ -160,7 +166,7 @@ def _line(p: Point, result: Result) -> str:
     ).rstrip()
 
 
-def _row(p: Point, result: Result) -> dict[str, str]:
+def _row(p: Point, marked: set[tuple[str, str]]) -> dict[str, str]:
     """A point's cells."""
     return {
         "strength": "" if p.attack == "none" else f"{p.strength:g}",
@@ -172,21 +178,39 @@ def _row(p: Point, result: Result) -> dict[str, str]:
         "label_bits": "-" if p.label_bits is None else f"{p.label_bits:.1f}",
         "bits": "-" if p.bits is None else f"{p.bits:.1f}",
         "outcome": p.outcome,
-        "fate": _fate(p, result),
+        "fate": _fate(p, marked),
     }
 
 
-def _fate(p: Point, result: Result) -> str:
-    """What became of the mark: one of `FATES`; nothing can have been removed from networks as they were stolen."""
+def _fate(p: Point, marked: set[tuple[str, str]]) -> str:
+    """What became of the mark: one of `FATES`; only what was shown before any attack can have been removed."""
     if p.outcome == "diverged":
         return "diverged"
     if p.bits is None:
         return "not exact"
-    if p.attack == "none":
-        return "held" if p.bits >= result.match_bits else "not shown"
-    if p.removed(result.match_bits):
-        return "removed"
-    return "held" if p.bits >= result.match_bits else "spoilt"
+    if (p.victim, p.key) not in marked:
+        return "not shown"
+    if p.outcome == "match":
+        return "held"
+    return "removed" if p.removed else "spoilt"
+
+
+def _marked(result: Result) -> set[tuple[str, str]]:
+    """Victims and keys that were a match as they were stolen, or whose labels are fixed: no match can tell there."""
+    return {(p.victim, p.key) for p in result.points if p.attack == "none" and p.outcome in ("match", "uncalibrated")}
+
+
+def _judged(result: Result) -> list[Point]:
+    """The attacks' points on victims and keys that had a mark to remove."""
+    marked = _marked(result)
+    return [p for p in result.points if p.attack != "none" and (p.victim, p.key) in marked]
+
+
+def _before(result: Result) -> str:
+    """What networks without a mark held as they were stolen."""
+    bits = [p.bits for p in result.points if p.attack == "none" and p.bits is not None]
+    most = f"the most evidence found was {number(max(bits))} bits" if bits else "no evidence could be measured"
+    return f"As they were stolen, no network was a match: {most}."
 
 
 def _point(p: Point, result: Result) -> str:
@@ -211,10 +235,10 @@ def _won(p: Point, needed: float) -> bool:
 def _unproven(result: Result) -> list[str]:
     """Warns of networks in which the mark cannot be shown even before an attack."""
     return [
-        f"As stolen, {visible(p.victim)} holds {number(p.bits)} bits of {visible(p.key)}, fewer than a match needs: "
-        "what counts as removed there was never shown."
+        f"As stolen, {visible(p.victim)} holds {number(p.bits)} bits of {visible(p.key)}, which is no match: nothing "
+        "counts as removed there."
         for p in result.points
-        if p.attack == "none" and p.bits is not None and p.bits < result.match_bits
+        if p.attack == "none" and p.bits is not None and p.outcome != "match"
     ]
 
 
@@ -225,7 +249,7 @@ def _count(things: Sequence[Any] | set[str], word: str) -> str:
 def _facts(result: Result) -> list[tuple[str, str]]:
     """Short figures under the headline."""
     tried = [p for p in result.points if p.attack != "none"]
-    removing = {p.attack for p in tried if p.removed(result.match_bits)}
+    removing = {p.attack for p in _judged(result) if p.removed}
     return [
         ("attacks", f"{len({p.attack for p in tried})}"),
         ("of them remove the mark", f"{len(removing)}"),
@@ -240,30 +264,34 @@ def _facts(result: Result) -> list[tuple[str, str]]:
 
 def _groups(result: Result) -> list[dict[str, Any]]:
     """The table: attacks in the order tried, each with what is said of it and its points."""
-    groups = []
+    groups, marked = [], _marked(result)
     for name in dict.fromkeys(p.attack for p in result.points):
         groups.append(
             {
                 "name": "as stolen" if name == "none" else visible(name),
                 "strength": visible(result.strengths.get(name, "")),
                 "attacker": visible(result.attackers.get(name, "")),
-                "rows": [_row(p, result) for p in result.points if p.attack == name],
+                "rows": [_row(p, marked) for p in result.points if p.attack == name],
             }
         )
     return groups
 
 
-def _shown(leak: Leak) -> dict[str, Any]:
-    """What model inversion recovered, as the page and the terminal show it."""
+def _limit(result: Result) -> float:
+    """The largest p that is above chance: the level divided by how many leaks were tested (Bonferroni)."""
+    return LEVEL / max(1, sum(leak.p is not None for leak in result.leaks))
+
+
+def _shown(leak: Leak, limit: float) -> dict[str, Any]:
+    """What model inversion recovered, as the page and the terminal show it; `limit` is the largest p above chance."""
     picture = np.array(leak.picture, np.uint8)
     return {
         "victim": visible(leak.victim),
         "key": visible(leak.key),
         "start": visible(leak.start),
-        "target": leak.target,
         "correlation": f"{leak.correlation:.2f}",
         "chance": "not known" if leak.chance is None else f"{leak.chance:.2f}",
         "p": "not known" if leak.p is None else f"{leak.p:.3g}",
-        "finding": "no decoys to compare with" if leak.chance is None else _ABOVE[leak.correlation > leak.chance],
+        "finding": "no decoys to compare with" if leak.p is None else _ABOVE[leak.p <= limit],
         "picture": png(picture, max(1, 128 // picture.shape[0])),
     }
