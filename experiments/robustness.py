@@ -221,9 +221,9 @@ def heat_map(worst: Sequence[dict[str, Any]], kinds: Sequence[str], data: str) -
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="12" y="20" font-weight="600">{html.escape(data)}: bits left by the worst strength that costs under '
-        f"{COST:g} points, mean of the networks</text>",
-        '<text x="12" y="38" fill="#555">red: under 20 bits in some network, its mark is removed; '
-        "-: every strength cost more</text>",
+        f"{COST:g} points</text>",
+        '<text x="12" y="38" fill="#555">from probabilities (from labels alone), mean of the networks; red: under 20 in '
+        "some network; -: every strength cost more</text>",
     ]
     for i, kind in enumerate(kinds):
         parts.append(f'<text x="{LEFT + CELL * (i + 0.5)}" y="{TOP - 8}" text-anchor="middle">{kind}</text>')
@@ -247,10 +247,11 @@ def _colours(cell: dict[str, Any]) -> tuple[str, str, str]:
     if "bits" not in cell:
         return "#e3e6ea", "#555", "-"
     bits = cell["bits"]["mean"]
+    words = f"{bits:.0f} ({cell['label_bits']['mean']:.0f})"
     if cell["removed_by_ours"]:
-        return "#c9403a", "white", f"{bits:.0f}"
+        return "#c9403a", "white", words
     strength = min(1.0, bits / 600)
-    return f"hsl(215, 60%, {92 - 50 * strength:.0f}%)", "white" if strength > 0.6 else "#1c2430", f"{bits:.0f}"
+    return f"hsl(215, 60%, {92 - 50 * strength:.0f}%)", "white" if strength > 0.6 else "#1c2430", words
 
 
 if __name__ == "__main__":
