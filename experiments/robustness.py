@@ -222,8 +222,8 @@ def heat_map(worst: Sequence[dict[str, Any]], kinds: Sequence[str], data: str) -
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="12" y="20" font-weight="600">{html.escape(data)}: bits left by the worst strength that costs under '
         f"{COST:g} points</text>",
-        '<text x="12" y="38" fill="#555">from probabilities (from labels alone), mean of the networks; red: under 20 in '
-        "some network; -: every strength cost more</text>",
+        '<text x="12" y="38" fill="#555">from probabilities (from labels alone), mean of the networks; red: under 20 '
+        "in some network; -: every strength cost more</text>",
     ]
     for i, kind in enumerate(kinds):
         parts.append(f'<text x="{LEFT + CELL * (i + 0.5)}" y="{TOP - 8}" text-anchor="middle">{kind}</text>')
