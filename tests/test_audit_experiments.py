@@ -63,7 +63,7 @@ def quickly_marked(config: Config, recipe: Any, data: Any, key: Any, title: str)
 def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Runs a script at its small size and gives what it wrote; its rows for the README can be made of that."""
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(tables, "HERE", tmp_path)
+    monkeypatch.setattr(importlib.import_module("figures"), "HERE", tmp_path)  # where tables read
     monkeypatch.setattr(zoos, "process", in_this_process)
     for module in (audit_speed, false_alarms):
         monkeypatch.setattr(module, "fit", quickly_marked)
