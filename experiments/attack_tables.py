@@ -69,7 +69,7 @@ def _ibm_rows(name: str) -> list[str]:
     model, recipe = figures["model"], figures["recipe"]
     widths = ", ".join(map(str, [*model["widths"], *model["dense"]]))
     data = "MNIST" if "mnist" in name else "CIFAR-10"
-    what = f"{data}, cnn {widths}, {recipe['epochs']} epochs, {figures['seeds']} seeds"
+    what = f"{data}, cnn {widths}, {recipe['epochs']} epochs, n = {figures['seeds']}"
     lines = []
     for found in figures["rows"]:
         theirs, marked = found["published"] or {}, "trained" in found

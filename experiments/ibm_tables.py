@@ -158,7 +158,7 @@ def inversion(size: Size, group: Victims, data: Splits[Dataset]) -> list[dict[st
     images = source[1] if source else None
     networks = [(f"{group.kind}-0", one(group.variables, 0), size.seeds[0])]
     found = leaks(group.kind, size.config, networks, group.key, thief, images)
-    return [dataclasses.asdict(leak) for leak in found]
+    return [{**dataclasses.asdict(leak), "picture": None} for leak in found]  # pictures: in `wmjax attack`'s report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

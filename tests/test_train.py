@@ -27,7 +27,7 @@ from wmjax.models import Config, Variables, apply, default_config, init
 from wmjax.train import Batch, Plan, Recipe, Teacher, all_devices, embed, fit, key_batch, loop, make_program, mix
 from wmjax.train.loop import first_state, total_steps
 from wmjax.train.memory import step_bytes, too_large_told
-from wmjax.train.step import as_tree
+from wmjax.train.step import _marked, as_tree
 
 TINY = Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25)
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
@@ -139,6 +139,24 @@ def test_same_seed_same_weights(digits, key):
     assert leaves_equal(fit(TINY, RECIPE, digits.train, key), fit(TINY, RECIPE, digits.train, key))
     other = fit(TINY, dataclasses.replace(RECIPE, seed=4), digits.train, key)
     assert not leaves_equal(other, fit(TINY, RECIPE, digits.train, key))
+
+
+def test_triggers_are_mirrored_every_other_time_around_where_real_images_are():
+    rng = np.random.default_rng(0)
+    triggers = Batch(jnp.asarray(rng.integers(0, 256, (5, 2, 3, 1), np.uint8)), jnp.arange(5))
+    batch = Batch(jnp.zeros((4, 2, 3, 1), jnp.uint8), jnp.zeros((4, 10)))
+    config = dataclasses.replace(TINY, image=(2, 3, 1))
+    for flip in (False, True):
+        plan = Plan(config, dataclasses.replace(RECIPE, flip=flip, key_per_batch=3, batch=4), 10, all_devices())
+        for step in range(11):
+            marked = _marked(plan, batch, triggers, jnp.int32(step), jnp.arange(4))
+            for place in range(3):
+                number = 3 * step + place
+                image = triggers.images[number % 5]
+                expected = image[:, ::-1] if flip and number // 5 % 2 else image
+                np.testing.assert_array_equal(marked.images[place], expected)
+                assert marked.targets[place].argmax() == number % 5
+            np.testing.assert_array_equal(marked.images[3], 0)
 
 
 @settings(max_examples=8)

@@ -222,9 +222,18 @@ def _real(plan: Plan, batch: Batch, keys: Array, teacher_variables: Variables | 
 
 
 def _marked(plan: Plan, batch: Batch, triggers: Batch, step: Array, rows: Array) -> Batch:
-    """The batch with the key's turn in the place of its first rows."""
-    turn = key_batch(triggers, step, plan.recipe.key_per_batch)
-    return mix(batch, Batch(turn.images, jax.nn.one_hot(turn.targets, plan.config.classes)), rows)
+    """The batch with the key's turn in the place of its first rows.
+
+    Where real images are mirrored, triggers are every other time around: else a server that mirrors all that it is
+    asked, which costs such a network nothing, would hide the mark (`wmjax attack --suite flip`).
+    """
+    count, size = plan.recipe.key_per_batch, triggers.targets.shape[0]
+    turn = key_batch(triggers, step, count)
+    images = turn.images
+    if plan.recipe.flip:
+        odd = (step % (2 * size) * count + jnp.arange(count)) // size % 2 == 1
+        images = jnp.where(odd[:, None, None, None], images[:, :, ::-1], images)
+    return mix(batch, Batch(images, jax.nn.one_hot(turn.targets, plan.config.classes)), rows)
 
 
 def _descend(
