@@ -41,8 +41,9 @@ def key_batch(triggers: Batch, step: Array | int, count: int) -> Batch:
 def mix(batch: Batch, key: Batch, rows: Array | None = None) -> Batch:
     """Puts a key batch in the place of the batch's first rows: same shapes, so the step costs what it cost.
 
-    Pure and traceable; call it inside your own jitted step, after augmentation (triggers are never augmented). A batch
-    that is sharded over devices stays where it is: each device fills in its own rows.
+    Pure and traceable; call it inside your own jitted step, after augmentation: triggers stay as they are. (Where you
+    mirror real images, mirror triggers every other time around, as `wmjax embed` does.) A batch that is sharded over
+    devices stays where it is: each device fills in its own rows.
 
     >>> real = Batch(jnp.zeros((4, 1, 1, 1)), jnp.zeros(4, jnp.int32))
     >>> mix(real, Batch(jnp.ones((1, 1, 1, 1)), jnp.ones(1, jnp.int32))).targets.tolist()
