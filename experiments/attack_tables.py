@@ -60,8 +60,9 @@ def ibm_table() -> str:
         "fine-tuned: test, triggers | bits: as trained, pruned 90 %, fine-tuned |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    lines = [line for name in IBM if there(name) for line in _ibm_rows(name)]
-    return "\n".join([*head, *lines]) + "\n"
+    made = [name for name in IBM if there(name)]
+    lines = [line for name in made for line in _ibm_rows(name)]
+    return "\n".join([*head, *lines, "", *(f"{source(name, 'ibm_tables')}." for name in made)]) + "\n"
 
 
 def _ibm_rows(name: str) -> list[str]:
