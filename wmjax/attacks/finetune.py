@@ -68,12 +68,17 @@ def tune(
     )
 
 
+def fresh_heads(config: Config, variables: Variables, seeds: Sequence[int]) -> Variables:
+    """Networks with last layers drawn anew, one seed each, for the classes of `config`; all other weights stay."""
+    heads = stack([init(config, seed) for seed in seeds]).params["head"]
+    return Variables({**variables.params, "head": heads}, variables.stats)
+
+
 def _tuned(stolen: Stolen, thief: Thief, *, last_only: bool = False, fresh: bool = False) -> Attacked:
     """FTLL, FTAL, RTLL and RTAL; strengths are learning rates."""
     variables = stolen.variables
     if fresh:
-        heads = stack([Variables({"head": init(stolen.config, seed).params["head"]}, {}) for seed in stolen.seeds])
-        variables = Variables({**variables.params, **heads.params}, variables.stats)
+        variables = fresh_heads(stolen.config, variables, stolen.seeds)
     moving = None
     if last_only:
         moving = jax.tree_util.tree_map_with_path(lambda path, _: float(path[0].key == "head"), variables.params)

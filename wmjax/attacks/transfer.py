@@ -13,10 +13,9 @@ import numpy as np
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.extract import fresh_seeds
-from wmjax.attacks.finetune import tune
+from wmjax.attacks.finetune import fresh_heads, tune
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
-from wmjax.models import Config, Variables, init, stack
 
 RATE = 0.2  # of the learning rate from scratch: what is learnt anew is the head, what is kept must move slowly
 
@@ -63,7 +62,7 @@ def tuned(stolen: Stolen, thief: Thief, kept: np.ndarray, rates: Sequence[float]
     if len(train) == 0:
         raise UsageError("the thief has no image of the classes that are kept")
     seeds = fresh_seeds(stolen.seeds)
-    start = _headed(config, stolen.variables, seeds)
+    start = fresh_heads(config, stolen.variables, seeds)
     trained = tune(config, start, train, thief.tuning(), seeds, rates, title="transfer learning")
     return Attacked(config, trained, kept)
 
@@ -71,12 +70,6 @@ def tuned(stolen: Stolen, thief: Thief, kept: np.ndarray, rates: Sequence[float]
 def _relabelled(data: Dataset, kept: np.ndarray) -> Dataset:
     rows = kept[data.labels] >= 0
     return Dataset(data.images[rows], kept[data.labels[rows]].astype(np.int32), int(kept.max()) + 1)
-
-
-def _headed(config: Config, variables: Variables, seeds: list[int]) -> Variables:
-    """The networks with freshly drawn heads; all other weights stay."""
-    heads = stack([init(config, seed) for seed in seeds]).params["head"]
-    return Variables({**variables.params, "head": heads}, variables.stats)
 
 
 ATTACKS = (
