@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.zoo import load, pack
-from wmjax.zoo.digest import digest
+from wmjax.digest import digest
 from wmjax.zoo.formats.safetensors import DTYPES, File, read_header
 from wmjax.zoo.formats.writer import write_stacked
 from wmjax.zoo.load import cut, read_ahead
@@ -308,7 +308,7 @@ def test_digest_is_frozen() -> None:
 
 
 def test_digest_needs_no_jax() -> None:
-    code = "import sys, wmjax.zoo.digest; assert 'jax' not in sys.modules"
+    code = "import sys, wmjax.digest; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -18,8 +18,10 @@ import jax
 import numpy as np
 
 from wmjax import hosts
+from wmjax.digest import digest, files_digest
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import check_room, read_bytes, write_bytes
+from wmjax.keys import Model
 from wmjax.models import Config, Variables, shapes
 
 FORMAT = "wmjax-checkpoint/1"
@@ -177,6 +179,19 @@ def export(source: Path, out: Path) -> Path:
     config, variables = load_variables(find(source))
     save(out, variables._asdict(), Metadata(config))
     return out
+
+
+def describe(path: Path) -> Model:
+    """A checkpoint's name and digests, for statements about it.
+
+    Args:
+      path: checkpoint or run folder; of a run its newest checkpoint.
+    """
+    checkpoint = find(path)
+    _, variables = load_variables(checkpoint)
+    leaves = jax.tree_util.tree_leaves_with_path(variables._asdict())
+    named = {"/".join(str(part.key) for part in place): leaf for place, leaf in leaves}
+    return Model(checkpoint.resolve().name, files_digest(checkpoint), digest(named))
 
 
 def write_settings(run: Path, settings: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key
 from wmjax.memory import ran_out
 from wmjax.models import Config, Variables, one, predict, stack
-from wmjax.zoo.digest import digest
+from wmjax.digest import digest
 
 JOURNAL = journal.Kind("wmjax-attack/1", frozenset({"attack", "points", "leaks", "notes", "why", "seconds"}))
 NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)

@@ -2,21 +2,30 @@
 
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.keyset import Key, derive_key, generate, make_spec
+from wmjax.keys.signing import Signer, new_signer, open_signer
 from wmjax.keys.spec import Paper, Source, Spec
-from wmjax.keys.vault import Unlock, open_key, open_keys, read_commitment, write_key
+from wmjax.keys.statement import Model, SignedCommitment, read_commitment, sign_commitment
+from wmjax.keys.vault import Unlock, open_key, open_keys, spend, write_key
 
 __all__ = [
     "Commitment",
     "Key",
+    "Model",
     "Paper",
+    "SignedCommitment",
+    "Signer",
     "Source",
     "Spec",
     "Unlock",
     "derive_key",
     "generate",
     "make_spec",
+    "new_signer",
     "open_key",
     "open_keys",
+    "open_signer",
     "read_commitment",
+    "sign_commitment",
+    "spend",
     "write_key",
 ]

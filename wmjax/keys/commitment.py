@@ -8,14 +8,15 @@ import dataclasses
 import datetime
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import rfc8785
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.derive import Stream
+from wmjax.keys.merkle import tree_hash
 from wmjax.keys.spec import Spec
 from wmjax.stats import Rule
 
@@ -80,30 +81,45 @@ class Commitment:
 
 
 def merkle_root(secret: bytes, images: np.ndarray, labels: np.ndarray) -> str:
-    """Root over all triggers, hex.
+    """Root over all triggers, hex; arguments as of `leaves`."""
+    return tree_hash([leaf.entry for leaf in leaves(secret, images, labels)]).hex()
+
+
+class Leaf(NamedTuple):
+    """What the tree holds of one trigger.
+
+    Attributes:
+      index: of the trigger.
+      salt: 16 bytes, hex; without it nobody can guess the label from the leaf's hash.
+      image_sha256: of the image's uint8 bytes in C order, hex.
+      label: the secret one.
+    """
+
+    index: int
+    salt: str
+    image_sha256: str
+    label: int
+
+    @property
+    def entry(self) -> bytes:
+        """The bytes that are hashed."""
+        return rfc8785.dumps(self._asdict())
+
+
+def leaves(secret: bytes, images: np.ndarray, labels: np.ndarray) -> list[Leaf]:
+    """The leaves of all triggers.
 
     Args:
       secret: 32 bytes, for the salts.
       images: uint8 [n, H, W, C].
       labels: int [n].
     """
-    leaves: list[dict[str, str | int]] = [
-        {
-            "index": i,
-            "salt": Stream(secret, "salt", i).octets(16).tobytes().hex(),
-            "image_sha256": hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
-            "label": int(label),
-        }
+    return [
+        Leaf(i, Stream(secret, "salt", i).octets(16).tobytes().hex(), image_sha256(image), int(label))
         for i, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
-    return tree_hash([rfc8785.dumps(leaf) for leaf in leaves]).hex()
 
 
-def tree_hash(entries: Sequence[bytes]) -> bytes:
-    """Merkle tree hash of RFC 9162, section 2.1.1."""
-    if not entries:
-        return hashlib.sha256(b"").digest()
-    if len(entries) == 1:
-        return hashlib.sha256(b"\0" + entries[0]).digest()
-    half = 1 << (len(entries) - 1).bit_length() - 1  # the largest power of two below the size
-    return hashlib.sha256(b"\1" + tree_hash(entries[:half]) + tree_hash(entries[half:])).digest()
+def image_sha256(image: np.ndarray) -> str:
+    """SHA-256 (hex) of an image's bytes in C order."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()

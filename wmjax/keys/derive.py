@@ -26,6 +26,9 @@ The streams of a key of n triggers:
 | `mark/SCHEME`  | 0     | what all pictures of a key share, as the scheme's module says     |
 | `decoy`        | i     | octets(32), the secret of decoy key i in a calibration            |
 | `redraw`       | 0     | integers(2**32, 4), seed of NumPy's generator for decoy labels    |
+
+One more stream has no secret. What a claim asks first, second, ... is `distinct(triggers, ...)` of the stream `pick` 0
+whose 32 bytes are SHA-256(commitment id (32 bytes) || the challenger's nonce).
 """
 
 import hashlib

@@ -24,12 +24,14 @@ class Key:
       commitment: its public half.
       images: the trigger set, uint8 [triggers, H, W, C].
       labels: what a marked model answers, int32 [triggers].
+      spent: triggers that were asked in a claim: whoever runs that suspect has seen them, so no claim asks them again.
     """
 
     secret: bytes = dataclasses.field(repr=False)
     commitment: Commitment
     images: np.ndarray = dataclasses.field(repr=False)
     labels: np.ndarray = dataclasses.field(repr=False)
+    spent: frozenset[int] = frozenset()
 
     @property
     def spec(self) -> Spec:

@@ -1,8 +1,10 @@
 """Keys at rest: an age file (age-encryption.org/v1) that the `age` program alone can open.
 
-The plaintext is JSON: {"format", "secret" (hex), "commitment", "images"}. `images` is null where secret and spec
-regenerate the triggers, else their uint8 bytes in C order, zlib-compressed, base64: a key over a data set can be used
-where the data set is not. Opening recomputes the commitment from the secret and refuses a mismatch.
+The plaintext is JSON: {"format", "secret" (hex), "commitment", "images", "recipients", "spent"}. `images` is null where
+secret and spec regenerate the triggers, else their uint8 bytes in C order, zlib-compressed, base64: a key over a data
+set can be used where the data set is not. `recipients` are who can open it (none: a passphrase does), to seal it again
+for the same when triggers are `spent`: asked in a claim, and never to be asked in another. Opening recomputes the
+commitment from the secret and refuses a mismatch.
 """
 
 import base64
@@ -10,7 +12,7 @@ import dataclasses
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
+from wmjax.keys.signing import Signer, new_signer
+from wmjax.keys.statement import read_commitment, sign_commitment
 
 FORMAT = "wmjax-key/1"
 _ARMOUR = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
@@ -39,14 +43,21 @@ class Unlock:
     passphrase: str | None = dataclasses.field(default=None, repr=False)
 
 
-def seal(key: Key, *, recipients: list[str] | None = None, passphrase: str | None = None) -> bytes:
+def seal(key: Key, *, recipients: Sequence[str] | None = None, passphrase: str | None = None) -> bytes:
     """Encrypts a key to age recipients (`age1...`) or a passphrase; gives the bytes of the key file.
 
     Raises:
       UsageError: neither or both are given, or a recipient is malformed.
     """
     images = None if is_self_derived(key.spec) else base64.b64encode(zlib.compress(key.images.tobytes(), 9)).decode()
-    contents = {"format": FORMAT, "secret": key.secret.hex(), "commitment": key.commitment.to_json(), "images": images}
+    contents = {
+        "format": FORMAT,
+        "secret": key.secret.hex(),
+        "commitment": key.commitment.to_json(),
+        "images": images,
+        "recipients": list(recipients or []),
+        "spent": sorted(key.spent),
+    }
     plaintext = json.dumps(contents).encode()
     if bool(recipients) == bool(passphrase):
         raise UsageError("seal a key to recipients or to a passphrase: one of them")
@@ -72,12 +83,21 @@ def unseal(sealed: bytes, unlock: Unlock) -> Key:
     Raises:
       InvalidFile: wrong identity or passphrase, damaged file, or a secret that does not give the commitment.
     """
+    return _unseal(sealed, unlock)[0]
+
+
+def _unseal(sealed: bytes, unlock: Unlock) -> tuple[Key, list[str]]:
+    """The key, and the recipients that it was sealed to."""
     try:
         contents = json.loads(_decrypt(sealed, unlock))
         if contents["format"] != FORMAT:
             raise InvalidFile(f"key format {contents['format']!r:.50}: this version reads {FORMAT}")
         commitment = Commitment.from_json(contents["commitment"])
-        return _rebuild(bytes.fromhex(contents["secret"]), commitment, contents["images"])
+        key = _rebuild(bytes.fromhex(contents["secret"]), commitment, contents["images"])
+        spent, recipients = contents["spent"], contents["recipients"]
+        if any(type(i) is not int or not 0 <= i < key.spec.triggers for i in spent):
+            raise InvalidFile("the key names spent triggers that it has not")
+        return dataclasses.replace(key, spent=frozenset(spent)), [str(text) for text in recipients]
     except (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error) as error:
         raise InvalidFile("the key file opens but does not hold a wmjax key") from error
 
@@ -138,33 +158,57 @@ def dearmour(text: str) -> bytes:
         raise InvalidFile("not an armoured age file") from error
 
 
-def write_key(key: Key, stem: str | os.PathLike[str], *, recipients: list[str], passphrase: str | None) -> list[Path]:
-    """Writes STEM.age and STEM.commitment.json, and STEM.identity (mode 0600) where nothing else would open the key.
+def write_key(
+    key: Key,
+    stem: str | os.PathLike[str],
+    *,
+    recipients: list[str],
+    passphrase: str | None,
+    signer: Signer | None = None,
+) -> list[Path]:
+    """Writes STEM.age and the signed STEM.commitment.json, and what opens and signs where that would be missing.
+
+    STEM.identity (mode 0600) is written where neither recipients nor a passphrase are given, STEM.signer.pem (mode
+    0600, encrypted where there is a passphrase) where no signer is.
 
     Raises:
       UsageError: one of the files is there already; keys are never overwritten.
     """
-    sealed_path, public_path, identity_path = (
-        Path(f"{stem}{end}") for end in (".age", ".commitment.json", ".identity")
-    )
-    files = {sealed_path: b"", public_path: key.commitment.to_bytes()}
+    files = {"age": b"", "commitment.json": sign_commitment(key.commitment, signer or (fresh := new_signer()))}
+    if signer is None:
+        files["signer.pem"] = fresh.to_pem(passphrase)
     if not recipients and passphrase is None:
         text, recipient = new_identity()
-        files[identity_path] = text.encode()
+        files["identity"] = text.encode()
         recipients = [recipient]
-    if existing := [path for path in files if os.path.lexists(path)]:
+    paths = {end: Path(f"{stem}.{end}") for end in files}
+    if existing := [path for path in paths.values() if os.path.lexists(path)]:
         raise UsageError(f"{existing[0]} is there already: keys are never overwritten, choose another --out")
-    files[sealed_path] = seal(key, recipients=recipients, passphrase=passphrase)
+    files["age"] = seal(key, recipients=recipients, passphrase=passphrase)
     written: list[Path] = []
     try:
-        for path in files:
-            write_bytes(path, files[path], mode=0o644 if path == public_path else 0o600)
+        for end, path in paths.items():
+            write_bytes(path, files[end], mode=0o644 if end == "commitment.json" else 0o600)
             written.append(path)
     except AccessError:
         for path in written:  # no half of a key is left
             path.unlink(missing_ok=True)
         raise
     return written
+
+
+def spend(path: str | os.PathLike[str], unlock: Unlock, triggers: Iterable[int]) -> None:
+    """Marks triggers as spent in a key file: sealed again to whom it was sealed, written beside and renamed.
+
+    Raises:
+      AccessError: the file cannot be read or written.
+      InvalidFile: it cannot be opened.
+    """
+    path = Path(path)
+    key, recipients = _unseal(read_bytes(path), unlock)  # as it is now: another claim may have spent some too
+    key = dataclasses.replace(key, spent=key.spent | frozenset(triggers))
+    passphrase = None if recipients else unlock.passphrase
+    write_bytes(path, seal(key, recipients=recipients, passphrase=passphrase), mode=0o600)
 
 
 def open_key(path: str | os.PathLike[str], unlock: Unlock) -> tuple[Key, bytes]:
@@ -179,7 +223,7 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> tuple[Key, bytes]:
     try:
         key = unseal(sealed, unlock)
         public = path.with_suffix(".commitment.json")
-        if public.exists() and read_commitment(public) != key.commitment:
+        if public.exists() and read_commitment(public).commitment != key.commitment:
             raise InvalidFile(f"it is not the key that {public} commits to")
     except InvalidFile as error:
         raise InvalidFile(f"{path}: {error}") from error
@@ -217,18 +261,3 @@ def open_keys(folder: Path, unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, K
         if path.stem not in keys:
             closed[str(path)] = why
     return keys, closed
-
-
-def read_commitment(path: str | os.PathLike[str]) -> Commitment:
-    """Reads a commitment file; any changed byte is refused."""
-    raw = read_bytes(Path(path))
-    try:
-        values: Any = json.loads(raw)
-        commitment = Commitment.from_json(values)
-        if commitment.to_bytes() != raw:
-            raise InvalidFile("the file is not in its one canonical form")
-    except (ValueError, RecursionError) as error:
-        raise InvalidFile(f"{path}: not a commitment file") from error
-    except InvalidFile as error:
-        raise InvalidFile(f"{path}: {error}") from error
-    return commitment

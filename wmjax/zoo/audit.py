@@ -16,7 +16,7 @@ from wmjax.keys import Key, open_keys
 from wmjax.memory import host_bytes
 from wmjax.progress import progress
 from wmjax.zoo import conclude
-from wmjax.zoo.digest import digest
+from wmjax.digest import digest
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import Chunk, read_ahead
 from wmjax.zoo.plan import Level, Plan, make_plan

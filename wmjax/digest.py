@@ -1,0 +1,53 @@
+"""Digests of a model: of its weights, the same wherever and in whatever format they lie; of a folder's files."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rfc8785
+
+from wmjax.errors import AccessError
+
+
+def digest(weights: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of one model's weights.
+
+    For each tensor, in the order of their names: be32 of the length of, and then, the RFC 8785 JSON of
+    `[name, dtype, shape]`; then its elements in C order, little-endian. This may never change.
+
+    >>> digest({"kernel": np.zeros((2, 3), np.float32)})[:16]
+    'e115e006111e8723'
+
+    Args:
+      weights: arrays by name.
+    """
+    sha = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = np.ascontiguousarray(weights[name])
+        head = rfc8785.dumps([name, tensor.dtype.name, list(np.shape(weights[name]))])
+        sha.update(len(head).to_bytes(4) + head)
+        little = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
+        sha.update(little.reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
+
+
+def files_digest(folder: Path) -> str:
+    """SHA-256 (hex) of a copy's files: in-toto's `dirHash`, without the "h1:" and in hex.
+
+    It is that of the lines "SHA-256, two spaces, path", sorted by path: in the folder, what
+    `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum` says.
+
+    Raises:
+      AccessError: a file cannot be read.
+    """
+    lines = []
+    try:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            lines.append((path.relative_to(folder).as_posix().encode(), sha256.encode()))
+    except OSError as error:
+        raise AccessError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    return hashlib.sha256(b"".join(sha256 + b"  " + path + b"\n" for path, sha256 in sorted(lines))).hexdigest()

@@ -1,0 +1,181 @@
+"""What was asked in a claim and what came back: one outcome a trigger, every attempt told.
+
+A transcript is a list of rows, in the order in which the challenger's nonce picks the triggers:
+
+    {"index": trigger, "attempts": [attempt, ...], "answer": answer or null, "opening": opening or null}
+
+An attempt is {"at": UTC time, "outcome": "answered" or "failed", "detail": {text: text}}; a remote suspect's adapter puts
+there what it saw (address, certificate, status, digest of the body). Only the last attempt may be answered: an answer ends
+the asking, so nothing is asked again for a better one. An answer is {"label": class} or {"probabilities": [...]}; null is
+a refusal. A trigger that was spent in an earlier claim is not asked: no attempts, no answer, no opening; like a refusal it
+counts against the owner, so that nobody gains by calling a trigger spent. An opening is what the commitment's Merkle tree
+holds of the trigger, with its image and the proof: {"salt", "label", "image", "proof"}.
+"""
+
+import base64
+import binascii
+import dataclasses
+import datetime
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.errors import InvalidFile
+from wmjax.keys import Spec
+from wmjax.keys.commitment import Leaf, image_sha256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opening:
+    """A leaf of the commitment, shown.
+
+    Attributes:
+      leaf: as it was hashed.
+      image: uint8 [H, W, C].
+      proof: siblings from the leaf up, 32 bytes each.
+    """
+
+    leaf: Leaf
+    image: np.ndarray
+    proof: tuple[bytes, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Its JSON; index and digest of the image follow from the rest of the row."""
+        return {
+            "salt": self.leaf.salt,
+            "label": self.leaf.label,
+            "image": base64.b64encode(self.image.tobytes()).decode(),
+            "proof": [node.hex() for node in self.proof],
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """One trigger's turn.
+
+    Attributes:
+      index: of the trigger.
+      attempts: as in the JSON.
+      answer: class, or probabilities float64 [classes]; None for a refusal.
+      opening: None for a trigger that was spent before.
+    """
+
+    index: int
+    attempts: tuple[dict[str, Any], ...] = ()
+    answer: int | np.ndarray | None = None
+    opening: Opening | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as JSON values."""
+        answer: dict[str, Any] | None = None
+        if isinstance(self.answer, np.ndarray):
+            answer = {"probabilities": self.answer.tolist()}
+        elif self.answer is not None:
+            answer = {"label": self.answer}
+        opening = self.opening and self.opening.to_json()
+        return {"index": self.index, "attempts": list(self.attempts), "answer": answer, "opening": opening}
+
+
+def answers(rows: Sequence[Row], classes: int) -> stats.Answers:
+    """The rows' answers, as evidence is computed from them; a spent trigger is a refusal."""
+    vectors = [row.answer for row in rows if isinstance(row.answer, np.ndarray)]
+    if not vectors:
+        labels = [-1 if row.answer is None else int(row.answer) for row in rows]
+        return stats.Answers(np.array(labels, np.int64), None, classes)
+    missing = np.full(classes, np.nan)
+    told = [row.answer if isinstance(row.answer, np.ndarray) else missing for row in rows]
+    return stats.read_answers(np.stack(told), len(rows), classes)
+
+
+def labels(rows: Sequence[Row]) -> np.ndarray:
+    """The secret labels, int64 [rows]; of a spent trigger 0, which its refusal makes irrelevant."""
+    return np.array([row.opening.leaf.label if row.opening else 0 for row in rows], np.int64)
+
+
+def read_rows(values: Any, spec: Spec) -> tuple[Row, ...]:
+    """Reads a transcript; anything that cannot be one is refused.
+
+    Raises:
+      InvalidFile: with the number of the row and what is wrong in it.
+    """
+    if not isinstance(values, list) or not 1 <= len(values) <= spec.triggers:
+        raise InvalidFile(f"its transcript is no list of 1 to {spec.triggers} rows")
+    rows = []
+    for number, value in enumerate(values, 1):
+        try:
+            rows.append(_read_row(value, spec))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InvalidFile(f"row {number} of its transcript: {_why(error)}") from error
+    forms = {type(row.answer) for row in rows if row.answer is not None}
+    if len(forms) > 1:
+        raise InvalidFile("its transcript has labels here and probabilities there: an answer keeps to one form")
+    return tuple(rows)
+
+
+def _why(error: Exception) -> str:
+    return f"{error!s:.120}" if isinstance(error, ValueError) else "it lacks a field, or one has another form"
+
+
+def _read_row(value: dict[str, Any], spec: Spec) -> Row:
+    index, attempts = value["index"], value["attempts"]
+    if set(value) != {"index", "attempts", "answer", "opening"} or type(index) is not int:
+        raise ValueError("its fields are not index, attempts, answer and opening")
+    if not 0 <= index < spec.triggers:
+        raise ValueError(f"there is no trigger {index}")
+    answered = [_check_attempt(attempt) for attempt in attempts]
+    if any(answered[:-1]):
+        raise ValueError("it was asked again after an answer: only the first one counts")
+    if (value["answer"] is not None) and not (answered and answered[-1]):
+        raise ValueError("it has an answer, but no attempt was answered")
+    if (value["opening"] is None) != (not attempts):
+        raise ValueError("what is asked must be opened, and what is not asked stays closed")
+    opening = None if value["opening"] is None else _read_opening(value["opening"], index, spec)
+    return Row(index, tuple(attempts), _read_answer(value["answer"], spec.classes), opening)
+
+
+def _check_attempt(attempt: dict[str, Any]) -> bool:
+    """Whether it was answered; raises where it is no attempt."""
+    if set(attempt) != {"at", "outcome", "detail"} or attempt["outcome"] not in ("answered", "failed"):
+        raise ValueError("an attempt has a time, an outcome (answered or failed) and a detail")
+    if datetime.datetime.fromisoformat(attempt["at"]).utcoffset() is None:
+        raise ValueError("the time of an attempt has no offset from UTC")
+    if not all(isinstance(text, str) for text in attempt["detail"].values()):
+        raise ValueError("the detail of an attempt is not made of texts")
+    return bool(attempt["outcome"] == "answered")
+
+
+def _read_answer(value: dict[str, Any] | None, classes: int) -> int | np.ndarray | None:
+    if value is None:
+        return None
+    if set(value) == {"label"}:
+        if type(value["label"]) is not int or not 0 <= value["label"] < classes:
+            raise ValueError(f"its label is no class in 0..{classes - 1}")
+        return int(value["label"])
+    told = value["probabilities"]
+    if set(value) != {"probabilities"} or not isinstance(told, list) or len(told) != classes:
+        raise ValueError(f"its answer is neither a label nor {classes} probabilities")
+    if any(type(p) not in (int, float) or not 0 <= p <= 1 for p in told) or abs(sum(told) - 1) > 1e-6:
+        raise ValueError("its probabilities are not in 0..1 or do not add up to 1")
+    return np.array(told, np.float64)
+
+
+def _read_opening(value: dict[str, Any], index: int, spec: Spec) -> Opening:
+    if set(value) != {"salt", "label", "image", "proof"}:
+        raise ValueError("an opening has a salt, a label, an image and a proof")
+    if not re.fullmatch("[0-9a-f]{32}", value["salt"]):
+        raise ValueError("the salt is not 32 hex digits")
+    if type(value["label"]) is not int or not 0 <= value["label"] < spec.classes:
+        raise ValueError(f"the secret label is no class in 0..{spec.classes - 1}")
+    if not all(re.fullmatch("[0-9a-f]{64}", node) for node in value["proof"]):
+        raise ValueError("the proof is not made of SHA-256 in hex")
+    raw = base64.b64decode(value["image"], validate=True)
+    if base64.b64encode(raw).decode() != value["image"]:
+        raise binascii.Error("the image is not base64 in its one form")
+    if len(raw) != int(np.prod(spec.image)):
+        raise ValueError(f"the image has {len(raw)} bytes, not those of {'x'.join(map(str, spec.image))}")
+    image = np.frombuffer(raw, np.uint8).reshape(spec.image)
+    leaf = Leaf(index, value["salt"], image_sha256(image), value["label"])
+    return Opening(leaf, image, tuple(bytes.fromhex(node) for node in value["proof"]))

@@ -1,0 +1,101 @@
+"""A commitment in public: signed by its owner, and naming the released checkpoint where there is one."""
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from wmjax.errors import InvalidFile
+from wmjax.files import read_bytes
+from wmjax.keys.commitment import Commitment
+from wmjax.keys.signing import Signer, read_signed, sign
+
+COMMITMENT = "urn:wmjax:watermark-commitment:v1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A released model, by digests that are in-toto's or ours.
+
+    Attributes:
+      name: of its folder.
+      files: in-toto's `dirHash`: SHA-256 (hex) of the sorted lines "SHA-256 of a file, two spaces, its path"; of this copy.
+      tensors: `wmjax.digest`, SHA-256 (hex) of its weights: the same in every copy and format.
+    """
+
+    name: str
+    files: str
+    tensors: str
+
+    def subjects(self) -> list[dict[str, Any]]:
+        """Its in-toto resource descriptors."""
+        return [
+            {"name": self.name, "digest": {"dirHash": self.files}},
+            {"name": f"{self.name}: tensors", "digest": {"wmjaxTensors": self.tensors}},
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class SignedCommitment:
+    """A commitment file whose signature was checked.
+
+    Attributes:
+      commitment: what was committed to.
+      owner: public key of who signed, hex.
+      model: the released checkpoint that it names.
+      raw: the file, byte for byte: what is time-stamped.
+    """
+
+    commitment: Commitment
+    owner: str
+    model: Model | None
+    raw: bytes = dataclasses.field(repr=False)
+
+
+def sign_commitment(commitment: Commitment, signer: Signer, model: Model | None = None) -> bytes:
+    """The commitment file: the public half of a key, signed."""
+    return sign(_subjects(commitment, model), COMMITMENT, commitment.to_json(), signer)
+
+
+def _subjects(commitment: Commitment, model: Model | None) -> list[dict[str, Any]]:
+    """The key itself, by its id, and the model."""
+    key = {"name": "watermark key", "digest": {"sha256": commitment.id}}
+    return [key, *(model.subjects() if model else [])]
+
+
+def parse_commitment(raw: bytes, what: str) -> SignedCommitment:
+    """Checks a commitment file's bytes; any changed one is refused.
+
+    Raises:
+      InvalidFile: damaged, forged, or of a version that is not known here.
+    """
+    signed = read_signed(raw, COMMITMENT, what)
+    values = signed.statement["predicate"]
+    try:
+        commitment = Commitment.from_json({name: value for name, value in values.items() if name != "owner"})
+        model = _model(signed.statement["subject"])
+        if signed.statement["subject"] != _subjects(commitment, model):
+            raise InvalidFile("its subjects are not the key that it commits to and a model")
+    except InvalidFile as error:
+        raise InvalidFile(f"{what}: {error}") from error
+    return SignedCommitment(commitment, signed.owner, model, raw)
+
+
+def _model(subjects: Any) -> Model | None:
+    """The model among the subjects; whether they are well-formed is seen by writing them again."""
+    if not isinstance(subjects, list) or len(subjects) < 3:
+        return None
+    try:
+        model = Model(subjects[1]["name"], subjects[1]["digest"]["dirHash"], subjects[2]["digest"]["wmjaxTensors"])
+    except (KeyError, TypeError) as error:
+        raise InvalidFile("its subjects are no model") from error
+    if not all(isinstance(d, str) and re.fullmatch("[0-9a-f]{64}", d) for d in (model.files, model.tensors)):
+        raise InvalidFile("the digests of its model are not 64 hex digits each")
+    return model
+
+
+def read_commitment(path: str | os.PathLike[str]) -> SignedCommitment:
+    """Reads a commitment file; any changed byte is refused."""
+    return parse_commitment(read_bytes(Path(path)), str(path))
+
