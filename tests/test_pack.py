@@ -21,9 +21,9 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wmjax.digest import digest
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.zoo import load, pack
-from wmjax.digest import digest
 from wmjax.zoo.formats.safetensors import DTYPES, File, read_header
 from wmjax.zoo.formats.writer import write_stacked
 from wmjax.zoo.load import cut, read_ahead

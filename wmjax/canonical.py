@@ -41,7 +41,9 @@ def read_canonical(raw: bytes, what: str) -> dict[str, Any]:
     except RecursionError as error:
         raise InvalidFile(f"{what} is nested too deeply") from error
     except (ValueError, rfc8785.CanonicalizationError) as error:
-        raise InvalidFile(f"{what} is not JSON that this program reads: {' '.join(str(error).split())[:120]}") from error
+        raise InvalidFile(
+            f"{what} is not JSON that this program reads: {' '.join(str(error).split())[:120]}"
+        ) from error
     return value
 
 

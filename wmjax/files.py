@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from wmjax.errors import AccessError
+from wmjax.errors import AccessError, UsageError
 
 LARGEST = 1 << 30  # no file of wmjax's own comes near; a hostile one shall not fill the memory
 
@@ -56,3 +56,10 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """`write_bytes`, but raises `UsageError` where something is there already."""
+    if os.path.lexists(path):
+        raise UsageError(f"{path} is there already: choose another name")
+    write_bytes(path, data, mode)

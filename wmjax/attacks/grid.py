@@ -17,11 +17,11 @@ from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import Leak, Point, Result
 from wmjax.attacks.suite import Suite
 from wmjax.data import Dataset
+from wmjax.digest import digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key
 from wmjax.memory import ran_out
 from wmjax.models import Config, Variables, one, predict, stack
-from wmjax.digest import digest
 
 JOURNAL = journal.Kind("wmjax-attack/1", frozenset({"attack", "points", "leaks", "notes", "why", "seconds"}))
 NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)

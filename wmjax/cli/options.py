@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from wmjax.cli import attack, verbs, zoo
+from wmjax.cli import attack, evidence, verbs, zoo
 from wmjax.errors import UsageError
 
 
@@ -30,6 +30,9 @@ def make_parser() -> argparse.ArgumentParser:
     _verify_options(verb("verify", verbs.verify, "ask a suspect model about a key"))
     _audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
     _attack_options(verb("attack", attack.attack, "try to rid your own run of its mark, and tell what it survives"))
+    _commit_options(verb("commit", evidence.commit, "have a commitment time-stamped, or name a released model in it"))
+    _claim_options(verb("claim", evidence.claim, "ask a suspect what a challenger's nonce picks, and sign a claim"))
+    _judge_options(verb("judge", evidence.judge, "check a claim again, believing nobody, and say what it proves"))
     _pack_options(verb("pack", zoo.pack, "stack the models of a zoo, a file a family, to be read at the disk's speed"))
     export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
     export.add_argument("source", type=Path, metavar="RUN", help="run folder or checkpoint")
@@ -60,7 +63,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _keygen_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json and perhaps OUT.identity")
+    parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json, and what opens and signs")
     parser.add_argument(
         "--scheme", default="abstract", help="abstract, content, noise, unrelated or blend (default %(default)s)"
     )
@@ -88,6 +91,61 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passphrase-file", type=Path, help="seal with this passphrase instead (or set WMJAX_PASSPHRASE)"
     )
+    parser.add_argument("--signer", type=Path, help="Ed25519 key in PEM that signs (default: a new OUT.signer.pem)")
+    _stamp_options(parser)
+    _data_dir_option(parser)
+
+
+def _stamp_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timestamp", action="append", default=[], metavar="URL", help="RFC 3161 authority to stamp it; repeatable"
+    )
+    _tsa_option(parser)
+
+
+def _tsa_option(parser: argparse.ArgumentParser) -> None:
+    text = "PEM with a time-stamping authority's certificate and root, to be trusted; repeatable"
+    parser.add_argument("--tsa", type=Path, action="append", default=[], metavar="FILE", help=text)
+
+
+def _commit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("commitment", type=Path, metavar="COMMITMENT", help="NAME.commitment.json")
+    parser.add_argument("--model", type=Path, metavar="RUN", help="released checkpoint or run that carries the key")
+    parser.add_argument("--signer", type=Path, help="with --model: the key that signed it, as NAME.signer.pem")
+    parser.add_argument("--out", type=Path, help="with --model: where, as RELEASE.commitment.json")
+    parser.add_argument("--passphrase-file", type=Path, help="of --signer (or set WMJAX_PASSPHRASE)")
+    _stamp_options(parser)
+
+
+def _claim_options(parser: argparse.ArgumentParser) -> None:
+    _unlock_options(parser, required=True)
+    parser.add_argument("suspect", metavar="SUSPECT", help="checkpoint or run folder, or module:function")
+    parser.add_argument(
+        "--nonce-from", required=True, metavar="NONCE", help="the challenger's: 16 to 64 bytes in hex, or a file of it"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="claim file, as claim.json; claim.html beside it")
+    parser.add_argument("--signer", type=Path, help="signing key (default: NAME.signer.pem beside NAME.age)")
+    parser.add_argument(
+        "--released", type=Path, action="append", default=[], metavar="FILE", help="commitment that names a model"
+    )
+    parser.add_argument("--all", action="store_true", help="ask the whole key, even when decided")
+    parser.add_argument("--reveal", action="store_true", help="hand over the secret: without it nothing can be proven")
+
+
+def _judge_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
+    parser.add_argument("--nonce-from", metavar="NONCE", help="the one that you drew for this claim")
+    parser.add_argument("--suspect", metavar="MODEL", help="to be asked again: checkpoint, run, or module:function")
+    parser.add_argument(
+        "--suspect-since", type=evidence.since, metavar="DATE", help="when the suspect first appeared, as 2026-01-31"
+    )
+    parser.add_argument("--source", metavar="DATA", help="your own copy of the data set that the key starts from")
+    parser.add_argument("--original", action="append", default=[], metavar="MODEL", help="of each of two claims")
+    parser.add_argument(
+        "--alpha", type=float, default=1e-6, help="largest chance of a false match to accept (default %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.html")
+    _tsa_option(parser)
     _data_dir_option(parser)
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wmjax.cli.evidence import authorities, stamp
 from wmjax.cli.terminal import EXIT_CODES, guarded, note, passphrase, say, unlock
 from wmjax.errors import AccessError, UsageError
 
@@ -28,7 +29,7 @@ def keygen(options: argparse.Namespace) -> int:
     """Makes a key and its commitment."""
     from wmjax.data import load_source
     from wmjax.data.source import is_path
-    from wmjax.keys import Paper, generate, make_spec, write_key
+    from wmjax.keys import Paper, generate, make_spec, open_signer, write_key
 
     source: tuple[str, Dataset] | None = None
     if options.source:
@@ -61,7 +62,10 @@ def keygen(options: argparse.Namespace) -> int:
         raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
     key = generate(spec, source[1] if source else None, alpha=options.alpha)
     words = None if options.recipient and not options.passphrase_file else passphrase(options.passphrase_file)
-    files = write_key(key, options.out, recipients=options.recipient, passphrase=words)
+    signer = open_signer(options.signer, passphrase(options.passphrase_file)) if options.signer else None
+    trusted = authorities(options.tsa)
+    files = write_key(key, options.out, recipients=options.recipient, passphrase=words, signer=signer)
+    files += stamp(Path(f"{options.out}.commitment.json"), options.timestamp, trusted)
     document = {
         "version": 1,
         "key_id": key.commitment.id,

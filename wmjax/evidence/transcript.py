@@ -4,12 +4,12 @@ A transcript is a list of rows, in the order in which the challenger's nonce pic
 
     {"index": trigger, "attempts": [attempt, ...], "answer": answer or null, "opening": opening or null}
 
-An attempt is {"at": UTC time, "outcome": "answered" or "failed", "detail": {text: text}}; a remote suspect's adapter puts
-there what it saw (address, certificate, status, digest of the body). Only the last attempt may be answered: an answer ends
-the asking, so nothing is asked again for a better one. An answer is {"label": class} or {"probabilities": [...]}; null is
-a refusal. A trigger that was spent in an earlier claim is not asked: no attempts, no answer, no opening; like a refusal it
-counts against the owner, so that nobody gains by calling a trigger spent. An opening is what the commitment's Merkle tree
-holds of the trigger, with its image and the proof: {"salt", "label", "image", "proof"}.
+An attempt is {"at": UTC time, "outcome": "answered" or "failed", "detail": {text: text}}; a remote suspect's adapter
+puts there what it saw (address, certificate, status, digest of the body). Only the last attempt may be answered: an
+answer ends the asking, so nothing is asked again for a better one. An answer is {"label": class} or {"probabilities":
+[...]}; null is a refusal. A trigger that was spent in an earlier claim is not asked: no attempts, no answer, no
+opening; like a refusal it counts against the owner, so that nobody gains by calling a trigger spent. An opening is what
+the commitment's Merkle tree holds of the trigger, with its image and the proof: {"salt", "label", "image", "proof"}.
 """
 
 import base64

@@ -9,7 +9,7 @@ import datetime
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import rfc8785
@@ -85,7 +85,8 @@ def merkle_root(secret: bytes, images: np.ndarray, labels: np.ndarray) -> str:
     return tree_hash([leaf.entry for leaf in leaves(secret, images, labels)]).hex()
 
 
-class Leaf(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Leaf:
     """What the tree holds of one trigger.
 
     Attributes:
@@ -103,7 +104,7 @@ class Leaf(NamedTuple):
     @property
     def entry(self) -> bytes:
         """The bytes that are hashed."""
-        return rfc8785.dumps(self._asdict())
+        return rfc8785.dumps(dataclasses.asdict(self))
 
 
 def leaves(secret: bytes, images: np.ndarray, labels: np.ndarray) -> list[Leaf]:

@@ -20,8 +20,8 @@ class Model:
 
     Attributes:
       name: of its folder.
-      files: in-toto's `dirHash`: SHA-256 (hex) of the sorted lines "SHA-256 of a file, two spaces, its path"; of this copy.
-      tensors: `wmjax.digest`, SHA-256 (hex) of its weights: the same in every copy and format.
+      files: of this copy: `wmjax.digest.files_digest`, in-toto's `dirHash`, hex.
+      tensors: of its weights, the same in every copy and format: `wmjax.digest.digest`, hex.
     """
 
     name: str
@@ -74,7 +74,7 @@ def parse_commitment(raw: bytes, what: str) -> SignedCommitment:
     values = signed.statement["predicate"]
     try:
         commitment = Commitment.from_json({name: value for name, value in values.items() if name != "owner"})
-        model = _model(signed.statement["subject"])
+        model = model_of(signed.statement["subject"])
         if signed.statement["subject"] != _subjects(commitment, model):
             raise InvalidFile("its subjects are not the key that it commits to and a model")
     except InvalidFile as error:
@@ -82,8 +82,12 @@ def parse_commitment(raw: bytes, what: str) -> SignedCommitment:
     return SignedCommitment(commitment, signed.owner, model, raw)
 
 
-def _model(subjects: Any) -> Model | None:
-    """The model among the subjects; whether they are well-formed is seen by writing them again."""
+def model_of(subjects: Any) -> Model | None:
+    """The model after the first of a statement's subjects; whether they are well-formed is seen by writing them again.
+
+    Raises:
+      InvalidFile: there are others.
+    """
     if not isinstance(subjects, list) or len(subjects) < 3:
         return None
     try:
@@ -98,4 +102,3 @@ def _model(subjects: Any) -> Model | None:
 def read_commitment(path: str | os.PathLike[str]) -> SignedCommitment:
     """Reads a commitment file; any changed byte is refused."""
     return parse_commitment(read_bytes(Path(path)), str(path))
-

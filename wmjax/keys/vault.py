@@ -12,7 +12,7 @@ import dataclasses
 import json
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,16 +197,24 @@ def write_key(
     return written
 
 
-def spend(path: str | os.PathLike[str], unlock: Unlock, triggers: Iterable[int]) -> None:
+def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int], released: Collection[int] = ()) -> None:
     """Marks triggers as spent in a key file: sealed again to whom it was sealed, written beside and renamed.
+
+    Args:
+      path: of the key file.
+      unlock: what opens it.
+      asked: to be marked.
+      released: marked before they were to be asked, but not asked after all.
 
     Raises:
       AccessError: the file cannot be read or written.
       InvalidFile: it cannot be opened.
     """
+    if not asked and not released:
+        return
     path = Path(path)
     key, recipients = _unseal(read_bytes(path), unlock)  # as it is now: another claim may have spent some too
-    key = dataclasses.replace(key, spent=key.spent | frozenset(triggers))
+    key = dataclasses.replace(key, spent=(key.spent | frozenset(asked)) - frozenset(released))
     passphrase = None if recipients else unlock.passphrase
     write_bytes(path, seal(key, recipients=recipients, passphrase=passphrase), mode=0o600)
 

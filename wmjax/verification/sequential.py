@@ -12,7 +12,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.progress import progress
-from wmjax.verification.suspects import Suspect, query
+from wmjax.verification.suspects import Suspect, check_fits, query
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def verify(
       InvalidFile: its answers have the wrong form or none is usable, or the source does not give the triggers.
     """
     for model in (suspect, *nulls):
-        _check(model, key)
+        check_fits(model, key.spec)
     fixed = key.spec.labels == "fixed"
     if nulls and not fixed:
         raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
@@ -159,15 +159,6 @@ def _verdict(
         suspect=suspect.name,
         path=path,
     )
-
-
-def _check(suspect: Suspect, key: Key) -> None:
-    for what, theirs, ours in (
-        ("images", suspect.image, key.spec.image),
-        ("classes", suspect.classes, key.spec.classes),
-    ):
-        if theirs is not None and theirs != ours:
-            raise UsageError(f"suspect {suspect.name} has {what} {theirs}, the key {ours}: it cannot carry this key")
 
 
 def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool) -> stats.Answers:

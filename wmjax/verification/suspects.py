@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.keys import Model, Spec
 from wmjax.stats import Answers, read_answers
 
 
@@ -26,12 +27,24 @@ class Suspect:
         names its k best classes: through `stats.spread_top_k`).
       image: height, width and channels it takes, where known.
       classes: that it tells apart, where known.
+      describe: its name and digests, where it is a checkpoint at hand.
     """
 
     name: str
     ask: Callable[[np.ndarray], Any]
     image: tuple[int, int, int] | None = None
     classes: int | None = None
+    describe: Callable[[], Model] | None = None
+
+
+def check_fits(suspect: Suspect, spec: Spec) -> None:
+    """Raises `UsageError` where a suspect takes other images or classes than a key has."""
+    for what, theirs, ours in (
+        ("images", suspect.image, spec.image),
+        ("classes", suspect.classes, spec.classes),
+    ):
+        if theirs is not None and theirs != ours:
+            raise UsageError(f"suspect {suspect.name} has {what} {theirs}, the key {ours}: it cannot carry this key")
 
 
 def from_callable(ask: Callable[[np.ndarray], Any], name: str = "callable") -> Suspect:
@@ -44,8 +57,15 @@ def from_checkpoint(path: str | os.PathLike[str]) -> Suspect:
     from wmjax import checkpoint
     from wmjax.models import predict
 
-    config, variables = checkpoint.load_variables(checkpoint.find(Path(path)))
-    return Suspect(str(path), lambda images: predict(config, variables, images), config.image, config.classes)
+    found = checkpoint.find(Path(path))
+    config, variables = checkpoint.load_variables(found)
+    return Suspect(
+        str(path),
+        lambda images: predict(config, variables, images),
+        config.image,
+        config.classes,
+        lambda: checkpoint.describe(found),
+    )
 
 
 def open_suspect(name: str) -> Suspect:

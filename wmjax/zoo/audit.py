@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from wmjax import journal
+from wmjax.digest import digest
 from wmjax.errors import UsageError
 from wmjax.keys import Key, open_keys
 from wmjax.memory import host_bytes
 from wmjax.progress import progress
 from wmjax.zoo import conclude
-from wmjax.digest import digest
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import Chunk, read_ahead
 from wmjax.zoo.plan import Level, Plan, make_plan

@@ -13,9 +13,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from wmjax.digest import digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.progress import progress
-from wmjax.digest import digest
 from wmjax.zoo.formats.safetensors import DTYPES, File, Header
 from wmjax.zoo.formats.writer import write_stacked
 from wmjax.zoo.load import LARGEST_MODEL, cut, read_ahead

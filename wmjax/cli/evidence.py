@@ -1,0 +1,209 @@
+"""The verbs of a dispute: commit, claim, judge."""
+
+import argparse
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock
+from wmjax.errors import InvalidFile, UsageError
+
+if TYPE_CHECKING:
+    from wmjax.evidence.claim import Claim
+    from wmjax.evidence.judgement import Judgement, Settlement
+    from wmjax.evidence.timestamps import Authority
+
+
+def commit(options: argparse.Namespace) -> int:
+    """Has a commitment time-stamped, or signs one that names a released model."""
+    from wmjax.files import write_new
+    from wmjax.keys import open_signer, read_commitment, sign_commitment
+
+    public = read_commitment(options.commitment)
+    path, files = options.commitment, []
+    if options.model:
+        from wmjax.checkpoint import describe
+
+        if not options.signer or not options.out:
+            raise UsageError(
+                "--model needs --signer, the key that signed the commitment, and --out FILE.commitment.json"
+            )
+        signer = open_signer(options.signer, passphrase(options.passphrase_file))
+        if signer.owner != public.owner:
+            raise UsageError(f"{options.signer} is not the key that signed {options.commitment}")
+        path = options.out
+        write_new(path, sign_commitment(public.commitment, signer, describe(options.model)))
+        files.append(path)
+    elif not options.timestamp:
+        raise UsageError("nothing to do: --timestamp URL has it time-stamped, --model RUN names a released model")
+    files += stamp(path, options.timestamp, authorities(options.tsa))
+    document = {"version": 1, "key_id": public.commitment.id, "files": [str(file) for file in files]}
+    say(options, document, f"key {public.commitment.id[:12]}", *(f"  wrote {file}" for file in files))
+    return 0
+
+
+def authorities(paths: Sequence[Path]) -> "list[Authority]":
+    """The time-stamping authorities that --tsa names."""
+    from wmjax.evidence.timestamps import read_authority
+
+    return [read_authority(path) for path in paths]
+
+
+def stamp(commitment: Path, urls: Sequence[str], trusted: "Sequence[Authority]") -> list[Path]:
+    """Obtains a time stamp from each URL; gives the files that were written beside the commitment."""
+    from wmjax.evidence.timestamps import embedded_certificates, obtain
+    from wmjax.files import read_bytes, write_new
+
+    written = []
+    for url in urls:
+        token = obtain(url, read_bytes(commitment), trusted)
+        number = next(n for n in range(1, 1000) if not commitment.with_suffix(f".{n}.tsr").exists())
+        for end, data in (("tsr", token), ("tsa.pem", embedded_certificates(token))):
+            written.append(commitment.with_suffix(f".{number}.{end}"))
+            write_new(written[-1], data)
+    if urls and not trusted:
+        note("the time stamps were not checked against an authority that you trust: --tsa FILE.pem does")
+    return written
+
+
+def claim(options: argparse.Namespace) -> int:
+    """Asks a suspect the questions that a challenger's nonce picks, and writes a signed claim."""
+    from functools import partial
+
+    from wmjax.evidence.claim import attach, read_claim, read_nonce
+    from wmjax.evidence.claimant import claim as make
+    from wmjax.evidence.judge import judge as check
+    from wmjax.files import write_new
+    from wmjax.keys import open_key, open_signer, spend
+    from wmjax.report.evidence import judgement_page
+    from wmjax.verification import open_suspect
+
+    page_path = options.out.with_suffix(".html")
+    for path in (options.out, page_path):
+        if path.exists():
+            raise UsageError(f"{path} is there already: claims are never overwritten, choose another --out")
+    opener = unlock(options)
+    key, _ = open_key(options.key, opener)
+    beside = options.key.with_suffix(".signer.pem")
+    signer = open_signer(options.signer or beside, passphrase(options.passphrase_file))
+    commitments = [attach(path) for path in (options.key.with_suffix(".commitment.json"), *options.released)]
+    raw = make(
+        open_suspect(options.suspect),
+        key,
+        signer,
+        commitments,
+        read_nonce(options.nonce_from),
+        partial(spend, options.key, opener),
+        whole=options.all,
+        reveal=options.reveal,
+    )
+    write_new(options.out, raw, mode=0o600 if options.reveal else 0o644)
+    made = read_claim(raw, str(options.out))
+    write_new(page_path, judgement_page([check(made)], title="A claim"))
+    stated = made.stated
+    repeated = f"{stated['matches']} of {stated['queries']} answers match, {stated['evidence_bits']:.1f} bits"
+    document = {"version": 1, "key_id": made.commitment.id, "out": str(options.out), "sha256": made.sha256, **stated}
+    say(
+        options,
+        document,
+        f"{stated['verdict']}: {made.suspect} and key {made.commitment.id[:12]}, by the committed rule",
+        f"  {repeated}; these triggers are spent now",
+        f"  wrote {options.out} and {page_path}; a judge decides what they prove",
+    )
+    if options.reveal:
+        note(f"{options.out} holds the key's secret: hand it to the judge alone, as `age -r HIS_KEY` does")
+    return EXIT_CODES[stated["verdict"]]
+
+
+def judge(options: argparse.Namespace) -> int:
+    """Checks claims again and says what they prove."""
+    from wmjax.evidence.claim import read_claim, read_nonce
+    from wmjax.evidence.conflict import settle
+    from wmjax.evidence.judge import Court
+    from wmjax.evidence.judge import judge as check
+    from wmjax.files import read_bytes
+    from wmjax.verification import open_suspect
+
+    if not 0 < options.alpha < 1:
+        raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
+    claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
+    originals = [open_suspect(name) for name in options.original]
+    keys = {one.commitment.id for one in claims}
+    if originals and (len(originals), len(claims), len(keys)) != (2, 2, 2):
+        raise UsageError("--original is given twice, with two claims by different keys, in the order of the claims")
+    court = Court(
+        nonce=read_nonce(options.nonce_from) if options.nonce_from else None,
+        suspect=open_suspect(options.suspect) if options.suspect else None,
+        source=_source(options, claims[0]),
+        authorities=authorities(options.tsa),
+        since=options.suspect_since,
+        alpha=options.alpha,
+        others=claims,
+    )
+    judgements = []
+    for path, one in zip(options.claims, claims, strict=True):
+        try:
+            judgements.append(check(one, court))
+        except InvalidFile as error:
+            raise InvalidFile(f"{path}: {error}") from error
+    settlement = settle(claims, judgements, court, originals) if len(claims) == len(keys) == 2 else None
+    return _tell(options, judgements, settlement)
+
+
+def _source(options: argparse.Namespace, claim: "Claim") -> Any:
+    from wmjax.data import load_source
+
+    if not options.source:
+        return None
+    return load_source(options.source, options.data_dir, claim.commitment.spec.image)
+
+
+def _tell(options: argparse.Namespace, judgements: "list[Judgement]", settlement: "Settlement | None") -> int:
+    """Prints and writes the outcome; gives the exit code."""
+    document: dict[str, Any] = {"version": 1, "judgements": [one.to_json() for one in judgements]}
+    document["settlement"] = settlement and settlement.to_json()
+    if options.out:
+        _write(options.out, document, judgements, settlement)
+    lines = [line for one in judgements for line in judgement_lines(one)]
+    if settlement:
+        first = "who was first stays open" if settlement.first is None else f"claim {settlement.first + 1} was first"
+        lines += [f"two claims: {first}", *(f"  - {words}" for words in settlement.words)]
+    say(options, document, *lines)
+    if settlement:
+        return EXIT_CODES["inconclusive" if settlement.first is None else "match"]
+    return EXIT_CODES[judgements[0].verdict]
+
+
+def _write(out: Path, document: Any, judgements: "list[Judgement]", settlement: "Settlement | None") -> None:
+    from wmjax.canonical import write_canonical
+    from wmjax.files import write_bytes
+    from wmjax.report.evidence import judgement_page
+
+    title = "A dispute" if settlement else "A verdict"
+    write_bytes(out.with_suffix(".json"), write_canonical(document))
+    write_bytes(out.with_suffix(".html"), judgement_page(judgements, settlement, title=title))
+
+
+def judgement_lines(one: "Judgement") -> list[str]:
+    """A judgement for people, on a terminal."""
+    asked = "answers to you" if one.asked_by == "judge" else "answers, by the claimant"
+    bits = f"{one.evidence_bits:.1f} bits, a match needs {one.needed_bits:.1f}"
+    lines = [f"{one.verdict}: {one.headline}", f"  {one.matches} of {one.queries} {asked}, match; {bits}"]
+    for title, sentences in (
+        ("proven", one.proven),
+        ("taken on somebody's word", one.assumed),
+        ("missing", one.missing),
+    ):
+        if sentences:
+            lines += [f"  {title}:", *(f"  - {sentence}" for sentence in sentences)]
+    return lines
+
+
+def since(text: str) -> datetime.datetime:
+    """A date, or a time with its offset from UTC."""
+    try:
+        when = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date, as 2026-01-31") from error
+    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)

@@ -1,0 +1,219 @@
+"""A claim on a suspect: signed by the key's owner, with everything that a judge needs to check it again.
+
+The file is one JSON object in RFC 8785 form (FORMAT.md): the signed commitment with its time stamps, and a signed
+statement with nonce, transcript, openings and perhaps the secret. Nothing in it can be changed or dropped unnoticed:
+the statement holds a digest of all the rest.
+"""
+
+import base64
+import dataclasses
+import datetime
+import glob
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wmjax.canonical import read_canonical, write_canonical
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.evidence.transcript import Row, read_rows
+from wmjax.files import read_bytes
+from wmjax.keys import Commitment, Model, SignedCommitment, Signer
+from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.keys.signing import read_signed, sign
+from wmjax.keys.statement import model_of, parse_commitment
+
+FORMAT = "wmjax-claim/1"
+CLAIM = "urn:wmjax:watermark-claim:v1"
+_TOKENS = 32  # time stamps that a statement may have
+
+
+@dataclasses.dataclass(frozen=True)
+class Attached:
+    """A signed commitment and its time stamps.
+
+    Attributes:
+      public: the commitment.
+      tokens: RFC 3161 responses (DER) over the commitment's file.
+    """
+
+    public: SignedCommitment
+    tokens: tuple[bytes, ...] = dataclasses.field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its JSON in a claim; the file's bytes follow from it, since it has one form only."""
+        tokens = [base64.b64encode(token).decode() for token in self.tokens]
+        return {"statement": read_canonical(self.public.raw, "a commitment"), "timestamps": tokens}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Claim:
+    """A claim as its file says it; signatures are checked, everything else is for the judge.
+
+    Attributes:
+      commitments: of the key, the first one; of the same key for a released model, others.
+      owner: public key of who signed the claim, hex.
+      suspect: its name.
+      model: the suspect's digests, where it was a checkpoint at hand.
+      nonce: the challenger's, by the claimant.
+      made: UTC time by the claimant's clock, ISO 8601.
+      rows: the transcript.
+      secret: 32 bytes where it is revealed.
+      stated: verdict and figures, by the claimant.
+      raw: the file's bytes.
+    """
+
+    commitments: tuple[Attached, ...]
+    owner: str
+    suspect: str
+    model: Model | None
+    nonce: bytes
+    made: str
+    rows: tuple[Row, ...]
+    secret: bytes | None = dataclasses.field(repr=False)
+    stated: dict[str, Any]
+    raw: bytes = dataclasses.field(repr=False)
+
+    @property
+    def commitment(self) -> Commitment:
+        """What the claim's key committed to."""
+        return self.commitments[0].public.commitment
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 (hex) of the file."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+
+def picks(commitment: Commitment, nonce: bytes, count: int) -> list[int]:
+    """The first `count` triggers that a nonce picks, in order: different ones, as `wmjax.keys.derive` says."""
+    seed = hashlib.sha256(bytes.fromhex(commitment.id) + nonce).digest()
+    return [int(index) for index in Stream(seed, "pick", 0).distinct(commitment.spec.triggers, count)]
+
+
+def read_nonce(text: str) -> bytes:
+    """A challenger's nonce: 16 to 64 bytes in hex, or a file that holds them.
+
+    >>> read_nonce("00ff" * 8).hex()
+    '00ff00ff00ff00ff00ff00ff00ff00ff'
+
+    Raises:
+      UsageError: it is neither.
+    """
+    digits = text.strip()
+    if not re.fullmatch("[0-9a-fA-F]+", digits):
+        digits = read_bytes(Path(text)).decode("ascii", "replace").strip()
+    if not re.fullmatch("(?:[0-9a-fA-F]{2}){16,64}", digits):
+        raise UsageError(f"nonce {digits[:40]!r}: 16 to 64 bytes in hex, as `openssl rand -hex 32` makes")
+    return bytes.fromhex(digits)
+
+
+def attach(path: Path) -> Attached:
+    """A commitment file with the time stamps that lie beside it: NAME.commitment.json and NAME.commitment.*.tsr."""
+    raw = read_bytes(path)
+    tokens = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*.tsr"))
+    return Attached(parse_commitment(raw, str(path)), tuple(read_bytes(token) for token in tokens))
+
+
+def write_claim(
+    commitments: Sequence[Attached],
+    signer: Signer,
+    rows: Sequence[Row],
+    stated: dict[str, Any],
+    *,
+    suspect: str,
+    model: Model | None,
+    nonce: bytes,
+    secret: bytes | None = None,
+) -> bytes:
+    """The claim's file; arguments as the attributes of `Claim`."""
+    attached = [one.to_json() for one in commitments]
+    transcript = [row.to_json() for row in rows]
+    predicate = {
+        "attached": hashlib.sha256(write_canonical(attached)).hexdigest(),
+        "commitment": commitments[0].public.commitment.id,
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "nonce": nonce.hex(),
+        "secret": secret.hex() if secret else None,
+        "suspect": suspect,
+        "transcript": transcript,
+        "verdict": stated,
+    }
+    statement = read_canonical(sign(_subjects(transcript, model), CLAIM, predicate, signer), "the claim")
+    return write_canonical({"format": FORMAT, "commitments": attached, "claim": statement})
+
+
+def _subjects(transcript: Any, model: Model | None) -> list[dict[str, Any]]:
+    """The transcript, for a service has no digest; and the model where it was at hand."""
+    sha256 = hashlib.sha256(write_canonical(transcript)).hexdigest()
+    return [{"name": "transcript", "digest": {"sha256": sha256}}, *(model.subjects() if model else [])]
+
+
+def read_claim(raw: bytes, what: str) -> Claim:
+    """Reads a claim and checks its form and signatures.
+
+    Args:
+      raw: the file's bytes.
+      what: its name, for messages.
+
+    Raises:
+      InvalidFile: it was changed by as much as a byte, is not a claim, or of a version that is not known here.
+    """
+    values = read_canonical(raw, what)
+    if values.get("format") != FORMAT:
+        raise InvalidFile(f"{what} has format {values.get('format')!r:.80}; this program reads {FORMAT}")
+    try:
+        if set(values) != {"format", "commitments", "claim"}:
+            raise InvalidFile("it has fields that no claim has, or lacks some")
+        commitments = _read_commitments(values["commitments"])
+        signed = read_signed(write_canonical(values["claim"]), CLAIM, "its claim")
+        return _claim(signed.statement, commitments, values["commitments"], raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidFile(f"{what} is no claim: a field is missing or has another form") from error
+    except InvalidFile as error:
+        raise InvalidFile(f"{what}: {error}") from error
+
+
+def _read_commitments(values: Any) -> tuple[Attached, ...]:
+    """The commitments in a claim: one key, one owner."""
+    attached = []
+    for value in values:
+        if set(value) != {"statement", "timestamps"} or len(value["timestamps"]) > _TOKENS:
+            raise InvalidFile(f"a commitment in it has other parts than a statement and up to {_TOKENS} time stamps")
+        public = parse_commitment(write_canonical(value["statement"]), "its commitment")
+        tokens = [base64.b64decode(token, validate=True) for token in value["timestamps"]]
+        attached.append(Attached(public, tuple(tokens)))
+    if not 1 <= len(attached) <= _TOKENS:
+        raise InvalidFile("it holds no commitment")
+    first = attached[0].public
+    if any((one.public.owner, one.public.commitment) != (first.owner, first.commitment) for one in attached):
+        raise InvalidFile("its commitments are of different keys or owners")
+    return tuple(attached)
+
+
+def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attached: Any, raw: bytes) -> Claim:
+    """The claim of a statement whose signature was checked."""
+    told, public = statement["predicate"], commitments[0].public
+    names = {"attached", "commitment", "made", "nonce", "owner", "secret", "suspect", "transcript", "verdict"}
+    if set(told) != names:
+        raise InvalidFile("its statement has fields that no claim has, or lacks some")
+    if told["attached"] != hashlib.sha256(write_canonical(attached)).hexdigest():
+        raise InvalidFile("its commitments or time stamps are not those that were there when it was signed")
+    if told["owner"] != public.owner or told["commitment"] != public.commitment.id:
+        raise InvalidFile("it is signed by another than the owner of its commitment, or is about another key")
+    model = model_of(statement["subject"])
+    if statement["subject"] != _subjects(told["transcript"], model):
+        raise InvalidFile("its subjects are not its transcript and a model")
+    if datetime.datetime.fromisoformat(told["made"]).utcoffset() is None:
+        raise InvalidFile("its time has no offset from UTC")
+    secret = None if told["secret"] is None else bytes.fromhex(told["secret"])
+    nonce = bytes.fromhex(told["nonce"])
+    if not 16 <= len(nonce) <= 64 or (secret is not None and len(secret) != SECRET_BYTES):
+        raise InvalidFile("its nonce or its secret has not the right length")
+    rows = read_rows(told["transcript"], public.commitment.spec)
+    if not isinstance(told["suspect"], str):
+        raise InvalidFile("its suspect has no name")
+    return Claim(
+        commitments, public.owner, told["suspect"], model, nonce, told["made"], rows, secret, told["verdict"], raw
+    )

@@ -1,0 +1,136 @@
+"""The owner's side of a claim: asking a suspect the questions that a challenger's nonce picks."""
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.evidence import transcript
+from wmjax.evidence.claim import Attached, picks, write_claim
+from wmjax.evidence.judge import SEARCH_BITS, state
+from wmjax.evidence.transcript import Opening, Row
+from wmjax.keys import Key, Signer
+from wmjax.keys.commitment import leaves
+from wmjax.keys.merkle import Tree
+from wmjax.progress import progress
+from wmjax.verification.suspects import Suspect, check_fits, query
+
+Spend = Callable[[Collection[int], Collection[int]], None]
+_PORTION = 16  # triggers that are marked as spent at once
+
+
+def claim(
+    suspect: Suspect,
+    key: Key,
+    signer: Signer,
+    commitments: Sequence[Attached],
+    nonce: bytes,
+    spend: Spend,
+    *,
+    whole: bool = False,
+    reveal: bool = False,
+) -> bytes:
+    """Asks a suspect and gives the claim's file.
+
+    The nonce orders all triggers; they are asked in that order, one by one, until the evidence decides: by the
+    committed rule, and `SEARCH_BITS` beyond it where no time stamp dates the commitment. Each is marked as spent before
+    it is asked. Spent ones are passed over, and count against the owner.
+
+    Args:
+      suspect: whom.
+      key: the opened key.
+      signer: who signed its commitment.
+      commitments: the key's; after it those that name a released model.
+      nonce: the challenger's, 16 to 64 bytes.
+      spend: `spend(asked, released)` marks triggers in the key file, and takes marks back from those not asked.
+      whole: ask all.
+      reveal: hand over the secret.
+
+    Raises:
+      UsageError: the suspect takes other images or classes than the key, or the key can support no claim.
+      AccessError: it never answered, or the key file cannot be written.
+      InvalidFile: its answers have the wrong form.
+    """
+    _check(suspect, key, signer, commitments)
+    rule = key.commitment.rule
+    extra = 0.0 if any(attached.tokens for attached in commitments) else SEARCH_BITS
+    goal = dataclasses.replace(rule, alpha=rule.alpha * 2.0**-extra)
+    rows = _ask(
+        suspect, key, picks(key.commitment, nonce, min(rule.max_queries, key.spec.triggers)), goal, spend, whole
+    )
+    stated = state(rows, rule, key.spec)
+    secret = key.secret if reveal else None
+    model = suspect.describe() if suspect.describe else None
+    return write_claim(commitments, signer, rows, stated, suspect=suspect.name, model=model, nonce=nonce, secret=secret)
+
+
+def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Attached]) -> None:
+    check_fits(suspect, key.spec)
+    if key.spec.labels != "random":
+        raise UsageError("a key with fixed labels has no exact evidence: a claim needs --labels random")
+    for attached in commitments:
+        if attached.public.commitment != key.commitment:
+            raise UsageError("a commitment is of another key than --key")
+        if attached.public.owner != signer.owner:
+            raise UsageError("the signing key is not the one that signed the commitment: give it by --signer")
+    if math.log2(key.spec.classes) * (key.spec.triggers - len(key.spent)) < key.commitment.rule.match_bits:
+        unspent = key.spec.triggers - len(key.spent)
+        raise UsageError(f"{unspent} unspent triggers can reach no match: mark the next model with a new key")
+
+
+def _ask(suspect: Suspect, key: Key, order: list[int], goal: stats.Rule, spend: Spend, whole: bool) -> list[Row]:
+    """The transcript: one row a trigger, until the evidence decides."""
+    entries = leaves(key.secret, key.images, key.labels)
+    tree = Tree([leaf.entry for leaf in entries])
+    rows: list[Row] = []
+    reserved: set[int] = set()
+    try:
+        with progress(f"asking {suspect.name}", len(order)) as advance:
+            for place, index in enumerate(order):
+                if index in key.spent:
+                    rows.append(Row(index))
+                    continue
+                if index not in reserved:  # the first alone: a suspect that is down costs one trigger
+                    ahead = order[place : place + (_PORTION if reserved else 1)]
+                    portion = [i for i in ahead if i not in key.spent]
+                    spend(portion, ())
+                    reserved.update(portion)
+                opening = Opening(entries[index], key.images[index], tuple(tree.proof(index)))
+                rows.append(_ask_one(suspect, key.spec.classes, opening, first=not any(row.attempts for row in rows)))
+                advance(1)
+                if not whole and _decided(rows, key.spec.classes, goal):
+                    break
+    finally:
+        spend((), reserved - {row.index for row in rows})
+    if all(row.answer is None for row in rows):
+        raise InvalidFile(f"suspect {suspect.name} gave no usable answer")
+    return rows
+
+
+def _decided(rows: Sequence[Row], classes: int, goal: stats.Rule) -> bool:
+    answers, labels = transcript.answers(rows, classes), transcript.labels(rows)
+    bits, acquittal = stats.evidence(answers, labels), stats.acquittal(answers, labels, goal.rate)
+    return stats.decide(bits, acquittal, goal, stop=False)[0] != "inconclusive"
+
+
+def _ask_one(suspect: Suspect, classes: int, opening: Opening, *, first: bool) -> Row:
+    """Asks once; a failure is an outcome, unless it is the first: then the suspect is not there at all."""
+    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    try:
+        given = query(suspect, opening.image[None], classes)
+    except AccessError as error:
+        if first:
+            raise
+        failed = {"at": at, "outcome": "failed", "detail": {"error": f"{error!s:.200}"}}
+        return Row(opening.leaf.index, (failed,), None, opening)
+    attempt = {"at": at, "outcome": "answered", "detail": {}}
+    answer: int | np.ndarray | None = int(given.labels[0])
+    if given.labels[0] < 0:
+        answer = None
+    elif given.probabilities is not None:
+        answer = given.probabilities[0]
+    return Row(opening.leaf.index, (attempt,), answer, opening)

@@ -1,0 +1,320 @@
+"""The judge: believes nobody, checks everything again, and says in plain words what that proves.
+
+Liu et al. (USENIX Security 2024) showed that a malicious accuser can make innocent models look stolen under every
+published scheme, by triggers that are fitted to models before or after the commitment. Here a match needs all of this:
+
+* The secret is revealed and gives every image and label of the commitment again. So nothing was fitted to anything: the
+  accuser chose 32 bytes (and a spec), all else follows. Where images start from a data set, the judge's own copy is
+  used.
+* He did not search for those 32 bytes against this suspect: the commitment has a time stamp of an authority that the
+  judge trusts, from before the suspect appeared; or the evidence is `SEARCH_BITS` beyond what a match needs, for 2**k
+  tries gain k bits.
+* He did not choose the questions: they are the first ones of the order that the judge's own nonce gives; or the whole
+  key was asked, and only what it comes to in the end counts.
+* The answers are the suspect's: the judge asks it himself.
+
+What is lacking makes a claim `inconclusive`, with what to do about it. What is wrong makes it invalid (`InvalidFile`).
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.data.dataset import Dataset
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.evidence import transcript, wording
+from wmjax.evidence.claim import Claim, picks
+from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Shown
+from wmjax.evidence.timestamps import Authority, Stamp, check
+from wmjax.keys import Spec, derive_key
+from wmjax.keys.derive import SECRET_BYTES
+from wmjax.keys.keyset import check_against_scheme, is_self_derived
+from wmjax.keys.merkle import proven_root
+from wmjax.verification.suspects import Suspect, check_fits, query
+
+SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
+LARGEST_KEY = 1 << 27  # bytes of images that are made again: a hostile spec shall not fill the memory
+AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the judge's
+
+
+@dataclasses.dataclass(frozen=True)
+class Court:
+    """What a judge has from elsewhere than the claimant.
+
+    Attributes:
+      nonce: that he drew for this claim, after he had seen the commitment.
+      suspect: to be asked.
+      source: the key's source images, from a place that the claimant could not write to.
+      authorities: of time stamps, that he trusts.
+      since: when the suspect first appeared.
+      alpha: largest chance of a false match that he accepts; a claimant may have committed to a smaller one.
+      others: other claims that he knows of.
+    """
+
+    nonce: bytes | None = None
+    suspect: Suspect | None = None
+    source: Dataset | None = None
+    authorities: Sequence[Authority] = ()
+    since: datetime.datetime | None = None
+    alpha: float = 1e-6
+    others: Sequence[Claim] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Facts:
+    """What the checks brought to light.
+
+    Attributes:
+      claim: that is judged.
+      court: before which.
+      stamps: of all its commitments, each with the commitment's number.
+      regenerated: whether the revealed secret gave every trigger again; None where it is not revealed, or the source is
+        not at hand.
+      own: the suspect's answers to the judge; None where he has not asked.
+      differing: of those answers, how many are not the transcript's.
+      same_weights: whether the judge's suspect has the weights that the claim names; None where that is not known.
+    """
+
+    claim: Claim
+    court: Court
+    stamps: tuple[tuple[int, Stamp], ...]
+    regenerated: bool | None
+    own: stats.Answers | None
+    differing: int
+    same_weights: bool | None
+
+    @property
+    def dated(self) -> datetime.datetime | None:
+        """The earliest moment by which the key was committed to, by an authority that the judge trusts."""
+        return min((stamp.time for _, stamp in self.stamps if stamp.trusted), default=None)
+
+    @property
+    def is_before_suspect(self) -> bool:
+        """Whether the key was committed to before the suspect appeared."""
+        return self.dated is not None and self.court.since is not None and self.dated < self.court.since
+
+    @property
+    def answers(self) -> stats.Answers:
+        """Those that count: the judge's own, else the transcript's."""
+        if self.own is not None:
+            return self.own
+        return transcript.answers(self.claim.rows, self.claim.commitment.spec.classes)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all triggers are in the transcript: then nobody chose among them."""
+        return len(self.claim.rows) == self.claim.commitment.spec.triggers
+
+
+def judge(claim: Claim, court: Court | None = None) -> Judgement:
+    """Checks a claim again and says what it proves.
+
+    Args:
+      claim: as `read_claim` gave it.
+      court: what the judge has from elsewhere; each thing that is missing there is named in the judgement.
+
+    Raises:
+      InvalidFile: something in the claim is false.
+      UsageError: the suspect cannot be asked about this key.
+      AccessError: the suspect did not answer.
+    """
+    court = court or Court()
+    check_spec(claim)
+    check_picks(claim)
+    check_proofs(claim)
+    check_nonce(claim, court)
+    check_unspent(claim, court)
+    stamps = check_stamps(claim, court)
+    regenerated = check_secret(claim, court)
+    check_stated(claim)
+    own = ask(claim, court.suspect) if court.suspect else None
+    same_weights = compare_weights(claim, court)
+    differing = check_answers(claim, own, same_weights)
+    return conclude(Facts(claim, court, stamps, regenerated, own, differing, same_weights))
+
+
+def check_spec(claim: Claim) -> None:
+    """The key is of a kind that exact evidence exists for."""
+    spec = claim.commitment.spec
+    try:
+        check_against_scheme(spec)
+    except UsageError as error:
+        raise InvalidFile(f"the claim's key cannot be: {error}") from error
+    if spec.labels != "random":
+        raise InvalidFile("the claim's key has fixed labels: no exact evidence exists for it")
+    if spec.triggers * int(np.prod(spec.image)) > LARGEST_KEY:
+        raise InvalidFile(
+            f"the claim's key has more than {LARGEST_KEY >> 20} MiB of images: more than this judge makes"
+        )
+
+
+def check_picks(claim: Claim) -> None:
+    """The transcript has the triggers that its nonce picks, in that order, and not too many."""
+    indices = [row.index for row in claim.rows]
+    if len(indices) > claim.commitment.rule.max_queries:
+        raise InvalidFile(f"{len(indices)} triggers were asked; {claim.commitment.rule.max_queries} were committed to")
+    for place, (told, picked) in enumerate(
+        zip(indices, picks(claim.commitment, claim.nonce, len(indices)), strict=True), 1
+    ):
+        if told != picked:
+            raise InvalidFile(f"row {place} of the transcript asks trigger {told}, where the nonce picks {picked}")
+
+
+def check_proofs(claim: Claim) -> None:
+    """Each opened trigger is in the commitment's Merkle tree."""
+    root, size = bytes.fromhex(claim.commitment.root), claim.commitment.spec.triggers
+    for row in claim.rows:
+        if row.opening and proven_root(row.opening.leaf.entry, row.index, size, row.opening.proof) != root:
+            raise InvalidFile(f"trigger {row.index} is not in the commitment: its proof does not lead to the root")
+
+
+def check_nonce(claim: Claim, court: Court) -> None:
+    """The nonce is the judge's own."""
+    if court.nonce is not None and court.nonce != claim.nonce:
+        raise InvalidFile("the claim was made for another nonce than the challenger's: it answers other questions")
+
+
+def check_unspent(claim: Claim, court: Court) -> None:
+    """No trigger that another claim of this key opened is opened again."""
+    opened = {row.index for row in claim.rows if row.opening}
+    for other in court.others:
+        if other.sha256 == claim.sha256 or other.commitment != claim.commitment:
+            continue
+        if again := sorted(opened & {row.index for row in other.rows if row.opening}):
+            raise InvalidFile(f"trigger {again[0]} was opened in another claim already: a spent trigger proves nothing")
+
+
+def check_stamps(claim: Claim, court: Court) -> tuple[tuple[int, Stamp], ...]:
+    """Every time stamp is over its commitment; those of trusted authorities are genuine."""
+    stamps = [
+        (number, check(token, attached.public.raw, court.authorities))
+        for number, attached in enumerate(claim.commitments)
+        for token in attached.tokens
+    ]
+    now = datetime.datetime.now(datetime.UTC)
+    for _, stamp in stamps:
+        if stamp.trusted and stamp.time > now + AHEAD:
+            told = stamp.time.isoformat(timespec="seconds")
+            raise InvalidFile(f"a time stamp says {told}, which this computer's clock has not reached: check the clock")
+    return tuple(stamps)
+
+
+def check_secret(claim: Claim, court: Court) -> bool | None:
+    """A revealed secret gives the committed root, and with it every image, label and salt."""
+    spec, rule = claim.commitment.spec, claim.commitment.rule
+    if claim.secret is None or not (is_self_derived(spec) or court.source):
+        return None
+    if len(claim.secret) != SECRET_BYTES:
+        raise InvalidFile("the revealed secret has not 32 bytes")
+    try:
+        key = derive_key(claim.secret, spec, rule, court.source if spec.source else None, claim.commitment.created)
+    except UsageError as error:
+        raise InvalidFile(f"the claim's key cannot be: {error}") from error
+    if key.commitment.root != claim.commitment.root:
+        raise InvalidFile("the revealed secret does not give the triggers that were committed to: they were made up")
+    return True
+
+
+def check_stated(claim: Claim) -> None:
+    """The claimant's own verdict and figures follow from his transcript by the rule that he committed to."""
+    stated, told = state(claim.rows, claim.commitment.rule, claim.commitment.spec), claim.stated
+    if not isinstance(told, dict) or set(told) != set(stated):
+        raise InvalidFile("the claim's verdict has other figures than a claim has")
+    bits = told["evidence_bits"]
+    if type(bits) not in (int, float) or abs(bits - float(stated["evidence_bits"])) > 0.002:
+        raise InvalidFile(f"the claim states {bits!r:.40} bits; its transcript gives {stated['evidence_bits']}")
+    for name in ("verdict", "queries", "matches"):
+        if told[name] != stated[name] or type(told[name]) is not type(stated[name]):
+            raise InvalidFile(f"the claim states {name} {told[name]!r:.40}; its transcript gives {stated[name]!r}")
+
+
+def state(rows: Sequence[transcript.Row], rule: stats.Rule, spec: Spec) -> dict[str, str | int | float]:
+    """The verdict and its figures, as a transcript gives them by the committed rule."""
+    answers, labels = transcript.answers(rows, spec.classes), transcript.labels(rows)
+    bits = stats.evidence(answers, labels)
+    outcome, _ = stats.decide(bits, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
+    return {
+        "verdict": outcome,
+        "evidence_bits": round(float(bits[-1]), 3),
+        "queries": sum(row.opening is not None for row in rows),
+        "matches": int(np.sum(answers.labels == labels)),
+    }
+
+
+def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
+    """The suspect's answers to the judge, about every opened trigger; in the place of a spent one a refusal."""
+    spec = claim.commitment.spec
+    check_fits(suspect, spec)
+    opened = [place for place, row in enumerate(claim.rows) if row.opening]
+    images = np.stack([row.opening.image for row in claim.rows if row.opening])
+    given = query(suspect, images, spec.classes)
+    labels = np.full(len(claim.rows), REFUSED)
+    labels[opened] = given.labels
+    if given.probabilities is None:
+        return stats.Answers(labels, None, spec.classes)
+    probabilities = np.full((len(claim.rows), spec.classes), 1.0 / spec.classes)
+    probabilities[opened] = given.probabilities
+    return stats.Answers(labels, probabilities, spec.classes)
+
+
+def compare_weights(claim: Claim, court: Court) -> bool | None:
+    """Whether the judge's suspect has the weights that the claim names."""
+    if court.suspect is None or court.suspect.describe is None or claim.model is None:
+        return None
+    return court.suspect.describe().tensors == claim.model.tensors
+
+
+def check_answers(claim: Claim, own: stats.Answers | None, same_weights: bool | None) -> int:
+    """How many of the judge's answers are not the transcript's; of the very same weights hardly any may be."""
+    if own is None:
+        return 0
+    told = transcript.answers(claim.rows, claim.commitment.spec.classes)
+    differing = int(np.sum(told.labels != own.labels))
+    if same_weights and differing > max(1, len(own) // 50):  # rounding on other hardware may turn a close one
+        raise InvalidFile(f"the transcript is false: of {len(own)} answers this very model gives {differing} others")
+    return differing
+
+
+def conclude(facts: Facts) -> Judgement:
+    """The judgement that follows from the facts."""
+    claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
+    answers, labels = facts.answers, transcript.labels(claim.rows)
+    path = stats.evidence(answers, labels)
+    needed = max(rule.match_bits, -float(np.log2(facts.court.alpha)))
+    needed += 0.0 if facts.is_before_suspect else SEARCH_BITS
+    chosen_by_judge = facts.court.nonce is not None
+    counted = float(path.max() if chosen_by_judge else path[-1])
+    outcome, _ = stats.decide(path, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
+    missing = wording.missing(facts, outcome, counted, needed)
+    if outcome == "match" and missing:
+        outcome = "inconclusive"
+    shown = tuple(
+        Shown(row.index, row.opening.image, row.opening.leaf.label, int(answer))
+        if row.opening
+        else Shown(row.index, None, 0, SPENT)
+        for row, answer in zip(claim.rows, answers.labels, strict=True)
+    )
+    return Judgement(
+        verdict=outcome,
+        headline=wording.headline(outcome, facts),
+        proven=wording.proven(facts),
+        assumed=wording.assumed(facts),
+        missing=missing,
+        suspect=claim.suspect,
+        key_id=claim.commitment.id,
+        owner=claim.owner,
+        evidence_bits=round(float(path[-1]) if outcome == "no-match" else counted, 3),
+        needed_bits=round(needed, 3),
+        alpha=min(rule.alpha, facts.court.alpha),
+        asked_by="judge" if facts.own is not None else "claimant",
+        queries=sum(row.opening is not None for row in claim.rows),
+        matches=int(np.sum(answers.labels == labels)),
+        triggers=spec.triggers,
+        path=path,
+        shown=shown,
+        dates=wording.dates(facts),
+        digests=wording.digests(facts),
+    )
