@@ -1,0 +1,1 @@
+"""Evidence a stranger can check: signed commitments, claims, time stamps, and the judge. No JAX in here."""
