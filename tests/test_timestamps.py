@@ -16,6 +16,7 @@ import pytest
 import tsa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tsa import LocalTsa, accuracy, der, integer, pem
 
@@ -276,10 +277,15 @@ def test_cut_tokens_and_garbage_are_refused(local, trusted):
     pieces = [b"", b"\0", b"<html>busy</html>", b"{}", token + b"\0", token[1:], b"\x30\x84\xff\xff\xff\xff", token * 2]
     pieces += [token[:size] for size in range(0, len(token), 7)]
     pieces += [rng.randbytes(rng.randrange(400)) for _ in range(300)]
-    pieces += [b"\x30\x80" * 20_000, bytes(timestamps.LARGEST + 1)]
+    pieces += [b"\x30\x80" * 20_000]
     for piece in pieces:
         assert_refused(lambda piece=piece: check(piece, DATA, trusted))
         assert_refused(lambda piece=piece: embedded_certificates(piece))
+
+
+def test_a_giant_token_is_refused_unread(monkeypatch):
+    monkeypatch.delattr(timestamps, "decode_timestamp_response")
+    assert_refused(lambda: check(bytes(timestamps.LARGEST + 1), DATA, []), "no more than")
 
 
 def test_random_damage_never_ends_in_a_traceback(local, trusted):
@@ -303,21 +309,29 @@ def test_random_damage_never_ends_in_a_traceback(local, trusted):
 
 def test_warnings_of_the_parsers_are_not_shown(local, trusted):
     """An embedded certificate with the number 0, of which `cryptography` warns."""
-    raw = local.root.public_bytes(serialization.Encoding.DER)
-    number = integer(local.root.serial_number)
-    odd = raw.replace(number, number[:2] + bytes(len(number) - 2), 1)
-    token = local.stamp(DATA, IN_2020, embedded=[local.root]).replace(raw, odd)
+    body, *rest = tsa.children(local.root.public_bytes(serialization.Encoding.DER))
+    version, _, *fields = tsa.children(body)
+    raw = der(tsa.SEQUENCE, der(tsa.SEQUENCE, version, integer(0), *fields), *rest)
+    with pytest.warns(UserWarning, match="serial number"):
+        odd = x509.load_der_x509_certificate(raw)
+    token = local.stamp(DATA, IN_2020, embedded=[local.certificate, odd])
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
-        check_or_refuse(token, trusted)
+        embedded_certificates(token)
+        assert check(token, DATA, trusted).trusted
     assert not shown
 
 
-def check_or_refuse(token: bytes, authorities: list[Authority]) -> Stamp | None:
-    try:
-        return check(token, DATA, authorities)
-    except InvalidFile:
-        return None
+def test_an_embedded_certificate_with_a_name_that_cannot_be_is_refused(local, trusted):
+    """Names are parsed only when they are looked at."""
+    token = local.stamp(DATA, IN_2020, embedded=[local.root])
+    name = b"\x0c" + bytes([len("Test time stamps root")]) + b"Test time stamps root"
+    start = token.index(name)
+    for tag in (0x03, 0x16, 0x1E, 0x63):
+        raw = token[:start] + token[start:].replace(name, bytes([tag]) + name[1:], 2)
+        for use in (lambda raw=raw: check(raw, DATA, []), lambda raw=raw: embedded_certificates(raw)):
+            with contextlib.suppress(InvalidFile):
+                use()
 
 
 def test_a_panic_in_the_parser_is_an_invalid_file(local, monkeypatch):
@@ -356,6 +370,16 @@ def test_an_authority_without_its_own_certificate_or_root_is_refused(local, tmp_
     assert_refused(lambda: read_authority(path), "own certificate", UsageError)
     path.write_bytes(pem(local.certificate))
     assert_refused(lambda: read_authority(path), "root", UsageError)
+
+
+def test_a_root_that_may_stamp_is_not_an_authoritys_own_certificate(tmp_path):
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, *tsa.YEARS)
+    builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+    path = tmp_path / "authority.pem"
+    path.write_bytes(pem(builder.sign(key, hashes.SHA256())))
+    assert_refused(lambda: read_authority(path), "own certificate", UsageError)
 
 
 @pytest.mark.parametrize("damage", ["", "garbage", "DER", "cut", "flip", "\x00" * 4000], ids=range(6))
@@ -458,12 +482,17 @@ def test_a_token_of_other_data_is_not_taken(local, trusted):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"garbage", b"<html><body>Please log in</body></html>", bytes(2 << 20)],
-    ids=["empty", "garbage", "HTML", "huge"],
+    [b"", b"garbage", b"<html><body>Please log in</body></html>"],
+    ids=["empty", "garbage", "HTML"],
 )
 def test_an_answer_that_is_no_token_is_refused(body, local, trusted):
     local.respond = answers(body)
     assert_refused(lambda: obtain(local.url, DATA, trusted), local.url)
+
+
+def test_a_huge_answer_is_not_read_to_its_end(local, trusted):
+    local.respond = answers(bytes(2 << 20))
+    assert_refused(lambda: obtain(local.url, DATA, trusted), f"{local.url} answered with more than")
 
 
 def test_a_refusal_and_a_cut_answer_are_refused(local, trusted):

@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rfc3161_client import (
     HashAlgorithm,
     PKIStatus,
+    SignerInfo,
     TimestampRequestBuilder,
     TimeStampResponse,
     TimeStampTokenInfo,
@@ -74,20 +75,16 @@ class Stamp:
 
 @dataclass(frozen=True)
 class _Token:
-    """A token taken apart, nothing of it verified."""
+    """A token taken apart, nothing of it verified; its certificates with the signer's first."""
 
     response: TimeStampResponse
     algorithm: str
     digest: bytes
     time: datetime.datetime
     nonce: int | None
-    issuer: x509.Name
-    serial: int
+    signer: SignerInfo
+    name: str
     certificates: tuple[x509.Certificate, ...]
-
-    def is_signer(self, certificate: x509.Certificate) -> bool:
-        """Whether the token names it as its signer."""
-        return (certificate.issuer, certificate.serial_number) == (self.issuer, self.serial)
 
 
 def read_authority(path: Path) -> Authority:
@@ -107,9 +104,10 @@ def read_authority(path: Path) -> Authority:
         raise InvalidFile(f"{path} is too large to hold an authority's certificates")
     with _hostile(f"{path} does not hold certificates in PEM"):
         certificates = x509.load_pem_x509_certificates(raw)
+        self_issued = [one.issuer == one.subject for one in certificates]  # parses the names, here and not later
         pinned = tuple(one for one in certificates if _may_stamp(one))
-        roots = tuple(one for one in certificates if _is_ca(one) and one.issuer == one.subject)
-        intermediates = tuple(one for one in certificates if _is_ca(one) and one.issuer != one.subject)
+        roots = tuple(one for one, own in zip(certificates, self_issued, strict=True) if own and _is_ca(one))
+        intermediates = tuple(one for one in certificates if _is_ca(one) and one not in roots)
     if not pinned:
         raise UsageError(f"{path} lacks the authority's own certificate (critical usage timeStamping alone): add it")
     if not roots:
@@ -137,7 +135,7 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
         raise InvalidFile("the time stamp is of other data")
     reason = ""
     for authority in authorities:
-        for certificate in filter(parts.is_signer, authority.pinned):
+        for certificate in (one for one in authority.pinned if _is_signer(parts.signer, one)):
             try:
                 _verify(parts, data, certificate, authority)
             except InvalidFile as error:
@@ -146,10 +144,8 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
             return Stamp(parts.time, _name(certificate), True, "", certificate.fingerprint(SHA256()).hex())
     if reason:
         raise InvalidFile(reason)
-    names = [_name(certificate) for certificate in parts.certificates if parts.is_signer(certificate)]
-    name = names[0] if names else f"an authority under {words(parts.issuer.rfc4514_string())}"
-    why = f"its signer, which calls itself {name}, is none of the pinned certificates"
-    return Stamp(parts.time, name, False, why if authorities else f"{why}: no authority was given", None)
+    why = f"its signer, which calls itself {parts.name}, is none of the pinned certificates"
+    return Stamp(parts.time, parts.name, False, why if authorities else f"{why}: no authority was given", None)
 
 
 def obtain(url: str, data: bytes, authorities: Sequence[Authority] = ()) -> bytes:
@@ -189,8 +185,7 @@ def embedded_certificates(token: bytes) -> bytes:
       InvalidFile: the token is malformed or was not granted.
     """
     parts = _take_apart(token)
-    signer_first = sorted(parts.certificates, key=lambda one: not parts.is_signer(one))
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in signer_first)
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in parts.certificates)
 
 
 def _take_apart(token: bytes) -> _Token:
@@ -210,17 +205,24 @@ def _take_apart(token: bytes) -> _Token:
         algorithm = info.message_imprint.hash_algorithm.dotted_string
         if algorithm not in _HASHES:
             raise InvalidFile("the time stamp is over a digest that is not SHA-256, SHA-384 or SHA-512")
-        certificates = sorted(response.signed_data.certificates)
+        certificates = [x509.load_der_x509_certificate(raw) for raw in sorted(response.signed_data.certificates)]
+        certificates.sort(key=lambda one: not _is_signer(signer, one))
+        known = certificates and _is_signer(signer, certificates[0])
         return _Token(
             response,
             _HASHES[algorithm],
             info.message_imprint.message,
             _latest(info),
             info.nonce,
-            signer.issuer,
-            signer.serial_number,
-            tuple(map(x509.load_der_x509_certificate, certificates)),
+            signer,
+            _name(certificates[0]) if known else f"an authority under {words(signer.issuer.rfc4514_string())}",
+            tuple(certificates),
         )
+
+
+def _is_signer(signer: SignerInfo, certificate: x509.Certificate) -> bool:
+    """Whether a token names the certificate as its signer."""
+    return (certificate.issuer, certificate.serial_number) == (signer.issuer, signer.serial_number)
 
 
 def _latest(info: TimeStampTokenInfo) -> datetime.datetime:
