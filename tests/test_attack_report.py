@@ -21,8 +21,8 @@ from wmjax.attacks.result import Leak, Outcome, Point, Result
 from wmjax.errors import AccessError
 from wmjax.keys import generate, make_spec
 from wmjax.report.attack import attack_table, headline, write_attack_report
+from wmjax.report.demo import Finding, write_demo_report
 from wmjax.report.frontier import ENTRIES, LOST, REST, distinguish, frontier, frontier_svg, gain
-from wmjax.report.html import Finding, write_demo_report
 from wmjax.report.plot import Axis
 
 NEEDED = 20.0

@@ -1,38 +1,11 @@
 """Filling the HTML templates."""
 
 import base64
-import dataclasses
 import hashlib
-from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from wmjax.files import write_bytes
-from wmjax.keys import Key
-from wmjax.report.svg import Curve, layout, png
-from wmjax.verification import Verdict
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """What verification said of one suspect of known origin.
-
-    Attributes:
-      name: the suspect's.
-      truth: `stolen` or `independent`.
-      accuracy: on the test split.
-      verdict: reached sequentially.
-      whole: reached on the whole key, for the curve.
-    """
-
-    name: str
-    truth: str
-    accuracy: float
-    verdict: Verdict
-    whole: Verdict
 
 
 def render(template: str, **values: Any) -> bytes:
@@ -49,22 +22,3 @@ def inline(*names: str) -> str:
 def digest(element: str) -> str:
     """What a content security policy names an inline element by."""
     return "sha256-" + base64.b64encode(hashlib.sha256(element.encode()).digest()).decode()
-
-
-def write_demo_report(out: Path, key: Key, findings: Sequence[Finding]) -> Path:
-    """Writes OUT/report.html: trigger gallery, evidence against queries for each suspect, and the table."""
-    curves = [Curve(f.name, f.whole.path, f.truth == "stolen") for f in findings]
-    scale = max(1, 48 // key.spec.image[0])
-    page = render(
-        "demo.html",
-        key=key.commitment,
-        key_id=key.commitment.id,
-        findings=findings,
-        gallery=[
-            (png(image, scale), int(label)) for image, label in zip(key.images[:24], key.labels[:24], strict=True)
-        ],
-        plot=layout(curves, key.commitment.rule.match_bits),
-    )
-    path = out / "report.html"
-    write_bytes(path, page)
-    return path
