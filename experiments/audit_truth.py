@@ -23,7 +23,8 @@ from wmjax.keys import read_commitment
 
 def main(folder: Path) -> None:
     truth = json.loads((folder / "truth.json").read_text())
-    keys = {read_commitment(path).id: path.name.split(".")[0] for path in folder.glob("keys/*.commitment.json")}
+    paths = folder.glob("keys/*.commitment.json")
+    keys = {read_commitment(path).commitment.id: path.name.split(".")[0] for path in paths}
     with tempfile.TemporaryDirectory() as out:
         command = ["audit", str(folder / "zoo"), "--keys", str(folder / "keys"), "--out", f"{out}/audit", "--json"]
         done = subprocess.run([sys.executable, "-m", "wmjax.cli", *command], stdout=subprocess.PIPE, check=False)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from test_vault import QUICK
 
+from wmjax.keys import read_commitment
+
 KEYGEN = ["keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "100"]
 EMBED = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "10", "--key-per-batch", "16"]
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
@@ -51,7 +53,7 @@ def test_verify(at_home, suspect, code, verdict, more):
     got, out, err = at_home("verify", *UNLOCK, suspect, "--json", *more)
     document = json.loads(out)
     assert (got, document["verdict"], document["version"], document["suspect"]) == (code, verdict, 1, suspect)
-    assert document["key_id"] == json.loads(Path("my.commitment.json").read_text())["id"]
+    assert document["key_id"] == read_commitment("my.commitment.json").commitment.id
     assert err == ""
 
 
@@ -133,7 +135,12 @@ def test_keygen_writes_what_it_says(run):
     code, out, err = run(*KEYGEN, "--out", "deep/my", "--json")
     document = json.loads(out)
     assert (code, err, document["triggers"]) == (0, "", 100)
-    assert {Path(file).name for file in document["files"]} == {"my.age", "my.commitment.json", "my.identity"}
+    assert {Path(file).name for file in document["files"]} == {
+        "my.age",
+        "my.commitment.json",
+        "my.identity",
+        "my.signer.pem",
+    }
     assert (os.stat("deep/my.identity").st_mode & 0o777, os.stat("deep/my.age").st_mode & 0o777) == (0o600, 0o600)
 
 
@@ -152,7 +159,7 @@ def test_papers_variants(run):
         "keygen", "--scheme", "noise", "--source", "digits", "--paper", "--share", "20", "--out", "ibm", "--json"
     )
     assert code == 0
-    spec = json.loads(Path("ibm.commitment.json").read_text())["spec"]
+    spec = read_commitment("ibm.commitment.json").commitment.spec.to_json()
     assert spec["paper"] == {"source_class": 1, "target_class": 0, "share_percent": 20}
     assert spec["labels"] == "fixed"
     assert spec["triggers"] == json.loads(out)["triggers"] > 20

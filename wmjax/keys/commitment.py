@@ -57,10 +57,6 @@ class Commitment:
         """The commitment as JSON values, with its id."""
         return {**self._body(), "id": self.id}
 
-    def to_bytes(self) -> bytes:
-        """The commitment file: canonical JSON and a newline, one form only."""
-        return rfc8785.dumps(self.to_json()) + b"\n"
-
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Commitment":
         """Reads `to_json` back; raises `InvalidFile` where a value was changed."""
