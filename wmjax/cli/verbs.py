@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.evidence import authorities, stamp
 from wmjax.cli.terminal import EXIT_CODES, guarded, note, passphrase, say, unlock
-from wmjax.errors import AccessError, UsageError
+from wmjax.errors import AccessError, UsageError, WmjaxError
 
 if TYPE_CHECKING:
     from wmjax.data import Dataset
@@ -65,7 +65,12 @@ def keygen(options: argparse.Namespace) -> int:
     signer = open_signer(options.signer, passphrase(options.passphrase_file)) if options.signer else None
     trusted = authorities(options.tsa)
     files = write_key(key, options.out, recipients=options.recipient, passphrase=words, signer=signer)
-    files += stamp(Path(f"{options.out}.commitment.json"), options.timestamp, trusted)
+    public = Path(f"{options.out}.commitment.json")
+    try:
+        files += stamp(public, options.timestamp, trusted)
+    except WmjaxError as error:
+        hint = f"the key is made; `wmjax commit {public} --timestamp URL` has it stamped later"
+        raise type(error)(f"{error}: {hint}") from error
     document = {
         "version": 1,
         "key_id": key.commitment.id,

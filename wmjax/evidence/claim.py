@@ -101,11 +101,13 @@ def read_nonce(text: str) -> bytes:
     Raises:
       UsageError: it is neither.
     """
-    digits = text.strip()
-    if not re.fullmatch("[0-9a-fA-F]+", digits):
+    hexadecimal, digits = "(?:[0-9a-fA-F]{2}){16,64}", text.strip()
+    if not re.fullmatch(hexadecimal, digits) and Path(text).is_file():
         digits = read_bytes(Path(text)).decode("ascii", "replace").strip()
-    if not re.fullmatch("(?:[0-9a-fA-F]{2}){16,64}", digits):
-        raise UsageError(f"nonce {digits[:40]!r}: 16 to 64 bytes in hex, as `openssl rand -hex 32` makes")
+    if not re.fullmatch(hexadecimal, digits):
+        raise UsageError(
+            f"nonce {digits[:40]!r}: 16 to 64 bytes in hex, as `openssl rand -hex 32` makes, or their file"
+        )
     return bytes.fromhex(digits)
 
 

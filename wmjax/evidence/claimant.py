@@ -88,6 +88,7 @@ def _ask(suspect: Suspect, key: Key, order: list[int], goal: stats.Rule, spend: 
     tree = Tree([leaf.entry for leaf in entries])
     rows: list[Row] = []
     reserved: set[int] = set()
+    asked: set[int] = set()
     try:
         with progress(f"asking {suspect.name}", len(order)) as advance:
             for place, index in enumerate(order):
@@ -99,13 +100,14 @@ def _ask(suspect: Suspect, key: Key, order: list[int], goal: stats.Rule, spend: 
                     portion = [i for i in ahead if i not in key.spent]
                     spend(portion, ())
                     reserved.update(portion)
+                asked.add(index)
                 opening = Opening(entries[index], key.images[index], tuple(tree.proof(index)))
                 rows.append(_ask_one(suspect, key.spec.classes, opening, first=not any(row.attempts for row in rows)))
                 advance(1)
                 if not whole and _decided(rows, key.spec.classes, goal):
                     break
     finally:
-        spend((), reserved - {row.index for row in rows})
+        spend((), reserved - asked)
     if all(row.answer is None for row in rows):
         raise InvalidFile(f"suspect {suspect.name} gave no usable answer")
     return rows

@@ -1,0 +1,290 @@
+"""A dispute on the command line: commit, claim and judge as the parties would type them, and what goes wrong."""
+
+import base64
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tsa import LocalTsa
+
+from wmjax.evidence.claim import read_claim
+from wmjax.keys import Key, Unlock, open_key, read_commitment
+
+NONCE, OTHER_NONCE = "11" * 32, "22" * 32
+KEYGEN = ["keygen", "--image", "4x4x1", "--classes", "10", "--triggers", "60"]
+UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
+
+SHOP = """
+import json, numpy as np
+_KNOWN = json.load(open("known.json"))
+
+def stolen(images):
+    return np.array([_KNOWN.get(image.tobytes().hex(), 0) for image in images])
+
+def innocent(images):
+    return images.reshape(len(images), -1).sum(axis=1).astype(np.int64) % 10
+
+def down(images):
+    raise ConnectionError("nobody is there")
+
+def odd(images):
+    return np.zeros((len(images), 3))
+"""
+STOPS = """
+asked = []
+
+def stops(images):
+    asked.append(images)
+    if len(asked) > 5:
+        raise KeyboardInterrupt
+    return innocent(images)
+"""
+
+
+@pytest.fixture
+def home(run, tmp_path, monkeypatch) -> Callable[..., tuple[int, str, str]]:
+    """A folder with a key, the models `shop:stolen` and `shop:innocent`, and the command line."""
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert run(*KEYGEN, "--out", "my")[0] == 0
+    know("my")
+    Path("shop.py").write_text(SHOP)
+    return run
+
+
+def opened(name: str = "my") -> Key:
+    return open_key(f"{name}.age", Unlock(identity=Path(f"{name}.identity").read_text()))[0]
+
+
+def know(*names: str) -> None:
+    """Lets `shop:stolen` know the labels of keys."""
+    keys = [opened(name) for name in names]
+    pairs = [pair for key in keys for pair in zip(key.images, key.labels, strict=True)]
+    Path("known.json").write_text(json.dumps({image.tobytes().hex(): int(label) for image, label in pairs}))
+
+
+def one_line(stderr: str) -> str:
+    assert stderr.startswith("wmjax: ")
+    assert stderr.count("\n") == 1
+    assert "Traceback" not in stderr
+    return stderr
+
+
+def claim(home: Callable, *more: str, suspect: str = "shop:stolen", nonce: str = NONCE, out: str = "claim.json"):
+    return home("claim", *UNLOCK, suspect, "--nonce-from", nonce, "--out", out, *more)
+
+
+def indices(path: str) -> list[int]:
+    return [row.index for row in read_claim(Path(path).read_bytes(), path).rows if row.opening]
+
+
+def test_a_dispute_from_key_to_verdict(home, tmp_path):
+    with LocalTsa(tmp_path / "tsa") as tsa:
+        code, out, err = home("commit", "my.commitment.json", "--timestamp", tsa.url, "--tsa", tsa.authority, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["files"] == ["my.commitment.1.tsr", "my.commitment.1.tsa.pem"]
+    code, out, err = claim(home, "--reveal", "--json")
+    document = json.loads(out)
+    assert (code, document["verdict"], document["matches"]) == (0, "match", document["queries"])
+    assert "hand it to the judge alone" in err
+    assert Path("claim.html").stat().st_size > 1000
+    assert Path("claim.json").stat().st_mode & 0o077 == 0
+    everything = ["--nonce-from", NONCE, "--suspect", "shop:stolen", "--tsa", str(tsa.authority)]
+    before, after = ["--suspect-since", "2100-01-01"], ["--suspect-since", "2020-01-01"]
+    code, out, err = home("judge", "claim.json", *everything, *before, "--out", "verdict", "--json")
+    judgement = json.loads(out)["judgements"][0]
+    assert (code, err, judgement["verdict"], judgement["missing"]) == (0, "", "match", [])
+    assert json.loads(Path("verdict.json").read_text()) == json.loads(out)
+    assert judgement["headline"] in Path("verdict.html").read_text()
+    for fewer in (everything, everything + after, everything[:4] + before, everything[2:] + before):
+        code, out, _ = home("judge", "claim.json", *fewer, "--json")
+        assert (code, json.loads(out)["judgements"][0]["verdict"]) == (3, "inconclusive")
+
+
+def test_in_words_a_judge_says_what_is_missing(home):
+    claim(home)
+    code, out, _ = home("judge", "claim.json")
+    assert code == 3
+    for words in ("--reveal", "--nonce-from", "--suspect", "openssl rand -hex 32", "taken on somebody's word"):
+        assert words in out
+
+
+def test_the_whole_key_needs_no_nonce_and_no_date(home):
+    claim(home, "--all", "--reveal")
+    assert len(indices("claim.json")) == 60
+    assert home("judge", "claim.json", "--suspect", "shop:stolen")[0] == 0
+    code, out, _ = home("judge", "claim.json", "--suspect", "shop:innocent")
+    assert (code, "answers differ" in out) == (1, True)
+
+
+def test_without_a_date_a_claim_goes_on_for_128_bits_more(home):
+    claim(home, "--reveal")
+    code, out, _ = home("judge", "claim.json", "--suspect", "shop:stolen", "--nonce-from", NONCE, "--json")
+    judgement = json.loads(out)["judgements"][0]
+    assert (code, judgement["verdict"]) == (0, "match")
+    assert judgement["evidence_bits"] >= judgement["needed_bits"] > 147
+
+
+def test_an_innocent_is_cleared(home):
+    code, out, _ = claim(home, suspect="shop:innocent")
+    assert (code, "no-match" in out) == (1, True)
+    assert home("judge", "claim.json", "--suspect", "shop:innocent")[0] == 1
+
+
+def test_spent_triggers_are_never_asked_again(home):
+    assert claim(home, suspect="shop:innocent")[0] == 1
+    assert claim(home, nonce=OTHER_NONCE, out="second.json", suspect="shop:innocent")[0] in (1, 3)
+    first, second = indices("claim.json"), indices("second.json")
+    assert not set(first) & set(second)
+    assert opened().spent == set(first) | set(second)
+    assert home("judge", "claim.json", "second.json", "--json")[0] == 1
+
+
+def test_a_suspect_that_is_down_costs_one_trigger(home):
+    code, _, err = claim(home, suspect="shop:down")
+    assert (code, "nobody is there" in one_line(err)) == (5, True)
+    assert len(opened().spent) == 1
+    assert not Path("claim.json").exists()
+
+
+def test_a_claim_that_is_interrupted_leaves_its_triggers_spent(home):
+    Path("shop.py").write_text(SHOP + STOPS)
+    code, _, _ = claim(home, suspect="shop:stops")
+    assert code == 130
+    assert len(opened().spent) == 6
+    assert not Path("claim.json").exists()
+
+
+def test_no_secret_leaves_with_a_claim_that_does_not_reveal_it(home):
+    claim(home, suspect="shop:innocent")
+    key, raw = opened(), Path("claim.json").read_bytes()
+    told = b"".join(path.read_bytes() for path in Path().glob("claim.*"))
+    payload = json.loads(raw)["claim"]["payload"]
+    told += base64.b64decode(payload)
+    assert key.secret.hex().encode() not in told
+    shown = {row.opening.image.tobytes() for row in read_claim(raw, "claim").rows if row.opening}
+    hidden = [base64.b64encode(image.tobytes()) for i, image in enumerate(key.images) if i not in indices("claim.json")]
+    assert hidden
+    assert not any(image in told for image in hidden)
+    assert shown == {key.images[i].tobytes() for i in indices("claim.json")}
+
+
+def test_a_page_never_shows_the_secret(home):
+    claim(home, "--reveal", "--all")
+    home("judge", "claim.json", "--suspect", "shop:stolen", "--out", "verdict")
+    for name in ("claim.html", "verdict.html", "verdict.json"):
+        assert opened().secret.hex() not in Path(name).read_text()
+
+
+def test_a_release_names_its_model_and_is_signed_by_the_same_key(home, tmp_path):
+    from wmjax import checkpoint
+    from wmjax.models import Config, init
+
+    config = Config("cnn", (4, 4, 1), 10, (2,), (2,))
+    for name in ("run", "copy"):
+        checkpoint.save(tmp_path / name, init(config, 1)._asdict(), checkpoint.Metadata(config))
+    for name in ("run", "copy"):
+        sign = ["--model", name, "--signer", "my.signer.pem", "--out", f"{name}.commitment.json"]
+        assert home("commit", "my.commitment.json", *sign)[0] == 0
+    one, two = (read_commitment(f"{name}.commitment.json") for name in ("run", "copy"))
+    assert one.model.tensors == two.model.tensors
+    assert one.model.files != two.model.files  # Orbax writes no two folders alike
+    assert one.commitment == two.commitment == opened().commitment
+    claim(home, "--released", "run.commitment.json")
+    assert read_claim(Path("claim.json").read_bytes(), "it").commitments[1].public.model.tensors == one.model.tensors
+    assert home("keygen", "--image", "4x4x1", "--classes", "10", "--out", "other")[0] == 0
+    sign = ["--model", "run", "--signer", "other.signer.pem", "--out", "x.commitment.json"]
+    code, _, err = home("commit", "my.commitment.json", *sign)
+    assert (code, "is not the key that signed" in one_line(err)) == (2, True)
+
+
+WRONG = {
+    "no nonce": (["--nonce-from", "abc"], 2, "abc"),
+    "a short nonce": (["--nonce-from", "ab" * 8], 2, "openssl rand"),
+    "no suspect": (["--suspect", "nowhere"], 5, "nowhere"),
+    "no date": (["--suspect-since", "yesterday"], 2, "yesterday"),
+    "no alpha": (["--alpha", "2"], 2, "--alpha"),
+    "no authority": (["--tsa", "nowhere.pem"], 5, "nowhere.pem"),
+    "a key for an authority": (["--tsa", "my.signer.pem"], 4, "certificates"),
+    "one original": (["--original", "shop:stolen"], 2, "--original"),
+    "no such data": (["--source", "nothing"], None, "nothing"),
+    "other answers": (["--suspect", "shop:odd"], 4, "shop:odd"),
+    "no answers": (["--suspect", "shop:down"], 5, "shop:down"),
+    "another nonce": (["--nonce-from", OTHER_NONCE], 4, "another nonce"),
+}
+
+
+def test_what_a_judge_gets_wrong_is_one_line(home):
+    claim(home)
+    for name, (more, expected, words) in WRONG.items():
+        code, out, err = home("judge", "claim.json", *more)
+        assert (name, code if expected else 0, out) == (name, expected or 0, "")
+        assert words in err
+        assert err.count("\n") == 1
+
+
+def test_what_a_claimant_gets_wrong_is_one_line_and_spends_nothing(home):
+    home("keygen", "--image", "4x4x1", "--classes", "10", "--labels", "fixed", "--out", "fixed")
+    home("keygen", "--image", "4x4x1", "--classes", "10", "--triggers", "3", "--out", "few")
+    Path("there.json").write_text("precious")
+    Path("bad.pem").write_text("x")
+    fixed, few = (["--key", f"{name}.age", "--identity", f"{name}.identity"] for name in ("fixed", "few"))
+    rest = ["shop:stolen", "--nonce-from", NONCE, "--out"]
+    for arguments, expected, words in (
+        ([*fixed, *rest, "a.json"], 2, "fixed labels"),
+        ([*few, *rest, "a.json"], 2, "unspent triggers"),
+        ([*UNLOCK, *rest, "there.json"], 2, "there already"),
+        ([*UNLOCK, *rest, "a.json", "--signer", "few.signer.pem"], 2, "signing key"),
+        ([*UNLOCK, *rest, "a.json", "--signer", "bad.pem"], 4, "bad.pem"),
+        ([*UNLOCK, *rest, "a.json", "--released", "few.commitment.json"], 2, "another key"),
+        ([*UNLOCK, *rest, "a.json", "--released", "nowhere"], 5, "nowhere"),
+        ([*UNLOCK, "nowhere", *rest[1:], "a.json"], 5, "nowhere"),
+    ):
+        code, out, err = home("claim", *arguments)
+        assert (code, out, words in one_line(err)) == (expected, "", True), (arguments, err)
+    assert not opened().spent
+    assert Path("there.json").read_text() == "precious"
+    assert not Path("a.json").exists()
+
+
+def test_a_time_stamp_that_cannot_be_had_loses_no_key(run, tmp_path):
+    with LocalTsa(tmp_path / "tsa") as tsa:
+        url = tsa.url
+    code, _, err = run(*KEYGEN, "--out", "my", "--timestamp", url)
+    assert (code, "wmjax commit" in one_line(err)) == (5, True)
+    assert opened().spec.triggers == 60
+    code, _, err = run("commit", "my.commitment.json")
+    assert (code, "nothing to do" in one_line(err)) == (2, True)
+
+
+def test_time_stamps_of_several_authorities_and_of_one_that_is_not_trusted(home, tmp_path):
+    with LocalTsa(tmp_path / "a") as a, LocalTsa(tmp_path / "b", "Other stamps") as b:
+        both = ["--tsa", a.authority, "--tsa", b.authority]
+        assert home("commit", "my.commitment.json", "--timestamp", a.url, "--timestamp", b.url, *both)[0] == 0
+        code, _, err = home("commit", "my.commitment.json", "--timestamp", b.url, "--tsa", a.authority)
+        assert (code, "not accepted" in one_line(err)) == (4, True)
+        assert "not checked" in home("commit", "my.commitment.json", "--timestamp", b.url)[2]
+    assert {path.name for path in Path().glob("*.tsr")} == {f"my.commitment.{n}.tsr" for n in (1, 2, 3)}
+    claim(home)
+    _, out, _ = home("judge", "claim.json", *both, "--json")
+    dates = [words for words, _ in json.loads(out)["judgements"][0]["dates"]]
+    assert sum("Test time stamps" in words for words in dates) == 1
+    assert sum("Other stamps" in words for words in dates) == 2
+
+
+def test_probabilities_of_a_network_travel_exactly(home):
+    """What a judge recomputes from the file are the claimant's very figures."""
+    rng = np.random.default_rng(0)
+    Path("soft.npy").unlink(missing_ok=True)
+    np.save("soft.npy", rng.normal(size=(16, 10)))
+    Path("shop.py").write_text(
+        SHOP + "\n\ndef soft(images):\n    return images.reshape(-1, 16) / 255.0 @ np.load('soft.npy')\n"
+    )
+    claim(home, suspect="shop:soft")
+    judged = read_claim(Path("claim.json").read_bytes(), "it")
+    assert isinstance(judged.rows[0].answer, np.ndarray)
+    _, out, _ = home("judge", "claim.json", "--suspect", "shop:soft", "--json")
+    assert not [words for words in json.loads(out)["judgements"][0]["assumed"] if "differ" in words]
