@@ -4,7 +4,6 @@ The page is a view and proves nothing by itself: it names by digest the files th
 """
 
 import datetime
-import itertools
 import math
 import re
 from collections import Counter
@@ -236,8 +235,8 @@ def _picture(shown: Shown) -> dict[str, Any]:
 
 def _dates(dates: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
     """Each date with how long it came after the one before."""
-    pauses = [""] + [_pause(before, after) for (_, before), (_, after) in itertools.pairwise(dates)]
-    return [(_fit(words), _fit(time), pause) for (words, time), pause in zip(dates, pauses, strict=True)]
+    before = [dates[0][1], *(time for _, time in dates[:-1])] if dates else []
+    return [(_fit(words), _fit(time), _pause(last, time)) for (words, time), last in zip(dates, before, strict=True)]
 
 
 def _pause(before: str, after: str) -> str:
