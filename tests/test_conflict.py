@@ -1,0 +1,122 @@
+"""Two claims on one model: who was first, by each other's originals, and by dates where there are none."""
+
+import dataclasses
+import datetime
+from functools import partial
+
+import numpy as np
+import pytest
+from tsa import LocalTsa
+
+from wmjax.evidence.claim import Attached, Claim, read_claim
+from wmjax.evidence.claimant import claim
+from wmjax.evidence.conflict import settle
+from wmjax.evidence.judge import Court, judge
+from wmjax.evidence.judgement import Settlement
+from wmjax.evidence.timestamps import read_authority
+from wmjax.keys import Key, Model, Signer, generate, make_spec, new_signer, sign_commitment
+from wmjax.keys.statement import parse_commitment
+from wmjax.verification import Suspect, from_callable
+
+NONCE, SINCE = b"n" * 32, datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
+Date = tuple[int, int] | None  # year and month of a time stamp
+
+
+@pytest.fixture(scope="module")
+def tsa(tmp_path_factory) -> LocalTsa:
+    return LocalTsa(tmp_path_factory.mktemp("tsa"))
+
+
+@pytest.fixture(scope="module")
+def keys() -> tuple[Key, Key]:
+    spec = make_spec("abstract", image=(6, 6, 1), classes=10, triggers=60)
+    return generate(spec), generate(spec)
+
+
+def knowing(*keys: Key, model: Model | None = None) -> Suspect:
+    """A model that carries the marks of these keys."""
+    known = {image.tobytes(): label for key in keys for image, label in zip(key.images, key.labels, strict=True)}
+    suspect = from_callable(lambda images: np.array([known.get(image.tobytes(), 0) for image in images]), "model")
+    return dataclasses.replace(suspect, describe=(lambda: model) if model else None)
+
+
+def attached(tsa: LocalTsa, key: Key, signer: Signer, date: Date, model: Model | None = None) -> Attached:
+    raw = sign_commitment(key.commitment, signer, model)
+    at = date and datetime.datetime(*date, 1, tzinfo=datetime.UTC)
+    return Attached(parse_commitment(raw, "it"), (tsa.stamp(raw, at),) if at else ())
+
+
+def dispute(
+    tsa: LocalTsa,
+    keys: tuple[Key, Key],
+    suspect: Suspect,
+    dates: tuple[Date, Date],
+    originals: tuple[Suspect, ...] = (),
+    released: tuple[Date, Date] = (None, None),
+) -> Settlement:
+    """Both parties claim the suspect before a judge who trusts the authority."""
+    claims: list[Claim] = []
+    for key, date, release in zip(keys, dates, released, strict=True):
+        signer = new_signer()
+        commitments = [attached(tsa, key, signer, date)]
+        if release:
+            commitments.append(attached(tsa, key, signer, release, Model("step", "a" * 64, key.commitment.id)))
+        ask = partial(claim, suspect, key, signer, commitments, NONCE, lambda asked, released: None)
+        claims.append(read_claim(ask(whole=True, reveal=True), "claim"))
+    court = Court(NONCE, suspect, authorities=[read_authority(tsa.authority)], since=SINCE, others=claims)
+    return settle(claims, [judge(one, court) for one in claims], court, originals)
+
+
+def test_the_thiefs_original_carries_the_owners_mark(tsa, keys):
+    """Whatever the dates say: here the thief put an old key of his on the stolen model."""
+    owner, thief = keys
+    originals = (knowing(owner), knowing(owner, thief))
+    settlement = dispute(tsa, keys, knowing(*keys), ((2025, 1), (2020, 1)), originals)
+    assert settlement.first == 0
+    assert "not the other way round" in settlement.words[-1]
+    settlement = dispute(tsa, keys[::-1], knowing(*keys), ((2020, 1), (2025, 1)), originals[::-1])
+    assert settlement.first == 1
+
+
+@pytest.mark.parametrize(("theirs", "why"), [((0, 1), "Neither"), ((2, 2), "no original")])
+def test_originals_that_carry_neither_or_both_marks_settle_nothing(tsa, keys, theirs, why):
+    models = (knowing(keys[0]), knowing(keys[1]), knowing(*keys))
+    settlement = dispute(tsa, keys, knowing(*keys), ((2020, 1), (2021, 1)), tuple(models[i] for i in theirs))
+    assert settlement.first is None
+    assert why in settlement.words[-1]
+
+
+def test_an_original_is_told_from_one_that_nobody_signed_for(tsa, keys):
+    owner, thief = keys
+    signed_for = knowing(owner, model=Model("step", "f" * 64, owner.commitment.id))
+    unknown = knowing(owner, thief, model=Model("step", "f" * 64, "0" * 64))
+    words = " ".join(
+        dispute(tsa, keys, knowing(*keys), (None, None), (signed_for, unknown), ((2025, 1), (2026, 1))).words
+    )
+    assert "The original of claim 1 is, weight for weight" in words
+    assert "claim 2 is in none of its owner's statements" in words
+
+
+@pytest.mark.parametrize(("dates", "first"), [(((2020, 1), (2025, 1)), 0), (((2025, 1), (2020, 1)), 1)])
+def test_without_originals_the_earlier_date_goes_first_and_the_words_say_how_weak_that_is(tsa, keys, dates, first):
+    settlement = dispute(tsa, keys, knowing(*keys), dates)
+    assert settlement.first == first
+    assert "2020-01-01" in settlement.words[0]
+    assert "dates alone" in settlement.words[1]
+
+
+def test_dates_of_released_models_count_before_dates_of_keys(tsa, keys):
+    settlement = dispute(tsa, keys, knowing(*keys), ((2020, 1), (2019, 1)), released=((2021, 1), (2022, 1)))
+    assert settlement.first == 0
+    assert settlement.words[0].startswith("The released model")
+
+
+@pytest.mark.parametrize("dates", [(None, None), ((2020, 1), None), ((2020, 1), (2020, 1))])
+def test_without_two_different_dates_it_stays_open(tsa, keys, dates):
+    assert dispute(tsa, keys, knowing(*keys), dates).first is None
+
+
+def test_a_claim_that_is_not_proven_loses_to_one_that_is(tsa, keys):
+    assert dispute(tsa, keys, knowing(keys[1]), ((2020, 1), (2025, 1))).first == 1
+    settlement = dispute(tsa, keys, from_callable(lambda images: np.zeros(len(images), int)), (None, None))
+    assert settlement == Settlement(None, ("Neither claim is proven, so there is nothing to settle.",))
