@@ -10,7 +10,7 @@ from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 
 README = HERE.parent / "README.md"
-MARKERS = re.compile(r"(<!-- (results|ibm) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def digits_rows() -> list[str]:
@@ -286,9 +286,22 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def dispute_text() -> str:
+    """What the parties of the played dispute typed and were told, as a Markdown block."""
+    lines = []
+    for step in result("dispute")["steps"]:
+        typed = re.sub(r"[0-9a-f]{64}", "NONCE", step["command"])
+        lines.append(f"\n{step['who']}$ {typed}" if typed else f"\n{step['who']} {step['words']}")
+        told = [line for line in step.get("told", ()) if not line.startswith("  ") or "a match needs" in line]
+        last = next((i for i, line in enumerate(step.get("told", ())) if line == "  missing:"), None)
+        lines += told[:4] if "settlement" in step else told
+        lines += step["told"][last:] if last is not None else []
+    return "\n".join(["```text", *lines, "```", "", f"{source('dispute')}.", ""]).replace("```text\n\n", "```text\n")
+
+
 def filled(text: str) -> str:
     """The README with all tables as the results say."""
-    made = {"results": table(), "ibm": ibm_table()}
+    made = {"results": table(), "ibm": ibm_table(), "dispute": dispute_text()}
     return MARKERS.sub(lambda match: match[1] + made[match[2]] + match[3], text)
 
 

@@ -235,7 +235,7 @@ def test_what_a_claimant_gets_wrong_is_one_line_and_spends_nothing(home):
     rest = ["shop:stolen", "--nonce-from", NONCE, "--out"]
     for arguments, expected, words in (
         ([*fixed, *rest, "a.json"], 2, "fixed labels"),
-        ([*few, *rest, "a.json"], 2, "unspent triggers"),
+        ([*few, *rest, "a.json"], 2, "can reach a match"),
         ([*UNLOCK, *rest, "there.json"], 2, "there already"),
         ([*UNLOCK, *rest, "a.json", "--signer", "few.signer.pem"], 2, "signing key"),
         ([*UNLOCK, *rest, "a.json", "--signer", "bad.pem"], 4, "bad.pem"),

@@ -17,7 +17,7 @@ def headline(outcome: stats.Outcome, facts: "Facts") -> str:
         return f"{suspect} knows the secret key that the owner of {owner} committed to."
     if outcome == "no-match":
         return f"{suspect} repeats fewer of the secret labels than a copy would: it does not carry this key."
-    return f"It is not proven that {suspect} knows the key of {owner}."
+    return f"It is not proven that {suspect} knows the secret key that the owner of {owner} committed to."
 
 
 def missing(facts: "Facts", outcome: stats.Outcome, counted: float, needed: float) -> tuple[str, ...]:
