@@ -73,6 +73,8 @@ def main() -> None:
         play.run("owner", "keygen", "--image", "8x8x1", "--classes", "10", "--out", "owner", *stamp)
         opened = ["--key", "owner.age", "--identity", "owner.identity"]
         play.run("owner", "embed", *NETWORK, "--out", "original", *opened)
+        release = ["--model", "original", "--signer", "owner.signer.pem", "--out", "release.commitment.json"]
+        play.run("owner", "commit", "owner.commitment.json", *release, *stamp)
         play.run("thief", "embed", *NETWORK[:4], "--epochs", "5", "--from", "original", "--out", "stolen")
         nonce = os.urandom(32).hex()
         play.tell("judge", "draws a nonce for the owner (openssl rand -hex 32)")
@@ -152,7 +154,8 @@ def overwrite(play: Play, court: list[object], opened: list[str], stamp: list[st
     theirs = ["--key", "thief.age", "--identity", "thief.identity"]
     play.run("thief", "embed", *NETWORK, "--from", "original", "--out", "remarked", *theirs)
     nonce = os.urandom(32).hex()
-    for who, key, out in (("owner", opened, "first.json"), ("thief", theirs, "second.json")):
+    released = ["--released", "release.commitment.json"]
+    for who, key, out in (("owner", [*opened, *released], "first.json"), ("thief", theirs, "second.json")):
         play.run(who, "claim", *key, "remarked", "--nonce-from", nonce, "--reveal", "--out", out)
     both = ["first.json", "second.json", "--nonce-from", nonce, "--suspect", "remarked"]
     play.run("judge", "judge", *both, *court, "--original", "original", "--original", "remarked")
