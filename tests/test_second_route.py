@@ -4,9 +4,11 @@ import base64
 import datetime
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from wmjax.evidence.claim import attach, picks, read_claim, write_claim
 from wmjax.keys import generate, make_spec, new_signer, sign_commitment
 from wmjax.verification import from_callable
 
-TOOLS = ("bash", "openssl", "sha256sum", "base64", "cmp", "sed", "python3")
+TOOLS = ("bash", "openssl", "sha256sum", "base64", "cmp", "sed")
 FORMAT = Path(__file__).parent.parent / "wmjax" / "evidence" / "FORMAT.md"
 HELPERS, COMMITMENT, CLAIM, STAMP, LEAF = re.findall(r"^```sh\n(.*?)^```", FORMAT.read_text(), re.DOTALL | re.MULTILINE)
 NONCE = bytes(range(16))
@@ -68,7 +70,9 @@ def folder(honest, tmp_path) -> Path:
 def run(folder: Path, *blocks: str) -> subprocess.CompletedProcess:
     script = "\n".join((HELPERS, *blocks))
     command = ["bash", "-euo", "pipefail", "-c", script]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the python3 that runs this test
+    env = {**os.environ, "PATH": path}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 def flip(raw: bytes, at: int) -> bytes:
