@@ -1,6 +1,7 @@
 """The judge where nothing is installed but what requirements-judge.txt names: it works there, and no JAX is near."""
 
 import datetime
+import importlib
 import importlib.metadata
 import json
 import os
@@ -163,3 +164,15 @@ def test_the_light_list_agrees_with_the_whole_one():
     whole = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {str(one) for one in NEEDED} <= {str(Requirement(line)) for line in whole}
     assert all("#" in line for line in LINES)
+
+
+def test_the_judges_cost_is_measured_without_jax(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    judge_cost, record, tables = map(importlib.import_module, ("judge_cost", "record", "tables"))
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(importlib.import_module("figures"), "HERE", tmp_path)  # where tables read
+    judge_cost.main(["--small"])
+    (row,) = tables.judge_rows()
+    assert "match; JAX was never imported" in row
+    assert "60 openings, 8x8x1 labels" in row
+    assert "experiments/judge_cost.py" in row
