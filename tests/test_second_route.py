@@ -156,11 +156,18 @@ def test_a_field_of_an_opening(folder, field):
     assert alone(folder, alter).returncode != 0
 
 
-def test_words_in_the_place_of_numbers_are_not_executed(folder):
-    def alter(row: dict) -> None:
-        row["index"] = row["opening"]["label"] = "x[$(touch executed)]"
-
-    assert alone(folder, alter).returncode != 0
+@pytest.mark.parametrize("field", ["index", "triggers"])
+def test_words_in_the_place_of_numbers_are_not_executed(folder, field):
+    words = "x[$(touch executed)]"
+    if field == "index":
+        done = alone(folder, lambda row: row.update(index=words))
+    else:
+        alone(folder)
+        statement = json.loads((folder / "commitment.payload").read_bytes())
+        statement["predicate"]["spec"]["triggers"] = words
+        (folder / "commitment.payload").write_text(json.dumps(statement))
+        done = run(folder, LEAF)
+    assert done.returncode != 0
     assert not (folder / "executed").exists()
 
 
