@@ -3,6 +3,7 @@
 import base64
 import copy
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import jsonschema
 import numpy as np
 import pytest
 
+from wmjax.canonical import write_canonical
 from wmjax.data import Dataset
+from wmjax.errors import InvalidFile
 from wmjax.evidence import claimant
 from wmjax.evidence.claim import CLAIM, Attached, picks, read_claim
 from wmjax.keys import Key, Model, Paper, generate, make_spec, new_signer, read_commitment, sign_commitment
@@ -191,6 +194,16 @@ def test_every_field_says_what_it_is():
         assert len(list(fields(schema))) > 30
         for name, field in fields(schema):
             assert len(field.get("description", "")) > 8, name
+
+
+def test_the_keyid_is_the_documented_one():
+    envelope = json.loads(sign_commitment(keys()["abstract"].commitment, SIGNER))
+    text = f'{{"keytype":"ed25519","keyval":{{"public":"{SIGNER.owner}"}},"scheme":"ed25519"}}'
+    assert text.replace(f'"{SIGNER.owner}"', "OWNER") in (EVIDENCE / "FORMAT.md").read_text()
+    assert envelope["signatures"][0]["keyid"] == hashlib.sha256(text.encode()).hexdigest()
+    envelope["signatures"][0]["keyid"] = "0" * 64
+    with pytest.raises(InvalidFile, match="signature"):
+        parse_commitment(write_canonical(envelope), "it")
 
 
 def test_the_document_names_what_there_is():
