@@ -271,6 +271,22 @@ def audit_rows() -> list[str]:
     return [line for name, rows in made.items() if there(name) for line in rows()]
 
 
+def judge_rows() -> list[str]:
+    if not there("judge_cost"):
+        return []
+    figures = result("judge_cost")
+    return [
+        row(
+            f"`wmjax judge`, a claim of {figures['openings']} openings, {name}",
+            f"{spread(case['seconds'])} s; {spread(case['cpu_seconds'])} s of all cores together",
+            f"{spread(case['peak_mb'], 0)} MB; {', '.join(case['verdicts'])}; JAX was "
+            f"{'imported' if case['jax_imported'] else 'never imported'}",
+            f"{figures['repeats']} repeats; {source('judge_cost')}",
+        )
+        for name, case in figures["cases"].items()
+    ]
+
+
 def table() -> str:
     """The table of all results, as Markdown."""
     lines = [
@@ -281,6 +297,7 @@ def table() -> str:
         *speed_rows(),
         *device_rows(),
         *audit_rows(),
+        *judge_rows(),
         *robustness_rows(),
     ]
     return "\n".join(lines) + "\n"
