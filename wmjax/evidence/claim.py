@@ -194,6 +194,12 @@ def _read_commitments(values: Any) -> tuple[Attached, ...]:
     return tuple(attached)
 
 
+def _check_owner(told: dict[str, Any], public: SignedCommitment) -> None:
+    """Nobody claims by another's commitment."""
+    if told["owner"] != public.owner or told["commitment"] != public.commitment.id:
+        raise InvalidFile("it is signed by another than the owner of its commitment, or is about another key")
+
+
 def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attached: Any, raw: bytes) -> Claim:
     """The claim of a statement whose signature was checked."""
     told, public = statement["predicate"], commitments[0].public
@@ -202,8 +208,7 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
         raise InvalidFile("its statement has fields that no claim has, or lacks some")
     if told["attached"] != hashlib.sha256(write_canonical(attached)).hexdigest():
         raise InvalidFile("its commitments or time stamps are not those that were there when it was signed")
-    if told["owner"] != public.owner or told["commitment"] != public.commitment.id:
-        raise InvalidFile("it is signed by another than the owner of its commitment, or is about another key")
+    _check_owner(told, public)
     model = model_of(statement["subject"])
     if statement["subject"] != _subjects(told["transcript"], model):
         raise InvalidFile("its subjects are not its transcript and a model")

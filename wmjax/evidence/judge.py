@@ -278,15 +278,23 @@ def check_answers(claim: Claim, own: stats.Answers | None, same_weights: bool | 
     return differing
 
 
+def needed_bits(facts: Facts) -> float:
+    """Evidence that makes a match: by the stricter of two rules, and more of it where a search is not excluded."""
+    strict = max(facts.claim.commitment.rule.match_bits, -float(np.log2(facts.court.alpha)))
+    return strict + (0.0 if facts.is_before_suspect else SEARCH_BITS)
+
+
+def counted_bits(facts: Facts, path: np.ndarray) -> float:
+    """The evidence that counts: its peak (Ville) in an order by the judge, its end in one by the claimant."""
+    return float(path.max() if facts.court.nonce is not None else path[-1])
+
+
 def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts."""
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, labels = facts.answers, transcript.labels(claim.rows)
     path = stats.evidence(answers, labels)
-    needed = max(rule.match_bits, -float(np.log2(facts.court.alpha)))
-    needed += 0.0 if facts.is_before_suspect else SEARCH_BITS
-    chosen_by_judge = facts.court.nonce is not None
-    counted = float(path.max() if chosen_by_judge else path[-1])
+    needed, counted = needed_bits(facts), counted_bits(facts, path)
     outcome, _ = stats.decide(path, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
     missing = wording.missing(facts, outcome, counted, needed)
     if outcome == "match" and missing:

@@ -126,8 +126,7 @@ def _read_row(value: dict[str, Any], spec: Spec) -> Row:
     if not 0 <= index < spec.triggers:
         raise ValueError(f"there is no trigger {index}")
     answered = [_check_attempt(attempt) for attempt in attempts]
-    if any(answered[:-1]):
-        raise ValueError("it was asked again after an answer: only the first one counts")
+    _check_retries(answered)
     if (value["answer"] is not None) and not (answered and answered[-1]):
         raise ValueError("it has an answer, but no attempt was answered")
     if (value["opening"] is None) != (not attempts):
@@ -145,6 +144,12 @@ def _check_attempt(attempt: dict[str, Any]) -> bool:
     if not all(isinstance(text, str) for text in attempt["detail"].values()):
         raise ValueError("the detail of an attempt is not made of texts")
     return bool(attempt["outcome"] == "answered")
+
+
+def _check_retries(answered: Sequence[bool]) -> None:
+    """Nothing is asked again for a better answer."""
+    if any(answered[:-1]):
+        raise ValueError("it was asked again after an answer: only the first one counts")
 
 
 def _read_answer(value: dict[str, Any] | None, classes: int) -> int | np.ndarray | None:
