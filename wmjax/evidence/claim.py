@@ -190,10 +190,15 @@ def _read_commitments(values: Any) -> tuple[Attached, ...]:
         attached.append(Attached(public, tuple(tokens)))
     if not 1 <= len(attached) <= _TOKENS:
         raise InvalidFile("it holds no commitment")
+    _check_one_key(attached)
+    return tuple(attached)
+
+
+def _check_one_key(attached: Sequence[Attached]) -> None:
+    """No key is dated by the time stamp of another."""
     first = attached[0].public
     if any((one.public.owner, one.public.commitment) != (first.owner, first.commitment) for one in attached):
         raise InvalidFile("its commitments are of different keys or owners")
-    return tuple(attached)
 
 
 def _exact(text: str) -> bytes:
