@@ -129,7 +129,7 @@ def judge(options: argparse.Namespace) -> int:
         raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
     claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
     originals = [open_suspect(name) for name in options.original]
-    keys = {one.commitment.id for one in claims}
+    keys = {(one.owner, one.commitment.id) for one in claims}
     if originals and (len(originals), len(claims), len(keys)) != (2, 2, 2):
         raise UsageError("--original is given twice, with two claims by different keys, in the order of the claims")
     court = Court(

@@ -20,6 +20,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence.transcript import Row, read_rows
 from wmjax.files import read_bytes
 from wmjax.keys import Commitment, Model, SignedCommitment, Signer
+from wmjax.keys.commitment import read_time
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.signing import read_signed, sign
 from wmjax.keys.statement import model_of, parse_commitment
@@ -181,17 +182,37 @@ def _read_commitments(values: Any) -> tuple[Attached, ...]:
     """The commitments in a claim: one key, one owner."""
     attached = []
     for value in values:
-        if set(value) != {"statement", "timestamps"} or len(value["timestamps"]) > _TOKENS:
+        stamps = value["timestamps"]
+        if set(value) != {"statement", "timestamps"} or type(stamps) is not list or len(stamps) > _TOKENS:
             raise InvalidFile(f"a commitment in it has other parts than a statement and up to {_TOKENS} time stamps")
         public = parse_commitment(write_canonical(value["statement"]), "its commitment")
-        tokens = [base64.b64decode(token, validate=True) for token in value["timestamps"]]
+        tokens = [base64.b64decode(token, validate=True) for token in stamps]
         attached.append(Attached(public, tuple(tokens)))
     if not 1 <= len(attached) <= _TOKENS:
         raise InvalidFile("it holds no commitment")
+    _check_one_key(attached)
+    return tuple(attached)
+
+
+def _check_one_key(attached: Sequence[Attached]) -> None:
+    """No key is dated by the time stamp of another."""
     first = attached[0].public
     if any((one.public.owner, one.public.commitment) != (first.owner, first.commitment) for one in attached):
         raise InvalidFile("its commitments are of different keys or owners")
-    return tuple(attached)
+
+
+def _exact(text: str) -> bytes:
+    """Bytes of hex in its one form."""
+    raw = bytes.fromhex(text)
+    if raw.hex() != text:
+        raise ValueError("not in its one form")
+    return raw
+
+
+def _check_owner(told: dict[str, Any], public: SignedCommitment) -> None:
+    """Nobody claims by another's commitment."""
+    if told["owner"] != public.owner or told["commitment"] != public.commitment.id:
+        raise InvalidFile("it is signed by another than the owner of its commitment, or is about another key")
 
 
 def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attached: Any, raw: bytes) -> Claim:
@@ -202,15 +223,14 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
         raise InvalidFile("its statement has fields that no claim has, or lacks some")
     if told["attached"] != hashlib.sha256(write_canonical(attached)).hexdigest():
         raise InvalidFile("its commitments or time stamps are not those that were there when it was signed")
-    if told["owner"] != public.owner or told["commitment"] != public.commitment.id:
-        raise InvalidFile("it is signed by another than the owner of its commitment, or is about another key")
+    _check_owner(told, public)
     model = model_of(statement["subject"])
     if statement["subject"] != _subjects(told["transcript"], model):
         raise InvalidFile("its subjects are not its transcript and a model")
-    if datetime.datetime.fromisoformat(told["made"]).utcoffset() is None:
+    if read_time(told["made"]).utcoffset() is None:
         raise InvalidFile("its time has no offset from UTC")
-    secret = None if told["secret"] is None else bytes.fromhex(told["secret"])
-    nonce = bytes.fromhex(told["nonce"])
+    secret = None if told["secret"] is None else _exact(told["secret"])
+    nonce = _exact(told["nonce"])
     if not 16 <= len(nonce) <= 64 or (secret is not None and len(secret) != SECRET_BYTES):
         raise InvalidFile("its nonce or its secret has not the right length")
     rows = read_rows(told["transcript"], public.commitment.spec)

@@ -37,6 +37,7 @@ from wmjax.verification.suspects import Suspect, check_fits, query
 
 SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
 LARGEST_KEY = 1 << 27  # bytes of images that are made again: a hostile spec shall not fill the memory
+LARGEST_TABLE = 1 << 24  # answers times classes, of which several tables of floats are made
 AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the judge's
 
 
@@ -149,6 +150,10 @@ def check_spec(claim: Claim) -> None:
         raise InvalidFile(
             f"the claim's key has more than {LARGEST_KEY >> 20} MiB of images: more than this judge makes"
         )
+    if len(claim.rows) * spec.classes > LARGEST_TABLE:
+        raise InvalidFile(
+            f"the claim has {len(claim.rows)} rows of {spec.classes} classes: more than {LARGEST_TABLE} stakes"
+        )
 
 
 def check_picks(claim: Claim) -> None:
@@ -178,10 +183,15 @@ def check_nonce(claim: Claim, court: Court) -> None:
 
 
 def check_unspent(claim: Claim, court: Court) -> None:
-    """No trigger that another claim of this key opened is opened again."""
+    """No trigger that another claim opened is opened again, also where the same triggers were committed to anew.
+
+    Another's claim on them does not count where this one is dated before it: anyone who saw a secret can sign it again.
+    """
     opened = {row.index for row in claim.rows if row.opening}
     for other in court.others:
-        if other.sha256 == claim.sha256 or other.commitment != claim.commitment:
+        if other.sha256 == claim.sha256 or other.commitment.root != claim.commitment.root:
+            continue
+        if other.owner != claim.owner and _date(claim, court) < _date(other, court):
             continue
         if again := sorted(opened & {row.index for row in other.rows if row.opening}):
             raise InvalidFile(f"trigger {again[0]} was opened in another claim already: a spent trigger proves nothing")
@@ -200,6 +210,12 @@ def check_stamps(claim: Claim, court: Court) -> tuple[tuple[int, Stamp], ...]:
             told = stamp.time.isoformat(timespec="seconds")
             raise InvalidFile(f"a time stamp says {told}, which this computer's clock has not reached: check the clock")
     return tuple(stamps)
+
+
+def _date(claim: Claim, court: Court) -> datetime.datetime:
+    """When a claim's key was committed to, by a trusted authority; at the end of all time where there is none."""
+    end = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+    return min((stamp.time for _, stamp in check_stamps(claim, court) if stamp.trusted), default=end)
 
 
 def check_secret(claim: Claim, court: Court) -> bool | None:
@@ -278,15 +294,23 @@ def check_answers(claim: Claim, own: stats.Answers | None, same_weights: bool | 
     return differing
 
 
+def needed_bits(facts: Facts) -> float:
+    """Evidence that makes a match: by the stricter of two rules, and more of it where a search is not excluded."""
+    strict = max(facts.claim.commitment.rule.match_bits, -float(np.log2(facts.court.alpha)))
+    return strict + (0.0 if facts.is_before_suspect else SEARCH_BITS)
+
+
+def counted_bits(facts: Facts, path: np.ndarray) -> float:
+    """The evidence that counts: its peak (Ville) in an order by the judge, its end in one by the claimant."""
+    return float(path.max() if facts.court.nonce is not None else path[-1])
+
+
 def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts."""
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, labels = facts.answers, transcript.labels(claim.rows)
     path = stats.evidence(answers, labels)
-    needed = max(rule.match_bits, -float(np.log2(facts.court.alpha)))
-    needed += 0.0 if facts.is_before_suspect else SEARCH_BITS
-    chosen_by_judge = facts.court.nonce is not None
-    counted = float(path.max() if chosen_by_judge else path[-1])
+    needed, counted = needed_bits(facts), counted_bits(facts, path)
     outcome, _ = stats.decide(path, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
     missing = wording.missing(facts, outcome, counted, needed)
     if outcome == "match" and missing:

@@ -109,6 +109,8 @@ def read_rows(values: Any, spec: Spec) -> tuple[Row, ...]:
             rows.append(_read_row(value, spec))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidFile(f"row {number} of its transcript: {_why(error)}") from error
+    if all(row.opening is None for row in rows):
+        raise InvalidFile("its transcript opens no trigger: nothing was asked")
     forms = {type(row.answer) for row in rows if row.answer is not None}
     if len(forms) > 1:
         raise InvalidFile("its transcript has labels here and probabilities there: an answer keeps to one form")
@@ -123,11 +125,12 @@ def _read_row(value: dict[str, Any], spec: Spec) -> Row:
     index, attempts = value["index"], value["attempts"]
     if set(value) != {"index", "attempts", "answer", "opening"} or type(index) is not int:
         raise ValueError("its fields are not index, attempts, answer and opening")
+    if type(attempts) is not list:
+        raise ValueError("its attempts are no list")
     if not 0 <= index < spec.triggers:
         raise ValueError(f"there is no trigger {index}")
     answered = [_check_attempt(attempt) for attempt in attempts]
-    if any(answered[:-1]):
-        raise ValueError("it was asked again after an answer: only the first one counts")
+    _check_retries(answered)
     if (value["answer"] is not None) and not (answered and answered[-1]):
         raise ValueError("it has an answer, but no attempt was answered")
     if (value["opening"] is None) != (not attempts):
@@ -145,6 +148,12 @@ def _check_attempt(attempt: dict[str, Any]) -> bool:
     if not all(isinstance(text, str) for text in attempt["detail"].values()):
         raise ValueError("the detail of an attempt is not made of texts")
     return bool(attempt["outcome"] == "answered")
+
+
+def _check_retries(answered: Sequence[bool]) -> None:
+    """Nothing is asked again for a better answer."""
+    if any(answered[:-1]):
+        raise ValueError("it was asked again after an answer: only the first one counts")
 
 
 def _read_answer(value: dict[str, Any] | None, classes: int) -> int | np.ndarray | None:
@@ -169,7 +178,7 @@ def _read_opening(value: dict[str, Any], index: int, spec: Spec) -> Opening:
         raise ValueError("the salt is not 32 hex digits")
     if type(value["label"]) is not int or not 0 <= value["label"] < spec.classes:
         raise ValueError(f"the secret label is no class in 0..{spec.classes - 1}")
-    if not all(re.fullmatch("[0-9a-f]{64}", node) for node in value["proof"]):
+    if type(value["proof"]) is not list or not all(re.fullmatch("[0-9a-f]{64}", node) for node in value["proof"]):
         raise ValueError("the proof is not made of SHA-256 in hex")
     raw = base64.b64decode(value["image"], validate=True)
     if base64.b64encode(raw).decode() != value["image"]:

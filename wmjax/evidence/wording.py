@@ -22,14 +22,7 @@ def headline(outcome: stats.Outcome, facts: "Facts") -> str:
 
 def missing(facts: "Facts", outcome: stats.Outcome, counted: float, needed: float) -> tuple[str, ...]:
     """What a match still needs, and how to supply it; never empty where the evidence is too weak for one."""
-    lines = [_underived(facts)]
-    if facts.court.nonce is None and not facts.whole:
-        lines.append(
-            "Only the claimant says who picked the questions: draw a nonce (openssl rand -hex 32), ask for a claim "
-            "made for it, and give it with --nonce-from."
-        )
-    if facts.own is None:
-        lines.append("The answers are the claimant's word: ask the suspect yourself, with --suspect.")
+    lines = [_underived(facts), _unpicked(facts), _unasked(facts)]
     if counted < needed and outcome != "no-match":
         lines.append(_weak(facts, counted, needed))
     return tuple(line for line in lines if line)
@@ -50,6 +43,23 @@ def _underived(facts: "Facts") -> str:
         f"The key's images start from the data set {name}, which is not at hand, so they were not made again: get it "
         "from elsewhere than the claimant, who could have made it up, and give it with --source."
     )
+
+
+def _unpicked(facts: "Facts") -> str:
+    """That the claimant may have picked the questions; empty where a judge did, or nobody."""
+    if facts.court.nonce is not None or facts.whole:
+        return ""
+    return (
+        "Only the claimant says who picked the questions: draw a nonce (openssl rand -hex 32), ask for a claim made "
+        "for it, and give it with --nonce-from."
+    )
+
+
+def _unasked(facts: "Facts") -> str:
+    """That the answers may not be the suspect's; empty where the judge asked it."""
+    if facts.own is not None:
+        return ""
+    return "The answers are the claimant's word: ask the suspect yourself, with --suspect."
 
 
 def _weak(facts: "Facts", counted: float, needed: float) -> str:

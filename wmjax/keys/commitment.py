@@ -66,14 +66,26 @@ class Commitment:
             commitment = cls(
                 Spec.from_json(values["spec"]), Rule(**values["rule"]), str(values["root"]), str(values["created"])
             )
-            datetime.datetime.fromisoformat(commitment.created)
+            read_time(commitment.created)
             if not re.fullmatch("[0-9a-f]{64}", commitment.root) or commitment.rule.rate <= 1 / commitment.spec.classes:
                 raise InvalidFile("not a wmjax commitment: its root or its match rate cannot be")
             if commitment.to_json() != dict(values):
                 raise InvalidFile("the commitment was altered: its id does not fit its contents")
         except (KeyError, TypeError, ValueError, UsageError, rfc8785.CanonicalizationError) as error:
-            raise InvalidFile(f"not a wmjax commitment: {error!s:.200}") from error
+            raise InvalidFile(f"not a wmjax commitment: {' '.join(str(error).split()):.200}") from error
         return commitment
+
+
+def read_time(text: str) -> datetime.datetime:
+    """A time in ISO 8601, by somebody's own clock.
+
+    Raises:
+      ValueError: it is none, or one of which no other time zone has a name.
+    """
+    when = datetime.datetime.fromisoformat(text)
+    if not datetime.MINYEAR < when.year < datetime.MAXYEAR:
+        raise ValueError(f"no time of the year {when.year} can be")
+    return when
 
 
 def merkle_root(secret: bytes, images: np.ndarray, labels: np.ndarray) -> str:

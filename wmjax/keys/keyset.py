@@ -139,9 +139,12 @@ def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = N
 
     Raises:
       InvalidFile: the source is not the one that the spec names.
+      UsageError: its images have another shape than the scheme needs.
     """
     if spec.source and source is not None and digest(source) != spec.source.sha256:
         raise InvalidFile(f"the images of {spec.source.name} here are not those the key was made from: digests differ")
+    if source is not None and _scheme(spec.scheme).own_shape and source.image != spec.image:
+        raise UsageError(f"the source's images are {_by(source.image)}, those of the key {_by(spec.image)}")
     images = _scheme(spec.scheme).draw(secret, spec, source)
     created = created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return assemble(secret, spec, rule, images, created)

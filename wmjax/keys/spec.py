@@ -125,4 +125,4 @@ class Spec:
                 paper=Paper(**values["paper"]) if values["paper"] else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
-            raise InvalidFile(f"not a key spec: {error!s:.200}") from error
+            raise InvalidFile(f"not a key spec: {' '.join(str(error).split()):.200}") from error

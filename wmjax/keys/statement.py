@@ -94,6 +94,8 @@ def model_of(subjects: Any) -> Model | None:
         model = Model(subjects[1]["name"], subjects[1]["digest"]["dirHash"], subjects[2]["digest"]["wmjaxTensors"])
     except (KeyError, TypeError) as error:
         raise InvalidFile("its subjects are no model") from error
+    if not isinstance(model.name, str):
+        raise InvalidFile("its model has no name")
     if not all(isinstance(d, str) and re.fullmatch("[0-9a-f]{64}", d) for d in (model.files, model.tensors)):
         raise InvalidFile("the digests of its model are not 64 hex digits each")
     return model

@@ -43,12 +43,11 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     height, width, channels = spec.image
     if not 1 <= int(spec.parameter("scale")) <= 4096:
         raise UsageError(f"scale {spec.parameter('scale')}: must be in 1..4096")
-    stencil = _stencil(str(spec.parameter("text")), int(spec.parameter("scale")))
-    if stencil.shape[0] > height or stencil.shape[1] > width:
-        needed = f"{stencil.shape[0]}x{stencil.shape[1]}"
-        raise UsageError(
-            f"text {spec.parameter('text')!r} needs {needed} pixels, images have {height}x{width}: shorten it"
-        )
+    text, scale = str(spec.parameter("text")), int(spec.parameter("scale"))
+    tall, wide = 5 * scale, (4 * len(text) - 1) * scale
+    if tall > height or wide > width:  # before it is drawn: a stranger's text may be of any length
+        raise UsageError(f"text {text!r:.100} needs {tall}x{wide} pixels, images have {height}x{width}: shorten it")
+    stencil = _stencil(text, scale)
     stream = Stream(secret, "mark/content", 0)
     top = int(stream.integers(height - stencil.shape[0] + 1, 1)[0])
     left = int(stream.integers(width - stencil.shape[1] + 1, 1)[0])
