@@ -138,12 +138,19 @@ def test_an_innocent_is_cleared(home):
 
 
 def test_spent_triggers_are_never_asked_again(home):
-    assert claim(home, suspect="shop:innocent")[0] == 1
-    assert claim(home, nonce=OTHER_NONCE, out="second.json", suspect="shop:innocent")[0] in (1, 3)
+    """Two claims with one key open different triggers; a third, which could reach no match, asks nothing."""
+    innocent = {"suspect": "shop:innocent"}
+    assert home("keygen", "--image", "4x4x1", "--classes", "10", "--triggers", "90", "--out", "big")[0] == 0
+    big = ["--key", "big.age", "--identity", "big.identity"]
+    assert claim(home, *big, **innocent)[0] == 1
+    assert claim(home, *big, nonce=OTHER_NONCE, out="second.json", **innocent)[0] in (1, 3)
     first, second = indices("claim.json"), indices("second.json")
     assert not set(first) & set(second)
-    assert opened().spent == set(first) | set(second)
-    assert home("judge", "claim.json", "second.json", "--json")[0] == 1
+    assert opened("big").spent == set(first) | set(second)
+    assert home("judge", "claim.json", "second.json")[0] == 1
+    code, _, err = claim(home, *big, nonce="33" * 32, out="third.json", **innocent)
+    assert (code, "can reach a match" in one_line(err)) == (2, True)
+    assert opened("big").spent == set(first) | set(second)
 
 
 def test_a_suspect_that_is_down_costs_one_trigger(home):
