@@ -10,7 +10,7 @@ from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 
 README = HERE.parent / "README.md"
-MARKERS = re.compile(r"(<!-- (results|ibm) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def digits_rows() -> list[str]:
@@ -271,6 +271,22 @@ def audit_rows() -> list[str]:
     return [line for name, rows in made.items() if there(name) for line in rows()]
 
 
+def judge_rows() -> list[str]:
+    if not there("judge_cost"):
+        return []
+    figures = result("judge_cost")
+    return [
+        row(
+            f"`wmjax judge`, a claim of {figures['openings']} openings, {name}",
+            f"{spread(case['seconds'])} s; {spread(case['cpu_seconds'])} s of all cores together",
+            f"{spread(case['peak_mb'], 0)} MB; {', '.join(case['verdicts'])}; JAX was "
+            f"{'imported' if case['jax_imported'] else 'never imported'}",
+            f"{figures['repeats']} repeats; {source('judge_cost')}",
+        )
+        for name, case in figures["cases"].items()
+    ]
+
+
 def table() -> str:
     """The table of all results, as Markdown."""
     lines = [
@@ -281,14 +297,28 @@ def table() -> str:
         *speed_rows(),
         *device_rows(),
         *audit_rows(),
+        *judge_rows(),
         *robustness_rows(),
     ]
     return "\n".join(lines) + "\n"
 
 
+def dispute_text() -> str:
+    """What the parties of the played dispute typed and were told, as a Markdown block."""
+    lines = []
+    for step in result("dispute")["steps"]:
+        typed = re.sub(r"[0-9a-f]{64}", "NONCE", step["command"])
+        lines.append(f"\n{step['who']}$ {typed}" if typed else f"\n{step['who']} {step['words']}")
+        told = [line for line in step.get("told", ()) if not line.startswith("  ") or "a match needs" in line]
+        last = next((i for i, line in enumerate(step.get("told", ())) if line == "  missing:"), None)
+        lines += told[:4] if "settlement" in step else told
+        lines += step["told"][last:] if last is not None else []
+    return "\n".join(["```text", *lines, "```", "", f"{source('dispute')}.", ""]).replace("```text\n\n", "```text\n")
+
+
 def filled(text: str) -> str:
     """The README with all tables as the results say."""
-    made = {"results": table(), "ibm": ibm_table()}
+    made = {"results": table(), "ibm": ibm_table(), "dispute": dispute_text()}
     return MARKERS.sub(lambda match: match[1] + made[match[2]] + match[3], text)
 
 

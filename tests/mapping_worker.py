@@ -14,7 +14,7 @@ from wmjax.train.loop import first_state
 
 NETS = {
     "dropout": Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25),
-    "batch norm": Config("vgg", (8, 8, 1), 10, (4, 8)),
+    "batch norm": Config("vgg", (8, 8, 1), 10, (4,)),
 }
 # Three triggers a batch: on 8 devices with 2 rows each they lie on two devices, and one is half theirs.
 RECIPE = Recipe(epochs=1, batch=16, seed=3, learning_rate=0.05, flip=True, crop=1, key_per_batch=3)

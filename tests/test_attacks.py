@@ -19,7 +19,8 @@ from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, init, one, predict, stack
 from wmjax.train import Recipe
 
-CNN, VGG = Config("cnn", (8, 8, 1), 10, (5,), (8,), 0.25), Config("vgg", (8, 8, 1), 10, (4,))
+CNN, VGG = Config("cnn", (8, 8, 1), 10, (5,), (8,)), Config("vgg", (8, 8, 1), 10, (4,))
+DROPPING = dataclasses.replace(CNN, dropout=0.25)
 SEEDS = [5, 6]
 
 
@@ -146,7 +147,8 @@ def test_prune_by_layer():
 
 @pytest.mark.parametrize("name", ["prune-tune", "fine-prune"])
 def test_what_was_cut_stays_cut(name, thief):
-    given = stolen((0.5,))
+    """Also where units are dropped in training."""
+    given = stolen((0.5,), DROPPING)
     trained = ATTACKS[name].run(given, thief).variables
     heads = trained.params["head"]["kernel"]
     if name == "fine-prune":
@@ -176,7 +178,7 @@ def test_half_precision():
 
 
 def test_weight_noise_and_shift():
-    config = Config("cnn", (8, 8, 1), 10, (16,), (64,))
+    config = Config("cnn", (8, 8, 1), 10, (), (64,))  # each kernel has a generator of its own to compile
     variables = init(config, 0)
     for shifted in (False, True):
         moved = perturb(variables, np.float32(0.3), np.int32(1), shifted=shifted)

@@ -58,6 +58,7 @@ def judged(answers: list[int], bits: list[float] | None = None, **changes: Any) 
         "shown": shown(answers),
         "dates": (("The commitment was stamped.", "2026-01-01T00:00:00Z"), ("Asked.", "2026-03-01T00:00:00Z")),
         "digests": {"claim": CLAIM, "commitment": "c0" * 32},
+        "command": "wmjax judge claim.json --suspect MODEL --alpha 1e-06",
     }
     return Judgement(**(values | changes))
 
@@ -258,8 +259,7 @@ def test_digests_in_full_and_commands() -> None:
     lines = [line for _, line in recheck_commands(claim)]
     assert lines == [
         "sha256sum claim.json",
-        "wmjax judge claim.json --nonce-from NONCE",
-        "wmjax judge claim.json --nonce-from NONCE --suspect MODEL",
+        claim.command,
     ]
     assert [line.strip() for line in seen.by["pre"]] == lines
     assert f"must print {CLAIM}" in seen.text("check")
@@ -369,7 +369,7 @@ from wmjax.evidence.judgement import Judgement, Shown
 from wmjax.report.evidence import judgement_page
 picture = Shown(0, np.zeros((4, 4, 3), np.uint8), 1, 1)
 judgement = Judgement("match", "Yes.", (), (), (), "s", "k", "o", 3.0, 2.0, 0.25, "judge", 1, 1, 1,
-                      np.array([3.0]), (picture,), (), {})
+                      np.array([3.0]), (picture,), (), {}, "wmjax judge")
 assert b"<h1><bdi>Yes." in judgement_page([judgement], title="t")
 assert not [name for name in sys.modules if name.startswith(("wmjax.verification", "wmjax.data"))]
 """

@@ -31,7 +31,8 @@ from wmjax.train.step import _marked, as_tree
 
 TINY = Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25)
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
-NETS = [TINY, Config("vgg", (8, 8, 1), 10, (4, 8)), Config("resnet18", (8, 8, 1), 10, (4, 4, 8, 8))]
+CALM = dataclasses.replace(TINY, dropout=0.0)  # compiles in half the time: where nothing has to be dropped
+NETS = [TINY, Config("vgg", (8, 8, 1), 10, (4, 8)), Config("resnet18", (8, 8, 1), 10, (4, 8))]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_golden_step(digits):
     data = Dataset(rng.integers(0, 256, (32, 8, 8, 1), dtype=np.uint8), rng.integers(0, 10, 32).astype(np.int32), 10)
     secret = wmjax.keys.derive_key(bytes(32), make_spec("abstract", image=(8, 8, 1), classes=10, triggers=10), RULE)
     recipe = dataclasses.replace(RECIPE, flip=False, crop=0)
-    step, arguments, state = one_step(dataclasses.replace(TINY, dropout=0.0), recipe, data, secret)
+    step, arguments, state = one_step(CALM, recipe, data, secret)
     before = jax.device_get(state.variables.params)
     state, metrics = step(state, *arguments)
     moved = float(optax.tree.norm(jax.tree.map(jnp.subtract, state.variables.params, before)))
@@ -125,42 +126,45 @@ def test_networks_answer_and_learn(config, digits, key):
 
 
 def test_distilling_follows_the_teacher(digits):
-    teacher = Teacher(TINY, init(TINY, 5))
+    teacher = Teacher(CALM, init(CALM, 5))
     recipe = dataclasses.replace(RECIPE, epochs=30)
-    student = fit(TINY, recipe, digits.train, teacher=teacher)
+    student = fit(CALM, recipe, digits.train, teacher=teacher)
     images = jnp.asarray(digits.train.images)
-    answer = jax.jit(lambda variables: apply(TINY, variables, images)[0].argmax(-1))
+    answer = jax.jit(lambda variables: apply(CALM, variables, images)[0].argmax(-1))
     theirs, ours = answer(teacher.variables), answer(student)
     assert np.mean(ours == theirs) > 0.5
     assert np.mean(np.asarray(theirs) == digits.train.labels) < 0.3
 
 
 def test_same_seed_same_weights(digits, key):
-    assert leaves_equal(fit(TINY, RECIPE, digits.train, key), fit(TINY, RECIPE, digits.train, key))
-    other = fit(TINY, dataclasses.replace(RECIPE, seed=4), digits.train, key)
-    assert not leaves_equal(other, fit(TINY, RECIPE, digits.train, key))
+    first = fit(TINY, RECIPE, digits.train, key)
+    assert leaves_equal(first, fit(TINY, RECIPE, digits.train, key))
+    assert not leaves_equal(first, fit(TINY, dataclasses.replace(RECIPE, seed=4), digits.train, key))
 
 
 def test_triggers_are_mirrored_every_other_time_around_where_real_images_are():
     rng = np.random.default_rng(0)
-    triggers = Batch(jnp.asarray(rng.integers(0, 256, (5, 2, 3, 1), np.uint8)), jnp.arange(5))
+    images = rng.integers(0, 256, (5, 2, 3, 1), np.uint8)
+    triggers = Batch(jnp.asarray(images), jnp.arange(5))
     batch = Batch(jnp.zeros((4, 2, 3, 1), jnp.uint8), jnp.zeros((4, 10)))
     config = dataclasses.replace(TINY, image=(2, 3, 1))
     for flip in (False, True):
         plan = Plan(config, dataclasses.replace(RECIPE, flip=flip, key_per_batch=3, batch=4), 10, all_devices())
+        mark = jax.jit(partial(_marked, plan))
         for step in range(11):
-            marked = _marked(plan, batch, triggers, jnp.int32(step), jnp.arange(4))
+            marked = jax.device_get(mark(batch, triggers, jnp.int32(step), jnp.arange(4)))
             for place in range(3):
                 number = 3 * step + place
-                image = triggers.images[number % 5]
+                image = images[number % 5]
                 expected = image[:, ::-1] if flip and number // 5 % 2 else image
                 np.testing.assert_array_equal(marked.images[place], expected)
                 assert marked.targets[place].argmax() == number % 5
             np.testing.assert_array_equal(marked.images[3], 0)
 
 
-@settings(max_examples=8)
-@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2**31 - 1))
+@pytest.mark.parametrize(("size", "count"), [(1, 40), (30, 1), (7, 12), (12, 7)])
+@settings(max_examples=20)
+@given(step=st.integers(0, 2**31 - 1))
 def test_key_batch_goes_around(size, count, step):
     triggers = Batch(jnp.arange(size)[:, None, None, None], jnp.arange(size))
     rows = key_batch(triggers, step, count).targets.tolist()
@@ -184,21 +188,21 @@ def test_an_epoch_shows_every_image_at_most_once(seed, batch, size):
 
 
 def test_augmentation_flips_and_shifts():
-    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (64, 6, 6, 2), dtype=np.uint8))
+    images = np.random.default_rng(0).integers(0, 256, (64, 6, 6, 2), dtype=np.uint8)
     keys = jax.random.split(jax.random.key(0), 64)
-    flipped = augment(images, keys, flip=True, crop=0)
+    flipped = np.asarray(augment(jnp.asarray(images), keys, flip=True, crop=0))
     mirrored = np.array([np.array_equal(a, b[:, ::-1]) for a, b in zip(flipped, images, strict=True)])
     same = np.array([np.array_equal(a, b) for a, b in zip(flipped, images, strict=True)])
     assert (mirrored | same).all()
     assert 15 < mirrored.sum() < 49
-    shifted = augment(images, keys, flip=False, crop=1)
+    shifted = np.asarray(augment(jnp.asarray(images), keys, flip=False, crop=1))
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
     windows = [
         [np.array_equal(s, p[y : y + 6, x : x + 6]) for y in range(3) for x in range(3)]
         for s, p in zip(shifted, padded, strict=True)
     ]
     assert np.array(windows).any(axis=1).all()
-    np.testing.assert_array_equal(augment(images, keys, flip=False, crop=0), images)
+    np.testing.assert_array_equal(augment(jnp.asarray(images), keys, flip=False, crop=0), images)
 
 
 def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
@@ -263,8 +267,8 @@ class OnDisk:
 
 def test_streamed_training_equals_resident_and_resumes_in_mid_epoch(digits, key, monkeypatch):
     """The same batches from disk; begun again in the middle of an epoch the rest is the same, bit for bit."""
-    monkeypatch.setattr(loop, "CHUNK", 1)
     resident = fit(TINY, RECIPE, digits.train, key)
+    monkeypatch.setattr(loop, "CHUNK", 1)
     states = {}
     keep = lambda state, step: states.update({step: jax.device_get(state)})  # noqa: E731
     streamed = fit(TINY, RECIPE, OnDisk(digits.train), key, save=keep, save_every=3)
@@ -308,7 +312,7 @@ def test_bfloat16_arithmetic_keeps_float32_weights_and_follows_float32(digits, k
 
 
 def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
-    plan = Plan(NETS[1], RECIPE, 10, all_devices())
+    plan = Plan(Config("vgg", (8, 8, 1), 10, (4,)), dataclasses.replace(RECIPE, flip=False, crop=0), 10, all_devices())
     words = "^--batch 16 does not fit in the device's memory: --batch 4 would fit"
     with pytest.raises(UsageError, match=words), too_large_told(plan, digits.train):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes.")
@@ -333,7 +337,7 @@ def test_impossible_recipes(digits, key, change, words):
 
 def test_divergence_is_an_error_not_a_model(digits):
     with pytest.raises(UsageError, match="diverged"):
-        fit(NETS[0], dataclasses.replace(RECIPE, learning_rate=1e9, epochs=5), digits.train)
+        fit(CALM, dataclasses.replace(RECIPE, learning_rate=1e9, epochs=5), digits.train)
 
 
 def test_a_key_for_another_model_is_refused(digits):

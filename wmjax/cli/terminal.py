@@ -31,6 +31,9 @@ def guarded(work: Callable[[], int]) -> int:
         return _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", AccessError.exit_code)
     except MemoryError:
         return _fail("out of memory: use a smaller --batch or model", AccessError.exit_code)
+    except ModuleNotFoundError as error:  # an installation by requirements-judge.txt, asked for more than it can
+        needs = "this needs the whole of wmjax: in its folder, pip install . without --no-deps"
+        return _fail(f"the package {error.name} is missing: {needs}", UsageError.exit_code)
     except Exception as error:  # a defect of ours: still one line, and never the exit code of a verdict
         if os.environ.get("WMJAX_TRACEBACK"):
             raise

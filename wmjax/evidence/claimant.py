@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import math
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
@@ -59,9 +58,9 @@ def claim(
     rule = key.commitment.rule
     extra = 0.0 if any(attached.tokens for attached in commitments) else SEARCH_BITS
     goal = dataclasses.replace(rule, alpha=rule.alpha * 2.0**-extra)
-    rows = _ask(
-        suspect, key, picks(key.commitment, nonce, min(rule.max_queries, key.spec.triggers)), goal, spend, whole
-    )
+    order = picks(key.commitment, nonce, min(rule.max_queries, key.spec.triggers))
+    _check_enough(key, order, rule)
+    rows = _ask(suspect, key, order, goal, spend, whole)
     stated = state(rows, rule, key.spec)
     secret = key.secret if reveal else None
     model = suspect.describe() if suspect.describe else None
@@ -77,9 +76,16 @@ def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Att
             raise UsageError("a commitment is of another key than --key")
         if attached.public.owner != signer.owner:
             raise UsageError("the signing key is not the one that signed the commitment: give it by --signer")
-    if math.log2(key.spec.classes) * (key.spec.triggers - len(key.spent)) < key.commitment.rule.match_bits:
-        unspent = key.spec.triggers - len(key.spent)
-        raise UsageError(f"{unspent} unspent triggers can reach no match: mark the next model with a new key")
+
+
+def _check_enough(key: Key, order: Sequence[int], rule: stats.Rule) -> None:
+    """A suspect that knows every label could be a match: spent triggers count against the owner."""
+    sure = np.eye(key.spec.classes)[key.labels[order]]
+    told = np.where(np.isin(order, list(key.spent)), -1, key.labels[order])
+    best = float(stats.evidence(stats.Answers(told, sure, key.spec.classes), key.labels[order]).max())
+    if best < rule.match_bits:
+        spent = f"{len(key.spent)} of its {key.spec.triggers} triggers are spent"
+        raise UsageError(f"no claim with this key can reach a match: {spent}; mark the next model with a new key")
 
 
 def _ask(suspect: Suspect, key: Key, order: list[int], goal: stats.Rule, spend: Spend, whole: bool) -> list[Row]:

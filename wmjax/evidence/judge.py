@@ -341,4 +341,5 @@ def conclude(facts: Facts) -> Judgement:
         shown=shown,
         dates=wording.dates(facts),
         digests=wording.digests(facts),
+        command=wording.command(facts),
     )

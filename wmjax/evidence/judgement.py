@@ -51,6 +51,7 @@ class Judgement:
       shown: the triggers in the order of asking.
       dates: what happened when: words and UTC time, in the order of time; the claimant's own clock is named as such.
       digests: SHA-256 (hex) of what was judged, by its name.
+      command: what a shell is told to judge the claim again; `claim.json` and `MODEL` stand for its file and suspect.
     """
 
     verdict: stats.Outcome
@@ -72,6 +73,7 @@ class Judgement:
     shown: tuple[Shown, ...] = dataclasses.field(repr=False)
     dates: tuple[tuple[str, str], ...]
     digests: dict[str, str]
+    command: str
 
     def to_json(self) -> dict[str, Any]:
         """The judgement as the versioned JSON document, without pictures and path."""

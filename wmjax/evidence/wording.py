@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import shlex
 from typing import TYPE_CHECKING
 
 from wmjax import stats
@@ -17,7 +18,7 @@ def headline(outcome: stats.Outcome, facts: "Facts") -> str:
         return f"{suspect} knows the secret key that the owner of {owner} committed to."
     if outcome == "no-match":
         return f"{suspect} repeats fewer of the secret labels than a copy would: it does not carry this key."
-    return f"It is not proven that {suspect} knows the key of {owner}."
+    return f"It is not proven that {suspect} knows the secret key that the owner of {owner} committed to."
 
 
 def missing(facts: "Facts", outcome: stats.Outcome, counted: float, needed: float) -> tuple[str, ...]:
@@ -190,6 +191,20 @@ def digests(facts: "Facts") -> dict[str, str]:
         told[f"suspect {claim.model.name}: tensors"] = claim.model.tensors
     told["nonce (not a digest)"] = claim.nonce.hex()
     return told
+
+
+def command(facts: "Facts") -> str:
+    """The shell line that judges the claim again, with all that this judge brought."""
+    court, words = facts.court, ["wmjax", "judge", "claim.json", "--suspect", "MODEL"]
+    if court.nonce is not None:
+        words += ["--nonce-from", court.nonce.hex()]
+    if court.since:
+        words += ["--suspect-since", court.since.isoformat()]
+    for authority in court.authorities:
+        words += ["--tsa", authority.name]
+    if court.source and facts.claim.commitment.spec.source:
+        words += ["--source", facts.claim.commitment.spec.source.name]
+    return shlex.join(words) + f" --alpha {court.alpha:g}"
 
 
 def _made(text: str) -> datetime.datetime:

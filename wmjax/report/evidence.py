@@ -71,11 +71,7 @@ def recheck_commands(judgement: Judgement) -> list[tuple[str, str]]:
     same = f"must print {sha256}" if known else "must print the digest that stands above"
     return [
         (f"The claim file is the one that was judged here: {same}.", "sha256sum claim.json"),
-        ("Judge the file again. It asks nobody anything.", "wmjax judge claim.json --nonce-from NONCE"),
-        (
-            "Judge it and ask the suspect itself, so that nobody's record of its answers has to be believed.",
-            "wmjax judge claim.json --nonce-from NONCE --suspect MODEL",
-        ),
+        ("Judge it again, and ask the suspect itself: nobody's record has to be believed.", judgement.command),
     ]
 
 

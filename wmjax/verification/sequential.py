@@ -253,7 +253,7 @@ def assumptions(key: Key, rule: stats.Rule, source: Dataset | None) -> list[str]
     spec, commitment = key.spec, key.commitment
     lines = [
         _origin(key, source),
-        f"committed {commitment.created} by the owner's own clock; no time stamp proves it",
+        f"committed {commitment.created} by the owner's own clock: time stamps are for claims and their judge",
         "the secret was not searched for against this suspect: with no date before the suspect, only evidence beyond "
         "128 bits excludes that (--all asks on)",
     ]

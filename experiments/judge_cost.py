@@ -1,0 +1,126 @@
+"""Seconds and memory of judging a claim of 100 openings, the whole command from start to exit.
+
+Command   python experiments/judge_cost.py [--repeats 15] [--small]
+Expected  under 2 s and 200 MB each, on a machine with nothing else to do
+Time      about 2 minutes on 2 CPU cores
+
+Four claims on a copy, each of a whole abstract key: images of 8x8x1 and 32x32x3, answers as labels and as
+probabilities. `wmjax judge` gets nonce and suspect, makes the key again from the revealed secret and writes its page;
+each time in a process of its own, the four in turn. No time stamp is among it: checking one takes milliseconds.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmjax.evidence import claimant
+from wmjax.evidence.claim import Attached
+from wmjax.keys import Key, generate, make_spec, new_signer, sign_commitment
+from wmjax.keys.statement import parse_commitment
+from wmjax.verification import from_callable
+
+CASES = [(image, answers) for image in ((8, 8, 1), (32, 32, 3)) for answers in ("labels", "probabilities")]
+NONCE, SINCE = bytes(32), "2026-01-01"
+
+
+def answers(folder: Path, kind: str) -> Any:
+    """A copy of the marked model, as `--suspect`: it looks its answers up."""
+    with np.load(folder / "copy.npz") as stored:
+        known = {image.tobytes(): int(label) for image, label in zip(stored["images"], stored["labels"], strict=True)}
+    table = np.eye(10) * 0.91 + 0.009 if kind == "probabilities" else np.arange(10)
+    return lambda images: table[[known[image.tobytes()] for image in images]]
+
+
+def ask(images: np.ndarray) -> np.ndarray:
+    """As `--suspect judge_cost:ask`, in a case's folder."""
+    return np.asarray(answers(Path.cwd(), Path.cwd().name.split()[-1])(images))
+
+
+def write_case(folder: Path, key: Key, kind: str) -> None:
+    """A claim on a copy, with all openings and the secret."""
+    folder.mkdir()
+    np.savez(folder / "copy.npz", images=key.images, labels=key.labels)
+    signer = new_signer()
+    public = parse_commitment(sign_commitment(key.commitment, signer), "the commitment")
+    suspect = from_callable(answers(folder, kind))
+    (folder / "claim.json").write_bytes(
+        claimant.claim(
+            suspect, key, signer, [Attached(public, ())], NONCE, lambda asked, released: None, whole=True, reveal=True
+        )
+    )
+
+
+def judged(folder: Path) -> dict[str, Any]:
+    """One run of the command: its seconds, its peak memory, what it said."""
+    began = time.perf_counter()
+    ended = subprocess.run(
+        [sys.executable, __file__, "--worker"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 0))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds = time.perf_counter() - began
+    verdict = json.loads(ended.stdout.splitlines()[0])["judgements"][0]
+    return {"seconds": seconds, "verdict": verdict["verdict"], **json.loads(ended.stdout.splitlines()[1])}
+
+
+def worker() -> None:
+    """The command, and after it the most memory that this process had (not what forked it: `ru_maxrss` may be that)."""
+    from wmjax.cli import main as command
+
+    suspect = ["--suspect", "judge_cost:ask", "--suspect-since", SINCE]
+    command(["judge", "claim.json", "--nonce-from", NONCE.hex(), *suspect, "--out", "verdict", "--json"])
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    peak = int(status["VmHWM"].split()[0]) * 1024 / 1e6
+    print(json.dumps({"cpu_seconds": time.process_time(), "peak_mb": peak, "jax": "jax" in sys.modules}))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    import record
+    from timing import quartiles
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--small", action="store_true")
+    options = parser.parse_args(arguments)
+    openings, repeats, cases = (60, 1, CASES[:1]) if options.small else (100, options.repeats, CASES)
+    rounds: dict[str, list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as work:
+        for image, kind in cases:
+            name = f"{'x'.join(map(str, image))} {kind}"
+            write_case(
+                Path(work, name), generate(make_spec("abstract", image=image, classes=10, triggers=openings)), kind
+            )
+            rounds[name] = []
+        sizes = {name: Path(work, name, "claim.json").stat().st_size for name in rounds}
+        for _ in range(repeats):
+            for name, each in rounds.items():
+                each.append(judged(Path(work, name)))
+    figures = {}
+    for name, each in rounds.items():
+        figures[name] = {
+            "claim_bytes": sizes[name],
+            "verdicts": sorted({one["verdict"] for one in each}),
+            "jax_imported": any(one["jax"] for one in each),
+        }
+        for what, digits in (("seconds", 3), ("cpu_seconds", 3), ("peak_mb", 1)):
+            values = np.array([one[what] for one in each])
+            figures[name][what] = {**quartiles(values, digits), "most": round(float(values.max()), digits)}
+    record.write("judge_cost", {"openings": openings, "repeats": repeats, "cases": figures})
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--worker"]:
+        worker()
+    else:
+        main()

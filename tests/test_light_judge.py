@@ -1,0 +1,178 @@
+"""The judge where nothing is installed but what requirements-judge.txt names: it works there, and no JAX is near."""
+
+import datetime
+import importlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+from tsa import LocalTsa
+
+import wmjax
+from wmjax.evidence import claimant
+from wmjax.evidence.claim import attach
+from wmjax.keys import generate, make_spec, new_signer, sign_commitment
+from wmjax.verification import from_callable
+
+ROOT = Path(__file__).parent.parent
+NONCE = bytes(range(32))
+LINES = (ROOT / "requirements-judge.txt").read_text().splitlines()
+NEEDED = [Requirement(line.split("#")[0]) for line in LINES if not line.startswith("#")]
+
+# Several commands in one process, which costs less: what each ended with, and what was imported in the end.
+PROGRAM = """
+import contextlib, importlib.util, io, json, os, sys
+from wmjax.cli import main
+
+def judge(*arguments):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["judge", "claim.json", *arguments])
+    return [code, out.getvalue(), err.getvalue()]
+
+found = {name: judge(*arguments) for name, arguments in json.loads(sys.argv[1]).items()}
+found["jax"] = importlib.util.find_spec("jax") is not None
+found["imported"] = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps(found))
+"""
+
+
+def distributions(needed: list[Requirement]) -> set[str]:
+    """Names of these distributions and of all that they require."""
+    names: set[str] = set()
+    todo = list(needed)
+    while todo:
+        one = todo.pop()
+        extras = one.extras or {""}
+        if one.name in names and not one.extras:
+            continue
+        names.add(one.name)
+        for text in importlib.metadata.requires(one.name) or []:
+            requirement = Requirement(text)
+            if not requirement.marker or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+                todo.append(requirement)
+    return names
+
+
+def links(folder: Path) -> Path:
+    """A folder that imports see as if only the light installation were there."""
+    folder.mkdir()
+    (folder / "wmjax").symlink_to(Path(wmjax.__file__).parent)
+    for name in distributions(NEEDED):
+        distribution = importlib.metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files or [] if file.parts[0] not in ("..", "__pycache__")}:
+            if not (folder / top).exists():
+                (folder / top).symlink_to(Path(str(distribution.locate_file(top))))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict[str, Any]:
+    """What the commands said in such a place."""
+    folder = tmp_path_factory.mktemp("light")
+    key, signer = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=60)), new_signer()
+    path = folder / "my.commitment.json"
+    path.write_bytes(sign_commitment(key.commitment, signer))
+    stamp = LocalTsa(folder).stamp(path.read_bytes(), datetime.datetime(2025, 1, 1))
+    (folder / "my.commitment.1.tsr").write_bytes(stamp)
+    known = {image.tobytes(): int(label) for image, label in zip(key.images, key.labels, strict=True)}
+    (folder / "copied.py").write_text(
+        f"def ask(images):\n    return [{known!r}[image.tobytes()] for image in images]\n"
+    )
+    suspect = from_callable(lambda images: np.array([known[image.tobytes()] for image in images]))
+    raw = claimant.claim(
+        suspect, key, signer, [attach(path)], NONCE, lambda asked, released: None, whole=True, reveal=True
+    )
+    (folder / "claim.json").write_bytes(raw)
+    nonce = ["--nonce-from", NONCE.hex()]
+    commands = {
+        "all": [*nonce, "--suspect", "copied:ask", "--suspect-since", "2026-01-01", "--tsa", "authority.pem"],
+        "bare": [],
+        "checkpoint": ["--suspect", "run"],
+        "digits": ["--source", "digits"],
+        "cifar10": ["--source", "cifar10"],
+    }
+    commands["all"] += ["--out", "verdict", "--json"]
+    (folder / "run").mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["PYTHONPATH"] = str(links(folder / "packages"))
+    ended = subprocess.run(
+        [sys.executable, "-S", "-s", "-c", PROGRAM, json.dumps(commands)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return {**json.loads(ended.stdout), "folder": folder}
+
+
+def test_it_judges_and_writes_its_page(found):
+    code, out, err = found["all"]
+    (judgement,) = json.loads(out)["judgements"]
+    assert (code, judgement["verdict"], judgement["missing"], err) == (0, "match", [], "")
+    assert judgement["matches"] == judgement["queries"] == 60
+    assert "Test time stamps" in "".join(judgement["proven"])
+    assert b"knows the secret key" in (found["folder"] / "verdict.html").read_bytes()
+
+
+def test_it_judges_with_nothing_at_hand(found):
+    code, out, _ = found["bare"]
+    assert code == 3
+    assert out.startswith("inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("command", "package"), [("checkpoint", "jax"), ("digits", "sklearn"), ("cifar10", "tensorflow_datasets")]
+)
+def test_what_needs_the_whole_of_wmjax_says_so(found, command, package):
+    code, out, err = found[command]
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"wmjax: the package {package} is missing: ")
+    assert "pip install ." in err
+
+
+def test_nothing_heavy_is_there(found):
+    assert not found["jax"]
+    heavy = {
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax",
+        "sklearn",
+        "tensorflow_datasets",
+        "tensorstore",
+        "grain",
+        "torch",
+    }
+    assert not heavy & set(found["imported"])
+    assert {"numpy", "rfc3161_client", "securesystemslib"} <= set(found["imported"])
+
+
+def test_the_light_list_agrees_with_the_whole_one():
+    whole = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {str(one) for one in NEEDED} <= {str(Requirement(line)) for line in whole}
+    assert all("#" in line for line in LINES)
+
+
+def test_the_judges_cost_is_measured_without_jax(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    judge_cost, record, tables = map(importlib.import_module, ("judge_cost", "record", "tables"))
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(importlib.import_module("figures"), "HERE", tmp_path)  # where tables read
+    judge_cost.main(["--small"])
+    (row,) = tables.judge_rows()
+    assert "match; JAX was never imported" in row
+    assert "60 openings, 8x8x1 labels" in row
+    assert "experiments/judge_cost.py" in row
