@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import forger
+import numpy as np
 import pytest
 from forger import abstract_key, day, knowing
 from tsa import LocalTsa
 
 from wmjax.canonical import read_canonical, write_canonical
+from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.evidence.claim import read_claim
 from wmjax.evidence.judge import Court, judge
 from wmjax.evidence.timestamps import Authority, check, read_authority
 from wmjax.files import LARGEST, read_bytes
-from wmjax.keys import Model, Signer, new_signer, sign_commitment
+from wmjax.keys import Model, Signer, make_spec, new_signer, sign_commitment
 from wmjax.keys.signing import sign
 from wmjax.keys.statement import COMMITMENT, parse_commitment
 
@@ -288,6 +290,29 @@ def test_a_table_that_would_fill_the_memory_is_refused():
     key = abstract_key(b"\x01" * 32, 20, classes=2**20)
     claim = forger.honest_claim(key, lambda images: images[:, 0, 0, 0].astype(int), NONCE[:16], whole=True)
     assert "stakes" in refused(lambda: judge(claim))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "image", "parameters", "says"),
+    [
+        ("blend", (4, 4, 1), {}, "images are 8x8x1"),
+        ("noise", (16, 4, 1), {}, "images are 8x8x1"),
+        ("content", (8, 8, 1), {"text": "A" * 100_000, "scale": 4096}, "shorten it"),
+    ],
+)
+def test_a_key_that_its_source_cannot_give_is_refused(scheme, image, parameters, says, exhibit):
+    """A forger may commit to any spec; before the genuine data set it ends neither in a traceback nor in all memory."""
+    rng = np.random.default_rng(0)
+    source = Dataset(rng.integers(256, size=(40, 8, 8, 1), dtype=np.uint8), np.arange(40, dtype=np.int32) % 10, 10)
+    honest = make_spec(scheme, image=(8, 8, 1), classes=10, triggers=5, source=("any", source))
+    changed = tuple(sorted({**dict(honest.parameters), **parameters}.items()))
+    spec = dataclasses.replace(honest, image=image, parameters=changed)
+    images = rng.integers(256, size=(5, *image), dtype=np.uint8)
+    key = forger.made_up(spec, images, np.zeros(5, np.int32))
+    rows = forger.transcript(key, forger.order(key, NONCE), dict.fromkeys(range(5), 0))
+    raw = forger.write(key, rows, NONCE, secret=key.secret)
+    court = dataclasses.replace(exhibit.court, source=source)
+    assert says in refused(lambda: judge(read_claim(raw, "it"), court))
 
 
 @pytest.mark.parametrize("created", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0001-01-01", "x\ny"])
