@@ -17,6 +17,7 @@ from forger import abstract_key, answers_of, day, innocent, knowing, order, to_p
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 from tsa import LocalTsa
 
 from wmjax import stats
@@ -575,7 +576,7 @@ def test_a_source_from_the_accuser_proves_nothing(scheme, world):
 
 
 def test_enough_adversarial_labels_transfer():
-    """36 of 50 on a model of other data: the attack is a real one."""
+    """37 of 50 on a model of other data: the attack is a real one."""
     images, targets, victim = transferable()
     assert np.sum(victim(images) == targets) >= 30
 
@@ -694,8 +695,14 @@ def transferable() -> tuple[np.ndarray, np.ndarray, forger.Ask]:
     Three networks of the accuser's half of the data; of 400 images each is pushed, by 40 steps of signs within 16/255,
     to its second class, which is never the true one there; the 50 that his ensemble is surest of are taken.
     """
-    if _TRANSFERABLE:
-        return _TRANSFERABLE[0]
+    if not _TRANSFERABLE:
+        with threadpool_limits(1):  # matrices so small cost ten times as much on threads that wait for each other
+            _TRANSFERABLE.append(push())
+    return _TRANSFERABLE[0]
+
+
+def push() -> tuple[np.ndarray, np.ndarray, forger.Ask]:
+    """The attack itself."""
     digits, rng = load_digits(), np.random.default_rng(0)
     pixels, classes, mixed = digits.data / 16, digits.target, rng.permutation(1797)
     mine, others = mixed[:900], mixed[900:]
@@ -715,10 +722,7 @@ def transferable() -> tuple[np.ndarray, np.ndarray, forger.Ask]:
     best = np.argsort(-sure)[:50]
     images = np.round(pushed[best] * 255).astype(np.uint8).reshape(50, 8, 8, 1)
     assert np.abs(images.reshape(50, 64) / 255 - start[best]).max() <= eps + 0.5 / 255
-    _TRANSFERABLE.append(
-        (images, targets[best], lambda asked: np.argmax(logits(victim, asked.reshape(len(asked), 64) / 255), axis=1))
-    )
-    return _TRANSFERABLE[0]
+    return images, targets[best], lambda asked: np.argmax(logits(victim, asked.reshape(len(asked), 64) / 255), axis=1)
 
 
 def test_the_searched_secret_is_what_it_is_said_to_be():

@@ -135,6 +135,8 @@ def read_signed(raw: bytes, predicate_type: str, what: str) -> Signed:
         (signature,) = values["signatures"]
         if set(values) != {"payload", "payloadType", "signatures"} or set(signature) != {"keyid", "sig"}:
             raise InvalidFile(f"{what} is no DSSE envelope with one signature")
+        if type(signature["keyid"]) is not str:
+            raise TypeError
         if values["payloadType"] != PAYLOAD_TYPE:
             raise InvalidFile(f"{what} holds {values['payloadType']!r:.80}, not an in-toto statement")
         signed = Signature(signature["keyid"], _exact(signature["sig"]).hex())
