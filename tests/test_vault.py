@@ -697,6 +697,8 @@ def test_spent_triggers_are_remembered_for_everybody_who_could_open_the_key(tmp_
         assert_same(key, KEY)
         assert key.spent == {1, 2}
     assert mode(path) == 0o600
+    assert_refused(lambda: spend(path, UNLOCK, [0, 1]), "one claim at a time", UsageError)
+    assert open_key(path, UNLOCK)[0].spent == {1, 2}
 
 
 def test_a_key_under_a_passphrase_stays_under_it_when_triggers_are_spent(tmp_path, monkeypatch):

@@ -213,9 +213,12 @@ def check_stamps(claim: Claim, court: Court) -> tuple[tuple[int, Stamp], ...]:
 
 
 def _date(claim: Claim, court: Court) -> datetime.datetime:
-    """When a claim's key was committed to, by a trusted authority; at the end of all time where there is none."""
+    """When a claim's key was committed to, by a trusted authority; at the end of all time where nothing shows it."""
     end = datetime.datetime.max.replace(tzinfo=datetime.UTC)
-    return min((stamp.time for _, stamp in check_stamps(claim, court) if stamp.trusted), default=end)
+    try:
+        return min((stamp.time for _, stamp in check_stamps(claim, court) if stamp.trusted), default=end)
+    except InvalidFile:  # another's false stamp shall not spoil this claim
+        return end
 
 
 def check_secret(claim: Claim, court: Court) -> bool | None:

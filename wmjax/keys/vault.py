@@ -209,11 +209,14 @@ def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int], 
     Raises:
       AccessError: the file cannot be read or written.
       InvalidFile: it cannot be opened.
+      UsageError: some of `asked` are spent already, so another claim is under way.
     """
     if not asked and not released:
         return
     path = Path(path)
-    key, recipients = _unseal(read_bytes(path), unlock)  # as it is now: another claim may have spent some too
+    key, recipients = _unseal(read_bytes(path), unlock)
+    if key.spent & frozenset(asked):
+        raise UsageError(f"another claim has spent triggers of {path} meanwhile: make one claim at a time")
     key = dataclasses.replace(key, spent=(key.spent | frozenset(asked)) - frozenset(released))
     passphrase = None if recipients else unlock.passphrase
     write_bytes(path, seal(key, recipients=recipients, passphrase=passphrase), mode=0o600)
