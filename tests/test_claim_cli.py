@@ -12,7 +12,8 @@ import pytest
 from tsa import LocalTsa
 
 from wmjax.evidence.claim import read_claim
-from wmjax.keys import Key, Unlock, open_key, read_commitment
+from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, read_commitment, write_key
+from wmjax.keys.keyset import default_rule
 
 NONCE, OTHER_NONCE = "11" * 32, "22" * 32
 KEYGEN = ["keygen", "--image", "4x4x1", "--classes", "10", "--triggers", "60"]
@@ -50,10 +51,17 @@ def home(run, tmp_path, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """A folder with a key, the models `shop:stolen` and `shop:innocent`, and the command line."""
     monkeypatch.delitem(sys.modules, "shop", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert run(*KEYGEN, "--out", "my")[0] == 0
+    make_key("my", 60)
     know("my")
     Path("shop.py").write_text(SHOP)
     return run
+
+
+def make_key(name: str, triggers: int) -> None:
+    """A key that is the same in every run: what a nonce picks follows from its date too."""
+    spec = make_spec("abstract", image=(4, 4, 1), classes=10, triggers=triggers)
+    key = derive_key(bytes(range(32)), spec, default_rule(spec), created="2026-01-01T00:00:00+00:00")
+    write_key(key, name, recipients=[], passphrase=None)
 
 
 def opened(name: str = "my") -> Key:
@@ -140,7 +148,7 @@ def test_an_innocent_is_cleared(home):
 def test_spent_triggers_are_never_asked_again(home):
     """Two claims with one key open different triggers; a third, which could reach no match, asks nothing."""
     innocent = {"suspect": "shop:innocent"}
-    assert home("keygen", "--image", "4x4x1", "--classes", "10", "--triggers", "90", "--out", "big")[0] == 0
+    make_key("big", 90)
     big = ["--key", "big.age", "--identity", "big.identity"]
     assert claim(home, *big, **innocent)[0] == 1
     assert claim(home, *big, nonce=OTHER_NONCE, out="second.json", **innocent)[0] in (1, 3)
