@@ -101,6 +101,7 @@ def test_a_dispute_from_key_to_verdict(home, tmp_path):
     assert "hand it to the judge alone" in err
     assert Path("claim.html").stat().st_size > 1000
     assert Path("claim.json").stat().st_mode & 0o077 == 0
+    assert home("judge", "claim.json", "--out", "claim")[0] == 2  # it would write over the claim
     everything = ["--nonce-from", NONCE, "--suspect", "shop:stolen", "--tsa", str(tsa.authority)]
     before, after = ["--suspect-since", "2100-01-01"], ["--suspect-since", "2020-01-01"]
     code, out, err = home("judge", "claim.json", *everything, *before, "--out", "verdict", "--json")
@@ -166,6 +167,13 @@ def test_a_suspect_that_is_down_costs_one_trigger(home):
     assert (code, "nobody is there" in one_line(err)) == (5, True)
     assert len(opened().spent) == 1
     assert not Path("claim.json").exists()
+
+
+def test_a_suspect_that_says_nothing_ends_the_claim_and_is_on_record(home):
+    Path("shop.py").write_text(SHOP + "\n\ndef mute(images):\n    return np.full((len(images), 10), np.nan)\n")
+    code, out, _ = claim(home, suspect="shop:mute")
+    assert (code, out.startswith("inconclusive")) == (3, True)
+    assert len(indices("claim.json")) == len(opened().spent) == 8
 
 
 def test_a_claim_that_is_interrupted_leaves_its_triggers_spent(home):
@@ -255,6 +263,8 @@ def test_what_a_claimant_gets_wrong_is_one_line_and_spends_nothing(home):
         ([*fixed, *rest, "a.json"], 2, "fixed labels"),
         ([*few, *rest, "a.json"], 2, "can reach a match"),
         ([*UNLOCK, *rest, "there.json"], 2, "there already"),
+        ([*UNLOCK, *rest, "a.html"], 2, "its page is"),
+        ([*UNLOCK, *rest, "there.json/a.json"], 5, "there.json"),
         ([*UNLOCK, *rest, "a.json", "--signer", "few.signer.pem"], 2, "signing key"),
         ([*UNLOCK, *rest, "a.json", "--signer", "bad.pem"], 4, "bad.pem"),
         ([*UNLOCK, *rest, "a.json", "--released", "few.commitment.json"], 2, "another key"),

@@ -86,6 +86,23 @@ def test_originals_that_carry_neither_or_both_marks_settle_nothing(tsa, keys, th
     assert why in settlement.words[-1]
 
 
+def test_an_original_without_its_own_mark_is_none(tsa, keys):
+    """A thief who hands over somebody else's network loses the test."""
+    innocent = from_callable(lambda images: np.zeros(len(images), int))
+    for originals, first in (((knowing(keys[0]), innocent), 0), ((innocent, knowing(keys[1])), 1)):
+        settlement = dispute(tsa, keys, knowing(*keys), (None, None), originals)
+        assert (settlement.first, "no original" in settlement.words[0]) == (first, True)
+
+
+def test_a_mark_that_was_damaged_by_another_settles_nothing(tsa, keys):
+    """The owner's claim is weak because the thief's mark went over it: that the thief's is proven says little."""
+    known = {image.tobytes(): label for image, label in zip(keys[1].images, keys[1].labels, strict=True)}
+    known |= {image.tobytes(): label for image, label in zip(keys[0].images[:22], keys[0].labels, strict=False)}
+    suspect = from_callable(lambda images: np.array([known.get(image.tobytes(), 0) for image in images]))
+    settlement = dispute(tsa, keys, suspect, ((2020, 1), (2025, 1)))
+    assert (settlement.first, "damaged" in settlement.words[0]) == (None, True)
+
+
 def test_an_original_is_told_from_one_that_nobody_signed_for(tsa, keys):
     owner, thief = keys
     signed_for = knowing(owner, model=Model("step", "f" * 64, owner.commitment.id))

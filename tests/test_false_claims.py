@@ -57,6 +57,7 @@ class Attack:
       verdict: `invalid`, or the one that is judged.
       says: part of the refusal, or of what the judge finds missing.
       without: the checks that stop it: taken out, it is a match. Where there are several, any one of them stops it.
+      margin: `DATED_BITS` in force: none, so that each check is seen alone, but where it is the check itself.
     """
 
     raw: bytes
@@ -64,6 +65,7 @@ class Attack:
     verdict: str
     says: str
     without: tuple[Patch, ...]
+    margin: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +121,7 @@ DERIVED: Patch = (judging, "check_secret", truth)
 REVEALED: Patch = (wording, "_underived", silence)
 DATED: Patch = (Facts, "is_before_suspect", property(truth))
 SEARCH: Patch = (judging, "SEARCH_BITS", 0.0)
+MARGIN: Patch = (judging, "DATED_BITS", 0.0)
 PICKED: Patch = (judging, "check_picks", nothing)
 NONCED: Patch = (judging, "check_nonce", nothing)
 ASKED: Patch = (judging, "ask", believe_transcript)
@@ -267,6 +270,12 @@ def searched_and_dated_too_late(world: World) -> Attack:
 def searched_where_nobody_says_since_when(world: World) -> Attack:
     raw = searched(world, world.after)
     return Attack(raw, court_of_search(world, since=None), "inconclusive", "--suspect-since", (DATED,))
+
+
+def searched_before_the_date(world: World) -> Attack:
+    """Against a model that the suspect comes to resemble; here it answers just the same."""
+    raw = searched(world, world.before)
+    return Attack(raw, court_of_search(world), "inconclusive", "a match needs", (MARGIN,), judging.DATED_BITS)
 
 
 def searched_live(world: World) -> Attack:
@@ -476,7 +485,7 @@ def generous_rule(world: World) -> Attack:
         if INNOCENT(key.images[(first := order(key, NONCE)[0]) :][:1])[0] == key.labels[first]
     )
     raw = forger.honest_claim(key, INNOCENT, NONCE, stamp=world.before).raw
-    without = ((judging, "needed_bits", lambda facts: facts.claim.commitment.rule.match_bits),)
+    without = ((judging, "needed_bits", lambda facts, dated: facts.claim.commitment.rule.match_bits),)
     return Attack(raw, world.court(INNOCENT), "inconclusive", "a match needs", without)
 
 
@@ -502,6 +511,7 @@ ATTACKS: tuple[Callable[[World], Attack], ...] = (
     searched_without_a_date,
     searched_and_dated_too_late,
     searched_where_nobody_says_since_when,
+    searched_before_the_date,
     searched_live,
     dated_back_by_his_own_clock,
     stamp_of_an_older_commitment,
@@ -531,12 +541,20 @@ def attack(request: pytest.FixtureRequest, world: World) -> Attack:
     return request.param(world)
 
 
-def test_a_false_claim_fails(attack):
+@pytest.fixture
+def without_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The committed alpha alone decides."""
+    monkeypatch.setattr(judging, "DATED_BITS", 0.0)
+
+
+def test_a_false_claim_fails(attack, monkeypatch):
+    monkeypatch.setattr(judging, "DATED_BITS", attack.margin)
     verdict, said = outcome(attack)
     assert (verdict, attack.says in said, "\n" in said) == (attack.verdict, True, False), said
 
 
 def test_without_its_check_it_would_not(attack, monkeypatch):
+    monkeypatch.setattr(judging, "DATED_BITS", attack.margin)
     for number, (where, name, instead) in enumerate(attack.without):
         if number:
             assert outcome(attack)[0] != "match"  # the others still stop it
@@ -564,7 +582,7 @@ def test_without_a_date_an_honest_claim_needs_128_bits_more(world):
 
 
 @pytest.mark.parametrize("scheme", ["blend", "content", "noise", "unrelated"])
-def test_a_source_from_the_accuser_proves_nothing(scheme, world):
+def test_a_source_from_the_accuser_proves_nothing(scheme, world, without_margin):
     """Who takes the data set from the accuser is deceived: why the judge's words name where it must come from."""
     spec, source = crafted_source(SECRET, scheme)
     key = derive_key(SECRET, spec, forger.rule(spec), source, "2024-01-01")
@@ -581,7 +599,7 @@ def test_enough_adversarial_labels_transfer():
     assert np.sum(victim(images) == targets) >= 30
 
 
-def test_to_stop_at_the_peak_is_honest(world):
+def test_to_stop_at_the_peak_is_honest(world, without_margin):
     """By Ville's inequality: what comes after the best moment may be left out, and adds nothing before it."""
     key, _ = marked()
     first = order(key, NONCE, 20)
@@ -646,7 +664,7 @@ def test_who_signs_anothers_commitment_as_his_own_comes_later(both_at_once, worl
         assert settlement.first == 1
 
 
-def test_the_chance_of_a_false_match_is_what_it_is_said_to_be(world):
+def test_the_chance_of_a_false_match_is_what_it_is_said_to_be(world, without_margin):
     """2,000 honest keys against innocents at 5 %: no more matches than 5 % and three standard errors."""
     rng = np.random.default_rng(4)
     source = Dataset(rng.integers(256, size=(32, 8, 8, 1), dtype=np.uint8), np.zeros(32, np.int32), 10)

@@ -74,12 +74,15 @@ def claim(options: argparse.Namespace) -> int:
     from wmjax.evidence.claim import attach, read_claim, read_nonce
     from wmjax.evidence.claimant import claim as make
     from wmjax.evidence.judge import judge as check
-    from wmjax.files import write_new
+    from wmjax.files import check_room, write_new
     from wmjax.keys import open_key, open_signer, spend
     from wmjax.report.evidence import judgement_page
     from wmjax.verification import open_suspect
 
     page_path = options.out.with_suffix(".html")
+    if page_path == options.out:
+        raise UsageError(f"--out {options.out}: name the claim's file, as claim.json; its page is claim.html beside it")
+    check_room(options.out.parent, 1 << 26)
     for path in (options.out, page_path):
         if path.exists():
             raise UsageError(f"{path} is there already: claims are never overwritten, choose another --out")
@@ -127,6 +130,8 @@ def judge(options: argparse.Namespace) -> int:
 
     if not 0 < options.alpha < 1:
         raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
+    if options.out:
+        verdict_paths(options.out)
     claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
     originals = [open_suspect(name) for name in options.original]
     keys = {(one.owner, one.commitment.id) for one in claims}
@@ -177,12 +182,22 @@ def _tell(options: argparse.Namespace, judgements: "list[Judgement]", settlement
 
 def _write(out: Path, document: Any, judgements: "list[Judgement]", settlement: "Settlement | None") -> None:
     from wmjax.canonical import write_canonical
-    from wmjax.files import write_bytes
+    from wmjax.files import write_new
     from wmjax.report.evidence import judgement_page
 
     title = "A dispute" if settlement else "A verdict"
-    write_bytes(out.with_suffix(".json"), write_canonical(document))
-    write_bytes(out.with_suffix(".html"), judgement_page(judgements, settlement, title=title))
+    json_path, page_path = verdict_paths(out)
+    write_new(json_path, write_canonical(document))
+    write_new(page_path, judgement_page(judgements, settlement, title=title))
+
+
+def verdict_paths(out: Path) -> tuple[Path, Path]:
+    """OUT.json and OUT.html; raises `UsageError` where one is there: it may be the claim itself."""
+    paths = Path(f"{out}.json"), Path(f"{out}.html")
+    for path in paths:
+        if path.exists():
+            raise UsageError(f"{path} is there already: choose another --out")
+    return paths
 
 
 def judgement_lines(one: "Judgement") -> list[str]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.errors import AccessError, UsageError
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
-from wmjax.evidence.judge import SEARCH_BITS, state
+from wmjax.evidence.judge import DATED_BITS, SEARCH_BITS, state
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Key, Signer
 from wmjax.keys.commitment import leaves
@@ -20,6 +20,7 @@ from wmjax.verification.suspects import Suspect, check_fits, query
 
 Spend = Callable[[Collection[int], Collection[int]], None]
 _PORTION = 16  # triggers that are marked as spent at once
+_SILENCE = 8  # unusable answers one after another that end a claim
 
 
 def claim(
@@ -35,9 +36,10 @@ def claim(
 ) -> bytes:
     """Asks a suspect and gives the claim's file.
 
-    The nonce orders all triggers; they are asked in that order, one by one, until the evidence decides: by the
-    committed rule, and `SEARCH_BITS` beyond it where no time stamp dates the commitment. Each is marked as spent before
-    it is asked. Spent ones are passed over, and count against the owner.
+    The nonce orders all triggers; they are asked in that order, one by one, until the evidence decides: beyond the
+    committed rule by `DATED_BITS`, or by `SEARCH_BITS` where no time stamp dates the commitment. A suspect that falls
+    silent ends the claim too. Each trigger is marked as spent before it is asked. Spent ones are passed over, and count
+    against the owner.
 
     Args:
       suspect: whom.
@@ -56,7 +58,7 @@ def claim(
     """
     _check(suspect, key, signer, commitments)
     rule = key.commitment.rule
-    extra = 0.0 if any(attached.tokens for attached in commitments) else SEARCH_BITS
+    extra = DATED_BITS if any(attached.tokens for attached in commitments) else SEARCH_BITS
     goal = dataclasses.replace(rule, alpha=rule.alpha * 2.0**-extra)
     order = picks(key.commitment, nonce, min(rule.max_queries, key.spec.triggers))
     _check_enough(key, order, rule)
@@ -110,13 +112,17 @@ def _ask(suspect: Suspect, key: Key, order: list[int], goal: stats.Rule, spend: 
                 opening = Opening(entries[index], key.images[index], tuple(tree.proof(index)))
                 rows.append(_ask_one(suspect, key.spec.classes, opening, first=not any(row.attempts for row in rows)))
                 advance(1)
-                if not whole and _decided(rows, key.spec.classes, goal):
+                if _is_silent(rows) or (not whole and _decided(rows, key.spec.classes, goal)):
                     break
     finally:
         spend((), reserved - asked)
-    if all(row.answer is None for row in rows):
-        raise InvalidFile(f"suspect {suspect.name} gave no usable answer")
     return rows
+
+
+def _is_silent(rows: Sequence[Row]) -> bool:
+    """Whether the last answers were all unusable: more questions would only be wasted."""
+    asked = [row for row in rows if row.attempts]
+    return len(asked) >= _SILENCE and all(row.answer is None for row in asked[-_SILENCE:])
 
 
 def _decided(rows: Sequence[Row], classes: int, goal: stats.Rule) -> bool:

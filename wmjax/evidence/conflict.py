@@ -44,7 +44,10 @@ def settle(
         if not any(matched):
             return Settlement(None, ("Neither claim is proven, so there is nothing to settle.",))
         first = matched.index(True)
-        return Settlement(first, (f"Only claim {first + 1} is proven; the other one is not.",))
+        if judgements[1 - first].verdict == "no-match":
+            return Settlement(first, (f"Only claim {first + 1} is proven; the other one is refuted.",))
+        why = "a second mark may have damaged the first one, so this does not say whose was first."
+        return Settlement(None, (f"Only claim {first + 1} is proven; the other one is not, but {why}",))
     if originals:
         return _by_originals(claims, judgements, originals)
     return _by_dates(claims, court)
@@ -53,6 +56,11 @@ def settle(
 def _by_originals(claims: Sequence[Claim], judgements: Sequence[Judgement], originals: Sequence[Suspect]) -> Settlement:
     """Each party's key, asked of the other's original."""
     carried, words = [], []
+    own = [_bits(claims[n], originals[n]) >= judgements[n].needed_bits for n in (0, 1)]
+    if own in ([True, False], [False, True]):
+        first = own.index(True)
+        why = f"What claim {2 - first} calls its original does not carry its own key: it is no original."
+        return Settlement(first, (why, f"That of claim {first + 1} carries its own."))
     for number, other in ((0, 1), (1, 0)):
         bits = _bits(claims[number], originals[other])
         carries = bits >= judgements[number].needed_bits

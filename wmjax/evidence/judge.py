@@ -6,9 +6,9 @@ published scheme, by triggers that are fitted to models before or after the comm
 * The secret is revealed and gives every image and label of the commitment again. So nothing was fitted to anything: the
   accuser chose 32 bytes (and a spec), all else follows. Where images start from a data set, the judge's own copy is
   used.
-* He did not search for those 32 bytes against this suspect: the commitment has a time stamp of an authority that the
-  judge trusts, from before the suspect appeared; or the evidence is `SEARCH_BITS` beyond what a match needs, for 2**k
-  tries gain k bits.
+* He did not search for those 32 bytes: 2**k tries gain k bits, so the evidence is `SEARCH_BITS` beyond what a match
+  needs. Where the commitment has a time stamp from before the suspect appeared, of an authority that the judge trusts,
+  `DATED_BITS` are enough: the search must then have been made before it, against models that the suspect resembles.
 * He did not choose the questions: they are the first ones of the order that the judge's own nonce gives; or the whole
   key was asked, and only what it comes to in the end counts.
 * The answers are the suspect's: the judge asks it himself.
@@ -36,6 +36,7 @@ from wmjax.keys.merkle import proven_root
 from wmjax.verification.suspects import Suspect, check_fits, query
 
 SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
+DATED_BITS = 64.0  # with a date: before it, a search may be made against models that the suspect resembles
 LARGEST_KEY = 1 << 27  # bytes of images that are made again: a hostile spec shall not fill the memory
 LARGEST_TABLE = 1 << 24  # answers times classes, of which several tables of floats are made
 AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the judge's
@@ -297,10 +298,10 @@ def check_answers(claim: Claim, own: stats.Answers | None, same_weights: bool | 
     return differing
 
 
-def needed_bits(facts: Facts) -> float:
-    """Evidence that makes a match: by the stricter of two rules, and more of it where a search is not excluded."""
+def needed_bits(facts: Facts, dated: bool) -> float:
+    """Evidence that makes a match: by the stricter of two rules, and so much more that no search has found it."""
     strict = max(facts.claim.commitment.rule.match_bits, -float(np.log2(facts.court.alpha)))
-    return strict + (0.0 if facts.is_before_suspect else SEARCH_BITS)
+    return strict + (DATED_BITS if dated else SEARCH_BITS)
 
 
 def counted_bits(facts: Facts, path: np.ndarray) -> float:
@@ -313,9 +314,9 @@ def conclude(facts: Facts) -> Judgement:
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, labels = facts.answers, transcript.labels(claim.rows)
     path = stats.evidence(answers, labels)
-    needed, counted = needed_bits(facts), counted_bits(facts, path)
+    needed, counted = needed_bits(facts, facts.is_before_suspect), counted_bits(facts, path)
     outcome, _ = stats.decide(path, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
-    missing = wording.missing(facts, outcome, counted, needed)
+    missing = wording.missing(facts, outcome, counted, needed, needed_bits(facts, True))
     if outcome == "match" and missing:
         outcome = "inconclusive"
     shown = tuple(

@@ -17,15 +17,23 @@ def headline(outcome: stats.Outcome, facts: "Facts") -> str:
     if outcome == "match":
         return f"{suspect} knows the secret key that the owner of {owner} committed to."
     if outcome == "no-match":
-        return f"{suspect} repeats fewer of the secret labels than a copy would: it does not carry this key."
+        return f"{suspect} repeats fewer of the secret labels than a copy would: its answers give no sign of this key."
     return f"It is not proven that {suspect} knows the secret key that the owner of {owner} committed to."
 
 
-def missing(facts: "Facts", outcome: stats.Outcome, counted: float, needed: float) -> tuple[str, ...]:
-    """What a match still needs, and how to supply it; never empty where the evidence is too weak for one."""
+def missing(facts: "Facts", outcome: stats.Outcome, counted: float, needed: float, dated: float) -> tuple[str, ...]:
+    """What a match still needs, and how to supply it; never empty where the evidence is too weak for one.
+
+    Args:
+      facts: of the claim.
+      outcome: by the committed rule.
+      counted: bits of evidence.
+      needed: bits that make a match.
+      dated: bits that would make one with a date from before the suspect.
+    """
     lines = [_underived(facts), _unpicked(facts), _unasked(facts)]
     if counted < needed and outcome != "no-match":
-        lines.append(_weak(facts, counted, needed))
+        lines.append(_weak(facts, counted, needed, dated))
     return tuple(line for line in lines if line)
 
 
@@ -63,10 +71,10 @@ def _unasked(facts: "Facts") -> str:
     return "The answers are the claimant's word: ask the suspect yourself, with --suspect."
 
 
-def _weak(facts: "Facts", counted: float, needed: float) -> str:
+def _weak(facts: "Facts", counted: float, needed: float, dated: float) -> str:
     """That there is not enough evidence, or not enough without a date."""
     told = f"The evidence is {counted:.1f} bits"
-    if facts.is_before_suspect or counted < needed - 128:
+    if facts.is_before_suspect or counted < dated:
         return f"{told}; a match needs {needed:.1f}.{_changed(facts)}"
     why = "no authority that you trust has time-stamped it (--tsa names whom you trust)"
     if facts.dated and facts.court.since:
@@ -130,7 +138,8 @@ def assumed(facts: "Facts") -> tuple[str, ...]:
         lines.append("The nonce was drawn at random by the challenger, after he had seen the commitment.")
     if facts.is_before_suspect and court.since:
         lines.append(
-            f"The suspect did not exist before {_minute(court.since)}; the authority's clock and key are sound."
+            f"The suspect did not exist before {_minute(court.since)}; the authority's clock and key are sound. Nobody "
+            "tried 2^64 secrets, or had as many stamped, against models from before that it may resemble."
         )
     else:
         lines.append("Nobody can try 2^128 secrets; what the commitment says of its date is the claimant's own clock.")
