@@ -12,6 +12,7 @@ import pytest
 from tsa import LocalTsa
 
 from wmjax.evidence.claim import read_claim
+from wmjax.files import alone
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, read_commitment, write_key
 from wmjax.keys.keyset import default_rule
 
@@ -167,6 +168,14 @@ def test_a_suspect_that_is_down_costs_one_trigger(home):
     assert (code, "nobody is there" in one_line(err)) == (5, True)
     assert len(opened().spent) == 1
     assert not Path("claim.json").exists()
+
+
+def test_two_claims_at_once_are_refused(home):
+    with alone(Path("my.commitment.json")):
+        code, _, err = claim(home)
+    assert (code, "another process" in one_line(err)) == (2, True)
+    assert not opened().spent
+    assert claim(home)[0] == 0
 
 
 def test_a_suspect_that_says_nothing_ends_the_claim_and_is_on_record(home):

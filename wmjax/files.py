@@ -1,9 +1,12 @@
 """Reading and writing whole files: errors in one line, never a half-written output."""
 
+import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from wmjax.errors import AccessError, UsageError
@@ -63,3 +66,19 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
     if os.path.lexists(path):
         raise UsageError(f"{path} is there already: choose another name")
     write_bytes(path, data, mode)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Holds a file for one process at a time; raises `UsageError` where another one holds it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UsageError(f"{path} is in use by another process: wait for it to end") from error
+    finally:
+        os.close(descriptor)

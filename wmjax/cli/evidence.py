@@ -69,15 +69,10 @@ def stamp(commitment: Path, urls: Sequence[str], trusted: "Sequence[Authority]")
 
 def claim(options: argparse.Namespace) -> int:
     """Asks a suspect the questions that a challenger's nonce picks, and writes a signed claim."""
-    from functools import partial
-
-    from wmjax.evidence.claim import attach, read_claim, read_nonce
-    from wmjax.evidence.claimant import claim as make
+    from wmjax.evidence.claim import read_claim
     from wmjax.evidence.judge import judge as check
-    from wmjax.files import check_room, write_new
-    from wmjax.keys import open_key, open_signer, spend
+    from wmjax.files import alone, check_room, write_new
     from wmjax.report.evidence import judgement_page
-    from wmjax.verification import open_suspect
 
     page_path = options.out.with_suffix(".html")
     if page_path == options.out:
@@ -86,21 +81,9 @@ def claim(options: argparse.Namespace) -> int:
     for path in (options.out, page_path):
         if path.exists():
             raise UsageError(f"{path} is there already: claims are never overwritten, choose another --out")
-    opener = unlock(options)
-    key, _ = open_key(options.key, opener)
-    beside = options.key.with_suffix(".signer.pem")
-    signer = open_signer(options.signer or beside, passphrase(options.passphrase_file))
-    commitments = [attach(path) for path in (options.key.with_suffix(".commitment.json"), *options.released)]
-    raw = make(
-        open_suspect(options.suspect),
-        key,
-        signer,
-        commitments,
-        read_nonce(options.nonce_from),
-        partial(spend, options.key, opener),
-        whole=options.all,
-        reveal=options.reveal,
-    )
+    public = options.key.with_suffix(".commitment.json")
+    with alone(public):  # two claims at once would ask the same triggers
+        raw = _asked(options, public)
     write_new(options.out, raw, mode=0o600 if options.reveal else 0o644)
     made = read_claim(raw, str(options.out))
     write_new(page_path, judgement_page([check(made)], title="A claim"))
@@ -117,6 +100,32 @@ def claim(options: argparse.Namespace) -> int:
     if options.reveal:
         note(f"{options.out} holds the key's secret: hand it to the judge alone, as `age -r HIS_KEY` does")
     return EXIT_CODES[stated["verdict"]]
+
+
+def _asked(options: argparse.Namespace, public: Path) -> bytes:
+    """The claim's file."""
+    from functools import partial
+
+    from wmjax.evidence.claim import attach, read_nonce
+    from wmjax.evidence.claimant import claim as make
+    from wmjax.keys import open_key, open_signer, spend
+    from wmjax.verification import open_suspect
+
+    opener = unlock(options)
+    key, _ = open_key(options.key, opener)
+    beside = options.key.with_suffix(".signer.pem")
+    signer = open_signer(options.signer or beside, passphrase(options.passphrase_file))
+    commitments = [attach(path) for path in (public, *options.released)]
+    return make(
+        open_suspect(options.suspect),
+        key,
+        signer,
+        commitments,
+        read_nonce(options.nonce_from),
+        partial(spend, options.key, opener),
+        whole=options.all,
+        reveal=options.reveal,
+    )
 
 
 def judge(options: argparse.Namespace) -> int:
