@@ -574,6 +574,16 @@ def test_an_honest_claim_before_the_same_court_is_a_match(world, probabilities):
     assert (judgement.verdict, judgement.missing) == ("match", ())
 
 
+def test_nobody_spoils_an_undated_claim_by_signing_it_again(world):
+    """A thief who saw the revealed secret: the words say that only dates can tell the two apart."""
+    key = abstract_key(SECRET, 60)
+    claim, again = (forger.honest_claim(key, knowing(key), NONCE) for _ in range(2))
+    assert claim.owner != again.owner
+    judgement = judge(claim, world.court(knowing(key), others=[claim, again]))
+    assert judgement.verdict == "match"
+    assert any("Another signer" in words for words in judgement.assumed)
+
+
 def test_without_a_date_an_honest_claim_needs_128_bits_more(world):
     key = abstract_key(SECRET, 60)
     judgement = judge(forger.honest_claim(key, knowing(key), NONCE), world.court(knowing(key), since=None))

@@ -186,13 +186,13 @@ def check_nonce(claim: Claim, court: Court) -> None:
 def check_unspent(claim: Claim, court: Court) -> None:
     """No trigger that another claim opened is opened again, also where the same triggers were committed to anew.
 
-    Another's claim on them does not count where this one is dated before it: anyone who saw a secret can sign it again.
+    Another signer's claim counts only where it is dated before this one: anyone who saw a secret can sign it again.
     """
     opened = {row.index for row in claim.rows if row.opening}
     for other in court.others:
         if other.sha256 == claim.sha256 or other.commitment.root != claim.commitment.root:
             continue
-        if other.owner != claim.owner and _date(claim, court) < _date(other, court):
+        if other.owner != claim.owner and _date(other, court) >= _date(claim, court):
             continue
         if again := sorted(opened & {row.index for row in other.rows if row.opening}):
             raise InvalidFile(f"trigger {again[0]} was opened in another claim already: a spent trigger proves nothing")

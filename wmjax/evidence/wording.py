@@ -149,6 +149,8 @@ def assumed(facts: "Facts") -> tuple[str, ...]:
         lines.append("The model that was asked here is the suspect.")
     if facts.own is not None and facts.same_weights is False:
         lines.append("The claim names a model with other weights: a copy that went on being trained, or another one.")
+    if any(o.owner != claim.owner and o.commitment.root == claim.commitment.root for o in court.others):
+        lines.append("Another signer claims the very same triggers: whose they were first, only dates can show.")
     if facts.differing:
         lines.append(f"{facts.differing} answers differ from the claimant's transcript; yours were weighed.")
     if spent := sum(row.opening is None for row in claim.rows):
