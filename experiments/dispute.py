@@ -71,7 +71,7 @@ def main() -> None:
         url = tsa.url
         stamp = ["--timestamp", url, "--tsa", "tsa/authority.pem"]
         play.run(
-            "owner", "keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "400", "--out", "owner", *stamp
+            "owner", "keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "200", "--out", "owner", *stamp
         )
         opened = ["--key", "owner.age", "--identity", "owner.identity"]
         play.run("owner", "embed", *NETWORK, "--out", "original", *opened)
@@ -153,8 +153,9 @@ def search() -> None:
 def overwrite(play: Play, court: list[object], opened: list[str], stamp: list[str]) -> None:
     """A thief who puts a mark of his own on the owner's network; each names the model that he calls his original."""
     play.run("thief", "keygen", "--image", "8x8x1", "--classes", "10", "--out", "thief", *stamp)
+    gentle = ["--epochs", "10", "--learning-rate", "0.01"]
     theirs = ["--key", "thief.age", "--identity", "thief.identity"]
-    play.run("thief", "embed", *NETWORK[:4], "--epochs", "6", "--from", "original", "--out", "remarked", *theirs)
+    play.run("thief", "embed", *NETWORK[:4], *gentle, "--from", "original", "--out", "remarked", *theirs)
     nonce = os.urandom(32).hex()
     released = ["--released", "release.commitment.json"]
     for who, key, out in (("owner", [*opened, *released], "first.json"), ("thief", theirs, "second.json")):

@@ -43,11 +43,8 @@ def settle(
     if not all(matched):
         if not any(matched):
             return Settlement(None, ("Neither claim is proven, so there is nothing to settle.",))
-        first = matched.index(True)
-        if judgements[1 - first].verdict == "no-match":
-            return Settlement(first, (f"Only claim {first + 1} is proven; the other one is refuted.",))
         why = "a second mark may have damaged the first one, so this does not say whose was first."
-        return Settlement(None, (f"Only claim {first + 1} is proven; the other one is not, but {why}",))
+        return Settlement(None, (f"Only claim {matched.index(True) + 1} is proven; the other one is not, but {why}",))
     if originals:
         return _by_originals(claims, judgements, originals)
     return _by_dates(claims, court)
