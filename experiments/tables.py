@@ -305,15 +305,16 @@ def table() -> str:
 
 def dispute_text() -> str:
     """What the parties of the played dispute typed and were told, as a Markdown block."""
-    lines = []
+    lines: list[str] = []
     for step in result("dispute")["steps"]:
-        typed = re.sub(r"[0-9a-f]{64}", "NONCE", step["command"])
+        typed = re.sub(r"[0-9a-f]{64}", "NONCE", step.get("command", ""))
         lines.append(f"\n{step['who']}$ {typed}" if typed else f"\n{step['who']} {step['words']}")
-        told = [line for line in step.get("told", ()) if not line.startswith("  ") or "a match needs" in line]
-        last = next((i for i, line in enumerate(step.get("told", ())) if line == "  missing:"), None)
-        lines += told[:4] if "settlement" in step else told
-        lines += step["told"][last:] if last is not None else []
-    return "\n".join(["```text", *lines, "```", "", f"{source('dispute')}.", ""]).replace("```text\n\n", "```text\n")
+        whole = False  # whether what follows is shown, down to the single sentences
+        for line in step.get("told", ()):
+            whole = whole or line.startswith(("  missing:", "two claims:"))
+            if whole or not line.startswith("  ") or "match; " in line:
+                lines.append(line)
+    return "\n".join(["```text", "\n".join(lines).lstrip(), "```", "", f"{source('dispute')}.", ""])
 
 
 def filled(text: str) -> str:
