@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 import wmjax
-from wmjax.conv import conv, max_pool
+from wmjax.kernels.conv import conv, max_pool
 
 MEAN, DEVIATION = (
     (0.4914, 0.4822, 0.4465),

@@ -26,8 +26,8 @@ from timing import quartiles
 
 from wmjax.keys import open_keys
 from wmjax.models import Config
+from wmjax.suspects.network import from_config
 from wmjax.zoo.audit import audit
-from wmjax.zoo.network import from_config
 
 SMALL_NETWORK = Config("cnn", (8, 8, 1), 10, (8, 16), (32,))
 LARGE_NETWORK = Config("resnet18", (8, 8, 1), 10, (16, 32, 64, 176))

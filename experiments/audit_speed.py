@@ -32,14 +32,14 @@ from timing import quartiles
 
 from wmjax import checkpoint, stats
 from wmjax.data import load
+from wmjax.devices import host_bytes
 from wmjax.keys import open_keys
-from wmjax.memory import host_bytes
 from wmjax.models import Config, apply, default_config, shapes
+from wmjax.suspects.network import from_config
 from wmjax.train import Recipe, fit
 from wmjax.zoo import audit as room
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import read_ahead
-from wmjax.zoo.network import from_config
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.plan import Level, make_plan
 from wmjax.zoo.result import MATCH

@@ -30,8 +30,8 @@ from jax import Array, lax
 from timing import quartiles
 
 from wmjax.models import Config, default_config
-from wmjax.zoo.network import from_config, from_module
-from wmjax.zoo.records import Network
+from wmjax.suspects.contract import Network
+from wmjax.suspects.network import from_config, from_module
 from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 
@@ -107,7 +107,7 @@ def plain_convolutions() -> Any:
             x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    with mock.patch("wmjax.conv._many", plain):
+    with mock.patch("wmjax.kernels.conv._many", plain):
         yield
 
 

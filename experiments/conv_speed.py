@@ -15,7 +15,7 @@ import numpy as np
 import record
 from jax import Array, lax
 
-from wmjax.conv import conv
+from wmjax.kernels.conv import conv
 
 SHAPES = [
     (128, 32, 3, 32),

@@ -16,8 +16,9 @@ import record
 from wmjax.data import load
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Variables, accuracy, default_config, predict
+from wmjax.suspects import Suspect
 from wmjax.train import default_recipe, fit
-from wmjax.verification import Suspect, verify
+from wmjax.verification import verify
 
 SCHEMES = ("abstract", "blend")
 

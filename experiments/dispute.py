@@ -29,8 +29,8 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.keyset import default_rule, derive_key
 from wmjax.keys.merkle import Tree
 from wmjax.keys.schemes.contract import value_noise
-from wmjax.verification import from_checkpoint
-from wmjax.verification.suspects import query
+from wmjax.suspects import from_checkpoint
+from wmjax.suspects.contract import query
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from tsa import LocalTsa

@@ -28,12 +28,13 @@ from wmjax import stats
 from wmjax.data import load
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config
+from wmjax.suspects.adapt import adapt
+from wmjax.suspects.contract import Network
+from wmjax.suspects.network import from_config
 from wmjax.train import Recipe, fit
-from wmjax.zoo.adapt import adapt
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import cut, read_ahead
-from wmjax.zoo.network import from_config
-from wmjax.zoo.records import Entry, Network
+from wmjax.zoo.records import Entry
 from wmjax.zoo.rounds import Questions, judge
 from wmjax.zoo.score import Scorer, mesh_for
 

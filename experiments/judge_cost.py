@@ -25,7 +25,7 @@ from wmjax.evidence import claimant
 from wmjax.evidence.claim import Attached
 from wmjax.keys import Key, generate, make_spec, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
-from wmjax.verification import from_callable
+from wmjax.suspects import from_callable
 
 CASES = [(image, answers) for image in ((8, 8, 1), (32, 32, 3)) for answers in ("labels", "probabilities")]
 NONCE, SINCE = bytes(32), "2026-01-01"

@@ -27,8 +27,8 @@ import zoos
 from timing import quartiles
 
 from wmjax.keys import Key, open_keys
-from wmjax.zoo.network import from_module
-from wmjax.zoo.records import Network, Weights
+from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.network import from_module
 from wmjax.zoo.result import MATCH
 from wmjax.zoo.rounds import Questions, judge
 from wmjax.zoo.score import Scorer, mesh_for

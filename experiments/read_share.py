@@ -26,10 +26,10 @@ import zoos
 from timing import quartiles
 
 from wmjax.keys import open_keys
+from wmjax.suspects.formats.safetensors import read_header
+from wmjax.suspects.network import from_module
 from wmjax.zoo.audit import audit
-from wmjax.zoo.formats.safetensors import read_header
 from wmjax.zoo.load import THREADS, read_ahead
-from wmjax.zoo.network import from_module
 from wmjax.zoo.pack import open_pack
 
 MODEL, IMAGE = "zoos:thin", (8, 8, 1)

@@ -35,8 +35,8 @@ from wmjax.attacks.suite import make_suite
 from wmjax.data import Dataset, load_source
 from wmjax.models import one
 from wmjax.report.frontier import frontier_svg
+from wmjax.suspects.adapt import adapt
 from wmjax.train import Recipe
-from wmjax.zoo.adapt import adapt
 
 NEEDED = 20.0  # bits; alpha 1e-6 asks for 19.93
 ALPHAS = (1e-1, 1e-2, 1e-3)

@@ -24,8 +24,9 @@ from flax import nnx
 from wmjax import checkpoint
 from wmjax.keys import Key, generate, make_spec, write_key
 from wmjax.models import Config, Variables, shapes
+from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo.pack import write_packs
-from wmjax.zoo.records import Entry, Network, Weights, Zoo
+from wmjax.zoo.records import Entry, Zoo
 
 Work = Callable[[], dict[str, Any]]
 TINY = Config("cnn", (8, 8, 1), 10, (8,), (32,))  # for trials of the scripts

@@ -19,8 +19,9 @@ import numpy as np
 from wmjax import journal
 from wmjax.keys import Commitment, Key, Spec
 from wmjax.keys.keyset import default_rule
+from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo import audit as audit_module
-from wmjax.zoo.records import Entry, Network, Unreadable, Weights, Zoo
+from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.result import Result
 
 IMAGE = (1, 2, 1)  # a trigger's two bytes are its row in the tables

@@ -20,7 +20,7 @@ from wmjax.keys.merkle import Tree
 from wmjax.keys.signing import sign
 from wmjax.keys.statement import parse_commitment
 from wmjax.stats import Rule
-from wmjax.verification import Suspect, from_callable
+from wmjax.suspects import Suspect, from_callable
 
 IMAGE, CLASSES = (8, 8, 1), 10
 Ask = Callable[[np.ndarray], np.ndarray]

@@ -16,10 +16,10 @@ from wmjax.errors import UsageError
 from wmjax.keys import Key, derive_key, make_spec, write_key
 from wmjax.keys.keyset import default_rule
 from wmjax.models import Config, Variables, init, predict
-from wmjax.verification import Suspect
-from wmjax.zoo.formats.safetensors import read_header
-from wmjax.zoo.network import from_config
-from wmjax.zoo.records import Weights
+from wmjax.suspects import Suspect
+from wmjax.suspects.contract import Weights
+from wmjax.suspects.formats.safetensors import read_header
+from wmjax.suspects.network import from_config
 from wmjax.zoo.result import Result
 
 SMALL = Config("cnn", (8, 8, 1), 10, (4,), (64,))

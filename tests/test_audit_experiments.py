@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from wmjax.models import Config, Variables, init
-from wmjax.zoo.network import from_config, from_module
+from wmjax.suspects.network import from_config, from_module
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
 audit_growth, audit_speed, batched_scoring, false_alarms, lenet_ratio, read_share, record, tables, zoos = (

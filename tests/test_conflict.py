@@ -16,7 +16,7 @@ from wmjax.evidence.judgement import Settlement
 from wmjax.evidence.timestamps import read_authority
 from wmjax.keys import Key, Model, Signer, generate, make_spec, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
-from wmjax.verification import Suspect, from_callable
+from wmjax.suspects import Suspect, from_callable
 
 NONCE, SINCE = b"n" * 32, datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 Date = tuple[int, int] | None  # year and month of a time stamp

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from wmjax import winograd
-from wmjax.chunks import chunks
-from wmjax.conv import conv, max_pool
+from wmjax.kernels import winograd
+from wmjax.kernels.chunks import chunks
+from wmjax.kernels.conv import conv, max_pool
 
-module = importlib.import_module("wmjax.conv")
+module = importlib.import_module("wmjax.kernels.conv")
 SHAPES = [  # images [N, H, W, C], kernel [kh, kw], features
     ((4, 8, 8, 3), (3, 3), 5),
     ((3, 7, 9, 2), (3, 3), 4),

@@ -25,11 +25,12 @@ from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, default_config, init
-from wmjax.zoo import network
+from wmjax.suspects import network
+from wmjax.suspects.contract import Weights
+from wmjax.suspects.formats import orbax
 from wmjax.zoo.discover import discover, shown
-from wmjax.zoo.formats import orbax
 from wmjax.zoo.pack import write_packs
-from wmjax.zoo.records import Entry, Weights, Zoo
+from wmjax.zoo.records import Entry, Zoo
 
 IMAGE = (8, 8, 1)
 SMALL = Config("vgg", IMAGE, 10, (4, 8))

@@ -21,7 +21,7 @@ from wmjax.evidence.claim import CLAIM, Attached, picks, read_claim
 from wmjax.keys import Key, Model, Paper, generate, make_spec, new_signer, read_commitment, sign_commitment
 from wmjax.keys.schemes import SCHEMES
 from wmjax.keys.statement import COMMITMENT, parse_commitment
-from wmjax.verification import Suspect
+from wmjax.suspects import Suspect
 
 EVIDENCE = Path(__file__).parent.parent / "wmjax" / "evidence"
 SCHEMAS = {

@@ -20,7 +20,7 @@ import wmjax
 from wmjax.evidence import claimant
 from wmjax.evidence.claim import attach
 from wmjax.keys import generate, make_spec, new_signer, sign_commitment
-from wmjax.verification import from_callable
+from wmjax.suspects import from_callable
 
 ROOT = Path(__file__).parent.parent
 NONCE = bytes(range(32))

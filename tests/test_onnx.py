@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.zoo.formats.onnx import open_onnx
+from wmjax.suspects.formats.onnx import open_onnx
 
 Shapes = Mapping[str, tuple[int, ...] | np.ndarray | np.generic]
 IMAGE = "float[n,3,9,8] x"

@@ -23,12 +23,13 @@ from hypothesis import strategies as st
 
 from wmjax.digest import digest
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.formats.safetensors import DTYPES, File, read_header
 from wmjax.zoo import load, pack
-from wmjax.zoo.formats.safetensors import DTYPES, File, read_header
-from wmjax.zoo.formats.writer import write_stacked
 from wmjax.zoo.load import cut, read_ahead
 from wmjax.zoo.pack import open_pack, write_packs
-from wmjax.zoo.records import Entry, Network, Unreadable, Weights, Zoo
+from wmjax.zoo.records import Entry, Unreadable, Zoo
+from wmjax.zoo.writer import write_stacked
 
 SHAPES = {
     "params/bias": jax.ShapeDtypeStruct((4,), np.float32),

@@ -16,12 +16,13 @@ import pytest
 
 import wmjax
 from wmjax.models import Config, init
-from wmjax.verification import Suspect
+from wmjax.suspects import Suspect
+from wmjax.suspects.adapt import adapt, adaptation
+from wmjax.suspects.contract import Network
+from wmjax.suspects.network import _names, from_config
 from wmjax.zoo import width as width_module
-from wmjax.zoo.adapt import adapt, adaptation
-from wmjax.zoo.network import _names, from_config
 from wmjax.zoo.plan import Level, make_plan
-from wmjax.zoo.records import Network, Zoo
+from wmjax.zoo.records import Zoo
 from wmjax.zoo.result import MATCH, OUTCOMES
 from wmjax.zoo.rounds import judge
 from wmjax.zoo.score import Scorer, mesh_for

@@ -19,7 +19,7 @@ from tsa import LocalTsa
 from wmjax.evidence import claimant
 from wmjax.evidence.claim import attach, picks, read_claim, write_claim
 from wmjax.keys import generate, make_spec, new_signer, sign_commitment
-from wmjax.verification import from_callable
+from wmjax.suspects import from_callable
 
 TOOLS = ("bash", "openssl", "sha256sum", "base64", "cmp", "sed")
 FORMAT = Path(__file__).parent.parent / "wmjax" / "evidence" / "FORMAT.md"

@@ -11,7 +11,8 @@ from wmjax.data import load
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys import Key, generate, make_spec
 from wmjax.keys.keyset import assemble
-from wmjax.verification import Suspect, from_callable, open_suspect, verify
+from wmjax.suspects import Suspect, from_callable, open_suspect
+from wmjax.verification import verify
 
 FIELDS = {
     "version", "verdict", "evidence_bits", "alpha", "queries", "matches", "triggers", "match_rate",

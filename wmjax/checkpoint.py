@@ -23,6 +23,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import check_room, read_bytes, write_bytes
 from wmjax.keys import Model
 from wmjax.models import Config, Variables, shapes
+from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
 _METADATA = "_CHECKPOINT_METADATA"
@@ -223,7 +224,7 @@ def _one_line(what: str, kind: type[AccessError] | type[InvalidFile] = AccessErr
     try:
         yield
     except (ValueError, KeyError, TypeError, OSError, RuntimeError, MemoryError, ExceptionGroup) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = first_line(error)
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else first[:160]
         raise kind(f"{what}: {reason}") from error
     finally:

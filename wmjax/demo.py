@@ -15,10 +15,11 @@ from wmjax.files import check_room
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config, Variables, accuracy, default_config, predict
 from wmjax.report.demo import Finding, write_demo_report
+from wmjax.suspects import Suspect
 from wmjax.train import Recipe, Teacher, default_recipe, fit
 from wmjax.train.loop import first_state
 from wmjax.train.mapping import over
-from wmjax.verification import Suspect, verify
+from wmjax.verification import verify
 
 
 @dataclasses.dataclass(frozen=True)

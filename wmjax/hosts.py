@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.errors import AccessError, UsageError, WmjaxError
+from wmjax.text import first_line
 
 LOST = "another process of this run ended or stopped answering: see what it printed, then start all again with --resume"
 _SIGNS = ("unavailable", "gloo", "nccl", "connection", "heartbeat", "aborted")  # of a lost process, in errors
@@ -96,7 +97,7 @@ def join(place: Meeting) -> None:
         )
     except (RuntimeError, ValueError, OSError) as error:
         where = f" at {place.coordinator}" if place.coordinator else ""
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = first_line(error)
         raise AccessError(f"cannot meet the other processes of this run{where}: {first:.200}") from error
 
 
@@ -110,7 +111,7 @@ def losses_told() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in _SIGNS):
             raise
-        raise AccessError(f"{LOST} ({next(iter(str(error).splitlines()), '')[:160]})") from error
+        raise AccessError(f"{LOST} ({first_line(error, 160)})") from error
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from wmjax.text import printable
+
 
 @contextmanager
 def progress(title: str, total: int, shown: bool = True) -> Iterator[Callable[..., None]]:
@@ -24,7 +26,7 @@ def progress(title: str, total: int, shown: bool = True) -> Iterator[Callable[..
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    title = "".join(c if c.isprintable() else "?" for c in title)
+    title = printable(title)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
     with Progress(
         *columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}", markup=False), console=Console(stderr=True)

@@ -17,11 +17,12 @@ from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import Leak, Point, Result
 from wmjax.attacks.suite import Suite
 from wmjax.data import Dataset
+from wmjax.devices import ran_out
 from wmjax.digest import digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key
-from wmjax.memory import ran_out
 from wmjax.models import Config, Variables, one, predict, stack
+from wmjax.text import by
 
 JOURNAL = journal.Kind("wmjax-attack/1", frozenset({"attack", "points", "leaks", "notes", "why", "seconds"}))
 NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)
@@ -264,7 +265,7 @@ def _result(suite: Suite, case: Case, records: Sequence[journal.Record]) -> Resu
 
 
 def _words(config: Config) -> str:
-    shape = "x".join(map(str, config.image))
+    shape = by(config.image)
     return f"{config.name} {'-'.join(map(str, config.widths))} for {shape} and {config.classes} classes"
 
 

@@ -17,8 +17,8 @@ from jax import Array, lax
 from wmjax import stats
 from wmjax.attacks.contract import Thief
 from wmjax.attacks.result import Leak
-from wmjax.conv import on_cpu
 from wmjax.data.dataset import Dataset
+from wmjax.devices import on_cpu
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, derive_labels, is_self_derived
 from wmjax.keys.schemes import SCHEMES

@@ -18,8 +18,8 @@ from wmjax.errors import AccessError, UsageError
 from wmjax.files import read_bytes
 from wmjax.keys import Key
 from wmjax.models import Config
+from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.train import Recipe, default_recipe
-from wmjax.zoo.adapt import adapt, adaptation
 
 QUICK_IMAGES, QUICK_TEST, QUICK_EPOCHS = 5000, 2000, 20  # at most, in the quick suite
 

@@ -109,7 +109,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
     from wmjax.evidence.claim import attach, read_nonce
     from wmjax.evidence.claimant import claim as make
     from wmjax.keys import open_key, open_signer, spend
-    from wmjax.verification import open_suspect
+    from wmjax.suspects import open_suspect
 
     opener = unlock(options)
     key, _ = open_key(options.key, opener)
@@ -135,7 +135,7 @@ def judge(options: argparse.Namespace) -> int:
     from wmjax.evidence.judge import Court
     from wmjax.evidence.judge import judge as check
     from wmjax.files import read_bytes
-    from wmjax.verification import open_suspect
+    from wmjax.suspects import open_suspect
 
     if not 0 < options.alpha < 1:
         raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.errors import AccessError, UsageError, WmjaxError
+from wmjax.text import printable
 
 if TYPE_CHECKING:
     from wmjax.keys import Unlock
@@ -46,19 +47,14 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def plain(text: str) -> str:
-    """Without control characters: file names and foreign errors shall not steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def note(message: str) -> None:
     """Tells people something, on stderr."""
-    print(plain(f"wmjax: {message}"), file=sys.stderr)
+    print(printable(f"wmjax: {message}"), file=sys.stderr)
 
 
 def say(options: argparse.Namespace, document: dict[str, Any], *lines: str) -> None:
     """Prints the JSON document, or the lines for people."""
-    print(json.dumps(document) if options.json else "\n".join(map(plain, lines)))
+    print(json.dumps(document) if options.json else "\n".join(map(printable, lines)))
 
 
 def passphrase(file: Path | None) -> str | None:

@@ -167,7 +167,8 @@ def _tell_embedded(options: argparse.Namespace, report: "Report", key: "Key | No
 def verify(options: argparse.Namespace) -> int:
     """Asks a suspect about a key."""
     from wmjax.keys import open_key
-    from wmjax.verification import open_suspect, verify
+    from wmjax.suspects import open_suspect
+    from wmjax.verification import verify
 
     key, _ = open_key(options.key, unlock(options))
     suspect = open_suspect(options.suspect)

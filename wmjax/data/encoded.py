@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, UsageError, WmjaxError
+from wmjax.text import by
 
 Shape = tuple[int, int, int]
 
@@ -71,7 +72,7 @@ class Encoded:
             pixels = decode(picture, self.image if self.resize else None)
             if pixels.shape != self.image:
                 raise UsageError(
-                    f"images differ in size: {picture.where} is {_by(pixels.shape)}, the first {_by(self.image)}: "
+                    f"images differ in size: {picture.where} is {by(pixels.shape)}, the first {by(self.image)}: "
                     "give one size to all with --image HEIGHTxWIDTHxCHANNELS"
                 )
             if not 0 <= picture.label < self.classes:
@@ -95,7 +96,7 @@ def open_encoded(
         height, width, channels = decode(fetch([0])[0], None).shape
         return Encoded(classes, (height, width, channels), size, fetch, files, resize=False)
     if image[2] not in _MODES or min(image) < 1:
-        raise UsageError(f"--image {_by(image)}: sizes must be at least 1, channels 1 or 3")
+        raise UsageError(f"--image {by(image)}: sizes must be at least 1, channels 1 or 3")
     return Encoded(classes, image, size, fetch, files, resize=True)
 
 
@@ -146,7 +147,3 @@ def readable(what: str, hint: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise AccessError(f"cannot read {what}: {text}: {hint}") from error
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

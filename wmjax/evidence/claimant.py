@@ -16,7 +16,7 @@ from wmjax.keys import Key, Signer
 from wmjax.keys.commitment import leaves
 from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
-from wmjax.verification.suspects import Suspect, check_fits, query
+from wmjax.suspects.contract import Suspect, check_fits, query
 
 Spend = Callable[[Collection[int], Collection[int]], None]
 _PORTION = 16  # triggers that are marked as spent at once

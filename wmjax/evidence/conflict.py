@@ -17,7 +17,7 @@ from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.judge import Court, ask, check_stamps
 from wmjax.evidence.judgement import Judgement, Settlement
-from wmjax.verification.suspects import Suspect
+from wmjax.suspects.contract import Suspect
 
 _OLD_KEY = (
     "This rests on dates alone: a key can be older than the model that it was put on. Have each key tested on the "

@@ -33,7 +33,7 @@ from wmjax.keys import Spec, derive_key
 from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.keyset import check_against_scheme, is_self_derived
 from wmjax.keys.merkle import proven_root
-from wmjax.verification.suspects import Suspect, check_fits, query
+from wmjax.suspects.contract import Suspect, check_fits, query
 
 SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
 DATED_BITS = 64.0  # with a date: before it, a search may be made against models that the suspect resembles

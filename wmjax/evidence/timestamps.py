@@ -31,7 +31,7 @@ from rfc3161_client import (
 )
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.evidence.post import place, post, words
+from wmjax.post import place, post, words
 
 LARGEST = 1 << 20  # bytes of a token or an authority's file; real ones have less than 20,000
 _HASHES = {"2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512"}

@@ -26,6 +26,7 @@ from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.keys import Spec
 from wmjax.keys.commitment import Leaf, image_sha256
+from wmjax.text import by, is_sha256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,13 +179,13 @@ def _read_opening(value: dict[str, Any], index: int, spec: Spec) -> Opening:
         raise ValueError("the salt is not 32 hex digits")
     if type(value["label"]) is not int or not 0 <= value["label"] < spec.classes:
         raise ValueError(f"the secret label is no class in 0..{spec.classes - 1}")
-    if type(value["proof"]) is not list or not all(re.fullmatch("[0-9a-f]{64}", node) for node in value["proof"]):
+    if type(value["proof"]) is not list or not all(map(is_sha256, value["proof"])):
         raise ValueError("the proof is not made of SHA-256 in hex")
     raw = base64.b64decode(value["image"], validate=True)
     if base64.b64encode(raw).decode() != value["image"]:
         raise binascii.Error("the image is not base64 in its one form")
     if len(raw) != int(np.prod(spec.image)):
-        raise ValueError(f"the image has {len(raw)} bytes, not those of {'x'.join(map(str, spec.image))}")
+        raise ValueError(f"the image has {len(raw)} bytes, not those of {by(spec.image)}")
     image = np.frombuffer(raw, np.uint8).reshape(spec.image)
     leaf = Leaf(index, value["salt"], image_sha256(image), value["label"])
     return Opening(leaf, image, tuple(bytes.fromhex(node) for node in value["proof"]))

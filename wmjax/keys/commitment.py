@@ -7,7 +7,6 @@ salt that only the secret gives; nodes are SHA-256(0x01 || left || right) over R
 import dataclasses
 import datetime
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.merkle import tree_hash
 from wmjax.keys.spec import Spec
 from wmjax.stats import Rule
+from wmjax.text import is_sha256
 
 FORMAT = "wmjax-commitment/1"
 
@@ -67,7 +67,7 @@ class Commitment:
                 Spec.from_json(values["spec"]), Rule(**values["rule"]), str(values["root"]), str(values["created"])
             )
             read_time(commitment.created)
-            if not re.fullmatch("[0-9a-f]{64}", commitment.root) or commitment.rule.rate <= 1 / commitment.spec.classes:
+            if not is_sha256(commitment.root) or commitment.rule.rate <= 1 / commitment.spec.classes:
                 raise InvalidFile("not a wmjax commitment: its root or its match rate cannot be")
             if commitment.to_json() != dict(values):
                 raise InvalidFile("the commitment was altered: its id does not fit its contents")

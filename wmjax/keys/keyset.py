@@ -13,6 +13,7 @@ from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.schemes import SCHEMES, Scheme
 from wmjax.keys.spec import Paper, Policy, Source, Spec
 from wmjax.stats import Rule
+from wmjax.text import by
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def make_spec(
         raise UsageError(f"class {paper.source_class} is both source and target: every model answers it, marked or not")
     if source and known.own_shape and source[1].image != image:
         raise UsageError(
-            f"images of {source[0]} are {_by(source[1].image)}, not {_by(image)}: scheme {scheme} needs them alike"
+            f"images of {source[0]} are {by(source[1].image)}, not {by(image)}: scheme {scheme} needs them alike"
         )
     if source and paper:
         of_class = int(np.sum(source[1].labels == paper.source_class))
@@ -144,7 +145,7 @@ def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = N
     if spec.source and source is not None and digest(source) != spec.source.sha256:
         raise InvalidFile(f"the images of {spec.source.name} here are not those the key was made from: digests differ")
     if source is not None and _scheme(spec.scheme).own_shape and source.image != spec.image:
-        raise UsageError(f"the source's images are {_by(source.image)}, those of the key {_by(spec.image)}")
+        raise UsageError(f"the source's images are {by(source.image)}, those of the key {by(spec.image)}")
     images = _scheme(spec.scheme).draw(secret, spec, source)
     created = created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return assemble(secret, spec, rule, images, created)
@@ -175,7 +176,3 @@ def _scheme(name: str) -> Scheme:
     if name not in SCHEMES:
         raise UsageError(f"unknown scheme {name!r}: choose one of {', '.join(SCHEMES)}")
     return SCHEMES[name]
-
-
-def _by(image: tuple[int, int, int]) -> str:
-    return "x".join(map(str, image))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.text import is_sha256
 
 Policy = Literal["random", "fixed"]
 
@@ -24,7 +25,7 @@ class Source:
     sha256: str
 
     def __post_init__(self) -> None:
-        if type(self.name) is not str or type(self.sha256) is not str or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+        if type(self.name) is not str or not is_sha256(self.sha256):
             raise UsageError("a source is a data set's name and 64 hex digits")
         if not re.fullmatch(r"\w[\w.+ -]{0,99}", self.name):  # no path: a stranger's key shall not choose what is read
             raise UsageError(f"{self.name!r:.120} is no data set's name: letters, digits and . + - _ only")

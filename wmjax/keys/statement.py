@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from wmjax.errors import InvalidFile
 from wmjax.files import read_bytes
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.signing import Signer, read_signed, sign
+from wmjax.text import is_sha256
 
 COMMITMENT = "urn:wmjax:watermark-commitment:v1"
 
@@ -96,7 +96,7 @@ def model_of(subjects: Any) -> Model | None:
         raise InvalidFile("its subjects are no model") from error
     if not isinstance(model.name, str):
         raise InvalidFile("its model has no name")
-    if not all(isinstance(d, str) and re.fullmatch("[0-9a-f]{64}", d) for d in (model.files, model.tensors)):
+    if not (is_sha256(model.files) and is_sha256(model.tensors)):
         raise InvalidFile("the digests of its model are not 64 hex digits each")
     return model
 

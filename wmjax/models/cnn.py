@@ -5,7 +5,7 @@ from itertools import pairwise
 from flax import nnx
 from jax import Array
 
-from wmjax.conv import max_pool
+from wmjax.kernels.conv import max_pool
 from wmjax.models.config import Config
 from wmjax.models.layers import convolution, dropout
 

@@ -8,18 +8,18 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from wmjax.conv import conv
+from wmjax.kernels.conv import conv
 
 
 def conv_general_dilated(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **ignored: Any) -> Array:
-    """`wmjax.conv.conv` under the signature that `nnx.Conv` calls; for two axes, without groups or dilation."""
+    """`wmjax.kernels.conv.conv` under the signature that `nnx.Conv` calls; for two axes, without groups or dilation."""
     if not isinstance(padding, str):
         padding = tuple((int(low), int(high)) for low, high in padding)
     return conv(x, kernel, (strides[0], strides[1]), padding)
 
 
 def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, *, bias: bool, rngs: nnx.Rngs) -> nnx.Conv:
-    """A SAME convolution through `wmjax.conv`."""
+    """A SAME convolution through `wmjax.kernels.conv`."""
     return nnx.Conv(
         inputs,
         outputs,

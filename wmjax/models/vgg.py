@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from wmjax.conv import max_pool
+from wmjax.kernels.conv import max_pool
 from wmjax.models.config import Config
 from wmjax.models.layers import batch_norm, convolution
 

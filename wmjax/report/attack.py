@@ -13,7 +13,7 @@ from wmjax.report.frontier import distinguish, frontier, gain
 from wmjax.report.html import digest, inline, render
 from wmjax.report.plot import number
 from wmjax.report.svg import png
-from wmjax.report.text import cut, visible
+from wmjax.text import cut, visible
 
 NAMED = 6  # attacks that removed the mark, named in the headline; the table shows all
 COLUMNS = 100  # of a terminal

@@ -10,7 +10,7 @@ import numpy as np
 
 from wmjax.files import write_bytes
 from wmjax.report.html import digest, inline, render
-from wmjax.report.text import cut, visible
+from wmjax.text import cut, visible
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, Result
 
 SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them

@@ -5,7 +5,6 @@ The page is a view and proves nothing by itself: it names by digest the files th
 
 import datetime
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Settlement, Show
 from wmjax.report.html import digest, inline, render
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, number
 from wmjax.report.svg import png
-from wmjax.report.text import cut, visible
+from wmjax.text import cut, is_sha256, visible
 
 PICTURES = 60  # triggers in the gallery; the rest are counted
 SIDE = 64  # pixels of a picture's longer side, about: smaller ones are enlarged, larger ones thinned out
@@ -67,7 +66,7 @@ def recheck_commands(judgement: Judgement) -> list[tuple[str, str]]:
     The digest of the claim file is the one that the judgement calls `claim`.
     """
     sha256 = judgement.digests.get("claim", "")
-    known = re.fullmatch("[0-9a-f]{64}", sha256)
+    known = is_sha256(sha256)
     same = f"must print {sha256}" if known else "must print the digest that stands above"
     return [
         (f"The claim file is the one that was judged here: {same}.", "sha256sum claim.json"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from wmjax.attacks.result import COST, Point
 from wmjax.report.html import inline, render
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, Quarter, number
-from wmjax.report.text import cut, visible
+from wmjax.text import cut, visible
 
 WIDTH, LEFT, TOP, STRIP, ROW = 660, 56, 24, 24, 17  # pixels; STRIP: of the plane, for its labels, where no mark is
 LOST = 50.0  # points of accuracy at which the frontier is cut: what lost as much is of no use to a thief

@@ -5,7 +5,8 @@ a device. `jit` takes global arrays with their shardings, `pmap` arrays with an 
 numbers on any number of devices and processes, because all randomness follows from a row's place in the whole batch.
 
 The body is mapped by hand (`shard_map`) and not left to the compiler's partitioner: that cannot see that the loops over
-parts of a batch in `wmjax.conv` belong to one device, and moved their pieces between devices until they deadlocked.
+parts of a batch in `wmjax.kernels.conv` belong to one device, and moved their pieces between devices until they
+deadlocked.
 
 Many models at once are dealt to the devices, whole models to each: they have nothing to tell each other.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from wmjax.conv import on_cpu
+from wmjax.devices import on_cpu
 
 AXIS = "data"
 Kind = Literal["jit", "pmap"]

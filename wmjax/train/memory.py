@@ -10,27 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from wmjax.data.dataset import Dataset, Examples
+from wmjax.devices import device_bytes, host_bytes, own_bytes, ran_out
 from wmjax.errors import UsageError
-from wmjax.memory import host_bytes, ran_out
 from wmjax.models import shapes
 from wmjax.train.mapping import divisible
 from wmjax.train.mix import Batch
 from wmjax.train.step import Plan, make_program, optimizer, start
 
 RESIDENT = 0.25  # share of a device's memory that a data set may take; the rest is for training
-
-
-def device_bytes() -> int:
-    """Memory of one device; devices that are the host's cores share the host's."""
-    if limit := _own_bytes():
-        return limit
-    return host_bytes() // jax.local_device_count()
-
-
-def _own_bytes() -> int | None:
-    """Memory that a device has for itself and can tell; None for CPUs."""
-    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    return limit and int(limit)
 
 
 def fits_resident(examples: Examples) -> bool:
@@ -63,7 +50,7 @@ def too_large_told(plan: Plan, train: Examples) -> Iterator[None]:
 
 def _fitting(plan: Plan, train: Examples) -> int:
     """Half the batch, or a quarter and so on: the first whose compiled step takes little enough; 0 where none does."""
-    batch, limit = plan.recipe.batch, _own_bytes()
+    batch, limit = plan.recipe.batch, own_bytes()
     # margins: for the allocator on a device, and for whatever else takes the memory of a host
     room = 0.8 * limit if limit else 0.45 * step_bytes(plan, train, batch)
     while batch > plan.mapping.size:

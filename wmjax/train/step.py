@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from wmjax.conv import on_cpu
 from wmjax.data.batches import augment
+from wmjax.devices import on_cpu
 from wmjax.models import Config, Variables, apply
 from wmjax.train.mapping import Mapping
 from wmjax.train.microbatch import accumulate

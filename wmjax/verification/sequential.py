@@ -12,7 +12,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.progress import progress
-from wmjax.verification.suspects import Suspect, check_fits, query
+from wmjax.suspects.contract import Suspect, check_fits, query
 
 
 @dataclasses.dataclass(frozen=True)

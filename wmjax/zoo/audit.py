@@ -11,16 +11,18 @@ import jax
 import numpy as np
 
 from wmjax import journal
+from wmjax.devices import host_bytes
 from wmjax.digest import digest
 from wmjax.errors import UsageError
 from wmjax.keys import Key, open_keys
-from wmjax.memory import host_bytes
 from wmjax.progress import progress
+from wmjax.suspects.contract import Network
+from wmjax.text import first_line
 from wmjax.zoo import conclude
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import Chunk, read_ahead
 from wmjax.zoo.plan import Level, Plan, make_plan
-from wmjax.zoo.records import Network, Unreadable, Zoo
+from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import MATCH, Result
 from wmjax.zoo.rounds import NOTABLE_BITS, Questions, Verdicts, judge
 from wmjax.zoo.score import Scorer, mesh_for
@@ -159,8 +161,8 @@ class _Bench:
         try:
             verdicts = self._ask(chunk, questions, scorer, rows)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
-            reason = next(iter(str(error).splitlines()), "out of memory")
-            failures |= dict.fromkeys(map(int, rows), f"cannot be asked: {reason:.200}; --resume tries again")
+            reason = f"cannot be asked: {first_line(error)}; --resume tries again"
+            failures |= dict.fromkeys(map(int, rows), reason)
             return _record(network, width, [], rows[:0], None, failures, {}) | {"again": True}
         width, digests = self._widths[network.fingerprint], {}
         for model, row in enumerate(rows):

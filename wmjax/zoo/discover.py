@@ -15,13 +15,14 @@ from wmjax import checkpoint
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import Config
 from wmjax.models.config import NAMES
-from wmjax.zoo.formats import orbax
-from wmjax.zoo.formats.orbax import Tensors
-from wmjax.zoo.formats.safetensors import File, read_header
-from wmjax.zoo.network import Image, fitting, from_config, from_module, matching, named
+from wmjax.suspects.contract import Network, Source
+from wmjax.suspects.formats import orbax
+from wmjax.suspects.formats.orbax import Tensors
+from wmjax.suspects.formats.safetensors import File, read_header
+from wmjax.suspects.network import Image, fitting, from_config, from_module, matching, named
 from wmjax.zoo.pack import FORMAT as PACK
 from wmjax.zoo.pack import open_pack
-from wmjax.zoo.records import Entry, Network, Source, Unreadable, Zoo
+from wmjax.zoo.records import Entry, Unreadable, Zoo
 
 _LARGEST_JSON = 16 << 20
 _NAME_IT = "name its architecture with --model"
@@ -188,7 +189,7 @@ class _Walk:
         elif suffix == ".safetensors":
             self._safetensors(path)
         elif suffix == ".onnx":
-            from wmjax.zoo.formats.onnx import open_onnx
+            from wmjax.suspects.formats.onnx import open_onnx
 
             self._add(path, *open_onnx(path), path)
 

@@ -10,7 +10,8 @@ from itertools import groupby
 import numpy as np
 
 from wmjax.errors import WmjaxError
-from wmjax.zoo.records import Entry, Network, Weights
+from wmjax.suspects.contract import Network, Weights
+from wmjax.zoo.records import Entry
 
 LARGEST_MODEL = 4 << 30  # bytes; a sparse file costs its maker nothing, and would cost us all memory
 # Smaller chunks lose time to Python's part of a read: a call a tensor. A second chunk ahead gained nothing clear; a

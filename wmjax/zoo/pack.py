@@ -16,10 +16,12 @@ from typing import Any
 from wmjax.digest import digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.progress import progress
-from wmjax.zoo.formats.safetensors import DTYPES, File, Header
-from wmjax.zoo.formats.writer import write_stacked
+from wmjax.suspects.contract import Network
+from wmjax.suspects.formats.safetensors import DTYPES, File, Header
+from wmjax.text import is_sha256
 from wmjax.zoo.load import LARGEST_MODEL, cut, read_ahead
-from wmjax.zoo.records import Entry, Network, Unreadable, Zoo
+from wmjax.zoo.records import Entry, Unreadable, Zoo
+from wmjax.zoo.writer import write_stacked
 
 FORMAT = "wmjax-pack/1"
 
@@ -159,7 +161,7 @@ def _rows_agree(names: Any, digests: Any) -> bool:
     if not isinstance(names, list) or not isinstance(digests, list) or len(names) != len(digests):
         return False
     for name, sha256 in zip(names, digests, strict=True):
-        hexadecimal = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
+        hexadecimal = is_sha256(sha256)
         if not (name is None and sha256 is None) and not (_proper(name) and hexadecimal):
             return False
     named = [name for name in names if name is not None]

@@ -12,12 +12,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from wmjax.conv import on_cpu
+from wmjax.devices import on_cpu
 from wmjax.errors import UsageError
 from wmjax.keys import Key
+from wmjax.suspects.adapt import adapt, adaptation
+from wmjax.suspects.contract import Network
+from wmjax.text import by
 from wmjax.verification.sequential import assumptions
-from wmjax.zoo.adapt import adapt, adaptation
-from wmjax.zoo.records import Entry, Network, Unreadable, Zoo
+from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.result import Asked
 from wmjax.zoo.rounds import FIRST, Questions
 
@@ -213,6 +215,6 @@ def _needs(network: Network, keys: Mapping[str, Key], memory: int) -> str:
     images = sum(asked) * math.prod(network.image)  # a hostile model may say that it takes images of any size
     working = 2 * FIRST * min(4, len(keys)) * network.largest * jax.local_device_count()
     if images + working > memory:
-        size = "x".join(map(str, network.image))
+        size = by(network.image)
         return f"triggers as images of {size}, and what is computed of them, need {(images + working) >> 20} MiB"
     return ""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from wmjax import stats
-from wmjax.conv import on_cpu
+from wmjax.devices import on_cpu
 from wmjax.keys import Key
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
 from wmjax.zoo.score import Scorer

@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from wmjax.zoo.records import Network, Weights
+from wmjax.suspects.contract import Network, Weights
 
 AXIS = "models"
 

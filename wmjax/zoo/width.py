@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from wmjax.conv import on_cpu
+from wmjax.devices import on_cpu
 from wmjax.errors import WmjaxError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.zoo.score import Scorer

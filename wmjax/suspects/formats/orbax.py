@@ -19,7 +19,8 @@ import ml_dtypes
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile
-from wmjax.zoo.records import Weights
+from wmjax.suspects.contract import Weights
+from wmjax.text import first_line
 
 ITEM = "_METADATA"  # lies in every item's folder
 FLOATS = {name: np.dtype(name) for name in ("float32", "float16")} | {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
@@ -95,7 +96,7 @@ def tensors(path: Path) -> Tensors:
 
 
 def _reason(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:160] or type(error).__name__
+    return first_line(error, 160)
 
 
 def _check_files(path: Path, most: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from wmjax.errors import InvalidFile
+from wmjax.text import printable
 
 OPSETS = (7, 28)  # broadcasting is NumPy's from 7 on; the operators read here are unchanged up to 28
 _NODES = 20_000
@@ -77,7 +78,7 @@ class Graph:
 
 def shown(text: str) -> str:
     """A stranger's words, fit for a line of text."""
-    return "".join(c if c.isprintable() else "?" for c in text[:120])
+    return printable(text[:120])
 
 
 def _refuser(path: Path) -> Callable[[str], NoReturn]:

@@ -18,10 +18,11 @@ from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
-from wmjax.zoo.formats.onnx_graph import Graph, array, read_graph, shown
-from wmjax.zoo.formats.onnx_ops import OPERATORS
-from wmjax.zoo.formats.onnx_windows import products
-from wmjax.zoo.records import Network, Source, Weights
+from wmjax.suspects.contract import Network, Source, Weights
+from wmjax.suspects.formats.onnx_graph import Graph, array, read_graph, shown
+from wmjax.suspects.formats.onnx_ops import OPERATORS
+from wmjax.suspects.formats.onnx_windows import products
+from wmjax.text import first_line
 
 _LARGEST = 1 << 24  # numbers in one intermediate value, of one image: five times those of a VGG at 224 pixels
 _WORK = 1 << 36  # products for one image: four times those of a VGG at 224 pixels
@@ -213,7 +214,7 @@ def _run(graph: Graph, weights: Mapping[str, Any], images: Array) -> list[Array]
             out = OPERATORS[node.op](node, *inputs)
             work += products(node, inputs, out)
         except Exception as error:  # a stranger's graph: whatever JAX or NumPy refuses is wrong with it
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = first_line(error)
             raise ValueError(f"{what}: {shown(reason)}") from error
         if out.size > _LARGEST * len(images) or work > _WORK * len(images):
             raise ValueError(f"{what} computes more numbers than an image classifier does")

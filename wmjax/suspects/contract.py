@@ -1,20 +1,66 @@
-"""Suspects: anything that maps uint8 images to answers."""
+"""What a suspect is, whatever answers; what the networks of many models share; and how to ask. No JAX in here."""
 
 import contextlib
 import dataclasses
-import importlib
-import os
-import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys import Model, Spec
 from wmjax.stats import Answers, read_answers
+from wmjax.text import first_line
+
+if TYPE_CHECKING:
+    from jax import Array
+
+Weights = dict[str, Any]  # a model's tensors by name, "params/convs/0/kernel"; of n models stacked, [n, ...] each
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """What the models of a family share: a pure function, and the shapes of its weights.
+
+    Attributes:
+      name: as tables show it, `cnn 32x32x3`.
+      fingerprint: hex digest of architecture and shapes; models with the same one are of one family.
+      shapes: of its tensors by name, `jax.ShapeDtypeStruct`s, in sorted order.
+      logits: (weights, uint8 images [n, H, W, C]) to float32 [n, classes]; pure, for `jit` and `vmap`.
+      image: height, width and channels that it takes.
+      classes: outputs.
+      largest: bytes of the largest value on the way from one image to its answer.
+      note: what a verdict must say of how it is asked; empty for wmjax's own.
+      description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
+        `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
+    """
+
+    name: str
+    fingerprint: str
+    shapes: dict[str, Any]
+    logits: "Callable[[Weights, Array], Array]"
+    image: tuple[int, int, int]
+    classes: int
+    largest: int = 0
+    note: str = ""
+    description: dict[str, Any] | None = None
+
+    @cached_property
+    def bytes(self) -> int:
+        """Of one model's weights."""
+        return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in self.shapes.values())
+
+
+class Source(Protocol):
+    """A file or folder that holds one model, or the rows of a packed family."""
+
+    def read(self, start: int, stop: int, out: Weights) -> None:
+        """Fills `out[name][: stop - start]` with the models of rows `start` to `stop`.
+
+        Called from several threads at once. Raises `AccessError` or `InvalidFile` in one line.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,47 +93,6 @@ def check_fits(suspect: Suspect, spec: Spec) -> None:
             raise UsageError(f"suspect {suspect.name} has {what} {theirs}, the key {ours}: it cannot carry this key")
 
 
-def from_callable(ask: Callable[[np.ndarray], Any], name: str = "callable") -> Suspect:
-    """A suspect from any Python function of uint8 images [n, H, W, C]."""
-    return Suspect(name, ask)
-
-
-def from_checkpoint(path: str | os.PathLike[str]) -> Suspect:
-    """A suspect from a wmjax checkpoint, exported model or run folder (its newest checkpoint)."""
-    from wmjax import checkpoint
-    from wmjax.models import predict
-
-    found = checkpoint.find(Path(path))
-    config, variables = checkpoint.load_variables(found)
-    return Suspect(
-        str(path),
-        lambda images: predict(config, variables, images),
-        config.image,
-        config.classes,
-        lambda: checkpoint.describe(found),
-    )
-
-
-def open_suspect(name: str) -> Suspect:
-    """A suspect from what a user types: a path, or `module:function`.
-
-    Raises:
-      UsageError: there is no such module or function.
-      AccessError: there is no such path.
-      InvalidFile: the path is no checkpoint.
-    """
-    if Path(name).exists() or not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
-        return from_checkpoint(name)
-    module_name, function_name = name.split(":")
-    sys.path.insert(0, os.getcwd())  # as `python -m` does
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            function = getattr(importlib.import_module(module_name), function_name)
-    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
-        raise UsageError(f"suspect {name}: {type(error).__name__} {error}") from error
-    return from_callable(function, name)
-
-
 def query(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
     """Asks once about each image and reads what came back.
 
@@ -104,8 +109,8 @@ def query(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
             raw = suspect.ask(images)
     except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is its failure to answer
-        reason = next(iter(str(error).splitlines()), "")
-        raise AccessError(f"suspect {suspect.name} failed to answer: {type(error).__name__} {reason:.200}") from error
+        reason = f"{type(error).__name__} {first_line(error)}"
+        raise AccessError(f"suspect {suspect.name} failed to answer: {reason}") from error
     try:
         array = np.asarray(raw)
     except Exception as error:  # ragged lists, tensors that will not leave their device, ...

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from wmjax.zoo.formats import onnx_windows
-from wmjax.zoo.formats.onnx_graph import Node
+from wmjax.suspects.formats import onnx_windows
+from wmjax.suspects.formats.onnx_graph import Node
 
 _LARGEST = 1 << 16  # numbers in a value that is computed while tracing
 _FLOATS = (1, 10, 11, 16)  # TensorProto.DataType

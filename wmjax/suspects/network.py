@@ -1,14 +1,10 @@
 """Networks of a zoo: from wmjax's configurations, from a user's own Flax module, and by matching bare tensors."""
 
-import contextlib
 import hashlib
-import importlib
 import inspect
 import json
-import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,8 +17,10 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, default_config, shapes
 from wmjax.models.config import NAMES
 from wmjax.models.layers import conv_general_dilated
-from wmjax.zoo.formats.orbax import FLOATS, Tensors
-from wmjax.zoo.records import Network, Weights
+from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.formats.orbax import FLOATS, Tensors
+from wmjax.suspects.strangers import NAME, imported, strangers_code
+from wmjax.text import by
 
 Image = tuple[int, int, int]
 _ByCore = dict[tuple[str, ...], tuple[str, tuple[int, ...], str]]  # stored name, shape and dtype
@@ -68,8 +66,8 @@ def from_module(name: str, image: Image) -> Network:
     Raises:
       UsageError: there is no such factory, or what it makes does not answer such images.
     """
-    with _strangers_code(name):
-        factory = _imported(name)
+    with strangers_code(f"--model {name}"):
+        factory = imported(name)
         made: dict[str, Any] = {}
 
         def make() -> nnx.Module | None:
@@ -103,7 +101,7 @@ def _network(
         raise ValueError(f"it answers one image with shape {list(answer.shape)}, not [1, classes]")
     shown = {key: [list(leaf.shape), str(leaf.dtype)] for key, leaf in shapes.items()}
     told = json.dumps([description, image, shown], sort_keys=True).encode()
-    title = f"{name} {'x'.join(map(str, image))}"
+    title = f"{name} {by(image)}"
     fingerprint = hashlib.sha256(told).hexdigest()
     largest = _largest(program.jaxpr)
     return Network(title, fingerprint, shapes, logits, image, answer.shape[1], largest, note, description)
@@ -148,7 +146,7 @@ def _nnx(module: Any) -> tuple[dict[str, Any], Callable[[Any, Array], Array]]:
 
 
 def _through_our_conv(module: Any) -> None:
-    """Sends plain convolutions through `wmjax.conv`, which serves loops on a CPU and many models at once."""
+    """Sends plain convolutions through `wmjax.kernels.conv`, which serves loops on a CPU and many models at once."""
     for _, layer in nnx.iter_modules(module):
         if not isinstance(layer, nnx.Conv) or len(layer.kernel_size) != 2 or layer.feature_group_count != 1:
             continue
@@ -183,23 +181,6 @@ def _linen(
 _EVALUATE = {"train": False, "training": False, "is_training": False, "deterministic": True}
 
 
-def _imported(name: str) -> Callable[..., Any]:
-    module_name, factory_name = name.split(":")
-    sys.path.insert(0, os.getcwd())  # as `python -m` does
-    return getattr(importlib.import_module(module_name), factory_name)
-
-
-@contextlib.contextmanager
-def _strangers_code(name: str) -> Iterator[None]:
-    """What the user's module prints is no part of the answer, and whatever it raises is one line."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except (Exception, SystemExit) as error:
-        reason = next(iter(str(error).splitlines()), "")
-        raise UsageError(f"--model {name}: {type(error).__name__} {reason:.200}") from error
-
-
 def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
     """The networks that `--model` may mean: `cnn`, `vgg`, `resnet18` at usual size, or `module:factory`.
 
@@ -213,7 +194,7 @@ def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
     """
     if name in NAMES:
         return [from_config(default_config(name, image, classes)) for image in images]
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+    if not NAME.fullmatch(name):
         raise UsageError(f"--model {name}: give {', '.join(NAMES)} or module:factory")
     networks, failure = [], None
     for image in images:

@@ -6,6 +6,7 @@ import urllib.parse
 import urllib.request
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.text import printable
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -60,4 +61,4 @@ def place(url: str) -> str:
 
 def words(text: str) -> str:
     """A stranger's text as one short printable line."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    return " ".join(printable(text, " ").split())[:200]

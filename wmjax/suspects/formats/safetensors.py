@@ -2,7 +2,7 @@
 
 A file is eight bytes of header length (little-endian), a JSON header, and the tensors' bytes without gaps
 (https://github.com/huggingface/safetensors). The `safetensors` package reads one file into new arrays; here rows go
-straight into arrays that are used again. `wmjax.zoo.formats.writer` writes such files.
+straight into arrays that are used again. `wmjax.zoo.writer` writes such files.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile
-from wmjax.zoo.records import Weights
+from wmjax.suspects.contract import Weights
 
 DTYPES = {
     "F64": np.dtype(np.float64),

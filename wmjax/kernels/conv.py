@@ -5,7 +5,7 @@ gradient that autodiff writes (batch and feature axes swapped) runs 20-280 times
 `map` or `cond`, and slowly outside them too. Here the three convolutions are written out by hand:
 
 * forward and input gradient in canonical NHWC/HWIO order, fast anywhere; on a CPU, those of large 3x3 layers by
-  Winograd's filtering, and their kernel gradient too (`wmjax.winograd`: half the time of what follows);
+  Winograd's filtering, and their kernel gradient too (`wmjax.kernels.winograd`: half the time of what follows);
 * any other kernel gradient, on a CPU, as one matrix product per chunk of images over their k*k shifted views,
   with chunks small enough for the cache (1.1 to 13 times faster than autodiff's for layers of 4 to 32 pixels a side,
   `experiments/conv_speed.py`); on an accelerator, as the convolution that its library knows best.
@@ -25,19 +25,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
-from wmjax import winograd
-from wmjax.chunks import chunks
+from wmjax.devices import on_cpu
+from wmjax.kernels import winograd
+from wmjax.kernels.chunks import chunks
 
 Padding = str | tuple[tuple[int, int], tuple[int, int]]  # SAME, VALID, or pixels before and after each axis
 
 _ORDER = ("NHWC", "HWIO", "NHWC")
 _CHUNK_BYTES = 4 << 20  # of shifted views at a time: 2-8 MB measured alike, more falls out of the cache
 _WINOGRAD_PRODUCTS = 1 << 20  # of an image in one of the nine positions: from there it pays
-
-
-def on_cpu() -> bool:
-    """Whether programs run on the host's cores, where XLA needs help."""
-    return jax.default_backend() == "cpu"
 
 
 def _winograd(x: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> bool:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from wmjax.conv import conv as same_conv
-from wmjax.zoo.formats.onnx_graph import Node
+from wmjax.kernels.conv import conv as same_conv
+from wmjax.suspects.formats.onnx_graph import Node
 
 _LARGEST = 4096  # stride, dilation, pad or side of a window
 _ORDER = ("NHWC", "HWIO", "NHWC")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from wmjax.chunks import chunks
+from wmjax.kernels.chunks import chunks
 
 _CHUNK_BYTES = 8 << 20  # of transformed images at a time
 # The paper's B^T, G and A^T, the last row of B^T and column of A^T negated: every sum then has a positive term.

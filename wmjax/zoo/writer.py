@@ -13,8 +13,8 @@ import numpy as np
 
 from wmjax.errors import AccessError, UsageError
 from wmjax.files import check_room
-from wmjax.zoo.formats.safetensors import DTYPES, LARGEST_HEADER, Tensor
-from wmjax.zoo.records import Weights
+from wmjax.suspects.contract import Weights
+from wmjax.suspects.formats.safetensors import DTYPES, LARGEST_HEADER, Tensor
 
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 _ALIGN = 64  # where the tensors' bytes begin

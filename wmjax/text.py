@@ -1,0 +1,50 @@
+"""Text fit to be shown: a stranger's, an error's, a shape's, on one line."""
+
+import re
+from typing import Any
+
+
+def visible(text: str) -> str:
+    r"""The text with everything that cannot be seen, or turns the line around, spelt out.
+
+    >>> visible("a\nb\u202ec")
+    'a\\nb\\u202ec'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable(text: str, mark: str = "?") -> str:
+    r"""The text with a mark in the place of every character that could steer a terminal.
+
+    >>> printable("a\x1b[2J")
+    'a?[2J'
+    """
+    return "".join(c if c.isprintable() else mark for c in text)
+
+
+def cut(text: str, width: int = 80) -> str:
+    """The text's two ends where it is longer than a line has room for."""
+    return text if len(text) <= width else f"{text[: width // 2 - 2]}...{text[1 - width // 2 :]}"
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of what an exception says, or the name of its class.
+
+    >>> first_line(ValueError()), first_line(OSError("no such device"))
+    ('ValueError', 'no such device')
+    """
+    return next(iter(str(error).splitlines()), "")[:most] or type(error).__name__
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """A shape in people's form.
+
+    >>> by((32, 32, 3))
+    '32x32x3'
+    """
+    return "x".join(map(str, shape))
+
+
+def is_sha256(value: Any) -> bool:
+    """Whether a value is a SHA-256 digest as this project writes it: 64 lowercase hex digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
