@@ -62,7 +62,9 @@ def items(value: Any, read: Callable[[Any], T]) -> tuple[T, ...]:
     return tuple(read(item) for item in value)
 
 
-def table(value: Any, shape: tuple[int, ...], dtype: type, low: float = -math.inf, high: float = math.inf) -> np.ndarray:
+def table(
+    value: Any, shape: tuple[int, ...], dtype: type, low: float = -math.inf, high: float = math.inf
+) -> np.ndarray:
     """Lists of finite numbers in lists, as an array.
 
     >>> table([[1, 2]], (1, 2), np.int8, 0, 3)
@@ -78,6 +80,10 @@ def table(value: Any, shape: tuple[int, ...], dtype: type, low: float = -math.in
     if found.size == 0 and math.prod(shape) == 0 and isinstance(value, list):
         return np.empty(shape, dtype)
     kinds = "i" if np.issubdtype(dtype, np.integer) else "if"
-    if found.shape != shape or found.dtype.kind not in kinds or not (np.isfinite(found) & (found >= low) & (found <= high)).all():
+    if (
+        found.shape != shape
+        or found.dtype.kind not in kinds
+        or not (np.isfinite(found) & (found >= low) & (found <= high)).all()
+    ):
         raise ValueError(f"numbers of shape {list(shape)} from {low} to {high} were expected")
     return found.astype(dtype)

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 
+EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
@@ -83,7 +84,7 @@ def _append(path: Path, descriptor: int, values: dict[str, Any]) -> None:
     except OSError as error:
         os.ftruncate(descriptor, size)
         raise AccessError(
-            f"cannot write {path}: {error.strerror}; nothing done is lost, go on with --resume"
+            f"cannot write {path}: {error.strerror}; nothing done is lost, use `resume` to continue"
         ) from error
 
 
@@ -109,19 +110,17 @@ def begin(path: Path | None, kind: Kind[Head, Record], header: Head, *, resume: 
         raise
 
 
-def _held(
-    path: Path, kind: Kind[Head, Record], descriptor: int, header: Head, resume: bool
-) -> Journal[Head, Record]:
+def _held(path: Path, kind: Kind[Head, Record], descriptor: int, header: Head, resume: bool) -> Journal[Head, Record]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise UsageError(f"{path} is being written by another process: wait for it, or choose another --out") from error
+        raise UsageError(f"{path} is being written by another process: wait for it, or choose another `out`") from error
     began = read(path, kind, cut=descriptor)
     if began is None:
         _append(path, descriptor, {"format": kind.format, **header.to_json()})
         return Journal(path, header, [], descriptor)
     if not resume:
-        raise UsageError(f"{path} is there already: go on with --resume, or choose another --out")
+        raise UsageError(EXISTS.format(path))
     if other := difference(began.header, header):
         raise UsageError(f"{path} began with other {other}: resume with the same arguments")
     return Journal(path, began.header, began.records, descriptor)

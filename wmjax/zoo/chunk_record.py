@@ -49,6 +49,26 @@ class ChunkRecord:
     digests: dict[int, str]
     seconds: float
 
+    @classmethod
+    def unasked(
+        cls, chunk: int, family: str, rows: np.ndarray, failures: dict[int, str], *, again: bool = False
+    ) -> "ChunkRecord":
+        """The record of a chunk whose models were asked about no key."""
+        empty = {name: np.empty((len(rows), 0), dtype) for name, dtype in _TABLES.items()}
+        return cls(
+            chunk=chunk,
+            family=family,
+            width=None,
+            again=again,
+            rows=tuple(rows.tolist()),
+            keys=(),
+            curves={},
+            failures=failures,
+            digests={},
+            seconds=0.0,
+            **empty,
+        )
+
     @property
     def found(self) -> int:
         """Pairs that are matches so far, by their own key's alpha and the bound."""

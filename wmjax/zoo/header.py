@@ -8,9 +8,11 @@ from typing import Any
 
 from wmjax import forms
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.keys import Commitment
+from wmjax.grounds import Ground
+from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
-from wmjax.keys.spec import Spec
+from wmjax.suspects.adapt import adaptation
+from wmjax.suspects.wording import WORDS
 from wmjax.zoo.records import Unreadable
 
 PROCEDURES = {"fdr": "e-bh", "fwer": "bonferroni"}
@@ -30,7 +32,7 @@ class Level:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.value < 1.0:
-            raise UsageError(f"--{self.name} {self.value}: must be between 0 and 1")
+            raise UsageError(f"`{self.name}` {self.value}: must be between 0 and 1")
 
     @property
     def procedure(self) -> str:
@@ -58,7 +60,7 @@ class Asked:
     name: str
     commitment: Commitment
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Of its commitment."""
         return self.commitment.id
@@ -89,32 +91,35 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """The models of one network, and how it was asked.
+    """What a journal says of the network that some models share.
 
     Attributes:
       name: as tables show it; no two families have the same.
       fingerprint: of the network.
-      note: what a verdict must say of how it is asked; empty where nothing.
-      adapted: for each key how its triggers became the network's images; None where the key does not apply.
+      image: height, width and channels that it takes.
+      classes: that it tells apart.
+      note: code of what a verdict must say of how it is asked, in `suspects.wording`; empty where nothing.
     """
 
     name: str
     fingerprint: str
+    image: tuple[int, int, int]
+    classes: int
     note: str
-    adapted: tuple[str | None, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """The family as JSON values."""
-        return dataclasses.asdict(self)
+    def adapted(self, spec: Spec) -> tuple[Ground, ...] | None:
+        """What must be said of how a key's triggers become its images; None where the key does not apply."""
+        return adaptation(spec.image, self.image) if spec.classes == self.classes else None
 
     @classmethod
-    def from_json(cls, values: Any, keys: int) -> "Family":
-        """Reads `to_json` back; raises ValueError on anything else, or where it is about another number of keys."""
-        found = forms.fields(values, ("name", "fingerprint", "note", "adapted"))
-        adapted = forms.items(found["adapted"], lambda how: None if how is None else forms.text(how))
-        if len(adapted) != keys:
-            raise ValueError(f"{keys} keys were expected")
-        return cls(*(forms.text(found[name]) for name in ("name", "fingerprint", "note")), adapted)
+    def from_json(cls, values: Any) -> "Family":
+        """Reads its fields back; raises ValueError on anything else."""
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        height, width, channels = forms.items(found["image"], lambda side: forms.whole(side, 1))
+        if found["note"] and found["note"] not in WORDS:
+            raise ValueError(f"{found['note']!r:.50} is no code of how a network is asked")
+        name, fingerprint, note = (forms.text(found[field]) for field in ("name", "fingerprint", "note"))
+        return cls(name, fingerprint, (height, width, channels), forms.whole(found["classes"], 2), note)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -157,11 +162,10 @@ class Header:
 
     def to_json(self) -> dict[str, Any]:
         """The header as JSON values."""
-        plain = {name: getattr(self, name) for name in ("models", "nulls", "weights", "family", "tests", "chunks")}
         return {
-            **plain,
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},  # in their order
             "keys": [key.to_json() for key in self.keys],
-            "families": [family.to_json() for family in self.families],
+            "families": [dataclasses.asdict(family) for family in self.families],
             "level": dataclasses.asdict(self.level),
             "unreadable": [dataclasses.asdict(item) for item in self.unreadable],
         }
@@ -172,7 +176,7 @@ class Header:
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         models = forms.items(found["models"], forms.text)
         keys = forms.items(found["keys"], Asked.from_json)
-        families = forms.items(found["families"], lambda family: Family.from_json(family, len(keys)))
+        families = forms.items(found["families"], Family.from_json)
         header = cls(
             models=models,
             nulls=forms.whole(found["nulls"], 0, len(models)),

@@ -50,8 +50,8 @@ class Questions:
 class Verdicts:
     """What is known so far of n models and K keys; arrays [n, K].
 
-    `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.Result`; `totals` [strategies, n, K] is the
-    log2 wealth of each strategy, `acquittal` the evidence against copying, `peaks` the most
+    `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.AuditResult`; `totals` [strategies, n, K] is
+    the log2 wealth of each strategy, `acquittal` the evidence against copying, `peaks` the most
     evidence at any query, `open` which pairs are undecided.
     """
 
@@ -85,7 +85,7 @@ def begin(models: int, keys: int) -> Verdicts:
     )
 
 
-def judge(scorer: Scorer, weights: Any, bank: Any, questions: Questions, rows: np.ndarray) -> Verdicts:
+def ask_all(scorer: Scorer, weights: Any, bank: Any, questions: Questions, rows: np.ndarray) -> Verdicts:
     """Asks the models in the given rows of a chunk until every pair is decided or out of triggers.
 
     Args:
