@@ -62,14 +62,12 @@ class Stamp:
       time: UTC, the latest moment that the token may mean: its time plus its stated accuracy.
       authority: the signer's name; only its own word where the stamp is not trusted.
       trusted: a pinned certificate signed it.
-      why: where it is not trusted, the reason in words.
-      certificate: SHA-256 (hex) of the pinned certificate that signed it.
+      certificate: SHA-256 (hex) of the pinned certificate that signed it; None if it is not trusted.
     """
 
     time: datetime.datetime
     authority: str
     trusted: bool
-    why: str
     certificate: str | None
 
 
@@ -120,7 +118,7 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
 
     Args:
       token: DER TimeStampResp.
-      data: what it shall be a time stamp of.
+      data: what it must be a time stamp of.
       authorities: whom to believe.
 
     Returns:
@@ -141,11 +139,10 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
             except InvalidFile as error:
                 reason = str(error)
                 continue
-            return Stamp(parts.time, _name(certificate), True, "", certificate.fingerprint(SHA256()).hex())
+            return Stamp(parts.time, _name(certificate), True, certificate.fingerprint(SHA256()).hex())
     if reason:
         raise InvalidFile(reason)
-    why = f"its signer, which calls itself {parts.name}, is none of the pinned certificates"
-    return Stamp(parts.time, parts.name, False, why if authorities else f"{why}: no authority was given", None)
+    return Stamp(parts.time, parts.name, False, None)
 
 
 def obtain(url: str, data: bytes, authorities: Sequence[Authority] = ()) -> bytes:
@@ -172,7 +169,7 @@ def obtain(url: str, data: bytes, authorities: Sequence[Authority] = ()) -> byte
             raise InvalidFile("its nonce is not the query's: an old time stamp was sent again")
         stamp = check(token, data, authorities)
         if authorities and not stamp.trusted:
-            raise InvalidFile(stamp.why)
+            raise InvalidFile(f"its signer, which calls itself {stamp.authority}, is none of the pinned certificates")
     except InvalidFile as error:
         raise InvalidFile(f"the answer of {place(url)} is not accepted: {error}") from error
     return token
