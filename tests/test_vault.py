@@ -159,7 +159,7 @@ def test_the_docstring_suffices_for_the_root(key):
         message = b"\x00\x00\x00\x08wmjax/v1\x00\x00\x00\x04salt" + i.to_bytes(8, "big") + b"\x00\x00\x00\x20" + SECRET
         salt = hashlib.shake_256(message).hexdigest(16)
         digest = hashlib.sha256(image.tobytes()).hexdigest()
-        leaves.append(f'{{"image_sha256":"{digest}","index":{i},"label":{label},"salt":"{salt}"}}'.encode())
+        leaves.append(f'{{"index":{i},"input_sha256":"{digest}","label":{label},"salt":"{salt}"}}'.encode())
     assert key.commitment.root == naive_root(leaves).hex()
 
 
@@ -366,6 +366,10 @@ def test_any_value_anywhere_is_refused_or_read_back_the_same(folder, place, valu
 
 BAD_VALUES = [
     (("spec", "classes"), 10.5),
+    (("spec", "input"), [8, 8, 1]),
+    (("spec", "input", "kind"), "text"),
+    (("spec", "input", "shape"), [8, 8]),
+    (("spec", "input", "more"), 1),
     (("spec", "triggers"), True),
     (("spec", "parameters"), {"a": [1]}),
     (("rule", "alpha"), 0),
@@ -607,7 +611,7 @@ def test_a_zlib_bomb_in_the_images_fills_no_memory():
 
 
 def test_a_zlib_bomb_under_a_giant_spec_fills_no_memory():
-    spec = {**NOISE.spec.to_json(), "image": [4096, 4096, 4096], "triggers": 2**20}
+    spec = {**NOISE.spec.to_json(), "input": {"kind": "image", "shape": [4096, 4096, 4096]}, "triggers": 2**20}
     commitment = with_id({**NOISE.commitment.to_json(), "spec": spec})
     assert_refused_without_memory(forged(NOISE, commitment=commitment, images=BOMB))
 
