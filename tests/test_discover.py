@@ -220,8 +220,8 @@ def test_modules_of_the_user(modules, tmp_path, capsys):
         assert logits.dtype == jnp.float32
         np.testing.assert_allclose(logits, expected[like], rtol=1e-5, atol=1e-6)
     assert found["pure"].network is found["state"].network
-    assert "[0, 1]" in found["pure"].network.note
-    assert "own function" in found["linen"].network.note
+    assert found["pure"].network.note == "pixels-unit"
+    assert found["linen"].network.note == "pixels-own"
     assert "stranger" not in capsys.readouterr().out
 
 

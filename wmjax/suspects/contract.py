@@ -32,7 +32,7 @@ class Network:
       image: height, width and channels that it takes.
       classes: outputs.
       largest: bytes of the largest value on the way from one image to its answer.
-      note: what a verdict must say of how it is asked; empty for wmjax's own.
+      note: code of what a verdict must say of how it is asked, in `suspects.wording`; empty for wmjax's own.
       description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
         `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
     """

@@ -85,7 +85,7 @@ def from_module(name: str, image: Image) -> Network:
         def logits(weights: Weights, images: Array) -> Array:
             return call(tree_of(weights), prepare(images)).astype(jnp.float32)
 
-        note = "pixels prepared by the module's own function" if made["prepare"] else "pixels scaled to [0, 1]"
+        note = "pixels-own" if made["prepare"] else "pixels-unit"
         return _network(name, named_shapes, logits, image, note, {"module": name, "image": list(image)})
 
 
