@@ -11,7 +11,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import BODY, KEY, NOISE, PUBLIC, SIGNER, assert_one_line, replaced, signed, with_id
+from samples import BODY, KEY, NOISE, PUBLIC, SIGNER, assert_one_line, assert_refused, replaced, signed, with_id
 
 from wmjax.errors import InvalidFile
 from wmjax.keys import Commitment, Model, generate, new_signer, read_commitment, sign_commitment
