@@ -427,7 +427,7 @@ def test_an_abandoned_reader_leaves_no_thread() -> None:
 DESCRIPTION = {"config": {"name": "tiny"}}
 
 
-def entry(stored: Stored) -> Entry:
+def entry_of(stored: Stored) -> Entry:
     return Entry(stored.name, stored.network, stored.source, stored.row, stored.digest)
 
 
@@ -454,7 +454,7 @@ def test_packs_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     rows = open_pack(path, read_header(path), lambda description: asked.append(description) or family)
     assert asked == [DESCRIPTION]
     assert [row.name for row in rows] == [f"m{row}" for row in range(20)]
-    entries = [entry(row) for row in rows]
+    entries = [entry_of(row) for row in rows]
     assert [entry.digest for entry in entries] == [digest(model(source.weights, row)) for row in range(20)]
     for chunk in read_ahead(cut(entries)):
         for row, entry in enumerate(chunk.entries):

@@ -230,7 +230,7 @@ def _matching(
 ) -> tuple[Network, dict[str, str]]:
     tensors = _by_core(stored)
     heads = [shape[0] for core, (_, shape, _) in tensors.items() if core == ("head", "bias") and len(shape) == 1]
-    why = "what `models` names takes none of the keys' images" if images else "`models` needs `image` here"
+    why = "what `models` names takes none of the keys' images" if images else "`models` needs `images` here"
     for model in models:
         try:
             if model in NAMES and not heads:
