@@ -217,7 +217,7 @@ def test_no_secret_leaves_with_a_claim_that_does_not_reveal_it(home):
     payload = json.loads(raw)["claim"]["payload"]
     told += base64.b64decode(payload)
     assert key.secret.hex().encode() not in told
-    shown = {row.opening.image.tobytes() for row in read_claim(raw, "claim").rows if row.opening}
+    shown = {row.opening.input.tobytes() for row in read_claim(raw, "claim").rows if row.opening}
     hidden = [base64.b64encode(image.tobytes()) for i, image in enumerate(key.images) if i not in indices("claim.json")]
     assert hidden
     assert not any(image in told for image in hidden)

@@ -177,3 +177,11 @@ def test_the_judges_cost_is_measured_without_jax(tmp_path, monkeypatch):
     assert "match; JAX was never imported" in row
     assert "60 openings, 8x8x1 labels" in row
     assert "experiments/judge_cost.py" in row
+
+
+def test_keys_and_statistics_import_no_jax():
+    program = (
+        "import sys, wmjax.keys, wmjax.stats; print(sorted({'jax', 'jaxlib', 'flax', 'sklearn'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert found.stdout.strip() == "[]"

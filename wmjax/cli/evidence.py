@@ -29,7 +29,7 @@ def commit(options: argparse.Namespace) -> int:
             raise UsageError(
                 "--model needs --signer, the key that signed the commitment, and --out FILE.commitment.json"
             )
-        signer = open_signer(options.signer, passphrase(options.passphrase_file))
+        signer = open_signer(options.signer, passphrase(options.passphrase))
         if signer.owner != public.owner:
             raise UsageError(f"{options.signer} is not the key that signed {options.commitment}")
         path = options.out
@@ -37,7 +37,7 @@ def commit(options: argparse.Namespace) -> int:
         files.append(path)
     elif not options.timestamp:
         raise UsageError("nothing to do: --timestamp URL has it time-stamped, --model RUN names a released model")
-    files += stamp(path, options.timestamp, authorities(options.tsa))
+    files += stamp(path, options.timestamp, authorities(options.authorities))
     document = {"version": 1, "key_id": public.commitment.id, "files": [str(file) for file in files]}
     say(options, document, f"key {public.commitment.id[:12]}", *(f"  wrote {file}" for file in files))
     return 0
@@ -114,16 +114,16 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
     opener = unlock(options)
     key, _ = open_key(options.key, opener)
     beside = options.key.with_suffix(".signer.pem")
-    signer = open_signer(options.signer or beside, passphrase(options.passphrase_file))
-    commitments = [attach(path) for path in (public, *options.released)]
+    signer = open_signer(options.signer or beside, passphrase(options.passphrase))
+    commitments = [attach(path) for path in (public, *options.commitments)]
     return make(
         open_suspect(options.suspect),
         key,
         signer,
         commitments,
-        read_nonce(options.nonce_from),
+        read_nonce(options.nonce),
         partial(spend, options.key, opener),
-        whole=options.all,
+        whole=options.whole,
         reveal=options.reveal,
     )
 
@@ -142,16 +142,16 @@ def judge(options: argparse.Namespace) -> int:
     if options.out:
         verdict_paths(options.out)
     claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
-    originals = [open_suspect(name) for name in options.original]
+    originals = [open_suspect(name) for name in options.originals]
     keys = {(one.owner, one.commitment.id) for one in claims}
     if originals and (len(originals), len(claims), len(keys)) != (2, 2, 2):
         raise UsageError("--original is given twice, with two claims by different keys, in the order of the claims")
     court = Court(
-        nonce=read_nonce(options.nonce_from) if options.nonce_from else None,
+        nonce=read_nonce(options.nonce) if options.nonce else None,
         suspect=open_suspect(options.suspect) if options.suspect else None,
         source=_source(options, claims[0]),
-        authorities=authorities(options.tsa),
-        since=options.suspect_since,
+        authorities=authorities(options.authorities),
+        since=options.since,
         alpha=options.alpha,
         others=claims,
     )

@@ -20,7 +20,7 @@ def audit(options: argparse.Namespace) -> int:
 
         if len(options.zoo) == 1:
             raise UsageError("audit merge: name the folders that hold the journals")
-        if options.keys or options.fdr or options.fwer or options.null or options.model:
+        if options.keys or options.fdr or options.fwer or options.nulls or options.models:
             raise UsageError("audit merge takes the folders and --out alone: the journals say what was asked")
         folders = [Path(folder) for folder in options.zoo[1:]]
         options.out = options.out or folders[0]
@@ -40,10 +40,10 @@ def audit(options: argparse.Namespace) -> int:
         options.zoo[0],
         keys,
         closed=[Unreadable(path, why) for path, why in closed.items()],
-        models=tuple(options.model),
+        models=tuple(options.models),
         fdr=options.fdr,
         fwer=options.fwer,
-        nulls=options.null,
+        nulls=options.nulls,
         memory=options.memory,
         out=options.out,
         resume=options.resume,
@@ -80,7 +80,7 @@ def _unlocks(options: argparse.Namespace) -> "list[Unlock]":
     from wmjax.keys import Unlock
 
     unlocks = [Unlock(identity=read_bytes(path).decode("ascii", "replace")) for path in options.identity]
-    if text := passphrase(options.passphrase_file):
+    if text := passphrase(options.passphrase):
         unlocks.append(Unlock(passphrase=text))
     return unlocks
 
@@ -90,9 +90,9 @@ def pack(options: argparse.Namespace) -> int:
     from wmjax.zoo.discover import discover
     from wmjax.zoo.pack import write_packs
 
-    if options.model and not options.image:
+    if options.models and not options.images:
         raise UsageError("pack --model needs --image HEIGHTxWIDTHxCHANNELS, what the model takes")
-    report = write_packs(discover(options.zoo, options.model, options.image), options.out)
+    report = write_packs(discover(options.zoo, options.models, options.images), options.out)
     document = {
         "version": 1,
         "files": [str(path) for path in report.files],

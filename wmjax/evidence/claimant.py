@@ -136,7 +136,7 @@ def _ask_one(suspect: Suspect, classes: int, opening: Opening, *, first: bool) -
     """Asks once; a failure is an outcome, unless it is the first: then the suspect is not there at all."""
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     try:
-        given = query(suspect, opening.image[None], classes)
+        given = query(suspect, opening.input[None], classes)
     except AccessError as error:
         if first:
             raise

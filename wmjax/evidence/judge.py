@@ -78,7 +78,7 @@ def check_spec(claim: Claim) -> None:
         raise InvalidFile(f"the claim's key cannot be: {error}") from error
     if spec.labels != "random":
         raise InvalidFile("the claim's key has fixed labels: no exact evidence exists for it")
-    if spec.triggers * int(np.prod(spec.image)) > LARGEST_KEY:
+    if spec.triggers * spec.input.size > LARGEST_KEY:
         raise InvalidFile(
             f"the claim's key has more than {LARGEST_KEY >> 20} MiB of images: more than this judge makes"
         )
@@ -200,7 +200,7 @@ def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
     spec = claim.commitment.spec
     check_fits(suspect, spec)
     opened = [place for place, row in enumerate(claim.rows) if row.opening]
-    images = np.stack([row.opening.image for row in claim.rows if row.opening])
+    images = np.stack([row.opening.input for row in claim.rows if row.opening])
     given = query(suspect, images, spec.classes)
     labels = np.full(len(claim.rows), REFUSED)
     labels[opened] = given.labels
@@ -333,7 +333,7 @@ def conclude(facts: Facts) -> Judgement:
 def _shown(claim: Claim, answers: stats.Answers) -> tuple[Shown, ...]:
     """The triggers, in the order of asking."""
     return tuple(
-        Shown(row.index, row.opening.image, row.opening.leaf.label, int(answer))
+        Shown(row.index, row.opening.input, row.opening.leaf.label, int(answer))
         if row.opening
         else Shown(row.index, None, 0, SPENT)
         for row, answer in zip(claim.rows, answers.labels, strict=True)

@@ -11,7 +11,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.commitment import Commitment, merkle_root
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.schemes import SCHEMES, Scheme
-from wmjax.keys.spec import Paper, Policy, Source, Spec
+from wmjax.keys.spec import Input, Paper, Policy, Source, Spec
 from wmjax.stats import Rule
 from wmjax.text import by
 
@@ -83,7 +83,7 @@ def make_spec(
         triggers = of_class * paper.share_percent // 100
     spec = Spec(
         scheme,
-        image,
+        Input("image", image),
         classes,
         triggers,
         labels,

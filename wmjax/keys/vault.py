@@ -109,7 +109,7 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
             raise InvalidFile("the key carries images where its secret alone must give them")
         key = derive_key(secret, spec, commitment.rule, created=commitment.created)
     else:
-        size = spec.triggers * int(np.prod(spec.image))
+        size = spec.triggers * spec.input.size
         raw = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)  # no bombs
         images = np.frombuffer(raw, np.uint8).reshape(spec.triggers, *spec.image)
         key = assemble(secret, spec, commitment.rule, images, commitment.created)
