@@ -7,6 +7,7 @@ import importlib.resources
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,45 +99,48 @@ class Anywhere:
         return "nothing/here"
 
 
-def _call(name: str, path: Any) -> None:
-    """Calls a public function with a path to nothing."""
-    unlock, keys = wmjax.Unlock(passphrase="word"), {"mine": KEY}
+def _key() -> wmjax.Key:
+    return wmjax.generate(wmjax.make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20))
+
+
+def _embed(path: Any) -> None:
     config = wmjax.default_config("cnn", (8, 8, 1), 10)
-    embedded = (config, wmjax.default_recipe(config), wmjax.load("digits"))
-    {
-        "attach": lambda: wmjax.attach(path),
-        "attack": lambda: wmjax.attack(path, keys),
-        "audit": lambda: wmjax.audit(path, keys),
-        "embed": lambda: wmjax.embed("run", *embedded, begin_with=path),
-        "export": lambda: wmjax.export(path, path),
-        "from_checkpoint": lambda: wmjax.from_checkpoint(path),
-        "load": lambda: wmjax.load("cifar10", path),
-        "merge": lambda: wmjax.merge([path]),
-        "open_key": lambda: wmjax.open_key(path, unlock),
-        "open_keys": lambda: wmjax.open_keys(path),
-        "open_signer": lambda: wmjax.open_signer(path),
-        "open_splits": lambda: wmjax.open_splits("cifar10", path),
-        "open_suspect": lambda: wmjax.open_suspect(path),
-        "read_commitment": lambda: wmjax.read_commitment(path),
-        "spend": lambda: wmjax.spend(path, unlock, [0]),
-        "write_key": lambda: wmjax.write_key(KEY, path, recipients=["nobody"], passphrase=None),
-    }[name]()
+    wmjax.embed("run", config, wmjax.default_recipe(config), wmjax.load("digits"), begin_with=path)
 
 
-KEY = wmjax.generate(wmjax.make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20))
+UNLOCK = wmjax.Unlock(passphrase="word")
+TAKING_PATHS: dict[str, Callable[[Any], Any]] = {
+    "attach": lambda path: wmjax.attach(path),
+    "attack": lambda path: wmjax.attack(path, {"mine": _key()}),
+    "audit": lambda path: wmjax.audit(path, {"mine": _key()}),
+    "embed": _embed,
+    "export": lambda path: wmjax.export(path, path),
+    "from_checkpoint": lambda path: wmjax.from_checkpoint(path),
+    "load": lambda path: wmjax.load("cifar10", path),
+    "merge": lambda path: wmjax.merge([path]),
+    "open_key": lambda path: wmjax.open_key(path, UNLOCK),
+    "open_signer": lambda path: wmjax.open_signer(path),
+    "open_splits": lambda path: wmjax.open_splits("cifar10", path),
+    "pack": lambda path: wmjax.pack(path, path),
+    "read_commitment": lambda path: wmjax.read_commitment(path),
+    "spend": lambda path: wmjax.spend(path, UNLOCK, [0]),
+    "write_key": lambda path: wmjax.write_key(_key(), path, recipients=["nobody"], passphrase=None),
+}
 
 
-def _taking_paths() -> list[str]:
+def test_every_public_function_that_takes_a_path_is_tried() -> None:
     functions = {name: getattr(wmjax, name) for name in wmjax.__all__ if inspect.isfunction(getattr(wmjax, name))}
-    return [name for name, function in functions.items() if "Path" in str(inspect.signature(function))]
+    assert {name for name, function in functions.items() if "Path" in str(inspect.signature(function))} <= set(
+        TAKING_PATHS
+    )
 
 
-@pytest.mark.parametrize("name", _taking_paths())
+@pytest.mark.parametrize("name", TAKING_PATHS)
 def test_a_path_may_be_text_or_a_path_of_any_class(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = []
     for path in ("nothing/here", Path("nothing/here"), Anywhere()):
         with pytest.raises(wmjax.WmjaxError) as error:
-            _call(name, path)
+            TAKING_PATHS[name](path)
         said.append(str(error.value))
     assert said == [said[0]] * 3

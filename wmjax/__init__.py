@@ -67,6 +67,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.verification import verify as verify
     from wmjax.zoo.audit import audit as audit
     from wmjax.zoo.audit import merge as merge
+    from wmjax.zoo.pack import PackReport as PackReport
+    from wmjax.zoo.pack import pack as pack
 
     __version__: str
 
@@ -82,6 +84,7 @@ _HOME = {
     "InvalidFile": "wmjax.errors",
     "Judgement": "wmjax.evidence.judgement",
     "Key": "wmjax.keys",
+    "PackReport": "wmjax.zoo.pack",
     "Recipe": "wmjax.train",
     "Report": "wmjax.train",
     "Rule": "wmjax.stats",
@@ -117,6 +120,7 @@ _HOME = {
     "open_signer": "wmjax.keys",
     "open_splits": "wmjax.data",
     "open_suspect": "wmjax.suspects",
+    "pack": "wmjax.zoo.pack",
     "read_claim": "wmjax.evidence.claim",
     "read_commitment": "wmjax.keys",
     "settle": "wmjax.evidence.conflict",
