@@ -119,6 +119,7 @@ TAKING_PATHS: dict[str, Callable[[Any], Any]] = {
     "load": lambda path: wmjax.load("cifar10", path),
     "merge": lambda path: wmjax.merge([path]),
     "open_key": lambda path: wmjax.open_key(path, UNLOCK),
+    "open_keys": lambda path: wmjax.open_keys(path),
     "open_signer": lambda path: wmjax.open_signer(path),
     "open_splits": lambda path: wmjax.open_splits("cifar10", path),
     "pack": lambda path: wmjax.pack(path, path),
