@@ -66,7 +66,7 @@ def make_key(name: str, triggers: int) -> None:
 
 
 def opened(name: str = "my") -> Key:
-    return open_key(f"{name}.age", Unlock(identity=Path(f"{name}.identity").read_text()))[0]
+    return open_key(f"{name}.age", Unlock(identity=Path(f"{name}.identity").read_text()))
 
 
 def know(*names: str) -> None:

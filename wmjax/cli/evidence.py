@@ -112,7 +112,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
     from wmjax.suspects import open_suspect
 
     opener = unlock(options)
-    key, _ = open_key(options.key, opener)
+    key = open_key(options.key, opener)
     beside = options.key.with_suffix(".signer.pem")
     signer = open_signer(options.signer or beside, passphrase(options.passphrase))
     commitments = [attach(path) for path in (public, *options.commitments)]

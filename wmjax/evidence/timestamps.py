@@ -9,11 +9,11 @@ token embeds is never a root: rfc3161-client below 1.0.9 took it for one.
 import contextlib
 import datetime
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -85,7 +85,7 @@ class _Token:
     certificates: tuple[x509.Certificate, ...]
 
 
-def read_authority(path: Path) -> Authority:
+def read_authority(path: str | os.PathLike[str]) -> Authority:
     """Reads a PEM file with an authority's own certificates and their root; intermediates may be among them.
 
     Raises:
@@ -94,7 +94,7 @@ def read_authority(path: Path) -> Authority:
       UsageError: the authority's own certificate or the root is missing.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             raw = file.read(LARGEST + 1)
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
@@ -110,7 +110,7 @@ def read_authority(path: Path) -> Authority:
         raise UsageError(f"{path} lacks the authority's own certificate (critical usage timeStamping alone): add it")
     if not roots:
         raise UsageError(f"{path} lacks the root that the authority's certificate leads to: add it")
-    return Authority(str(path), pinned, intermediates, roots)
+    return Authority(os.fspath(path), pinned, intermediates, roots)
 
 
 def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
