@@ -17,7 +17,7 @@ from PIL import Image
 
 from wmjax.errors import AccessError
 from wmjax.grounds import Ground
-from wmjax.keys import Commitment, Spec
+from wmjax.keys import Commitment, Input, Spec
 from wmjax.keys.keyset import default_rule
 from wmjax.report.audit import audit_table, write_audit_report
 from wmjax.zoo.header import Asked
@@ -42,7 +42,7 @@ GROUND = Ground("weights", {"sha256": "<b>key</b>"})
 
 def asked(name: str, number: int = 0) -> Asked:
     """A key of that name."""
-    spec = Spec("abstract", (8, 8, 1), 10, 100, "random")
+    spec = Spec("abstract", Input("image", (8, 8, 1)), 10, 100, "random")
     return Asked(name, Commitment(spec, default_rule(spec), f"{number:064x}", "2026-01-01T00:00:00+00:00"))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from wmjax import stats
 from wmjax.errors import InvalidFile
-from wmjax.keys import Commitment, Spec
+from wmjax.keys import Commitment, Input, Spec
 from wmjax.keys.keyset import default_rule
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
@@ -26,7 +26,7 @@ from wmjax.zoo.score import Scorer
 
 def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int) -> Header:
     """What the journal of an audit with such evidence begins with; one chunk."""
-    spec = Spec("abstract", (8, 8, 1), 10, 50, "random")
+    spec = Spec("abstract", Input("image", (8, 8, 1)), 10, 50, "random")
     commitments = [
         Commitment(spec, default_rule(spec, alpha), f"{k:064x}", "2026-01-01T00:00:00+00:00")
         for k, alpha in enumerate(alphas)

@@ -154,7 +154,7 @@ def _carry_out(plan: AuditPlan, book: AuditJournal, shard: tuple[int, int], bega
             advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches")
 
 
-def merge(folders: Sequence[Path]) -> AuditResult:
+def merge(folders: Sequence[str | os.PathLike[str]]) -> AuditResult:
     """The verdicts of an audit whose shards are all done; the bound holds over the whole zoo.
 
     Args:
@@ -164,7 +164,7 @@ def merge(folders: Sequence[Path]) -> AuditResult:
       UsageError: they are not of one audit, or parts are missing.
       InvalidFile: a journal is damaged.
     """
-    books = list(_journals(folders))
+    books = list(_journals([Path(folder) for folder in folders]))
     if not books:
         raise UsageError(f"{folders[0]}: no journal was begun: finish all shards with `resume` first")
     first = books[0][1].header
