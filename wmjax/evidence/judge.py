@@ -253,14 +253,12 @@ def check_stated(claim: Claim) -> None:
 
 def state(rows: Sequence[transcript.Row], rule: stats.Rule, spec: Spec) -> dict[str, str | int | float]:
     """The verdict and its figures, as a transcript gives them by the committed rule."""
-    answers, labels = transcript.answers(rows, spec.classes), transcript.labels(rows)
-    bits = stats.evidence(answers, labels)
-    outcome, _ = stats.decide(bits, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
+    path = stats.play(rule, transcript.answers(rows, spec.classes), transcript.truth(rows))
     return {
-        "verdict": outcome,
-        "evidence_bits": round(float(bits[-1]), 3),
+        "verdict": stats.decide(path, rule, stop=False).outcome,
+        "evidence_bits": round(float(path.evidence[-1]), 3),
         "queries": sum(row.opening is not None for row in rows),
-        "matches": int(np.sum(answers.labels == labels)),
+        "matches": int(path.matches[-1]),
     }
 
 
@@ -312,10 +310,11 @@ def counted_bits(facts: Facts, path: np.ndarray) -> float:
 def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts."""
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
-    answers, labels = facts.answers, transcript.labels(claim.rows)
-    path = stats.evidence(answers, labels)
-    needed, counted = needed_bits(facts, facts.is_before_suspect), counted_bits(facts, path)
-    outcome, _ = stats.decide(path, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
+    answers = facts.answers
+    path = stats.play(rule, answers, transcript.truth(claim.rows))
+    bits = path.evidence
+    needed, counted = needed_bits(facts, facts.is_before_suspect), counted_bits(facts, bits)
+    outcome = stats.decide(path, rule, stop=False).outcome
     missing = wording.missing(facts, outcome, counted, needed, needed_bits(facts, True))
     if outcome == "match" and missing:
         outcome = "inconclusive"
@@ -334,14 +333,14 @@ def conclude(facts: Facts) -> Judgement:
         suspect=claim.suspect,
         key_id=claim.commitment.id,
         owner=claim.owner,
-        evidence_bits=round(float(path[-1]) if outcome == "no-match" else counted, 3),
+        evidence_bits=round(float(bits[-1]) if outcome == "no-match" else counted, 3),
         needed_bits=round(needed, 3),
         alpha=min(rule.alpha, facts.court.alpha),
         asked_by="judge" if facts.own is not None else "claimant",
         queries=sum(row.opening is not None for row in claim.rows),
-        matches=int(np.sum(answers.labels == labels)),
+        matches=int(path.matches[-1]),
         triggers=spec.triggers,
-        path=path,
+        path=bits,
         shown=shown,
         dates=wording.dates(facts),
         digests=wording.digests(facts),
