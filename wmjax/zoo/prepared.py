@@ -12,6 +12,7 @@ from wmjax.suspects.contract import Network
 from wmjax.text import first_line
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.load import Chunk
+from wmjax.zoo.panel import Loaded
 from wmjax.zoo.plan import AuditPlan
 from wmjax.zoo.result import MATCH
 from wmjax.zoo.rounds import NOTABLE_BITS, Questions, Verdicts, ask_all
@@ -87,7 +88,8 @@ def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -
     try:
         weights = prepared.scorer.place(chunk.weights)
         width = width or prepared.width(weights)
-        verdicts = ask_all(prepared.side_by_side(width), weights, prepared.bank, prepared.questions, rows)
+        panel = Loaded(prepared.side_by_side(width), weights, prepared.bank)
+        verdicts = ask_all(panel, prepared.questions, rows)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
         why = f"cannot be asked: {first_line(error)}; `resume` tries again"
         return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
