@@ -18,6 +18,7 @@ import numpy as np
 
 from wmjax import journal
 from wmjax.keys import Commitment, Key, Spec
+from wmjax.keys.spec import Input
 from wmjax.keys.keyset import default_rule
 from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo import audit as audit_module
@@ -45,7 +46,7 @@ def keys(sizes: tuple[int, ...], seed: int = 0, alpha: float = 1e-6, labels: Any
     """Keys of so many triggers each; a table's rows are the triggers of the first key, then of the second, ..."""
     rng, start, made = np.random.default_rng(seed), 0, {}
     for k, size in enumerate(sizes):
-        spec = Spec("abstract", IMAGE, CLASSES, size, labels)
+        spec = Spec("abstract", Input("image", IMAGE), CLASSES, size, labels)
         drawn = rng.integers(CLASSES, size=size if labels == "random" else 1)
         rows = np.arange(start, start + size)
         images = np.stack([rows % 256, rows // 256], axis=1).astype(np.uint8).reshape(size, *IMAGE)

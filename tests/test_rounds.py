@@ -22,6 +22,7 @@ from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
 from wmjax.suspects.network import _names, from_config
 from wmjax.zoo import width as width_module
+from wmjax.zoo.panel import Loaded
 from wmjax.zoo.plan import Level, make_plan
 from wmjax.zoo.records import Zoo
 from wmjax.zoo.result import MATCH, OUTCOMES
@@ -213,7 +214,7 @@ def test_chance_of_a_false_match(alpha: float) -> None:
     zoo = worker.zoo(logits)
     _, questions = make_plan(zoo, keys, Level("fdr", 0.5), 1 << 40).questions(zoo.entries[0].network)
     questions.match_bits[:] = -np.log2(alpha)
-    verdicts = judge(scorer, weights, scorer.replicate(questions.images), questions, np.arange(200))
+    verdicts = judge(Loaded(scorer, weights, scorer.replicate(questions.images)), questions, np.arange(200))
     assert 0 < np.mean(verdicts.outcomes == MATCH) <= alpha + 3 * np.sqrt(alpha / 6000)
 
 

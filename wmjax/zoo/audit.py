@@ -21,6 +21,7 @@ from wmjax.text import first_line
 from wmjax.zoo import conclude
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import Chunk, read_ahead
+from wmjax.zoo.panel import Loaded
 from wmjax.zoo.plan import Level, Plan, make_plan
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import MATCH, Result
@@ -180,7 +181,7 @@ class _Bench:
             self._widths[network.fingerprint] = choose_width(scorer, weights, self._bank, questions.block, models)
         share = self._plan.rows(network) // scorer.mesh.size  # on fewer devices when a journal's width was measured
         scorer = Scorer(network, scorer.mesh, min(self._widths[network.fingerprint], share))
-        return judge(scorer, weights, self._bank, questions, rows)
+        return judge(Loaded(scorer, weights, self._bank), questions, rows)
 
     def _change(self, network: Network, *, null: bool) -> None:
         scorer = Scorer(network, mesh_for(self._plan.rows(network)))
