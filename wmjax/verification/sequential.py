@@ -13,6 +13,7 @@ from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.progress import progress
 from wmjax.suspects.contract import Suspect, check_fits, query
+from wmjax.suspects.wording import WORDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def verify(
       source: the key's source images: the triggers are made from them again and compared; decoys need them too.
 
     Raises:
-      UsageError: the suspect takes other images or classes than the key.
+      UsageError: the suspect tells other classes apart than the key's, or no picture can be made an image for it.
       AccessError: it failed to answer.
       InvalidFile: its answers have the wrong form or none is usable, or the source does not give the triggers.
     """
@@ -92,6 +93,7 @@ def verify(
         raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
     rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
     grounds = assumptions(key, rule, source)
+    grounds += [ground.told(WORDS) for ground in suspect.grounds(key.spec.image)]
     limit = min(rule.max_queries, key.spec.triggers)
     answers = _ask(suspect, key, rule, limit, stop=not (whole or fixed))
     _check_usable(answers, suspect, grounds)
