@@ -100,6 +100,8 @@ def test_claims_are_made_and_judged_on_every_format(home, work, name):
     (judgement,) = json.loads(out)["judgements"]
     assert (code, err, judgement["verdict"], judgement["missing"]) == (0, "", "match", [])
     assert judgement["evidence_bits"] == pytest.approx(stated["evidence_bits"], abs=0.01)
+    codes = {ground["code"] for ground in judgement["grounds"]}
+    assert ("pixels-guessed" in codes) == (name == "ONNX")
 
 
 def test_digests_of_weights_are_the_same_in_every_format_of_ours(home, network):

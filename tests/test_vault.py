@@ -46,7 +46,9 @@ def test_a_key_is_opened_as_it_was_sealed(key):
 
 
 def test_the_armoured_form_opens_too():
-    assert_same(unseal(armour(SEALED).encode(), UNLOCK), KEY)
+    key = unseal(armour(SEALED).encode(), UNLOCK)
+    assert_same(key, KEY)
+    assert key.sealed == SEALED
 
 
 def test_a_key_sealed_to_two_recipients_opens_with_each():
@@ -63,7 +65,7 @@ def test_sealing_twice_gives_other_bytes():
 def assert_refused_or_the_same(raw: bytes, path: Path) -> None:
     path.write_bytes(raw)
     try:
-        key, _ = open_key(path, UNLOCK)
+        key = open_key(path, UNLOCK)
     except (InvalidFile, AccessError) as error:
         assert_one_line(error)
     else:
@@ -180,9 +182,9 @@ def test_written_files_open_and_only_the_commitment_is_public(tmp_path):
     signer = tmp_path / "new" / "my.key.signer.pem"
     assert set(paths) == {sealed, public, identity, signer} == set(sealed.parent.iterdir())
     assert (mode(sealed), mode(identity), mode(signer)) == (0o600, 0o600, 0o600)
-    key, raw = open_key(sealed, Unlock(identity=identity.read_text()))
+    key = open_key(sealed, Unlock(identity=identity.read_text()))
     assert_same(key, NOISE)
-    assert raw == sealed.read_bytes()
+    assert key.sealed == sealed.read_bytes()
     assert read_commitment(public).commitment == NOISE.commitment
     assert read_commitment(public).owner == open_signer(signer).owner
 
@@ -190,7 +192,7 @@ def test_written_files_open_and_only_the_commitment_is_public(tmp_path):
 def test_no_identity_is_written_where_a_recipient_is_given(tmp_path):
     write(KEY, tmp_path / "k", [RECIPIENT])
     assert {path.name for path in tmp_path.iterdir()} == {"k.age", "k.commitment.json", "k.signer.pem"}
-    assert_same(open_key(tmp_path / "k.age", UNLOCK)[0], KEY)
+    assert_same(open_key(tmp_path / "k.age", UNLOCK), KEY)
 
 
 @pytest.mark.parametrize("end", [".age", ".commitment.json", ".identity", ".signer.pem"])
@@ -207,12 +209,12 @@ def test_spent_triggers_are_remembered_for_everybody_who_could_open_the_key(tmp_
     spend(path, UNLOCK, [2, 0])
     spend(path, Unlock(identity=other_identity), [1], released=[0])
     for unlock in (UNLOCK, Unlock(identity=other_identity)):
-        key, _ = open_key(path, unlock)
+        key = open_key(path, unlock)
         assert_same(key, KEY)
         assert key.spent == {1, 2}
     assert mode(path) == 0o600
     assert_refused(lambda: spend(path, UNLOCK, [0, 1]), "one claim at a time", UsageError)
-    assert open_key(path, UNLOCK)[0].spent == {1, 2}
+    assert open_key(path, UNLOCK).spent == {1, 2}
 
 
 def test_a_key_under_a_passphrase_stays_under_it_when_triggers_are_spent(tmp_path, monkeypatch):
@@ -225,7 +227,7 @@ def test_a_key_under_a_passphrase_stays_under_it_when_triggers_are_spent(tmp_pat
     write_key(KEY, tmp_path / "k", recipients=[], passphrase="words")
     unlock = Unlock(passphrase="words")
     spend(tmp_path / "k.age", unlock, [1])
-    assert open_key(tmp_path / "k.age", unlock)[0].spent == {1}
+    assert open_key(tmp_path / "k.age", unlock).spent == {1}
     assert b"ENCRYPTED" in (tmp_path / "k.signer.pem").read_bytes()
     owner = read_commitment(tmp_path / "k.commitment.json").owner
     assert open_signer(tmp_path / "k.signer.pem", "words").owner == owner

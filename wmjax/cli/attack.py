@@ -17,7 +17,7 @@ def attack(options: argparse.Namespace) -> int:
     from wmjax.report.attack import attack_table, write_attack_report
 
     make_suite(options.suite)  # a wrong name shall not wait for the key
-    key, _ = open_key(options.key, unlock(options))
+    key = open_key(options.key, unlock(options))
     check_room(options.out, 1 << 20)
     result = try_attacks(
         options.run,

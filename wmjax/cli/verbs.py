@@ -144,7 +144,7 @@ def _embed_here(options: argparse.Namespace) -> int:
         save_every=options.save_every,
     )
     if hosts.is_first():
-        _tell_embedded(options, report, key[0] if key else None)
+        _tell_embedded(options, report, key)
     return EXIT_CODES["no-match"] if report.advice else 0
 
 
@@ -174,7 +174,7 @@ def verify(options: argparse.Namespace) -> int:
     from wmjax.suspects import open_suspect
     from wmjax.verification import verify
 
-    key, _ = open_key(options.key, unlock(options))
+    key = open_key(options.key, unlock(options))
     suspect, *nulls = (open_suspect(name, options.models, key.spec.image) for name in (options.suspect, *options.nulls))
     source = _source_of(key, options)
     verdict = verify(

@@ -142,9 +142,14 @@ def query(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
     """
     if suspect.image is not None:
         images = adapt(images, suspect.image)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
+        return answered(suspect, images, classes)
+
+
+def answered(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
+    """What `query` reads, about images as the suspect takes them; its output is not redirected."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
-            raw = suspect.ask(images)
+        raw = suspect.ask(images)
     except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is its failure to answer
         reason = f"{type(error).__name__} {first_line(error)}"
         raise AccessError(f"suspect {suspect.name} failed to answer: {reason}") from error
