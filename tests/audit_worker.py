@@ -18,8 +18,8 @@ import numpy as np
 
 from wmjax import journal
 from wmjax.keys import Commitment, Key, Spec
-from wmjax.keys.spec import Input
 from wmjax.keys.keyset import default_rule
+from wmjax.keys.spec import Input
 from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo import audit as audit_module
 from wmjax.zoo.records import Entry, Unreadable, Zoo

@@ -137,8 +137,6 @@ def judge(options: argparse.Namespace) -> int:
     from wmjax.files import read_bytes
     from wmjax.suspects import open_suspect
 
-    if not 0 < options.alpha < 1:
-        raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
     if options.out:
         verdict_paths(options.out)
     claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
