@@ -218,7 +218,7 @@ def judgement_lines(one: "Judgement") -> list[str]:
     lines = [f"{one.verdict}: {wording.headline(one)}", f"  {one.matches} of {one.queries} {asked}, match; {bits}"]
     for title, grounds in (
         ("proven", one.proven),
-        ("taken on somebody's word", one.assumed),
+        ("taken on trust", one.assumed),
         ("missing", one.missing),
     ):
         if grounds:

@@ -173,7 +173,7 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
     if claim.secret is None or not (is_self_derived(spec) or court.source):
         return None
     if len(claim.secret) != SECRET_BYTES:
-        raise InvalidFile("the revealed secret has not 32 bytes")
+        raise InvalidFile("the revealed secret is not 32 bytes long")
     try:
         key = derive_key(claim.secret, spec, rule, court.source if spec.source else None, claim.commitment.created)
     except UsageError as error:
@@ -184,7 +184,7 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
 
 
 def check_stated(claim: Claim) -> None:
-    """The claimant's own verdict and figures follow from his transcript by the rule that he committed to."""
+    """The claimant's own verdict and figures follow from the transcript by the committed rule."""
     stated, told = state(claim.rows, claim.commitment.rule, claim.commitment.spec), claim.stated
     if not isinstance(told, dict) or set(told) != set(stated):
         raise InvalidFile("the claim's verdict has other figures than a claim has")
