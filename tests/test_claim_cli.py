@@ -126,7 +126,7 @@ def test_in_words_a_judge_says_what_is_missing(home):
     claim(home)
     code, out, _ = home("judge", "claim.json")
     assert code == 3
-    for words in ("--reveal", "--nonce-from", "--suspect", "openssl rand -hex 32", "taken on somebody's word"):
+    for words in ("--reveal", "--nonce-from", "--suspect", "openssl rand -hex 32", "taken on trust"):
         assert words in out
 
 

@@ -140,8 +140,6 @@ def judge(options: argparse.Namespace) -> int:
     from wmjax.files import read_bytes
     from wmjax.suspects import open_suspect
 
-    if not 0 < options.alpha < 1:
-        raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
     if options.out:
         verdict_paths(options.out)
     claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
@@ -224,7 +222,7 @@ def judgement_lines(one: "Judgement") -> list[str]:
     lines = [f"{one.verdict}: {wording.headline(one)}", f"  {one.matches} of {one.queries} {asked}, match; {bits}"]
     for title, grounds in (
         ("proven", one.proven),
-        ("taken on somebody's word", one.assumed),
+        ("taken on trust", one.assumed),
         ("missing", one.missing),
     ):
         if grounds:

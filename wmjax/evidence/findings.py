@@ -42,7 +42,7 @@ def _stamped(facts: Facts) -> list[Ground]:
 
 
 def assumed(facts: Facts) -> tuple[Ground, ...]:
-    """What is taken on somebody's word, and what no such claim can show."""
+    """What is taken on trust, and what no such claim can show."""
     claim, court = facts.claim, facts.court
     grounds = [Ground("owner-unknown", {"owner": claim.owner})]
     if court.nonce is not None:
@@ -119,6 +119,6 @@ def _utc(when: datetime.datetime) -> str:
 
 
 def _clock(text: str) -> datetime.datetime:
-    """A time by somebody's own clock; one without an offset is taken for UTC."""
+    """A time by a party's own clock; one without an offset is taken for UTC."""
     when = datetime.datetime.fromisoformat(text)
     return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
