@@ -13,8 +13,7 @@ from typing import Any
 
 from wmjax import checkpoint
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
-from wmjax.models import Config
-from wmjax.models.config import NAMES
+from wmjax.models import FAMILIES, Config, read_config
 from wmjax.suspects.contract import Network, Source
 from wmjax.suspects.formats import orbax
 from wmjax.suspects.formats.orbax import Tensors
@@ -54,7 +53,7 @@ def discover(folder: Path, models: Sequence[str], images: Sequence[Image]) -> Zo
       AccessError: the folder does not exist.
     """
     for model in models:
-        if model not in NAMES:  # wmjax's own are made when a head says how many classes there are
+        if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
             named(model, images, 0)
     if not folder.exists():
         raise AccessError(f"{folder} does not exist: give a folder of models")
@@ -216,7 +215,7 @@ class _Walk:
     def _described(self, description: Mapping[str, Any]) -> Network:
         """A pack's network; a module that the user did not name is not imported."""
         if "config" in description:
-            return from_config(Config.from_json(description["config"]))
+            return from_config(read_config(description["config"]))
         module, image = description.get("module"), description.get("image")
         if module not in self.models:
             raise UsageError(f"it is of the module {module!s:.80}: allow that with --model")
@@ -266,7 +265,7 @@ def _config(path: Path, metadata: Mapping[str, str]) -> Config | None:
     """A safetensors file's configuration: within it, beside it, or its folder's; None where wmjax has none."""
     for values in _configs(path, metadata):
         try:
-            return Config.from_json(values)
+            return read_config(values)
         except (InvalidFile, AttributeError):
             continue
     return None
