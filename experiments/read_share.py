@@ -26,11 +26,10 @@ import zoos
 from timing import quartiles
 
 from wmjax.keys import open_keys
-from wmjax.suspects.formats.safetensors import read_header
 from wmjax.suspects.network import from_module
 from wmjax.zoo.audit import audit
+from wmjax.zoo.discover import discover
 from wmjax.zoo.load import THREADS, read_ahead
-from wmjax.zoo.pack import open_pack
 
 MODEL, IMAGE = "zoos:thin", (8, 8, 1)
 BLOCK = 16 << 20
@@ -50,8 +49,7 @@ def auditing(pack: str, keys: str) -> zoos.Work:
 
 def chunks(pack: str, keys: str) -> zoos.Work:
     """What the audit reads, in its chunks and threads, thrown away."""
-    path = Path(pack)
-    entries = open_pack(path, read_header(path), lambda description: from_module(description["module"], IMAGE))
+    entries = discover(Path(pack), [MODEL], [IMAGE]).entries
     rows = 16  # as the audit has them of 4.5 MB each
 
     def work() -> dict[str, Any]:

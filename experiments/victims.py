@@ -221,7 +221,7 @@ def _key(folder: Path, kind: str, size: Size, train: Dataset) -> Key | None:
 
 def _read(stem: Path) -> Key:
     identity = read_bytes(stem.with_name(stem.name + ".identity")).decode()
-    return open_key(stem.with_name(stem.name + ".age"), Unlock(identity=identity))[0]
+    return open_key(stem.with_name(stem.name + ".age"), Unlock(identity=identity))
 
 
 def _save(path: Path, config: Config, variables: Variables) -> None:

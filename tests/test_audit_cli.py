@@ -214,7 +214,7 @@ def test_sealed_keys(home: Path, audit: Run, tmp_path: Path) -> None:
     (folder / "own.identity").write_bytes((home / "keys" / "own.identity").read_bytes())
     _, out, _ = audit("--json", "--out", "beside", keys=folder)
     told = {item["path"]: item["why"] for item in json.loads(out)["unreadable"]}
-    assert "no identity is at hand" in told[str(folder / "other.age")]
+    assert "nothing at hand opens it" in told[str(folder / "other.age")]
 
 
 def test_hostile_models_are_listed(home: Path, audit: Run, tmp_path: Path) -> None:

@@ -22,10 +22,11 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.evidence import judge as judging
 from wmjax.evidence.claim import read_claim
-from wmjax.evidence.judge import Court, judge
+from wmjax.evidence.facts import Court
+from wmjax.evidence.judge import judge
 from wmjax.evidence.timestamps import Authority, check, read_authority
 from wmjax.files import LARGEST, read_bytes
-from wmjax.keys import Model, Signer, make_spec, new_signer, sign_commitment
+from wmjax.keys import Input, Model, Signer, make_spec, new_signer, sign_commitment
 from wmjax.keys.signing import sign
 from wmjax.keys.statement import COMMITMENT, parse_commitment
 
@@ -315,7 +316,7 @@ def test_a_key_that_its_source_cannot_give_is_refused(scheme, image, parameters,
     source = Dataset(rng.integers(256, size=(40, 8, 8, 1), dtype=np.uint8), np.arange(40, dtype=np.int32) % 10, 10)
     honest = make_spec(scheme, image=(8, 8, 1), classes=10, triggers=5, source=("any", source))
     changed = tuple(sorted({**dict(honest.parameters), **parameters}.items()))
-    spec = dataclasses.replace(honest, image=image, parameters=changed)
+    spec = dataclasses.replace(honest, input=Input("image", image), parameters=changed)
     images = rng.integers(256, size=(5, *image), dtype=np.uint8)
     key = forger.made_up(spec, images, np.zeros(5, np.int32))
     rows = forger.transcript(key, forger.order(key, NONCE), dict.fromkeys(range(5), 0))

@@ -23,7 +23,7 @@ from wmjax.zoo.score import Scorer
 def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int, **changes: Any) -> dict[str, Any]:
     """What the journal of an audit with such evidence begins with; one chunk."""
     asked = [Asked(f"{k:064x}", f"k{k}", "abstract", "random", (8, 8, 1), 10, 50, a) for k, a in enumerate(alphas)]
-    family = {"name": "net", "fingerprint": "f", "note": "", "adapted": [""] * len(alphas)}
+    family = {"name": "net", "fingerprint": "f", "note": "", "adapted": [[]] * len(alphas)}
     values = {
         "models": [f"m{i}" for i in range(len(bits))],
         "nulls": 0,

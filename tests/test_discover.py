@@ -153,7 +153,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_exact_tensors(layout, tmp_path):
     LAYOUTS[layout](tmp_path / "model", jax.tree.map(jnp.asarray, TREE))
-    assert "--model" in discover(tmp_path, [], [IMAGE]).unreadable[0].why
+    assert "`models`" in discover(tmp_path, [], [IMAGE]).unreadable[0].why
     entry = the_one(discover(tmp_path, ["cnn", "vgg"], [(28, 28, 1), IMAGE]))
     assert entry.name.startswith("model")
     assert entry.network is network.from_config(CONFIG)
@@ -220,8 +220,8 @@ def test_modules_of_the_user(modules, tmp_path, capsys):
         assert logits.dtype == jnp.float32
         np.testing.assert_allclose(logits, expected[like], rtol=1e-5, atol=1e-6)
     assert found["pure"].network is found["state"].network
-    assert "[0, 1]" in found["pure"].network.note
-    assert "own function" in found["linen"].network.note
+    assert found["pure"].network.note == "pixels-unit"
+    assert found["linen"].network.note == "pixels-own"
     assert "stranger" not in capsys.readouterr().out
 
 
@@ -229,7 +229,7 @@ def test_modules_of_the_user(modules, tmp_path, capsys):
     "name", ["strangers:wrong", "strangers:raises", "strangers:nothing", "nowhere:f", "vgg19", "x y:z"]
 )
 def test_models_that_are_none(modules, tmp_path, name):
-    with pytest.raises(UsageError, match=r"--model .*") as caught:
+    with pytest.raises(UsageError, match=r"^`models` .*") as caught:
         discover(tmp_path, [name], [IMAGE])
     assert "\n" not in str(caught.value)
 

@@ -213,7 +213,7 @@ def test_a_made_zoo_tells_the_truth(tmp_path, monkeypatch, capsys):
     made_zoo.main(["--small", "--models", "26", "--out", str(tmp_path)])
     truth, zoo = json.loads((tmp_path / "truth.json").read_text()), tmp_path / "zoo"
     unlock = wmjax.Unlock((tmp_path / "keys" / "k0.identity").read_text())
-    assert wmjax.open_key(tmp_path / "keys" / "k0.age", unlock)[0].spec.triggers == 20
+    assert wmjax.open_key(tmp_path / "keys" / "k0.age", unlock).spec.triggers == 20
     ways = [made["how"] for made in truth["models"].values()]
     assert (len(ways), ways.count("marked"), ways.count("pruned 50 %"), ways.count("distilled")) == (26, 4, 1, 2)
     assert {made["how"] for made in truth["models"].values() if not made["key"]} == {"clean", made_zoo.OTHERS}

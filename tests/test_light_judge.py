@@ -120,9 +120,10 @@ def found(tmp_path_factory) -> dict[str, Any]:
 def test_it_judges_and_writes_its_page(found):
     code, out, err = found["all"]
     (judgement,) = json.loads(out)["judgements"]
-    assert (code, judgement["verdict"], judgement["missing"], err) == (0, "match", [], "")
+    assert (code, judgement["verdict"], judgement["lacks"], err) == (0, "match", [], "")
     assert judgement["matches"] == judgement["queries"] == 60
-    assert "Test time stamps" in "".join(judgement["proven"])
+    assert [one["authority"] for one in judgement["proofs"] if one["code"] == "committed-by"] == ["Test time stamps"]
+    assert len(judgement["proven"]) == len(judgement["proofs"])  # the sentences beside the codes
     assert b"knows the secret key" in (found["folder"] / "verdict.html").read_bytes()
 
 
@@ -176,3 +177,11 @@ def test_the_judges_cost_is_measured_without_jax(tmp_path, monkeypatch):
     assert "match; JAX was never imported" in row
     assert "60 openings, 8x8x1 labels" in row
     assert "experiments/judge_cost.py" in row
+
+
+def test_keys_and_statistics_import_no_jax():
+    program = (
+        "import sys, wmjax.keys, wmjax.stats; print(sorted({'jax', 'jaxlib', 'flax', 'sklearn'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert found.stdout.strip() == "[]"

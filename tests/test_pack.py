@@ -23,11 +23,13 @@ from hypothesis import strategies as st
 
 from wmjax.digest import digest
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.contract import Network, Stored, Weights
+from wmjax.suspects.formats import pack
+from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.safetensors import DTYPES, File, read_header
-from wmjax.zoo import load, pack
+from wmjax.zoo import load
 from wmjax.zoo.load import cut, read_ahead
-from wmjax.zoo.pack import open_pack, write_packs
+from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.writer import write_stacked
 
@@ -425,6 +427,10 @@ def test_an_abandoned_reader_leaves_no_thread() -> None:
 DESCRIPTION = {"config": {"name": "tiny"}}
 
 
+def entry_of(stored: Stored) -> Entry:
+    return Entry(stored.name, stored.network, stored.source, stored.row, stored.digest)
+
+
 def pack_zoo(tmp_path: Path, count: int = 7, bad: dict[int, Exception] | None = None) -> tuple[Path, Memory, Network]:
     source, family = Memory(models(count), bad or {}), network(description=DESCRIPTION)
     report = write_packs(Zoo(entries_of(source, count, family), []), tmp_path)
@@ -445,9 +451,10 @@ def test_packs_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert path.name == f"tiny-8x8x1-{family.fingerprint[:8]}.safetensors"
     assert_same(safetensors.numpy.load_file(path), source.weights)
     asked = []
-    entries = open_pack(path, read_header(path), lambda description: asked.append(description) or family)
+    rows = open_pack(path, read_header(path), lambda description: asked.append(description) or family)
     assert asked == [DESCRIPTION]
-    assert [entry.name for entry in entries] == [f"{path.name}:m{row}" for row in range(20)]
+    assert [row.name for row in rows] == [f"m{row}" for row in range(20)]
+    entries = [entry_of(row) for row in rows]
     assert [entry.digest for entry in entries] == [digest(model(source.weights, row)) for row in range(20)]
     for chunk in read_ahead(cut(entries)):
         for row, entry in enumerate(chunk.entries):
@@ -480,7 +487,7 @@ def test_bad_models_are_skipped(tmp_path: Path) -> None:
     assert (len(report.files), report.models) == (1, 2)
     assert sorted(tmp_path.iterdir()) == report.files
     found = open_pack(report.files[0], read_header(report.files[0]), lambda description: family)
-    assert [(entry.row, entry.name.split(":")[1]) for entry in found] == [(0, "m0"), (5, "m5")]
+    assert [(stored.row, stored.name) for stored in found] == [(0, "m0"), (5, "m5")]
     out = {name: np.empty((1, *leaf.shape), leaf.dtype) for name, leaf in SHAPES.items()}
     found[1].source.read(found[1].row, found[1].row + 1, out)
     assert digest(model(out, 0)) == found[1].digest == digest(model(source.weights, 5))
@@ -550,7 +557,7 @@ def test_a_module_is_never_imported_by_its_file(tmp_path: Path) -> None:
     (path,) = write_packs(Zoo(entries_of(source, 1, family), []), tmp_path).files
 
     def refuse(description: dict[str, Any]) -> Network:
-        raise UsageError(f"{description['module']} was not named by --model")
+        raise UsageError(f"{description['module']} was not named")
 
     with pytest.raises(UsageError, match="antigravity:fly was not named"):
         open_pack(path, read_header(path), refuse)

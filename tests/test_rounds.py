@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import wmjax
+from wmjax.grounds import Ground
 from wmjax.models import Config, init
 from wmjax.suspects import Suspect
 from wmjax.suspects.adapt import adapt, adaptation
@@ -256,28 +257,31 @@ def test_triggers_of_another_shape() -> None:
     assert (result.queries[2:] == 0).all()
     assert (result.queries[:2] > 0).all()
     assert OUTCOMES[result.outcomes[0, 0]] == "match"
-    assert not any("resized" in line for line in result.notes[0, 0])
+    words = "triggers of 1x2x1 were asked as images of 2x4x3"
+    assert not any("were asked as images of" in line for line in result.notes[0, 0])
     adapted = [line for (i, _), lines in result.notes.items() if i == 1 for line in lines]
     plan = make_plan(Zoo(entries, []), keys, Level("fdr", 0.01), 1 << 40)
     assert plan.tests == 4
-    assert plan.adapted(colour) == ["triggers resized from 1x2 to 2x4, grey to colour"] * 2
-    assert adapted == [] or any("triggers resized from 1x2 to 2x4, grey to colour" in line for line in adapted)
+    assert plan.adapted(colour) == [(Ground("adapted", {"from": "1x2x1", "to": "2x4x3"}),)] * 2
+    assert adapted == [] or any(line.startswith(words) for line in adapted)
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours", "words"),
+    ("theirs", "ours", "said"),
     [
-        ((8, 8, 1), (8, 8, 1), ""),
-        ((8, 8, 2), (8, 8, 2), ""),
-        ((8, 8, 3), (8, 8, 1), "triggers colour to grey"),
-        ((8, 8, 1), (16, 16, 3), "triggers resized from 8x8 to 16x16, grey to colour"),
+        ((8, 8, 1), (8, 8, 1), []),
+        ((8, 8, 2), (8, 8, 2), []),
+        ((8, 8, 3), (8, 8, 1), [{"code": "adapted", "from": "8x8x3", "to": "8x8x1"}]),
+        ((8, 8, 1), (16, 16, 3), [{"code": "adapted", "from": "8x8x1", "to": "16x16x3"}]),
         ((8, 8, 1), (8, 8, 2), None),
         ((8, 8, 2), (16, 16, 2), None),
         ((8, 8, 4), (16, 16, 4), None),
     ],
 )
-def test_adaptation(theirs: tuple[int, int, int], ours: tuple[int, int, int], words: str | None) -> None:
-    assert adaptation(theirs, ours) == words
-    if words is not None:
+def test_adaptation(theirs: tuple[int, int, int], ours: tuple[int, int, int], said: list[Any] | None) -> None:
+    grounds = adaptation(theirs, ours)
+    assert (grounds is None) == (said is None)
+    if grounds is not None:
+        assert [ground.to_json() for ground in grounds] == said
         grey = np.full((2, *theirs), 77, np.uint8)
         np.testing.assert_array_equal(adapt(grey, ours), np.full((2, *ours), 77, np.uint8))

@@ -136,7 +136,7 @@ def test_a_byte_of_an_image(folder):
     def of(claim: dict) -> tuple[dict, str]:
         return claim["claim"], "payload"
 
-    change(folder, of, lambda raw: flip(raw, raw.index(b'"image":"') + 12))
+    change(folder, of, lambda raw: flip(raw, raw.index(b'"input":"') + 12))
     done = run(folder, COMMITMENT, CLAIM)
     assert done.stdout.split("\n")[:2] == ["Signature Verified Successfully", "Signature Verification Failure"]
     assert done.returncode != 0

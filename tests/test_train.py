@@ -205,10 +205,17 @@ def test_augmentation_flips_and_shifts():
     np.testing.assert_array_equal(augment(jnp.asarray(images), keys, flip=False, crop=0), images)
 
 
+def test_a_key_that_was_never_sealed_marks_no_run(tmp_path, digits, key):
+    with pytest.raises(UsageError, match="`key` was not opened from its file"):
+        embed(tmp_path / "run", NETS[1], RECIPE, digits, key=key)
+    assert not (tmp_path / "run").exists()
+
+
 def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
     whole = tmp_path / "whole"
     recipe = dataclasses.replace(RECIPE, epochs=4)
-    embed(whole, NETS[1], recipe, digits, key=(key, b"sealed"))
+    sealed = dataclasses.replace(key, sealed=b"sealed")
+    embed(whole, NETS[1], recipe, digits, key=sealed)
     half = tmp_path / "half"
 
     class Killed(Exception):
@@ -223,7 +230,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
     with pytest.raises(Killed):
         fit(NETS[1], recipe, digits.train, key, save=die)
     (half / "step-00000099.orbax-checkpoint-tmp-1").mkdir()  # what a kill leaves half-written
-    embed(half, NETS[1], recipe, digits, key=(key, b"sealed"), resume=True)
+    embed(half, NETS[1], recipe, digits, key=sealed, resume=True)
     like = as_tree(first_state(NETS[1], recipe, 64))
     finals = [checkpoint.load_tree(checkpoint.find(run), like) for run in (whole, half)]
     assert int(finals[0]["step"]) == total_steps(recipe, 64) == 16

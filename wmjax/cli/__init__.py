@@ -10,7 +10,7 @@ from wmjax.cli.terminal import guarded
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; gives the exit code. What was expected to go wrong ends in one line on stderr."""
     options = make_parser().parse_args(arguments)
-    return guarded(lambda: int(options.run(options)))
+    return guarded(lambda: int(options.verb(options)), options)
 
 
 def console() -> NoReturn:

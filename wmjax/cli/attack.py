@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from wmjax.cli.terminal import note, say, unlock, use_all_cores
+from wmjax.cli.terminal import note, say, unlock, use_all_cores, worded
 
 
 def attack(options: argparse.Namespace) -> int:
@@ -17,10 +17,10 @@ def attack(options: argparse.Namespace) -> int:
     from wmjax.report.attack import attack_table, write_attack_report
 
     make_suite(options.suite)  # a wrong name shall not wait for the key
-    key, _ = open_key(options.key, unlock(options))
+    key = open_key(options.key, unlock(options))
     check_room(options.out, 1 << 20)
     result = try_attacks(
-        options.run_folder,
+        options.run,
         {Path(options.key).stem: key},
         options.suite,
         data=options.data,
@@ -32,7 +32,7 @@ def attack(options: argparse.Namespace) -> int:
         seed=options.seed,
         out=options.out,
         resume=options.resume,
-        say=note,
+        say=lambda message: note(worded(message, options)),
     )
     document = result.to_json()
     write_bytes(options.out / "attack.json", json.dumps(document).encode() + b"\n")

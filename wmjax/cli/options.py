@@ -1,9 +1,10 @@
-"""The options of every verb."""
+"""The options of every verb; each one's `dest` is the name of the library's parameter that it sets."""
 
 import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
+import wmjax
 from wmjax.cli import attack, evidence, verbs, zoo
 from wmjax.errors import UsageError
 
@@ -24,14 +25,23 @@ class _Families(str):
         return str(self).__mod__({**values, "families": ", ".join(known) or "a family of wmjax"})
 
 
+class _Version(argparse.Action):
+    """Tells the version; it is read from the installation only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"wmjax {wmjax.__version__}")
+        parser.exit()
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = _Parser(prog="wmjax", description="Prove whose a neural network is.")
+    parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="show the version")
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
 
     def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
         added = subparsers.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
+        added.set_defaults(verb=run, parser=added)
         added.add_argument("--json", action="store_true", help="print one JSON document on stdout")
         return added
 
@@ -63,7 +73,9 @@ def _data_dir_option(parser: argparse.ArgumentParser) -> None:
 def _unlock_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--key", type=Path, required=required, help="key file, as NAME.age")
     parser.add_argument("--identity", type=Path, help="age identity file that opens the key")
-    parser.add_argument("--passphrase-file", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)")
+    parser.add_argument(
+        "--passphrase-file", dest="passphrase", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)"
+    )
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
@@ -92,15 +104,25 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source-class", type=int, help="with --paper: class of the marked images (default 1)")
     parser.add_argument("--target-class", type=int, help="with --paper: label of all triggers (default 0)")
-    parser.add_argument("--share", type=int, help="with --paper: percent of the source class to mark (default 30)")
+    parser.add_argument(
+        "--share", dest="share_percent", type=int, help="with --paper: percent of the source class to mark (default 30)"
+    )
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)"
     )
     parser.add_argument(
-        "--recipient", action="append", default=[], metavar="age1...", help="who can open the key; repeatable"
+        "--recipient",
+        dest="recipients",
+        action="append",
+        default=[],
+        metavar="age1...",
+        help="who can open the key; repeatable",
     )
     parser.add_argument(
-        "--passphrase-file", type=Path, help="seal with this passphrase instead (or set WMJAX_PASSPHRASE)"
+        "--passphrase-file",
+        dest="passphrase",
+        type=Path,
+        help="seal with this passphrase instead (or set WMJAX_PASSPHRASE)",
     )
     parser.add_argument("--signer", type=Path, help="Ed25519 key in PEM that signs (default: a new OUT.signer.pem)")
     _stamp_options(parser)
@@ -116,7 +138,7 @@ def _stamp_options(parser: argparse.ArgumentParser) -> None:
 
 def _tsa_option(parser: argparse.ArgumentParser) -> None:
     text = "PEM with a time-stamping authority's certificate and root, to be trusted; repeatable"
-    parser.add_argument("--tsa", type=Path, action="append", default=[], metavar="FILE", help=text)
+    parser.add_argument("--tsa", dest="authorities", type=Path, action="append", default=[], metavar="FILE", help=text)
 
 
 def _commit_options(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +146,7 @@ def _commit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="RUN", help="released checkpoint or run that carries the key")
     parser.add_argument("--signer", type=Path, help="with --model: the key that signed it, as NAME.signer.pem")
     parser.add_argument("--out", type=Path, help="with --model: where, as RELEASE.commitment.json")
-    parser.add_argument("--passphrase-file", type=Path, help="of --signer (or set WMJAX_PASSPHRASE)")
+    parser.add_argument("--passphrase-file", dest="passphrase", type=Path, help="of --signer (or set WMJAX_PASSPHRASE)")
     _stamp_options(parser)
 
 
@@ -132,26 +154,42 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
     _unlock_options(parser, required=True)
     parser.add_argument("suspect", metavar="SUSPECT", help="checkpoint or run folder, or module:function")
     parser.add_argument(
-        "--nonce-from", required=True, metavar="NONCE", help="the challenger's: 16 to 64 bytes in hex, or a file of it"
+        "--nonce-from",
+        dest="nonce",
+        required=True,
+        metavar="NONCE",
+        help="the challenger's: 16 to 64 bytes in hex, or a file of it",
     )
     parser.add_argument("--out", type=Path, required=True, help="claim file, as claim.json; claim.html beside it")
     parser.add_argument("--signer", type=Path, help="signing key (default: NAME.signer.pem beside NAME.age)")
     parser.add_argument(
-        "--released", type=Path, action="append", default=[], metavar="FILE", help="commitment that names a model"
+        "--released",
+        dest="commitments",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="commitment that names a model",
     )
-    parser.add_argument("--all", action="store_true", help="ask the whole key, even when decided")
+    parser.add_argument("--all", dest="whole", action="store_true", help="ask the whole key, even when decided")
     parser.add_argument("--reveal", action="store_true", help="hand over the secret: without it nothing can be proven")
 
 
 def _judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
-    parser.add_argument("--nonce-from", metavar="NONCE", help="the one that you drew for this claim")
+    parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the one that you drew for this claim")
     parser.add_argument("--suspect", metavar="MODEL", help="to be asked again: checkpoint, run, or module:function")
     parser.add_argument(
-        "--suspect-since", type=evidence.since, metavar="DATE", help="when the suspect first appeared, as 2026-01-31"
+        "--suspect-since",
+        dest="since",
+        type=evidence.since,
+        metavar="DATE",
+        help="when the suspect first appeared, as 2026-01-31",
     )
     parser.add_argument("--source", metavar="DATA", help="your own copy of the data set that the key starts from")
-    parser.add_argument("--original", action="append", default=[], metavar="MODEL", help="of each of two claims")
+    parser.add_argument(
+        "--original", dest="originals", action="append", default=[], metavar="MODEL", help="of each of two claims"
+    )
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="largest chance of a false match to accept (default %(default)s)"
     )
@@ -182,7 +220,10 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in OUT after its newest checkpoint")
     parser.add_argument("--save-every", type=int, metavar="STEPS", help="save within an epoch too")
     parser.add_argument(
-        "--stream", action="store_true", help="read images as they are needed (default: where they do not fit)"
+        "--stream",
+        dest="streamed",
+        action="store_true",
+        help="read images as they are needed (default: where they do not fit)",
     )
     parser.add_argument(
         "--precision",
@@ -210,9 +251,14 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     _unlock_options(parser, required=True)
     parser.add_argument("suspect", metavar="SUSPECT", help="checkpoint or run folder, or module:function")
     parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")
-    parser.add_argument("--all", action="store_true", help="ask about the whole key, even when decided")
+    parser.add_argument("--all", dest="whole", action="store_true", help="ask about the whole key, even when decided")
     parser.add_argument(
-        "--null", action="append", default=[], metavar="MODEL", help="model known to be innocent; repeatable"
+        "--null",
+        dest="nulls",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="model known to be innocent; repeatable",
     )
     parser.add_argument("--decoys", type=int, default=99, help="decoy keys for fixed labels (default %(default)s)")
     parser.add_argument("--regenerate", action="store_true", help="make the triggers again from the key's data set")
@@ -225,12 +271,14 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--identity", type=Path, action="append", default=[], help="age identity that opens keys; repeatable"
     )
-    parser.add_argument("--passphrase-file", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)")
+    parser.add_argument(
+        "--passphrase-file", dest="passphrase", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)"
+    )
     _model_option(parser)
     parser.add_argument("--fdr", type=float, help="bound on the false discovery rate (default 0.01)")
     parser.add_argument("--fwer", type=float, help="bound on the chance of any false match, instead")
     parser.add_argument(
-        "--null", type=Path, metavar="ZOO", help="folder of innocent models, for keys with fixed labels"
+        "--null", dest="nulls", type=Path, metavar="ZOO", help="folder of innocent models, for keys with fixed labels"
     )
     parser.add_argument("--memory", type=_bytes, help="that models may take, as 4GB (default: a quarter of the host's)")
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
@@ -239,7 +287,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _attack_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="run folder or checkpoint")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder or checkpoint")
     _unlock_options(parser, required=True)
     parser.add_argument(
         "--suite",
@@ -265,12 +313,15 @@ def _pack_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("zoo", type=Path, metavar="ZOO", help="folder of models")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the packs")
     _model_option(parser)
-    parser.add_argument("--image", type=_image, action="append", default=[], help="that --model takes; repeatable")
+    parser.add_argument(
+        "--image", dest="images", type=_image, action="append", default=[], help="that --model takes; repeatable"
+    )
 
 
 def _model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
+        dest="models",
         action="append",
         default=[],
         help=_Families("architecture of bare weights: %(families)s, or module:factory; repeatable"),

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 EXIT_CODES = {"match": 0, "no-match": 1, "inconclusive": 3}
 
 
-def guarded(work: Callable[[], int]) -> int:
+def guarded(work: Callable[[], int], options: argparse.Namespace) -> int:
     """Does a verb's work; what goes wrong becomes one line on stderr and an exit code."""
     try:
         return work()
     except WmjaxError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(worded(str(error), options), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:
@@ -47,6 +48,21 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def worded(text: str, options: argparse.Namespace) -> str:
+    """What the library says, in the running verb's words: its parameters become the options that set them.
+
+    The library names a parameter in backticks. Each option's `dest` is the parameter it sets; a parameter of another
+    verb reads as its option would be spelt. Commands in backticks have spaces and stay as they are.
+
+    >>> from wmjax.cli.options import make_parser
+    >>> options = make_parser().parse_args(["verify", "--key", "my.age", "run"])
+    >>> worded("`whole` asks `suspect` more; `save_every` and `openssl rand -hex 32` do not", options)
+    '--all asks SUSPECT more; --save-every and `openssl rand -hex 32` do not'
+    """
+    spelt = {a.dest: (*a.option_strings, a.metavar or a.dest)[0] for a in options.parser._actions}
+    return re.sub("`([a-z][a-z0-9_]*)`", lambda m: spelt.get(m[1], "--" + m[1].replace("_", "-")), text)
+
+
 def note(message: str) -> None:
     """Tells people something, on stderr."""
     print(printable(f"wmjax: {message}"), file=sys.stderr)
@@ -54,7 +70,7 @@ def note(message: str) -> None:
 
 def say(options: argparse.Namespace, document: dict[str, Any], *lines: str) -> None:
     """Prints the JSON document, or the lines for people."""
-    print(json.dumps(document) if options.json else "\n".join(map(printable, lines)))
+    print(json.dumps(document) if options.json else "\n".join(printable(worded(line, options)) for line in lines))
 
 
 def passphrase(file: Path | None) -> str | None:
@@ -79,7 +95,7 @@ def unlock(options: argparse.Namespace) -> "Unlock":
 
     if options.identity:
         return Unlock(identity=read_bytes(options.identity).decode("ascii", "replace"))
-    if text := passphrase(options.passphrase_file):
+    if text := passphrase(options.passphrase):
         return Unlock(passphrase=text)
     raise UsageError(f"{options.key} is sealed: give --identity FILE or --passphrase-file FILE")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.evidence import authorities, stamp
-from wmjax.cli.terminal import EXIT_CODES, guarded, note, passphrase, say, unlock
+from wmjax.cli.terminal import EXIT_CODES, guarded, note, passphrase, say, unlock, worded
 from wmjax.errors import AccessError, UsageError, WmjaxError
 
 if TYPE_CHECKING:
@@ -41,7 +41,11 @@ def keygen(options: argparse.Namespace) -> int:
     if image is None or classes is None:
         raise UsageError("say what the model takes: --image HEIGHTxWIDTHxCHANNELS and --classes N")
     paper = None
-    given = {"source_class": options.source_class, "target_class": options.target_class, "share_percent": options.share}
+    given = {
+        "source_class": options.source_class,
+        "target_class": options.target_class,
+        "share_percent": options.share_percent,
+    }
     given = {name: value for name, value in given.items() if value is not None}
     if options.paper:
         paper = Paper(**{"source_class": 1, "target_class": 0, "share_percent": 30, **given})
@@ -61,10 +65,10 @@ def keygen(options: argparse.Namespace) -> int:
     if not 0 < options.alpha < 1:
         raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
     key = generate(spec, source[1] if source else None, alpha=options.alpha)
-    words = None if options.recipient and not options.passphrase_file else passphrase(options.passphrase_file)
-    signer = open_signer(options.signer, passphrase(options.passphrase_file)) if options.signer else None
-    trusted = authorities(options.tsa)
-    files = write_key(key, options.out, recipients=options.recipient, passphrase=words, signer=signer)
+    words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
+    signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
+    trusted = authorities(options.authorities)
+    files = write_key(key, options.out, recipients=options.recipients, passphrase=words, signer=signer)
     public = Path(f"{options.out}.commitment.json")
     try:
         files += stamp(public, options.timestamp, trusted)
@@ -103,7 +107,7 @@ def embed(options: argparse.Namespace) -> int:
         hosts.leave()
         return code
 
-    return hosts.supervise(lambda: guarded(work), place)
+    return hosts.supervise(lambda: guarded(work, options), place)
 
 
 def _embed_here(options: argparse.Namespace) -> int:
@@ -114,7 +118,7 @@ def _embed_here(options: argparse.Namespace) -> int:
     from wmjax.train import all_devices, default_recipe, divisible, embed
 
     with hosts.together():
-        if options.key is None and (options.identity or options.passphrase_file):
+        if options.key is None and (options.identity or options.passphrase):
             raise UsageError("--identity and --passphrase-file belong to --key")
         key = open_key(options.key, unlock(options)) if options.key else None
         splits = open_splits(options.data, options.data_dir, options.image)
@@ -136,11 +140,11 @@ def _embed_here(options: argparse.Namespace) -> int:
         teacher=options.teacher,
         resume=options.resume,
         mapping=mapping,
-        streamed=options.stream,
+        streamed=options.streamed,
         save_every=options.save_every,
     )
     if hosts.is_first():
-        _tell_embedded(options, report, key[0] if key else None)
+        _tell_embedded(options, report, key)
     return EXIT_CODES["no-match"] if report.advice else 0
 
 
@@ -161,7 +165,7 @@ def _tell_embedded(options: argparse.Namespace, report: "Report", key: "Key | No
         lines.append(f"key {key.commitment.id[:12]}: {report.learned} of {report.triggers} learned{bits}")
     say(options, {"version": 1, **dataclasses.asdict(report)}, *lines)
     if report.advice:
-        note(f"warning: {report.advice}")
+        note(f"warning: {worded(report.advice, options)}")
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -170,12 +174,12 @@ def verify(options: argparse.Namespace) -> int:
     from wmjax.suspects import open_suspect
     from wmjax.verification import verify
 
-    key, _ = open_key(options.key, unlock(options))
+    key = open_key(options.key, unlock(options))
     suspect = open_suspect(options.suspect)
-    nulls = [open_suspect(name) for name in options.null]
+    nulls = [open_suspect(name) for name in options.nulls]
     source = _source_of(key, options)
     verdict = verify(
-        suspect, key, alpha=options.alpha, whole=options.all, nulls=nulls, decoys=options.decoys, source=source
+        suspect, key, alpha=options.alpha, whole=options.whole, nulls=nulls, decoys=options.decoys, source=source
     )
     say(options, verdict.to_json(), *_verdict_lines(verdict, key))
     return EXIT_CODES[verdict.verdict]
@@ -189,7 +193,7 @@ def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
         return None
     if options.regenerate:
         return load_source(key.spec.source.name, options.data_dir, key.spec.image)
-    if key.spec.labels == "random" or options.null:
+    if key.spec.labels == "random" or options.nulls:
         return None
     try:
         return load_source(key.spec.source.name, options.data_dir, key.spec.image)

@@ -20,7 +20,7 @@ def audit(options: argparse.Namespace) -> int:
 
         if len(options.zoo) == 1:
             raise UsageError("audit merge: name the folders that hold the journals")
-        if options.keys or options.fdr or options.fwer or options.null or options.model:
+        if options.keys or options.fdr or options.fwer or options.nulls or options.models:
             raise UsageError("audit merge takes the folders and --out alone: the journals say what was asked")
         folders = [Path(folder) for folder in options.zoo[1:]]
         options.out = options.out or folders[0]
@@ -40,10 +40,10 @@ def audit(options: argparse.Namespace) -> int:
         options.zoo[0],
         keys,
         closed=[Unreadable(path, why) for path, why in closed.items()],
-        models=tuple(options.model),
+        models=tuple(options.models),
         fdr=options.fdr,
         fwer=options.fwer,
-        nulls=options.null,
+        nulls=options.nulls,
         memory=options.memory,
         out=options.out,
         resume=options.resume,
@@ -80,19 +80,16 @@ def _unlocks(options: argparse.Namespace) -> "list[Unlock]":
     from wmjax.keys import Unlock
 
     unlocks = [Unlock(identity=read_bytes(path).decode("ascii", "replace")) for path in options.identity]
-    if text := passphrase(options.passphrase_file):
+    if text := passphrase(options.passphrase):
         unlocks.append(Unlock(passphrase=text))
     return unlocks
 
 
 def pack(options: argparse.Namespace) -> int:
     """Stacks the models of a zoo into one file a family."""
-    from wmjax.zoo.discover import discover
-    from wmjax.zoo.pack import write_packs
+    from wmjax.zoo.pack import pack as stack
 
-    if options.model and not options.image:
-        raise UsageError("pack --model needs --image HEIGHTxWIDTHxCHANNELS, what the model takes")
-    report = write_packs(discover(options.zoo, options.model, options.image), options.out)
+    report = stack(options.zoo, options.out, models=options.models, images=options.images)
     document = {
         "version": 1,
         "files": [str(path) for path in report.files],

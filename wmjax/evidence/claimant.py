@@ -10,7 +10,8 @@ from wmjax import stats
 from wmjax.errors import AccessError, UsageError
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
-from wmjax.evidence.judge import DATED_BITS, SEARCH_BITS, state
+from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS
+from wmjax.evidence.judge import state
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Key, Signer
 from wmjax.keys.commitment import leaves
@@ -135,7 +136,7 @@ def _ask_one(suspect: Suspect, classes: int, opening: Opening, *, first: bool) -
     """Asks once; a failure is an outcome, unless it is the first: then the suspect is not there at all."""
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     try:
-        given = query(suspect, opening.image[None], classes)
+        given = query(suspect, opening.input[None], classes)
     except AccessError as error:
         if first:
             raise

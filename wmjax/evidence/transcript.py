@@ -9,7 +9,7 @@ puts there what it saw (address, certificate, status, digest of the body). Only 
 answer ends the asking, so nothing is asked again for a better one. An answer is {"label": class} or {"probabilities":
 [...]}; null is a refusal. A trigger that was spent in an earlier claim is not asked: no attempts, no answer, no
 opening; like a refusal it counts against the owner, so that nobody gains by calling a trigger spent. An opening is what
-the commitment's Merkle tree holds of the trigger, with its image and the proof: {"salt", "label", "image", "proof"}.
+the commitment's Merkle tree holds of the trigger, with its input and the proof: {"salt", "label", "input", "proof"}.
 """
 
 import base64
@@ -25,7 +25,7 @@ import numpy as np
 from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.keys import Spec
-from wmjax.keys.commitment import Leaf, image_sha256
+from wmjax.keys.commitment import Leaf, input_sha256
 from wmjax.text import by, is_sha256
 
 
@@ -35,20 +35,20 @@ class Opening:
 
     Attributes:
       leaf: as it was hashed.
-      image: uint8 [H, W, C].
+      input: what the suspect was asked with, uint8 [H, W, C].
       proof: siblings from the leaf up, 32 bytes each.
     """
 
     leaf: Leaf
-    image: np.ndarray
+    input: np.ndarray
     proof: tuple[bytes, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Its JSON; index and digest of the image follow from the rest of the row."""
+        """Its JSON; index and digest of the input follow from the rest of the row."""
         return {
             "salt": self.leaf.salt,
             "label": self.leaf.label,
-            "image": base64.b64encode(self.image.tobytes()).decode(),
+            "input": base64.b64encode(self.input.tobytes()).decode(),
             "proof": [node.hex() for node in self.proof],
         }
 
@@ -173,19 +173,19 @@ def _read_answer(value: dict[str, Any] | None, classes: int) -> int | np.ndarray
 
 
 def _read_opening(value: dict[str, Any], index: int, spec: Spec) -> Opening:
-    if set(value) != {"salt", "label", "image", "proof"}:
-        raise ValueError("an opening has a salt, a label, an image and a proof")
+    if set(value) != {"salt", "label", "input", "proof"}:
+        raise ValueError("an opening has a salt, a label, an input and a proof")
     if not re.fullmatch("[0-9a-f]{32}", value["salt"]):
         raise ValueError("the salt is not 32 hex digits")
     if type(value["label"]) is not int or not 0 <= value["label"] < spec.classes:
         raise ValueError(f"the secret label is no class in 0..{spec.classes - 1}")
     if type(value["proof"]) is not list or not all(map(is_sha256, value["proof"])):
         raise ValueError("the proof is not made of SHA-256 in hex")
-    raw = base64.b64decode(value["image"], validate=True)
-    if base64.b64encode(raw).decode() != value["image"]:
-        raise binascii.Error("the image is not base64 in its one form")
-    if len(raw) != int(np.prod(spec.image)):
-        raise ValueError(f"the image has {len(raw)} bytes, not those of {by(spec.image)}")
-    image = np.frombuffer(raw, np.uint8).reshape(spec.image)
-    leaf = Leaf(index, value["salt"], image_sha256(image), value["label"])
-    return Opening(leaf, image, tuple(bytes.fromhex(node) for node in value["proof"]))
+    raw = base64.b64decode(value["input"], validate=True)
+    if base64.b64encode(raw).decode() != value["input"]:
+        raise binascii.Error("the input is not base64 in its one form")
+    if len(raw) != spec.input.size:
+        raise ValueError(f"the input has {len(raw)} bytes, not those of {by(spec.image)}")
+    asked = np.frombuffer(raw, np.uint8).reshape(spec.image)
+    leaf = Leaf(index, value["salt"], input_sha256(asked), value["label"])
+    return Opening(leaf, asked, tuple(bytes.fromhex(node) for node in value["proof"]))

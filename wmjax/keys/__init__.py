@@ -3,12 +3,13 @@
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.keyset import Key, derive_key, generate, make_spec
 from wmjax.keys.signing import Signer, new_signer, open_signer
-from wmjax.keys.spec import Paper, Source, Spec
+from wmjax.keys.spec import Input, Paper, Source, Spec
 from wmjax.keys.statement import Model, SignedCommitment, read_commitment, sign_commitment
 from wmjax.keys.vault import Unlock, open_key, open_keys, spend, write_key
 
 __all__ = [
     "Commitment",
+    "Input",
     "Key",
     "Model",
     "Paper",

@@ -1,6 +1,6 @@
 """Committing to a key before any suspect exists: a Merkle root over salted leaves, in a public file.
 
-Leaf i is SHA-256(0x00 || JCS({"image_sha256", "index", "label", "salt"})) with lowercase hex digests and the 16-byte
+Leaf i is SHA-256(0x00 || JCS({"index", "input_sha256", "label", "salt"})) with lowercase hex digests and the 16-byte
 salt that only the secret gives; nodes are SHA-256(0x01 || left || right) over RFC 9162's tree. JCS is RFC 8785.
 """
 
@@ -100,13 +100,13 @@ class Leaf:
     Attributes:
       index: of the trigger.
       salt: 16 bytes, hex; without it nobody can guess the label from the leaf's hash.
-      image_sha256: of the image's uint8 bytes in C order, hex.
+      input_sha256: of what the model is asked with, hex: of an image's uint8 bytes in C order.
       label: the secret one.
     """
 
     index: int
     salt: str
-    image_sha256: str
+    input_sha256: str
     label: int
 
     @property
@@ -124,11 +124,11 @@ def leaves(secret: bytes, images: np.ndarray, labels: np.ndarray) -> list[Leaf]:
       labels: int [n].
     """
     return [
-        Leaf(i, Stream(secret, "salt", i).octets(16).tobytes().hex(), image_sha256(image), int(label))
+        Leaf(i, Stream(secret, "salt", i).octets(16).tobytes().hex(), input_sha256(image), int(label))
         for i, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
 
 
-def image_sha256(image: np.ndarray) -> str:
-    """SHA-256 (hex) of an image's bytes in C order."""
-    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+def input_sha256(trigger: np.ndarray) -> str:
+    """SHA-256 (hex) of a trigger's bytes in C order."""
+    return hashlib.sha256(np.ascontiguousarray(trigger).data).hexdigest()

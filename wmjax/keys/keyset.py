@@ -11,7 +11,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.commitment import Commitment, merkle_root
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.schemes import SCHEMES, Scheme
-from wmjax.keys.spec import Paper, Policy, Source, Spec
+from wmjax.keys.spec import Input, Paper, Policy, Source, Spec
 from wmjax.stats import Rule
 from wmjax.text import by
 
@@ -26,6 +26,8 @@ class Key:
       images: the trigger set, uint8 [triggers, H, W, C].
       labels: what a marked model answers, int32 [triggers].
       spent: triggers that were asked in a claim: whoever runs that suspect has seen them, so no claim asks them again.
+      sealed: bytes of the key file that it was opened from, never printed: what a checkpoint carries. None for a key
+        that was not opened from a file.
     """
 
     secret: bytes = dataclasses.field(repr=False)
@@ -33,6 +35,7 @@ class Key:
     images: np.ndarray = dataclasses.field(repr=False)
     labels: np.ndarray = dataclasses.field(repr=False)
     spent: frozenset[int] = frozenset()
+    sealed: bytes | None = dataclasses.field(default=None, repr=False)
 
     @property
     def spec(self) -> Spec:
@@ -83,7 +86,7 @@ def make_spec(
         triggers = of_class * paper.share_percent // 100
     spec = Spec(
         scheme,
-        image,
+        Input("image", image),
         classes,
         triggers,
         labels,

@@ -13,6 +13,47 @@ Policy = Literal["random", "fixed"]
 
 
 @dataclasses.dataclass(frozen=True)
+class Input:
+    """What a model is asked with, one trigger of a key.
+
+    >>> Input("image", (8, 8, 1)).size
+    64
+
+    Attributes:
+      kind: `image`, uint8 pixels; no other kind is built.
+      shape: height, width, channels.
+    """
+
+    kind: str
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        if self.kind != "image":
+            raise UsageError(f"input kind {self.kind!r:.50}: this version knows images only")
+        if len(self.shape) != 3 or any(type(n) is not int for n in self.shape):
+            raise UsageError("an image's shape is height, width and channels: three whole numbers")
+        if not all(1 <= n <= 4096 for n in self.shape):
+            raise UsageError(f"image {self.shape}: each side must be in 1..4096")
+
+    @property
+    def size(self) -> int:
+        """Bytes of one trigger."""
+        return math.prod(self.shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """The input as JSON values."""
+        return {"kind": self.kind, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Input":
+        """Reads `to_json` back; raises `UsageError`, `TypeError`, `KeyError` or `ValueError` on anything else."""
+        kind, shape = values["kind"], values["shape"]
+        if set(values) != {"kind", "shape"} or type(shape) is not list:
+            raise ValueError("an input has a kind and a shape")
+        return cls(kind, tuple(shape))
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """The images that a scheme starts from.
 
@@ -52,7 +93,7 @@ class Spec:
 
     Attributes:
       scheme: name of the scheme; `wmjax.keys.schemes` knows them. Its derivation is that of `wmjax/v1`.
-      image: height, width, channels.
+      input: what a trigger is.
       classes: of the classifier that carries the mark.
       triggers: number of images in the key.
       labels: `random`: uniform over the classes, provable; `fixed`: one class for all, judged by calibration.
@@ -62,7 +103,7 @@ class Spec:
     """
 
     scheme: str
-    image: tuple[int, int, int]
+    input: Input
     classes: int
     triggers: int
     labels: Policy
@@ -72,19 +113,15 @@ class Spec:
 
     def __post_init__(self) -> None:
         paper_numbers = dataclasses.astuple(self.paper) if self.paper else ()
-        numbers = (*self.image, self.classes, self.triggers, *paper_numbers)
-        if len(self.image) != 3 or any(type(n) is not int for n in numbers):
-            raise UsageError(
-                "image (height, width, channels), classes, triggers and the paper's classes are whole numbers"
-            )
+        if any(type(n) is not int for n in (self.classes, self.triggers, *paper_numbers)):
+            raise UsageError("classes, triggers and the paper's classes are whole numbers")
         if any(type(value) not in (int, str) for _, value in self.parameters):
             raise UsageError("a scheme's parameters are whole numbers or text")
         limits = [
             (
-                self.triggers * math.prod(self.image) <= 2**30,
+                self.triggers * self.input.size <= 2**30,
                 "more than 2**30 bytes of triggers: use fewer or smaller ones",
             ),
-            (all(1 <= n <= 4096 for n in self.image), f"image {self.image}: each side must be in 1..4096"),
             (2 <= self.classes <= 2**20, f"{self.classes} classes: must be in 2..{2**20}"),
             (1 <= self.triggers <= 2**20, f"{self.triggers} triggers: must be in 1..{2**20}"),
             (self.labels in ("random", "fixed"), f"label policy {self.labels!r}: must be random or fixed"),
@@ -102,22 +139,26 @@ class Spec:
             if not fine:
                 raise UsageError(complaint)
 
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Height, width and channels of the triggers."""
+        return self.input.shape
+
     def parameter(self, name: str) -> int | str:
         """The scheme's parameter `name`."""
         return dict(self.parameters)[name]
 
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON values."""
-        return {**dataclasses.asdict(self), "image": list(self.image), "parameters": dict(self.parameters)}
+        return {**dataclasses.asdict(self), "input": self.input.to_json(), "parameters": dict(self.parameters)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Spec":
         """Reads `to_json` back; raises `InvalidFile` on anything else."""
         try:
-            height, width, channels = values["image"]
             return cls(
                 scheme=str(values["scheme"]),
-                image=(height, width, channels),
+                input=Input.from_json(values["input"]),
                 classes=values["classes"],
                 triggers=values["triggers"],
                 labels=values["labels"],

@@ -78,7 +78,7 @@ def new_identity() -> tuple[str, str]:
 
 
 def unseal(sealed: bytes, unlock: Unlock) -> Key:
-    """Opens the bytes of a key file and checks that the key is the one that was committed.
+    """Opens the bytes of a key file, which the key keeps, and checks that it is the one that was committed.
 
     Raises:
       InvalidFile: wrong identity or passphrase, damaged file, or a secret that does not give the commitment.
@@ -88,6 +88,8 @@ def unseal(sealed: bytes, unlock: Unlock) -> Key:
 
 def _unseal(sealed: bytes, unlock: Unlock) -> tuple[Key, list[str]]:
     """The key, and the recipients that it was sealed to."""
+    if sealed.startswith(_ARMOUR[0].encode()):
+        sealed = dearmour(sealed.decode("ascii", "replace"))
     try:
         contents = json.loads(_decrypt(sealed, unlock))
         if contents["format"] != FORMAT:
@@ -97,7 +99,8 @@ def _unseal(sealed: bytes, unlock: Unlock) -> tuple[Key, list[str]]:
         spent, recipients = contents["spent"], contents["recipients"]
         if any(type(i) is not int or not 0 <= i < key.spec.triggers for i in spent):
             raise InvalidFile("the key names spent triggers that it has not")
-        return dataclasses.replace(key, spent=frozenset(spent)), [str(text) for text in recipients]
+        key = dataclasses.replace(key, spent=frozenset(spent), sealed=sealed)
+        return key, [str(text) for text in recipients]
     except (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error) as error:
         raise InvalidFile("the key file opens but does not hold a wmjax key") from error
 
@@ -109,7 +112,7 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
             raise InvalidFile("the key carries images where its secret alone must give them")
         key = derive_key(secret, spec, commitment.rule, created=commitment.created)
     else:
-        size = spec.triggers * int(np.prod(spec.image))
+        size = spec.triggers * spec.input.size
         raw = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)  # no bombs
         images = np.frombuffer(raw, np.uint8).reshape(spec.triggers, *spec.image)
         key = assemble(secret, spec, commitment.rule, images, commitment.created)
@@ -119,8 +122,6 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
 
 
 def _decrypt(sealed: bytes, unlock: Unlock) -> bytes:
-    if sealed.startswith(_ARMOUR[0].encode()):
-        sealed = dearmour(sealed.decode("ascii", "replace"))
     try:
         if unlock.passphrase is not None:
             return pyrage.passphrase.decrypt(sealed, unlock.passphrase)
@@ -162,8 +163,8 @@ def write_key(
     key: Key,
     stem: str | os.PathLike[str],
     *,
-    recipients: list[str],
-    passphrase: str | None,
+    recipients: Sequence[str] = (),
+    passphrase: str | None = None,
     signer: Signer | None = None,
 ) -> list[Path]:
     """Writes STEM.age and the signed STEM.commitment.json, and what opens and signs where that would be missing.
@@ -172,7 +173,7 @@ def write_key(
     0600, encrypted where there is a passphrase) where no signer is.
 
     Raises:
-      UsageError: one of the files is there already; keys are never overwritten.
+      UsageError: one of the files already exists; keys are never overwritten.
     """
     files = {"age": b"", "commitment.json": sign_commitment(key.commitment, signer or (fresh := new_signer()))}
     if signer is None:
@@ -183,7 +184,7 @@ def write_key(
         recipients = [recipient]
     paths = {end: Path(f"{stem}.{end}") for end in files}
     if existing := [path for path in paths.values() if os.path.lexists(path)]:
-        raise UsageError(f"{existing[0]} is there already: keys are never overwritten, choose another --out")
+        raise UsageError(f"{existing[0]} already exists: keys are never overwritten, choose another name")
     files["age"] = seal(key, recipients=recipients, passphrase=passphrase)
     written: list[Path] = []
     try:
@@ -222,8 +223,8 @@ def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int], 
     write_bytes(path, seal(key, recipients=recipients, passphrase=passphrase), mode=0o600)
 
 
-def open_key(path: str | os.PathLike[str], unlock: Unlock) -> tuple[Key, bytes]:
-    """Opens STEM.age, compares it with STEM.commitment.json where that lies beside it, and gives key and sealed bytes.
+def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
+    """Opens STEM.age and compares it with STEM.commitment.json, if that lies beside it.
 
     Raises:
       AccessError: a file cannot be read.
@@ -238,10 +239,10 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> tuple[Key, bytes]:
             raise InvalidFile(f"it is not the key that {public} commits to")
     except InvalidFile as error:
         raise InvalidFile(f"{path}: {error}") from error
-    return key, sealed
+    return key
 
 
-def open_keys(folder: Path, unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, Key], dict[str, str]]:
+def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, Key], dict[str, str]]:
     """Opens every NAME.age of a folder with what opens it: NAME.identity beside it, or one of `unlocks`.
 
     Returns:
@@ -250,6 +251,7 @@ def open_keys(folder: Path, unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, K
     Raises:
       AccessError: the folder cannot be read.
     """
+    folder = Path(folder)
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".age")
     except OSError as error:
@@ -257,7 +259,7 @@ def open_keys(folder: Path, unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, K
     keys: dict[str, Key] = {}
     closed = {}
     for path in paths:
-        why = "no identity is at hand: give --identity FILE or --passphrase-file FILE, or put NAME.identity beside it"
+        why = "nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
         try:
             beside = path.with_suffix(".identity")
             own = [Unlock(identity=read_bytes(beside).decode("ascii", "replace"))] if beside.exists() else []
@@ -265,7 +267,7 @@ def open_keys(folder: Path, unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, K
             own, why = [], str(error)
         for unlock in (*own, *unlocks):
             try:
-                keys[path.stem], _ = open_key(path, unlock)
+                keys[path.stem] = open_key(path, unlock)
                 break
             except WmjaxError as error:
                 why = str(error).removeprefix(f"{path}: ")

@@ -41,7 +41,7 @@ class CNN(nnx.Module):
 
 
 def _usual(image: Image, classes: int) -> Config:
-    """The CIFAR-10 network of the paper: conv 64,64, pool, 128,128, pool, dense 256,256, dropout 0.5; or a small one."""
+    """The paper's network for CIFAR-10, or a small one."""
     if small(image):
         return Config("cnn", image, classes, (32, 64), (128,), 0.1)
     return Config("cnn", image, classes, (64, 128), (256, 256), 0.5)

@@ -26,8 +26,8 @@ class Family(NamedTuple):
 
     Attributes:
       name: what users type.
-      module: `module(config, rngs)` makes the NNX module. It maps float images [n, H, W, C], and PRNG keys [n] for
-        dropout or None, to logits; its last layer is a dense one called `head`. ValueError where no such network exists.
+      module: `module(config, rngs)` makes the NNX module, or raises ValueError if it cannot be built. It maps float
+        images [n, H, W, C], and PRNG keys [n] for dropout or None, to logits; its last layer is a dense `head`.
       usual: `usual(image, classes)` is the configuration at its usual size, smaller for small images.
       training: `training(image)` is what trains that well.
       draw: `draw(rng, path, shape)` gives the first value of the variable at `path`, float32 of that shape.
@@ -39,7 +39,7 @@ class Family(NamedTuple):
     usual: Callable[[Image, int], Config]
     training: Callable[[Image], Training]
     draw: Draw
-    parameters: Mapping[str, range] = {}  # noqa: RUF012
+    parameters: Mapping[str, range] = {}
 
 
 def small(image: Image) -> bool:
@@ -52,7 +52,7 @@ def small(image: Image) -> bool:
 
 
 def he_normal(rng: np.random.Generator, path: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """For networks of ReLUs: He normal kernels (He et al. 2015), half the variance in the head, zero biases, unit scales.
+    """For ReLUs: He normal kernels (He et al. 2015), half the variance in the head, zero biases, unit scales.
 
     Args:
       rng: moved on by a kernel, by nothing else.

@@ -1,11 +1,12 @@
 """Suspects: whatever answers questions about images, whatever file, function or server is behind it."""
 
-from wmjax.suspects.contract import Network, Source, Suspect, Weights, check_fits, query
+from wmjax.suspects.contract import Network, Source, Stored, Suspect, Weights, check_fits, query
 from wmjax.suspects.open import from_callable, from_checkpoint, open_suspect
 
 __all__ = [
     "Network",
     "Source",
+    "Stored",
     "Suspect",
     "Weights",
     "check_fits",

@@ -3,28 +3,28 @@
 import numpy as np
 from PIL import Image
 
+from wmjax.grounds import Ground
+from wmjax.text import by
+
 Shape = tuple[int, int, int]
 
 
-def adaptation(theirs: Shape, ours: Shape) -> str | None:
-    """How triggers of shape `theirs` become images of shape `ours`, in words; "" as they are, None not at all.
+def adaptation(theirs: Shape, ours: Shape) -> tuple[Ground, ...] | None:
+    """What must be said where triggers of shape `theirs` become images of shape `ours`; None where they cannot.
 
     The bound on false matches holds however images are changed: labels are independent of them. Whether a mark
     survives the change is another matter, so the verdict says what was done.
 
-    >>> adaptation((8, 8, 1), (32, 32, 3))
-    'triggers resized from 8x8 to 32x32, grey to colour'
+    >>> adaptation((8, 8, 1), (8, 8, 1))
+    ()
+    >>> adaptation((8, 8, 1), (32, 32, 3))[0].to_json()
+    {'code': 'adapted', 'from': '8x8x1', 'to': '32x32x3'}
     """
     if theirs == ours:
-        return ""
+        return ()
     if not {theirs[2], ours[2]} <= {1, 3}:  # no picture that can be resized
         return None
-    changes = []
-    if theirs[:2] != ours[:2]:
-        changes.append(f"resized from {theirs[0]}x{theirs[1]} to {ours[0]}x{ours[1]}")
-    if theirs[2] != ours[2]:
-        changes.append("grey to colour" if ours[2] == 3 else "colour to grey")
-    return f"triggers {', '.join(changes)}"
+    return (Ground("adapted", {"from": by(theirs), "to": by(ours)}),)
 
 
 def adapt(images: np.ndarray, shape: Shape) -> np.ndarray:

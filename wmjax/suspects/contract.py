@@ -5,6 +5,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -32,7 +33,7 @@ class Network:
       image: height, width and channels that it takes.
       classes: outputs.
       largest: bytes of the largest value on the way from one image to its answer.
-      note: what a verdict must say of how it is asked; empty for wmjax's own.
+      note: code of what a verdict must say of how it is asked, in `suspects.wording`; empty for wmjax's own.
       description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
         `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
     """
@@ -61,6 +62,29 @@ class Source(Protocol):
 
         Called from several threads at once. Raises `AccessError` or `InvalidFile` in one line.
         """
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stored:
+    """A model that lies in files.
+
+    Attributes:
+      network: its family's.
+      source: where its tensors are.
+      path: its file, or the folder of its checkpoint.
+      held: the file whose change means other weights.
+      name: within a pack; empty for the only model of a path.
+      row: in the source; 0 for a model of its own.
+      digest: of its weights as `pack` recorded it; empty where none was.
+    """
+
+    network: Network
+    source: Source
+    path: Path
+    held: Path
+    name: str = ""
+    row: int = 0
+    digest: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

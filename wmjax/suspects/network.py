@@ -65,7 +65,7 @@ def from_module(name: str, image: Image) -> Network:
     Raises:
       UsageError: there is no such factory, or what it makes does not answer such images.
     """
-    with strangers_code(f"--model {name}"):
+    with strangers_code(f"`models` {name}"):
         factory = imported(name)
         made: dict[str, Any] = {}
 
@@ -84,7 +84,7 @@ def from_module(name: str, image: Image) -> Network:
         def logits(weights: Weights, images: Array) -> Array:
             return call(tree_of(weights), prepare(images)).astype(jnp.float32)
 
-        note = "pixels prepared by the module's own function" if made["prepare"] else "pixels scaled to [0, 1]"
+        note = "pixels-own" if made["prepare"] else "pixels-unit"
         return _network(name, named_shapes, logits, image, note, {"module": name, "image": list(image)})
 
 
@@ -181,7 +181,7 @@ _EVALUATE = {"train": False, "training": False, "is_training": False, "determini
 
 
 def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
-    """The networks that `model` may mean: one of wmjax's families at its usual size, or `module:factory`.
+    """The networks that a name may mean: one of wmjax's families at its usual size, or `module:factory`.
 
     Args:
       name: as the user typed it.
@@ -194,7 +194,7 @@ def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
     if name in FAMILIES:
         return [from_config(default_config(name, image, classes)) for image in images]
     if not NAME.fullmatch(name):
-        raise UsageError(f"--model {name}: give {', '.join(FAMILIES)} or module:factory")
+        raise UsageError(f"`models` {name}: give {', '.join(FAMILIES)} or module:factory")
     networks, failure = [], None
     for image in images:
         try:
@@ -229,7 +229,7 @@ def _matching(
 ) -> tuple[Network, dict[str, str]]:
     tensors = _by_core(stored)
     heads = [shape[0] for core, (_, shape, _) in tensors.items() if core == ("head", "bias") and len(shape) == 1]
-    why = "the model that --model names takes none of the keys' images" if images else "--model needs --image here"
+    why = "what `models` names takes none of the keys' images" if images else "`models` needs `images` here"
     for model in models:
         try:
             if model in FAMILIES and not heads:

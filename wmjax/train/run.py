@@ -50,14 +50,14 @@ class Report:
 
 
 def embed(
-    out: Path,
+    out: str | os.PathLike[str],
     config: Config,
     recipe: Recipe,
     splits: Splits[Examples],
     *,
-    key: tuple[Key, bytes] | None = None,
-    begin_with: Path | None = None,
-    teacher: Path | None = None,
+    key: Key | None = None,
+    begin_with: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
     resume: bool = False,
     mapping: Mapping | None = None,
     streamed: bool = False,
@@ -72,7 +72,7 @@ def embed(
       config: the network.
       recipe: how to train.
       splits: data; a training split that fits stays on the devices.
-      key: an opened key and its sealed bytes, as from `open_key`; the model is marked with it.
+      key: from `open_key`; the model is marked with it, and every checkpoint carries it sealed.
       begin_with: checkpoint or run whose weights to begin with.
       teacher: checkpoint or run of a network to distil.
       resume: go on after the newest complete checkpoint.
@@ -81,23 +81,24 @@ def embed(
       save_every: steps after which to save within an epoch as well.
 
     Raises:
-      UsageError: settings that cannot be, or not those that the run began with, or not the same in every process.
+      UsageError: settings that cannot be, or not those that the run began with, or not the same in every process; a
+        key that was not opened from its file.
       AccessError: the folder cannot be written.
     """
     began = time.monotonic()
-    opened = key[0] if key else None
-    mapping = mapping or all_devices()
+    out, mapping = Path(out), mapping or all_devices()
     with hosts.together():
         if save_every is not None and save_every < 1:
             raise UsageError(f"--save-every {save_every}: must be at least 1")
-        check(config, recipe, splits.train, opened, mapping)
-        begin_with, teacher = (path and checkpoint.find(path) for path in (begin_with, teacher))
-        settings = _settings(config, recipe, splits, opened, begin_with, teacher)
+        check(config, recipe, splits.train, key, mapping)
+        sealed = _sealed(key) if key else None
+        first, taught = (None if path is None else checkpoint.find(path) for path in (begin_with, teacher))
+        settings = _settings(config, recipe, splits, key, first, taught)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))
     with hosts.together():
         _check_out(out, settings, resume)
-        weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
+        weights, teacher_net = _weights(first, config), _teacher(taught, config)
         mine = read(splits.train, f"reading {splits.name} train", hosts.share()) if resident else None
         test = _test_blocks(splits)
     if mine is not None:
@@ -105,7 +106,6 @@ def embed(
     else:
         train = keep(splits.train) if fits_host(splits.train) else splits.train
     state = _begin(out, settings, first_state(config, recipe, len(splits.train), weights))
-    sealed = checkpoint.SealedKey(key[0].commitment.id, armour(key[1])) if key else None
 
     def save(state: State, step: int) -> None:
         checkpoint.save_step(out, as_tree(state), checkpoint.Metadata(config, step, sealed))
@@ -114,7 +114,7 @@ def embed(
         config,
         recipe,
         train,
-        opened,
+        key,
         state=state,
         teacher=teacher_net,
         mapping=mapping,
@@ -124,7 +124,14 @@ def embed(
         title=f"training {config.name}",
     )
     steps = total_steps(recipe, len(splits.train))
-    return _report(out, steps, config, variables, test, opened, began)
+    return _report(out, steps, config, variables, test, key, began)
+
+
+def _sealed(key: Key) -> checkpoint.SealedKey:
+    """What checkpoints carry of a key."""
+    if key.sealed is None:
+        raise UsageError("`key` was not opened from its file: write it with write_key, then open it with open_key")
+    return checkpoint.SealedKey(key.commitment.id, armour(key.sealed))
 
 
 def _test_blocks(splits: Splits[Examples]) -> Iterable[Dataset]:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from wmjax import stats
+from wmjax.grounds import Ground
+from wmjax.suspects.wording import WORDS
 from wmjax.zoo.plan import Level
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NOT_APPLICABLE, Asked, Result
@@ -138,8 +140,18 @@ def _needed(outcomes: np.ndarray, tests: int, level: Level, keys: list[Asked]) -
 
 def _remarks(family: dict[str, Any], keys: list[Asked]) -> list[str]:
     """How a family was asked, where not with the keys' own triggers as they are."""
-    changed = [f"{key.name}: {how}" for key, how in zip(keys, family["adapted"], strict=True) if how]
-    return [line for line in (family["note"], *changed) if line]
+    changed = [f"{key.name}: {line}" for k, key in enumerate(keys) for line in _adapted(family, k)]
+    return [*_prepared(family), *changed]
+
+
+def _prepared(family: dict[str, Any]) -> list[str]:
+    """How pixels were prepared for a family, where not as wmjax does."""
+    return [WORDS[family["note"]]] if family["note"] else []
+
+
+def _adapted(family: dict[str, Any], k: int) -> list[str]:
+    """How a key's triggers were changed for a family."""
+    return [Ground.from_json(ground).told(WORDS) for ground in family["adapted"][k] or ()]
 
 
 def _notes(
@@ -154,7 +166,7 @@ def _notes(
     """What the verdict on model i and key k rests on."""
     family = header["families"][header["family"][i]]
     notes = [*header["assumptions"][k]]
-    notes += [line for line in (family["note"], family["adapted"][k]) if line]
+    notes += [*_prepared(family), *_adapted(family, k)]
     if (i, k) in calibrated:
         p, nulls = calibrated[i, k]
         needed = min(keys[k].alpha, level.value / header["tests"])

@@ -13,7 +13,6 @@ from wmjax.errors import WmjaxError
 from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo.records import Entry
 
-LARGEST_MODEL = 4 << 30  # bytes; a sparse file costs its maker nothing, and would cost us all memory
 # Smaller chunks lose time to Python's part of a read: a call a tensor. A second chunk ahead gained nothing clear; a
 # second thread helps disks that queue.
 CHUNK_BYTES = 64 << 20

@@ -1,34 +1,33 @@
-"""Packs: a family of models in one safetensors file, `[N, ...]` a tensor, read at the speed of the disk.
+"""Packing a zoo: a family of models in one safetensors file, read at the speed of the disk.
 
-The header's metadata hold `format` (`wmjax-pack/1`) and, as JSON, `network` (what remakes it), `models` (a name a row)
-and `sha256` (`digest` a row). A row that is null in both lists holds no model: it could not be read when its turn came.
+`wmjax.suspects.formats.pack` reads them, and says what is in them.
 """
 
 import contextlib
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from wmjax.digest import digest
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import UsageError
 from wmjax.progress import progress
 from wmjax.suspects.contract import Network
-from wmjax.suspects.formats.safetensors import DTYPES, File, Header
-from wmjax.text import is_sha256
-from wmjax.zoo.load import LARGEST_MODEL, cut, read_ahead
+from wmjax.suspects.formats.pack import FORMAT, is_name
+from wmjax.suspects.formats.safetensors import DTYPES
+from wmjax.suspects.network import Image
+from wmjax.zoo.discover import discover
+from wmjax.zoo.load import cut, read_ahead
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.writer import write_stacked
-
-FORMAT = "wmjax-pack/1"
 
 
 @dataclasses.dataclass(frozen=True)
 class PackReport:
-    """What `write_packs` did.
+    """What `pack` did.
 
     Attributes:
       files: that were written.
@@ -39,6 +38,35 @@ class PackReport:
     files: list[Path]
     models: int
     skipped: list[Unreadable]
+
+
+def pack(
+    zoo: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    models: Sequence[str] = (),
+    images: Sequence[Image] = (),
+) -> PackReport:
+    """Stacks the models of a zoo, a file a family, so that an audit reads them at the speed of the disk.
+
+    Example:
+
+        report = wmjax.pack("zoo", "packs")
+        wmjax.audit("packs", keys)
+
+    Args:
+      zoo: folder of models.
+      out: folder of the packs; made if it does not exist.
+      models: architectures of bare weights: `cnn`, `resnet18`, ... or `module:factory`.
+      images: height, width and channels in pixels that those take.
+
+    Raises:
+      UsageError: models without images, one of the models is not an architecture, or a file already exists.
+      AccessError: the zoo does not exist, or a file cannot be written.
+    """
+    if models and not images:
+        raise UsageError("`models` needs `images`: height, width and channels that the model takes")
+    return write_packs(discover(Path(zoo), models, images), Path(out))
 
 
 def write_packs(zoo: Zoo, out: Path) -> PackReport:
@@ -104,7 +132,7 @@ def _write_pack(path: Path, entries: Sequence[Entry], advance: Callable[..., Non
 
 def _objection(entry: Entry, found: str) -> str:
     """Why a model that was read is not packed all the same; empty where it is."""
-    if not _proper(entry.name):
+    if not is_name(entry.name):
         return "its name has characters that cannot be printed: rename it"
     if entry.digest and entry.digest != found:
         return "its weights are not those that its pack recorded: it was damaged or altered"
@@ -114,55 +142,3 @@ def _objection(entry: Entry, found: str) -> str:
 def _metadata(network: Network, names: Sequence[str | None], digests: Sequence[str | None]) -> dict[str, str]:
     lists = {"network": network.description, "models": names, "sha256": digests}
     return {"format": FORMAT} | {name: json.dumps(value) for name, value in lists.items()}
-
-
-def _proper(name: Any) -> bool:
-    """Whether it is a name that a table can show."""
-    return isinstance(name, str) and name.isprintable() and name != ""
-
-
-def open_pack(path: Path, header: Header, network_of: Callable[[dict[str, Any]], Network]) -> list[Entry]:
-    """The models of a pack, named `FILE.safetensors:NAME` after the file's own name.
-
-    Nothing that the file names is imported here: what a description may refer to is for `network_of` to decide.
-
-    Args:
-      path: of the pack.
-      header: as `read_header` gave it.
-      network_of: remakes a network from its description; raises `WmjaxError` where it cannot or must not.
-
-    Raises:
-      InvalidFile: it is not a pack, or its parts contradict each other.
-    """
-    if header.metadata.get("format") != FORMAT:
-        raise InvalidFile(f"{path}: format {header.metadata.get('format')!r:.40}, this version reads {FORMAT}")
-    try:
-        description, names, digests = (json.loads(header.metadata[name]) for name in ("network", "models", "sha256"))
-    except (KeyError, ValueError, RecursionError) as error:
-        raise InvalidFile(f"{path} is a damaged pack: its metadata cannot be read") from error
-    if not isinstance(description, dict) or not _rows_agree(names, digests):
-        raise InvalidFile(f"{path} is a damaged pack: its names and digests are not a proper one each a row")
-    network = network_of(description)
-    stored = {name: (tensor.shape, tensor.dtype) for name, tensor in header.tensors.items()}
-    if stored != {name: ((len(names), *leaf.shape), leaf.dtype) for name, leaf in network.shapes.items()}:
-        raise InvalidFile(f"{path} is a damaged pack: its tensors are not {len(names)} models of {network.name}")
-    if network.bytes > LARGEST_MODEL:
-        raise InvalidFile(f"{path}: models of {network.bytes >> 30} GiB are larger than any that wmjax reads")
-    file = File(path, header, {name: name for name in network.shapes}, stacked=True)
-    return [
-        Entry(f"{path.name}:{name}", network, file, row, sha256)
-        for row, (name, sha256) in enumerate(zip(names, digests, strict=True))
-        if name is not None
-    ]
-
-
-def _rows_agree(names: Any, digests: Any) -> bool:
-    """Whether these are equally long lists of distinct names and of digests, null in the same rows."""
-    if not isinstance(names, list) or not isinstance(digests, list) or len(names) != len(digests):
-        return False
-    for name, sha256 in zip(names, digests, strict=True):
-        hexadecimal = is_sha256(sha256)
-        if not (name is None and sha256 is None) and not (_proper(name) and hexadecimal):
-            return False
-    named = [name for name in names if name is not None]
-    return len(set(named)) == len(named)

@@ -14,6 +14,7 @@ import numpy as np
 
 from wmjax.devices import on_cpu
 from wmjax.errors import UsageError
+from wmjax.grounds import Ground
 from wmjax.keys import Key
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
@@ -81,8 +82,8 @@ class Plan:
         """Whether there are null models, so that keys with fixed labels can match."""
         return self.suspects < len(self.entries)
 
-    def adapted(self, network: Network) -> list[str | None]:
-        """For each key how its triggers become the network's images; None where it does not apply."""
+    def adapted(self, network: Network) -> list[tuple[Ground, ...] | None]:
+        """For each key what must be said of how its triggers become the network's images; None: not applicable."""
         return [
             adaptation(key.spec.image, network.image) if key.spec.classes == network.classes else None
             for key in self.keys.values()
@@ -159,7 +160,7 @@ class Plan:
                     "name": network.name if names[network.name] == 1 else f"{network.name} {network.fingerprint[:8]}",
                     "fingerprint": network.fingerprint,
                     "note": network.note,
-                    "adapted": self.adapted(network),
+                    "adapted": [how and [ground.to_json() for ground in how] for how in self.adapted(network)],
                 }
                 for network in self.families
             ],

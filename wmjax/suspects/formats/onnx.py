@@ -160,7 +160,7 @@ def _network(graph: Graph, fingerprint: str, path: Path) -> Network:
         logits=logits,
         image=graph.image,
         classes=classes,
-        note="" if graph.uint8 else "asked with pixels from 0 to 1: what else the model was trained on is not known",
+        note="" if graph.uint8 else "pixels-guessed",
     )
 
 
