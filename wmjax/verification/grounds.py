@@ -2,9 +2,11 @@
 
 from enum import StrEnum
 
+import numpy as np
+
+from wmjax import stats
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment
-from wmjax.stats import Rule
 
 SEARCHED_BITS = 128  # no search for a fitting secret gains as much
 
@@ -38,7 +40,7 @@ class VerdictGround(StrEnum):
     TOO_FEW = "too-few"
 
 
-def key_grounds(commitment: Commitment, rule: Rule, *, regenerated: bool) -> tuple[Ground, ...]:
+def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) -> tuple[Ground, ...]:
     """What any verdict on a key rests on.
 
     Args:
@@ -65,3 +67,49 @@ def _origin(commitment: Commitment, *, regenerated: bool) -> Ground:
         return Ground(VerdictGround.SELF_DERIVED)
     code = VerdictGround.REGENERATED if regenerated else VerdictGround.NOT_REGENERATED
     return Ground(code, {"source": source.name, "sha256": source.sha256})
+
+
+def answer_grounds(answers: stats.Answers) -> tuple[Ground, ...]:
+    """What must be said of a suspect's answers, [n]."""
+    form = VerdictGround.LABELS_ONLY if answers.probabilities is None else VerdictGround.PROBABILITIES
+    refused = int(np.sum(answers.labels < 0))
+    values = {"refused": refused, "asked": len(answers)}
+    return (Ground(form), *([Ground(VerdictGround.REFUSED, values)] if refused else []))
+
+
+def null_grounds(asked: tuple[VerdictGround, int] | None, classes: int, alpha: float) -> tuple[Ground, ...]:
+    """What a calibrated p-value rests on.
+
+    Args:
+      asked: NULL_MODELS or DECOY_KEYS, and how many; None where there were none.
+      classes: of the key.
+      alpha: that a match needs.
+    """
+    if asked is None:
+        return (Ground(VerdictGround.NOT_CALIBRATED),)
+    kind, count = asked
+    smallest = 1 / (count + 1)
+    if kind == VerdictGround.NULL_MODELS:
+        grounds = [Ground(kind, {"models": count, "smallest_p": smallest})]
+    else:
+        grounds = [Ground(kind, {"keys": count, "classes": classes, "smallest_p": smallest})]
+    if smallest > alpha:
+        grounds.append(Ground(VerdictGround.TOO_FEW, {"alpha": alpha, "needed": round(1 / alpha) - 1}))
+    return tuple(grounds)
+
+
+def path_grounds(path: stats.Path, outcome: stats.Outcome, rule: stats.Rule, *, most: int) -> tuple[Ground, ...]:
+    """What must be said of how asking about a key with random labels went.
+
+    Args:
+      path: of the evidence, [n].
+      outcome: the verdict.
+      rule: by which it was reached.
+      most: triggers that might have been asked.
+    """
+    bits = path.evidence
+    grounds = [Ground(VerdictGround.STOPPED)] if len(bits) < most else []
+    if outcome == "match" and bits[-1] < rule.match_bits:
+        peak = int(bits.argmax())
+        grounds.append(Ground(VerdictGround.PEAKED, {"bits": float(bits[peak]), "query": peak + 1}))
+    return tuple(grounds)

@@ -1,5 +1,10 @@
 """What a verdict rests on, in words by code. Nothing is decided by them."""
 
+from collections import ChainMap
+
+from wmjax.grounds import Ground
+from wmjax.suspects import wording as suspects
+
 WORDS = {
     "self-derived": "self-derived: secret and spec alone regenerate every trigger",
     "not-regenerated": (
@@ -34,3 +39,8 @@ WORDS = {
     ),
     "too-few": "so no match is possible at alpha {alpha:g}: that needs {needed} of them",
 }
+
+
+def told(ground: Ground) -> str:
+    """A ground of a verdict, whichever room it comes from."""
+    return ground.told(ChainMap(WORDS, suspects.WORDS))
