@@ -71,8 +71,8 @@ def claim(
 
 def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Attached]) -> None:
     check_fits(suspect, key.spec)
-    if key.spec.labels != "random":
-        raise UsageError("a key with fixed labels has no exact evidence: a claim needs --labels random")
+    if not key.spec.policy.exact:
+        raise UsageError(f"a key with {key.spec.labels} labels has no exact evidence: no claim can be made with it")
     for attached in commitments:
         if attached.public.commitment != key.commitment:
             raise UsageError("a commitment is of another key than --key")
