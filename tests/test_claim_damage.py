@@ -22,7 +22,8 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.evidence import judge as judging
 from wmjax.evidence.claim import read_claim
-from wmjax.evidence.judge import Court, judge
+from wmjax.evidence.facts import Court
+from wmjax.evidence.judge import judge
 from wmjax.evidence.timestamps import Authority, check, read_authority
 from wmjax.files import LARGEST, read_bytes
 from wmjax.keys import Input, Model, Signer, make_spec, new_signer, sign_commitment

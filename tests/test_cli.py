@@ -339,12 +339,3 @@ def test_interrupt_is_one_line(run, monkeypatch):
     monkeypatch.setattr("wmjax.keys.generate", stop)
     code, _, err = run(*KEYGEN, "--out", "k")
     assert (code, one_line(err)) == (130, "wmjax: interrupted\n")
-
-
-def test_public_names_all_exist():
-    import wmjax
-
-    for name in wmjax.__all__:
-        assert getattr(wmjax, name).__doc__
-    with pytest.raises(AttributeError, match="no attribute"):
-        _ = wmjax.nonsense

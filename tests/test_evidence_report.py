@@ -5,21 +5,36 @@ import dataclasses
 import hashlib
 import io
 import re
+import shlex
 import subprocess
 import sys
 import unicodedata
 from html.parser import HTMLParser
 from typing import Any
 
+import forger
 import numpy as np
 import pytest
 from PIL import Image
 from test_audit_report import HOSTILE
 
-from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Settlement, Shown
+from wmjax.evidence import wording
+from wmjax.evidence.facts import Court, Lack
+from wmjax.evidence.judge import judge
+from wmjax.evidence.judgement import REFUSED, SPENT, Brought, Digests, Judgement, Settlement, Shown
+from wmjax.grounds import Ground
+from wmjax.keys import Model
 from wmjax.report.evidence import LONGEST, PICTURES, judgement_page, recheck_commands
 
-CLAIM = "c1" * 32
+DIGESTS = Digests("c1" * 32, "c0" * 32, "c2" * 32, ("c3" * 32,), (Model("run", "d0" * 32, "d1" * 32),), None, "11" * 32)
+BROUGHT = Brought("11" * 32, "2026-02-01T00:00:00+00:00", ("tsa.pem",), None, 1e-6)
+LACKS = (
+    Ground(Lack.UNREVEALED),
+    Ground(Lack.UNPICKED),
+    Ground(Lack.UNASKED),
+    Ground(Lack.UNDERIVED, {"source": "cifar10"}),
+    Ground(Lack.WEAK, {"bits": 1.0, "needed": 19.9}),
+)
 INLINE = {"a", "bdi", "code", "em", "i", "span", "strong", "sup"}
 VOID = {"meta", "img", "br", "link", "input", "rect", "path"}
 
@@ -40,9 +55,8 @@ def judged(answers: list[int], bits: list[float] | None = None, **changes: Any) 
     path = np.array(bits if bits is not None else 3.0 * np.arange(1, len(answers) + 1))
     values: dict[str, Any] = {
         "verdict": "match",
-        "headline": "The suspect knows the secret labels.",
-        "proven": ("The claim is signed.", "The nonce picked the triggers."),
-        "assumed": ("The authority's clock was right.",),
+        "proven": (Ground("signed", {"owner": "0f" * 32}), Ground("picked")),
+        "assumed": (Ground("nonce-fair"),),
         "missing": (),
         "suspect": "shop/net.onnx",
         "key_id": "ab" * 32,
@@ -56,9 +70,12 @@ def judged(answers: list[int], bits: list[float] | None = None, **changes: Any) 
         "triggers": 200,
         "path": path,
         "shown": shown(answers),
-        "dates": (("The commitment was stamped.", "2026-01-01T00:00:00Z"), ("Asked.", "2026-03-01T00:00:00Z")),
-        "digests": {"claim": CLAIM, "commitment": "c0" * 32},
-        "command": "wmjax judge claim.json --suspect MODEL --alpha 1e-06",
+        "dates": (
+            Ground("stamped", {"time": "2026-01-01T00:00:00+00:00", "authority": "A clock"}),
+            Ground("claim-made", {"time": "2026-03-01T00:00:00+00:00"}),
+        ),
+        "digests": DIGESTS,
+        "brought": BROUGHT,
     }
     return Judgement(**(values | changes))
 
@@ -114,17 +131,19 @@ def pixels(source: str | None) -> np.ndarray:
 
 
 def test_match_says_verdict_first_and_that_nothing_is_missing() -> None:
-    seen = page(judged([3] * 14))
-    assert re.match("a claim Verdict: match The suspect knows the secret labels. evidence 42.00 of 19.93", seen.text())
-    assert seen.by["h1"] == ["The suspect knows the secret labels."]
+    claim = judged([3] * 14)
+    seen = page(claim)
+    headline = wording.headline(claim)
+    assert seen.text().startswith(f"a claim Verdict: match {headline} evidence 42.00 of 19.93")
+    assert seen.by["h1"] == [headline]
     assert "reached at trigger 7" in seen.text("facts")
     assert "triggers asked 14 of 200 in the key" in seen.text("facts")
     assert "14 of 14" in seen.text("facts")
     assert "1 in 1,000,000" in seen.text("facts")
     assert "the judge" in seen.text("facts")
     assert "Nothing that a match needs is missing." in seen.text("missing")
-    assert "The nonce picked the triggers." in seen.text("proven")
-    assert "clock was right" in seen.text("assumed")
+    assert all(words in seen.text("proven") for words in wording.sentences(claim.proven))
+    assert all(words in seen.text("assumed") for words in wording.sentences(claim.assumed))
     assert "alarm" not in seen.by
     assert "some" not in seen.by
     assert "The 42 bits found here: 1 in 10¹²." in seen.text("curve")
@@ -132,12 +151,11 @@ def test_match_says_verdict_first_and_that_nothing_is_missing() -> None:
 
 
 def test_what_is_missing_cannot_be_overlooked() -> None:
-    lacks = tuple(f"Proof number {i}: give --proof-{i}." for i in range(5))
-    claim = judged([3, 1, REFUSED, SPENT], [1.0, -2.0, -3.0, -4.5], verdict="inconclusive", missing=lacks)
-    seen = page(dataclasses.replace(claim, asked_by="claimant", headline="Not shown."))
-    assert seen.text("alarm").startswith("5 things are not proven by anybody")
-    assert seen.text().index("5 things are not proven") < seen.text().index("-4.50 of 19.93 bits")
-    assert all(words in seen.text("some") for words in lacks)
+    claim = judged([3, 1, REFUSED, SPENT], [1.0, -2.0, -3.0, -4.5], verdict="inconclusive", missing=LACKS)
+    seen = page(dataclasses.replace(claim, asked_by="claimant"))
+    assert seen.text("alarm").startswith("5 things that a match needs are not proven")
+    assert seen.text().index("5 things that a match") < seen.text().index("-4.50 of 19.93 bits")
+    assert all(words in seen.text("some") for words in wording.sentences(LACKS))
     assert ("a", {"href": "#missing-0"}) in seen.tags
     assert "missing-0" in seen.by
     assert "not reached" in seen.text("facts")
@@ -147,12 +165,12 @@ def test_what_is_missing_cannot_be_overlooked() -> None:
     assert 'never means "not stolen"' in seen.text()
     assert "bits found here" not in seen.text()
     assert "if what is listed as not proven is supplied" in seen.text("curve")
-    one = page(judged([3], verdict="inconclusive", missing=lacks[:1]))
-    assert one.text("alarm").startswith("1 thing is not proven")
+    one = page(judged([3], verdict="inconclusive", missing=LACKS[:1]))
+    assert one.text("alarm").startswith("1 thing that a match needs is not proven")
 
 
 def test_no_match() -> None:
-    seen = page(judged([1] * 5, [-1.0, -2.0, -4.0, -8.0, -1e3], verdict="no-match", headline="No."))
+    seen = page(judged([1] * 5, [-1.0, -2.0, -4.0, -8.0, -1e3], verdict="no-match"))
     assert seen.text("word") == "Verdict: no-match"
     assert "the answers themselves are not enough for a match" in seen.text("missing")
     assert "a student distilled from a marked model" in seen.text()
@@ -237,37 +255,47 @@ def test_many_points_keep_the_ends_of_the_curve() -> None:
 
 
 def test_one_refused_trigger_and_no_date() -> None:
-    seen = page(judged([REFUSED], [-3.3], verdict="inconclusive", dates=(), proven=(), assumed=(), digests={}))
+    seen = page(judged([REFUSED], [-3.3], verdict="inconclusive", dates=(), proven=(), assumed=()))
     assert "No date is known." in seen.text()
     assert "Nothing." in seen.text("proven")
-    assert "must print the digest that stands above" in seen.text("check")
 
 
 def test_dates_in_order_with_the_time_between() -> None:
-    strange = (("no time", "long ago"), ("no offset", "2026-03-01T00:00:00"), ("offset", "2026-03-01T00:00:00Z"))
-    seen = page(judged([3], dates=judged([3]).dates + strange))
-    assert "2026-01-01T00:00:00Z The commitment was stamped." in seen.text("dates")
-    assert "2026-03-01T00:00:00Z 59 days later Asked. long ago no time" in seen.text("dates")
+    seen = page(judged([3]))
+    assert "2026-01-01T00:00:00+00:00 time stamp of A clock" in seen.text("dates")
+    assert "2026-03-01T00:00:00+00:00 59 days later the claim was made" in seen.text("dates")
     assert seen.text("dates").count("later") == 1
 
 
 def test_digests_in_full_and_commands() -> None:
     claim = judged([3])
     seen = page(claim)
-    for value in (claim.key_id, claim.owner, *claim.digests.values()):
+    model = DIGESTS.released[0]
+    named = (DIGESTS.claim, DIGESTS.commitment, DIGESTS.root, *DIGESTS.commitment_files, model.files, model.tensors)
+    for value in (claim.key_id, claim.owner, DIGESTS.nonce, *named):
         assert value in seen.text("digests")
     lines = [line for _, line in recheck_commands(claim)]
-    assert lines == [
-        "sha256sum claim.json",
-        claim.command,
-    ]
+    assert lines == ["sha256sum claim.json", wording.command(claim)]
     assert [line.strip() for line in seen.by["pre"]] == lines
-    assert f"must print {CLAIM}" in seen.text("check")
     assert "wmjax/evidence/FORMAT.md" in seen.text()
     assert "it proves nothing" in seen.text()
-    assert all(
-        line in lines for _, line in recheck_commands(dataclasses.replace(claim, digests={"claim": "$(reboot)"}))
-    )
+
+
+def test_the_page_of_a_real_judgement_prints_the_digest_of_its_claim_file() -> None:
+    key = forger.abstract_key(b"\x01" * 32, 60)
+    claim = forger.honest_claim(key, forger.knowing(key), b"n" * 32)
+    seen = page(judge(claim, Court(nonce=b"n" * 32, suspect=forger.suspect(forger.knowing(key)))))
+    sha256 = hashlib.sha256(claim.raw).hexdigest()
+    assert f"must print {sha256}" in seen.text("check")
+    assert sha256 in seen.text("digests")
+
+
+@pytest.mark.parametrize("name", ["$(reboot)", "a b.pem", "--help"])
+def test_a_shell_reads_the_command_as_it_is_meant(name: str) -> None:
+    line = wording.command(judged([3], brought=dataclasses.replace(BROUGHT, authorities=(name,), alpha=1.23456789e-7)))
+    words = shlex.split(line)
+    assert words[words.index("--tsa") + 1] == name
+    assert float(words[words.index("--alpha") + 1]) == 1.23456789e-7
 
 
 @pytest.mark.parametrize(
@@ -279,17 +307,18 @@ def test_level(alpha: float, words: str) -> None:
 
 
 def test_dispute() -> None:
-    first = judged([3] * 14, headline="The owner's.")
-    second = judged([3] * 3, verdict="inconclusive", headline="The thief's.", missing=("A date: stamp it.",))
-    seen = page(first, second, settlement=Settlement(1, ("Its stamp is older.",)), title="a dispute")
+    first = judged([3] * 14)
+    second = judged([3] * 3, verdict="inconclusive", missing=LACKS[:1])
+    settlement = Settlement(1, (Ground("own-original", {"claim": 1}),))
+    seen = page(first, second, settlement=settlement, title="a dispute")
     assert seen.by["h1"] == ["Claim 2 came first: its owner marked the model before the other."]
-    assert seen.text("settled") == "Its stamp is older."
+    assert [seen.text("settled")] == wording.sentences(settlement.grounds)
     assert seen.text("tbody") == f"1 match 42 of 19.9 0 {first.owner} 2 (first) inconclusive 9 of 19.9 1 {second.owner}"
-    assert "Claim 1: The owner's." in seen.text("h2")
-    assert "Claim 2: The thief's." in seen.text("h2")
+    assert f"Claim 1: {wording.headline(first)}" in seen.text("h2")
+    assert f"Claim 2: {wording.headline(second)}" in seen.text("h2")
     assert {"missing-1", "missing-2"} <= set(seen.by)
     assert ("a", {"href": "#missing-2"}) in seen.tags
-    still = page(first, second, settlement=Settlement(None, ("Neither is dated.",)))
+    still = page(first, second, settlement=Settlement(None, (Ground("no-order"),)))
     assert still.by["h1"] == ["Who marked the model first stays open."]
     assert "(first)" not in still.text()
     assert page(first, second).by["h1"] == ["2 claims, each judged by itself."]
@@ -297,22 +326,22 @@ def test_dispute() -> None:
 
 def hostile() -> Judgement:
     """A judgement whose every text is hostile."""
-    texts = tuple(HOSTILE)
+    time = "2026-01-01T00:00:00+00:00"
     return judged(
         [3],
-        headline=" ".join(texts[:4]),
-        proven=texts,
-        assumed=texts,
-        missing=texts,
+        proven=tuple(Ground("released-by", {"time": time, "authority": text, "model": text}) for text in HOSTILE),
+        assumed=tuple(Ground("owner-unknown", {"owner": text}) for text in HOSTILE),
+        missing=tuple(Ground(Lack.UNDERIVED, {"source": text}) for text in HOSTILE),
         suspect=HOSTILE[0] + HOSTILE[3],
         key_id=HOSTILE[1],
         owner=HOSTILE[2],
-        dates=tuple((text, text) for text in texts),
-        digests={text: text for text in texts},
+        dates=tuple(Ground("stamped", {"time": time, "authority": text}) for text in HOSTILE),
+        digests=dataclasses.replace(DIGESTS, released=tuple(Model(text, text, text) for text in HOSTILE)),
+        brought=dataclasses.replace(BROUGHT, authorities=tuple(HOSTILE)),
     )
 
 
-@pytest.mark.parametrize("settlement", [None, Settlement(0, tuple(HOSTILE))])
+@pytest.mark.parametrize("settlement", [None, Settlement(0, (Ground("no-order"),))])
 def test_hostile_strings_stay_text(settlement: Settlement | None) -> None:
     raw = judgement_page([hostile()] * (2 if settlement else 1), settlement, title=HOSTILE[0])
     seen, text = Page(raw), raw.decode()
@@ -330,11 +359,11 @@ def test_hostile_strings_stay_text(settlement: Settlement | None) -> None:
 
 def test_a_long_name_hides_nothing() -> None:
     name = "a" * 2500 + "b" * 2500
-    seen = page(judged([3], suspect=name, headline=f"Start {name} end.", missing=(f"This {name} lacks.", "And that.")))
-    assert seen.by["h1"][0].startswith("Start aaa")
-    assert seen.by["h1"][0].endswith("bbb end.")
-    assert "lacks." in seen.text("some")
-    assert "And that." in seen.text("some")
+    seen = page(judged([3], suspect=name, missing=(Ground(Lack.UNDERIVED, {"source": name}), LACKS[0])))
+    assert seen.by["h1"][0].startswith("aaa")
+    assert seen.by["h1"][0].endswith("committed to.")
+    assert "give it with --source." in seen.text("some")
+    assert wording.told(LACKS[0]) in seen.text("some")
     assert max(len(word) for word in seen.text().split()) <= LONGEST
 
 
@@ -365,13 +394,14 @@ class Blocked:
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
 import numpy as np
-from wmjax.evidence.judgement import Judgement, Shown
+from wmjax.evidence.judgement import Brought, Digests, Judgement, Shown
 from wmjax.report.evidence import judgement_page
 picture = Shown(0, np.zeros((4, 4, 3), np.uint8), 1, 1)
-judgement = Judgement("match", "Yes.", (), (), (), "s", "k", "o", 3.0, 2.0, 0.25, "judge", 1, 1, 1,
-                      np.array([3.0]), (picture,), (), {}, "wmjax judge")
-assert b"<h1><bdi>Yes." in judgement_page([judgement], title="t")
-assert not [name for name in sys.modules if name.startswith(("wmjax.verification", "wmjax.data"))]
+digests, brought = Digests("", "", "", (), (), None, ""), Brought(None, None, (), None, 0.25)
+judgement = Judgement("match", (), (), (), "s", "k", "o", 3.0, 2.0, 0.25, "judge", 1, 1, 1,
+                      np.array([3.0]), (picture,), (), digests, brought)
+assert b"<h1><bdi>s knows the secret key" in judgement_page([judgement], title="t")
+assert not [name for name in sys.modules if name.startswith(("wmjax.verification", "wmjax.suspects"))]
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -25,11 +25,12 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import claim as reading
 from wmjax.evidence import judge as judging
-from wmjax.evidence import timestamps, wording
+from wmjax.evidence import timestamps
 from wmjax.evidence import transcript as rows_of
 from wmjax.evidence.claim import Attached, read_claim
 from wmjax.evidence.conflict import settle
-from wmjax.evidence.judge import Court, Facts, judge
+from wmjax.evidence.facts import Court, Facts
+from wmjax.evidence.judge import judge
 from wmjax.evidence.timestamps import Authority, read_authority
 from wmjax.keys import Key, Model, Spec, derive_key, make_spec, new_signer
 from wmjax.keys.derive import Stream
@@ -55,7 +56,7 @@ class Attack:
       raw: the claim's file.
       court: who judges.
       verdict: `invalid`, or the one that is judged.
-      says: part of the refusal, or of what the judge finds missing.
+      says: part of the refusal; of a judgement the code of what is missing, and why that is.
       without: the checks that stop it: taken out, it is a match. Where there are several, any one of them stops it.
       margin: `DATED_BITS` in force: none, so that each check is seen alone, but where it is the check itself.
     """
@@ -92,12 +93,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def outcome(attack: Attack) -> tuple[str, str]:
-    """The verdict, and what was said."""
+    """The verdict, and the refusal or the codes of what is missing."""
     try:
         judgement = judge(read_claim(attack.raw, "claim"), attack.court)
     except InvalidFile as error:
         return "invalid", str(error)
-    return judgement.verdict, " ".join(judgement.missing)
+    return judgement.verdict, " ".join(
+        f"{lack.code} {lack.values.get('why', '')}".strip() for lack in judgement.missing
+    )
 
 
 def nothing(*arguments: object) -> None:
@@ -108,17 +111,13 @@ def truth(*arguments: object) -> bool:
     return True
 
 
-def silence(*arguments: object) -> str:
-    return ""
-
-
 def believe_transcript(claim: Any, suspect: Any) -> stats.Answers:
     """In the place of the judge's own asking."""
     return rows_of.answers(claim.rows, claim.commitment.spec.classes)
 
 
 DERIVED: Patch = (judging, "check_secret", truth)
-REVEALED: Patch = (wording, "_underived", silence)
+REVEALED: Patch = (judging, "underived", nothing)
 DATED: Patch = (Facts, "is_before_suspect", property(truth))
 SEARCH: Patch = (judging, "SEARCH_BITS", 0.0)
 MARGIN: Patch = (judging, "DATED_BITS", 0.0)
@@ -136,7 +135,7 @@ def adversarial(world: World, secret: bytes | None) -> Attack:
     key = forger.made_up(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=50), images, targets)
     rows = to_peak(key, transcript(key, order(key, NONCE), answers_of(key, victim)))
     raw = write(key, rows, NONCE, stamp=world.before, secret=secret)
-    verdict, says, check = ("invalid", "made up", DERIVED) if secret else ("inconclusive", "not revealed", REVEALED)
+    verdict, says, check = ("invalid", "made up", DERIVED) if secret else ("inconclusive", "unrevealed", REVEALED)
     return Attack(raw, world.court(victim), verdict, says, (check,))
 
 
@@ -226,7 +225,7 @@ def with_crafted_source(world: World, scheme: str, at_hand: bool) -> Attack:
     key = derive_key(SECRET, spec, forger.rule(spec), source, "2024-01-01")
     claim = forger.honest_claim(key, INNOCENT, NONCE, stamp=world.before)
     if not at_hand:
-        return Attack(claim.raw, world.court(INNOCENT), "inconclusive", "made it up", (REVEALED,))
+        return Attack(claim.raw, world.court(INNOCENT), "inconclusive", "underived", (REVEALED,))
     genuine = Dataset(load_digits().images.astype(np.uint8)[..., None] * 15, load_digits().target.astype(np.int32), 10)
     court = world.court(INNOCENT, source=genuine)
     return Attack(claim.raw, court, "invalid", "digests differ", (DERIVED,))
@@ -259,23 +258,23 @@ def court_of_search(world: World, **fields: Any) -> Court:
 
 
 def searched_without_a_date(world: World) -> Attack:
-    return Attack(searched(world, None), court_of_search(world), "inconclusive", "searched", (SEARCH,))
+    return Attack(searched(world, None), court_of_search(world), "inconclusive", "undated unstamped", (SEARCH,))
 
 
 def searched_and_dated_too_late(world: World) -> Attack:
     raw = searched(world, world.after)
-    return Attack(raw, court_of_search(world), "inconclusive", "is not from before the suspect", (DATED,))
+    return Attack(raw, court_of_search(world), "inconclusive", "undated late", (DATED,))
 
 
 def searched_where_nobody_says_since_when(world: World) -> Attack:
     raw = searched(world, world.after)
-    return Attack(raw, court_of_search(world, since=None), "inconclusive", "--suspect-since", (DATED,))
+    return Attack(raw, court_of_search(world, since=None), "inconclusive", "undated unknown", (DATED,))
 
 
 def searched_before_the_date(world: World) -> Attack:
     """Against a model that the suspect comes to resemble; here it answers just the same."""
     raw = searched(world, world.before)
-    return Attack(raw, court_of_search(world), "inconclusive", "a match needs", (MARGIN,), judging.DATED_BITS)
+    return Attack(raw, court_of_search(world), "inconclusive", "weak", (MARGIN,), judging.DATED_BITS)
 
 
 def searched_live(world: World) -> Attack:
@@ -290,12 +289,12 @@ def searched_live(world: World) -> Attack:
         if np.all(INNOCENT(key.images) == key.labels):
             break
     raw = forger.honest_claim(key, INNOCENT, NONCE).raw
-    return Attack(raw, world.court(INNOCENT, alpha=1e-2), "inconclusive", "searched", (SEARCH,))
+    return Attack(raw, world.court(INNOCENT, alpha=1e-2), "inconclusive", "undated unstamped", (SEARCH,))
 
 
 def dated_back_by_his_own_clock(world: World) -> Attack:
     raw = searched(world, None, created="2020-01-01T00:00:00+00:00")
-    return Attack(raw, court_of_search(world), "inconclusive", "searched", (DATED,))
+    return Attack(raw, court_of_search(world), "inconclusive", "undated unstamped", (DATED,))
 
 
 def stamp_of_an_older_commitment(world: World) -> Attack:
@@ -325,7 +324,7 @@ def stamp_by_an_unknown_authority(world: World) -> Attack:
 
     unknown = LocalTsa(world.tsa.authority.parent / "unknown", "Somebody")
     raw = searched(world, forger.dated(unknown, BEFORE))
-    return Attack(raw, court_of_search(world), "inconclusive", "not believed", ((judging, "check", check),))
+    return Attack(raw, court_of_search(world), "inconclusive", "undated unbelieved", ((judging, "check", check),))
 
 
 def stamp_forged_with_its_own_root(world: World) -> Attack:
@@ -355,7 +354,7 @@ def replayed_answers(world: World) -> Attack:
 def replayed_answers_to_a_judge_who_does_not_ask(world: World) -> Attack:
     key, own_model = marked()
     raw = forger.honest_claim(key, own_model, NONCE, stamp=world.before).raw
-    return Attack(raw, world.court(None), "inconclusive", "--suspect", ((wording, "_unasked", silence),))
+    return Attack(raw, world.court(None), "inconclusive", "unasked", ((judging, "unasked", nothing),))
 
 
 def replayed_answers_under_the_suspects_name(world: World) -> Attack:
@@ -418,15 +417,15 @@ def own_nonce_before_a_judge_with_his(world: World) -> Attack:
 
 def own_nonce_before_a_judge_with_none(world: World) -> Attack:
     court = world.court(INNOCENT, alpha=1e-2, nonce=None)
-    without = ((wording, "_unpicked", silence),)
-    return Attack(own_nonce(world, False), court, "inconclusive", "picked the questions", without)
+    without = ((judging, "unpicked", nothing),)
+    return Attack(own_nonce(world, False), court, "inconclusive", "unpicked", without)
 
 
 def own_order_of_the_whole_key(world: World) -> Attack:
     """Nobody chose among the triggers, but he chose when the evidence peaks: only its end counts."""
     court = world.court(INNOCENT, alpha=1e-2, nonce=None)
     without = ((judging, "counted_bits", lambda facts, path: float(path.max())),)
-    return Attack(own_nonce(world, True), court, "inconclusive", "a match needs", without)
+    return Attack(own_nonce(world, True), court, "inconclusive", "weak", without)
 
 
 def spent_triggers_again(world: World) -> Attack:
@@ -486,7 +485,7 @@ def generous_rule(world: World) -> Attack:
     )
     raw = forger.honest_claim(key, INNOCENT, NONCE, stamp=world.before).raw
     without = ((judging, "needed_bits", lambda facts, dated: facts.claim.commitment.rule.match_bits),)
-    return Attack(raw, world.court(INNOCENT), "inconclusive", "a match needs", without)
+    return Attack(raw, world.court(INNOCENT), "inconclusive", "weak", without)
 
 
 def anothers_commitment(world: World) -> Attack:
@@ -575,13 +574,13 @@ def test_an_honest_claim_before_the_same_court_is_a_match(world, probabilities):
 
 
 def test_nobody_spoils_an_undated_claim_by_signing_it_again(world):
-    """A thief who saw the revealed secret: the words say that only dates can tell the two apart."""
+    """A thief who saw the revealed secret: the judgement says that another signer claims the same triggers."""
     key = abstract_key(SECRET, 60)
     claim, again = (forger.honest_claim(key, knowing(key), NONCE) for _ in range(2))
     assert claim.owner != again.owner
     judgement = judge(claim, world.court(knowing(key), others=[claim, again]))
     assert judgement.verdict == "match"
-    assert any("Another signer" in words for words in judgement.assumed)
+    assert "other-signer" in [ground.code for ground in judgement.assumed]
 
 
 def test_without_a_date_an_honest_claim_needs_128_bits_more(world):
@@ -593,14 +592,14 @@ def test_without_a_date_an_honest_claim_needs_128_bits_more(world):
 
 @pytest.mark.parametrize("scheme", ["blend", "content", "noise", "unrelated"])
 def test_a_source_from_the_accuser_proves_nothing(scheme, world, without_margin):
-    """Who takes the data set from the accuser is deceived: why the judge's words name where it must come from."""
+    """Who takes the data set from the accuser is deceived: so the judgement rests on where the copy comes from."""
     spec, source = crafted_source(SECRET, scheme)
     key = derive_key(SECRET, spec, forger.rule(spec), source, "2024-01-01")
     judgement = judge(
         forger.honest_claim(key, INNOCENT, NONCE, stamp=world.before), world.court(INNOCENT, source=source)
     )
     assert judgement.verdict == "match"
-    assert any("comes from where the claimant could not write" in words for words in judgement.assumed)
+    assert "source-independent" in [ground.code for ground in judgement.assumed]
 
 
 def test_enough_adversarial_labels_transfer():
@@ -681,7 +680,7 @@ def test_the_chance_of_a_false_match_is_what_it_is_said_to_be(world, without_mar
     spec = make_spec("unrelated", image=(8, 8, 1), classes=10, triggers=6, source=("any", source))
     court = world.court(INNOCENT, source=source, alpha=0.05)
     template = forger.honest_claim(abstract_key(SECRET), INNOCENT, NONCE)
-    stamps = ((0, timestamps.Stamp(BEFORE, "an authority", True, "", "00" * 32)),)
+    stamps = ((0, timestamps.Stamp(BEFORE, "an authority", True, "00" * 32)),)
     matches = 0
     for number in range(2000):
         key = derive_key(number.to_bytes(32), spec, forger.rule(spec, 0.05), source, "2024-01-01")

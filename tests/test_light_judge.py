@@ -120,9 +120,10 @@ def found(tmp_path_factory) -> dict[str, Any]:
 def test_it_judges_and_writes_its_page(found):
     code, out, err = found["all"]
     (judgement,) = json.loads(out)["judgements"]
-    assert (code, judgement["verdict"], judgement["missing"], err) == (0, "match", [], "")
+    assert (code, judgement["verdict"], judgement["lacks"], err) == (0, "match", [], "")
     assert judgement["matches"] == judgement["queries"] == 60
-    assert "Test time stamps" in "".join(judgement["proven"])
+    assert [one["authority"] for one in judgement["proofs"] if one["code"] == "committed-by"] == ["Test time stamps"]
+    assert len(judgement["proven"]) == len(judgement["proofs"])  # the sentences beside the codes
     assert b"knows the secret key" in (found["folder"] / "verdict.html").read_bytes()
 
 

@@ -98,8 +98,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.train import Recipe, embed
     from wmjax.verification import verify
     from wmjax.zoo.audit import audit
-    from wmjax.zoo.discover import discover
-    from wmjax.zoo.pack import write_packs
+    from wmjax.zoo.pack import pack
 
     return {
         "demo": [run_demo],
@@ -111,7 +110,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
         "commit": [sign_commitment, write_key],
         "claim": [claim, Unlock, open_suspect],
         "judge": [settle, Court, load, open_suspect],
-        "pack": [discover, write_packs],
+        "pack": [pack],
         "export": [export],
         "prepare": [prepare_cifar10],
     }[verb]

@@ -65,7 +65,7 @@ def changed(raw: bytes, at: int, flip: int) -> bytes:
 def test_a_token_tells_its_time_and_its_signer(local, trusted):
     stamp = check(local.stamp(DATA, IN_2020), DATA, trusted)
     expected = local.certificate.fingerprint(hashes.SHA256()).hex()
-    assert stamp == Stamp(IN_2020, "Test time stamps", True, "", expected)
+    assert stamp == Stamp(IN_2020, "Test time stamps", True, expected)
 
 
 @pytest.mark.parametrize("algorithm", [tsa.SHA256, tsa.SHA512], ids=["SHA-256", "SHA-512"])
@@ -136,13 +136,11 @@ def test_the_embedded_certificates_come_out_signer_first(local, tmp_path):
 def test_without_authorities_a_token_is_only_its_own_word(local):
     stamp = check(local.stamp(DATA, IN_2020), DATA, [])
     assert (stamp.trusted, stamp.time, stamp.authority, stamp.certificate) == (False, IN_2020, "Test time stamps", None)
-    assert "no authority was given" in stamp.why
 
 
 def test_an_unknown_authority_is_not_believed(trusted, tmp_path):
     stamp = check(LocalTsa(tmp_path, "Stranger").stamp(DATA, IN_2020), DATA, trusted)
     assert (stamp.trusted, stamp.authority, stamp.certificate) == (False, "Stranger", None)
-    assert "none of the pinned" in stamp.why
 
 
 def test_an_unknown_signer_without_a_certificate_is_named_by_its_issuer(trusted, tmp_path):
@@ -188,7 +186,6 @@ def test_names_of_strangers_are_printable(trusted, tmp_path):
     name = "Evil\x1b[2J\nTSA\u202e" + "x" * 40
     stamp = check(LocalTsa(tmp_path, name).stamp(DATA, IN_2020), DATA, trusted)
     assert stamp.authority.isprintable()
-    assert stamp.why.isprintable()
     assert "Evil" in stamp.authority
 
 

@@ -3,36 +3,129 @@
 A secret key becomes a trigger set; training mixes it in; later a suspect model is asked about it through its
 ordinary prediction interface, and exact evidence says whether it knows the key. JAX is imported only by the names
 that need it.
+
+>>> import wmjax
+>>> spec = wmjax.make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20)
+>>> wmjax.generate(spec).images.shape
+(20, 8, 8, 1)
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; the same names as in `_HOME`
+    from wmjax.attacks.run import attack as attack
+    from wmjax.checkpoint import export as export
+    from wmjax.data import Dataset as Dataset
+    from wmjax.data import Splits as Splits
+    from wmjax.data import load as load
+    from wmjax.data import open_splits as open_splits
+    from wmjax.errors import AccessError as AccessError
+    from wmjax.errors import InvalidFile as InvalidFile
+    from wmjax.errors import UsageError as UsageError
+    from wmjax.errors import WmjaxError as WmjaxError
+    from wmjax.evidence.claim import Claim as Claim
+    from wmjax.evidence.claim import attach as attach
+    from wmjax.evidence.claim import read_claim as read_claim
+    from wmjax.evidence.claimant import claim as claim
+    from wmjax.evidence.conflict import settle as settle
+    from wmjax.evidence.judge import Court as Court
+    from wmjax.evidence.judge import judge as judge
+    from wmjax.evidence.judgement import Judgement as Judgement
+    from wmjax.evidence.judgement import Settlement as Settlement
+    from wmjax.keys import Commitment as Commitment
+    from wmjax.keys import Key as Key
+    from wmjax.keys import Signer as Signer
+    from wmjax.keys import Spec as Spec
+    from wmjax.keys import Unlock as Unlock
+    from wmjax.keys import generate as generate
+    from wmjax.keys import make_spec as make_spec
+    from wmjax.keys import open_key as open_key
+    from wmjax.keys import open_keys as open_keys
+    from wmjax.keys import open_signer as open_signer
+    from wmjax.keys import read_commitment as read_commitment
+    from wmjax.keys import spend as spend
+    from wmjax.keys import write_key as write_key
+    from wmjax.models import Config as Config
+    from wmjax.models import default_config as default_config
+    from wmjax.stats import Answers as Answers
+    from wmjax.stats import Rule as Rule
+    from wmjax.stats import spread_top_k as spread_top_k
+    from wmjax.suspects import Suspect as Suspect
+    from wmjax.suspects import from_callable as from_callable
+    from wmjax.suspects import from_checkpoint as from_checkpoint
+    from wmjax.suspects import open_suspect as open_suspect
+    from wmjax.train import Batch as Batch
+    from wmjax.train import Recipe as Recipe
+    from wmjax.train import Report as Report
+    from wmjax.train import default_recipe as default_recipe
+    from wmjax.train import embed as embed
+    from wmjax.train import fit as fit
+    from wmjax.train import key_batch as key_batch
+    from wmjax.train.mix import mix as mix
+    from wmjax.verification import Verdict as Verdict
+    from wmjax.verification import verify as verify
+    from wmjax.zoo.audit import audit as audit
+    from wmjax.zoo.audit import merge as merge
+    from wmjax.zoo.pack import PackReport as PackReport
+    from wmjax.zoo.pack import pack as pack
+
+    __version__: str
 
 _HOME = {
+    "AccessError": "wmjax.errors",
+    "Answers": "wmjax.stats",
     "Batch": "wmjax.train",
+    "Claim": "wmjax.evidence.claim",
     "Commitment": "wmjax.keys",
+    "Config": "wmjax.models",
+    "Court": "wmjax.evidence.judge",
     "Dataset": "wmjax.data",
+    "InvalidFile": "wmjax.errors",
+    "Judgement": "wmjax.evidence.judgement",
     "Key": "wmjax.keys",
+    "PackReport": "wmjax.zoo.pack",
     "Recipe": "wmjax.train",
+    "Report": "wmjax.train",
+    "Rule": "wmjax.stats",
+    "Settlement": "wmjax.evidence.judgement",
+    "Signer": "wmjax.keys",
+    "Spec": "wmjax.keys",
+    "Splits": "wmjax.data",
     "Suspect": "wmjax.suspects",
     "Unlock": "wmjax.keys",
+    "UsageError": "wmjax.errors",
     "Verdict": "wmjax.verification",
     "WmjaxError": "wmjax.errors",
+    "attach": "wmjax.evidence.claim",
     "attack": "wmjax.attacks.run",
     "audit": "wmjax.zoo.audit",
+    "claim": "wmjax.evidence.claimant",
     "default_config": "wmjax.models",
     "default_recipe": "wmjax.train",
     "embed": "wmjax.train",
+    "export": "wmjax.checkpoint",
     "fit": "wmjax.train",
     "from_callable": "wmjax.suspects",
     "from_checkpoint": "wmjax.suspects",
     "generate": "wmjax.keys",
+    "judge": "wmjax.evidence.judge",
     "key_batch": "wmjax.train",
     "load": "wmjax.data",
     "make_spec": "wmjax.keys",
-    "mix": "wmjax.train",
+    "merge": "wmjax.zoo.audit",
+    "mix": "wmjax.train.mix",
     "open_key": "wmjax.keys",
     "open_keys": "wmjax.keys",
+    "open_signer": "wmjax.keys",
+    "open_splits": "wmjax.data",
+    "open_suspect": "wmjax.suspects",
+    "pack": "wmjax.zoo.pack",
+    "read_claim": "wmjax.evidence.claim",
+    "read_commitment": "wmjax.keys",
+    "settle": "wmjax.evidence.conflict",
+    "spend": "wmjax.keys",
+    "spread_top_k": "wmjax.stats",
     "verify": "wmjax.verification",
     "write_key": "wmjax.keys",
 }
@@ -40,7 +133,15 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'wmjax' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, "__version__"})
+
+
+if not TYPE_CHECKING:  # to a type checker it would mean that every name exists
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return importlib.import_module("importlib.metadata").version("wmjax")
+        if name not in _HOME:
+            raise AttributeError(f"module 'wmjax' has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOME[name]), name)

@@ -120,8 +120,9 @@ def latest(path: Path) -> Path | None:
     return next(reversed(_steps(path)), None)
 
 
-def find(path: Path) -> Path:
+def find(path: str | os.PathLike[str]) -> Path:
     """`latest`, or an error that says what is at `path` instead."""
+    path = Path(path)
     if found := latest(path):
         return found
     if not path.exists():
@@ -169,12 +170,13 @@ def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def export(source: Path, out: Path) -> Path:
+def export(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     """Copies a model for publication: network and weights alone, without key, optimiser or settings.
 
     Raises:
       UsageError: `out` is there already.
     """
+    out = Path(out)
     if out.exists():
         raise UsageError(f"{out} is there already: choose another folder")
     config, variables = load_variables(find(source))
@@ -182,7 +184,7 @@ def export(source: Path, out: Path) -> Path:
     return out
 
 
-def describe(path: Path) -> Model:
+def describe(path: str | os.PathLike[str]) -> Model:
     """A checkpoint's name and digests, for statements about it.
 
     Args:

@@ -1,6 +1,7 @@
 """The whole story on scikit-learn's digits: an owner, thieves, innocents, and what verification says of each."""
 
 import dataclasses
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -37,14 +38,14 @@ class Exhibit:
     accuracy: float
 
 
-def run_demo(out: Path, seed: int = 0) -> dict[str, Any]:
+def run_demo(out: str | os.PathLike[str], seed: int = 0) -> dict[str, Any]:
     """Trains, steals, verifies and writes `report.html`; gives the versioned JSON document.
 
     Args:
       out: folder of the report.
       seed: of all trainings; the key's secret is fresh each time.
     """
-    began = time.monotonic()
+    began, out = time.monotonic(), Path(out)
     check_room(out, 1 << 20)  # now, not after a minute of training
     digits = load("digits")
     owned, stolen = _halves(digits.train)

@@ -76,11 +76,11 @@ def claim(options: argparse.Namespace) -> int:
 
     page_path = options.out.with_suffix(".html")
     if page_path == options.out:
-        raise UsageError(f"--out {options.out}: name the claim's file, as claim.json; its page is claim.html beside it")
+        raise UsageError(f"--out {options.out}: name the claim's file, e.g. claim.json; its page is then claim.html")
     check_room(options.out.parent, 1 << 26)
     for path in (options.out, page_path):
         if path.exists():
-            raise UsageError(f"{path} is there already: claims are never overwritten, choose another --out")
+            raise UsageError(f"{path} already exists: claims are never overwritten, choose another --out")
     public = options.key.with_suffix(".commitment.json")
     with alone(public):  # two claims at once would ask the same triggers
         raw = _asked(options, public)
@@ -98,7 +98,7 @@ def claim(options: argparse.Namespace) -> int:
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
     )
     if options.reveal:
-        note(f"{options.out} holds the key's secret: hand it to the judge alone, as `age -r HIS_KEY` does")
+        note(f"{options.out} holds the key's secret: hand it to the judge alone, e.g. by `age -r THEIR_KEY`")
     return EXIT_CODES[stated["verdict"]]
 
 
@@ -132,7 +132,7 @@ def judge(options: argparse.Namespace) -> int:
     """Checks claims again and says what they prove."""
     from wmjax.evidence.claim import read_claim, read_nonce
     from wmjax.evidence.conflict import settle
-    from wmjax.evidence.judge import Court
+    from wmjax.evidence.facts import Court
     from wmjax.evidence.judge import judge as check
     from wmjax.files import read_bytes
     from wmjax.suspects import open_suspect
@@ -175,14 +175,16 @@ def _source(options: argparse.Namespace, claim: "Claim") -> Any:
 
 def _tell(options: argparse.Namespace, judgements: "list[Judgement]", settlement: "Settlement | None") -> int:
     """Prints and writes the outcome; gives the exit code."""
-    document: dict[str, Any] = {"version": 1, "judgements": [one.to_json() for one in judgements]}
-    document["settlement"] = settlement and settlement.to_json()
+    from wmjax.evidence import wording
+
+    document: dict[str, Any] = {"version": 2, "judgements": [wording.document(one) for one in judgements]}
+    document["settlement"] = settlement and wording.settlement_document(settlement)
     if options.out:
         _write(options.out, document, judgements, settlement)
     lines = [line for one in judgements for line in judgement_lines(one)]
     if settlement:
         first = "who was first stays open" if settlement.first is None else f"claim {settlement.first + 1} was first"
-        lines += [f"two claims: {first}", *(f"  - {words}" for words in settlement.words)]
+        lines += [f"two claims: {first}", *(f"  - {words}" for words in wording.sentences(settlement.grounds))]
     say(options, document, *lines)
     if settlement:
         return EXIT_CODES["inconclusive" if settlement.first is None else "match"]
@@ -201,26 +203,28 @@ def _write(out: Path, document: Any, judgements: "list[Judgement]", settlement: 
 
 
 def verdict_paths(out: Path) -> tuple[Path, Path]:
-    """OUT.json and OUT.html; raises `UsageError` where one is there: it may be the claim itself."""
+    """OUT.json and OUT.html; raises `UsageError` if one exists: it may be the claim itself."""
     paths = Path(f"{out}.json"), Path(f"{out}.html")
     for path in paths:
         if path.exists():
-            raise UsageError(f"{path} is there already: choose another --out")
+            raise UsageError(f"{path} already exists: choose another --out")
     return paths
 
 
 def judgement_lines(one: "Judgement") -> list[str]:
     """A judgement for people, on a terminal."""
+    from wmjax.evidence import wording
+
     asked = "answers to you" if one.asked_by == "judge" else "answers, by the claimant"
     bits = f"{one.evidence_bits:.1f} bits, a match needs {one.needed_bits:.1f}"
-    lines = [f"{one.verdict}: {one.headline}", f"  {one.matches} of {one.queries} {asked}, match; {bits}"]
-    for title, sentences in (
+    lines = [f"{one.verdict}: {wording.headline(one)}", f"  {one.matches} of {one.queries} {asked}, match; {bits}"]
+    for title, grounds in (
         ("proven", one.proven),
         ("taken on somebody's word", one.assumed),
         ("missing", one.missing),
     ):
-        if sentences:
-            lines += [f"  {title}:", *(f"  - {sentence}" for sentence in sentences)]
+        if grounds:
+            lines += [f"  {title}:", *(f"  - {sentence}" for sentence in wording.sentences(grounds))]
     return lines
 
 
@@ -229,5 +233,5 @@ def since(text: str) -> datetime.datetime:
     try:
         when = datetime.datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date, as 2026-01-31") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; use e.g. 2026-01-31") from error
     return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)

@@ -87,12 +87,9 @@ def _unlocks(options: argparse.Namespace) -> "list[Unlock]":
 
 def pack(options: argparse.Namespace) -> int:
     """Stacks the models of a zoo into one file a family."""
-    from wmjax.zoo.discover import discover
-    from wmjax.zoo.pack import write_packs
+    from wmjax.zoo.pack import pack as stack
 
-    if options.models and not options.images:
-        raise UsageError("pack --model needs --image HEIGHTxWIDTHxCHANNELS, what the model takes")
-    report = write_packs(discover(options.zoo, options.models, options.images), options.out)
+    report = stack(options.zoo, options.out, models=options.models, images=options.images)
     document = {
         "version": 1,
         "files": [str(path) for path in report.files],

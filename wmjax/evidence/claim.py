@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import glob
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,8 +113,9 @@ def read_nonce(text: str) -> bytes:
     return bytes.fromhex(digits)
 
 
-def attach(path: Path) -> Attached:
+def attach(path: str | os.PathLike[str]) -> Attached:
     """A commitment file with the time stamps that lie beside it: NAME.commitment.json and NAME.commitment.*.tsr."""
+    path = Path(path)
     raw = read_bytes(path)
     tokens = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*.tsr"))
     return Attached(parse_commitment(raw, str(path)), tuple(read_bytes(token) for token in tokens))

@@ -10,7 +10,8 @@ from wmjax import stats
 from wmjax.errors import AccessError, UsageError
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
-from wmjax.evidence.judge import DATED_BITS, SEARCH_BITS, state
+from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS
+from wmjax.evidence.judge import state
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Key, Signer
 from wmjax.keys.commitment import leaves

@@ -1,4 +1,4 @@
-"""The judge: believes nobody, checks everything again, and says in plain words what that proves.
+"""The judge: believes nobody, checks everything again, and says what that proves, in codes (`wording` has the words).
 
 Liu et al. (USENIX Security 2024) showed that a malicious accuser can make innocent models look stolen under every
 published scheme, by triggers that are fitted to models before or after the commitment. Here a match needs all of this:
@@ -6,109 +6,40 @@ published scheme, by triggers that are fitted to models before or after the comm
 * The secret is revealed and gives every image and label of the commitment again. So nothing was fitted to anything: the
   accuser chose 32 bytes (and a spec), all else follows. Where images start from a data set, the judge's own copy is
   used.
-* He did not search for those 32 bytes: 2**k tries gain k bits, so the evidence is `SEARCH_BITS` beyond what a match
-  needs. Where the commitment has a time stamp from before the suspect appeared, of an authority that the judge trusts,
+* The accuser did not search for those 32 bytes: 2**k tries gain k bits, so the evidence is `SEARCH_BITS` beyond what a
+  match needs. If an authority that the judge trusts time-stamped the commitment before the suspect appeared,
   `DATED_BITS` are enough: the search must then have been made before it, against models that the suspect resembles.
-* He did not choose the questions: they are the first ones of the order that the judge's own nonce gives; or the whole
-  key was asked, and only what it comes to in the end counts.
-* The answers are the suspect's: the judge asks it himself.
+* The accuser did not choose the questions: they are the first ones of the order that the judge's own nonce gives; or
+  the whole key was asked, and only what it comes to in the end counts.
+* The answers are the suspect's: the judge asks it again.
 
-What is lacking makes a claim `inconclusive`, with what to do about it. What is wrong makes it invalid (`InvalidFile`).
+What is lacking withholds a match: the claim is then `inconclusive`. A `no-match` says only that the answers are too
+unlike the secret labels by the committed rule, so it stays one whatever is lacking. What is wrong makes a claim invalid
+(`InvalidFile`).
 """
 
-import dataclasses
 import datetime
 from collections.abc import Sequence
 
 import numpy as np
 
 from wmjax import stats
-from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.evidence import transcript, wording
+from wmjax.evidence import findings, transcript
 from wmjax.evidence.claim import Claim, picks
+from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Court, Facts, Lack
 from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Shown
-from wmjax.evidence.timestamps import Authority, Stamp, check
+from wmjax.evidence.timestamps import Stamp, check
+from wmjax.grounds import Ground
 from wmjax.keys import Spec, derive_key
 from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.keyset import check_against_scheme, is_self_derived
 from wmjax.keys.merkle import proven_root
 from wmjax.suspects.contract import Suspect, check_fits, query
 
-SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
-DATED_BITS = 64.0  # with a date: before it, a search may be made against models that the suspect resembles
-LARGEST_KEY = 1 << 27  # bytes of images that are made again: a hostile spec shall not fill the memory
+LARGEST_KEY = 1 << 27  # bytes of images that are made again: a hostile spec must not fill the memory
 LARGEST_TABLE = 1 << 24  # answers times classes, of which several tables of floats are made
 AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the judge's
-
-
-@dataclasses.dataclass(frozen=True)
-class Court:
-    """What a judge has from elsewhere than the claimant.
-
-    Attributes:
-      nonce: that he drew for this claim, after he had seen the commitment.
-      suspect: to be asked.
-      source: the key's source images, from a place that the claimant could not write to.
-      authorities: of time stamps, that he trusts.
-      since: when the suspect first appeared.
-      alpha: largest chance of a false match that he accepts; a claimant may have committed to a smaller one.
-      others: other claims that he knows of.
-    """
-
-    nonce: bytes | None = None
-    suspect: Suspect | None = None
-    source: Dataset | None = None
-    authorities: Sequence[Authority] = ()
-    since: datetime.datetime | None = None
-    alpha: float = 1e-6
-    others: Sequence[Claim] = ()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Facts:
-    """What the checks brought to light.
-
-    Attributes:
-      claim: that is judged.
-      court: before which.
-      stamps: of all its commitments, each with the commitment's number.
-      regenerated: whether the revealed secret gave every trigger again; None where it is not revealed, or the source is
-        not at hand.
-      own: the suspect's answers to the judge; None where he has not asked.
-      differing: of those answers, how many are not the transcript's.
-      same_weights: whether the judge's suspect has the weights that the claim names; None where that is not known.
-    """
-
-    claim: Claim
-    court: Court
-    stamps: tuple[tuple[int, Stamp], ...]
-    regenerated: bool | None
-    own: stats.Answers | None
-    differing: int
-    same_weights: bool | None
-
-    @property
-    def dated(self) -> datetime.datetime | None:
-        """The earliest moment by which the key was committed to, by an authority that the judge trusts."""
-        return min((stamp.time for _, stamp in self.stamps if stamp.trusted), default=None)
-
-    @property
-    def is_before_suspect(self) -> bool:
-        """Whether the key was committed to before the suspect appeared."""
-        return self.dated is not None and self.court.since is not None and self.dated < self.court.since
-
-    @property
-    def answers(self) -> stats.Answers:
-        """Those that count: the judge's own, else the transcript's."""
-        if self.own is not None:
-            return self.own
-        return transcript.answers(self.claim.rows, self.claim.commitment.spec.classes)
-
-    @property
-    def whole(self) -> bool:
-        """Whether all triggers are in the transcript: then nobody chose among them."""
-        return len(self.claim.rows) == self.claim.commitment.spec.triggers
 
 
 def judge(claim: Claim, court: Court | None = None) -> Judgement:
@@ -218,7 +149,7 @@ def _date(claim: Claim, court: Court) -> datetime.datetime:
     end = datetime.datetime.max.replace(tzinfo=datetime.UTC)
     try:
         return min((stamp.time for _, stamp in check_stamps(claim, court) if stamp.trusted), default=end)
-    except InvalidFile:  # another's false stamp shall not spoil this claim
+    except InvalidFile:  # another's false stamp must not spoil this claim
         return end
 
 
@@ -309,41 +240,101 @@ def counted_bits(facts: Facts, path: np.ndarray) -> float:
     return float(path.max() if facts.court.nonce is not None else path[-1])
 
 
+def underived(facts: Facts) -> Ground | None:
+    """The triggers were not made again from the secret: they may have been fitted to models."""
+    if facts.regenerated:
+        return None
+    if facts.claim.secret is None:
+        return Ground(Lack.UNREVEALED)
+    source = facts.claim.commitment.spec.source
+    return Ground(Lack.UNDERIVED, {"source": source.name if source else ""})
+
+
+def unpicked(facts: Facts) -> Ground | None:
+    """The claimant may have picked the questions: neither the judge did, nor was the whole key asked."""
+    return None if facts.court.nonce is not None or facts.whole else Ground(Lack.UNPICKED)
+
+
+def unasked(facts: Facts) -> Ground | None:
+    """The answers may not be the suspect's."""
+    return None if facts.own is not None else Ground(Lack.UNASKED)
+
+
+def weak(facts: Facts, counted: float) -> Ground | None:
+    """There is not enough evidence, or not enough without a date."""
+    needed = needed_bits(facts, facts.is_before_suspect)
+    if counted >= needed:
+        return None
+    told: dict[str, float | str] = {"bits": round(counted, 3), "needed": round(needed, 3)}
+    if not facts.is_before_suspect and counted >= needed_bits(facts, True):
+        return Ground(Lack.UNDATED, {**told, **_why_undated(facts)})
+    if facts.differing:
+        told |= {"why": "changed", "differing": facts.differing}
+    return Ground(Lack.WEAK, told)
+
+
+def _why_undated(facts: Facts) -> dict[str, str]:
+    """Why the key is not shown to be older than the suspect."""
+    if facts.dated:
+        dated = facts.dated.isoformat(timespec="seconds")
+        if facts.court.since is None:
+            return {"why": "unknown", "dated": dated}
+        return {"why": "late", "dated": dated, "since": facts.court.since.isoformat(timespec="seconds")}
+    if names := sorted(stamp.authority for _, stamp in facts.stamps):
+        return {"why": "unbelieved", "authority": names[0]}
+    return {"why": "unstamped"}
+
+
+def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground, ...]:
+    """What a match still needs.
+
+    Args:
+      facts: what the checks brought to light.
+      outcome: by the committed rule.
+      counted: bits of evidence that count.
+    """
+    found = [underived(facts), unpicked(facts), unasked(facts)]
+    if outcome != "no-match":  # there the answers themselves say that no more of them would do
+        found.append(weak(facts, counted))
+    return tuple(one for one in found if one)
+
+
 def conclude(facts: Facts) -> Judgement:
-    """The judgement that follows from the facts."""
+    """The judgement that follows from the facts: what is lacking withholds a match, and changes no other outcome."""
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, labels = facts.answers, transcript.labels(claim.rows)
     path = stats.evidence(answers, labels)
-    needed, counted = needed_bits(facts, facts.is_before_suspect), counted_bits(facts, path)
+    counted = counted_bits(facts, path)
     outcome, _ = stats.decide(path, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
-    missing = wording.missing(facts, outcome, counted, needed, needed_bits(facts, True))
-    if outcome == "match" and missing:
-        outcome = "inconclusive"
-    shown = tuple(
-        Shown(row.index, row.opening.input, row.opening.leaf.label, int(answer))
-        if row.opening
-        else Shown(row.index, None, 0, SPENT)
-        for row, answer in zip(claim.rows, answers.labels, strict=True)
-    )
+    missing = lacks(facts, outcome, counted)
     return Judgement(
-        verdict=outcome,
-        headline=wording.headline(outcome, facts),
-        proven=wording.proven(facts),
-        assumed=wording.assumed(facts),
+        verdict="inconclusive" if outcome == "match" and missing else outcome,
+        proven=findings.proven(facts),
+        assumed=findings.assumed(facts),
         missing=missing,
         suspect=claim.suspect,
         key_id=claim.commitment.id,
         owner=claim.owner,
         evidence_bits=round(float(path[-1]) if outcome == "no-match" else counted, 3),
-        needed_bits=round(needed, 3),
+        needed_bits=round(needed_bits(facts, facts.is_before_suspect), 3),
         alpha=min(rule.alpha, facts.court.alpha),
         asked_by="judge" if facts.own is not None else "claimant",
         queries=sum(row.opening is not None for row in claim.rows),
         matches=int(np.sum(answers.labels == labels)),
         triggers=spec.triggers,
         path=path,
-        shown=shown,
-        dates=wording.dates(facts),
-        digests=wording.digests(facts),
-        command=wording.command(facts),
+        shown=_shown(claim, answers),
+        dates=findings.dates(facts),
+        digests=findings.digests(facts),
+        brought=findings.brought(facts),
+    )
+
+
+def _shown(claim: Claim, answers: stats.Answers) -> tuple[Shown, ...]:
+    """The triggers, in the order of asking."""
+    return tuple(
+        Shown(row.index, row.opening.input, row.opening.leaf.label, int(answer))
+        if row.opening
+        else Shown(row.index, None, 0, SPENT)
+        for row, answer in zip(claim.rows, answers.labels, strict=True)
     )

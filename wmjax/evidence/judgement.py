@@ -1,4 +1,4 @@
-"""What a judge found: a verdict, in plain words what it rests on, and the figures."""
+"""What a judge found: a verdict, in codes what it rests on, and the figures."""
 
 import dataclasses
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from wmjax import stats
+from wmjax.grounds import Ground
+from wmjax.keys import Model
 
 SPENT, REFUSED = -2, -1
 
@@ -15,8 +17,8 @@ class Shown:
     """One opened trigger, for people to look at.
 
     Attributes:
-      index: of the trigger.
-      image: uint8 [H, W, C]; None where it was spent before and is not shown.
+      index: the trigger's number in the key.
+      image: uint8 [H, W, C]; None if it was spent before and is not shown.
       label: the secret one.
       answer: the suspect's class, REFUSED or SPENT.
     """
@@ -27,18 +29,59 @@ class Shown:
     answer: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Digests:
+    """What was judged, by SHA-256 in hex.
+
+    Attributes:
+      claim: the claim's file.
+      commitment: the id of the key's commitment.
+      root: the commitment's Merkle root.
+      commitment_files: the files of all commitments in the claim, in its order.
+      released: the models that these commitments name.
+      suspect: the model that the claim names; None for a service.
+      nonce: what picked the questions, hex; not a digest.
+    """
+
+    claim: str
+    commitment: str
+    root: str
+    commitment_files: tuple[str, ...]
+    released: tuple[Model, ...]
+    suspect: Model | None
+    nonce: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Brought:
+    """What the judge brought, by name: whoever has the same things can judge the claim again.
+
+    Attributes:
+      nonce: hex; None if the judge drew none.
+      since: when the suspect first appeared, ISO 8601; None if nobody said so.
+      authorities: the files of the time-stamping authorities.
+      source: the data set that the key's images start from; None if there is none, or it was not at hand.
+      alpha: the largest chance of a false match that the judge accepts.
+    """
+
+    nonce: str | None
+    since: str | None
+    authorities: tuple[str, ...]
+    source: str | None
+    alpha: float
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judgement:
-    """A claim, judged.
+    """A claim, judged. `wmjax.evidence.wording` says its codes in words.
 
     Attributes:
       verdict: `match`, `no-match` or `inconclusive` (which never means "not stolen"). `match`: nothing is missing.
-      headline: the verdict in one plain sentence.
-      proven: what this program checked itself, a sentence each.
-      assumed: what is taken on somebody's word, a sentence each.
-      missing: what a match would still need and how to supply it; not proven by anybody.
+      proven: what this program checked itself.
+      assumed: what is taken on somebody's word.
+      missing: what a match would still need, not proven by anybody: codes are `wmjax.evidence.facts.Lack`.
       suspect: its name, by the claimant.
-      key_id: of the commitment.
+      key_id: id of the key's commitment.
       owner: public key of the claimant, hex.
       evidence_bits: from the answers that count; log2 of the wealth.
       needed_bits: for a match.
@@ -49,16 +92,16 @@ class Judgement:
       triggers: in the whole key.
       path: evidence in bits after each query, float64.
       shown: the triggers in the order of asking.
-      dates: what happened when: words and UTC time, in the order of time; the claimant's own clock is named as such.
-      digests: SHA-256 (hex) of what was judged, by its name.
-      command: what a shell is told to judge the claim again; `claim.json` and `MODEL` stand for its file and suspect.
+      dates: what happened when, in the order of time, each with its `time` in UTC; the claimant's own clock is named
+        as such.
+      digests: what was judged.
+      brought: what the judge brought.
     """
 
     verdict: stats.Outcome
-    headline: str
-    proven: tuple[str, ...]
-    assumed: tuple[str, ...]
-    missing: tuple[str, ...]
+    proven: tuple[Ground, ...]
+    assumed: tuple[Ground, ...]
+    missing: tuple[Ground, ...]
     suspect: str
     key_id: str
     owner: str
@@ -71,15 +114,25 @@ class Judgement:
     triggers: int
     path: np.ndarray = dataclasses.field(repr=False)
     shown: tuple[Shown, ...] = dataclasses.field(repr=False)
-    dates: tuple[tuple[str, str], ...]
-    digests: dict[str, str]
-    command: str
+    dates: tuple[Ground, ...]
+    digests: Digests
+    brought: Brought
 
     def to_json(self) -> dict[str, Any]:
-        """The judgement as the versioned JSON document, without pictures and path."""
-        left_out = {"path", "shown"}
-        fields = [field.name for field in dataclasses.fields(self) if field.name not in left_out]
-        return {"version": 1, **{name: getattr(self, name) for name in fields}}
+        """The judgement as JSON values: codes and figures, without pictures and path.
+
+        The words are not here: `wmjax.evidence.wording.document` adds them.
+        """
+        grounds = {"proofs": self.proven, "grounds": self.assumed, "lacks": self.missing, "events": self.dates}
+        left_out = {"proven", "assumed", "missing", "dates", "digests", "brought", "path", "shown"}
+        figures = [field.name for field in dataclasses.fields(self) if field.name not in left_out]
+        return {
+            "version": 2,
+            **{name: getattr(self, name) for name in figures},
+            **{name: [ground.to_json() for ground in some] for name, some in grounds.items()},
+            "digests": dataclasses.asdict(self.digests),
+            "brought": dataclasses.asdict(self.brought),
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +140,13 @@ class Settlement:
     """Who marked a model first, of two whose claims on it both hold.
 
     Attributes:
-      first: 0 or 1: the number of the claim; None where that stays open.
-      words: how that follows, a sentence each.
+      first: 0 or 1: the number of the claim; None if that stays open.
+      grounds: how that follows; in their values, too, claims are numbered from 0.
     """
 
     first: int | None
-    words: tuple[str, ...]
+    grounds: tuple[Ground, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The settlement as JSON values."""
-        return dataclasses.asdict(self)
+        """The settlement as JSON values: codes, without words (`wording.settlement_document` adds them)."""
+        return {"first": self.first, "grounds": [ground.to_json() for ground in self.grounds]}

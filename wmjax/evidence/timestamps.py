@@ -9,11 +9,11 @@ token embeds is never a root: rfc3161-client below 1.0.9 took it for one.
 import contextlib
 import datetime
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -62,14 +62,12 @@ class Stamp:
       time: UTC, the latest moment that the token may mean: its time plus its stated accuracy.
       authority: the signer's name; only its own word where the stamp is not trusted.
       trusted: a pinned certificate signed it.
-      why: where it is not trusted, the reason in words.
-      certificate: SHA-256 (hex) of the pinned certificate that signed it.
+      certificate: SHA-256 (hex) of the pinned certificate that signed it; None if it is not trusted.
     """
 
     time: datetime.datetime
     authority: str
     trusted: bool
-    why: str
     certificate: str | None
 
 
@@ -87,7 +85,7 @@ class _Token:
     certificates: tuple[x509.Certificate, ...]
 
 
-def read_authority(path: Path) -> Authority:
+def read_authority(path: str | os.PathLike[str]) -> Authority:
     """Reads a PEM file with an authority's own certificates and their root; intermediates may be among them.
 
     Raises:
@@ -96,7 +94,7 @@ def read_authority(path: Path) -> Authority:
       UsageError: the authority's own certificate or the root is missing.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             raw = file.read(LARGEST + 1)
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
@@ -112,7 +110,7 @@ def read_authority(path: Path) -> Authority:
         raise UsageError(f"{path} lacks the authority's own certificate (critical usage timeStamping alone): add it")
     if not roots:
         raise UsageError(f"{path} lacks the root that the authority's certificate leads to: add it")
-    return Authority(str(path), pinned, intermediates, roots)
+    return Authority(os.fspath(path), pinned, intermediates, roots)
 
 
 def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
@@ -120,7 +118,7 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
 
     Args:
       token: DER TimeStampResp.
-      data: what it shall be a time stamp of.
+      data: what it must be a time stamp of.
       authorities: whom to believe.
 
     Returns:
@@ -141,11 +139,10 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
             except InvalidFile as error:
                 reason = str(error)
                 continue
-            return Stamp(parts.time, _name(certificate), True, "", certificate.fingerprint(SHA256()).hex())
+            return Stamp(parts.time, _name(certificate), True, certificate.fingerprint(SHA256()).hex())
     if reason:
         raise InvalidFile(reason)
-    why = f"its signer, which calls itself {parts.name}, is none of the pinned certificates"
-    return Stamp(parts.time, parts.name, False, why if authorities else f"{why}: no authority was given", None)
+    return Stamp(parts.time, parts.name, False, None)
 
 
 def obtain(url: str, data: bytes, authorities: Sequence[Authority] = ()) -> bytes:
@@ -172,7 +169,7 @@ def obtain(url: str, data: bytes, authorities: Sequence[Authority] = ()) -> byte
             raise InvalidFile("its nonce is not the query's: an old time stamp was sent again")
         stamp = check(token, data, authorities)
         if authorities and not stamp.trusted:
-            raise InvalidFile(stamp.why)
+            raise InvalidFile(f"its signer, which calls itself {stamp.authority}, is none of the pinned certificates")
     except InvalidFile as error:
         raise InvalidFile(f"the answer of {place(url)} is not accepted: {error}") from error
     return token

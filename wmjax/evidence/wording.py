@@ -1,232 +1,195 @@
-"""The judge's words: what was proven, what is taken on somebody's word, and what is missing, a sentence each."""
+"""A judgement in words, for people: a sentence for each code. Nothing is decided here, and no judge imports it."""
 
 import datetime
-import hashlib
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from wmjax import stats
+from wmjax.evidence.judgement import Digests, Judgement, Settlement
+from wmjax.grounds import Ground
 
-if TYPE_CHECKING:
-    from wmjax.evidence.judge import Facts
+WORDS: dict[str, str] = {
+    # The verdict in one sentence.
+    "match": "{suspect} knows the secret key that the owner of {owner:.16}... committed to.",
+    "no-match": "{suspect} repeats fewer of the secret labels than a copy would: its answers give no sign of this key.",
+    "inconclusive": "It is not proven that {suspect} knows the secret key that the owner of {owner:.16}... committed "
+    "to.",
+    # What a match lacks, and how to supply it. {why}, where it stands, becomes the words of CODE.WHY.
+    "unrevealed": "The secret is not revealed: that it gave the images and labels, and that they were not fitted to "
+    "models, is the claimant's word. Ask for a claim made with --reveal.",
+    "underived": "The images start from the data set {source}, which is not at hand, so they were not made again: "
+    "get it from elsewhere than the claimant, who could have made it up, and give it with --source.",
+    "unpicked": "Only the claimant says who picked the questions: draw a nonce (openssl rand -hex 32), ask for a claim "
+    "made for it, and give it with --nonce-from.",
+    "unasked": "The answers are the claimant's word: ask the suspect yourself, with --suspect.",
+    "weak": "The evidence is {bits:.1f} bits; a match needs {needed:.1f}.{why}",
+    "weak.changed": " {differing} of the suspect's answers differ from the transcript: has it changed since?",
+    "undated": "The evidence is {bits:.1f} bits, enough for a key that was committed to before the suspect appeared, "
+    "which is not shown: {why}. Without a date the claimant may have searched for a secret that fits, and a match "
+    "needs {needed:.1f} bits.",
+    "undated.unstamped": "no authority that you trust has time-stamped it (--tsa names those that you trust)",
+    "undated.unbelieved": "its time stamp is not believed, since its signer, which calls itself {authority}, is not an "
+    "authority that you trust (--tsa names those that you trust)",
+    "undated.unknown": "it was time-stamped by {dated}; say when the suspect first appeared, with --suspect-since",
+    "undated.late": "its time stamp of {dated} is not from before the suspect, which appeared on {since}",
+    # What was proven.
+    "signed": "The commitment and the claim are signed by one key, {owner}.",
+    "committed-by": "The key was committed to by {time}: time stamp of {authority}.",
+    "released-by": "The model {model} was named as carrying the key by {time}: time stamp of {authority}.",
+    "opened": "All {triggers} triggers shown here were committed to: their Merkle proofs lead to the signed root.",
+    "picked": "The questions are those that your nonce picks, in its order, with none left out.",
+    "whole": "The whole key is in the transcript: nobody chose among its triggers.",
+    "regenerated": "The revealed secret and the written standard alone give all {triggers} images and labels of the "
+    "commitment again: none of them was fitted to a model.",
+    "regenerated-from-source": "The revealed secret and your copy of {source} give all {triggers} images and labels of "
+    "the commitment again: none of them was fitted to a model.",
+    "figures-follow": "The claimant's figures follow from the transcript by the rule that was committed to.",
+    "asked-again": "The suspect was asked again here, and its own answers were weighed.",
+    "same-weights": "The suspect is, weight for weight, the model that the claim names.",
+    # What is taken on somebody's word.
+    "owner-unknown": "Who holds signing key {owner:.16}...: compare it with the key the owner has published.",
+    "nonce-fair": "The challenger drew the nonce at random, after seeing the commitment.",
+    "no-search-before-date": "The suspect did not exist before {since}; the authority's clock and key are sound. "
+    "Nobody tried 2^{bits:.0f} secrets, or had as many stamped, against models from before that it may resemble.",
+    "no-search": "Nobody can try 2^{bits:.0f} secrets; the date in the commitment is by the claimant's own clock.",
+    "source-independent": "Your copy of the source data set comes from where the claimant could not write.",
+    "suspect-asked": "The model that was asked here is the suspect.",
+    "other-weights": "The claim names a model with other weights: a copy that was trained further, or another model.",
+    "other-signer": "Another signer claims the same triggers; only time stamps can show who committed to them first.",
+    "answers-differ": "{differing} answers differ from the claimant's transcript; yours were weighed.",
+    "spent-before": "{spent} triggers were spent before, by the claimant's word; they count against the claimant.",
+    "clock-ahead": "The commitment's own date is later than its time stamp; only the stamp counts.",
+    "one-claim": "This bound covers one claim. Anyone who tries N models or keys is N times as likely to find a match "
+    "by chance.",
+    "origin-open": "How the suspect came to know the key is for people to judge: a copy, a student of a copy, or "
+    "training on triggers that were made public.",
+    # What happened when.
+    "key-made": "the key was made, by the owner's own clock",
+    "claim-made": "the claim was made, by the claimant's own clock",
+    "stamped": "time stamp of {authority}",
+    "stamp-unbelieved": "time stamp of {authority}, not believed",
+    "suspect-appeared": "the suspect first appeared, as the judge was told",
+    # Who was first.
+    "neither-proven": "Neither claim is proven, so there is nothing to settle.",
+    "one-proven": "Only claim {claim} is proven; the other one is not, but a second mark may have damaged the first, "
+    "so this does not say whose was first.",
+    "not-own-original": "What claim {claim} calls its original does not carry its own key, so it is not an original.",
+    "own-original": "The original of claim {claim} carries its own key.",
+    "carries": "The original of claim {original} carries the key of claim {claim}: {bits:.1f} bits of {needed:.1f}.",
+    "carries-not": "The original of claim {original} does not carry the key of claim {claim}: {bits:.1f} bits of "
+    "{needed:.1f}.",
+    "original-signed": "The original of claim {claim} is, weight for weight, a model that its owner signed for.",
+    "original-unsigned": "No statement signed by the owner of claim {claim} names the model given as its original; "
+    "that it is the original is unverified.",
+    "original-unknown": "The weights of the model given as the original of claim {claim} are not known; that it is "
+    "the original is unverified.",
+    "descends": "So the model of claim {claim} comes from that of claim {other}, and not the other way round.",
+    "both-carry": "Each original carries the other's mark: at least one of them is not an original.",
+    "neither-carries": "Neither original carries the other's mark: the suspect may come from both, or one of them is "
+    "not an original.",
+    "model-earlier": "The released model of claim {claim} is time-stamped {dated}, that of the other {later}.",
+    "key-earlier": "The key of claim {claim} is time-stamped {dated}, that of the other {later}.",
+    "dates-alone": "This rests on dates alone: a key can be older than the model that it was put on. Before you rely "
+    "on it, have each key tested on the other's original (--original twice, in the order of the claims).",
+    "no-order": "No time stamp from an authority you trust places one claim before the other.",
+    "ask-originals": "Have each key tested on the other's original: --original twice, in the order of the claims.",
+    # What was judged.
+    "digest-claim": "claim file",
+    "digest-commitment": "commitment (its id)",
+    "digest-root": "Merkle root",
+    "digest-file": "commitment file {number}",
+    "digest-released-files": "released model {model}: files (dirHash)",
+    "digest-released-tensors": "released model {model}: tensors",
+    "digest-suspect-files": "suspect {model}: files (dirHash)",
+    "digest-suspect-tensors": "suspect {model}: tensors",
+}
 
 
-def headline(outcome: stats.Outcome, facts: "Facts") -> str:
-    """The verdict in one plain sentence."""
-    suspect, owner = facts.claim.suspect, f"{facts.claim.owner[:16]}..."
-    if outcome == "match":
-        return f"{suspect} knows the secret key that the owner of {owner} committed to."
-    if outcome == "no-match":
-        return f"{suspect} repeats fewer of the secret labels than a copy would: its answers give no sign of this key."
-    return f"It is not proven that {suspect} knows the secret key that the owner of {owner} committed to."
+def told(ground: Ground) -> str:
+    """A ground as a sentence.
 
-
-def missing(facts: "Facts", outcome: stats.Outcome, counted: float, needed: float, dated: float) -> tuple[str, ...]:
-    """What a match still needs, and how to supply it; never empty where the evidence is too weak for one.
-
-    Args:
-      facts: of the claim.
-      outcome: by the committed rule.
-      counted: bits of evidence.
-      needed: bits that make a match.
-      dated: bits that would make one with a date from before the suspect.
+    >>> told(Ground("spent-before", {"spent": 3}))
+    "3 triggers were spent before, by the claimant's word; they count against the claimant."
     """
-    lines = [_underived(facts), _unpicked(facts), _unasked(facts)]
-    if counted < needed and outcome != "no-match":
-        lines.append(_weak(facts, counted, needed, dated))
-    return tuple(line for line in lines if line)
+    values = {name: _SHOWN[name](value) if name in _SHOWN else value for name, value in ground.values.items()}
+    why = WORDS[f"{ground.code}.{values['why']}"].format(**values) if "why" in values else ""
+    return WORDS[ground.code].format(**{**values, "why": why})
 
 
-def _underived(facts: "Facts") -> str:
-    """That the triggers were not made again from the secret; empty where they were."""
-    source = facts.claim.commitment.spec.source
-    if facts.regenerated:
-        return ""
-    if facts.claim.secret is None:
-        return (
-            "The secret is not revealed: that it gave the images and labels, and that they were not fitted to models, "
-            "is the claimant's word. Ask for a claim made with --reveal."
-        )
-    name = source.name if source else ""
-    return (
-        f"The key's images start from the data set {name}, which is not at hand, so they were not made again: get it "
-        "from elsewhere than the claimant, who could have made it up, and give it with --source."
-    )
+def headline(judgement: Judgement) -> str:
+    """The verdict in one plain sentence."""
+    return told(Ground(judgement.verdict, {"suspect": judgement.suspect, "owner": judgement.owner}))
 
 
-def _unpicked(facts: "Facts") -> str:
-    """That the claimant may have picked the questions; empty where a judge did, or nobody."""
-    if facts.court.nonce is not None or facts.whole:
-        return ""
-    return (
-        "Only the claimant says who picked the questions: draw a nonce (openssl rand -hex 32), ask for a claim made "
-        "for it, and give it with --nonce-from."
-    )
-
-
-def _unasked(facts: "Facts") -> str:
-    """That the answers may not be the suspect's; empty where the judge asked it."""
-    if facts.own is not None:
-        return ""
-    return "The answers are the claimant's word: ask the suspect yourself, with --suspect."
-
-
-def _weak(facts: "Facts", counted: float, needed: float, dated: float) -> str:
-    """That there is not enough evidence, or not enough without a date."""
-    told = f"The evidence is {counted:.1f} bits"
-    if facts.is_before_suspect or counted < dated:
-        return f"{told}; a match needs {needed:.1f}.{_changed(facts)}"
-    why = "no authority that you trust has time-stamped it (--tsa names whom you trust)"
-    if facts.dated and facts.court.since:
-        why = f"its time stamp of {_day(facts.dated)} is not from before the suspect, of {_day(facts.court.since)}"
-    elif facts.dated:
-        why = f"it is of {_day(facts.dated)}; say when the suspect first appeared, with --suspect-since"
-    elif reasons := sorted({stamp.why for _, stamp in facts.stamps}):
-        why = f"its time stamp is not believed: {reasons[0]}"
-    return (
-        f"{told}, enough for a key that was committed to before the suspect appeared, which is not shown: {why}. "
-        f"Without a date the claimant may have searched for a secret that fits, and a match needs {needed:.1f} bits."
-    )
-
-
-def _changed(facts: "Facts") -> str:
-    if not facts.differing:
-        return ""
-    return f" The suspect answers otherwise than the transcript says, {facts.differing} times: was it changed since?"
-
-
-def proven(facts: "Facts") -> tuple[str, ...]:
-    """What was checked."""
-    claim, spec = facts.claim, facts.claim.commitment.spec
-    opened = sum(row.opening is not None for row in claim.rows)
-    lines = [f"The commitment and the claim are signed by one key, {claim.owner}."]
-    lines += [
-        f"The key was committed to by {_minute(stamp.time)}: time stamp of {stamp.authority}."
-        for number, stamp in facts.stamps
-        if stamp.trusted and not number
+def digest_rows(digests: Digests) -> list[tuple[str, str]]:
+    """What was judged: a name for people and the SHA-256 of each thing."""
+    rows = [
+        (Ground("digest-claim"), digests.claim),
+        (Ground("digest-commitment"), digests.commitment),
+        (Ground("digest-root"), digests.root),
     ]
-    lines += [
-        f"The model {attached.public.model.name} was named as carrying the key by {_minute(stamp.time)}: time stamp of "
-        f"{stamp.authority}."
-        for number, stamp in facts.stamps
-        if stamp.trusted and number and (attached := claim.commitments[number]).public.model
-    ]
-    lines.append(f"All {opened} triggers shown here were committed to: their Merkle proofs lead to the signed root.")
-    if facts.court.nonce is not None:
-        lines.append("The questions are those that your nonce picks, in its order, with none left out.")
-    elif facts.whole:
-        lines.append("The whole key is in the transcript: nobody chose among its triggers.")
-    if facts.regenerated:
-        origin = f"your copy of {spec.source.name}" if spec.source else "the written standard alone"
-        lines.append(
-            f"The revealed secret and {origin} give all {spec.triggers} images and labels of the commitment again: "
-            "none of them was fitted to a model."
-        )
-    lines.append("The claimant's figures follow from the transcript by the rule that was committed to.")
-    if facts.own is not None:
-        lines.append("The suspect was asked again here, and its own answers were weighed.")
-    if facts.same_weights:
-        lines.append("The suspect is, weight for weight, the model that the claim names.")
-    return tuple(lines)
+    for number, sha256 in enumerate(digests.commitment_files, 1):
+        rows.append((Ground("digest-file", {"number": number}), sha256))
+    named = [("released", model) for model in digests.released]
+    for role, model in named + ([("suspect", digests.suspect)] if digests.suspect else []):
+        rows.append((Ground(f"digest-{role}-files", {"model": model.name}), model.files))
+        rows.append((Ground(f"digest-{role}-tensors", {"model": model.name}), model.tensors))
+    return [(told(name), sha256) for name, sha256 in rows]
 
 
-def assumed(facts: "Facts") -> tuple[str, ...]:
-    """What is taken on somebody's word, and what no such claim can show."""
-    claim, court = facts.claim, facts.court
-    lines = [f"Whose the signing key {claim.owner[:16]}... is: compare it with what its owner publishes."]
-    if court.nonce is not None:
-        lines.append("The nonce was drawn at random by the challenger, after he had seen the commitment.")
-    if facts.is_before_suspect and court.since:
-        lines.append(
-            f"The suspect did not exist before {_minute(court.since)}; the authority's clock and key are sound. Nobody "
-            "tried 2^64 secrets, or had as many stamped, against models from before that it may resemble."
-        )
-    else:
-        lines.append("Nobody can try 2^128 secrets; what the commitment says of its date is the claimant's own clock.")
-    if claim.commitment.spec.source and facts.regenerated:
-        lines.append("Your copy of the source data set comes from where the claimant could not write.")
-    if facts.own is not None:
-        lines.append("The model that was asked here is the suspect.")
-    if facts.own is not None and facts.same_weights is False:
-        lines.append("The claim names a model with other weights: a copy that went on being trained, or another one.")
-    if any(o.owner != claim.owner and o.commitment.root == claim.commitment.root for o in court.others):
-        lines.append("Another signer claims the very same triggers: whose they were first, only dates can show.")
-    if facts.differing:
-        lines.append(f"{facts.differing} answers differ from the claimant's transcript; yours were weighed.")
-    if spent := sum(row.opening is None for row in claim.rows):
-        lines.append(f"{spent} triggers were spent before, by the claimant's word; they count against him.")
-    if facts.dated and _made(claim.commitment.created) > facts.dated + datetime.timedelta(days=1):
-        lines.append("The clock of the commitment is ahead of its time stamp; only the stamp counts.")
-    lines += [
-        "The bound is for this one claim: who tries many models or many keys finds one by chance as many times as "
-        "often.",
-        "How the suspect came to know the key is for people to judge: a copy, a student of a copy, or training on "
-        "triggers that were made public.",
-    ]
-    return tuple(lines)
+def command(judgement: Judgement) -> str:
+    """What a shell is told to judge the claim again; `claim.json` and `MODEL` stand for its file and suspect."""
+    brought, words = judgement.brought, ["wmjax", "judge", "claim.json", "--suspect", "MODEL"]
+    if brought.nonce is not None:
+        words += ["--nonce-from", brought.nonce]
+    if brought.since:
+        words += ["--suspect-since", brought.since]
+    for authority in brought.authorities:
+        words += ["--tsa", authority]
+    if brought.source:
+        words += ["--source", brought.source]
+    return shlex.join([*words, "--alpha", str(brought.alpha)])
 
 
-def dates(facts: "Facts") -> tuple[tuple[str, str], ...]:
-    """What happened when."""
-    claim = facts.claim
-    told = [
-        (_made(claim.commitment.created), "the key was made, by the owner's own clock"),
-        (_made(claim.made), "the claim was made, by the claimant's own clock"),
-        *((stamp.time, f"time stamp of {stamp.authority}{_not_believed(stamp.trusted)}") for _, stamp in facts.stamps),
-    ]
-    if facts.court.since:
-        told.append((facts.court.since, "the suspect first appeared, as the judge was told"))
-    in_order = sorted(told, key=lambda pair: pair[0])
-    return tuple((words, when.astimezone(datetime.UTC).isoformat(timespec="seconds")) for when, words in in_order)
-
-
-def _not_believed(trusted: bool) -> str:
-    return "" if trusted else ", not believed"
-
-
-def digests(facts: "Facts") -> dict[str, str]:
-    """SHA-256 of what was judged."""
-    claim = facts.claim
-    told = {
-        "claim file": claim.sha256,
-        "commitment (its id)": claim.commitment.id,
-        "Merkle root": claim.commitment.root,
+def document(judgement: Judgement) -> dict[str, Any]:
+    """The judgement as the versioned JSON document: codes for programs, and beside them sentences for people."""
+    return {
+        **judgement.to_json(),
+        "headline": headline(judgement),
+        "proven": sentences(judgement.proven),
+        "assumed": sentences(judgement.assumed),
+        "missing": sentences(judgement.missing),
+        "dates": [[told(ground), ground.values["time"]] for ground in judgement.dates],
+        "command": command(judgement),
     }
-    for number, attached in enumerate(claim.commitments):
-        told[f"commitment file {number + 1}"] = hashlib.sha256(attached.public.raw).hexdigest()
-        if model := attached.public.model:
-            told[f"released model {model.name}: files (dirHash)"] = model.files
-            told[f"released model {model.name}: tensors"] = model.tensors
-    if claim.model:
-        told[f"suspect {claim.model.name}: files (dirHash)"] = claim.model.files
-        told[f"suspect {claim.model.name}: tensors"] = claim.model.tensors
-    told["nonce (not a digest)"] = claim.nonce.hex()
-    return told
 
 
-def command(facts: "Facts") -> str:
-    """The shell line that judges the claim again, with all that this judge brought."""
-    court, words = facts.court, ["wmjax", "judge", "claim.json", "--suspect", "MODEL"]
-    if court.nonce is not None:
-        words += ["--nonce-from", court.nonce.hex()]
-    if court.since:
-        words += ["--suspect-since", court.since.isoformat()]
-    for authority in court.authorities:
-        words += ["--tsa", authority.name]
-    if court.source and facts.claim.commitment.spec.source:
-        words += ["--source", facts.claim.commitment.spec.source.name]
-    return shlex.join(words) + f" --alpha {court.alpha:g}"
+def settlement_document(settlement: Settlement) -> dict[str, Any]:
+    """The settlement as JSON values: codes, and sentences beside them."""
+    return {**settlement.to_json(), "words": sentences(settlement.grounds)}
 
 
-def _made(text: str) -> datetime.datetime:
-    """A time by somebody's own clock; one without an offset is taken for UTC."""
-    when = datetime.datetime.fromisoformat(text)
-    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
+def sentences(grounds: Sequence[Ground]) -> list[str]:
+    """A sentence for each ground."""
+    return [told(ground) for ground in grounds]
 
 
-def _day(when: datetime.datetime) -> str:
-    return when.astimezone(datetime.UTC).date().isoformat()
+def _moment(time: str) -> str:
+    """A time of ISO 8601, in UTC; seconds only where there are any.
+
+    >>> _moment("2026-01-31T12:00:00+01:00"), _moment("2026-01-31T12:00:09Z")
+    ('2026-01-31 11:00 UTC', '2026-01-31 12:00:09 UTC')
+    """
+    when = datetime.datetime.fromisoformat(time).astimezone(datetime.UTC)
+    return f"{when:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + " UTC"
 
 
-def _minute(when: datetime.datetime) -> str:
-    return when.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _ordinal(number: int) -> int:
+    """Programs number claims from 0, people from 1."""
+    return number + 1
+
+
+_SHOWN: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("time", "dated", "since", "later"), _moment),
+    **dict.fromkeys(("claim", "original", "other"), _ordinal),
+}

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from wmjax.evidence import wording
 from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Settlement, Shown
+from wmjax.grounds import Ground
 from wmjax.report.html import digest, inline, render
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, number
 from wmjax.report.svg import png
-from wmjax.text import cut, is_sha256, visible
+from wmjax.text import cut, visible
 
 PICTURES = 60  # triggers in the gallery; the rest are counted
 SIDE = 64  # pixels of a picture's longer side, about: smaller ones are enlarged, larger ones thinned out
@@ -55,28 +57,26 @@ def judgement_page(judgements: Sequence[Judgement], settlement: Settlement | Non
         policy=f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
         title=_fit(title),
         claims=[_shown(judgement) for judgement in judgements],
-        settlement=settlement and {"first": settlement.first, "words": [_fit(words) for words in settlement.words]},
+        settlement=settlement and {"first": settlement.first, "words": _told(settlement.grounds)},
         fates=FATES,
     )
 
 
 def recheck_commands(judgement: Judgement) -> list[tuple[str, str]]:
-    """What anybody can run to see whether the page tells the truth: what it does, and the line for a shell.
-
-    The digest of the claim file is the one that the judgement calls `claim`.
-    """
-    sha256 = judgement.digests.get("claim", "")
-    known = is_sha256(sha256)
-    same = f"must print {sha256}" if known else "must print the digest that stands above"
-    return [
-        (f"The claim file is the one that was judged here: {same}.", "sha256sum claim.json"),
-        ("Judge it again, and ask the suspect itself: nobody's record has to be believed.", judgement.command),
-    ]
+    """What anybody can run to see whether the page tells the truth: what it does, and the line for a shell."""
+    same = f"The claim file is the one that was judged here: must print {judgement.digests.claim}."
+    again = "Judge it again, and ask the suspect itself: nobody's record has to be believed."
+    return [(same, "sha256sum claim.json"), (again, wording.command(judgement))]
 
 
 def _fit(text: str) -> str:
     """Foreign text, fit to be shown."""
     return cut(visible(text), LONGEST)
+
+
+def _told(grounds: Sequence[Ground]) -> list[str]:
+    """Grounds in words, fit to be shown."""
+    return [_fit(words) for words in wording.sentences(grounds)]
 
 
 def _shown(judgement: Judgement) -> dict[str, Any]:
@@ -85,11 +85,11 @@ def _shown(judgement: Judgement) -> dict[str, Any]:
     more = Counter(_fate(shown) for shown in judgement.shown[PICTURES:])
     return {
         "verdict": judgement.verdict,
-        "headline": _fit(judgement.headline),
+        "headline": _fit(wording.headline(judgement)),
         "facts": _facts(judgement, fates),
-        "proven": [_fit(words) for words in judgement.proven],
-        "assumed": [_fit(words) for words in judgement.assumed],
-        "missing": [_fit(words) for words in judgement.missing],
+        "proven": _told(judgement.proven),
+        "assumed": _told(judgement.assumed),
+        "missing": _told(judgement.missing),
         "bits": number(judgement.evidence_bits),
         "needed": number(judgement.needed_bits),
         "needed_odds": _odds(judgement.needed_bits),
@@ -102,7 +102,8 @@ def _shown(judgement: Judgement) -> dict[str, Any]:
         "suspect": _fit(judgement.suspect),
         "key": _fit(judgement.key_id),
         "owner": _fit(judgement.owner),
-        "digests": [(_fit(name), _fit(value)) for name, value in judgement.digests.items()],
+        "digests": [(_fit(name), _fit(value)) for name, value in wording.digest_rows(judgement.digests)],
+        "nonce": _fit(judgement.digests.nonce),
         "commands": [(_fit(what), _fit(line)) for what, line in recheck_commands(judgement)],
     }
 
@@ -228,23 +229,20 @@ def _picture(shown: Shown) -> dict[str, Any]:
     }
 
 
-def _dates(dates: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
-    """Each date with how long it came after the one before."""
-    before = [dates[0][1], *(time for _, time in dates[:-1])] if dates else []
-    return [(_fit(words), _fit(time), _pause(last, time)) for (words, time), last in zip(dates, before, strict=True)]
+def _dates(dates: Sequence[Ground]) -> list[tuple[str, str, str]]:
+    """What happened, when, and how long it came after the one before."""
+    times = [str(ground.values["time"]) for ground in dates]
+    pauses = [_pause(before, time) for before, time in zip(times[:1] + times, times, strict=False)]
+    return [(words, _fit(time), pause) for words, time, pause in zip(_told(dates), times, pauses, strict=True)]
 
 
 def _pause(before: str, after: str) -> str:
-    """The time between two UTC times, in words; nothing where one is no time.
+    """The time between two UTC times, in words.
 
     >>> _pause("2026-01-01T00:00:00Z", "2026-03-01T00:00:00+00:00")
     '59 days later'
     """
-    try:
-        passed = datetime.datetime.fromisoformat(after) - datetime.datetime.fromisoformat(before)
-    except (ValueError, TypeError, OverflowError):
-        return ""
-    seconds = passed.total_seconds()
+    seconds = (datetime.datetime.fromisoformat(after) - datetime.datetime.fromisoformat(before)).total_seconds()
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1)):
         if seconds >= 2 * size:
             return f"{seconds // size:,.0f} {unit} later"

@@ -50,14 +50,14 @@ class Report:
 
 
 def embed(
-    out: Path,
+    out: str | os.PathLike[str],
     config: Config,
     recipe: Recipe,
     splits: Splits[Examples],
     *,
     key: Key | None = None,
-    begin_with: Path | None = None,
-    teacher: Path | None = None,
+    begin_with: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
     resume: bool = False,
     mapping: Mapping | None = None,
     streamed: bool = False,
@@ -86,19 +86,19 @@ def embed(
       AccessError: the folder cannot be written.
     """
     began = time.monotonic()
-    mapping = mapping or all_devices()
+    out, mapping = Path(out), mapping or all_devices()
     with hosts.together():
         if save_every is not None and save_every < 1:
             raise UsageError(f"--save-every {save_every}: must be at least 1")
         check(config, recipe, splits.train, key, mapping)
         sealed = _sealed(key) if key else None
-        begin_with, teacher = (path and checkpoint.find(path) for path in (begin_with, teacher))
-        settings = _settings(config, recipe, splits, key, begin_with, teacher)
+        first, taught = (None if path is None else checkpoint.find(path) for path in (begin_with, teacher))
+        settings = _settings(config, recipe, splits, key, first, taught)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))
     with hosts.together():
         _check_out(out, settings, resume)
-        weights, teacher_net = _weights(begin_with, config), _teacher(teacher, config)
+        weights, teacher_net = _weights(first, config), _teacher(taught, config)
         mine = read(splits.train, f"reading {splits.name} train", hosts.share()) if resident else None
         test = _test_blocks(splits)
     if mine is not None:

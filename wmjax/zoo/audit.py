@@ -230,7 +230,7 @@ def _record(
     }
 
 
-def merge(folders: Sequence[Path]) -> Result:
+def merge(folders: Sequence[str | os.PathLike[str]]) -> Result:
     """The verdicts of an audit whose shards are all done; the bound holds over the whole zoo.
 
     Args:
@@ -240,7 +240,7 @@ def merge(folders: Sequence[Path]) -> Result:
       UsageError: they are not of one audit, or parts are missing.
       InvalidFile: a journal is damaged.
     """
-    books = list(_journals(folders))
+    books = list(_journals([Path(folder) for folder in folders]))
     if not books:
         raise UsageError(f"{folders[0]}: no journal is begun: finish all shards with --resume first")
     first = books[0][1].header

@@ -1,4 +1,4 @@
-"""Writing packs: a family of models in one safetensors file, read at the speed of the disk.
+"""Packing a zoo: a family of models in one safetensors file, read at the speed of the disk.
 
 `wmjax.suspects.formats.pack` reads them, and says what is in them.
 """
@@ -6,6 +6,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -17,6 +18,8 @@ from wmjax.progress import progress
 from wmjax.suspects.contract import Network
 from wmjax.suspects.formats.pack import FORMAT, is_name
 from wmjax.suspects.formats.safetensors import DTYPES
+from wmjax.suspects.network import Image
+from wmjax.zoo.discover import discover
 from wmjax.zoo.load import cut, read_ahead
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.writer import write_stacked
@@ -24,7 +27,7 @@ from wmjax.zoo.writer import write_stacked
 
 @dataclasses.dataclass(frozen=True)
 class PackReport:
-    """What `write_packs` did.
+    """What `pack` did.
 
     Attributes:
       files: that were written.
@@ -35,6 +38,35 @@ class PackReport:
     files: list[Path]
     models: int
     skipped: list[Unreadable]
+
+
+def pack(
+    zoo: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    models: Sequence[str] = (),
+    images: Sequence[Image] = (),
+) -> PackReport:
+    """Stacks the models of a zoo, a file a family, so that an audit reads them at the speed of the disk.
+
+    Example:
+
+        report = wmjax.pack("zoo", "packs")
+        wmjax.audit("packs", keys)
+
+    Args:
+      zoo: folder of models.
+      out: folder of the packs; made if it does not exist.
+      models: architectures of bare weights: `cnn`, `resnet18`, ... or `module:factory`.
+      images: height, width and channels in pixels that those take.
+
+    Raises:
+      UsageError: models without images, one of the models is not an architecture, or a file already exists.
+      AccessError: the zoo does not exist, or a file cannot be written.
+    """
+    if models and not images:
+        raise UsageError("`models` needs `images`: height, width and channels that the model takes")
+    return write_packs(discover(Path(zoo), models, images), Path(out))
 
 
 def write_packs(zoo: Zoo, out: Path) -> PackReport:

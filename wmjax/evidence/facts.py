@@ -1,0 +1,112 @@
+"""What a judge has from elsewhere, what the checks brought to light, and what a claim may lack: records alone."""
+
+import dataclasses
+import datetime
+import enum
+from collections.abc import Sequence
+
+from wmjax import stats
+from wmjax.data.dataset import Dataset
+from wmjax.evidence import transcript
+from wmjax.evidence.claim import Claim
+from wmjax.evidence.timestamps import Authority, Stamp
+from wmjax.suspects.contract import Suspect
+
+SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
+DATED_BITS = 64.0  # with a date: before it, a search may be made against models that the suspect resembles
+
+
+class Lack(enum.StrEnum):
+    """What a match may lack: the codes in `Judgement.missing`, with their values.
+
+    Attributes:
+      UNREVEALED: the secret is not revealed.
+      UNDERIVED: it is, but the data set that the images start from is not at hand. Values: `source`.
+      UNPICKED: the claimant may have picked the questions.
+      UNASKED: the judge did not ask the suspect.
+      WEAK: there is not enough evidence. Values: `bits`, `needed`; where the suspect's answers differ from the
+        transcript, `why` is `changed` and `differing` says how many do.
+      UNDATED: there is enough for a key from before the suspect, which this one is not shown to be. Values: `bits`,
+        `needed` without a date; `why` is `unstamped`, `unbelieved` (with `authority`, as the stamp calls it), `unknown`
+        (when the suspect appeared; with `dated`) or `late` (with `dated` and `since`).
+    """
+
+    UNREVEALED = "unrevealed"
+    UNDERIVED = "underived"
+    UNPICKED = "unpicked"
+    UNASKED = "unasked"
+    WEAK = "weak"
+    UNDATED = "undated"
+
+
+@dataclasses.dataclass(frozen=True)
+class Court:
+    """What a judge has from elsewhere than the claimant. All of it may be left out; the judgement says what that costs.
+
+    >>> Court(alpha=1e-9).nonce is None
+    True
+
+    Attributes:
+      nonce: 16 to 64 bytes that the judge drew for this claim, after seeing the commitment.
+      suspect: the model to ask.
+      source: the key's source images, from a place that the claimant could not write to.
+      authorities: those whose time stamps the judge trusts (`wmjax.evidence.timestamps.read_authority`).
+      since: when the suspect first appeared, with an offset from UTC.
+      alpha: the largest chance of a false match that the judge accepts, between 0 and 1; the claimant may have
+        committed to a smaller one.
+      others: other claims that the judge knows of; triggers that they opened count no more.
+    """
+
+    nonce: bytes | None = None
+    suspect: Suspect | None = None
+    source: Dataset | None = None
+    authorities: Sequence[Authority] = ()
+    since: datetime.datetime | None = None
+    alpha: float = 1e-6
+    others: Sequence[Claim] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Facts:
+    """What the checks brought to light.
+
+    Attributes:
+      claim: the one that is judged.
+      court: what its judge has.
+      stamps: the time stamps of all its commitments, each with the commitment's number.
+      regenerated: whether the revealed secret gave every trigger again; None if it is not revealed, or the source is
+        not at hand.
+      own: the suspect's answers to the judge; None if the judge did not ask.
+      differing: how many of those answers are not the transcript's.
+      same_weights: whether the judge's suspect has the weights that the claim names; None if that is not known.
+    """
+
+    claim: Claim
+    court: Court
+    stamps: tuple[tuple[int, Stamp], ...]
+    regenerated: bool | None
+    own: stats.Answers | None
+    differing: int
+    same_weights: bool | None
+
+    @property
+    def dated(self) -> datetime.datetime | None:
+        """The earliest moment by which the key was committed to, by an authority that the judge trusts."""
+        return min((stamp.time for _, stamp in self.stamps if stamp.trusted), default=None)
+
+    @property
+    def is_before_suspect(self) -> bool:
+        """Whether the key was committed to before the suspect appeared."""
+        return self.dated is not None and self.court.since is not None and self.dated < self.court.since
+
+    @property
+    def answers(self) -> stats.Answers:
+        """Those that count: the judge's own, else the transcript's."""
+        if self.own is not None:
+            return self.own
+        return transcript.answers(self.claim.rows, self.claim.commitment.spec.classes)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all triggers are in the transcript: then nobody chose among them."""
+        return len(self.claim.rows) == self.claim.commitment.spec.triggers

@@ -1,0 +1,124 @@
+"""What a judgement rests on, as codes with values, read off the facts. Nothing is decided here, nothing worded."""
+
+import datetime
+import hashlib
+
+from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts
+from wmjax.evidence.judgement import Brought, Digests
+from wmjax.grounds import Ground
+
+
+def proven(facts: Facts) -> tuple[Ground, ...]:
+    """What was checked."""
+    claim, spec = facts.claim, facts.claim.commitment.spec
+    grounds = [Ground("signed", {"owner": claim.owner}), *_stamped(facts)]
+    grounds.append(Ground("opened", {"triggers": sum(row.opening is not None for row in claim.rows)}))
+    if facts.court.nonce is not None:
+        grounds.append(Ground("picked"))
+    elif facts.whole:
+        grounds.append(Ground("whole"))
+    if facts.regenerated and spec.source:
+        grounds.append(Ground("regenerated-from-source", {"triggers": spec.triggers, "source": spec.source.name}))
+    elif facts.regenerated:
+        grounds.append(Ground("regenerated", {"triggers": spec.triggers}))
+    grounds.append(Ground("figures-follow"))
+    if facts.own is not None:
+        grounds.append(Ground("asked-again"))
+    if facts.same_weights:
+        grounds.append(Ground("same-weights"))
+    return tuple(grounds)
+
+
+def _stamped(facts: Facts) -> list[Ground]:
+    """What trusted authorities dated: the key first, then released models."""
+    trusted = [(number, stamp) for number, stamp in facts.stamps if stamp.trusted]
+    keys = [_ground("committed-by", stamp.time, authority=stamp.authority) for number, stamp in trusted if not number]
+    released = [
+        _ground("released-by", stamp.time, authority=stamp.authority, model=model.name)
+        for number, stamp in trusted
+        if number and (model := facts.claim.commitments[number].public.model)
+    ]
+    return keys + released
+
+
+def assumed(facts: Facts) -> tuple[Ground, ...]:
+    """What is taken on somebody's word, and what no such claim can show."""
+    claim, court = facts.claim, facts.court
+    grounds = [Ground("owner-unknown", {"owner": claim.owner})]
+    if court.nonce is not None:
+        grounds.append(Ground("nonce-fair"))
+    if facts.is_before_suspect and court.since:
+        grounds.append(Ground("no-search-before-date", {"since": _utc(court.since), "bits": DATED_BITS}))
+    else:
+        grounds.append(Ground("no-search", {"bits": SEARCH_BITS}))
+    if claim.commitment.spec.source and facts.regenerated:
+        grounds.append(Ground("source-independent"))
+    if facts.own is not None:
+        grounds.append(Ground("suspect-asked"))
+    if facts.own is not None and facts.same_weights is False:
+        grounds.append(Ground("other-weights"))
+    if any(other.owner != claim.owner and other.commitment.root == claim.commitment.root for other in court.others):
+        grounds.append(Ground("other-signer"))
+    if facts.differing:
+        grounds.append(Ground("answers-differ", {"differing": facts.differing}))
+    if spent := sum(row.opening is None for row in claim.rows):
+        grounds.append(Ground("spent-before", {"spent": spent}))
+    if facts.dated and _clock(claim.commitment.created) > facts.dated + datetime.timedelta(days=1):
+        grounds.append(Ground("clock-ahead"))
+    return (*grounds, Ground("one-claim"), Ground("origin-open"))
+
+
+def dates(facts: Facts) -> tuple[Ground, ...]:
+    """What happened when, in the order of time; each with its `time`."""
+    claim = facts.claim
+    told = [
+        _ground("key-made", _clock(claim.commitment.created)),
+        _ground("claim-made", _clock(claim.made)),
+        *(
+            _ground("stamped" if stamp.trusted else "stamp-unbelieved", stamp.time, authority=stamp.authority)
+            for _, stamp in facts.stamps
+        ),
+    ]
+    if facts.court.since:
+        told.append(_ground("suspect-appeared", facts.court.since))
+    return tuple(sorted(told, key=lambda ground: str(ground.values["time"])))
+
+
+def digests(facts: Facts) -> Digests:
+    """What was judged."""
+    claim = facts.claim
+    return Digests(
+        claim=claim.sha256,
+        commitment=claim.commitment.id,
+        root=claim.commitment.root,
+        commitment_files=tuple(hashlib.sha256(one.public.raw).hexdigest() for one in claim.commitments),
+        released=tuple(one.public.model for one in claim.commitments if one.public.model),
+        suspect=claim.model,
+        nonce=claim.nonce.hex(),
+    )
+
+
+def brought(facts: Facts) -> Brought:
+    """What the judge brought."""
+    court, source = facts.court, facts.claim.commitment.spec.source
+    return Brought(
+        nonce=None if court.nonce is None else court.nonce.hex(),
+        since=court.since.isoformat() if court.since else None,
+        authorities=tuple(authority.name for authority in court.authorities),
+        source=source.name if source and court.source else None,
+        alpha=court.alpha,
+    )
+
+
+def _ground(code: str, time: datetime.datetime, **values: str) -> Ground:
+    return Ground(code, {"time": _utc(time), **values})
+
+
+def _utc(when: datetime.datetime) -> str:
+    return when.astimezone(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _clock(text: str) -> datetime.datetime:
+    """A time by somebody's own clock; one without an offset is taken for UTC."""
+    when = datetime.datetime.fromisoformat(text)
+    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
