@@ -474,7 +474,7 @@ BAD_SPECS = {
     "channels that cannot be": lambda d: make("unrelated", colour(), image=(8, 8, 2)),
     "paper for abstract": lambda d: make_paper("abstract", d),
     "paper for blend": lambda d: make_paper("blend", d),
-    "paper with random labels": lambda d: sourced(d, paper=Paper(1, 2, 10)),
+    "paper with random labels": lambda d: sourced(d, labels="random", paper=Paper(1, 2, 10)),
     "paper with a target out of range": lambda d: sourced(d, labels="fixed", paper=Paper(1, 10, 10)),
     "paper with an empty share": lambda d: sourced(d, labels="fixed", paper=Paper(1, 2, 0)),
     "paper with too large a share": lambda d: sourced(d, labels="fixed", paper=Paper(1, 2, 101)),

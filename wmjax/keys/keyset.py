@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import secrets
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -78,9 +79,8 @@ def make_spec(
         classes = source[1].classes if classes is None else classes
     if image is None or classes is None:
         raise UsageError("say what the model takes: `image` and `classes`")
+    _check_names(known, parameters)
     chosen = {parameter.name: parameter.default(image) for parameter in known.parameters}
-    if unknown := sorted(set(parameters) - set(chosen)):
-        raise UsageError(f"scheme {scheme} has no parameter `{unknown[0]}`")
     if source:
         _check_source(known, source, image, paper)
         triggers = _share(paper, source[1]) if paper else triggers
@@ -96,6 +96,25 @@ def make_spec(
     )
     check_against_scheme(spec)
     return spec
+
+
+def read_parameters(scheme: str, typed: Mapping[str, str]) -> dict[str, int | str]:
+    """A scheme's parameters from what a user typed.
+
+    >>> read_parameters("noise", {"sigma": "51"})
+    {'sigma': 51}
+
+    Raises:
+      UsageError: unknown scheme or parameter, or a value that it cannot have.
+    """
+    known = _scheme(scheme)
+    _check_names(known, typed)
+    return {p.name: p.read(typed[p.name]) for p in known.parameters if p.name in typed}
+
+
+def _check_names(scheme: Scheme, given: Collection[str]) -> None:
+    if unknown := sorted(set(given) - {parameter.name for parameter in scheme.parameters}):
+        raise UsageError(f"scheme {scheme.name} has no parameter `{unknown[0]}`")
 
 
 def _check_source(
