@@ -36,6 +36,7 @@ from wmjax.keys import Key, Model, Spec, derive_key, make_spec, new_signer
 from wmjax.keys.derive import Stream
 from wmjax.keys.schemes import SCHEMES
 from wmjax.keys.schemes.contract import source_rows
+from wmjax.stats import labels as label_bets
 
 NONCE, OLDER_NONCE = b"n" * 32, b"o" * 32
 BEFORE, SINCE, AFTER = day(2024, 1), day(2024, 6), day(2024, 9)
@@ -633,7 +634,7 @@ def test_to_call_losing_triggers_spent_gains_nothing(spent, share, probabilities
         transcript(key, order(key, NONCE), {i: a for i, a in answers.items() if i not in left_out})
         for left_out in (set(), spent)
     )
-    paths = [stats.evidence(rows_of.answers(rows, 10), rows_of.labels(rows)) for rows in (honest, lying)]
+    paths = [stats.evidence(rows_of.answers(rows, 10), rows_of.truth(rows)) for rows in (honest, lying)]
     assert np.all(paths[1] <= paths[0] + 1e-9)
 
 
@@ -642,7 +643,7 @@ def test_to_call_losing_triggers_spent_gains_nothing(spent, share, probabilities
 def test_classes_that_the_suspect_has_not_gain_nothing(classes, answer):
     """No check stops such a claim, the bound does: over the secret label the stake never grows on average."""
     told = stats.read_answers(np.array([answer]), 1, classes)
-    wealth = np.exp2(stats.log2_payoffs(told)[:, 0]).mean(axis=-1)
+    wealth = np.exp2(label_bets.log2_payoffs(told)[:, 0]).mean(axis=-1)
     assert np.all(wealth <= 1 + 1e-12)
 
 

@@ -10,7 +10,8 @@ from scipy.stats import binom, binomtest
 
 from wmjax import stats
 from wmjax.errors import UsageError
-from wmjax.stats import Answers, Rule
+from wmjax.stats import Answers, Path, Rule
+from wmjax.stats import labels as label_bets
 
 RULE = Rule(alpha=1e-6, beta=1e-3, rate=0.55, max_queries=100)
 KEYS = 20_000
@@ -20,9 +21,9 @@ KINDS = ("labels", "probabilities", "top-k", "one-hot", "with refusals")
 def naive_evidence(answers: Answers, labels: np.ndarray) -> float:
     """The module docstring's formula, strategy by strategy, in plain floats."""
     wealths = []
-    strategies = [(None, eps) for eps in stats.LABEL_HEDGES]
+    strategies = [(None, eps) for eps in label_bets.LABEL_HEDGES]
     if answers.probabilities is not None:
-        strategies += [(t, eps) for t in stats.TEMPERATURES for eps in stats.PROBABILITY_HEDGES]
+        strategies += [(t, eps) for t in label_bets.TEMPERATURES for eps in label_bets.PROBABILITY_HEDGES]
     for temperature, eps in strategies:
         wealth = 1.0
         for i, label in enumerate(labels):
@@ -73,7 +74,7 @@ def test_evidence_is_the_naive_formula(kind):
 def test_expected_payoff_is_never_above_one(kind):
     """The whole guarantee: summed over the labels that a fair draw may give, no strategy wins on average."""
     answers = suspect_answers(kind, np.random.default_rng(2), 50, 7)
-    means = np.exp2(stats.log2_payoffs(answers)).mean(axis=2)
+    means = np.exp2(label_bets.log2_payoffs(answers)).mean(axis=2)
     assert (means <= 1 + 1e-12).all()
     if kind != "with refusals":
         np.testing.assert_allclose(means, 1.0, rtol=1e-12)
@@ -85,9 +86,9 @@ def test_false_matches_under_the_null_stay_below_alpha(kind, classes):
     """20,000 keys against one model: the share whose evidence *ever* reaches 1/alpha is within 4 standard errors."""
     rng = np.random.default_rng([3, classes])
     n = 40
-    payoffs = stats.log2_payoffs(suspect_answers(kind, rng, n, classes))
+    payoffs = label_bets.log2_payoffs(suspect_answers(kind, rng, n, classes))
     labels = rng.integers(classes, size=(KEYS, n))
-    peaks = stats.mixed_bits(np.cumsum(payoffs[:, np.arange(n), labels], axis=-1)).max(axis=1)
+    peaks = label_bets.mixed_bits(np.cumsum(payoffs[:, np.arange(n), labels], axis=-1)).max(axis=1)
     for alpha in (0.1, 0.01, 1e-3):
         share = np.mean(peaks >= -np.log2(alpha))
         assert share <= alpha + 4 * math.sqrt(alpha / KEYS)
@@ -105,10 +106,10 @@ def test_evidence_of_many_keys_is_that_of_each():
 def test_an_intact_mark_is_a_match_within_nine_queries():
     labels = np.arange(100) % 10
     for answers in (Answers(labels, None, 10), Answers(labels, np.eye(10)[labels], 10)):
-        path = stats.evidence(answers, labels)
-        outcome, queries = stats.decide(path, stats.acquittal(answers, labels, 0.55), RULE, stop=True)
-        assert (outcome, queries <= 9) == ("match", True)
-        assert path[-1] > 300
+        path = stats.play(RULE, answers, labels)
+        decision = stats.decide(path, RULE, stop=True)
+        assert (decision.outcome, decision.used <= 9) == ("match", True)
+        assert path.evidence[-1] > 300
 
 
 def test_probabilities_carry_more_than_labels():
@@ -126,13 +127,13 @@ def test_refusals_count_against_the_owner_and_acquit_nobody():
     labels = np.arange(20) % 10
     silent = Answers(np.full(20, -1), None, 10)
     assert (np.diff(stats.evidence(silent, labels)) < 0).all()
-    assert (stats.acquittal(silent, labels, 0.55) == 0).all()
+    assert (label_bets.acquittal(silent, labels, 0.55) == 0).all()
 
 
 def test_acquittal_never_gains_on_average_against_a_copy():
     for rate in (0.3, 0.55, 0.9):
         for truth in np.linspace(rate, 1.0, 8):
-            moves = [stats.acquittal(Answers(np.array([a]), None, 10), np.array([3]), rate)[0] for a in (3, 4)]
+            moves = [label_bets.acquittal(Answers(np.array([a]), None, 10), np.array([3]), rate)[0] for a in (3, 4)]
             assert truth * 2 ** moves[0] + (1 - truth) * 2 ** moves[1] <= 1 + 1e-12
 
 
@@ -140,7 +141,7 @@ def test_copies_are_acquitted_no_more_often_than_beta():
     rng = np.random.default_rng(5)
     labels = np.zeros(100, np.int64)
     answers = np.where(rng.random((KEYS, 100)) < RULE.rate, 0, 1)
-    paths = np.array([stats.acquittal(Answers(row, None, 10), labels, RULE.rate) for row in answers[:5000]])
+    paths = np.array([label_bets.acquittal(Answers(row, None, 10), labels, RULE.rate) for row in answers[:5000]])
     for beta in (0.05, 0.01, 1e-3):
         share = np.mean(paths.max(axis=1) >= -np.log2(beta))
         assert share <= beta + 4 * math.sqrt(beta / len(paths))
@@ -151,8 +152,7 @@ def test_clean_models_are_acquitted_within_the_key():
     outcomes = []
     for _ in range(400):
         answers, labels = suspect_answers("probabilities", rng, 100, 10), rng.integers(10, size=100)
-        path, cleared = stats.evidence(answers, labels), stats.acquittal(answers, labels, RULE.rate)
-        outcomes.append(stats.decide(path, cleared, RULE, stop=True)[0])
+        outcomes.append(stats.decide(stats.play(RULE, answers, labels), RULE, stop=True).outcome)
     assert outcomes.count("match") == 0
     assert outcomes.count("no-match") >= 0.98 * 400
 
@@ -172,7 +172,14 @@ def test_clean_models_are_acquitted_within_the_key():
     ],
 )
 def test_decisions_on_constructed_paths(evidence, acquittal, stop, expected):
-    assert stats.decide(np.array(evidence), np.array(acquittal), RULE, stop=stop) == expected
+    bits = np.array(evidence)
+    path = Path(bits, np.array(acquittal), np.maximum.accumulate(bits), np.zeros(3, np.int64))
+    decision = stats.decide(path, RULE, stop=stop)
+    assert (decision.outcome, decision.used) == expected
+    many = stats.decide(Path(*(np.stack([part, part]) for part in path)), RULE, stop=stop)
+    assert many.used.tolist() == [expected[1]] * 2
+    assert many.matched.tolist() == [expected[0] == "match"] * 2
+    assert many.cleared.tolist() == [expected[0] == "no-match"] * 2
 
 
 @given(st.integers(1, 400), st.integers(2, 1000), st.data())

@@ -92,17 +92,15 @@ def _point(common: dict[str, Any], name: str, key: Key, labels: np.ndarray, answ
         return Point(**found, label_bits=None, bits=None, outcome="uncalibrated")
     if not len(labels):
         return Point(**found, label_bits=0.0, bits=0.0, outcome="inconclusive")
-    bits = stats.evidence(answers, labels)
     alone = stats.Answers(answers.labels, None, answers.classes)
     rule = key.commitment.rule
     if answers.classes != key.spec.classes:
         rule = dataclasses.replace(rule, rate=default_rate(answers.classes))
-    limit = min(rule.max_queries, len(labels))
-    cleared = stats.acquittal(answers, labels, rule.rate)
-    outcome, _ = stats.decide(bits[:limit], cleared[:limit], rule, stop=True)
+    path = stats.play(rule, answers, labels)
+    asked = stats.Path(*(figures[: rule.max_queries] for figures in path))
     return Point(
         **found,
-        label_bits=round(float(stats.evidence(alone, labels)[-1]), 3),
-        bits=round(float(bits[-1]), 3),
-        outcome=outcome,
+        label_bits=round(float(stats.play(rule, alone, labels).evidence[-1]), 3),
+        bits=round(float(path.evidence[-1]), 3),
+        outcome=stats.decide(asked, rule, stop=True).outcome,
     )

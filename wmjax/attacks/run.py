@@ -11,7 +11,7 @@ import numpy as np
 from wmjax import checkpoint
 from wmjax.attacks.contract import Thief
 from wmjax.attacks.grid import Case, make_victim, try_suite
-from wmjax.attacks.result import Result
+from wmjax.attacks.result import AttackResult
 from wmjax.attacks.suite import make_suite
 from wmjax.data import Dataset, Examples, digest, load_source, open_splits, read
 from wmjax.errors import AccessError, UsageError
@@ -39,7 +39,7 @@ def attack(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     say: Callable[[str], None] | None = None,
-) -> Result:
+) -> AttackResult:
     """Tries to rid a run of its mark, and tells for each attack what is left of mark and accuracy.
 
     Args:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from wmjax.keys import Key, Signer
 from wmjax.keys.commitment import leaves
 from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
+from wmjax.stats.contract import State
 from wmjax.suspects.contract import Suspect, check_fits, query
 
 Spend = Callable[[Collection[int], Collection[int]], None]
@@ -83,10 +85,10 @@ def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Att
 
 def _check_enough(key: Key, order: Sequence[int], rule: stats.Rule) -> None:
     """A suspect that knows every label could be a match: spent triggers count against the owner."""
-    sure = np.eye(key.spec.classes)[key.labels[order]]
-    told = np.where(np.isin(order, list(key.spent)), -1, key.labels[order])
-    best = float(stats.evidence(stats.Answers(told, sure, key.spec.classes), key.labels[order]).max())
-    if best < rule.match_bits:
+    truth = key.truth(np.array(order))
+    sure = stats.kind_of(rule).perfect(truth, key.spec.classes)
+    told = dataclasses.replace(sure, labels=np.where(np.isin(order, list(key.spent)), -1, sure.labels))
+    if stats.play(rule, told, truth).peak[-1] < rule.match_bits:
         spent = f"{len(key.spent)} of its {key.spec.triggers} triggers are spent"
         raise UsageError(f"no claim with this key can reach a match: {spent}; mark the next model with a new key")
 
@@ -98,6 +100,7 @@ def _ask(suspect: Suspect, key: Key, order: list[int], goal: stats.Rule, spend: 
     rows: list[Row] = []
     reserved: set[int] = set()
     asked: set[int] = set()
+    weighed = _Weighed(None, 0, False)
     try:
         with progress(f"asking {suspect.name}", len(order)) as advance:
             for place, index in enumerate(order):
@@ -113,7 +116,8 @@ def _ask(suspect: Suspect, key: Key, order: list[int], goal: stats.Rule, spend: 
                 opening = Opening(entries[index], key.images[index], tuple(tree.proof(index)))
                 rows.append(_ask_one(suspect, key.spec.classes, opening, first=not any(row.attempts for row in rows)))
                 advance(1)
-                if _is_silent(rows) or (not whole and _decided(rows, key.spec.classes, goal)):
+                weighed = _weigh(weighed, rows, key.spec.classes, goal)
+                if _is_silent(rows) or (weighed.decided and not whole):
                     break
     finally:
         spend((), reserved - asked)
@@ -126,10 +130,30 @@ def _is_silent(rows: Sequence[Row]) -> bool:
     return len(asked) >= _SILENCE and all(row.answer is None for row in asked[-_SILENCE:])
 
 
-def _decided(rows: Sequence[Row], classes: int, goal: stats.Rule) -> bool:
-    answers, labels = transcript.answers(rows, classes), transcript.labels(rows)
-    bits, acquittal = stats.evidence(answers, labels), stats.acquittal(answers, labels, goal.rate)
-    return stats.decide(bits, acquittal, goal, stop=False)[0] != "inconclusive"
+class _Weighed(NamedTuple):
+    """What the rows so far come to.
+
+    Attributes:
+      state: of the evidence; None while no usable answer has shown the suspect's form.
+      rows: that were bet on.
+      decided: whether the evidence decides.
+    """
+
+    state: State
+    rows: int
+    decided: bool
+
+
+def _weigh(before: _Weighed, rows: Sequence[Row], classes: int, goal: stats.Rule) -> _Weighed:
+    """Bets on the rows that came since."""
+    scored = next((isinstance(row.answer, np.ndarray) for row in rows if row.answer is not None), None)
+    if scored is None:
+        return before
+    kind, fresh = stats.kind_of(goal), rows[before.rows :]
+    state = kind.start(()) if before.state is None else before.state
+    answers = transcript.answers(fresh, classes, scored=scored)
+    state, path = kind.bet(state, answers, transcript.truth(fresh), goal)
+    return _Weighed(state, len(rows), bool(stats.decide(path, goal, stop=False).decided))
 
 
 def _ask_one(suspect: Suspect, classes: int, opening: Opening, *, first: bool) -> Row:

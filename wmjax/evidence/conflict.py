@@ -10,8 +10,6 @@ settlement says so.
 import datetime
 from collections.abc import Sequence
 
-import numpy as np
-
 from wmjax import stats
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
@@ -85,7 +83,8 @@ def _named(number: int, claim: Claim, original: Suspect) -> Ground:
 
 def _bits(claim: Claim, suspect: Suspect) -> float:
     """The most evidence that a claim's triggers ever gave against a model, in the claim's order."""
-    return float(np.max(stats.evidence(ask(claim, suspect), transcript.labels(claim.rows))))
+    path = stats.play(claim.commitment.rule, ask(claim, suspect), transcript.truth(claim.rows))
+    return float(path.evidence.max())
 
 
 def _by_dates(claims: Sequence[Claim], court: Court) -> Settlement:

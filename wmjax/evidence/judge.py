@@ -184,14 +184,12 @@ def check_stated(claim: Claim) -> None:
 
 def state(rows: Sequence[transcript.Row], rule: stats.Rule, spec: Spec) -> dict[str, str | int | float]:
     """The verdict and its figures, as a transcript gives them by the committed rule."""
-    answers, labels = transcript.answers(rows, spec.classes), transcript.labels(rows)
-    bits = stats.evidence(answers, labels)
-    outcome, _ = stats.decide(bits, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
+    path = stats.play(rule, transcript.answers(rows, spec.classes), transcript.truth(rows))
     return {
-        "verdict": outcome,
-        "evidence_bits": round(float(bits[-1]), 3),
+        "verdict": stats.decide(path, rule, stop=False).outcome,
+        "evidence_bits": round(float(path.evidence[-1]), 3),
         "queries": sum(row.opening is not None for row in rows),
-        "matches": int(np.sum(answers.labels == labels)),
+        "matches": int(path.matches[-1]),
     }
 
 
@@ -302,10 +300,10 @@ def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground,
 def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts: what is lacking withholds a match, and changes no other outcome."""
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
-    answers, labels = facts.answers, transcript.labels(claim.rows)
-    path = stats.evidence(answers, labels)
-    counted = counted_bits(facts, path)
-    outcome, _ = stats.decide(path, stats.acquittal(answers, labels, rule.rate), rule, stop=False)
+    answers = facts.answers
+    path = stats.play(rule, answers, transcript.truth(claim.rows))
+    counted = counted_bits(facts, path.evidence)
+    outcome = stats.decide(path, rule, stop=False).outcome
     missing = lacks(facts, outcome, counted)
     return Judgement(
         verdict="inconclusive" if outcome == "match" and missing else outcome,
@@ -315,14 +313,14 @@ def conclude(facts: Facts) -> Judgement:
         suspect=claim.suspect,
         key_id=claim.commitment.id,
         owner=claim.owner,
-        evidence_bits=round(float(path[-1]) if outcome == "no-match" else counted, 3),
+        evidence_bits=round(float(path.evidence[-1]) if outcome == "no-match" else counted, 3),
         needed_bits=round(needed_bits(facts, facts.is_before_suspect), 3),
         alpha=min(rule.alpha, facts.court.alpha),
         asked_by="judge" if facts.own is not None else "claimant",
         queries=sum(row.opening is not None for row in claim.rows),
-        matches=int(np.sum(answers.labels == labels)),
+        matches=int(path.matches[-1]),
         triggers=spec.triggers,
-        path=path,
+        path=path.evidence,
         shown=_shown(claim, answers),
         dates=findings.dates(facts),
         digests=findings.digests(facts),

@@ -26,6 +26,7 @@ from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.keys import Spec
 from wmjax.keys.commitment import Leaf, input_sha256
+from wmjax.stats.contract import Truth
 from wmjax.text import by, is_sha256
 
 
@@ -80,10 +81,15 @@ class Row:
         return {"index": self.index, "attempts": list(self.attempts), "answer": answer, "opening": opening}
 
 
-def answers(rows: Sequence[Row], classes: int) -> stats.Answers:
-    """The rows' answers, as evidence is computed from them; a spent trigger is a refusal."""
-    vectors = [row.answer for row in rows if isinstance(row.answer, np.ndarray)]
-    if not vectors:
+def answers(rows: Sequence[Row], classes: int, *, scored: bool | None = None) -> stats.Answers:
+    """The rows' answers, as evidence is computed from them; a spent trigger is a refusal.
+
+    Args:
+      rows: of the transcript.
+      classes: that the key is for.
+      scored: whether the suspect answers with probabilities; by default whether one of the rows has them.
+    """
+    if not (any(isinstance(row.answer, np.ndarray) for row in rows) if scored is None else scored):
         labels = [-1 if row.answer is None else int(row.answer) for row in rows]
         return stats.Answers(np.array(labels, np.int64), None, classes)
     missing = np.full(classes, np.nan)
@@ -91,8 +97,8 @@ def answers(rows: Sequence[Row], classes: int) -> stats.Answers:
     return stats.read_answers(np.stack(told), len(rows), classes)
 
 
-def labels(rows: Sequence[Row]) -> np.ndarray:
-    """The secret labels, int64 [rows]; of a spent trigger 0, which its refusal makes irrelevant."""
+def truth(rows: Sequence[Row]) -> Truth:
+    """What the secret says about the rows: the labels, int64 [rows]; of a spent trigger 0, since it is refused."""
     return np.array([row.opening.leaf.label if row.opening else 0 for row in rows], np.int64)
 
 

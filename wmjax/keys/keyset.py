@@ -15,6 +15,7 @@ from wmjax.keys.policies import default_policy
 from wmjax.keys.schemes import SCHEMES, Scheme
 from wmjax.keys.spec import Input, Paper, Source, Spec
 from wmjax.stats import Rule
+from wmjax.stats.contract import Truth
 from wmjax.text import by
 
 
@@ -42,6 +43,10 @@ class Key:
     @property
     def spec(self) -> Spec:
         return self.commitment.spec
+
+    def truth(self, rows: slice | np.ndarray) -> Truth:
+        """What the secret says about some triggers, for the key's kind of evidence: their labels."""
+        return self.labels[rows]
 
 
 def make_spec(

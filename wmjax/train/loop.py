@@ -198,8 +198,13 @@ class _Running:
 def _mark(key: Key, probabilities: np.ndarray) -> str:
     answers = stats.read_answers(probabilities, len(key.images), key.spec.classes, "the model")
     if key.spec.policy.exact:
-        return f"{stats.evidence(answers, key.labels)[-1]:.0f} bits"
+        return f"{evidence_bits(key, answers):.0f} bits"
     return f"{np.sum(answers.labels == key.labels)} of {len(key.labels)}"  # no exact evidence exists
+
+
+def evidence_bits(key: Key, answers: stats.Answers) -> float:
+    """Evidence from answers to the whole key."""
+    return float(stats.play(key.commitment.rule, answers, key.truth(slice(None))).evidence[-1])
 
 
 def key_answers(config: Config, variables: Variables, key: Key) -> stats.Answers:

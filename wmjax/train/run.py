@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from wmjax import checkpoint, hosts, stats
+from wmjax import checkpoint, hosts
 from wmjax.data.dataset import Dataset, Examples, Splits, keep, read, share_bounds
 from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, predict
-from wmjax.train.loop import check, first_state, fit, key_answers, total_steps
+from wmjax.train.loop import check, evidence_bits, first_state, fit, key_answers, total_steps
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import fits_host, fits_resident
 from wmjax.train.step import Recipe, State, Teacher, as_tree, from_tree
@@ -251,7 +251,7 @@ def _report(
         answers = key_answers(config, variables, key)
         learned = int(np.sum(answers.labels == key.labels))
         if key.spec.policy.exact:
-            bits = float(stats.evidence(answers, key.labels)[-1])
+            bits = evidence_bits(key, answers)
         advice = _advice(key, learned, bits)
     share_right = _test_accuracy(config, variables, test)
     return Report(str(out), steps, share_right, triggers, learned, bits, advice, time.monotonic() - began)

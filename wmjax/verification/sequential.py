@@ -93,36 +93,32 @@ def verify(
     rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
     grounds = assumptions(key, rule, source)
     limit = min(rule.max_queries, key.spec.triggers)
-    answers = _ask(suspect, key, rule, limit, stop=not (whole or fixed))
+    answers, path = _ask(suspect, key, rule, limit, stop=not (whole or fixed))
     _check_usable(answers, suspect, grounds)
-    labels = key.labels[: len(answers)]
-    path = stats.evidence(answers, labels)
-    acquittal = stats.acquittal(answers, labels, rule.rate)
     if fixed:
         scores = _null_matches(suspect, key, limit, nulls, decoys, source, rule, grounds)
-        outcome, p_calibrated = _ranked(int(np.sum(answers.labels == labels)), scores, acquittal, rule)
+        outcome, p_calibrated = _ranked(path, scores, rule)
     else:
-        outcome, _ = stats.decide(path, acquittal, rule, stop=not whole)
+        outcome = stats.decide(path, rule, stop=not whole).outcome
         p_calibrated = _redrawn(key, answers) if len(answers) == limit else None
     if len(answers) < limit:
         grounds.append("stopped at the first decisive answer, so fixed-sample figures do not apply: --all gives them")
     return _verdict(outcome, suspect, key, rule, answers, path, grounds, p_calibrated)
 
 
-def _ranked(
-    matches: int, null_matches: np.ndarray, acquittal: np.ndarray, rule: stats.Rule
-) -> tuple[stats.Outcome, float | None]:
+def _ranked(path: stats.Path, null_matches: np.ndarray, rule: stats.Rule) -> tuple[stats.Outcome, float | None]:
     """Verdict and p-value of a key with fixed labels, from the rank of its matches among the null's."""
-    p = stats.calibrated_p(matches, null_matches) if len(null_matches) else None
+    p = stats.calibrated_p(int(path.matches[-1]), null_matches) if len(null_matches) else None
     if p is not None and p <= rule.alpha:
         return "match", p
-    return ("no-match" if acquittal[-1] >= rule.clear_bits else "inconclusive"), p
+    return stats.decide(path, rule, stop=False, exact=False).outcome, p
 
 
 def _redrawn(key: Key, answers: stats.Answers) -> float:
-    """`stats.redraw_p` with a seed from the secret: the same for a judge, unknown to a thief."""
+    """The p-value among secrets drawn anew, with a seed from the secret: the same for a judge, unknown to a thief."""
     seed = Stream(key.secret, "redraw", 0).integers(2**32, 4)
-    return stats.redraw_p(answers, key.labels[: len(answers)], np.random.default_rng(seed))
+    kind = stats.kind_of(key.commitment.rule)
+    return kind.redraw(answers, key.truth(slice(len(answers))), np.random.default_rng(seed))
 
 
 def _verdict(
@@ -131,45 +127,55 @@ def _verdict(
     key: Key,
     rule: stats.Rule,
     answers: stats.Answers,
-    path: np.ndarray,
+    path: stats.Path,
     assumptions: list[str],
     p_calibrated: float | None,
 ) -> Verdict:
     """Puts the figures together; those that hold for a number of queries fixed before only where it was."""
     n, fixed = len(answers), key.spec.labels == "fixed"
-    matches = int(np.sum(answers.labels == key.labels[:n]))
+    bits, matches = path.evidence, int(path.matches[-1])
     whole = n == min(rule.max_queries, key.spec.triggers)
-    if outcome == "match" and not fixed and path[-1] < rule.match_bits:
-        peak = int(path.argmax())
+    if outcome == "match" and not fixed and bits[-1] < rule.match_bits:
+        peak = int(bits.argmax())
         assumptions.append(
-            f"the evidence had reached {path[peak]:.1f} bits at query {peak + 1}; a later fall voids nothing"
+            f"the evidence had reached {bits[peak]:.1f} bits at query {peak + 1}; a later fall voids nothing"
         )
     return Verdict(
         verdict=outcome,
-        evidence_bits=None if fixed else round(float(path[-1]), 3),
+        evidence_bits=None if fixed else round(float(bits[-1]), 3),
         alpha=rule.alpha,
         queries=n,
         matches=matches,
         triggers=key.spec.triggers,
         match_rate=stats.clopper_pearson(matches, n) if whole else None,
-        p_binomial=stats.binomial_p(matches, n, key.spec.classes) if whole and not fixed else None,
+        p_binomial=stats.binomial_p(matches, n, key.spec.classes) if whole and _is_binomial(key) else None,
         p_calibrated=p_calibrated,
         assumptions=assumptions,
         key_id=key.commitment.id,
         suspect=suspect.name,
-        path=path,
+        path=bits,
     )
 
 
-def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool) -> stats.Answers:
-    """Answers about the first `limit` triggers; one by one, up to the first that decides, where `stop` is set."""
+def _is_binomial(key: Key) -> bool:
+    """Whether matches are independent trials under the null."""
+    return key.spec.labels == "random" and stats.kind_of(key.commitment.rule).independent
+
+
+def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool) -> tuple[stats.Answers, stats.Path]:
+    """Answers about the first `limit` triggers, and what they come to.
+
+    Where `stop` is set they are asked one by one, up to the first that decides.
+    """
+    kind = stats.kind_of(rule)
     if not stop:
-        return query(suspect, key.images[:limit], key.spec.classes)
+        answers = query(suspect, key.images[:limit], key.spec.classes)
+        return answers, stats.play(rule, answers, key.truth(slice(limit)))
     gathered: list[stats.Answers] = []
-    totals, cleared = np.zeros(1), np.zeros(1)  # log2 wealth of each strategy; bits of acquittal
+    paths: list[stats.Path] = []
+    state = kind.start(())
     with progress(f"asking {suspect.name}", limit) as advance:
         for i in range(limit):
-            label = key.labels[i : i + 1]
             try:
                 answer = query(suspect, key.images[i : i + 1], key.spec.classes)
             except AccessError:
@@ -179,25 +185,18 @@ def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool
             if gathered and (answer.probabilities is None) != (gathered[0].probabilities is None):
                 raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
             gathered.append(answer)
-            totals = totals + stats.log2_payoffs(answer, label)[:, 0]
-            cleared = cleared + stats.acquittal(answer, label, rule.rate)
-            bits = np.atleast_1d(stats.mixed_bits(totals))
-            advance(1, f"{bits[0]:.1f} bits")
-            if stats.decide(bits, cleared, rule, stop=True)[0] != "inconclusive":
+            state, path = kind.bet(state, answer, key.truth(slice(i, i + 1)), rule)
+            paths.append(path)
+            advance(1, f"{path.evidence[-1]:.1f} bits")
+            if stats.decide(path, rule, stop=True).decided:
                 break
-    return _joined(gathered)
+    return stats.concatenate(gathered), stats.join(paths)
 
 
 def _refusal(like: stats.Answers) -> stats.Answers:
     """A failed query as an answer of the suspect's own form."""
     probabilities = None if like.probabilities is None else np.full((1, like.classes), 1 / like.classes)
     return stats.Answers(np.array([-1]), probabilities, like.classes)
-
-
-def _joined(parts: list[stats.Answers]) -> stats.Answers:
-    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
-    labels = np.concatenate([part.labels for part in parts])
-    return stats.Answers(labels, np.concatenate(probabilities) if probabilities else None, parts[0].classes)
 
 
 def _check_usable(answers: stats.Answers, suspect: Suspect, assumptions: list[str]) -> None:

@@ -8,15 +8,15 @@ still have an undecided key.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from wmjax import stats
 from wmjax.devices import on_cpu
 from wmjax.keys import Key
+from wmjax.stats.contract import State
+from wmjax.zoo.panel import Panel
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
-from wmjax.zoo.score import Scorer
 
 FIRST = 16  # triggers in the first round; later ones on a CPU ask as many, on an accelerator as many as all before
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
@@ -50,58 +50,50 @@ class Questions:
 class Verdicts:
     """What is known so far of n models and K keys; arrays [n, K].
 
-    `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.Result`; `totals` [strategies, n, K] is the
-    log2 wealth of each strategy, `acquittal` the evidence against copying, `peaks` the most
-    evidence at any query, `open` which pairs are undecided.
+    `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.AuditResult`, `open` says which pairs are
+    undecided. `states` holds for each key the models that it is open with, and the state of their evidence.
     """
 
     outcomes: np.ndarray
     bits: np.ndarray
     queries: np.ndarray
     matches: np.ndarray
-    totals: np.ndarray
-    acquittal: np.ndarray
-    peaks: np.ndarray
     open: np.ndarray
+    states: dict[int, tuple[np.ndarray, State]]
     paths: dict[tuple[int, int], list[float]]
     failures: dict[int, str]
 
 
-def begin(models: int, keys: int) -> Verdicts:
+def begin(models: int, keys: Sequence[Key]) -> Verdicts:
     """Nothing asked yet."""
-    shape = (models, keys)
-    strategies = len(stats.LABEL_HEDGES) + len(stats.TEMPERATURES) * len(stats.PROBABILITY_HEDGES)
+    shape = (models, len(keys))
     return Verdicts(
         np.full(shape, INCONCLUSIVE, np.int8),
         np.zeros(shape),
         np.zeros(shape, np.int32),
         np.zeros(shape, np.int32),
-        np.zeros((strategies, *shape)),
-        np.zeros(shape),
-        np.zeros(shape),
         np.ones(shape, bool),
+        {k: (np.arange(models), stats.kind_of(key.commitment.rule).start((models,))) for k, key in enumerate(keys)},
         {},
         {},
     )
 
 
-def judge(scorer: Scorer, weights: Any, bank: Any, questions: Questions, rows: np.ndarray) -> Verdicts:
-    """Asks the models in the given rows of a chunk until every pair is decided or out of triggers.
+def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
+    """Asks the models in the given rows of a panel until every pair is decided or out of triggers.
 
     Args:
-      scorer: of the family.
-      weights: the chunk's, as from `Scorer.place`.
-      bank: `questions.images`, as from `Scorer.replicate`.
-      questions: what to ask.
+      panel: whom to ask.
+      questions: what to ask; its picks are rows of `questions.images`.
       rows: int [n], the models that could be read.
     """
-    verdicts = begin(len(rows), len(questions.keys))
+    verdicts = begin(len(rows), questions.keys)
     asked = 0
     while verdicts.open.any():
         until = asked + FIRST if on_cpu() else max(FIRST, 2 * asked)  # fewer, larger calls where calls are what costs
-        answers = _round(scorer, weights, bank, questions, rows, verdicts.open, (asked, until))
-        for k, (models, logits) in answers.items():
-            _weigh(verdicts, questions, k, models, logits, asked)
+        answers = _round(panel, questions, rows, verdicts.open, (asked, until))
+        for k, (models, given) in answers.items():
+            _weigh(verdicts, questions, k, models, given, asked)
         if asked == 0:
             _drop_mute(verdicts, answers)
         asked = until
@@ -109,15 +101,9 @@ def judge(scorer: Scorer, weights: Any, bank: Any, questions: Questions, rows: n
 
 
 def _round(
-    scorer: Scorer,
-    weights: Any,
-    bank: Any,
-    questions: Questions,
-    rows: np.ndarray,
-    undecided: np.ndarray,
-    span: tuple[int, int],
-) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """For each key the models with which it is undecided, and their scores of its triggers in `span` [n, r, C]."""
+    panel: Panel, questions: Questions, rows: np.ndarray, undecided: np.ndarray, span: tuple[int, int]
+) -> dict[int, tuple[np.ndarray, stats.Answers]]:
+    """For each key the models with which it is undecided, and their answers to its triggers in `span`, [n, r]."""
     models = np.flatnonzero(undecided.any(axis=1))
     ranges = [np.arange(span[0], min(span[1], limit)) for limit in questions.limits]
     alike = bool((undecided[models] == undecided[models[0]]).all())
@@ -126,92 +112,76 @@ def _round(
         for i in (models[:1] if alike else models)
     ]
     if alike:
-        logits = _ask_alike(scorer, weights, bank, questions.block, rows[models], wanted[0])
+        answers = _ask_alike(panel, questions.block, rows[models], wanted[0])
     else:
-        logits = _ask_each(scorer, weights, bank, questions.block, rows[models], wanted)
-    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        answers = _ask_each(panel, questions.block, rows[models], wanted)
+    found: dict[int, tuple[np.ndarray, stats.Answers]] = {}
     lengths = np.where(undecided[models], [len(r) for r in ranges], 0)
     ends = np.cumsum(lengths, axis=1)
     for k in np.flatnonzero(undecided.any(axis=0)):
         has = np.flatnonzero(undecided[models, k])
-        found[int(k)] = models[has], np.stack([logits[i][ends[i, k] - lengths[i, k] : ends[i, k]] for i in has])
+        parts = [answers[i][ends[i, k] - lengths[i, k] : ends[i, k]] for i in has]
+        found[int(k)] = models[has], stats.stack(parts)
     return found
 
 
-def _ask_alike(
-    scorer: Scorer, weights: Any, bank: Any, block: int, rows: np.ndarray, wanted: np.ndarray
-) -> list[np.ndarray]:
-    """Scores of the same images by all models, block by block."""
+def _ask_alike(panel: Panel, block: int, rows: np.ndarray, wanted: np.ndarray) -> list[stats.Answers]:
+    """What each model answers about the same images, block by block."""
     parts = []
     for at in range(0, len(wanted), block):
         part = wanted[at : at + block]
-        picks = np.pad(part, (0, block - len(part)), mode="edge").astype(np.int32)
-        parts.append(scorer.answers(weights, rows, bank, picks)[:, : len(part)])
-    return list(np.concatenate(parts, axis=1))
+        parts.append(panel.answers(rows, _padded(part, block))[: len(part)])
+    answers = stats.concatenate(parts)
+    return [answers.of(i) for i in range(len(rows))]
 
 
-def _ask_each(
-    scorer: Scorer, weights: Any, bank: Any, block: int, rows: np.ndarray, wanted: list[np.ndarray]
-) -> list[np.ndarray]:
-    """Scores of images of its own by each model; a model takes part in as many blocks as it needs."""
-    parts: list[list[np.ndarray]] = [[] for _ in wanted]
+def _ask_each(panel: Panel, block: int, rows: np.ndarray, wanted: list[np.ndarray]) -> list[stats.Answers]:
+    """What each model answers about images of its own; it takes part in as many blocks as it needs."""
+    parts: list[list[stats.Answers]] = [[] for _ in wanted]
     for at in range(0, max(map(len, wanted)), block):
         asked = [i for i, images in enumerate(wanted) if len(images) > at]
         slices = [wanted[i][at : at + block] for i in asked]
-        picks = np.stack([np.pad(part, (0, block - len(part)), mode="edge") for part in slices]).astype(np.int32)
-        for i, part, scores in zip(asked, slices, scorer.answers(weights, rows[asked], bank, picks), strict=True):
-            parts[i].append(scores[: len(part)])
-    return [np.concatenate(own) for own in parts]
+        answers = panel.answers(rows[asked], np.stack([_padded(part, block) for part in slices]))
+        for place, (i, part) in enumerate(zip(asked, slices, strict=True)):
+            parts[i].append(answers.of(place)[: len(part)])
+    return [stats.concatenate(own) for own in parts]
+
+
+def _padded(picks: np.ndarray, block: int) -> np.ndarray:
+    """Picks of one length, so that nothing is compiled twice: the last is repeated."""
+    return np.pad(picks, (0, block - len(picks)), mode="edge").astype(np.int32)
 
 
 def _weigh(
-    verdicts: Verdicts, questions: Questions, k: int, models: np.ndarray, logits: np.ndarray, asked: int
+    verdicts: Verdicts, questions: Questions, k: int, models: np.ndarray, answers: stats.Answers, asked: int
 ) -> None:
-    """Adds the answers of some models on the triggers of key k, and decides what they decide."""
-    key, (n, r, _) = questions.keys[k], logits.shape
-    rule = key.commitment.rule
-    answers = _answers(logits)
-    labels = np.tile(key.labels[asked : asked + r], n)
-    won = stats.log2_payoffs(answers, labels).reshape(-1, n, r)
-    totals = verdicts.totals[:, models, k, None] + np.cumsum(won, axis=-1)
-    moves = stats.acquittal_moves(answers, labels, rule.rate).reshape(n, r)
-    acquittal = verdicts.acquittal[models, k, None] + np.cumsum(moves, axis=-1)
-    path = stats.mixed_bits(totals)
-    peaks = np.maximum.accumulate(np.maximum(verdicts.peaks[models, k, None], path), axis=-1)
-    matched = path >= questions.match_bits[k]
-    cleared = (acquittal >= rule.clear_bits) & (path < 0.0) & (peaks < rule.match_bits)
-    last = asked + r == questions.limits[k]
-    if key.spec.labels == "fixed":  # its bits mean nothing: the whole key is asked, then ranked
-        matched[:] = False
-        cleared = (acquittal >= rule.clear_bits) & (np.arange(r) == r - 1) & last
-    decided = (matched | cleared).any(axis=1)
-    used = np.where(decided, np.argmax(matched | cleared, axis=1), r - 1)
-    each = np.arange(n)
-    verdicts.outcomes[models[matched[each, used]], k] = MATCH
-    verdicts.outcomes[models[cleared[each, used] & ~matched[each, used]], k] = NO_MATCH
-    verdicts.bits[models, k] = path[each, used]
-    verdicts.queries[models, k] += (used + 1).astype(np.int32)
-    same = np.cumsum((answers.labels == labels).reshape(n, r), axis=1)
-    verdicts.matches[models, k] += same[each, used].astype(np.int32)
-    verdicts.totals[:, models, k] = totals[:, each, used]
-    verdicts.acquittal[models, k] = acquittal[each, used]
-    verdicts.peaks[models, k] = peaks[each, used]
-    verdicts.open[models, k] = ~decided & (not last)
+    """Bets on what some models answer, [n, r], to the triggers of key k from number `asked`, and decides."""
+    key, r = questions.keys[k], len(answers)
+    rule, last = key.commitment.rule, asked + r == questions.limits[k]
+    before, state = verdicts.states[k]
+    state = stats.rows_of(state, np.searchsorted(before, models))
+    state, path = stats.kind_of(rule).bet(state, answers, key.truth(slice(asked, asked + r)), rule)
+    exact = key.spec.labels == "random"  # else the whole key is asked, then ranked
+    decision = stats.decide(path, rule, stop=exact, match_bits=questions.match_bits[k], exact=exact)
+    decided = decision.decided & (exact or last)
+    verdicts.outcomes[models[decided & decision.matched], k] = MATCH
+    verdicts.outcomes[models[decided & decision.cleared], k] = NO_MATCH
+    each, used = np.arange(len(models)), decision.used - 1
+    verdicts.bits[models, k] = path.evidence[each, used]
+    verdicts.queries[models, k] += decision.used.astype(np.int32)
+    verdicts.matches[models, k] = path.matches[each, used]
+    still = ~decided & (not last)
+    verdicts.open[models, k] = still
+    verdicts.states[k] = models[still], stats.rows_of(state, still)
     for i, model in enumerate(models):
-        verdicts.paths.setdefault((int(model), k), []).extend(path[i, : used[i] + 1].tolist())
+        verdicts.paths.setdefault((int(model), k), []).extend(path.evidence[i, : decision.used[i]].tolist())
 
 
-def _answers(logits: np.ndarray) -> stats.Answers:
-    """Scores [n, r, C] of n models, one row after another."""
-    n, r, classes = logits.shape
-    return stats.read_answers(logits.reshape(n * r, classes), n * r, classes)
-
-
-def _drop_mute(verdicts: Verdicts, answers: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
+def _drop_mute(verdicts: Verdicts, answers: dict[int, tuple[np.ndarray, stats.Answers]]) -> None:
     """A model without one usable answer in its first round is broken, not innocent."""
     usable = np.zeros(len(verdicts.open), bool)
-    for models, logits in answers.values():
-        usable[models] |= (_answers(logits).labels >= 0).reshape(len(models), -1).any(axis=1)
+    for models, given in answers.values():
+        usable[models] |= (given.labels >= 0).any(axis=1)
     for model in np.flatnonzero(~usable):
         verdicts.failures[int(model)] = "gives no usable answer: its weights hold NaN or overflow"
         verdicts.open[model] = False

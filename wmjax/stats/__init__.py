@@ -1,0 +1,53 @@
+"""Evidence that a model knows a secret key: NumPy and SciPy only, float64, no JAX.
+
+The labels of a key with the `random` policy are uniform over C classes and independent of the key's images and of
+every model that never saw the key. So for any probability vector q_i computed from a suspect's answer to trigger i
+alone, E[C q_i(y_i)] = 1: a gambler who bets q_i on the secret label y_i plays a fair game. The gambler's
+
+    wealth_t = prod_{i <= t} C q_i(y_i)          evidence in bits = log2(wealth_t)
+
+is a test martingale under "this model has nothing to do with this secret", and by Ville's inequality the chance
+that it *ever* reaches 1/alpha is at most alpha, whatever the model and whenever one stops (Shafer 2021, "Testing by
+betting"; Ville 1939). The gambler plays a fixed, published set of strategies side by side with equal stakes; an average
+of wealths is a wealth, so nothing is tuned on the suspect.
+
+`contract` says what a kind of evidence is, `labels` is the kind above, `kinds` lists them, `decision` reaches the
+verdict of a `rule`. Beside them: `answers` (what a suspect said), `binomial` (exact figures for a number of questions
+fixed before), `calibration` (ranks among decoys or null models), `many` (the false discovery rate over many keys and
+models).
+"""
+
+from wmjax.stats.answers import Answers, concatenate, read_answers, spread_top_k, stack
+from wmjax.stats.binomial import binomial_p, clopper_pearson
+from wmjax.stats.calibration import calibrated_p
+from wmjax.stats.contract import Evidence, Path, join, rows_of
+from wmjax.stats.decision import Decision, Outcome, decide
+from wmjax.stats.kinds import EVIDENCE, kind_of, play
+from wmjax.stats.labels import evidence, redraw_p
+from wmjax.stats.many import e_bh
+from wmjax.stats.rule import Rule
+
+__all__ = [
+    "EVIDENCE",
+    "Answers",
+    "Decision",
+    "Evidence",
+    "Outcome",
+    "Path",
+    "Rule",
+    "binomial_p",
+    "calibrated_p",
+    "clopper_pearson",
+    "concatenate",
+    "decide",
+    "e_bh",
+    "evidence",
+    "join",
+    "kind_of",
+    "play",
+    "read_answers",
+    "redraw_p",
+    "rows_of",
+    "spread_top_k",
+    "stack",
+]

@@ -1,0 +1,112 @@
+"""What a suspect said, in one form whatever it is: labels, or probabilities too."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special
+
+from wmjax.errors import InvalidFile, UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a suspect said about n triggers, in the order of the questions; of many suspects with leading axes.
+
+    >>> Answers(np.array([3, -1]), None, 10)[1:].labels.tolist()
+    [-1]
+
+    Attributes:
+      labels: int64 [..., n], top-1 class; -1 where the answer was refused or unusable.
+      probabilities: float64 [..., n, C] with rows that sum to 1, or None where only labels came back.
+      classes: C.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+    classes: int
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[-1])
+
+    def __getitem__(self, rows: slice) -> "Answers":
+        probabilities = None if self.probabilities is None else self.probabilities[..., rows, :]
+        return Answers(self.labels[..., rows], probabilities, self.classes)
+
+    def of(self, suspect: int) -> "Answers":
+        """One suspect's, out of many in the first axis."""
+        probabilities = None if self.probabilities is None else self.probabilities[suspect]
+        return Answers(self.labels[suspect], probabilities, self.classes)
+
+
+def concatenate(parts: Sequence[Answers]) -> Answers:
+    """The answers to batches of questions, one after another; all of one form."""
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    labels = np.concatenate([part.labels for part in parts], axis=-1)
+    return Answers(labels, np.concatenate(probabilities, axis=-2) if probabilities else None, parts[0].classes)
+
+
+def stack(parts: Sequence[Answers]) -> Answers:
+    """The answers of many suspects to as many questions each, in a first axis; all of one form."""
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    labels = np.stack([part.labels for part in parts])
+    return Answers(labels, np.stack(probabilities) if probabilities else None, parts[0].classes)
+
+
+def spread_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities from a service that names its k best classes: the rest is spread evenly.
+
+    >>> spread_top_k(np.array([[2, 0]]), np.array([[0.6, 0.2]]), classes=4).round(3).tolist()
+    [[0.2, 0.1, 0.6, 0.1]]
+
+    Args:
+      classes_named: int [n, k], each row's classes different.
+      scores: float [n, k], their probabilities.
+      classes: C > k.
+
+    Returns:
+      float64 [n, C].
+
+    Raises:
+      UsageError: k is not below C.
+    """
+    if classes_named.shape[1] >= classes:
+        raise UsageError(f"{classes_named.shape[1]} classes named of {classes}: give the scores of all as they are")
+    rest = np.clip(1.0 - scores.sum(axis=1), 0.0, 1.0) / (classes - classes_named.shape[1])
+    full = np.repeat(rest[:, None], classes, axis=1)
+    np.put_along_axis(full, classes_named, scores, axis=1)
+    return np.asarray(full / full.sum(axis=1, keepdims=True))
+
+
+def read_answers(raw: np.ndarray, n: int | tuple[int, ...], classes: int, name: str = "model") -> Answers:
+    """Labels from integers [..., n], probabilities from floats [..., n, classes] (logits go through softmax).
+
+    A label outside the classes, a NaN, or scores without a finite maximum are a refusal: label -1.
+
+    >>> read_answers(np.array([[0.0, 0.0], [np.nan, 1.0]]), 2, 2).labels.tolist()
+    [0, -1]
+
+    Args:
+      raw: what came back.
+      n: questions, or the leading axes and the questions.
+      classes: that the key is for.
+      name: whose answers they are, for messages.
+
+    Raises:
+      InvalidFile: the array is neither, for these classes.
+    """
+    asked = (n,) if isinstance(n, int) else n
+    if np.issubdtype(raw.dtype, np.integer) and raw.shape == asked:
+        labels = np.where((raw >= 0) & (raw < classes), raw, -1).astype(np.int64)
+        return Answers(labels, None, classes)
+    if not np.issubdtype(raw.dtype, np.floating) or raw.shape != (*asked, classes):
+        expected = f"integers {list(asked)} or floats {[*asked, classes]}"
+        raise InvalidFile(f"suspect {name} answered {raw.dtype} {list(raw.shape)}, not {expected}")
+    scores = raw.astype(np.float64)
+    usable = ~np.isnan(scores).any(axis=-1) & np.isfinite(scores.max(axis=-1))
+    scores = np.where(usable[..., None], scores, 0.0)
+    sums = scores.sum(axis=-1, keepdims=True)
+    is_distribution = (scores >= 0).all(axis=-1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
+    with np.errstate(invalid="ignore", divide="ignore"):  # where it is no distribution the quotient is not taken
+        probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=-1))
+    return Answers(np.where(usable, probabilities.argmax(axis=-1), -1), probabilities, classes)

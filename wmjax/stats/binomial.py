@@ -1,0 +1,24 @@
+"""Exact figures on top-1 matches, for a number of questions fixed before: what readers expect beside the evidence."""
+
+from scipy import special
+
+
+def binomial_p(matches: int, n: int, classes: int) -> float:
+    """Exact chance of at least `matches` of n uniform random labels repeated; valid for a number n fixed before.
+
+    >>> binomial_p(2, 2, 10)
+    0.010000000000000002
+    """
+    return 1.0 if matches == 0 else float(special.betainc(matches, n - matches + 1, 1.0 / classes))
+
+
+def clopper_pearson(matches: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact confidence interval of the match rate (Clopper & Pearson 1934).
+
+    >>> clopper_pearson(0, 10)[0]
+    0.0
+    """
+    tail = (1.0 - confidence) / 2.0
+    low = 0.0 if matches == 0 else float(special.betaincinv(matches, n - matches + 1, tail))
+    high = 1.0 if matches == n else float(special.betaincinv(matches + 1, n - matches, 1.0 - tail))
+    return low, high

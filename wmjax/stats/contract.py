@@ -1,0 +1,74 @@
+"""What a kind of evidence is: pure functions over a small state, for one suspect or for many side by side.
+
+Whoever gathers answers (a verification, an audit's round, a claim, an attack, a judge) starts a state, has each batch
+of answers bet on, and lets `decision.decide` look at the path. None of them knows what a bet is. A kind may bet on each
+answer by itself, or on a figure of all answers so far: then its state holds what that figure needs, and its path moves
+only at the stages that it declares.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from wmjax.stats.answers import Answers
+from wmjax.stats.rule import Rule
+
+State = Any  # a NamedTuple of arrays that all begin with the leading axes; each kind has its own
+Truth = Any  # what the secret says about the questions at hand; keys and transcripts make it, only a kind looks inside
+_Rows = TypeVar("_Rows", bound=tuple[np.ndarray, ...])
+
+
+class Path(NamedTuple):
+    """How things stood after each of n answers; arrays [..., n].
+
+    Attributes:
+      evidence: float64, bits for "this suspect knows the secret": log2 of the wealth.
+      acquittal: float64, bits against "this suspect repeats at least `rate` of the secret".
+      peak: float64, the most evidence so far, earlier bets included; 0 before the first.
+      matches: int64, how often the secret was repeated so far.
+    """
+
+    evidence: np.ndarray
+    acquittal: np.ndarray
+    peak: np.ndarray
+    matches: np.ndarray
+
+
+class Evidence(NamedTuple):
+    """A kind of evidence.
+
+    Attributes:
+      name: with its version, as commitments have it: `labels/1`. Whatever changes a bit of a path is a new version.
+      start: `start(shape)` is the state before the first answer, of suspects in an array of that shape.
+      bet: `bet(state, answers, truth, rule)` is the state after more answers, and the path over them. Under "these
+        suspects have nothing to do with the secret", 2 ** evidence must be a test martingale, or below one, from the
+        first answer on, so that by Ville's inequality it ever reaches 1/alpha with chance alpha at most; under "they
+        repeat at least `rule.rate`", 2 ** acquittal likewise.
+      perfect: `perfect(truth, classes)` is what a suspect answers that knows all of the secret.
+      redraw: `redraw(answers, truth, rng)` is a calibrated p-value of the evidence from all answers, against secrets
+        drawn anew.
+      independent: whether matches are independent trials under the null, with chance 1/C each, so that binomial figures
+        apply.
+    """
+
+    name: str
+    start: Callable[[tuple[int, ...]], State]
+    bet: Callable[[State, Answers, Truth, Rule], tuple[State, Path]]
+    perfect: Callable[[Truth, int], Answers]
+    redraw: Callable[[Answers, Truth, np.random.Generator], float]
+    independent: bool
+
+
+def join(paths: Sequence[Path]) -> Path:
+    """One path from the paths of batches that were bet on one after another."""
+    return Path(*(np.concatenate(parts, axis=-1) for parts in zip(*paths, strict=True)))
+
+
+def rows_of(arrays: _Rows, rows: np.ndarray) -> _Rows:
+    """A state or path of some suspects out of many: the rows of their first axis.
+
+    >>> rows_of(Path(*np.arange(8).reshape(4, 2, 1)), np.array([1])).matches.tolist()
+    [[7]]
+    """
+    return type(arrays)(*(array[rows] for array in arrays))

@@ -1,0 +1,44 @@
+"""The rule of a verdict: thresholds that are fixed before any suspect is asked."""
+
+import dataclasses
+
+import numpy as np
+
+from wmjax.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How a verdict is reached; fixed in the commitment, before any suspect is asked.
+
+    Attributes:
+      alpha: largest chance that a model independent of the key is ever called a match.
+      beta: largest chance that a model repeating at least `rate` of the labels is ever called no match.
+      rate: share of the labels that a copy is held to repeat.
+      max_queries: triggers that may be asked.
+      evidence: kind of evidence, with its version; `wmjax.stats.EVIDENCE` holds those that exist.
+    """
+
+    alpha: float
+    beta: float
+    rate: float
+    max_queries: int
+    evidence: str = "labels/1"
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "rate"):
+            value = getattr(self, name)
+            if type(value) is not float or not 0.0 < value < 1.0:
+                raise UsageError(f"`{name}` {value!r:.50}: must be between 0 and 1")
+        if type(self.max_queries) is not int or self.max_queries < 1:
+            raise UsageError(f"max_queries {self.max_queries!r:.50}: must be at least 1")
+
+    @property
+    def match_bits(self) -> float:
+        """Evidence that makes a match."""
+        return -float(np.log2(self.alpha))
+
+    @property
+    def clear_bits(self) -> float:
+        """Evidence against copying that makes a no-match."""
+        return -float(np.log2(self.beta))
