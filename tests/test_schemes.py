@@ -1,15 +1,19 @@
 """Every scheme: reproducible bytes, frozen vectors, a naive re-implementation from the docstrings, and bad specs."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+import wmjax
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError, WmjaxError
-from wmjax.keys import Key, Paper, derive_key, generate, make_spec
+from wmjax.keys import POLICIES, Commitment, Key, Paper, derive_key, generate, make_spec
+from wmjax.keys.commitment import leaves
 from wmjax.keys.keyset import default_rule, is_self_derived
 from wmjax.keys.schemes import SCHEMES
 
@@ -21,26 +25,12 @@ SOURCE_CLASS, TARGET_CLASS = 3, 7
 
 PAPER_SCHEMES = ["content", "noise", "unrelated"]
 VARIANTS = [
-    *[(scheme, policy) for scheme in SCHEMES for policy in ("random", "fixed")],
+    *[(scheme, policy) for scheme in SCHEMES for policy in POLICIES],
     *[(scheme, "paper") for scheme in PAPER_SCHEMES],
 ]
 
-# Never to change: every key ever made depends on them. 12 triggers of SECRET over the digits' training split; of the
-# paper's variant, 10 % of class 3.
-FROZEN_IMAGES = {
-    "abstract": "8914f0907beefc69c830583cbb4966602527e5b9268773573d9e5e84437fa74c",
-    "blend": "f337de59213c834e152ae16c40999cf8429ea081113a464e29bdbaf5c831cc25",
-    "content": "9edb5d693ddd8ec64798aee45cf349e13078c1cd9d3f31b2c244ccedc639d476",
-    "noise": "283682e4c921abb18b0cecdbf13491279a353527eacc8e479b615463229725ab",
-    "unrelated": "d1558adc980e74c4cb083037c83343a42629baee39bacc3d5e2d93c948954b8e",
-}
-FROZEN_PAPER_IMAGES = {
-    "content": "8943f08c5c420027420d8579b0d43131b979723fdaae3fb2eafe7a4bd4911dea",
-    "noise": "397c8b2e025f7504ed5ccd8eafc519518f10a12ed72e4f86f8aa594551752bcc",
-    "unrelated": "171137a8f197e6bf879e14a840286d97a2dc9b483a5d628d6108edb5f04ff885",
-}
-FROZEN_LABELS = [3, 7, 6, 9, 2, 5, 3, 2, 2, 3, 0, 1]
-FROZEN_TARGET = 5
+# Never to change: every key ever made depends on them.
+VECTORS = json.loads((Path(wmjax.__file__).parent / "evidence" / "vectors" / "keys.v1.json").read_text())["keys"]
 
 
 def colour() -> Dataset:
@@ -172,23 +162,25 @@ def test_the_fixed_label_is_uniform_over_keys():
 # Frozen vectors
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_images_and_labels_are_frozen(scheme, digits):
-    key = make(scheme, digits, triggers=12)
-    assert sha256(key.images) == FROZEN_IMAGES[scheme]
-    assert key.labels.tolist() == FROZEN_LABELS
+def named(vector: dict) -> str:
+    spec = vector["commitment"]["spec"]
+    return f"{spec['scheme']}-{'paper' if spec['paper'] else spec['labels']}"
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_fixed_label_is_frozen_and_the_images_stay(scheme, digits):
-    key = make(scheme, digits, triggers=12, labels="fixed")
-    assert sha256(key.images) == FROZEN_IMAGES[scheme]
-    assert key.labels.tolist() == [FROZEN_TARGET] * 12
+@pytest.mark.parametrize("vector", VECTORS, ids=named)
+def test_keys_are_frozen_to_the_last_byte_of_their_commitments(vector, digits):
+    frozen = Commitment.from_json(vector["commitment"])
+    source = digits if frozen.spec.source else None
+    key = derive_key(bytes.fromhex(vector["secret"]), frozen.spec, frozen.rule, source, frozen.created)
+    assert sha256(key.images) == vector["images_sha256"]
+    assert key.labels.tolist() == vector["labels"]
+    assert leaves(key.secret, key.images, key.labels)[0].entry.decode() == vector["first_leaf"]
+    assert key.commitment == frozen
+    assert key.commitment.id == vector["commitment"]["id"]
 
 
-@pytest.mark.parametrize("scheme", PAPER_SCHEMES)
-def test_images_of_the_paper_variant_are_frozen(scheme, digits):
-    assert sha256(make_paper(scheme, digits, percent=10).images) == FROZEN_PAPER_IMAGES[scheme]
+def test_every_scheme_policy_and_paper_variant_has_a_frozen_key():
+    assert sorted(map(named, VECTORS)) == sorted("-".join(variant) for variant in VARIANTS)
 
 
 # The written standard, anew: plain loops and hashlib, from the docstrings alone

@@ -51,7 +51,7 @@ def key_grounds(commitment: Commitment, rule: Rule, *, regenerated: bool) -> tup
         _origin(commitment, regenerated=regenerated),
         Ground(VerdictGround.COMMITTED, {"created": commitment.created}),
         Ground(VerdictGround.NOT_SEARCHED, {"bits": SEARCHED_BITS}),
-        Ground(VerdictGround.RANDOM_LABELS if spec.labels == "random" else VerdictGround.FIXED_LABELS),
+        Ground(VerdictGround.RANDOM_LABELS if spec.policy.exact else VerdictGround.FIXED_LABELS),
     ]
     if rule.alpha != commitment.rule.alpha:
         values = {"alpha": rule.alpha, "committed": commitment.rule.alpha}

@@ -87,7 +87,7 @@ def verify(
     """
     for model in (suspect, *nulls):
         check_fits(model, key.spec)
-    fixed = key.spec.labels == "fixed"
+    fixed = not key.spec.policy.exact
     if nulls and not fixed:
         raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
     rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
@@ -132,7 +132,7 @@ def _verdict(
     p_calibrated: float | None,
 ) -> Verdict:
     """Puts the figures together; those that hold for a number of queries fixed before only where it was."""
-    n, fixed = len(answers), key.spec.labels == "fixed"
+    n, fixed = len(answers), not key.spec.policy.exact
     bits, matches = path.evidence, int(path.matches[-1])
     whole = n == min(rule.max_queries, key.spec.triggers)
     if outcome == "match" and not fixed and bits[-1] < rule.match_bits:
@@ -159,7 +159,7 @@ def _verdict(
 
 def _is_binomial(key: Key) -> bool:
     """Whether matches are independent trials under the null."""
-    return key.spec.labels == "random" and stats.kind_of(key.commitment.rule).independent
+    return key.spec.policy.exact and stats.kind_of(key.commitment.rule).independent
 
 
 def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool) -> tuple[stats.Answers, stats.Path]:
@@ -256,7 +256,7 @@ def assumptions(key: Key, rule: stats.Rule, source: Dataset | None) -> list[str]
         "the secret was not searched for against this suspect: with no date before the suspect, only evidence beyond "
         "128 bits excludes that (--all asks on)",
     ]
-    if spec.labels == "random":
+    if spec.policy.exact:
         lines.append("labels are uniform and independent of images and models: the bound then holds for any suspect")
     else:
         lines.append("labels are one fixed class: no exact test exists, only calibration")
