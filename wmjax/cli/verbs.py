@@ -133,6 +133,8 @@ def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
 
 
 def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
+    from wmjax.verification.wording import told
+
     rate = "" if verdict.match_rate is None else " (rate {:.2f} to {:.2f} at 95 %)".format(*verdict.match_rate)
     lines = [
         f"{verdict.verdict}: {verdict.suspect} and key {verdict.key_id[:12]}",
@@ -145,7 +147,7 @@ def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
         lines.append(f"  binomial p {verdict.p_binomial:.3g}")
     if verdict.p_calibrated is not None:
         lines.append(f"  calibrated p {verdict.p_calibrated:.3g}")
-    return lines + [f"  - {assumption}" for assumption in verdict.assumptions]
+    return lines + [f"  - {told(ground)}" for ground in verdict.grounds]
 
 
 def export(options: argparse.Namespace) -> int:

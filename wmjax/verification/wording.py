@@ -1,5 +1,10 @@
 """What a verdict rests on, in words by code. Nothing is decided by them."""
 
+from collections import ChainMap
+
+from wmjax.grounds import Ground
+from wmjax.suspects import wording as suspects
+
 WORDS = {
     "self-derived": "self-derived: secret and spec alone regenerate every trigger",
     "not-regenerated": (
@@ -15,8 +20,8 @@ WORDS = {
         "assumes that nobody searched for a secret that happens to fit this suspect: with no time stamp from before "
         "the suspect, only more than {bits} bits of evidence rule that out (`whole` asks the remaining triggers)"
     ),
-    "random-labels": "labels are uniform and independent of images and models: the bound holds for any suspect",
-    "fixed-labels": "labels are one fixed class: no exact test exists, only calibration",
+    "exact-labels": "labels are uniform and independent of images and models: the bound holds for any suspect",
+    "calibrated-labels": "no exact test exists for {labels} labels, only calibration",
     "other-alpha": "alpha {alpha:g} was chosen now; {committed:g} was committed",
     "labels-only": "the suspect answered with labels alone",
     "probabilities": "the suspect answered with probabilities",
@@ -34,3 +39,8 @@ WORDS = {
     ),
     "too-few": "so no match is possible at alpha {alpha:g}: that needs {needed} of them",
 }
+
+
+def told(ground: Ground) -> str:
+    """A ground of a verdict, whichever room it comes from."""
+    return ground.told(ChainMap(WORDS, suspects.WORDS))
