@@ -108,7 +108,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
         "verify": [verify, Unlock, load, open_suspect],
         "audit": [audit, Unlock],
         "attack": [attack, Unlock],
-        "commit": [sign_commitment, write_key],
+        "commit": [sign_commitment, write_key, open_suspect],
         "claim": [claim, Unlock, open_suspect],
         "judge": [settle, Court, load, open_suspect],
         "pack": [pack],
