@@ -38,10 +38,12 @@ from wmjax.models import Config, apply, default_config, shapes
 from wmjax.suspects.network import from_config
 from wmjax.train import Recipe, fit
 from wmjax.zoo import audit as room
+from wmjax.zoo import prepared
 from wmjax.zoo.discover import discover
+from wmjax.zoo.header import Level
 from wmjax.zoo.load import read_ahead
 from wmjax.zoo.pack import write_packs
-from wmjax.zoo.plan import Level, make_plan
+from wmjax.zoo.plan import make_plan
 from wmjax.zoo.result import MATCH
 from wmjax.zoo.score import Scorer
 
@@ -68,7 +70,7 @@ def auditing(zoo: str, keys: str) -> zoos.Work:
             "discover": spent["discover"],
             "width": spent["choose_width"],
             "score": score,
-            "statistics": spent["judge"] - score + spent["conclude"],
+            "statistics": spent["ask_all"] - score + spent["conclude_audit"],
         }
         stages = {name: round(value, 4) for name, value in parts.items()}
         stages["waiting_for_weights_and_rest"] = round(seconds - sum(parts.values()), 4)
@@ -95,9 +97,9 @@ def watched(spent: dict[str, float]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for home, name in [
             (room, "discover"),
-            (room, "choose_width"),
-            (room, "judge"),
-            (room.conclude, "conclude"),
+            (prepared, "choose_width"),
+            (prepared, "ask_all"),
+            (room, "conclude_audit"),
             (Scorer, "answers"),
         ]:
             stack.enter_context(mock.patch.object(home, name, timed(name, getattr(home, name))))

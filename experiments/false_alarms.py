@@ -34,8 +34,9 @@ from wmjax.suspects.network import from_config
 from wmjax.train import Recipe, fit
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import cut, read_ahead
+from wmjax.zoo.panel import Loaded
 from wmjax.zoo.records import Entry
-from wmjax.zoo.rounds import Questions, judge
+from wmjax.zoo.rounds import Questions, ask_all
 from wmjax.zoo.score import Scorer, mesh_for
 
 ALPHAS = (1e-2, 1e-3, 1e-4)
@@ -77,7 +78,7 @@ def ask(entries: Sequence[Entry], keys: Sequence[Key], match_bits: float) -> tup
         weights = scorer.place(chunk.weights)
         for first in range(0, len(keys), GROUP):
             questions = questions_of(scorer.network, keys[first : first + GROUP], match_bits)
-            verdicts = judge(scorer, weights, scorer.replicate(questions.images), questions, rows)
+            verdicts = ask_all(Loaded(scorer, weights, scorer.replicate(questions.images)), questions, rows)
             assert not verdicts.failures, verdicts.failures
             bits[at : at + len(rows), first : first + GROUP] = verdicts.bits
             for (model, key), path in verdicts.paths.items():

@@ -29,8 +29,9 @@ from timing import quartiles
 from wmjax.keys import Key, open_keys
 from wmjax.suspects.contract import Network, Weights
 from wmjax.suspects.network import from_module
+from wmjax.zoo.panel import Loaded
 from wmjax.zoo.result import MATCH
-from wmjax.zoo.rounds import Questions, judge
+from wmjax.zoo.rounds import Questions, ask_all
 from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 
@@ -85,7 +86,7 @@ def judging(path: str, keys: str) -> zoos.Work:
     def work() -> dict[str, Any]:
         nonlocal about
         began = time.perf_counter()
-        verdicts = judge(scorer, weights, bank, questions, np.arange(count))
+        verdicts = ask_all(Loaded(scorer, weights, bank), questions, np.arange(count))
         seconds = time.perf_counter() - began
         found, about = (
             {

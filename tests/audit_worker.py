@@ -17,13 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from wmjax import journal
-from wmjax.keys import Commitment, Key, Spec
-from wmjax.keys.spec import Input
+from wmjax.keys import Commitment, Input, Key, Spec
 from wmjax.keys.keyset import default_rule
 from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo import audit as audit_module
+from wmjax.zoo import prepared
+from wmjax.zoo.chunk_record import ChunkRecord
+from wmjax.zoo.header import Header
 from wmjax.zoo.records import Entry, Unreadable, Zoo
-from wmjax.zoo.result import Result
+from wmjax.zoo.result import AuditResult
 
 IMAGE = (1, 2, 1)  # a trigger's two bytes are its row in the tables
 CLASSES = 10
@@ -89,7 +91,9 @@ def mixed(sizes: tuple[int, ...] = SIZES, models: int = 12) -> tuple[dict[str, K
     return asked, tables(asked, shares)
 
 
-def audited(found: Zoo, asked: dict[str, Key], *, nulls: Zoo | None = None, width: int = 1, **options: Any) -> Result:
+def audited(
+    found: Zoo, asked: dict[str, Key], *, nulls: Zoo | None = None, width: int = 1, **options: Any
+) -> AuditResult:
     """`wmjax.audit` of a zoo that lies in memory."""
     zoos = {"zoo": found, "nulls": nulls}
 
@@ -100,7 +104,7 @@ def audited(found: Zoo, asked: dict[str, Key], *, nulls: Zoo | None = None, widt
 
     with (
         mock.patch.object(audit_module, "discover", discover),
-        mock.patch.object(audit_module, "choose_width", return_value=width),
+        mock.patch.object(prepared, "choose_width", return_value=width),
     ):
         return audit_module.audit("zoo", asked, nulls="nulls" if nulls else None, **options)
 
@@ -110,20 +114,20 @@ def portions(found: Zoo, models: int) -> int:
     return 8 * models * found.entries[0].network.bytes
 
 
-def figures(result: Result) -> dict[str, Any]:
+def figures(result: AuditResult) -> dict[str, Any]:
     """All that a result says but the time it took."""
     values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
     del values["seconds"]
     return values
 
 
-def assert_same(result: Result, expected: Result) -> None:
+def assert_same(result: AuditResult, expected: AuditResult) -> None:
     """Equal in all that they say."""
     for name, value in figures(expected).items():
         np.testing.assert_equal(figures(result)[name], value, err_msg=name)
 
 
-def unreadable(result: Result) -> list[tuple[str, str]]:
+def unreadable(result: AuditResult) -> list[tuple[str, str]]:
     """What could not be used, as pairs."""
     return [(item.path, item.why) for item in result.unreadable if isinstance(item, Unreadable)]
 
@@ -132,7 +136,7 @@ def killed(after: int) -> Any:
     """`Journal.add` that adds so many records and half of the next, then kills this process."""
     add, left = journal.Journal.add, [after]
 
-    def fake(self: journal.Journal, record: journal.Record) -> None:
+    def fake(self: journal.Journal[Header, ChunkRecord], record: ChunkRecord) -> None:
         if not left[0]:
             os.write(self._descriptor, b'{"chunk":1,"fam')
             os.kill(os.getpid(), signal.SIGKILL)

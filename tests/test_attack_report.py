@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 from test_audit_report import HOSTILE, Page
 
-from wmjax.attacks.result import Leak, Outcome, Point, Result
+from wmjax.attacks.result import AttackOutcome, AttackResult, Leak, Point
 from wmjax.errors import AccessError
+from wmjax.grounds import Ground
 from wmjax.keys import generate, make_spec
 from wmjax.report.attack import attack_table, headline, write_attack_report
 from wmjax.report.demo import Finding, write_demo_report
@@ -32,7 +33,7 @@ def point(
     attack: str, strength: float = 1.0, *, lost: float | None = 0.0, bits: float | None = 90.0, **more: Any
 ) -> Point:
     """A point whose labels give 12 bits less than its probabilities."""
-    outcome: Outcome = "match" if bits is not None and bits >= NEEDED else "inconclusive"
+    outcome: AttackOutcome = "match" if bits is not None and bits >= NEEDED else "inconclusive"
     values: dict[str, Any] = {
         "attack": attack,
         "strength": strength,
@@ -62,7 +63,7 @@ def fixed(attack: str, **more: Any) -> Point:
     return point(attack, bits=None, outcome="uncalibrated", key="old", **more)
 
 
-def found(*points: Point, **changes: Any) -> Result:
+def found(*points: Point, **changes: Any) -> AttackResult:
     values: dict[str, Any] = {
         "suite": "quick",
         "data": "digits",
@@ -75,10 +76,10 @@ def found(*points: Point, **changes: Any) -> Result:
         "points": list(points),
         "leaks": [],
         "skipped": {},
-        "notes": [],
+        "notes": (),
         "seconds": 2.0,
     }
-    return Result(**(values | changes))
+    return AttackResult(**(values | changes))
 
 
 def leak(**changes: Any) -> Leak:
@@ -93,7 +94,7 @@ def leak(**changes: Any) -> Leak:
     return Leak(**(values | {"p": 0.01, "picture": picture} | changes))
 
 
-def page(path: Path, result: Result) -> tuple[Page, str]:
+def page(path: Path, result: AttackResult) -> tuple[Page, str]:
     """The page's elements, and what it says."""
     write_attack_report(path / "report.html", result)
     shown = Page((path / "report.html").read_text("utf-8"))
@@ -229,7 +230,7 @@ def test_rest_of_the_page(tmp_path: Path) -> None:
         point("prune"),
         leaks=leaks,
         skipped={"distil": "needs images"},
-        notes=["grid was cut"],
+        notes=(Ground("cut", {"attack": "a", "networks": 4, "part": 2}),),
         thief=["a cat"],
     )
     shown, words = page(tmp_path, result)
@@ -238,7 +239,7 @@ def test_rest_of_the_page(tmp_path: Path) -> None:
     for expected in (
         "distil",
         "needs images",
-        "grid was cut",
+        "a: 4 networks at once did not fit in memory: tried by 2",
         "a cat",
         "abab",
         "correlation 0.40, chance 0.10, p 0.01",
@@ -265,7 +266,7 @@ def test_pictures_of_other_channels_are_grey(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels(shown)[::16, ::16], picture.mean(axis=2).round())
     key = generate(make_spec("abstract", image=(8, 8, 5), classes=10, triggers=1))
     curve = np.array([1.0, 2.0])
-    verdict: Any = SimpleNamespace(verdict="match", evidence_bits=2.0, queries=2, assumptions=[], path=curve)
+    verdict: Any = SimpleNamespace(verdict="match", evidence_bits=2.0, queries=2, grounds=(), path=curve)
     demo = write_demo_report(tmp_path, key, [Finding("marked", "stolen", 0.9, verdict, verdict)])
     gallery = pixels(Page(demo.read_text("utf-8")))
     np.testing.assert_array_equal(gallery[::6, ::6], key.images[0].mean(axis=2).round())
@@ -304,7 +305,7 @@ def test_hostile_strings_stay_text(tmp_path: Path) -> None:
         strengths=texts,
         leaks=[leak(victim=name, key=name, start=name) for name in HOSTILE],
         skipped=texts,
-        notes=HOSTILE,
+        notes=tuple(Ground("cut", {"attack": name, "networks": 4, "part": 2}) for name in HOSTILE),
     )
     shown, words = page(tmp_path, result)
     tags = [tag for tag, _ in shown.tags]

@@ -15,8 +15,9 @@ import pytest
 from wmjax import journal
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.zoo.audit import JOURNAL, merge
+from wmjax.zoo.header import Header
 from wmjax.zoo.records import Unreadable, Zoo
-from wmjax.zoo.result import Result
+from wmjax.zoo.result import AuditResult
 
 
 @dataclasses.dataclass
@@ -24,9 +25,9 @@ class Audit:
     """An audit of six chunks of two models each, and what it found."""
 
     out: Path
-    expected: Result
+    expected: AuditResult
 
-    def run(self, **options: Any) -> Result:
+    def run(self, **options: Any) -> AuditResult:
         keys, logits = worker.mixed()
         zoo = worker.zoo(logits)
         zoo.unreadable.append(Unreadable("x.pt", "a pickle"))
@@ -54,6 +55,13 @@ def audit(whole: Audit, tmp_path: Path) -> Audit:
     return Audit(tmp_path, whole.expected)
 
 
+def header_of(raw: bytes) -> Header:
+    """What a journal begins with."""
+    values = json.loads(raw.splitlines()[0])
+    assert values.pop("format") == JOURNAL.format
+    return Header.from_json(values)
+
+
 def test_a_journal_changes_nothing(audit: Audit) -> None:
     worker.assert_same(audit.run(out=None), audit.expected)
 
@@ -63,7 +71,7 @@ def test_cut_anywhere(whole: Audit, audit: Audit) -> None:
     raw = whole.path.read_bytes()
     ends = [i + 1 for i, byte in enumerate(raw) if byte == ord("\n")]
     last = raw[: ends[0]] + raw[ends[-2] :]  # the first line and the last
-    began = json.loads(raw[: ends[0]])
+    began = header_of(raw)
     for length in (*range(0, ends[0], 99), *range(ends[0] - 1, len(last), 50), *range(len(last) - 30, len(last) + 1)):
         audit.path.write_bytes(last[:length])
         book = journal.begin(audit.path, JOURNAL, began, resume=True)
@@ -105,7 +113,7 @@ def test_a_full_disk(whole: Audit, audit: Audit, monkeypatch: pytest.MonkeyPatch
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", fill)
-        with pytest.raises(AccessError, match=r"journal-1-of-1.jsonl: No space left.*--resume") as caught:
+        with pytest.raises(AccessError, match=r"journal-1-of-1.jsonl: No space left.*`resume`") as caught:
             audit.run()
     assert "\n" not in str(caught.value)
     there = audit.path.read_bytes()
@@ -131,9 +139,9 @@ def test_what_is_no_resumption(whole: Audit) -> None:
     ):
         with pytest.raises(UsageError, match=f"journal-1-of-1.jsonl began with other {what}: "):
             worker.audited(found, asked, out=out, resume=True, **{"memory": memory} | options)
-    with pytest.raises(UsageError, match="is there already: go on with --resume"):
+    with pytest.raises(UsageError, match="already exists: use `resume` to continue"):
         whole.run()
-    book = journal.begin(whole.path, JOURNAL, json.loads(before.splitlines()[0]), resume=True)
+    book = journal.begin(whole.path, JOURNAL, header_of(before), resume=True)
     with pytest.raises(UsageError, match="is being written by another process"):
         whole.run(resume=True)
     book.close()
@@ -186,16 +194,16 @@ def test_what_cannot_be_merged(audit: Audit, tmp_path: Path) -> None:
     worker.audited(worker.zoo(logits), keys, out=tmp_path / "b", shard=(2, 2))
     with pytest.raises(UsageError, match=r"b/journal-2-of-2.jsonl is not of the audit that .*a/journal-1-of-2.jsonl"):
         merge([tmp_path / "a", tmp_path / "b"])
-    with pytest.raises(UsageError, match="3 of 6 parts are not done: finish all shards with --resume"):
+    with pytest.raises(UsageError, match="3 of 6 parts are not done: finish all shards with `resume`"):
         merge([tmp_path / "a"])
     with pytest.raises(UsageError, match="holds no journal of an audit"):
         merge([tmp_path])
     (tmp_path / "a" / "journal-1-of-2.jsonl").write_bytes(b'{"format":')
-    with pytest.raises(UsageError, match="a: no journal is begun"):
+    with pytest.raises(UsageError, match="a: no journal was begun"):
         merge([tmp_path / "a"])
 
 
 @pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0), (-1, -1)])
 def test_shards_that_cannot_be(audit: Audit, shard: tuple[int, int]) -> None:
-    with pytest.raises(UsageError, match=f"--shard {shard[0]}/{shard[1]}"):
+    with pytest.raises(UsageError, match=f"`shard` {shard[0]}/{shard[1]}"):
         audit.run(shard=shard)

@@ -20,7 +20,7 @@ from wmjax.suspects import Suspect
 from wmjax.suspects.contract import Weights
 from wmjax.suspects.formats.safetensors import read_header
 from wmjax.suspects.network import from_config
-from wmjax.zoo.result import Result
+from wmjax.zoo.result import AuditResult
 
 SMALL = Config("cnn", (8, 8, 1), 10, (4,), (64,))
 MODELS = ("clean/a", "clean/b", "clean/c", "marked")
@@ -102,6 +102,10 @@ def test_the_document(home: Path, audit: Run) -> None:
     alone = wmjax.verify(with_zoo, own)
     seconds = document.pop("seconds")
     bits = document["matches"][0].pop("evidence_bits")
+    grounds = document["matches"][0].pop("grounds")
+    codes = ["self-derived", "committed", "not-searched", "random-labels", "bonferroni", "weights"]
+    assert [ground["code"] for ground in grounds] == codes
+    assert grounds[-2] == {"code": "bonferroni", "level": 0.001, "tests": 8}
     assert 0 < seconds < 600
     assert bits == pytest.approx(alone.evidence_bits, abs=2e-3)
     match = {"model": "marked.safetensors", "key": own.commitment.id, "queries": alone.queries, "verdict": "match"}
@@ -114,6 +118,7 @@ def test_the_document(home: Path, audit: Run) -> None:
         "unreadable": [],
         "alpha": 0.001,
         "procedure": "Bonferroni (family-wise error rate)",
+        "procedure_code": "bonferroni",
     }
     assert all(set(pair) == {"evidence_bits", *match} and pair["verdict"] == "inconclusive" for pair in inconclusive)
     assert json.loads(Path("wmjax-audit/audit.json").read_text()) == json.loads(out)
@@ -296,7 +301,7 @@ def test_from_python(home: Path) -> None:
     opened, closed = wmjax.open_keys(keys)
     assert (list(opened), closed) == (["other", "own"], {})
     assert list(wmjax.audit(str(zoo), opened)) == verdicts
-    assert isinstance(wmjax.audit(zoo, {"mine": opened["own"]}), Result)
+    assert isinstance(wmjax.audit(zoo, {"mine": opened["own"]}), AuditResult)
     with pytest.raises(UsageError, match="no key can be opened"):
         wmjax.audit(zoo, {})
     assert not os.path.lexists("wmjax-audit")

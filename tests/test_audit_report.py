@@ -16,9 +16,13 @@ import pytest
 from PIL import Image
 
 from wmjax.errors import AccessError
+from wmjax.grounds import Ground
+from wmjax.keys import Commitment, Input, Spec
+from wmjax.keys.keyset import default_rule
 from wmjax.report.audit import audit_table, write_audit_report
+from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
-from wmjax.zoo.result import Asked, Result
+from wmjax.zoo.result import AuditResult
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -31,35 +35,44 @@ HOSTILE = [
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def audit(models: int, keys: int, /, **changes: Any) -> Result:
+RESIZED = Ground("adapted", {"from": "1x1x1", "to": "8x8x1"})
+WORDS = "weights with sha256 <b>key</b>"
+GROUND = Ground("weights", {"sha256": "<b>key</b>"})
+
+
+def asked(name: str, number: int = 0) -> Asked:
+    """A key of that name."""
+    spec = Spec("abstract", Input("image", (8, 8, 1)), 10, 100, "random")
+    return Asked(name, Commitment(spec, default_rule(spec), f"{number:064x}", "2026-01-01T00:00:00+00:00"))
+
+
+def audit(models: int, keys: int, /, **changes: Any) -> AuditResult:
     """An audit in which nothing was found; `changes` replace attributes of it."""
     values: dict[str, Any] = {
         "models": [f"zoo/model-{i}" for i in range(models)],
         "families": ["cnn 8x8x1" if i % 2 else "vgg 8x8x1" for i in range(models)],
-        "keys": [
-            Asked(f"{k:064x}", f"key-{k}.age", "abstract", "random", (8, 8, 1), 10, 100, 1e-6) for k in range(keys)
-        ],
+        "keys": [asked(f"key-{k}.age", k) for k in range(keys)],
         "outcomes": np.ones((models, keys), np.int8),
         "bits": np.full((models, keys), -9.0),
         "queries": np.full((models, keys), 31, np.int32),
         "matches": np.full((models, keys), 3, np.int32),
         "curves": {},
-        "notes": {},
+        "grounds": {},
         "remarks": {},
         "unreadable": [],
         "match_bits": 20.0,
         "alpha": 1e-6,
-        "procedure": "e-BH (false discovery rate)",
+        "procedure": "e-bh",
         "seconds": 2.0,
     }
-    return Result(**(values | changes))
+    return AuditResult(**(values | changes))
 
 
-def found(result: Result, row: int, column: int, bits: float, outcome: int = 3) -> None:
+def found(result: AuditResult, row: int, column: int, bits: float, outcome: int = 3) -> None:
     """Makes a pair a match (or another outcome) with a curve and a note."""
     result.outcomes[row, column], result.bits[row, column], result.matches[row, column] = outcome, bits, 30
     result.curves[row, column] = np.linspace(bits / 31, bits, 31).tolist()
-    result.notes[row, column] = ["self-derived <b>key</b>"]
+    result.grounds[row, column] = (GROUND,)
 
 
 class Page(HTMLParser):
@@ -94,7 +107,7 @@ class Page(HTMLParser):
         return json.loads(next(text for tag, text in self.texts if tag == "script" and text.startswith("{")))
 
 
-def page(path: Path, result: Result) -> Page:
+def page(path: Path, result: AuditResult) -> Page:
     write_audit_report(path / "report.html", result)
     return Page((path / "report.html").read_text("utf-8"))
 
@@ -106,10 +119,10 @@ def array(packed: dict[str, str], shape: tuple[int, ...]) -> np.ndarray:
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     result = audit(6, 2, models=HOSTILE, families=HOSTILE[::-1], unreadable=[Unreadable(n, n) for n in HOSTILE])
-    result.keys[0] = Asked("0" * 64, HOSTILE[0], "abstract", "random", (8, 8, 1), 10, 100, 1e-6)
+    result.keys[0] = asked(HOSTILE[0])
     for row in range(6):
         found(result, row, 0, 40.0 + row)
-        result.notes[row, 0] = [HOSTILE[row]]
+        result.grounds[row, 0] = (Ground("weights", {"sha256": HOSTILE[row]}),)
     shown = page(tmp_path, result)
     names = [tag for tag, _ in shown.tags]
     assert names.count("script") == 2
@@ -150,7 +163,7 @@ def test_data_are_the_result(tmp_path: Path) -> None:
     assert [data["families"][f] for f in array(data["family"], (5,))] == result.families
     assert data["curves"][0][:2] == [2, 1]
     assert data["curves"][0][2][0] is None
-    assert data["notes"] == [[2, 1, ["self-derived <b>key</b>"]]]
+    assert data["notes"] == [[2, 1, [WORDS]]]
 
 
 def test_tables_need_no_script(tmp_path: Path) -> None:
@@ -160,14 +173,8 @@ def test_tables_need_no_script(tmp_path: Path) -> None:
     found(result, 7, 0, 44.0)
     found(result, 9, 0, 55.0)
     shown = page(tmp_path, result)
-    assert [row[0] for row in shown.rows if row and row[0].startswith("zoo/model-9self")] == [
-        "zoo/model-9self-derived <b>key</b>"
-    ]
-    models = [
-        row[0].removesuffix("self-derived <b>key</b>")
-        for row in shown.rows
-        if len(row) == 6 and row[0].startswith("zoo")
-    ]
+    assert [row[0] for row in shown.rows if row and row[0].startswith("zoo/model-9weights")] == [f"zoo/model-9{WORDS}"]
+    models = [row[0].removesuffix(WORDS) for row in shown.rows if len(row) == 6 and row[0].startswith("zoo")]
     assert models[:4] == ["zoo/model-9", "zoo/model-7", "zoo/model-299", "zoo/model-298"]
     assert len(models) == 2 + 200
     assert any("and 98 more" in text for _, text in shown.texts)
@@ -178,17 +185,17 @@ def test_tables_need_no_script(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("procedure", "words"),
     [
-        ("e-BH (false discovery rate)", "share expected to be false is at most 1 in 1,000,000"),
-        ("Bonferroni (family-wise error rate)", "even one false match is at most 1 in 1,000,000"),
+        ("e-bh", "share expected to be false is at most 1 in 1,000,000"),
+        ("bonferroni", "even one false match is at most 1 in 1,000,000"),
     ],
 )
 def test_threshold_and_guarantee(tmp_path: Path, procedure: str, words: str) -> None:
-    result = audit(5, 3, procedure=procedure, match_bits=23.5, remarks={"cnn 8x8x1": ["triggers resized"]})
+    result = audit(5, 3, procedure=procedure, match_bits=23.5, remarks={"cnn 8x8x1": (("k", RESIZED),)})
     found(result, 3, 1, 50.0)
     shown = page(tmp_path, result)
     assert shown.data()["match_bits"] == 23.5
     assert any(words in text for _, text in shown.texts)
-    assert any("triggers resized" in text for _, text in shown.texts)
+    assert any("k: triggers of 1x1x1 were asked as" in text for _, text in shown.texts)
 
 
 @pytest.mark.parametrize(("models", "keys"), [(0, 0), (1, 0), (1, 1), (4, 2)])

@@ -13,51 +13,51 @@ import pytest
 
 from wmjax import stats
 from wmjax.errors import InvalidFile
-from wmjax.zoo.conclude import conclude
-from wmjax.zoo.plan import Level, make_plan
+from wmjax.keys import Commitment, Input, Spec
+from wmjax.keys.keyset import default_rule
+from wmjax.zoo.chunk_record import ChunkRecord
+from wmjax.zoo.conclude import conclude_audit
+from wmjax.zoo.header import Asked, Family, Header, Level
+from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Unreadable, Zoo
-from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH, OUTCOMES, Asked, Result
+from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH, OUTCOMES, AuditResult
 from wmjax.zoo.score import Scorer
 
 
-def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int, **changes: Any) -> dict[str, Any]:
+def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int) -> Header:
     """What the journal of an audit with such evidence begins with; one chunk."""
-    asked = [Asked(f"{k:064x}", f"k{k}", "abstract", "random", (8, 8, 1), 10, 50, a) for k, a in enumerate(alphas)]
-    family = {"name": "net", "fingerprint": "f", "note": "", "adapted": [[]] * len(alphas)}
-    values = {
-        "models": [f"m{i}" for i in range(len(bits))],
-        "nulls": 0,
-        "family": [0] * len(bits),
-        "families": [family],
-        "keys": [dataclasses.asdict(key) for key in asked],
-        "assumptions": [[f"of k{k}"] for k in range(len(alphas))],
-        "level": dataclasses.asdict(level),
-        "tests": tests,
-        "chunks": [len(bits)],
-        "unreadable": [],
-    }
-    return values | changes
+    spec = Spec("abstract", Input("image", (8, 8, 1)), 10, 50, "random")
+    commitments = [
+        Commitment(spec, default_rule(spec, alpha), f"{k:064x}", "2026-01-01T00:00:00+00:00")
+        for k, alpha in enumerate(alphas)
+    ]
+    return Header(
+        models=tuple(f"m{i}" for i in range(len(bits))),
+        nulls=0,
+        weights="",
+        keys=tuple(Asked(f"k{k}", commitment) for k, commitment in enumerate(commitments)),
+        family=(0,) * len(bits),
+        families=(Family("net", "f", (8, 8, 1), 10, ""),),
+        level=level,
+        tests=tests,
+        chunks=(len(bits),),
+        unreadable=(),
+    )
 
 
-def record(bits: np.ndarray, outcomes: np.ndarray, **changes: Any) -> dict[str, Any]:
-    """A chunk's line with such evidence and, so far, such outcomes."""
+def record(bits: np.ndarray, outcomes: np.ndarray) -> ChunkRecord:
+    """A chunk's record with such evidence and, so far, such outcomes."""
     n, k = bits.shape
-    values = {
-        "chunk": 0,
-        "family": "f",
-        "width": 1,
-        "keys": list(range(k)),
-        "failures": {},
-        "digests": {},
-        "rows": list(range(n)),
-        "outcomes": outcomes.tolist(),
-        "bits": bits.tolist(),
-        "queries": np.full((n, k), 20).tolist(),
-        "matches": np.full((n, k), 5).tolist(),
-        "curves": [],
-        "seconds": 1.5,
-    }
-    return values | changes
+    return dataclasses.replace(
+        ChunkRecord.unasked(0, "f", np.arange(n), {}),
+        width=1,
+        keys=tuple(range(k)),
+        outcomes=outcomes,
+        bits=bits,
+        queries=np.full((n, k), 20),
+        matches=np.full((n, k), 5),
+        seconds=1.5,
+    )
 
 
 @pytest.mark.parametrize("name", ["fdr", "fwer"])
@@ -69,7 +69,7 @@ def test_a_match_needs_its_own_alpha_and_the_bound(name: str) -> None:
     for _ in range(60):
         bits = rng.uniform(-5, 16, (5, 2))
         before = np.where(bits >= 8, MATCH, np.where(bits < 0, NO_MATCH, INCONCLUSIVE))
-        result = conclude(header(bits, alphas, level, tests), [record(bits, before)])
+        result = conclude_audit(header(bits, alphas, level, tests), [record(bits, before)])
         ranked = sorted(bits[bits >= [12.0, 4.0]], reverse=True)  # short of its own alpha is no evidence
         held = [k for k, weakest in enumerate(ranked, 1) if 2**weakest >= tests / (k * level.value)]
         rejected = max(held, default=0) if name == "fdr" else sum(2**b >= tests / level.value for b in ranked)
@@ -81,8 +81,10 @@ def test_a_match_needs_its_own_alpha_and_the_bound(name: str) -> None:
             lost += before[i, k] == MATCH != expected
         found = max(1, int(np.sum(result.outcomes == MATCH))) if name == "fdr" else 1
         assert result.match_bits == pytest.approx(max(4.0, np.log2(tests / (level.value * found))))
-        assert len(result.notes) == np.sum(result.outcomes == MATCH)
-        assert result.procedure in next(iter(result.notes.values()), [result.procedure])[-1]
+        assert result.procedure == {"fdr": "e-bh", "fwer": "bonferroni"}[name]
+        assert len(result.grounds) == np.sum(result.outcomes == MATCH)
+        bounds = [grounds[-1].to_json() for grounds in result.grounds.values()]
+        assert all(ground == {"code": result.procedure, "level": 0.1, "tests": tests} for ground in bounds)
     assert lost > 50
 
 
@@ -94,7 +96,9 @@ def test_weak_evidence_of_a_strict_key_makes_no_room_for_false_discoveries() -> 
         null = np.where(rng.random(300) < 2.0**-10, 10.0, -np.inf)  # an exact e-value
         bits = np.stack([np.full(300, 30.0), null], axis=1)
         bits[200:, 0] = 45.0
-        result = conclude(header(bits, [1e-12, 1e-3], level, 600), [record(bits, np.full(bits.shape, INCONCLUSIVE))])
+        result = conclude_audit(
+            header(bits, [1e-12, 1e-3], level, 600), [record(bits, np.full(bits.shape, INCONCLUSIVE))]
+        )
         found = result.outcomes == MATCH
         assert found[200:, 0].all()
         shares.append(found[:, 1].sum() / found.sum())
@@ -113,7 +117,7 @@ def test_tests_are_those_of_the_plan() -> None:
 
 
 @pytest.fixture(scope="module")
-def fixed() -> Callable[..., Result]:
+def fixed() -> Callable[..., AuditResult]:
     """An audit of three models and two keys with fixed labels, with and without innocent models."""
     keys = worker.keys((30, 24), alpha=0.1, labels="fixed")
     logits = worker.tables(keys, np.array([[1.0, 0.0], [0.5, 0.9], [0.0, 0.0]]))
@@ -122,14 +126,14 @@ def fixed() -> Callable[..., Result]:
     innocent.entries.extend(worker.zoo(broken, "broken").entries)
     innocent.unreadable.append(Unreadable("x.pt", "a pickle"))
 
-    def run(*, nulls: bool, alpha: float = 0.1, **options: Any) -> Result:
+    def run(*, nulls: bool, alpha: float = 0.1, **options: Any) -> AuditResult:
         keys = worker.keys((30, 24), alpha=alpha, labels="fixed")
         return worker.audited(worker.zoo(logits), keys, nulls=innocent if nulls else None, **options)
 
     return run
 
 
-def test_fixed_labels_are_ranked_among_null_models(fixed: Callable[..., Result]) -> None:
+def test_fixed_labels_are_ranked_among_null_models(fixed: Callable[..., AuditResult]) -> None:
     keys = worker.keys((30, 24), alpha=0.1, labels="fixed")
     nulls = worker.tables(keys, np.zeros((255, 2)), seed=9).argmax(axis=-1)
     counts = [
@@ -145,7 +149,8 @@ def test_fixed_labels_are_ranked_among_null_models(fixed: Callable[..., Result])
         match = p <= 0.1  # worth 10, and the bound over 6 pairs needs 6.7
         assert (result.outcomes[i, k] == MATCH) == match
         if match:
-            assert any(f"p {p:.3g} among 255 null models" in line for line in result.notes[i, k])
+            ranked = next(ground.values for ground in result.grounds[i, k] if ground.code == "ranked")
+            assert (ranked["p"], ranked["nulls"]) == (p, 255)
     found = {(finding.model, finding.key) for finding in result if finding.verdict == "match"}
     assert found == {("m000", "k0"), ("m001", "k0"), ("m001", "k1")}
     assert all(pair["evidence_bits"] is None for pair in result.pairs("match"))
@@ -154,12 +159,12 @@ def test_fixed_labels_are_ranked_among_null_models(fixed: Callable[..., Result])
     assert [path for path, _ in worker.unreadable(result)] == ["nulls/x.pt", "broken000"]
 
 
-def test_fixed_labels_need_their_own_alpha(fixed: Callable[..., Result]) -> None:
+def test_fixed_labels_need_their_own_alpha(fixed: Callable[..., AuditResult]) -> None:
     result = fixed(nulls=True, fwer=0.9, alpha=0.003)  # 255 null models support no smaller p than 1/256
     assert not result.pairs("match")
 
 
-def test_fixed_labels_without_null_models_never_match(fixed: Callable[..., Result]) -> None:
+def test_fixed_labels_without_null_models_never_match(fixed: Callable[..., AuditResult]) -> None:
     result = fixed(nulls=False, fdr=0.9)
     assert not (result.outcomes == MATCH).any()
     assert (result.queries == [30, 24]).all()
@@ -224,7 +229,7 @@ def test_a_family_that_exhausts_the_memory_is_asked_again(tmp_path: Path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(Scorer, "answers", exhausted)
         result = worker.audited(both, keys, out=tmp_path)
-    why = "cannot be asked: RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.; --resume tries again"
+    why = "cannot be asked: RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.; `resume` tries again"
     assert worker.unreadable(result) == [("hostile000", why), ("hostile001", why)]
     assert result.models == [entry.name for entry in zoo.entries]
     assert result.pairs("match")

@@ -57,12 +57,12 @@ def test_hostile_names_are_escaped():
 def _values(name: str) -> dict[str, object]:
     from types import SimpleNamespace as Space
 
-    verdict = Space(verdict="match", evidence_bits=20.0, queries=7, assumptions=[name])
+    verdict = Space(verdict="match", evidence_bits=20.0, queries=7)
     finding = Space(name=name, truth="stolen", accuracy=0.9, verdict=verdict)
     spec = Space(scheme="abstract", triggers=3)
     key = Space(rule=Space(alpha=1e-6, match_bits=20.0, rate=0.4), spec=spec, created="now", root="00")
     plot = layout([Curve(name, np.array([1.0, 2.0]), True)], 20.0)
-    return {"key": key, "key_id": "00", "findings": [finding], "gallery": [], "plot": plot}
+    return {"key": key, "key_id": "00", "findings": [finding], "assumptions": [name], "gallery": [], "plot": plot}
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-20, 330), (0, 200), (-3.5, 12)])

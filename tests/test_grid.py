@@ -13,10 +13,11 @@ from wmjax.attacks import grid
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
 from wmjax.attacks.grid import Case, make_victim, try_suite
 from wmjax.attacks.measure import Victim, measure
-from wmjax.attacks.result import Point, Result
+from wmjax.attacks.result import AttackResult, Point
 from wmjax.attacks.suite import ATTACKS, Suite, make_suite
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.grounds import Ground
 from wmjax.journal import Journal
 from wmjax.keys import Key, Paper, generate, make_spec
 from wmjax.models import Config, Variables, init
@@ -63,11 +64,11 @@ def noisy(stolen: Stolen, thief: Thief) -> Attacked:
     return Attacked(stolen.config, jax.tree.map(moved, stolen.variables))
 
 
-def points(result: Result, name: str) -> list[Point]:
+def points(result: AttackResult, name: str) -> list[Point]:
     return [point for point in result.points if point.attack == name]
 
 
-def without_times(result: Result) -> str:
+def without_times(result: AttackResult) -> str:
     return json.dumps(dataclasses.asdict(result) | {"seconds": 0})
 
 
@@ -122,7 +123,7 @@ def test_another_grid_is_not_resumed(case, tmp_path):
     ):
         with pytest.raises(UsageError, match=f"began with other {what}"):
             try_suite(other, given, out=tmp_path, resume=True)
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="`resume`"):
         try_suite(wanted, case, out=tmp_path)
 
 
@@ -139,7 +140,8 @@ def test_a_grid_too_large_for_memory_is_cut(case, error):
     result = try_suite(suite(attack("a", greedy)), case)
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
     assert points(result, "a") == points(try_suite(suite(attack("a", noisy)), case), "a")
-    assert result.notes[0] == "a: 4 networks at once did not fit in memory: tried by 2"
+    assert result.notes[0] == Ground("cut", {"attack": "a", "networks": 4, "part": 2})
+    assert result.to_json()["notes"][0] == "a: 4 networks at once did not fit in memory: tried by 2"
 
 
 def test_not_even_one_fits(case):

@@ -4,25 +4,47 @@ The first line says what is asked of whom; each later one holds a record. Lines 
 disk; what a kill left of a line is cut off when the audit is resumed.
 """
 
+import dataclasses
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, Protocol, TypeVar
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 
-Record = dict[str, Any]
+EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
-class Kind(NamedTuple):
-    """A kind of journal: its format, and the names of what its records hold."""
+class Written(Protocol):
+    """What a line of a journal holds."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Its JSON values; no NaN, no infinity."""
+
+
+Head = TypeVar("Head", bound=Written)
+Record = TypeVar("Record", bound=Written)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind(Generic[Head, Record]):
+    """A kind of journal.
+
+    Attributes:
+      format: its name and version.
+      header: reads a header from its JSON values; raises ValueError, TypeError or KeyError where they cannot be one.
+      record: the same for a record, which must fit the header.
+    """
 
     format: str
-    names: frozenset[str]
+    header: Callable[[dict[str, Any]], Head]
+    record: Callable[[dict[str, Any], Head], Record]
 
 
-class Journal:
+class Journal(Generic[Head, Record]):
     """Records of one audit, of one shard of it, or of one attack suite; on disk where it has a path.
 
     Attributes:
@@ -30,7 +52,7 @@ class Journal:
       records: what was found so far.
     """
 
-    def __init__(self, path: Path | None, header: Record, records: list[Record], descriptor: int = -1):
+    def __init__(self, path: Path | None, header: Head, records: list[Record], descriptor: int = -1):
         self.header, self.records = header, records
         self._path, self._descriptor = path, descriptor
 
@@ -41,7 +63,7 @@ class Journal:
           AccessError: the disk is full or gone; the journal still holds every record before.
         """
         if self._path:
-            _append(self._path, self._descriptor, record)
+            _append(self._path, self._descriptor, record.to_json())
         self.records.append(record)
 
     def close(self) -> None:
@@ -51,8 +73,8 @@ class Journal:
             self._descriptor = -1
 
 
-def _append(path: Path, descriptor: int, record: Record) -> None:
-    line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+def _append(path: Path, descriptor: int, values: dict[str, Any]) -> None:
+    line = json.dumps(values, separators=(",", ":"), allow_nan=False).encode() + b"\n"
     size = os.lseek(descriptor, 0, os.SEEK_END)
     try:
         written = 0
@@ -62,11 +84,11 @@ def _append(path: Path, descriptor: int, record: Record) -> None:
     except OSError as error:
         os.ftruncate(descriptor, size)
         raise AccessError(
-            f"cannot write {path}: {error.strerror}; nothing done is lost, go on with --resume"
+            f"cannot write {path}: {error.strerror}; nothing done is lost, use `resume` to continue"
         ) from error
 
 
-def begin(path: Path | None, kind: Kind, header: Record, *, resume: bool) -> Journal:
+def begin(path: Path | None, kind: Kind[Head, Record], header: Head, *, resume: bool) -> Journal[Head, Record]:
     """Opens a journal: a new one, or with `resume` the one that is there.
 
     Raises:
@@ -74,7 +96,6 @@ def begin(path: Path | None, kind: Kind, header: Record, *, resume: bool) -> Jou
       InvalidFile: it is damaged.
       AccessError: it cannot be written.
     """
-    header = json.loads(json.dumps({"format": kind.format, **header}))  # as it is read back
     if path is None:
         return Journal(None, header, [])
     try:
@@ -89,32 +110,32 @@ def begin(path: Path | None, kind: Kind, header: Record, *, resume: bool) -> Jou
         raise
 
 
-def _held(path: Path, kind: Kind, descriptor: int, header: Record, resume: bool) -> Journal:
+def _held(path: Path, kind: Kind[Head, Record], descriptor: int, header: Head, resume: bool) -> Journal[Head, Record]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise UsageError(f"{path} is being written by another process: wait for it, or choose another --out") from error
+        raise UsageError(f"{path} is being written by another process: wait for it, or choose another `out`") from error
     began = read(path, kind, cut=descriptor)
     if began is None:
-        _append(path, descriptor, header)
+        _append(path, descriptor, {"format": kind.format, **header.to_json()})
         return Journal(path, header, [], descriptor)
     if not resume:
-        raise UsageError(f"{path} is there already: go on with --resume, or choose another --out")
+        raise UsageError(EXISTS.format(path))
     if other := difference(began.header, header):
         raise UsageError(f"{path} began with other {other}: resume with the same arguments")
     return Journal(path, began.header, began.records, descriptor)
 
 
-def difference(one: Record, other: Record) -> str:
+def difference(one: Written, other: Written) -> str:
     """The first thing in which two audits are not the same; empty where they are.
 
     What could not be read may differ: its reasons name places that lie elsewhere on another host.
     """
-    one, other = (json.loads(json.dumps(header)) for header in (one, other))  # tuples are lists in a journal
-    return next((name for name in other if name not in ("format", "unreadable") and one.get(name) != other[name]), "")
+    mine, theirs = (json.loads(json.dumps(header.to_json())) for header in (one, other))  # tuples are lists in JSON
+    return next((name for name in theirs if name != "unreadable" and mine.get(name) != theirs[name]), "")
 
 
-def read(path: Path, kind: Kind, cut: int = -1) -> Journal | None:
+def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, Record] | None:
     """A journal as it lies on the disk; None where not even its first line is whole.
 
     Args:
@@ -136,11 +157,10 @@ def read(path: Path, kind: Kind, cut: int = -1) -> Journal | None:
     if not whole:
         return None
     try:
-        header, *records = [json.loads(line) for line in raw[:whole].splitlines()]
-        if header["format"] != kind.format:
-            raise InvalidFile(f"{path}: format {header['format']!r:.50}, expected {kind.format}")
-        if not all(isinstance(record, dict) and record.keys() == kind.names for record in records):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        values, *lines = [json.loads(line) for line in raw[:whole].splitlines()]
+        if (found := values.pop("format")) != kind.format:
+            raise InvalidFile(f"{path}: format {found!r:.50}, expected {kind.format}")
+        header = kind.header(values)
+        return Journal(None, header, [kind.record(line, header) for line in lines])
+    except _DAMAGE as error:
         raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error
-    return Journal(None, header, records)

@@ -11,20 +11,23 @@ import jax
 import numpy as np
 
 from wmjax import journal
+from wmjax.attacks.attempt import Attempt, GridHeader
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
 from wmjax.attacks.inversion import leaks
 from wmjax.attacks.measure import Victim, measure
-from wmjax.attacks.result import Leak, Point, Result
+from wmjax.attacks.result import AttackResult, Leak, Point
 from wmjax.attacks.suite import Suite
+from wmjax.attacks.wording import CUT
 from wmjax.data import Dataset
 from wmjax.devices import ran_out
 from wmjax.digest import digest
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import UsageError
+from wmjax.grounds import Ground
 from wmjax.keys import Key
 from wmjax.models import Config, Variables, one, predict, stack
 from wmjax.text import by
 
-JOURNAL = journal.Kind("wmjax-attack/1", frozenset({"attack", "points", "leaks", "notes", "why", "seconds"}))
+JOURNAL = journal.Kind("wmjax-attack/1", GridHeader.from_json, Attempt.from_json)
 NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)
 
 
@@ -68,14 +71,14 @@ def make_victim(name: str, config: Config, variables: Variables, keys: dict[str,
 
 def try_suite(
     suite: Suite, case: Case, *, out: Path | None = None, resume: bool = False, say: Callable[[str], None] | None = None
-) -> Result:
+) -> AttackResult:
     """Tries every attack of a suite on every victim.
 
     Args:
       suite: attacks and their strengths.
       case: who and on what.
       out: folder of the journal; none is written by default.
-      resume: go on with the journal in `out`.
+      resume: continue with the journal in `out`.
       say: told a line about each attack that is done.
 
     Raises:
@@ -85,7 +88,7 @@ def try_suite(
     """
     book = journal.begin(out and out / "journal.jsonl", JOURNAL, _header(suite, case), resume=resume)
     try:
-        known = {record["attack"] for record in book.records}
+        known = {attempt.attack for attempt in book.records}
         for attack, strengths in [(NONE, (0.0,)), *suite.attacks]:
             if attack.name not in known:
                 book.add(_try(attack, strengths, case))
@@ -100,9 +103,9 @@ def try_suite(
     return _result(suite, case, book.records)
 
 
-def _try(attack: Attack, strengths: Sequence[float], case: Case) -> journal.Record:
+def _try(attack: Attack, strengths: Sequence[float], case: Case) -> Attempt:
     """One attack at all its strengths on all victims; where it cannot be tried, why."""
-    began, notes, points, why = time.monotonic(), list[str](), list[Point](), None
+    began, notes, points, why = time.monotonic(), list[Ground](), list[Point](), None
     places = [(s, v) for s in range(len(strengths)) for v in range(len(case.victims))]
     stolen = Stolen(
         case.config,
@@ -122,17 +125,17 @@ def _try(attack: Attack, strengths: Sequence[float], case: Case) -> journal.Reco
                 number += 1
     except UsageError as error:
         points, why = [], str(error)
-    return _record(attack.name, points, [], notes, why, began)
+    return Attempt(attack.name, tuple(points), (), tuple(notes), why, _seconds_since(began))
 
 
-def _in_memory(attack: Attack, stolen: Stolen, thief: Thief, notes: list[str]) -> Iterator[Attacked]:
+def _in_memory(attack: Attack, stolen: Stolen, thief: Thief, notes: list[Ground]) -> Iterator[Attacked]:
     """The attacked networks; half of them at a time, and so on, where they do not fit in memory together."""
     attacked = _run(attack, stolen, thief)
     if attacked is not None:
         yield attacked
         return
     half = -(-len(stolen.seeds) // 2)
-    notes.append(f"{attack.name}: {len(stolen.seeds)} networks at once did not fit in memory: tried by {half}")
+    notes.append(Ground(CUT, {"attack": attack.name, "networks": len(stolen.seeds), "part": half}))
     for part in (slice(0, half), slice(half, None)):
         variables = jax.tree.map(lambda leaf, part=part: leaf[part], stolen.variables)
         smaller = Stolen(stolen.config, variables, stolen.strengths[part], stolen.seeds[part])
@@ -167,7 +170,7 @@ def _seed(seed: int, attack: str, strength: int, victim: int) -> int:
     return int(np.random.default_rng([seed, zlib.crc32(attack.encode()), strength, victim]).integers(2**31))
 
 
-def _invert(case: Case) -> journal.Record:
+def _invert(case: Case) -> Attempt:
     """Model inversion of every victim for every key; where it cannot be tried, why."""
     began, found, why = time.monotonic(), list[Leak](), None
     seeds = [_seed(case.seed, "inversion", 0, number) for number in range(len(case.victims))]
@@ -181,47 +184,38 @@ def _invert(case: Case) -> journal.Record:
         if not ran_out(error):
             raise
         found, why = [], "does not fit in memory"
-    return _record("inversion", [], found, [], why, began)
+    return Attempt("inversion", (), tuple(found), (), why, _seconds_since(began))
 
 
-def _record(
-    attack: str, points: list[Point], found: list[Leak], notes: list[str], why: str | None, began: float
-) -> journal.Record:
-    return {
-        "attack": attack,
-        "points": [dataclasses.asdict(point) for point in points],
-        "leaks": [dataclasses.asdict(leak) for leak in found],
-        "notes": notes,
-        "why": why,
-        "seconds": round(time.monotonic() - began, 1),
-    }
+def _seconds_since(began: float) -> float:
+    return round(time.monotonic() - began, 1)
 
 
-def _told(record: journal.Record) -> str:
+def _told(attempt: Attempt) -> str:
     """A line about an attack that is done."""
-    if record["why"]:
-        return f"{record['attack']}: skipped, {record['why']}"
-    bits = [point["bits"] for point in record["points"] if point["bits"] is not None]
+    if attempt.why is not None:
+        return f"{attempt.attack}: skipped, {attempt.why}"
+    bits = [point.bits for point in attempt.points if point.bits is not None]
     left = f", {min(bits):.0f} to {max(bits):.0f} bits left" if bits else ""
-    return f"{record['attack']}: {len(record['points']) or len(record['leaks'])} tried{left}, {record['seconds']:.0f} s"
+    return f"{attempt.attack}: {len(attempt.points) or len(attempt.leaks)} tried{left}, {attempt.seconds:.0f} s"
 
 
-def _header(suite: Suite, case: Case) -> journal.Record:
+def _header(suite: Suite, case: Case) -> GridHeader:
     """What a journal must agree with to be resumed; digests alone, no secret."""
     thief = case.thief
-    return {
-        "suite": {attack.name: list(strengths) for attack, strengths in suite.attacks},
-        "inversion": suite.inversion,
-        "model": case.config.to_json(),
-        "victims": [_digest(victim.variables) for victim in case.victims],
-        "keys": {name: key.commitment.id for name, key in _keys(case).items()},
-        "sources": sorted(case.sources),
-        "images": thief.images.fingerprint() if thief.images else None,
-        "queries": None if thief.queries is None else zlib.crc32(thief.queries.tobytes()),
-        "recipe": {**dataclasses.asdict(thief.recipe), "tuning_epochs": thief.tuning_epochs},
-        "test": case.test.fingerprint(),
-        "seed": case.seed,
-    }
+    return GridHeader(
+        suite={attack.name: list(strengths) for attack, strengths in suite.attacks},
+        inversion=suite.inversion,
+        model=case.config.to_json(),
+        victims=[_digest(victim.variables) for victim in case.victims],
+        keys={name: key.commitment.id for name, key in _keys(case).items()},
+        sources=sorted(case.sources),
+        images=thief.images.fingerprint() if thief.images else None,
+        queries=None if thief.queries is None else zlib.crc32(thief.queries.tobytes()),
+        recipe={**dataclasses.asdict(thief.recipe), "tuning_epochs": thief.tuning_epochs},
+        test=case.test.fingerprint(),
+        seed=case.seed,
+    )
 
 
 def _keys(case: Case) -> dict[str, Key]:
@@ -239,15 +233,10 @@ def _digest(variables: Variables) -> str:
     return digest({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})
 
 
-def _result(suite: Suite, case: Case, records: Sequence[journal.Record]) -> Result:
+def _result(suite: Suite, case: Case, attempts: Sequence[Attempt]) -> AttackResult:
     keys = _keys(case)
     tried = [attack for attack, _ in suite.attacks]
-    try:
-        points = [Point(**point) for record in records for point in record["points"]]
-        found = [Leak(**leak) for record in records for leak in record["leaks"]]
-    except TypeError as error:
-        raise InvalidFile("the journal is damaged: start afresh in another folder") from error
-    return Result(
+    return AttackResult(
         suite=suite.name,
         data=case.data,
         model=_words(case.config),
@@ -256,11 +245,11 @@ def _result(suite: Suite, case: Case, records: Sequence[journal.Record]) -> Resu
         thief=_thief_words(case.thief),
         attackers={attack.name: attack.attacker for attack in tried},
         strengths={attack.name: attack.strength for attack in tried},
-        points=points,
-        leaks=found,
-        skipped={record["attack"]: record["why"] for record in records if record["why"]},
-        notes=[note for record in records for note in record["notes"]],
-        seconds=round(sum(record["seconds"] for record in records), 1),
+        points=[point for attempt in attempts for point in attempt.points],
+        leaks=[leak for attempt in attempts for leak in attempt.leaks],
+        skipped={attempt.attack: attempt.why for attempt in attempts if attempt.why is not None},
+        notes=tuple(note for attempt in attempts for note in attempt.notes),
+        seconds=round(sum(attempt.seconds for attempt in attempts), 1),
     )
 
 

@@ -1,9 +1,15 @@
 """What an attack suite found: one point for each attack, strength, victim and key."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-Outcome = Literal["match", "no-match", "inconclusive", "uncalibrated", "diverged"]
+import numpy as np
+
+from wmjax import forms
+from wmjax.attacks.wording import WORDS
+from wmjax.grounds import Ground
+
+AttackOutcome = Literal["match", "no-match", "inconclusive", "uncalibrated", "diverged"]
 COST = 5.0  # points of accuracy from which on an attack has spoilt what it stole (Lukas et al. 2022)
 
 
@@ -38,12 +44,28 @@ class Point:
     matches: int
     label_bits: float | None
     bits: float | None
-    outcome: Outcome
+    outcome: AttackOutcome
 
     @property
     def removed(self) -> bool:
         """Whether `verify` finds no match any more in a network that lost less than `COST` points of accuracy."""
         return self.bits is not None and self.lost is not None and self.outcome != "match" and self.lost < COST
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Point":
+        """Reads its fields back; raises ValueError where form or range of one cannot be."""
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        if found["outcome"] not in get_args(AttackOutcome):
+            raise ValueError(f"{found['outcome']!r:.50} is no outcome")
+        forms.number(found["strength"])
+        for name in ("attack", "victim", "key"):
+            forms.text(found[name])
+        for name in ("accuracy", "lost", "label_bits", "bits"):
+            if found[name] is not None:
+                forms.number(found[name])
+        forms.whole(found["classes"])
+        forms.whole(found["matches"], 0, forms.whole(found["asked"]))
+        return cls(**found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +90,25 @@ class Leak:
     p: float | None
     picture: list[Any]
 
+    @classmethod
+    def from_json(cls, values: Any) -> "Leak":
+        """Reads its fields back; raises ValueError where form or range of one cannot be."""
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        for name in ("victim", "key", "start"):
+            forms.text(found[name])
+        forms.number(found["correlation"], -1.0, 1.0)
+        for name, least in (("chance", -1.0), ("p", 0.0)):
+            if found[name] is not None:
+                forms.number(found[name], least, 1.0)
+        shape = np.shape(found["picture"])  # lists of unequal lengths: ValueError
+        if len(shape) != 3:
+            raise ValueError("a picture has height, width and channels")
+        forms.table(found["picture"], shape, np.uint8, 0, 255)
+        return cls(**found)
+
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class AttackResult:
     """What a suite found.
 
     Attributes:
@@ -100,9 +138,10 @@ class Result:
     points: list[Point]
     leaks: list[Leak]
     skipped: dict[str, str]
-    notes: list[str]
+    notes: tuple[Ground, ...]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The result as the versioned JSON document."""
-        return {"version": 1, **dataclasses.asdict(self)}
+        """The result as the versioned JSON document: notes in words, and beside them as codes."""
+        told = {"notes": [note.told(WORDS) for note in self.notes], "grounds": [note.to_json() for note in self.notes]}
+        return {"version": 1, **dataclasses.asdict(dataclasses.replace(self, notes=())), **told}

@@ -175,8 +175,7 @@ def verify(options: argparse.Namespace) -> int:
     from wmjax.verification import verify
 
     key = open_key(options.key, unlock(options))
-    suspect = open_suspect(options.suspect)
-    nulls = [open_suspect(name) for name in options.nulls]
+    suspect, *nulls = (open_suspect(name, options.models, key.spec.image) for name in (options.suspect, *options.nulls))
     source = _source_of(key, options)
     verdict = verify(
         suspect, key, alpha=options.alpha, whole=options.whole, nulls=nulls, decoys=options.decoys, source=source
@@ -202,6 +201,8 @@ def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
 
 
 def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
+    from wmjax.verification.wording import told
+
     rate = "" if verdict.match_rate is None else " (rate {:.2f} to {:.2f} at 95 %)".format(*verdict.match_rate)
     lines = [
         f"{verdict.verdict}: {verdict.suspect} and key {verdict.key_id[:12]}",
@@ -214,7 +215,7 @@ def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
         lines.append(f"  binomial p {verdict.p_binomial:.3g}")
     if verdict.p_calibrated is not None:
         lines.append(f"  calibrated p {verdict.p_calibrated:.3g}")
-    return lines + [f"  - {assumption}" for assumption in verdict.assumptions]
+    return lines + [f"  - {told(ground)}" for ground in verdict.grounds]
 
 
 def export(options: argparse.Namespace) -> int:

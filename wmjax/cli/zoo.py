@@ -10,7 +10,7 @@ from wmjax.errors import UsageError
 
 if TYPE_CHECKING:
     from wmjax.keys import Unlock
-    from wmjax.zoo.result import Result
+    from wmjax.zoo.result import AuditResult
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -57,7 +57,7 @@ def audit(options: argparse.Namespace) -> int:
     return _tell(options, result)
 
 
-def _tell(options: argparse.Namespace, result: "Result") -> int:
+def _tell(options: argparse.Namespace, result: "AuditResult") -> int:
     """Writes report and document, prints one of them, and gives the exit code.
 
     Without a match that is `inconclusive` where a pair is, and where something could not be asked.

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wmjax.attacks.result import COST, Leak, Point, Result
+from wmjax.attacks.result import COST, AttackResult, Leak, Point
+from wmjax.attacks.wording import WORDS
 from wmjax.files import write_bytes
 from wmjax.report.frontier import distinguish, frontier, gain
 from wmjax.report.html import digest, inline, render
@@ -37,7 +38,7 @@ class Headline(NamedTuple):
     named: list[str]
 
 
-def headline(result: Result) -> Headline:
+def headline(result: AttackResult) -> Headline:
     """How many attacks left no match in a network worth having, and which, the least evidence first.
 
     Args:
@@ -78,7 +79,7 @@ def headline(result: Result) -> Headline:
     return Headline("No attack removed the mark.", reason, nearest)
 
 
-def write_attack_report(path: Path, result: Result) -> None:
+def write_attack_report(path: Path, result: AttackResult) -> None:
     """Writes the page: headline, frontier, what probabilities add, and tables, nothing loaded from elsewhere.
 
     It has no script. Every name is escaped, and characters that cannot be seen are spelt out.
@@ -101,6 +102,7 @@ def write_attack_report(path: Path, result: Result) -> None:
         policy=f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
         headline=headline(result),
         result=result,
+        notes=[note.told(WORDS) for note in result.notes],
         number=number,
         visible=visible,
         facts=_facts(result),
@@ -119,7 +121,7 @@ def write_attack_report(path: Path, result: Result) -> None:
     write_bytes(path, page)
 
 
-def attack_table(result: Result) -> list[str]:
+def attack_table(result: AttackResult) -> list[str]:
     """The result as lines for a terminal: headline, a table for each victim and key, and what could not be tried.
 
     Args:
@@ -148,7 +150,7 @@ def attack_table(result: Result) -> list[str]:
     lines += [
         line for name, why in result.skipped.items() for line in _wrap(f"skipped {visible(name)}: {visible(why)}")
     ]
-    lines += [line for note in result.notes for line in _wrap(visible(note))]
+    lines += [line for note in result.notes for line in _wrap(visible(note.told(WORDS)))]
     return lines
 
 
@@ -195,25 +197,25 @@ def _fate(p: Point, marked: set[tuple[str, str]]) -> str:
     return "removed" if p.removed else "spoilt"
 
 
-def _marked(result: Result) -> set[tuple[str, str]]:
+def _marked(result: AttackResult) -> set[tuple[str, str]]:
     """Victims and keys that were a match as they were stolen, or whose labels are fixed: no match can tell there."""
     return {(p.victim, p.key) for p in result.points if p.attack == "none" and p.outcome in ("match", "uncalibrated")}
 
 
-def _judged(result: Result) -> list[Point]:
+def _judged(result: AttackResult) -> list[Point]:
     """The attacks' points on victims and keys that had a mark to remove."""
     marked = _marked(result)
     return [p for p in result.points if p.attack != "none" and (p.victim, p.key) in marked]
 
 
-def _before(result: Result) -> str:
+def _before(result: AttackResult) -> str:
     """What networks without a mark held as they were stolen."""
     bits = [p.bits for p in result.points if p.attack == "none" and p.bits is not None]
     most = f"the most evidence found was {number(max(bits))} bits" if bits else "no evidence could be measured"
     return f"As they were stolen, no network was a match: {most}."
 
 
-def _point(p: Point, result: Result) -> str:
+def _point(p: Point, result: AttackResult) -> str:
     """An attack's point in words."""
     assert p.bits is not None
     assert p.lost is not None
@@ -222,7 +224,7 @@ def _point(p: Point, result: Result) -> str:
     return f"{name} at {p.strength:g} leaves {number(p.bits)} bits, {number(p.lost)} points lost{where}"
 
 
-def _several(result: Result) -> bool:
+def _several(result: AttackResult) -> bool:
     """Whether a point must say which victim and key it is about."""
     return len({(p.victim, p.key) for p in result.points}) > 1
 
@@ -232,7 +234,7 @@ def _won(p: Point, needed: float) -> bool:
     return p.bits is not None and p.label_bits is not None and p.bits >= needed > p.label_bits
 
 
-def _unproven(result: Result) -> list[str]:
+def _unproven(result: AttackResult) -> list[str]:
     """Warns of networks in which the mark cannot be shown even before an attack."""
     return [
         f"As stolen, {visible(p.victim)} holds {number(p.bits)} bits of {visible(p.key)}, which is no match: nothing "
@@ -246,7 +248,7 @@ def _count(things: Sequence[Any] | set[str], word: str) -> str:
     return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
-def _facts(result: Result) -> list[tuple[str, str]]:
+def _facts(result: AttackResult) -> list[tuple[str, str]]:
     """Short figures under the headline."""
     tried = [p for p in result.points if p.attack != "none"]
     removing = {p.attack for p in _judged(result) if p.removed}
@@ -262,7 +264,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     ]
 
 
-def _groups(result: Result) -> list[dict[str, Any]]:
+def _groups(result: AttackResult) -> list[dict[str, Any]]:
     """The table: attacks in the order tried, each with what is said of it and its points."""
     groups, marked = [], _marked(result)
     for name in dict.fromkeys(p.attack for p in result.points):
@@ -277,7 +279,7 @@ def _groups(result: Result) -> list[dict[str, Any]]:
     return groups
 
 
-def _limit(result: Result) -> float:
+def _limit(result: AttackResult) -> float:
     """The largest p that is above chance: the level divided by how many leaks were tested (Bonferroni)."""
     return LEVEL / max(1, sum(leak.p is not None for leak in result.leaks))
 

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from wmjax.files import write_bytes
+from wmjax.grounds import Ground
 from wmjax.report.html import digest, inline, render
 from wmjax.text import cut, visible
-from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, Result
+from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
+from wmjax.zoo.wording import name_of, promise, told
 
 SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them
 LINES = 20  # inconclusive pairs, and unreadable files, in the terminal's table
 
 
-def write_audit_report(path: Path, result: Result) -> None:
+def write_audit_report(path: Path, result: AuditResult) -> None:
     """Writes the page: heat map of models by keys, evidence curves and tables, nothing loaded from elsewhere.
 
     Without a script the tables are still there. Every name that came from the zoo is escaped, and characters that
@@ -43,9 +45,10 @@ def write_audit_report(path: Path, result: Result) -> None:
             {"asked": key, "name": visible(key.name), "matches": int(np.sum(result.outcomes[:, k] == MATCH))}
             for k, key in enumerate(result.keys)
         ],
-        fixed=sum(key.labels == "fixed" for key in result.keys),
+        fixed=sum(key.spec.labels == "fixed" for key in result.keys),
         counts=_counts(result),
-        guarantee=_guarantee(result),
+        guarantee=promise(result.procedure, result.alpha),
+        procedure=name_of(result.procedure),
         match_bits=result.match_bits,
         found=_pairs(result, MATCH),
         inconclusive=inconclusive[:SHOWN],
@@ -56,7 +59,7 @@ def write_audit_report(path: Path, result: Result) -> None:
     write_bytes(path, page)
 
 
-def audit_table(result: Result) -> list[str]:
+def audit_table(result: AuditResult) -> list[str]:
     """The audit as lines for a terminal, matches first; long lists end in how many more there are.
 
     Args:
@@ -70,7 +73,7 @@ def audit_table(result: Result) -> list[str]:
         f"{len(result.models)} models, {len(result.keys)} keys, {result.seconds:.1f} s: "
         + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
         + f", {len(result.unreadable)} unreadable",
-        f"{visible(result.procedure)} at {result.alpha:g}",
+        f"{name_of(result.procedure)} at {result.alpha:g}",
     ]
     for title, place, limit in (("match", MATCH, None), ("inconclusive", INCONCLUSIVE, LINES)):
         pairs = _pairs(result, place)
@@ -93,11 +96,11 @@ def _rest(more: int) -> list[str]:
     return [f"... and {more} more: see the report"] if more else []
 
 
-def _counts(result: Result) -> dict[str, int]:
+def _counts(result: AuditResult) -> dict[str, int]:
     return {outcome: int(np.sum(result.outcomes == place)) for place, outcome in enumerate(OUTCOMES)}
 
 
-def _pairs(result: Result, outcome: int) -> list[dict[str, Any]]:
+def _pairs(result: AuditResult, outcome: int) -> list[dict[str, Any]]:
     """The pairs with this outcome, strongest evidence first, names made visible."""
     rows, columns = np.nonzero(result.outcomes == outcome)
     bits = result.bits[rows, columns].astype(np.float64)
@@ -112,36 +115,23 @@ def _pairs(result: Result, outcome: int) -> list[dict[str, Any]]:
             "bits": None if np.isnan(b) else float(b),
             "queries": int(result.queries[i, k]),
             "matches": int(result.matches[i, k]),
-            "notes": [visible(note) for note in result.notes.get((int(i), int(k)), [])],
+            "notes": [visible(told(ground)) for ground in result.grounds.get((int(i), int(k)), ())],
         }
         for i, k, b in zip(rows[order], columns[order], bits[order], strict=True)
     ]
 
 
-def _families(result: Result) -> list[tuple[str, int, int, str]]:
+def _families(result: AuditResult) -> list[tuple[str, int, int, str]]:
     """Name, models, models with a match, and how it was asked, of each family, the largest first."""
     matched = (result.outcomes == MATCH).any(axis=1)
     models = Counter(result.families)
     found = Counter(family for family, match in zip(result.families, matched, strict=True) if match)
-    remarks = {family: visible("; ".join(lines)) for family, lines in result.remarks.items()}
+    remarks = {family: visible("; ".join(_remark(*about) for about in said)) for family, said in result.remarks.items()}
     return [(visible(name), n, found[name], remarks.get(name, "")) for name, n in models.most_common()]
 
 
-def _guarantee(result: Result) -> str:
-    """The procedure's promise in words."""
-    odds = 1.0 / result.alpha
-    level = f"1 in {odds:,.0f}" if odds >= 20 else f"{result.alpha:g}"
-    if result.procedure.startswith("e-BH"):
-        return (
-            f"Of the matches that such an audit names, the share expected to be false is at most {level}, "
-            "whatever the models are and however they depend on each other."
-        )
-    if result.procedure.startswith("Bonferroni"):
-        return (
-            f"The chance that such an audit names even one false match is at most {level}, "
-            "whatever the models are and however they depend on each other."
-        )
-    return f"The level of the procedure is {level}."
+def _remark(key: str, ground: Ground) -> str:
+    return f"{key}: {told(ground)}" if key else told(ground)
 
 
 def _packed(values: np.ndarray) -> dict[str, str]:
@@ -154,7 +144,7 @@ def _packed(values: np.ndarray) -> dict[str, str]:
     return {"type": values.dtype.name, "base64": base64.b64encode(values.tobytes()).decode()}
 
 
-def _embedded(result: Result) -> str:
+def _embedded(result: AuditResult) -> str:
     """What the script draws, as JSON that cannot end its element."""
     families = sorted(set(result.families))
     places = {family: place for place, family in enumerate(families)}
@@ -163,7 +153,12 @@ def _embedded(result: Result) -> str:
         "families": [visible(family) for family in families],
         "family": _packed(np.array([places[family] for family in result.families], np.int64)),
         "keys": [
-            {"name": visible(key.name), "id": key.id, "fixed": key.labels == "fixed", "triggers": key.triggers}
+            {
+                "name": visible(key.name),
+                "id": key.id,
+                "fixed": key.spec.labels == "fixed",
+                "triggers": key.spec.triggers,
+            }
             for key in result.keys
         ],
         "outcomes": _packed(result.outcomes),
@@ -174,7 +169,7 @@ def _embedded(result: Result) -> str:
             [int(i), int(k), [round(float(b), 2) if np.isfinite(b) else None for b in curve]]
             for (i, k), curve in result.curves.items()
         ],
-        "notes": [[int(i), int(k), [visible(n) for n in notes]] for (i, k), notes in result.notes.items()],
+        "notes": [[i, k, [visible(told(ground)) for ground in grounds]] for (i, k), grounds in result.grounds.items()],
         "match_bits": result.match_bits,
     }
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)

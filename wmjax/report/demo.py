@@ -9,6 +9,7 @@ from wmjax.keys import Key
 from wmjax.report.html import render
 from wmjax.report.svg import Curve, layout, png
 from wmjax.verification import Verdict
+from wmjax.verification.wording import told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,7 @@ def write_demo_report(out: Path, key: Key, findings: Sequence[Finding]) -> Path:
         key=key.commitment,
         key_id=key.commitment.id,
         findings=findings,
+        assumptions=[told(ground) for ground in findings[0].verdict.grounds],
         gallery=[
             (png(image, scale), int(label)) for image, label in zip(key.images[:24], key.labels[:24], strict=True)
         ],

@@ -52,6 +52,12 @@ def from_config(config: Config) -> Network:
         raise InvalidFile(f"no network can be built from {json.dumps(config.to_json()):.200}") from error
 
 
+def variables_of(config: Config, weights: Weights) -> Variables:
+    """The nested variables of a configuration's network from its tensors by name."""
+    _, tree_of = _names(shapes(config)._asdict())
+    return Variables(**tree_of(weights))
+
+
 @lru_cache(maxsize=64)
 def from_module(name: str, image: Image) -> Network:
     """The network of a user's own module, named `module:factory`; no weight is computed.

@@ -46,6 +46,20 @@ def check(models: Sequence[str], images: Sequence[Image]) -> None:
             named(model, images, 0)
 
 
+def located(name: str) -> tuple[Path, str]:
+    """The path that a user names, and which model of the pack there; the latter empty where none is named.
+
+    >>> located("packs/vgg.safetensors:team/a")  # a file that is not there
+    (PosixPath('packs/vgg.safetensors:team/a'), '')
+    """
+    path = Path(name)
+    if not path.exists():
+        for end in re.finditer(r"\.safetensors(?=:)", name):
+            if (pack := Path(name[: end.end()])).is_file():
+                return pack, name[end.end() + 1 :]
+    return path, ""
+
+
 def recognise(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[Stored]:
     """The models at a path: several in a pack, else one.
 
@@ -75,7 +89,7 @@ def recognise(path: Path, models: Sequence[str], images: Sequence[Image]) -> lis
 
 def in_checkpoint(path: Path, models: Sequence[str], images: Sequence[Image]) -> Stored:
     """The model of an Orbax checkpoint's folder; raises as `recognise` does."""
-    with _one_line(path):
+    with one_line(path):
         if any("\udc80" <= c <= "\udcff" for c in str(path)):  # which TensorStore does not take
             raise InvalidFile("its path is not UTF-8: rename it")
         if is_wmjax(path):
@@ -99,7 +113,7 @@ def in_checkpoint(path: Path, models: Sequence[str], images: Sequence[Image]) ->
 
 def in_file(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[Stored]:
     """The models of a file, none where it does not look like one's; raises as `recognise` does."""
-    with _one_line(path):
+    with one_line(path):
         kind = suffix(path)
         if kind in _REFUSED:
             raise InvalidFile(_REFUSED[kind])
@@ -148,7 +162,7 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
 
 
 @contextlib.contextmanager
-def _one_line(path: Path) -> Iterator[None]:
+def one_line(path: Path) -> Iterator[None]:
     """Whatever a hostile file makes its reader raise is one line that begins with its path."""
     try:
         yield

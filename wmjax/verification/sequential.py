@@ -2,17 +2,20 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.grounds import Ground
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.progress import progress
 from wmjax.suspects.contract import Suspect, check_fits, query
+from wmjax.verification.grounds import VerdictGround, answer_grounds, key_grounds, null_grounds, path_grounds
+from wmjax.verification.wording import told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Verdict:
       match_rate: 95 % interval (Clopper & Pearson) of the match rate; None where asking stopped early.
       p_binomial: exact chance of so many matches; None where asking stopped early or labels are `fixed`.
       p_calibrated: rank among decoys or null models; None where asking stopped early or there are none.
-      assumptions: what the verdict rests on, in words.
+      grounds: what the verdict rests on.
       key_id: of the commitment.
       suspect: its name.
       path: evidence in bits after each query; not part of the JSON document.
@@ -44,15 +47,21 @@ class Verdict:
     match_rate: tuple[float, float] | None
     p_binomial: float | None
     p_calibrated: float | None
-    assumptions: list[str]
+    grounds: tuple[Ground, ...]
     key_id: str
     suspect: str
     path: np.ndarray = dataclasses.field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The verdict as the versioned JSON document."""
+        """The verdict as the versioned JSON document: its grounds as codes, and in words as `assumptions`."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "path"}
-        return {"version": 1, **values, "match_rate": self.match_rate and list(self.match_rate)}
+        return {
+            "version": 1,
+            **values,
+            "match_rate": self.match_rate and list(self.match_rate),
+            "assumptions": [told(ground) for ground in self.grounds],
+            "grounds": [ground.to_json() for ground in self.grounds],
+        }
 
 
 def verify(
@@ -81,37 +90,82 @@ def verify(
       source: the key's source images: the triggers are made from them again and compared; decoys need them too.
 
     Raises:
-      UsageError: the suspect takes other images or classes than the key.
+      UsageError: the suspect tells other classes apart than the key's, or no picture can be made an image for it.
       AccessError: it failed to answer.
       InvalidFile: its answers have the wrong form or none is usable, or the source does not give the triggers.
     """
     for model in (suspect, *nulls):
         check_fits(model, key.spec)
-    fixed = key.spec.labels == "fixed"
-    if nulls and not fixed:
-        raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
     rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
-    grounds = assumptions(key, rule, source)
-    limit = min(rule.max_queries, key.spec.triggers)
-    answers, path = _ask(suspect, key, rule, limit, stop=not (whole or fixed))
-    _check_usable(answers, suspect, grounds)
-    if fixed:
-        scores = _null_matches(suspect, key, limit, nulls, decoys, source, rule, grounds)
-        outcome, p_calibrated = _ranked(path, scores, rule)
+    question = _Question(suspect, key, rule)
+    if nulls and not question.fixed:
+        raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
+    if source is not None:
+        _check_source(key, source)
+    given = _ask(question, stop=not (whole or question.fixed))
+    if question.fixed:
+        null = _null(question, nulls, decoys, source)
+        outcome, p_calibrated = _ranked(question, given, null)
+        ranked = null_grounds(null and (null.kind, len(null.matches)), key.spec.classes, rule.alpha)
     else:
-        outcome = stats.decide(path, rule, stop=not whole).outcome
-        p_calibrated = _redrawn(key, answers) if len(answers) == limit else None
-    if len(answers) < limit:
-        grounds.append("stopped at the first decisive answer, so fixed-sample figures do not apply: --all gives them")
-    return _verdict(outcome, suspect, key, rule, answers, path, grounds, p_calibrated)
+        outcome, p_calibrated = _exact(question, given, stop=not whole)
+        ranked = ()
+    grounds = (
+        *key_grounds(key.commitment, rule, regenerated=source is not None),
+        *suspect.grounds(key.spec.image),
+        *answer_grounds(given.answers),
+        *ranked,
+        *(path_grounds(given.path, outcome, rule, most=question.limit) if not question.fixed else ()),
+    )
+    return _verdict(question, given, outcome, p_calibrated, grounds)
 
 
-def _ranked(path: stats.Path, null_matches: np.ndarray, rule: stats.Rule) -> tuple[stats.Outcome, float | None]:
-    """Verdict and p-value of a key with fixed labels, from the rank of its matches among the null's."""
-    p = stats.calibrated_p(int(path.matches[-1]), null_matches) if len(null_matches) else None
-    if p is not None and p <= rule.alpha:
-        return "match", p
-    return stats.decide(path, rule, stop=False, exact=False).outcome, p
+class _Question(NamedTuple):
+    """Who is asked about what, and by which rule that is judged."""
+
+    suspect: Suspect
+    key: Key
+    rule: stats.Rule
+
+    @property
+    def limit(self) -> int:
+        """Triggers that may be asked."""
+        return min(self.rule.max_queries, self.key.spec.triggers)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the key's labels have no exact test."""
+        return self.key.spec.labels == "fixed"
+
+
+class _Given(NamedTuple):
+    """What was answered, and what it comes to."""
+
+    answers: stats.Answers
+    path: stats.Path
+
+
+class _Null(NamedTuple):
+    """What a suspect's matches are ranked among."""
+
+    kind: VerdictGround
+    matches: np.ndarray
+
+
+def _check_source(key: Key, source: Dataset) -> None:
+    """Makes the triggers again from the key's source images; `InvalidFile` where they are not the key's."""
+    if key.spec.source is None:
+        return
+    again = derive_key(key.secret, key.spec, key.commitment.rule, source, key.commitment.created)
+    if again.commitment != key.commitment:
+        name = key.spec.source.name
+        raise InvalidFile(f"the triggers are not those that the secret and {name} give: the key was tampered with")
+
+
+def _exact(question: _Question, given: _Given, *, stop: bool) -> tuple[stats.Outcome, float | None]:
+    """Verdict of a key with random labels, and its p-value among secrets drawn anew if the whole key was asked."""
+    outcome = stats.decide(given.path, question.rule, stop=stop).outcome
+    return outcome, _redrawn(question.key, given.answers) if len(given.answers) == question.limit else None
 
 
 def _redrawn(key: Key, answers: stats.Answers) -> float:
@@ -121,76 +175,92 @@ def _redrawn(key: Key, answers: stats.Answers) -> float:
     return kind.redraw(answers, key.truth(slice(len(answers))), np.random.default_rng(seed))
 
 
+def _ranked(question: _Question, given: _Given, null: _Null | None) -> tuple[stats.Outcome, float | None]:
+    """Verdict and p-value of a key with fixed labels, from the rank of its matches among the null's."""
+    p = stats.calibrated_p(int(given.path.matches[-1]), null.matches) if null else None
+    if p is not None and p <= question.rule.alpha:
+        return "match", p
+    return stats.decide(given.path, question.rule, stop=False, exact=False).outcome, p
+
+
 def _verdict(
+    question: _Question,
+    given: _Given,
     outcome: stats.Outcome,
-    suspect: Suspect,
-    key: Key,
-    rule: stats.Rule,
-    answers: stats.Answers,
-    path: stats.Path,
-    assumptions: list[str],
     p_calibrated: float | None,
+    grounds: tuple[Ground, ...],
 ) -> Verdict:
     """Puts the figures together; those that hold for a number of queries fixed before only where it was."""
-    n, fixed = len(answers), key.spec.labels == "fixed"
-    bits, matches = path.evidence, int(path.matches[-1])
-    whole = n == min(rule.max_queries, key.spec.triggers)
-    if outcome == "match" and not fixed and bits[-1] < rule.match_bits:
-        peak = int(bits.argmax())
-        assumptions.append(
-            f"the evidence had reached {bits[peak]:.1f} bits at query {peak + 1}; a later fall voids nothing"
-        )
+    suspect, key, rule = question
+    n, bits, matches = len(given.answers), given.path.evidence, int(given.path.matches[-1])
+    whole = n == question.limit
+    binomial = not question.fixed and stats.kind_of(rule).independent  # matches are independent under the null
     return Verdict(
         verdict=outcome,
-        evidence_bits=None if fixed else round(float(bits[-1]), 3),
+        evidence_bits=None if question.fixed else round(float(bits[-1]), 3),
         alpha=rule.alpha,
         queries=n,
         matches=matches,
         triggers=key.spec.triggers,
         match_rate=stats.clopper_pearson(matches, n) if whole else None,
-        p_binomial=stats.binomial_p(matches, n, key.spec.classes) if whole and _is_binomial(key) else None,
+        p_binomial=stats.binomial_p(matches, n, key.spec.classes) if whole and binomial else None,
         p_calibrated=p_calibrated,
-        assumptions=assumptions,
+        grounds=grounds,
         key_id=key.commitment.id,
         suspect=suspect.name,
         path=bits,
     )
 
 
-def _is_binomial(key: Key) -> bool:
-    """Whether matches are independent trials under the null."""
-    return key.spec.labels == "random" and stats.kind_of(key.commitment.rule).independent
+def _ask(question: _Question, *, stop: bool) -> _Given:
+    """What the suspect answers about the triggers, and what that comes to.
 
+    Where `stop` is set they are asked one by one, up to the first answer that decides.
 
-def _ask(suspect: Suspect, key: Key, rule: stats.Rule, limit: int, *, stop: bool) -> tuple[stats.Answers, stats.Path]:
-    """Answers about the first `limit` triggers, and what they come to.
-
-    Where `stop` is set they are asked one by one, up to the first that decides.
+    Raises:
+      AccessError: it failed to answer.
+      InvalidFile: no answer is usable, or their form changes.
     """
-    kind = stats.kind_of(rule)
-    if not stop:
-        answers = query(suspect, key.images[:limit], key.spec.classes)
-        return answers, stats.play(rule, answers, key.truth(slice(limit)))
-    gathered: list[stats.Answers] = []
-    paths: list[stats.Path] = []
+    suspect, key, rule = question
+    if stop:
+        given = _ask_one_by_one(question)
+    else:
+        answers = query(suspect, key.images[: question.limit], key.spec.classes)
+        given = _Given(answers, stats.play(rule, answers, key.truth(slice(question.limit))))
+    if not (given.answers.labels >= 0).any():
+        refused = len(given.answers)
+        raise InvalidFile(f"suspect {suspect.name} gave no usable answer: all {refused} are NaN or outside the classes")
+    return given
+
+
+def _ask_one_by_one(question: _Question) -> _Given:
+    suspect, key, rule = question
+    kind, gathered, paths = stats.kind_of(rule), list[stats.Answers](), list[stats.Path]()
     state = kind.start(())
-    with progress(f"asking {suspect.name}", limit) as advance:
-        for i in range(limit):
-            try:
-                answer = query(suspect, key.images[i : i + 1], key.spec.classes)
-            except AccessError:
-                if not gathered:  # it never answered at all
-                    raise
-                answer = _refusal(gathered[0])  # one outcome a trigger: nothing is asked again
-            if gathered and (answer.probabilities is None) != (gathered[0].probabilities is None):
-                raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
+    with progress(f"asking {suspect.name}", question.limit) as advance:
+        for i in range(question.limit):
+            answer = _answer(question, i, gathered[0] if gathered else None)
             gathered.append(answer)
             state, path = kind.bet(state, answer, key.truth(slice(i, i + 1)), rule)
             paths.append(path)
             advance(1, f"{path.evidence[-1]:.1f} bits")
             if stats.decide(path, rule, stop=True).decided:
                 break
-    return stats.concatenate(gathered), stats.join(paths)
+    return _Given(stats.concatenate(gathered), stats.join(paths))
+
+
+def _answer(question: _Question, i: int, like: stats.Answers | None) -> stats.Answers:
+    """What the suspect answers about trigger i: in the form of its first answer, and a failure is a refusal."""
+    suspect, key, _ = question
+    try:
+        answer = query(suspect, key.images[i : i + 1], key.spec.classes)
+    except AccessError:
+        if like is None:  # it never answered at all
+            raise
+        return _refusal(like)  # one outcome a trigger: nothing is asked again
+    if like is not None and (answer.probabilities is None) != (like.probabilities is None):
+        raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
+    return answer
 
 
 def _refusal(like: stats.Answers) -> stats.Answers:
@@ -199,85 +269,25 @@ def _refusal(like: stats.Answers) -> stats.Answers:
     return stats.Answers(np.array([-1]), probabilities, like.classes)
 
 
-def _check_usable(answers: stats.Answers, suspect: Suspect, assumptions: list[str]) -> None:
-    refused = int(np.sum(answers.labels < 0))
-    if refused == len(answers):
-        raise InvalidFile(f"suspect {suspect.name} gave no usable answer: all {refused} are NaN or outside the classes")
-    form = "labels alone" if answers.probabilities is None else "probabilities"
-    assumptions.append(f"the suspect answered with {form}")
-    if refused:
-        assumptions.append(
-            f"{refused} of {len(answers)} answers were unusable; they count against the owner and were not asked again"
-        )
+def _null(question: _Question, nulls: Sequence[Suspect], decoys: int, source: Dataset | None) -> _Null | None:
+    """Matches of null models on the key, or of the suspect on decoy keys with secrets of their own.
 
-
-def _null_matches(
-    suspect: Suspect,
-    key: Key,
-    limit: int,
-    nulls: Sequence[Suspect],
-    decoys: int,
-    source: Dataset | None,
-    rule: stats.Rule,
-    assumptions: list[str],
-) -> np.ndarray:
-    """Matches of null models on the key, or of the suspect on decoy keys with secrets of their own."""
+    None where there are no null models, and no decoys can be made without the key's source images.
+    """
+    suspect, key, rule = question
     if decoys < 1:
-        raise UsageError(f"--decoys {decoys}: must be at least 1")
-    if not nulls and source is None and not is_self_derived(key.spec):
-        assumptions.append(
-            "no calibration: name null models (--null), or have the key's source data at hand (--data-dir)"
-        )
-        return np.empty(0)
+        raise UsageError(f"`decoys` {decoys}: must be at least 1")
     if nulls:
-        asked = [(null, key) for null in nulls]
-        kind = f"{len(nulls)} null models, assumed independent of the key and trained like the suspect"
-    else:
-        # Their secrets follow from the key's: a judge gets the same ones, a thief cannot prepare for them.
-        drawn = [Stream(key.secret, "decoy", i).octets(SECRET_BYTES).tobytes() for i in range(decoys)]
-        asked = [(suspect, derive_key(secret, key.spec, rule, source)) for secret in drawn]
-        kind = f"{decoys} decoy keys, asked of the suspect too; about one in {key.spec.classes} has the key's own label"
-    answers = [(query(model, k.images[:limit], k.spec.classes), k.labels[:limit]) for model, k in asked]
-    smallest = 1 / (len(asked) + 1)
-    assumptions.append(f"calibrated against {kind}: no p-value below {smallest:.2g} can be supported")
-    if smallest > rule.alpha:
-        assumptions.append(
-            f"so no match is possible at alpha {rule.alpha:g}: that needs {round(1 / rule.alpha) - 1} of them"
-        )
-    return np.array([int(np.sum(given.labels == labels)) for given, labels in answers])
+        return _Null(VerdictGround.NULL_MODELS, np.array([_matches(model, key, question.limit) for model in nulls]))
+    if source is None and not is_self_derived(key.spec):
+        return None
+    # Their secrets follow from the key's: a judge gets the same ones, a thief cannot prepare for them.
+    drawn = [Stream(key.secret, "decoy", i).octets(SECRET_BYTES).tobytes() for i in range(decoys)]
+    made = (derive_key(secret, key.spec, rule, source) for secret in drawn)
+    return _Null(VerdictGround.DECOY_KEYS, np.array([_matches(suspect, decoy, question.limit) for decoy in made]))
 
 
-def assumptions(key: Key, rule: stats.Rule, source: Dataset | None) -> list[str]:
-    """What any verdict on this key rests on; checks the triggers against their source where that is at hand."""
-    spec, commitment = key.spec, key.commitment
-    lines = [
-        _origin(key, source),
-        f"committed {commitment.created} by the owner's own clock: time stamps are for claims and their judge",
-        "the secret was not searched for against this suspect: with no date before the suspect, only evidence beyond "
-        "128 bits excludes that (--all asks on)",
-    ]
-    if spec.labels == "random":
-        lines.append("labels are uniform and independent of images and models: the bound then holds for any suspect")
-    else:
-        lines.append("labels are one fixed class: no exact test exists, only calibration")
-    if rule.alpha != commitment.rule.alpha:
-        lines.append(f"alpha {rule.alpha:g} was chosen now; {commitment.rule.alpha:g} was committed")
-    return lines
-
-
-def _origin(key: Key, source: Dataset | None) -> str:
-    if key.spec.source is None:
-        return "self-derived: secret and spec alone regenerate every trigger"
-    name, sha256 = key.spec.source.name, key.spec.source.sha256[:16]
-    if source is None:
-        return (
-            f"the triggers came with the key and were not made again from {name} (sha256 {sha256}...): until they are "
-            "(--regenerate), the commitment must be dated before the suspect"
-        )
-    again = derive_key(key.secret, key.spec, key.commitment.rule, source, key.commitment.created)
-    if again.commitment != key.commitment:
-        raise InvalidFile(f"the triggers are not those that the secret and {name} give: the key was tampered with")
-    return (
-        f"made again here from {name} (sha256 {sha256}...): self-derived for a judge who has that data set from "
-        "elsewhere; otherwise the commitment must be dated before the suspect"
-    )
+def _matches(suspect: Suspect, key: Key, limit: int) -> int:
+    """Labels of a key that a suspect repeats."""
+    answers = query(suspect, key.images[:limit], key.spec.classes)
+    return int(np.sum(answers.labels == key.labels[:limit]))

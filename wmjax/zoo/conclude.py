@@ -1,60 +1,69 @@
 """From a journal to verdicts: the bound over all pairs, and what each match rests on. Host only, NumPy float64."""
 
 import math
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from wmjax import stats
 from wmjax.grounds import Ground
-from wmjax.suspects.wording import WORDS
-from wmjax.zoo.plan import Level
+from wmjax.verification.grounds import key_grounds
+from wmjax.zoo.chunk_record import ChunkRecord
+from wmjax.zoo.grounds import AuditGround
+from wmjax.zoo.header import Asked, Family, Header
 from wmjax.zoo.records import Unreadable
-from wmjax.zoo.result import INCONCLUSIVE, MATCH, NOT_APPLICABLE, Asked, Result
+from wmjax.zoo.result import INCONCLUSIVE, MATCH, NOT_APPLICABLE, AuditResult
 
 
-def conclude(header: dict[str, Any], records: list[dict[str, Any]]) -> Result:
+class Rank(NamedTuple):
+    """The calibrated p-value of a pair, and the number of null models behind it."""
+
+    p: float
+    nulls: int
+
+
+Ranks = dict[tuple[int, int], Rank]
+
+
+def conclude_audit(header: Header, records: Sequence[ChunkRecord]) -> AuditResult:
     """The verdicts that the records of an audit give; the same for a judge who has nothing but its journals.
 
     Args:
       header: of the journal.
       records: of chunks; of one that was asked again the last counts.
     """
-    level = Level(**header["level"])
-    keys = [Asked(**{**key, "image": tuple(key["image"])}) for key in header["keys"]]
-    tables = _Tables(len(header["models"]), len(keys))
-    for record in {record["chunk"]: record for record in records}.values():  # the last of each
-        tables.fill(record, sum(header["chunks"][: record["chunk"]]), header["models"])
-    suspects = len(header["models"]) - header["nulls"]
-    seen = [i for i in range(suspects) if tables.seen[i]]
-    calibrated = _calibrated(tables, header, keys)
-    held = _held(_evidence(tables, keys, calibrated, suspects), keys, level, header["tests"])
+    tables = _Tables(len(header.models), len(header.keys))
+    for record in {record.chunk: record for record in records}.values():  # the last of each
+        tables.fill(record, header)
+    seen = np.flatnonzero(tables.seen[: header.suspects]).tolist()
+    ranks = _ranks(tables, header)
+    held = _held(_evidence(tables, header, ranks), header)
     tables.outcomes[(tables.outcomes == MATCH) & ~held] = INCONCLUSIVE
     tables.outcomes[held] = MATCH
-    fixed = [key.labels == "fixed" for key in keys]
+    fixed = [key.spec.labels == "fixed" for key in header.keys]
     tables.bits[:, fixed] = np.nan
     place = {i: at for at, i in enumerate(seen)}
     curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not fixed[k]}
     open_to_doubt = np.where(fixed, INCONCLUSIVE, MATCH)  # a fixed key's figures say little by themselves
     rows, columns = np.nonzero(tables.outcomes[seen] >= open_to_doubt)
     noted = curves.keys() | set(zip(rows.tolist(), columns.tolist(), strict=True))
-    notes = {(i, k): _notes(header, tables, keys, seen[i], k, calibrated, level) for i, k in sorted(noted)}
-    return Result(
-        models=[header["models"][i] for i in seen],
-        families=[header["families"][header["family"][i]]["name"] for i in seen],
-        keys=keys,
+    return AuditResult(
+        models=[header.models[i] for i in seen],
+        families=[header.families[header.family[i]].name for i in seen],
+        keys=list(header.keys),
         outcomes=tables.outcomes[seen],
         bits=tables.bits[seen],
         queries=tables.queries[seen],
         matches=tables.matches[seen],
         curves=curves,
-        notes=notes,
-        remarks={family["name"]: _remarks(family, keys) for family in header["families"]},
-        unreadable=[Unreadable(**item) for item in header["unreadable"]] + tables.unreadable,
-        alpha=level.value,
-        procedure=level.procedure,
-        match_bits=_needed(tables.outcomes[seen], header["tests"], level, keys),
-        seconds=sum(record["seconds"] for record in records),
+        grounds=_grounds(header, tables, ranks, [(i, seen[i], k) for i, k in sorted(noted)]),
+        remarks={family.name: tuple(_remarks(family, header.keys)) for family in header.families},
+        unreadable=[*header.unreadable, *tables.unreadable],
+        alpha=header.level.value,
+        procedure=header.level.procedure,
+        match_bits=_needed(tables.outcomes[seen], header),
+        seconds=sum(record.seconds for record in records),
     )
 
 
@@ -71,39 +80,35 @@ class _Tables:
         self.digests: dict[int, str] = {}
         self.unreadable: list[Unreadable] = []
 
-    def fill(self, record: dict[str, Any], start: int, names: list[str]) -> None:
-        """Adds a chunk whose first model is number `start`."""
-        for row, why in record["failures"].items():
-            self.unreadable.append(Unreadable(names[start + int(row)], why))
-        self.digests |= {start + int(row): sha256 for row, sha256 in record["digests"].items()}
-        rows, columns = start + np.array(record["rows"], np.int64), np.array(record["keys"], np.int64)
+    def fill(self, record: ChunkRecord, header: Header) -> None:
+        """Adds what was found in a chunk."""
+        start = header.starts[record.chunk]
+        self.unreadable += [Unreadable(header.models[start + row], why) for row, why in record.failures.items()]
+        self.digests |= {start + row: sha256 for row, sha256 in record.digests.items()}
+        rows, columns = start + np.array(record.rows, np.int64), np.array(record.keys, np.int64)
         self.seen[rows] = True
         for table in ("outcomes", "bits", "queries", "matches"):
-            figures = np.array(record[table], np.float64).reshape(len(rows), len(columns))
-            getattr(self, table)[np.ix_(rows, columns)] = figures
-        self.curves |= {(int(rows[row]), record["keys"][key]): path for row, key, path in record["curves"]}
+            getattr(self, table)[np.ix_(rows, columns)] = getattr(record, table)
+        self.curves |= {(int(rows[row]), record.keys[column]): path for (row, column), path in record.curves.items()}
 
 
-def _calibrated(tables: _Tables, header: dict[str, Any], keys: list[Asked]) -> dict[tuple[int, int], tuple[float, int]]:
-    """For keys with fixed labels the calibrated p-value of each model, and the number of null models behind it.
+def _ranks(tables: _Tables, header: Header) -> Ranks:
+    """For keys with fixed labels the rank of each model among null models.
 
-    A model is ranked among null models of its own family: others are asked otherwise and answer otherwise.
+    They are those of its own family: others are asked otherwise and answer otherwise.
     """
-    found = {}
-    suspects, family = len(header["models"]) - header["nulls"], np.array(header["family"])
-    for k in (k for k, key in enumerate(keys) if key.labels == "fixed"):
+    found, family = {}, np.array(header.family)
+    for k in (k for k, key in enumerate(header.keys) if key.spec.labels == "fixed"):
         asked = np.flatnonzero((tables.outcomes[:, k] != NOT_APPLICABLE) & tables.seen)
-        nulls = asked[asked >= suspects]
-        for i in asked[asked < suspects]:
+        nulls = asked[asked >= header.suspects]
+        for i in asked[asked < header.suspects]:
             alike = tables.matches[nulls[family[nulls] == family[i]], k]
             if len(alike):
-                found[int(i), k] = stats.calibrated_p(int(tables.matches[i, k]), alike), len(alike)
+                found[int(i), k] = Rank(stats.calibrated_p(int(tables.matches[i, k]), alike), len(alike))
     return found
 
 
-def _evidence(
-    tables: _Tables, keys: list[Asked], calibrated: dict[tuple[int, int], tuple[float, int]], suspects: int
-) -> np.ndarray:
+def _evidence(tables: _Tables, header: Header, ranks: Ranks) -> np.ndarray:
     """Evidence in bits of every pair, NaN where it cannot become a match.
 
     A calibrated p-value is worth 1 / alpha where it is at most the alpha that the key committed to, else nothing: under
@@ -111,73 +116,82 @@ def _evidence(
     """
     bits = np.where(tables.outcomes == NOT_APPLICABLE, np.nan, tables.bits)
     bits[~tables.seen] = np.nan
-    bits[suspects:] = np.nan
-    bits[:, [key.labels == "fixed" for key in keys]] = np.nan
-    for (i, k), (p, _) in calibrated.items():
-        bits[i, k] = -np.log2(keys[k].alpha) if p <= keys[k].alpha else -np.inf
+    bits[header.suspects :] = np.nan
+    bits[:, [key.spec.labels == "fixed" for key in header.keys]] = np.nan
+    for (i, k), rank in ranks.items():
+        alpha = header.keys[k].rule.alpha
+        bits[i, k] = -np.log2(alpha) if rank.p <= alpha else -np.inf
     return bits
 
 
-def _held(bits: np.ndarray, keys: list[Asked], level: Level, tests: int) -> np.ndarray:
+def _held(bits: np.ndarray, header: Header) -> np.ndarray:
     """Which pairs are matches: by the alpha of their own key, and by the bound over all of them.
 
     Evidence short of its own key's alpha counts as none before e-BH looks at it: what is discarded afterwards would
     have made room for others.
     """
-    own = bits >= np.array([-np.log2(key.alpha) for key in keys])
+    own = bits >= np.array([-np.log2(key.rule.alpha) for key in header.keys])
     counted = np.where(own | np.isnan(bits), bits, -np.inf)
-    if level.name == "fdr":
-        return own & stats.e_bh(counted, tests, level.value)
-    return own & (counted >= np.log2(max(tests, 1) / level.value))
+    if header.level.name == "fdr":
+        return own & stats.e_bh(counted, header.tests, header.level.value)
+    return own & (counted >= np.log2(max(header.tests, 1) / header.level.value))
 
 
-def _needed(outcomes: np.ndarray, tests: int, level: Level, keys: list[Asked]) -> float:
+def _needed(outcomes: np.ndarray, header: Header) -> float:
     """Evidence in bits that made a match here: what the bound and the least strict key ask."""
-    found = max(1, int(np.sum(outcomes == MATCH))) if level.name == "fdr" else 1
-    own = min(-np.log2(key.alpha) for key in keys)
-    return float(max(own, np.log2(max(tests, 1) / (level.value * found))))
+    found = max(1, int(np.sum(outcomes == MATCH))) if header.level.name == "fdr" else 1
+    own = min(-np.log2(key.rule.alpha) for key in header.keys)
+    return float(max(own, np.log2(max(header.tests, 1) / (header.level.value * found))))
 
 
-def _remarks(family: dict[str, Any], keys: list[Asked]) -> list[str]:
+def _remarks(family: Family, keys: Sequence[Asked]) -> Iterator[tuple[str, Ground]]:
     """How a family was asked, where not with the keys' own triggers as they are."""
-    changed = [f"{key.name}: {line}" for k, key in enumerate(keys) for line in _adapted(family, k)]
-    return [*_prepared(family), *changed]
+    if family.note:
+        yield "", Ground(family.note)
+    for key in keys:
+        yield from ((key.name, ground) for ground in family.adapted(key.spec) or ())
 
 
-def _prepared(family: dict[str, Any]) -> list[str]:
-    """How pixels were prepared for a family, where not as wmjax does."""
-    return [WORDS[family["note"]]] if family["note"] else []
+def _grounds(
+    header: Header, tables: _Tables, ranks: Ranks, pairs: Sequence[tuple[int, int, int]]
+) -> dict[tuple[int, int], tuple[Ground, ...]]:
+    """What the verdicts on some pairs rest on.
+
+    Args:
+      header: of the journal.
+      tables: what was found.
+      ranks: of keys with fixed labels.
+      pairs: a model's place in the result, its place in the header, and a key's place.
+    """
+    bound = Ground(AuditGround(header.level.procedure), {"level": header.level.value, "tests": header.tests})
+    shared: dict[tuple[int, int], tuple[Ground, ...]] = {}  # by family and key: many models need no more memory
+    found = {}
+    for place, i, k in pairs:
+        key, at = header.keys[k], (header.family[i], k)
+        if at not in shared:
+            shared[at] = (
+                *key_grounds(key.commitment, key.rule, regenerated=False),
+                *_asked(header.families[at[0]], key),
+            )
+        own = [_ranked(header, tables, ranks, i, k)] if key.spec.labels == "fixed" else []
+        weights = [Ground(AuditGround.WEIGHTS, {"sha256": tables.digests[i]})] if i in tables.digests else []
+        found[place, k] = (*shared[at], *own, bound, *weights)
+    return found
 
 
-def _adapted(family: dict[str, Any], k: int) -> list[str]:
-    """How a key's triggers were changed for a family."""
-    return [Ground.from_json(ground).told(WORDS) for ground in family["adapted"][k] or ()]
+def _asked(family: Family, key: Asked) -> Iterator[Ground]:
+    """How a family was asked about a key, where not with the key's own triggers as they are."""
+    if family.note:
+        yield Ground(family.note)
+    yield from family.adapted(key.spec) or ()
 
 
-def _notes(
-    header: dict[str, Any],
-    tables: _Tables,
-    keys: list[Asked],
-    i: int,
-    k: int,
-    calibrated: dict[tuple[int, int], tuple[float, int]],
-    level: Level,
-) -> list[str]:
-    """What the verdict on model i and key k rests on."""
-    family = header["families"][header["family"][i]]
-    notes = [*header["assumptions"][k]]
-    notes += [*_prepared(family), *_adapted(family, k)]
-    if (i, k) in calibrated:
-        p, nulls = calibrated[i, k]
-        needed = min(keys[k].alpha, level.value / header["tests"])
-        notes.append(
-            f"{tables.matches[i, k]} of {tables.queries[i, k]} labels repeated: p {p:.3g} among {nulls} null models of "
-            "its family, assumed independent of the key and trained like the suspect; a match by itself needs p, and "
-            f"the key's alpha ({keys[k].alpha:g}), at most {needed:.2g}: {math.ceil(1 / needed) - 1} null models serve"
-        )
-    elif keys[k].labels == "fixed":
-        notes.append("no null models of its family calibrate it: name a folder of innocent ones with --null")
-    notes.append(f"{level.procedure} at {level.value:g} over {header['tests']} pairs of a model and a key")
-    if i in tables.digests:
-        notes.append(f"weights with sha256 {tables.digests[i]}")
-    return notes
+def _ranked(header: Header, tables: _Tables, ranks: Ranks, i: int, k: int) -> Ground:
+    """What a model's rank among null models says."""
+    if (i, k) not in ranks:
+        return Ground(AuditGround.NO_NULLS)
+    alpha = header.keys[k].rule.alpha
+    needed = min(alpha, header.level.value / header.tests)
+    figures = {"matches": int(tables.matches[i, k]), "queries": int(tables.queries[i, k]), **ranks[i, k]._asdict()}
+    bar = {"alpha": alpha, "needed": needed, "suffice": math.ceil(1 / needed) - 1}
+    return Ground(AuditGround.RANKED, figures | bar)

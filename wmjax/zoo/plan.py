@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import jax
 import numpy as np
@@ -19,9 +18,8 @@ from wmjax.keys import Key
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
 from wmjax.text import by
-from wmjax.verification.sequential import assumptions
+from wmjax.zoo.header import Asked, Family, Header, Level
 from wmjax.zoo.records import Entry, Unreadable, Zoo
-from wmjax.zoo.result import Asked
 from wmjax.zoo.rounds import FIRST, Questions
 
 _CPU_BYTES = 256 << 20  # of weights read at once; smaller portions lose time to Python
@@ -30,30 +28,8 @@ _MOST_ROWS = 512
 _COPIES = 8  # of a chunk in memory: two being read, one being scored, and what scoring takes
 
 
-@dataclasses.dataclass(frozen=True)
-class Level:
-    """The bound on false matches over all pairs.
-
-    Attributes:
-      name: `fdr`: the expected share of false ones among the matches (e-BH); `fwer`: the chance of any (Bonferroni).
-      value: in (0, 1).
-    """
-
-    name: str
-    value: float
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.value < 1.0:
-            raise UsageError(f"--{self.name} {self.value}: must be between 0 and 1")
-
-    @property
-    def procedure(self) -> str:
-        """In words, for verdicts."""
-        return {"fdr": "e-BH (false discovery rate)", "fwer": "Bonferroni (family-wise error rate)"}[self.name]
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
+class AuditPlan:
     """An audit before it begins.
 
     Attributes:
@@ -144,42 +120,35 @@ class Plan:
                 chunks += [family[at : at + rows] for at in range(0, len(family), rows)]
         return chunks
 
-    def header(self) -> dict[str, Any]:
-        """The plan as JSON values without secrets: what a journal must agree with to be resumed or merged."""
+    def header(self) -> Header:
+        """The plan without secrets: what a journal must agree with to be resumed or merged."""
         places = {network: place for place, network in enumerate(self.families)}
-        names = Counter(network.name for network in self.families)
+        named = Counter(network.name for network in self.families)
         stamps = json.dumps([entry.stamp for entry in self.entries])
-        return {
-            "models": [entry.name for entry in self.entries],
-            "nulls": len(self.entries) - self.suspects,
-            "weights": hashlib.sha256(stamps.encode()).hexdigest(),
-            "keys": [dataclasses.asdict(asked(name, key)) for name, key in self.keys.items()],
-            "family": [places[entry.network] for entry in self.entries],
-            "families": [
-                {
-                    "name": network.name if names[network.name] == 1 else f"{network.name} {network.fingerprint[:8]}",
-                    "fingerprint": network.fingerprint,
-                    "note": network.note,
-                    "adapted": [how and [ground.to_json() for ground in how] for how in self.adapted(network)],
-                }
+        return Header(
+            models=tuple(entry.name for entry in self.entries),
+            nulls=len(self.entries) - self.suspects,
+            weights=hashlib.sha256(stamps.encode()).hexdigest(),
+            keys=tuple(Asked(name, key.commitment) for name, key in self.keys.items()),
+            family=tuple(places[entry.network] for entry in self.entries),
+            families=tuple(
+                Family(
+                    network.name if named[network.name] == 1 else f"{network.name} {network.fingerprint[:8]}",
+                    network.fingerprint,
+                    network.image,
+                    network.classes,
+                    network.note,
+                )
                 for network in self.families
-            ],
-            "assumptions": [assumptions(key, key.commitment.rule, None) for key in self.keys.values()],
-            "level": dataclasses.asdict(self.level),
-            "tests": self.tests,
-            "chunks": [len(chunk) for chunk in self.chunks()],
-            "unreadable": [dataclasses.asdict(item) for item in self.unreadable],
-        }
+            ),
+            level=self.level,
+            tests=self.tests,
+            chunks=tuple(len(chunk) for chunk in self.chunks()),
+            unreadable=tuple(self.unreadable),
+        )
 
 
-def asked(name: str, key: Key) -> Asked:
-    """What may be told of a key."""
-    spec = key.spec
-    alpha = key.commitment.rule.alpha
-    return Asked(key.commitment.id, name, spec.scheme, spec.labels, spec.image, spec.classes, spec.triggers, alpha)
-
-
-def make_plan(zoo: Zoo, keys: Mapping[str, Key], level: Level, memory: int, nulls: Sequence[Entry] = ()) -> Plan:
+def make_plan(zoo: Zoo, keys: Mapping[str, Key], level: Level, memory: int, nulls: Sequence[Entry] = ()) -> AuditPlan:
     """A plan for a zoo; what is too large for the memory is listed, not asked.
 
     Raises:
@@ -193,7 +162,7 @@ def make_plan(zoo: Zoo, keys: Mapping[str, Key], level: Level, memory: int, null
     if not suspects:
         first = f": {unreadable[0].path}: {unreadable[0].why}" if unreadable else ""
         raise UsageError(f"no model that can be asked{first}")
-    return Plan([*suspects, *innocent], len(suspects), keys, level, unreadable, memory)
+    return AuditPlan([*suspects, *innocent], len(suspects), keys, level, unreadable, memory)
 
 
 def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> tuple[list[Entry], list[Unreadable]]:

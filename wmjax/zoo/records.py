@@ -1,7 +1,9 @@
 """What the rooms of the zoo hand to each other."""
 
 import dataclasses
+from typing import Any
 
+from wmjax import forms
 from wmjax.suspects.contract import Network, Source
 
 
@@ -32,6 +34,12 @@ class Unreadable:
 
     path: str
     why: str
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Unreadable":
+        """Reads its fields back; raises ValueError on anything else."""
+        found = forms.fields(values, ("path", "why"))
+        return cls(forms.text(found["path"]), forms.text(found["why"]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,35 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from wmjax.grounds import Ground
+from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
+from wmjax.zoo.wording import name_of
 
-OUTCOMES = ("not-applicable", "no-match", "inconclusive", "match")  # what the numbers in `Result.outcomes` mean
+OUTCOMES = ("not-applicable", "no-match", "inconclusive", "match")  # what the numbers in `AuditResult.outcomes` mean
 NOT_APPLICABLE, NO_MATCH, INCONCLUSIVE, MATCH = range(len(OUTCOMES))
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """A key that the zoo was asked about, without its secret.
-
-    Attributes:
-      id: of its commitment.
-      name: of its file.
-      scheme, labels, image, classes, triggers: from its spec.
-      alpha: that its commitment names.
-    """
-
-    id: str
-    name: str
-    scheme: str
-    labels: str
-    image: tuple[int, int, int]
-    classes: int
-    triggers: int
-    alpha: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """The verdict on one model and one key.
 
     Attributes:
@@ -54,7 +36,7 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Result:
+class AuditResult:
     """Verdicts on N models and K keys.
 
     Attributes:
@@ -66,12 +48,13 @@ class Result:
       queries: int32 [N, K], triggers asked.
       matches: int32 [N, K], answers equal to the secret label.
       curves: evidence after each query of the pairs worth a look (all matches among them), by (model, key).
-      notes: what the pair's verdict rests on, by (model, key); at least for every match.
-      remarks: by family, how it was asked where that was not as it is: resized triggers, pixels prepared otherwise.
+      grounds: what the pair's verdict rests on, by (model, key); at least for every match.
+      remarks: by family, how it was asked where that was not as it is: resized triggers, pixels prepared otherwise;
+        each with the name of the key that it is about, empty for all.
       unreadable: models and keys that could not be used.
       alpha: the level of `procedure`.
       match_bits: evidence that made a match here, with the least strict key.
-      procedure: `e-BH (false discovery rate)` or `Bonferroni (family-wise error rate)`.
+      procedure: code of what keeps the bound: `e-bh` (false discovery rate) or `bonferroni` (family-wise error rate).
       seconds: that the audit took, resumed parts included.
     """
 
@@ -83,20 +66,20 @@ class Result:
     queries: np.ndarray
     matches: np.ndarray
     curves: dict[tuple[int, int], list[float]]
-    notes: dict[tuple[int, int], list[str]]
-    remarks: dict[str, list[str]]
+    grounds: dict[tuple[int, int], tuple[Ground, ...]]
+    remarks: dict[str, tuple[tuple[str, Ground], ...]]
     unreadable: list[Unreadable]
     alpha: float
     match_bits: float
     procedure: str
     seconds: float
 
-    def __iter__(self) -> Iterator[Finding]:
+    def __iter__(self) -> Iterator[AuditFinding]:
         """Every pair that was asked, matches first, then by evidence."""
         strength = np.nan_to_num(self.bits, nan=-np.inf)
         for place in np.lexsort((-strength.ravel(), -self.outcomes.ravel())):
             i, k = divmod(int(place), len(self.keys))
-            yield Finding(
+            yield AuditFinding(
                 self.models[i],
                 self.keys[k].name,
                 OUTCOMES[self.outcomes[i, k]],
@@ -106,7 +89,7 @@ class Result:
             )
 
     def pairs(self, outcome: str) -> list[dict[str, Any]]:
-        """The pairs with this outcome as JSON values, strongest evidence first."""
+        """The pairs with this outcome as JSON values, strongest evidence first; matches with what they rest on."""
         rows, columns = np.nonzero(self.outcomes == OUTCOMES.index(outcome))
         found = sorted(zip(rows, columns, strict=True), key=lambda at: -np.nan_to_num(self.bits[at], nan=-np.inf))
         return [
@@ -116,6 +99,7 @@ class Result:
                 "evidence_bits": None if np.isnan(self.bits[i, k]) else round(float(self.bits[i, k]), 3),
                 "queries": int(self.queries[i, k]),
                 "verdict": outcome,
+                **({"grounds": [g.to_json() for g in self.grounds[int(i), int(k)]]} if outcome == "match" else {}),
             }
             for i, k in found
         ]
@@ -130,6 +114,7 @@ class Result:
             "inconclusive": self.pairs("inconclusive"),
             "unreadable": [dataclasses.asdict(item) for item in self.unreadable],
             "alpha": self.alpha,
-            "procedure": self.procedure,
+            "procedure": name_of(self.procedure),
+            "procedure_code": self.procedure,
             "seconds": round(self.seconds, 3),
         }

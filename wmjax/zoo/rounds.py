@@ -50,7 +50,7 @@ class Questions:
 class Verdicts:
     """What is known so far of n models and K keys; arrays [n, K].
 
-    `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.Result`, `open` says which pairs are
+    `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.AuditResult`, `open` says which pairs are
     undecided. `states` holds for each key the models that it is open with, and the state of their evidence.
     """
 
@@ -79,7 +79,7 @@ def begin(models: int, keys: Sequence[Key]) -> Verdicts:
     )
 
 
-def judge(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
+def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
     """Asks the models in the given rows of a panel until every pair is decided or out of triggers.
 
     Args:

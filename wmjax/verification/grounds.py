@@ -1,0 +1,115 @@
+"""What a verdict on a key rests on, as codes with values."""
+
+from enum import StrEnum
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.grounds import Ground
+from wmjax.keys import Commitment
+
+SEARCHED_BITS = 128  # no search for a fitting secret gains as much
+
+
+class VerdictGround(StrEnum):
+    """What a verdict may rest on; documents hold these codes.
+
+    Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`).
+    Of the key: COMMITTED (`created`), NOT_SEARCHED (`bits`), RANDOM_LABELS or FIXED_LABELS, OTHER_ALPHA (`alpha`,
+    `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`), STOPPED, PEAKED (`bits`,
+    `query`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`, `classes`,
+    `smallest_p`), TOO_FEW (`alpha`, `needed`).
+    """
+
+    SELF_DERIVED = "self-derived"
+    NOT_REGENERATED = "not-regenerated"
+    REGENERATED = "regenerated"
+    COMMITTED = "committed"
+    NOT_SEARCHED = "not-searched"
+    RANDOM_LABELS = "random-labels"
+    FIXED_LABELS = "fixed-labels"
+    OTHER_ALPHA = "other-alpha"
+    LABELS_ONLY = "labels-only"
+    PROBABILITIES = "probabilities"
+    REFUSED = "refused"
+    STOPPED = "stopped"
+    PEAKED = "peaked"
+    NOT_CALIBRATED = "not-calibrated"
+    NULL_MODELS = "null-models"
+    DECOY_KEYS = "decoy-keys"
+    TOO_FEW = "too-few"
+
+
+def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) -> tuple[Ground, ...]:
+    """What any verdict on a key rests on.
+
+    Args:
+      commitment: the key's.
+      rule: by which the verdict is reached.
+      regenerated: the triggers were made again from their source and are the key's.
+    """
+    spec = commitment.spec
+    grounds = [
+        _origin(commitment, regenerated=regenerated),
+        Ground(VerdictGround.COMMITTED, {"created": commitment.created}),
+        Ground(VerdictGround.NOT_SEARCHED, {"bits": SEARCHED_BITS}),
+        Ground(VerdictGround.RANDOM_LABELS if spec.labels == "random" else VerdictGround.FIXED_LABELS),
+    ]
+    if rule.alpha != commitment.rule.alpha:
+        values = {"alpha": rule.alpha, "committed": commitment.rule.alpha}
+        grounds.append(Ground(VerdictGround.OTHER_ALPHA, values))
+    return tuple(grounds)
+
+
+def _origin(commitment: Commitment, *, regenerated: bool) -> Ground:
+    source = commitment.spec.source
+    if source is None:
+        return Ground(VerdictGround.SELF_DERIVED)
+    code = VerdictGround.REGENERATED if regenerated else VerdictGround.NOT_REGENERATED
+    return Ground(code, {"source": source.name, "sha256": source.sha256})
+
+
+def answer_grounds(answers: stats.Answers) -> tuple[Ground, ...]:
+    """What must be said of a suspect's answers, [n]."""
+    form = VerdictGround.LABELS_ONLY if answers.probabilities is None else VerdictGround.PROBABILITIES
+    refused = int(np.sum(answers.labels < 0))
+    values = {"refused": refused, "asked": len(answers)}
+    return (Ground(form), *([Ground(VerdictGround.REFUSED, values)] if refused else []))
+
+
+def null_grounds(asked: tuple[VerdictGround, int] | None, classes: int, alpha: float) -> tuple[Ground, ...]:
+    """What a calibrated p-value rests on.
+
+    Args:
+      asked: NULL_MODELS or DECOY_KEYS, and how many; None where there were none.
+      classes: of the key.
+      alpha: that a match needs.
+    """
+    if asked is None:
+        return (Ground(VerdictGround.NOT_CALIBRATED),)
+    kind, count = asked
+    smallest = 1 / (count + 1)
+    if kind == VerdictGround.NULL_MODELS:
+        grounds = [Ground(kind, {"models": count, "smallest_p": smallest})]
+    else:
+        grounds = [Ground(kind, {"keys": count, "classes": classes, "smallest_p": smallest})]
+    if smallest > alpha:
+        grounds.append(Ground(VerdictGround.TOO_FEW, {"alpha": alpha, "needed": round(1 / alpha) - 1}))
+    return tuple(grounds)
+
+
+def path_grounds(path: stats.Path, outcome: stats.Outcome, rule: stats.Rule, *, most: int) -> tuple[Ground, ...]:
+    """What must be said of how asking about a key with random labels went.
+
+    Args:
+      path: of the evidence, [n].
+      outcome: the verdict.
+      rule: by which it was reached.
+      most: triggers that might have been asked.
+    """
+    bits = path.evidence
+    grounds = [Ground(VerdictGround.STOPPED)] if len(bits) < most else []
+    if outcome == "match" and bits[-1] < rule.match_bits:
+        peak = int(bits.argmax())
+        grounds.append(Ground(VerdictGround.PEAKED, {"bits": float(bits[peak]), "query": peak + 1}))
+    return tuple(grounds)

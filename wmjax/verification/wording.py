@@ -1,0 +1,46 @@
+"""What a verdict rests on, in words by code. Nothing is decided by them."""
+
+from collections import ChainMap
+
+from wmjax.grounds import Ground
+from wmjax.suspects import wording as suspects
+
+WORDS = {
+    "self-derived": "self-derived: secret and spec alone regenerate every trigger",
+    "not-regenerated": (
+        "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until they are "
+        "(`regenerate`), the commitment must be dated before the suspect"
+    ),
+    "regenerated": (
+        "made again here from {source} (sha256 {sha256:.16}...): self-derived for a judge who has that data set from "
+        "elsewhere; otherwise the commitment must be dated before the suspect"
+    ),
+    "committed": "committed {created} by the owner's own clock: time stamps are for claims and their judge",
+    "not-searched": (
+        "assumes that nobody searched for a secret that happens to fit this suspect: with no time stamp from before "
+        "the suspect, only more than {bits} bits of evidence rule that out (`whole` asks the remaining triggers)"
+    ),
+    "random-labels": "labels are uniform and independent of images and models: the bound holds for any suspect",
+    "fixed-labels": "labels are one fixed class: no exact test exists, only calibration",
+    "other-alpha": "alpha {alpha:g} was chosen now; {committed:g} was committed",
+    "labels-only": "the suspect answered with labels alone",
+    "probabilities": "the suspect answered with probabilities",
+    "refused": "{refused} of {asked} answers were unusable; they count against the owner and were not asked again",
+    "stopped": "stopped at the first decisive answer, so fixed-sample figures do not apply: `whole` gives them",
+    "peaked": "the evidence had reached {bits:.1f} bits at query {query}; a later fall voids nothing",
+    "not-calibrated": "no calibration: give null models (`nulls`), or the key's source data (`data_dir`)",
+    "null-models": (
+        "calibrated against {models} null models, assumed independent of the key and trained like the suspect: no "
+        "p-value below {smallest_p:.2g} can be supported"
+    ),
+    "decoy-keys": (
+        "calibrated against {keys} decoy keys, asked of the suspect too; about one in {classes} has the key's own "
+        "label: no p-value below {smallest_p:.2g} can be supported"
+    ),
+    "too-few": "so no match is possible at alpha {alpha:g}: that needs {needed} of them",
+}
+
+
+def told(ground: Ground) -> str:
+    """A ground of a verdict, whichever room it comes from."""
+    return ground.told(ChainMap(WORDS, suspects.WORDS))

@@ -1,0 +1,139 @@
+"""What an audit's journal holds of one chunk: a row of figures for each model that answered, a column for each key."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from wmjax import forms
+from wmjax.text import is_sha256
+from wmjax.zoo.header import Header
+from wmjax.zoo.result import MATCH
+
+_TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChunkRecord:
+    """What was found in one chunk. Rows and columns are those of its tables.
+
+    Attributes:
+      chunk: its place in the plan.
+      family: fingerprint of its network.
+      width: models that a device ran side by side; None where that was never measured.
+      again: nothing could be found out, and a resumed audit tries again.
+      rows: for each row the model's place in the chunk.
+      keys: for each column the key's place in the header.
+      outcomes: int8 [rows, columns], places in `OUTCOMES`.
+      bits: float64 [rows, columns], evidence where asking stopped; not rounded, for it is judged again over all pairs.
+      queries: int32 [rows, columns], triggers asked.
+      matches: int32 [rows, columns], answers equal to the secret label.
+      curves: evidence after each query of the pairs worth a look, by (row, column).
+      failures: why a model could not be used, by its place in the chunk.
+      digests: SHA-256 of weights that may carry a match, by the model's place in the chunk.
+      seconds: that the chunk took.
+    """
+
+    chunk: int
+    family: str
+    width: int | None
+    again: bool
+    rows: tuple[int, ...]
+    keys: tuple[int, ...]
+    outcomes: np.ndarray
+    bits: np.ndarray
+    queries: np.ndarray
+    matches: np.ndarray
+    curves: dict[tuple[int, int], list[float]]
+    failures: dict[int, str]
+    digests: dict[int, str]
+    seconds: float
+
+    @classmethod
+    def unasked(
+        cls, chunk: int, family: str, rows: np.ndarray, failures: dict[int, str], *, again: bool = False
+    ) -> "ChunkRecord":
+        """The record of a chunk whose models were asked about no key."""
+        empty = {name: np.empty((len(rows), 0), dtype) for name, dtype in _TABLES.items()}
+        return cls(
+            chunk=chunk,
+            family=family,
+            width=None,
+            again=again,
+            rows=tuple(rows.tolist()),
+            keys=(),
+            curves={},
+            failures=failures,
+            digests={},
+            seconds=0.0,
+            **empty,
+        )
+
+    @property
+    def found(self) -> int:
+        """Pairs that are matches so far, by their own key's alpha and the bound."""
+        return int(np.sum(self.outcomes == MATCH))
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {
+            **values,
+            **{name: values[name].tolist() for name in _TABLES},
+            "curves": [[row, column, path] for (row, column), path in self.curves.items()],
+            "failures": {str(place): why for place, why in self.failures.items()},
+            "digests": {str(place): sha256 for place, sha256 in self.digests.items()},
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], header: Header) -> "ChunkRecord":
+        """Reads `to_json` back; raises ValueError where form or range of anything cannot be in such an audit."""
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        chunk = forms.whole(found["chunk"], 0, len(header.chunks) - 1)
+        size, family = header.chunks[chunk], header.families[header.family[header.starts[chunk]]]
+        if found["family"] != family.fingerprint:
+            raise ValueError("the chunk is of another family")
+        rows = _places(found["rows"], size)
+        keys = _places(found["keys"], len(header.keys))
+        shape = len(rows), len(keys)
+        limits = {"outcomes": (0, MATCH), "queries": (0, 2**31 - 1), "matches": (0, 2**31 - 1)}
+        tables = {
+            name: forms.table(found[name], shape, dtype, *limits.get(name, ())) for name, dtype in _TABLES.items()
+        }
+        failures, digests = (_by_place(found[name], size) for name in ("failures", "digests"))
+        if set(failures) & set(rows) or not all(map(is_sha256, digests.values())):
+            raise ValueError("a model both answered and failed, or has a digest that is none")
+        return cls(
+            chunk=chunk,
+            family=family.fingerprint,
+            width=None if found["width"] is None else forms.whole(found["width"], 1),
+            again=forms.flag(found["again"]),
+            rows=rows,
+            keys=keys,
+            curves=dict(forms.items(found["curves"], lambda curve: _curve(curve, *shape))),
+            failures=failures,
+            digests=digests,
+            seconds=forms.number(found["seconds"], 0.0),
+            **tables,
+        )
+
+
+def _places(value: Any, count: int) -> tuple[int, ...]:
+    """Different places below `count`."""
+    places = forms.items(value, lambda place: forms.whole(place, 0, count - 1))
+    if len(set(places)) < len(places):
+        raise ValueError("a place is named twice")
+    return places
+
+
+def _by_place(value: Any, count: int) -> dict[int, str]:
+    """Text by places below `count`, which are strings in JSON."""
+    if not isinstance(value, dict):
+        raise ValueError("an object was expected")
+    return {forms.whole(int(place), 0, count - 1): forms.text(told) for place, told in value.items()}
+
+
+def _curve(value: Any, rows: int, columns: int) -> tuple[tuple[int, int], list[float]]:
+    row, column, path = forms.items(value, lambda part: part)
+    place = forms.whole(row, 0, rows - 1), forms.whole(column, 0, columns - 1)
+    return place, list(forms.items(path, forms.number))

@@ -1,0 +1,17 @@
+"""What an audit's verdicts rest on besides the key itself, as codes with values."""
+
+from enum import StrEnum
+
+
+class AuditGround(StrEnum):
+    """Codes of an audit's own; those of keys are `verification.grounds.VerdictGround`, of asking `suspects.wording`.
+
+    The procedure that keeps the bound: E_BH or BONFERRONI (`level`, `tests`). Of keys with fixed labels: RANKED
+    (`matches`, `queries`, `p`, `nulls`, `alpha`, `needed`, `suffice`) or NO_NULLS. WEIGHTS (`sha256`): what was asked.
+    """
+
+    E_BH = "e-bh"
+    BONFERRONI = "bonferroni"
+    RANKED = "ranked"
+    NO_NULLS = "no-nulls"
+    WEIGHTS = "weights"

@@ -1,0 +1,194 @@
+"""What an audit's journal begins with: facts without secrets, from which everything that is said later follows."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+from wmjax import forms
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.grounds import Ground
+from wmjax.keys import Commitment, Spec
+from wmjax.stats import Rule
+from wmjax.suspects.adapt import adaptation
+from wmjax.suspects.wording import WORDS
+from wmjax.zoo.records import Unreadable
+
+PROCEDURES = {"fdr": "e-bh", "fwer": "bonferroni"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """The bound on false matches over all pairs.
+
+    Attributes:
+      name: `fdr`: the expected share of false ones among the matches (e-BH); `fwer`: the chance of any (Bonferroni).
+      value: in (0, 1).
+    """
+
+    name: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.value < 1.0:
+            raise UsageError(f"`{self.name}` {self.value}: must be between 0 and 1")
+
+    @property
+    def procedure(self) -> str:
+        """Code of what keeps the bound: `e-bh` or `bonferroni`."""
+        return PROCEDURES[self.name]
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Level":
+        """Reads its fields back; raises ValueError on anything else."""
+        found = forms.fields(values, ("name", "value"))
+        if found["name"] not in PROCEDURES:
+            raise ValueError(f"{found['name']!r:.50} names no bound")
+        return cls(found["name"], forms.number(found["value"], 0.0, 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A key that the zoo was asked about, without its secret.
+
+    Attributes:
+      name: of its file.
+      commitment: its public half.
+    """
+
+    name: str
+    commitment: Commitment
+
+    @cached_property
+    def id(self) -> str:
+        """Of its commitment."""
+        return self.commitment.id
+
+    @property
+    def spec(self) -> Spec:
+        """What the key is."""
+        return self.commitment.spec
+
+    @property
+    def rule(self) -> Rule:
+        """The decision rule that the key committed to."""
+        return self.commitment.rule
+
+    def to_json(self) -> dict[str, Any]:
+        """The key as JSON values."""
+        return {"name": self.name, "commitment": self.commitment.to_json()}
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Asked":
+        """Reads `to_json` back; raises ValueError on anything else."""
+        found = forms.fields(values, ("name", "commitment"))
+        try:
+            return cls(forms.text(found["name"]), Commitment.from_json(found["commitment"]))
+        except InvalidFile as error:
+            raise ValueError(str(error)) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """What a journal says of the network that some models share.
+
+    Attributes:
+      name: as tables show it; no two families have the same.
+      fingerprint: of the network.
+      image: height, width and channels that it takes.
+      classes: that it tells apart.
+      note: code of what a verdict must say of how it is asked, in `suspects.wording`; empty where nothing.
+    """
+
+    name: str
+    fingerprint: str
+    image: tuple[int, int, int]
+    classes: int
+    note: str
+
+    def adapted(self, spec: Spec) -> tuple[Ground, ...] | None:
+        """What must be said of how a key's triggers become its images; None where the key does not apply."""
+        return adaptation(spec.image, self.image) if spec.classes == self.classes else None
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Family":
+        """Reads its fields back; raises ValueError on anything else."""
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        height, width, channels = forms.items(found["image"], lambda side: forms.whole(side, 1))
+        if found["note"] and found["note"] not in WORDS:
+            raise ValueError(f"{found['note']!r:.50} is no code of how a network is asked")
+        name, fingerprint, note = (forms.text(found[field]) for field in ("name", "fingerprint", "note"))
+        return cls(name, fingerprint, (height, width, channels), forms.whole(found["classes"], 2), note)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Header:
+    """An audit's plan: what a journal must agree with to be resumed or merged.
+
+    Attributes:
+      models: their names, in the order in which they are asked; null models behind the others.
+      nulls: how many of them are null models.
+      weights: SHA-256 over size and time of change of what holds each.
+      keys: that are asked about.
+      family: for each model its place in `families`.
+      families: the networks.
+      level: the bound.
+      tests: pairs that may become a match.
+      chunks: models in each portion that is judged at once.
+      unreadable: what could not be used before anything was asked.
+    """
+
+    models: tuple[str, ...]
+    nulls: int
+    weights: str
+    keys: tuple[Asked, ...]
+    family: tuple[int, ...]
+    families: tuple[Family, ...]
+    level: Level
+    tests: int
+    chunks: tuple[int, ...]
+    unreadable: tuple[Unreadable, ...]
+
+    @property
+    def suspects(self) -> int:
+        """Models that are not null models."""
+        return len(self.models) - self.nulls
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """For each chunk the place of its first model."""
+        return tuple(accumulate(self.chunks, initial=0))[:-1]
+
+    def to_json(self) -> dict[str, Any]:
+        """The header as JSON values."""
+        return {
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},  # in their order
+            "keys": [key.to_json() for key in self.keys],
+            "families": [dataclasses.asdict(family) for family in self.families],
+            "level": dataclasses.asdict(self.level),
+            "unreadable": [dataclasses.asdict(item) for item in self.unreadable],
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Header":
+        """Reads `to_json` back; raises ValueError where form or range of anything cannot be."""
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        models = forms.items(found["models"], forms.text)
+        keys = forms.items(found["keys"], Asked.from_json)
+        families = forms.items(found["families"], Family.from_json)
+        header = cls(
+            models=models,
+            nulls=forms.whole(found["nulls"], 0, len(models)),
+            weights=forms.text(found["weights"]),
+            keys=keys,
+            family=forms.items(found["family"], lambda place: forms.whole(place, 0, len(families) - 1)),
+            families=families,
+            level=Level.from_json(found["level"]),
+            tests=forms.whole(found["tests"], 0, len(models) * len(keys)),
+            chunks=forms.items(found["chunks"], lambda size: forms.whole(size, 1)),
+            unreadable=forms.items(found["unreadable"], Unreadable.from_json),
+        )
+        if not keys or not len(models) == len(header.family) == sum(header.chunks):
+            raise ValueError("models, families and chunks are not as many as each other")
+        return header

@@ -1,0 +1,49 @@
+"""An audit's verdicts in words, by code. Nothing is decided by them."""
+
+from collections import ChainMap
+
+from wmjax.grounds import Ground
+from wmjax.suspects import wording as suspects
+from wmjax.verification import wording as verification
+
+WORDS = {
+    "e-bh": "e-BH (false discovery rate) at {level:g} over {tests} pairs of a model and a key",
+    "bonferroni": "Bonferroni (family-wise error rate) at {level:g} over {tests} pairs of a model and a key",
+    "e-bh-name": "e-BH (false discovery rate)",
+    "bonferroni-name": "Bonferroni (family-wise error rate)",
+    "e-bh-promise": (
+        "Of the matches that such an audit names, the share expected to be false is at most {level}, whatever the "
+        "models are and however they depend on each other."
+    ),
+    "bonferroni-promise": (
+        "The chance that such an audit names even one false match is at most {level}, whatever the models are and "
+        "however they depend on each other."
+    ),
+    "ranked": (
+        "{matches} of {queries} labels repeated: p {p:.3g} among {nulls} null models of its family, assumed "
+        "independent of the key and trained like the suspect; a match on its own needs p and the key's alpha "
+        "({alpha:g}) to be at most {needed:.2g}, for which {suffice} null models suffice"
+    ),
+    "no-nulls": "no null models of its family calibrate it: give a folder of innocent ones with `nulls`",
+    "weights": "weights with sha256 {sha256}",
+}
+
+
+def told(ground: Ground) -> str:
+    """A ground of a verdict in an audit, whichever room it comes from."""
+    return ground.told(ChainMap(WORDS, verification.WORDS, suspects.WORDS))
+
+
+def name_of(procedure: str) -> str:
+    """The procedure that keeps the bound.
+
+    >>> name_of("bonferroni")
+    'Bonferroni (family-wise error rate)'
+    """
+    return WORDS[f"{procedure}-name"]
+
+
+def promise(procedure: str, level: float) -> str:
+    """What the procedure promises at a level."""
+    odds = 1.0 / level
+    return WORDS[f"{procedure}-promise"].format(level=f"1 in {odds:,.0f}" if odds >= 20 else f"{level:g}")
