@@ -17,6 +17,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+class _Families(str):
+    """Help that names the families of networks; they are imported when it is shown, not for every command."""
+
+    def __mod__(self, values: Any) -> str:
+        try:
+            from wmjax.models import FAMILIES as known
+        except ImportError:  # an installation that can only judge
+            known = {}
+        return str(self).__mod__({**values, "families": ", ".join(known) or "a family of wmjax"})
+
+
 class _Version(argparse.Action):
     """Tells the version; it is read from the installation only when somebody asks."""
 
@@ -195,7 +206,7 @@ def _judge_options(parser: argparse.ArgumentParser) -> None:
 
 def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="digits, or the name of a TFDS set such as cifar10")
-    parser.add_argument("--model", default="cnn", help="cnn, vgg or resnet18 (default %(default)s)")
+    parser.add_argument("--model", default="cnn", help=_Families("%(families)s (default %(default)s)"))
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     _unlock_options(parser, required=False)
     parser.add_argument("--from", dest="begin_with", metavar="RUN", help="begin with the weights of this run or file")
@@ -321,7 +332,7 @@ def _model_option(parser: argparse.ArgumentParser) -> None:
         dest="models",
         action="append",
         default=[],
-        help="architecture of bare weights: cnn, vgg, resnet18 or module:factory; repeatable",
+        help=_Families("architecture of bare weights: %(families)s, or module:factory; repeatable"),
     )
 
 
