@@ -82,7 +82,7 @@ def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Att
     if key.spec.labels != "random":
         raise UsageError("a key with fixed labels has no exact evidence: a claim needs `labels` random")
     if not 16 <= len(nonce) <= 64:
-        raise UsageError(f"the nonce is {len(nonce)} bytes: it must be 16 to 64")
+        raise UsageError(f"`nonce` is {len(nonce)} bytes long: it must be 16 to 64")
     if not commitments:
         raise UsageError("`commitments` is empty: a claim holds the commitment of its key")
     for attached in commitments:
