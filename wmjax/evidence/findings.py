@@ -53,8 +53,8 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("no-search", {"bits": SEARCH_BITS}))
     if claim.commitment.spec.source and facts.regenerated:
         grounds.append(Ground("source-independent"))
-    if facts.own is not None:
-        grounds.append(Ground("suspect-asked"))
+    if facts.own is not None and court.suspect is not None:
+        grounds += [Ground("suspect-asked"), *court.suspect.grounds(claim.commitment.spec.image)]
     if facts.own is not None and facts.same_weights is False:
         grounds.append(Ground("other-weights"))
     if any(other.owner != claim.owner and other.commitment.root == claim.commitment.root for other in court.others):

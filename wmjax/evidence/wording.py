@@ -57,6 +57,10 @@ WORDS: dict[str, str] = {
     "other-weights": "The claim names a model with other weights: a copy that was trained further, or another model.",
     "other-signer": "Another signer claims the same triggers; only time stamps can show who committed to them first.",
     "answers-differ": "{differing} answers differ from the claimant's transcript; yours were weighed.",
+    "adapted": "The key's triggers, {from}, were shown to the suspect as images of {to}, which it takes.",
+    "pixels-unit": "The suspect was given pixels scaled to [0, 1], as its module takes them.",
+    "pixels-own": "The suspect was given pixels as its module's own function prepares them.",
+    "pixels-guessed": "The suspect was given pixels scaled to [0, 1]; what else it was trained on is not known.",
     "spent-before": "{spent} triggers were spent before, by the claimant's word; they count against the claimant.",
     "clock-ahead": "The commitment's own date is later than its time stamp; only the stamp counts.",
     "one-claim": "This bound covers one claim. Anyone who tries N models or keys is N times as likely to find a match "
