@@ -103,7 +103,7 @@ def test_the_document(home: Path, audit: Run) -> None:
     seconds = document.pop("seconds")
     bits = document["matches"][0].pop("evidence_bits")
     grounds = document["matches"][0].pop("grounds")
-    codes = ["self-derived", "committed", "not-searched", "random-labels", "bonferroni", "weights"]
+    codes = ["self-derived", "committed", "not-searched", "exact-labels", "bonferroni", "weights"]
     assert [ground["code"] for ground in grounds] == codes
     assert grounds[-2] == {"code": "bonferroni", "level": 0.001, "tests": 8}
     assert 0 < seconds < 600

@@ -15,7 +15,7 @@ import forger
 import numpy as np
 import pytest
 from forger import abstract_key, day
-from test_evidence_report import Page
+from pages import Page
 from tsa import LocalTsa
 from words import words_of_all
 
