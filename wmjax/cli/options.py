@@ -314,7 +314,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("zoo", nargs="+", metavar="ZOO", help="folder of models; or `merge` and the folders of shards")
+    parser.add_argument("zoo", nargs="?", metavar="ZOO", help="folder of models")
     parser.add_argument("--keys", type=Path, help="folder of NAME.age; NAME.identity beside opens it")
     parser.add_argument(
         "--identity", type=Path, action="append", default=[], help="age identity that opens keys; repeatable"
@@ -332,6 +332,13 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
     parser.add_argument("--resume", action="store_true", help="go on with the audit in OUT")
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
+    parser.add_argument(
+        "--merge",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="put the shards together whose journals these folders hold",
+    )
 
 
 def _attack_options(parser: argparse.ArgumentParser) -> None:
