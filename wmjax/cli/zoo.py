@@ -20,7 +20,7 @@ def audit(options: argparse.Namespace) -> int:
 
         if len(options.zoo) == 1:
             raise UsageError("audit merge: name the folders that hold the journals")
-        if options.keys or options.fdr or options.fwer or options.nulls or options.models:
+        if options.keys or options.fdr or options.fwer or options.nulls or options.models or options.suspects:
             raise UsageError("audit merge takes the folders and --out alone: the journals say what was asked")
         folders = [Path(folder) for folder in options.zoo[1:]]
         options.out = options.out or folders[0]
@@ -41,6 +41,7 @@ def audit(options: argparse.Namespace) -> int:
         keys,
         closed=[Unreadable(path, why) for path, why in closed.items()],
         models=tuple(options.models),
+        suspects=options.suspects,
         fdr=options.fdr,
         fwer=options.fwer,
         nulls=options.nulls,
