@@ -103,7 +103,7 @@ def test_the_document(home: Path, audit: Run) -> None:
     seconds = document.pop("seconds")
     bits = document["matches"][0].pop("evidence_bits")
     grounds = document["matches"][0].pop("grounds")
-    codes = ["self-derived", "committed", "not-searched", "random-labels", "bonferroni", "weights"]
+    codes = ["self-derived", "committed", "not-searched", "exact-labels", "bonferroni", "weights"]
     assert [ground["code"] for ground in grounds] == codes
     assert grounds[-2] == {"code": "bonferroni", "level": 0.001, "tests": 8}
     assert 0 < seconds < 600
@@ -291,6 +291,24 @@ def test_shards_by_command(home: Path, audit: Run, run: Run) -> None:
         code, _, err = run("audit", *arguments)
         assert code == 2
         assert words in one_line(err)
+
+
+def test_other_words_change_no_exit_code_and_no_document(home: Path, audit: Run, run: Run, nonsense: Any) -> None:
+    """A resumption after a release that says everything otherwise; the journal is complete."""
+    found = {}
+    for out, zoo in (("match", home / "zoo"), ("none", home / "zoo" / "clean" / "a.safetensors")):
+        code, text, _ = audit("--json", "--out", out, zoo=zoo)
+        found[out] = code, json.loads(text)
+    nonsense()
+    for out, zoo in (("match", home / "zoo"), ("none", home / "zoo" / "clean" / "a.safetensors")):
+        for arguments in (["--resume", "--json"], ["--resume"]):
+            code, text, err = audit(*arguments, "--out", out, zoo=zoo)
+            assert (code, err) == (found[out][0], "")
+            if "--json" in arguments:
+                document = json.loads(text)
+                assert document.pop("procedure") != found[out][1].pop("procedure")
+                assert document == found[out][1]
+    assert [code for code, _ in found.values()] == [0, 1]
 
 
 def test_from_python(home: Path) -> None:

@@ -1,11 +1,12 @@
 """The options of every verb; each one's `dest` is the name of the library's parameter that it sets."""
 
 import argparse
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import wmjax
-from wmjax.cli import attack, evidence, verbs, zoo
+from wmjax.cli import attack, evidence, keygen, verbs, zoo
 from wmjax.errors import UsageError
 
 _FILE = "run folder, checkpoint, safetensors or ONNX file, or PACK.safetensors:NAME"
@@ -13,8 +14,33 @@ _SUSPECT = f"{_FILE}; or module:function"
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser, one of a verb too.
+
+    Attributes:
+      more: adds its options when the verb is met, where making them takes long imports.
+    """
+
+    more: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.more:
+            more, self.more = self.more, None
+            more(self)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Families(str):
+    """Help that names the families of networks; they are imported when it is shown, not for every command."""
+
+    def __mod__(self, values: Any) -> str:
+        try:
+            from wmjax.models import FAMILIES as known
+        except ImportError:  # an installation that can only judge
+            known = {}
+        return str(self).__mod__({**values, "families": ", ".join(known) or "a family of wmjax"})
 
 
 class _Version(argparse.Action):
@@ -31,14 +57,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="show the version")
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
 
-    def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    def verb(name: str, run: Any, text: str) -> _Parser:
         added = subparsers.add_parser(name, help=text, description=text)
         added.set_defaults(verb=run, parser=added)
         added.add_argument("--json", action="store_true", help="print one JSON document on stdout")
         return added
 
     _demo_options(verb("demo", verbs.demo, "the whole story on a small data set, in about a minute"))
-    _keygen_options(verb("keygen", verbs.keygen, "make a watermark key and its public commitment"))
+    verb("keygen", keygen.keygen, "make a watermark key and its public commitment").more = _keygen_options
     _embed_options(verb("embed", verbs.embed, "train a model with (or without) a key mixed in"))
     _verify_options(verb("verify", verbs.verify, "ask a suspect model about a key"))
     _audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
@@ -78,27 +104,14 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _keygen_options(parser: argparse.ArgumentParser) -> None:
+    from wmjax.keys import SCHEMES
+
     parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json, and what opens and signs")
-    parser.add_argument(
-        "--scheme", default="abstract", help="abstract, content, noise, unrelated or blend (default %(default)s)"
-    )
+    parser.add_argument("--scheme", default="abstract", help=f"{_either(SCHEMES)} (default %(default)s)")
     parser.add_argument("--image", type=_image, help="height x width x channels, as 32x32x3 (default: the source's)")
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
     parser.add_argument("--triggers", type=int, default=100, help="images in the key (default %(default)s)")
-    parser.add_argument(
-        "--labels", choices=["random", "fixed"], help="random: provable (default); fixed: one class for all"
-    )
-    parser.add_argument("--source", metavar="NAME", help="data set whose images the scheme starts from")
-    parser.add_argument("--text", help="of scheme content (default TEST, as far as it fits)")
-    parser.add_argument("--sigma", type=int, help="of scheme noise, in grey levels (default 102)")
-    parser.add_argument(
-        "--paper", action="store_true", help="Zhang et al.'s exact variant of content, noise or unrelated"
-    )
-    parser.add_argument("--source-class", type=int, help="with --paper: class of the marked images (default 1)")
-    parser.add_argument("--target-class", type=int, help="with --paper: label of all triggers (default 0)")
-    parser.add_argument(
-        "--share", dest="share_percent", type=int, help="with --paper: percent of the source class to mark (default 30)"
-    )
+    _scheme_options(parser)
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)"
     )
@@ -119,6 +132,38 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--signer", type=Path, help="Ed25519 key in PEM that signs (default: a new OUT.signer.pem)")
     _stamp_options(parser)
     _data_dir_option(parser)
+
+
+def _scheme_options(parser: argparse.ArgumentParser) -> None:
+    """What the records of schemes and label policies declare."""
+    from wmjax.keys import POLICIES, SCHEMES, Paper
+    from wmjax.keys.policies import default_policy
+
+    policies = "; ".join(f"{policy.name}: {policy.words}" for policy in POLICIES.values())
+    usual = " (default: {}, with --paper {})".format(*(default_policy(paper).name for paper in (False, True)))
+    parser.add_argument("--labels", choices=list(POLICIES), help=policies + usual)
+    parser.add_argument("--source", metavar="NAME", help="data set whose images the scheme starts from")
+    words: dict[str, list[str]] = {}
+    for scheme in SCHEMES.values():
+        for parameter in scheme.parameters:
+            words.setdefault(parameter.name, []).append(f"scheme {scheme.name}: {parameter.words}")
+    for name, told in words.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help="; ".join(told))
+    known = _either([name for name, scheme in SCHEMES.items() if scheme.paper])
+    parser.add_argument("--paper", action="store_true", help=f"Zhang et al.'s exact variant of {known}")
+    for option, text in (
+        ("--source-class", f"class of the marked images (default {Paper.source_class})"),
+        ("--target-class", f"label of all triggers (default {Paper.target_class})"),
+        ("--share", f"percent of the source class to mark (default {Paper.share_percent})"),
+    ):
+        dest = "share_percent" if option == "--share" else None
+        parser.add_argument(option, dest=dest, type=int, help=f"with --paper: {text}")
+
+
+def _either(names: Iterable[str]) -> str:
+    """Names in a sentence: the last after an "or"."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _stamp_options(parser: argparse.ArgumentParser) -> None:
@@ -195,7 +240,7 @@ def _judge_options(parser: argparse.ArgumentParser) -> None:
 
 def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="digits, or the name of a TFDS set such as cifar10")
-    parser.add_argument("--model", default="cnn", help="cnn, vgg or resnet18 (default %(default)s)")
+    parser.add_argument("--model", default="cnn", help=_Families("%(families)s (default %(default)s)"))
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     _unlock_options(parser, required=False)
     parser.add_argument("--from", dest="begin_with", metavar="RUN", help="begin with the weights of this run or file")
@@ -324,7 +369,7 @@ def _model_option(parser: argparse.ArgumentParser) -> None:
         dest="models",
         action="append",
         default=[],
-        help="architecture of bare weights: cnn, vgg, resnet18 or module:factory; repeatable",
+        help=_Families("architecture of bare weights: %(families)s, or module:factory; repeatable"),
     )
 
 

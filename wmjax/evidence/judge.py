@@ -90,8 +90,8 @@ def check_spec(claim: Claim) -> None:
         check_against_scheme(spec)
     except UsageError as error:
         raise InvalidFile(f"the claim's key cannot be: {error}") from error
-    if spec.labels != "random":
-        raise InvalidFile("the claim's key has fixed labels: no exact evidence exists for it")
+    if not spec.policy.exact:
+        raise InvalidFile(f"the claim's key has {spec.labels} labels: no exact evidence exists for it")
     if spec.triggers * spec.input.size > LARGEST_KEY:
         raise InvalidFile(
             f"the claim's key has more than {LARGEST_KEY >> 20} MiB of images: more than this judge makes"

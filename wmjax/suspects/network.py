@@ -14,8 +14,7 @@ from flax import nnx
 from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.models import Config, Variables, apply, default_config, shapes
-from wmjax.models.config import NAMES
+from wmjax.models import FAMILIES, Config, Variables, apply, default_config, shapes
 from wmjax.models.layers import conv_general_dilated
 from wmjax.suspects.contract import Network, Weights
 from wmjax.suspects.formats.orbax import FLOATS, Tensors
@@ -188,7 +187,7 @@ _EVALUATE = {"train": False, "training": False, "is_training": False, "determini
 
 
 def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
-    """The networks that a name may mean: `cnn`, `vgg`, `resnet18` at usual size, or `module:factory`.
+    """The networks that a name may mean: one of wmjax's families at its usual size, or `module:factory`.
 
     Args:
       name: as the user typed it.
@@ -198,10 +197,10 @@ def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
     Raises:
       UsageError: the name is none of these, or the module takes none of the images.
     """
-    if name in NAMES:
+    if name in FAMILIES:
         return [from_config(default_config(name, image, classes)) for image in images]
     if not NAME.fullmatch(name):
-        raise UsageError(f"`models` {name}: give {', '.join(NAMES)} or module:factory")
+        raise UsageError(f"`models` {name}: give {', '.join(FAMILIES)} or module:factory")
     networks, failure = [], None
     for image in images:
         try:
@@ -239,7 +238,7 @@ def _matching(
     why = "what `models` names takes none of the keys' images" if images else "`models` needs `images` here"
     for model in models:
         try:
-            if model in NAMES and not heads:
+            if model in FAMILIES and not heads:
                 raise InvalidFile(f"it is no {model}: there is no head/bias")
             for network in named(model, images, heads[0] if heads else 0):
                 try:

@@ -13,8 +13,7 @@ from typing import Any
 
 from wmjax import checkpoint
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
-from wmjax.models import Config
-from wmjax.models.config import NAMES
+from wmjax.models import FAMILIES, Config, read_config
 from wmjax.suspects.contract import Network, Stored
 from wmjax.suspects.formats import orbax
 from wmjax.suspects.formats.orbax import Tensors
@@ -42,7 +41,7 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 def check(models: Sequence[str], images: Sequence[Image]) -> None:
     """Raises `UsageError` where one of `models` names no architecture, or a module that takes none of the images."""
     for model in models:
-        if model not in NAMES:  # wmjax's own are made when a head says how many classes there are
+        if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
             named(model, images, 0)
 
 
@@ -153,7 +152,7 @@ def _fitted(
 def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network:
     """A pack's network; a module that the user did not name is not imported."""
     if "config" in description:
-        return from_config(Config.from_json(description["config"]))
+        return from_config(read_config(description["config"]))
     module, image = description.get("module"), description.get("image")
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
@@ -208,7 +207,7 @@ def _config(path: Path, metadata: Mapping[str, str]) -> Config | None:
     """A safetensors file's configuration: within it, beside it, or its folder's; None where wmjax has none."""
     for values in _configs(path, metadata):
         try:
-            return Config.from_json(values)
+            return read_config(values)
         except (InvalidFile, AttributeError):
             continue
     return None

@@ -9,8 +9,7 @@ import numpy as np
 from wmjax.digest import digest, files_digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Model
-from wmjax.models import Config, Variables
-from wmjax.models.config import NAMES
+from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
 from wmjax.suspects.contract import Network, Stored, Suspect, Weights
 from wmjax.suspects.network import Image, variables_of
@@ -97,6 +96,6 @@ def load_variables(name: str, models: Sequence[str] = (), images: Sequence[Image
     stored = find(name, models, images)
     description = stored.network.description or {}
     if "config" not in description:
-        raise UsageError(f"{name} is {stored.network.name}: only {', '.join(NAMES)} of wmjax can be trained")
-    config = Config.from_json(description["config"])
+        raise UsageError(f"{name} is {stored.network.name}: only {', '.join(FAMILIES)} of wmjax can be trained")
+    config = read_config(description["config"])
     return config, variables_of(config, read_weights(stored))

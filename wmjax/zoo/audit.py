@@ -56,7 +56,7 @@ def audit(
       zoo: folder of checkpoints, or one checkpoint or file.
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
       closed: keys that could not be opened, for the list of what was not asked.
-      models: architectures of bare parameter trees: `cnn`, `vgg`, `resnet18` or `module:factory`.
+      models: architectures of bare parameter trees: names of wmjax's families or `module:factory`.
       suspects: a list of members that only you can name, e.g. functions (`wmjax.suspects.listing` says what it holds);
         what it names is imported.
       fdr: bound on the false discovery rate; 0.01 where neither is given.

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from wmjax.errors import UsageError, WmjaxError
 from wmjax.keys import Key
-from wmjax.models.config import NAMES
+from wmjax.models import FAMILIES
 from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Weights
 from wmjax.suspects.listing import Listed, read_list
 from wmjax.suspects.network import Image
@@ -76,7 +76,7 @@ def _stored(
     path, member = located(str(folder / listed.path))
     if not path.resolve().is_relative_to(folder) or path.resolve() == folder:
         raise UsageError(f"{listed.path:.200} is not in the folder of its list: copy it there")
-    if listed.model and not trusted and listed.model not in (*NAMES, *models):
+    if listed.model and not trusted and listed.model not in (*FAMILIES, *models):
         raise UsageError(f"it is of {listed.model:.80}: {_GIVE_IT}")
     try:
         named = str(path.resolve()) + (f":{member}" if member else "")

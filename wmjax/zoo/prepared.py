@@ -109,7 +109,7 @@ def prepare(plan: AuditPlan, network: Network, null: bool) -> Prepared:
     """
     places, questions = plan.questions(network, null=null)
     fixed = -np.inf if plan.calibrated and not null else np.inf  # their rank is not known yet
-    bars = [key.commitment.rule.match_bits if key.spec.labels == "random" else fixed for key in questions.keys]
+    bars = [key.commitment.rule.match_bits if key.spec.policy.exact else fixed for key in questions.keys]
     return Prepared(network, tuple(places), questions, np.array(bars), _bench(plan, network, questions))
 
 
