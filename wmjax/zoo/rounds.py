@@ -183,5 +183,5 @@ def _drop_mute(verdicts: Verdicts, answers: dict[int, tuple[np.ndarray, stats.An
     for models, given in answers.values():
         usable[models] |= (given.labels >= 0).any(axis=1)
     for model in np.flatnonzero(~usable):
-        verdicts.failures[int(model)] = "gives no usable answer: its weights hold NaN or overflow"
+        verdicts.failures[int(model)] = "gives no usable answer: NaN, an overflow, or nothing within the classes"
         verdicts.open[model] = False
