@@ -180,10 +180,12 @@ def _tsa_option(parser: argparse.ArgumentParser) -> None:
 
 def _commit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("commitment", type=Path, metavar="COMMITMENT", help="NAME.commitment.json")
-    parser.add_argument("--release", dest="model", metavar="MODEL", help=f"released, with the key in it: {_FILE}")
+    parser.add_argument(
+        "--release", dest="model", metavar="MODEL", help=f"released model that carries the key: {_FILE}"
+    )
     _model_option(parser)
     parser.add_argument("--signer", type=Path, help="with --release: the key that signed it, e.g. NAME.signer.pem")
-    parser.add_argument("--out", type=Path, help="with --release: where, e.g. RELEASE.commitment.json")
+    parser.add_argument("--out", type=Path, help="with --release: the file to write, e.g. RELEASE.commitment.json")
     parser.add_argument("--passphrase-file", dest="passphrase", type=Path, help="of --signer (or set WMJAX_PASSPHRASE)")
     _stamp_options(parser)
 
@@ -197,9 +199,9 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
         dest="nonce",
         required=True,
         metavar="NONCE",
-        help="the challenger's: 16 to 64 bytes in hex, or a file of it",
+        help="the challenger's nonce: 16 to 64 bytes in hex, or a file that holds it",
     )
-    parser.add_argument("--out", type=Path, required=True, help="claim file, as claim.json; claim.html beside it")
+    parser.add_argument("--out", type=Path, required=True, help="claim file, e.g. claim.json; its page is claim.html")
     parser.add_argument("--signer", type=Path, help="signing key (default: NAME.signer.pem beside NAME.age)")
     parser.add_argument(
         "--released",
@@ -208,7 +210,7 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="commitment that names a model",
+        help="commitment that names a released model; repeatable",
     )
     parser.add_argument("--all", dest="whole", action="store_true", help="ask the whole key, even when decided")
     parser.add_argument("--reveal", action="store_true", help="hand over the secret: without it nothing can be proven")
@@ -216,19 +218,24 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
 
 def _judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
-    parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the one that you drew for this claim")
-    parser.add_argument("--suspect", metavar="MODEL", help=f"to be asked again: {_SUSPECT}")
+    parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the nonce that you drew for this claim")
+    parser.add_argument("--suspect", metavar="MODEL", help=f"model to ask again: {_SUSPECT}")
     _model_option(parser)
     parser.add_argument(
         "--suspect-since",
         dest="since",
         type=evidence.since,
         metavar="DATE",
-        help="when the suspect first appeared, as 2026-01-31",
+        help="when the suspect first appeared, e.g. 2026-01-31",
     )
     parser.add_argument("--source", metavar="DATA", help="your own copy of the data set that the key starts from")
     parser.add_argument(
-        "--original", dest="originals", action="append", default=[], metavar="MODEL", help="of each of two claims"
+        "--original",
+        dest="originals",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="the model each party calls its original; give it twice, in the order of the claims",
     )
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="largest chance of a false match to accept (default %(default)s)"
@@ -307,7 +314,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("zoo", nargs="+", metavar="ZOO", help="folder of models; or `merge` and the folders of shards")
+    parser.add_argument("zoo", nargs="?", metavar="ZOO", help="folder of models")
     parser.add_argument("--keys", type=Path, help="folder of NAME.age; NAME.identity beside opens it")
     parser.add_argument(
         "--identity", type=Path, action="append", default=[], help="age identity that opens keys; repeatable"
@@ -328,6 +335,13 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
     parser.add_argument("--resume", action="store_true", help="go on with the audit in OUT")
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
+    parser.add_argument(
+        "--merge",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="put the shards together whose journals these folders hold",
+    )
 
 
 def _attack_options(parser: argparse.ArgumentParser) -> None:

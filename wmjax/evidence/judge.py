@@ -80,7 +80,7 @@ def _check_court(court: Court) -> None:
     if not 0 < court.alpha < 1:
         raise UsageError(f"`alpha` {court.alpha}: must be between 0 and 1")
     if court.since is not None and court.since.utcoffset() is None:
-        raise UsageError(f"the suspect's date {court.since} has no offset from UTC: give it one")
+        raise UsageError(f"`since` {court.since} has no offset from UTC: give it one, e.g. tzinfo=datetime.UTC")
 
 
 def check_spec(claim: Claim) -> None:
