@@ -18,7 +18,7 @@ from wmjax.progress import progress
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.discover import discover, shown
-from wmjax.zoo.header import Header, Level
+from wmjax.zoo.header import AuditHeader, Level
 from wmjax.zoo.load import read_ahead
 from wmjax.zoo.members import read_members
 from wmjax.zoo.plan import AuditPlan, make_plan
@@ -27,8 +27,8 @@ from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.result import AuditResult
 
 _JOURNALS = "journal-*-of-*.jsonl"
-JOURNAL = journal.Kind("wmjax-audit/1", Header.from_json, ChunkRecord.from_json)
-AuditJournal = journal.Journal[Header, ChunkRecord]
+JOURNAL = journal.Kind("wmjax-audit/1", AuditHeader.from_json, ChunkRecord.from_json)
+AuditJournal = journal.Journal[AuditHeader, ChunkRecord]
 _MEMORY = 0.25  # share of the host's memory that models may take where nothing else is said
 
 
@@ -124,7 +124,7 @@ def _found(
     return found, innocent.entries
 
 
-def _check_siblings(path: Path, header: Header) -> None:
+def _check_siblings(path: Path, header: AuditHeader) -> None:
     """Raises `UsageError` where another shard's journal in the same folder is of another audit."""
     for sibling in sorted(path.parent.glob(_JOURNALS)):
         other = journal.read(sibling, JOURNAL) if sibling != path else None
