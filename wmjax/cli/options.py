@@ -323,6 +323,9 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
         "--passphrase-file", dest="passphrase", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)"
     )
     _model_option(parser)
+    parser.add_argument(
+        "--suspects", type=Path, metavar="FILE", help="list of members that only you can name, e.g. module:function"
+    )
     parser.add_argument("--fdr", type=float, help="bound on the false discovery rate (default 0.01)")
     parser.add_argument("--fwer", type=float, help="bound on the chance of any false match, instead")
     parser.add_argument(

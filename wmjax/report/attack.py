@@ -11,7 +11,7 @@ from wmjax.attacks.result import COST, AttackResult, Leak, Point
 from wmjax.attacks.wording import WORDS
 from wmjax.files import write_bytes
 from wmjax.report.frontier import distinguish, frontier, gain
-from wmjax.report.html import digest, inline, render
+from wmjax.report.html import csp_hash, inline, render
 from wmjax.report.plot import number
 from wmjax.report.svg import png
 from wmjax.text import cut, visible
@@ -99,7 +99,7 @@ def write_attack_report(path: Path, result: AttackResult) -> None:
     page = render(
         "attack.html",
         style=style,
-        policy=f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
         headline=headline(result),
         result=result,
         notes=[note.told(WORDS) for note in result.notes],

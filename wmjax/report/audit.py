@@ -10,7 +10,7 @@ import numpy as np
 
 from wmjax.files import write_bytes
 from wmjax.grounds import Ground
-from wmjax.report.html import digest, inline, render
+from wmjax.report.html import csp_hash, inline, render
 from wmjax.text import cut, visible
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
 from wmjax.zoo.wording import name_of, promise, told
@@ -38,7 +38,7 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
         "audit.html",
         style=style,
         script=script,
-        policy=f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; base-uri 'none'",
+        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; base-uri 'none'",
         data=_embedded(result),
         result=result,
         keys=[

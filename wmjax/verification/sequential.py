@@ -257,16 +257,10 @@ def _answer(question: _Question, i: int, like: stats.Answers | None) -> stats.An
     except AccessError:
         if like is None:  # it never answered at all
             raise
-        return _refusal(like)  # one outcome a trigger: nothing is asked again
+        return stats.refusal(like)  # one outcome a trigger: nothing is asked again
     if like is not None and (answer.probabilities is None) != (like.probabilities is None):
         raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
     return answer
-
-
-def _refusal(like: stats.Answers) -> stats.Answers:
-    """A failed query as an answer of the suspect's own form."""
-    probabilities = None if like.probabilities is None else np.full((1, like.classes), 1 / like.classes)
-    return stats.Answers(np.array([-1]), probabilities, like.classes)
 
 
 def _null(question: _Question, nulls: Sequence[Suspect], decoys: int, source: Dataset | None) -> _Null | None:
