@@ -36,6 +36,7 @@ from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.keyset import check_against_scheme, is_self_derived
 from wmjax.keys.merkle import proven_root
 from wmjax.suspects.contract import Suspect, check_fits, query
+from wmjax.text import bare
 
 LARGEST_KEY = 1 << 27  # bytes of images that are made again: a hostile spec must not fill the memory
 LARGEST_TABLE = 1 << 24  # answers times classes, of which several tables of floats are made
@@ -90,7 +91,7 @@ def check_spec(claim: Claim) -> None:
     try:
         check_against_scheme(spec)
     except UsageError as error:
-        raise InvalidFile(f"the claim's key cannot be: {error}") from error
+        raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
     if not spec.policy.exact:
         raise InvalidFile(f"the claim's key has {spec.labels} labels: no exact evidence exists for it")
     if spec.triggers * spec.input.size > LARGEST_KEY:
@@ -178,7 +179,7 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
     try:
         key = derive_key(claim.secret, spec, rule, court.source if spec.source else None, claim.commitment.created)
     except UsageError as error:
-        raise InvalidFile(f"the claim's key cannot be: {error}") from error
+        raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
     if key.commitment.root != claim.commitment.root:
         raise InvalidFile("the revealed secret does not give the triggers that were committed to: they were made up")
     return True
