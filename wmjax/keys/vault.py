@@ -60,7 +60,7 @@ def seal(key: Key, *, recipients: Sequence[str] | None = None, passphrase: str |
     }
     plaintext = json.dumps(contents).encode()
     if bool(recipients) == bool(passphrase):
-        raise UsageError("seal a key to recipients or to a passphrase: one of them")
+        raise UsageError("seal a key to `recipients` or a `passphrase`: one of them")
     if passphrase:
         return bytes(pyrage.passphrase.encrypt(plaintext, passphrase))
     try:

@@ -61,7 +61,7 @@ def audit(
         what it names is imported.
       fdr: bound on the false discovery rate; 0.01 where neither is given.
       fwer: bound on the family-wise error rate, instead.
-      nulls: folder of models known to be innocent, which calibrate keys with fixed labels.
+      nulls: folder of models known to be innocent, which calibrate keys without exact evidence.
       memory: bytes that models may take; a quarter of the host's by default.
       out: folder of the journal; none is written by default.
       resume: continue with the journal in `out`.
