@@ -174,11 +174,11 @@ def export(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     """Copies a model for publication: network and weights alone, without key, optimiser or settings.
 
     Raises:
-      UsageError: `out` is there already.
+      UsageError: `out` already exists.
     """
     out = Path(out)
     if out.exists():
-        raise UsageError(f"{out} is there already: choose another folder")
+        raise UsageError(f"{out} already exists: choose another `out`")
     config, variables = load_variables(find(source))
     save(out, variables._asdict(), Metadata(config))
     return out

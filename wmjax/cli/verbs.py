@@ -38,7 +38,7 @@ def embed(options: argparse.Namespace) -> int:
         hosts.leave()
         return code
 
-    return hosts.supervise(lambda: guarded(work, options), place)
+    return hosts.supervise(lambda: guarded(work, options), place, lambda message: note(worded(message, options)))
 
 
 def _embed_here(options: argparse.Namespace) -> int:
