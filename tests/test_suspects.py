@@ -17,7 +17,7 @@ from wmjax.checkpoint import Metadata
 from wmjax.digest import digest
 from wmjax.errors import UsageError
 from wmjax.keys import Key, write_key
-from wmjax.models import Config, Variables, init, predict
+from wmjax.models import FAMILIES, Config, Variables, init, predict
 from wmjax.suspects import Suspect, from_callable, from_checkpoint, open_suspect
 from wmjax.suspects.stored import load_variables
 from wmjax.suspects.wording import WORDS
@@ -141,7 +141,7 @@ def test_what_trains_refuses_others_in_one_line(home, work):
     ):
         code, _, err = work(*arguments)
         assert (code, err.count("\n")) == (2, 1)
-        assert "only cnn, vgg, resnet18 of wmjax can be trained" in err
+        assert f"only {', '.join(FAMILIES)} of wmjax can be trained" in err
 
 
 def test_a_pack_of_several_is_asked_for_a_name(home):

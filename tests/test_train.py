@@ -24,7 +24,20 @@ from wmjax.data.batches import augment, batch_indices
 from wmjax.errors import UsageError
 from wmjax.keys import generate, make_spec
 from wmjax.models import Config, Variables, apply, default_config, init
-from wmjax.train import Batch, Plan, Recipe, Teacher, all_devices, embed, fit, key_batch, loop, make_program, mix
+from wmjax.train import (
+    Batch,
+    Inputs,
+    Plan,
+    Recipe,
+    Teacher,
+    all_devices,
+    embed,
+    fit,
+    key_batch,
+    loop,
+    make_program,
+    mix,
+)
 from wmjax.train.loop import first_state, total_steps
 from wmjax.train.memory import step_bytes, too_large_told
 from wmjax.train.step import _marked, as_tree
@@ -61,7 +74,7 @@ def one_step(config, recipe, data, key=None, mapping=None):
     )
     return (
         make_program(Plan(config, recipe, 10, mapping)),
-        (seed, whole, mapping.divide(rows), triggers, None, None),
+        (Inputs(seed, whole, mapping.divide(rows), triggers),),
         state,
     )
 
