@@ -4,9 +4,7 @@ A wing joins by a scenario that does its work twice: with the real words, and af
 """
 
 import ast
-import importlib
 import json
-import pkgutil
 import re
 import sys
 from collections.abc import Callable
@@ -17,15 +15,16 @@ import forger
 import numpy as np
 import pytest
 from forger import abstract_key, day
-from test_evidence_report import Page
+from pages import Page
 from tsa import LocalTsa
+from words import words_of_all
 
-import wmjax
 from wmjax import evidence, stats
 from wmjax.data.dataset import Dataset
 from wmjax.evidence import wording
 from wmjax.evidence.facts import Lack
 from wmjax.keys import derive_key, make_spec, write_key
+from wmjax.suspects import wording as words_of_suspects
 
 NONCE = b"n" * 32
 # Fields of documents that are for people; all else is for programs.
@@ -48,24 +47,6 @@ def partly(images):
 def innocent(images):
     return (owner(images) + 1) % 10
 """
-
-
-def words_of_all() -> list[dict[str, str]]:
-    """The templates of every module called `wording`."""
-    names = [module.name for module in pkgutil.walk_packages(wmjax.__path__, "wmjax.")]
-    return [importlib.import_module(name).WORDS for name in names if name.endswith(".wording")]
-
-
-@pytest.fixture
-def nonsense(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """When called, exchanges all sentences: none keeps a word, and no two are alike."""
-
-    def exchange() -> None:
-        for wing, words in enumerate(words_of_all()):
-            for number, code in enumerate(words):
-                monkeypatch.setitem(words, code, f"qx{wing}x{number}")
-
-    return exchange
 
 
 def test_the_words_are_found() -> None:
@@ -172,7 +153,7 @@ def judged(town: Callable[..., tuple], tag: str) -> dict[str, tuple[int, Any, li
 
 
 def test_a_judgement_is_the_same_in_other_words(town, nonsense, monkeypatch) -> None:
-    monkeypatch.setattr("wmjax.evidence.judge.DATED_BITS", 20.0)  # short claims are enough
+    monkeypatch.setattr("wmjax.evidence.lacks.DATED_BITS", 20.0)  # short claims are enough
     real = judged(town, "real")
     nonsense()
     other = judged(town, "other")
@@ -225,8 +206,11 @@ def test_each_code_of_the_judge_has_words_and_no_words_are_left_over() -> None:
     judges = "".join(source for stem, source in MODULES.items() if stem != "wording")
     assert set(Lack) <= set(wording.WORDS)
     assert set(get_args(stats.Outcome)) <= set(wording.WORDS)
-    assert codes_in(judges) <= said
-    assert {code for code in said if f'"{code}"' not in judges and not code.startswith("digest-")} == set()
+    of_suspects = set(words_of_suspects.WORDS)  # a judgement says, too, how its suspect was asked
+    assert codes_in(judges) | of_suspects <= said
+    assert {
+        code for code in said - of_suspects if f'"{code}"' not in judges and not code.startswith("digest-")
+    } == set()
 
 
 def test_nobody_who_decides_reads_words() -> None:

@@ -17,8 +17,8 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.derive import Stream
 from wmjax.keys.merkle import tree_hash
 from wmjax.keys.spec import Spec
-from wmjax.stats import Rule
-from wmjax.text import is_sha256
+from wmjax.stats import EVIDENCE, Rule
+from wmjax.text import bare, is_sha256
 
 FORMAT = "wmjax-commitment/1"
 
@@ -66,13 +66,16 @@ class Commitment:
             commitment = cls(
                 Spec.from_json(values["spec"]), Rule(**values["rule"]), str(values["root"]), str(values["created"])
             )
+            if commitment.rule.evidence not in EVIDENCE:
+                kinds = ", ".join(EVIDENCE)
+                raise InvalidFile(f"evidence {commitment.rule.evidence!r:.50}: this version weighs {kinds}")
             read_time(commitment.created)
             if not is_sha256(commitment.root) or commitment.rule.rate <= 1 / commitment.spec.classes:
                 raise InvalidFile("not a wmjax commitment: its root or its match rate cannot be")
             if commitment.to_json() != dict(values):
                 raise InvalidFile("the commitment was altered: its id does not fit its contents")
         except (KeyError, TypeError, ValueError, UsageError, rfc8785.CanonicalizationError) as error:
-            raise InvalidFile(f"not a wmjax commitment: {' '.join(str(error).split()):.200}") from error
+            raise InvalidFile(f"not a wmjax commitment: {bare(error)}") from error
         return commitment
 
 

@@ -60,14 +60,14 @@ def seal(key: Key, *, recipients: Sequence[str] | None = None, passphrase: str |
     }
     plaintext = json.dumps(contents).encode()
     if bool(recipients) == bool(passphrase):
-        raise UsageError("seal a key to recipients or to a passphrase: one of them")
+        raise UsageError("seal a key to `recipients` or a `passphrase`: one of them")
     if passphrase:
-        return pyrage.passphrase.encrypt(plaintext, passphrase)
+        return bytes(pyrage.passphrase.encrypt(plaintext, passphrase))
     try:
         parsed = [pyrage.x25519.Recipient.from_str(text) for text in recipients or []]
     except pyrage.RecipientError as error:
         raise UsageError("not an age recipient: it looks like age1... and is made by `age-keygen`") from error
-    return pyrage.encrypt(plaintext, parsed)
+    return bytes(pyrage.encrypt(plaintext, parsed))
 
 
 def new_identity() -> tuple[str, str]:
@@ -124,8 +124,8 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
 def _decrypt(sealed: bytes, unlock: Unlock) -> bytes:
     try:
         if unlock.passphrase is not None:
-            return pyrage.passphrase.decrypt(sealed, unlock.passphrase)
-        return pyrage.decrypt(sealed, [_parse_identity(unlock.identity or "")])
+            return bytes(pyrage.passphrase.decrypt(sealed, unlock.passphrase))
+        return bytes(pyrage.decrypt(sealed, [_parse_identity(unlock.identity or "")]))
     except pyrage.DecryptError as error:
         opener = "passphrase" if unlock.passphrase is not None else "identity"
         raise InvalidFile(f"cannot open the key: the {opener} is not its own, or the file is damaged") from error
@@ -161,18 +161,27 @@ def dearmour(text: str) -> bytes:
 
 def write_key(
     key: Key,
-    stem: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     *,
     recipients: Sequence[str] = (),
     passphrase: str | None = None,
     signer: Signer | None = None,
 ) -> list[Path]:
-    """Writes STEM.age and the signed STEM.commitment.json, and what opens and signs where that would be missing.
+    """Writes OUT.age and the signed OUT.commitment.json, and what opens and signs if that would be missing.
 
-    STEM.identity (mode 0600) is written where neither recipients nor a passphrase are given, STEM.signer.pem (mode
-    0600, encrypted where there is a passphrase) where no signer is.
+    Args:
+      key: what to seal.
+      out: path of the files, without their endings.
+      recipients: age recipients that can open it. With neither recipients nor a passphrase a fresh identity can:
+        OUT.identity (mode 0600) is written too.
+      passphrase: opens it instead, and encrypts OUT.signer.pem.
+      signer: signs the commitment; by default a new one, in OUT.signer.pem (mode 0600).
+
+    Returns:
+      The files that were written.
 
     Raises:
+      AccessError: one of them cannot be written; none is left then.
       UsageError: one of the files already exists; keys are never overwritten.
     """
     files = {"age": b"", "commitment.json": sign_commitment(key.commitment, signer or (fresh := new_signer()))}
@@ -182,9 +191,9 @@ def write_key(
         text, recipient = new_identity()
         files["identity"] = text.encode()
         recipients = [recipient]
-    paths = {end: Path(f"{stem}.{end}") for end in files}
+    paths = {end: Path(f"{out}.{end}") for end in files}
     if existing := [path for path in paths.values() if os.path.lexists(path)]:
-        raise UsageError(f"{existing[0]} already exists: keys are never overwritten, choose another name")
+        raise UsageError(f"{existing[0]} already exists: keys are never overwritten, choose another `out`")
     files["age"] = seal(key, recipients=recipients, passphrase=passphrase)
     written: list[Path] = []
     try:

@@ -24,13 +24,13 @@ class Verdict:
 
     Attributes:
       verdict: `match`, `no-match` or `inconclusive` (which never means "not stolen").
-      evidence_bits: log2 of the wealth won by betting on the secret labels; None for `fixed` labels.
+      evidence_bits: log2 of the wealth won by betting on the secret labels; None if no exact evidence exists.
       alpha: largest chance of a match with a model that has nothing to do with the key.
       queries: triggers asked.
       matches: answers equal to the secret label.
       triggers: in the whole key.
       match_rate: 95 % interval (Clopper & Pearson) of the match rate; None where asking stopped early.
-      p_binomial: exact chance of so many matches; None where asking stopped early or labels are `fixed`.
+      p_binomial: exact chance of so many matches; None if asking stopped early or no exact evidence exists.
       p_calibrated: rank among decoys or null models; None where asking stopped early or there are none.
       grounds: what the verdict rests on.
       key_id: of the commitment.
@@ -85,8 +85,8 @@ def verify(
       key: the opened key.
       alpha: in place of the committed one; the verdict says so.
       whole: ask about the whole key instead of stopping at the first decisive answer.
-      nulls: models trained independently of the key, for `fixed` labels.
-      decoys: decoy keys, for `fixed` labels without `nulls`.
+      nulls: models trained independently of the key, which calibrate keys without exact evidence.
+      decoys: decoy keys, which calibrate them without `nulls`.
       source: the key's source images: the triggers are made from them again and compared; decoys need them too.
 
     Raises:
@@ -98,24 +98,24 @@ def verify(
         check_fits(model, key.spec)
     rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
     question = _Question(suspect, key, rule)
-    if nulls and not question.fixed:
-        raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
+    if nulls and question.exact:
+        raise UsageError(f"null models calibrate keys without exact evidence: {key.spec.labels} labels need none")
     if source is not None:
         _check_source(key, source)
-    given = _ask(question, stop=not (whole or question.fixed))
-    if question.fixed:
+    given = _ask(question, stop=question.exact and not whole)
+    if question.exact:
+        outcome, p_calibrated = _exact(question, given, stop=not whole)
+        ranked: tuple[Ground, ...] = ()
+    else:
         null = _null(question, nulls, decoys, source)
         outcome, p_calibrated = _ranked(question, given, null)
         ranked = null_grounds(null and (null.kind, len(null.matches)), key.spec.classes, rule.alpha)
-    else:
-        outcome, p_calibrated = _exact(question, given, stop=not whole)
-        ranked = ()
     grounds = (
         *key_grounds(key.commitment, rule, regenerated=source is not None),
         *suspect.grounds(key.spec.image),
         *answer_grounds(given.answers),
         *ranked,
-        *(path_grounds(given.path, outcome, rule, most=question.limit) if not question.fixed else ()),
+        *(path_grounds(given.path, outcome, rule, most=question.limit) if question.exact else ()),
     )
     return _verdict(question, given, outcome, p_calibrated, grounds)
 
@@ -133,9 +133,9 @@ class _Question(NamedTuple):
         return min(self.rule.max_queries, self.key.spec.triggers)
 
     @property
-    def fixed(self) -> bool:
-        """Whether the key's labels have no exact test."""
-        return self.key.spec.labels == "fixed"
+    def exact(self) -> bool:
+        """Whether exact evidence exists for the key's labels."""
+        return self.key.spec.policy.exact
 
 
 class _Given(NamedTuple):
@@ -163,7 +163,7 @@ def _check_source(key: Key, source: Dataset) -> None:
 
 
 def _exact(question: _Question, given: _Given, *, stop: bool) -> tuple[stats.Outcome, float | None]:
-    """Verdict of a key with random labels, and its p-value among secrets drawn anew if the whole key was asked."""
+    """Verdict of a key that exact evidence exists for; the p-value among new secrets if the whole key was asked."""
     outcome = stats.decide(given.path, question.rule, stop=stop).outcome
     return outcome, _redrawn(question.key, given.answers) if len(given.answers) == question.limit else None
 
@@ -176,7 +176,7 @@ def _redrawn(key: Key, answers: stats.Answers) -> float:
 
 
 def _ranked(question: _Question, given: _Given, null: _Null | None) -> tuple[stats.Outcome, float | None]:
-    """Verdict and p-value of a key with fixed labels, from the rank of its matches among the null's."""
+    """Verdict and p-value of any other key, from the rank of its matches among the null's."""
     p = stats.calibrated_p(int(given.path.matches[-1]), null.matches) if null else None
     if p is not None and p <= question.rule.alpha:
         return "match", p
@@ -194,10 +194,10 @@ def _verdict(
     suspect, key, rule = question
     n, bits, matches = len(given.answers), given.path.evidence, int(given.path.matches[-1])
     whole = n == question.limit
-    binomial = not question.fixed and stats.kind_of(rule).independent  # matches are independent under the null
+    binomial = question.exact and stats.kind_of(rule).independent  # matches are independent under the null
     return Verdict(
         verdict=outcome,
-        evidence_bits=None if question.fixed else round(float(bits[-1]), 3),
+        evidence_bits=round(float(bits[-1]), 3) if question.exact else None,
         alpha=rule.alpha,
         queries=n,
         matches=matches,
@@ -257,16 +257,10 @@ def _answer(question: _Question, i: int, like: stats.Answers | None) -> stats.An
     except AccessError:
         if like is None:  # it never answered at all
             raise
-        return _refusal(like)  # one outcome a trigger: nothing is asked again
+        return stats.refusal(like)  # one outcome a trigger: nothing is asked again
     if like is not None and (answer.probabilities is None) != (like.probabilities is None):
         raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
     return answer
-
-
-def _refusal(like: stats.Answers) -> stats.Answers:
-    """A failed query as an answer of the suspect's own form."""
-    probabilities = None if like.probabilities is None else np.full((1, like.classes), 1 / like.classes)
-    return stats.Answers(np.array([-1]), probabilities, like.classes)
 
 
 def _null(question: _Question, nulls: Sequence[Suspect], decoys: int, source: Dataset | None) -> _Null | None:

@@ -12,7 +12,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
 from wmjax.suspects.adapt import adaptation
-from wmjax.suspects.wording import WORDS
+from wmjax.suspects.grounds import AskedGround
 from wmjax.zoo.records import Unreadable
 
 PROCEDURES = {"fdr": "e-bh", "fwer": "bonferroni"}
@@ -45,7 +45,10 @@ class Level:
         found = forms.fields(values, ("name", "value"))
         if found["name"] not in PROCEDURES:
             raise ValueError(f"{found['name']!r:.50} names no bound")
-        return cls(found["name"], forms.number(found["value"], 0.0, 1.0))
+        try:
+            return cls(found["name"], forms.number(found["value"]))
+        except UsageError as error:
+            raise ValueError(str(error)) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True)
-class Family:
+class AskedFamily:
     """What a journal says of the network that some models share.
 
     Attributes:
@@ -98,7 +101,7 @@ class Family:
       fingerprint: of the network.
       image: height, width and channels that it takes.
       classes: that it tells apart.
-      note: code of what a verdict must say of how it is asked, in `suspects.wording`; empty where nothing.
+      note: code of what a verdict must say of how it is asked, an `AskedGround`; empty where nothing.
     """
 
     name: str
@@ -112,18 +115,17 @@ class Family:
         return adaptation(spec.image, self.image) if spec.classes == self.classes else None
 
     @classmethod
-    def from_json(cls, values: Any) -> "Family":
+    def from_json(cls, values: Any) -> "AskedFamily":
         """Reads its fields back; raises ValueError on anything else."""
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         height, width, channels = forms.items(found["image"], lambda side: forms.whole(side, 1))
-        if found["note"] and found["note"] not in WORDS:
-            raise ValueError(f"{found['note']!r:.50} is no code of how a network is asked")
         name, fingerprint, note = (forms.text(found[field]) for field in ("name", "fingerprint", "note"))
+        note = note and AskedGround(note)  # ValueError where there is no such code
         return cls(name, fingerprint, (height, width, channels), forms.whole(found["classes"], 2), note)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Header:
+class AuditHeader:
     """An audit's plan: what a journal must agree with to be resumed or merged.
 
     Attributes:
@@ -144,7 +146,7 @@ class Header:
     weights: str
     keys: tuple[Asked, ...]
     family: tuple[int, ...]
-    families: tuple[Family, ...]
+    families: tuple[AskedFamily, ...]
     level: Level
     tests: int
     chunks: tuple[int, ...]
@@ -171,12 +173,12 @@ class Header:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Header":
+    def from_json(cls, values: Mapping[str, Any]) -> "AuditHeader":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be."""
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         models = forms.items(found["models"], forms.text)
         keys = forms.items(found["keys"], Asked.from_json)
-        families = forms.items(found["families"], Family.from_json)
+        families = forms.items(found["families"], AskedFamily.from_json)
         header = cls(
             models=models,
             nulls=forms.whole(found["nulls"], 0, len(models)),

@@ -1,7 +1,8 @@
 """What a trigger scheme is, and the pieces that several share."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,44 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.spec import Spec
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One thing that users choose about a scheme; the command line makes an option of it.
+
+    Attributes:
+      name: what users type.
+      kind: `int` or `str`.
+      words: what it means, and its default, in a few words.
+      default: `default(image)` gives its value for images of that height, width and channels.
+      fits: whether a value of its kind can be.
+      limits: which values can be, in a few words.
+    """
+
+    name: str
+    kind: type[int] | type[str]
+    words: str
+    default: Callable[[tuple[int, int, int]], int | str]
+    fits: Callable[[Any], bool]
+    limits: str
+
+    def check(self, value: Any) -> None:
+        """Raises `UsageError` on a value that cannot be."""
+        if type(value) is not self.kind or not self.fits(value):
+            raise UsageError(f"`{self.name}` {value!r:.100}: must be {self.limits}")
+
+    def read(self, text: str) -> int | str:
+        """The value that a user typed; raises `UsageError` on one that cannot be."""
+        value = int(text) if self.kind is int and text.removeprefix("-").isdecimal() else text
+        self.check(value)
+        return value
+
+
+def whole(name: str, words: str, low: int, high: int, default: Callable[[tuple[int, int, int]], int]) -> Parameter:
+    """A parameter that is a whole number from `low` to `high`."""
+    limits = f"a whole number in {low}..{high}"
+    return Parameter(name, int, words, default, lambda value: low <= value <= high, limits)
+
+
 class Scheme(NamedTuple):
     """A way to make trigger images.
 
@@ -18,23 +57,25 @@ class Scheme(NamedTuple):
       name: what users type.
       needs_source: whether it starts from the images of a data set.
       own_shape: whether those images must already have the key's shape.
-      paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
-      defaults: `defaults(image)` gives the parameters for images of that height, width and channels.
       draw: `draw(secret, spec, source)` gives the triggers, uint8 [triggers, H, W, C]; pure, the same bytes anywhere.
+      paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
+      stamp: whether all triggers of a key carry one and the same mark.
+      parameters: what users choose about it.
     """
 
     name: str
     needs_source: bool
     own_shape: bool
-    paper: bool
-    defaults: Callable[[tuple[int, int, int]], dict[str, int | str]]
     draw: Callable[[bytes, Spec, Dataset | None], np.ndarray]
+    paper: bool = False
+    stamp: bool = False
+    parameters: tuple[Parameter, ...] = ()
 
 
 def required(source: Dataset | None) -> Dataset:
     """The source of a scheme that cannot do without one."""
     if source is None:
-        raise UsageError("this scheme starts from the images of a data set: name one with --source")
+        raise UsageError("this scheme starts from the images of a data set: name one in `source`")
     return source
 
 
@@ -46,7 +87,7 @@ def source_rows(secret: bytes, spec: Spec, source: Dataset) -> np.ndarray:
     if len(candidates) < spec.triggers:
         raise UsageError(f"the source has {len(candidates)} usable images, too few for {spec.triggers} triggers")
     chosen = Stream(secret, f"rows/{spec.scheme}", 0).distinct(len(candidates), spec.triggers)
-    return candidates[chosen]
+    return np.asarray(candidates[chosen])
 
 
 def value_noise(stream: Stream, height: int, width: int, channels: int, finest: int) -> np.ndarray:
@@ -63,9 +104,9 @@ def value_noise(stream: Stream, height: int, width: int, channels: int, finest: 
         lattice = stream.octets((cells + 1) ** 2 * channels).astype(np.int64).reshape(cells + 1, cells + 1, channels)
         octaves.append(_bilinear(lattice, cells, height, width))
         cells *= 2
-    total = np.sum([picture << (len(octaves) - 1 - o) for o, picture in enumerate(octaves)], axis=0)
+    total: np.ndarray = np.sum([picture << (len(octaves) - 1 - o) for o, picture in enumerate(octaves)], axis=0)
     low, high = total.min(), total.max()
-    return ((total - low) * 255 // max(1, high - low)).astype(np.uint8)
+    return np.asarray((total - low) * 255 // max(1, high - low), np.uint8)
 
 
 def _bilinear(lattice: np.ndarray, cells: int, height: int, width: int) -> np.ndarray:
@@ -74,4 +115,4 @@ def _bilinear(lattice: np.ndarray, cells: int, height: int, width: int) -> np.nd
     down, right = down[:, None, None], right[None, :, None]
     upper = lattice[top][:, left] * (256 - right) + lattice[top][:, left + 1] * right
     lower = lattice[top + 1][:, left] * (256 - right) + lattice[top + 1][:, left + 1] * right
-    return (upper * (256 - down) + lower * down) >> 16
+    return np.asarray((upper * (256 - down) + lower * down) >> 16)

@@ -9,24 +9,27 @@ re-implementations took.
 import numpy as np
 
 from wmjax.data.dataset import Dataset
-from wmjax.errors import UsageError
 from wmjax.keys.derive import Stream
-from wmjax.keys.schemes.contract import Scheme, required, source_rows
+from wmjax.keys.schemes.contract import Scheme, required, source_rows, whole
 from wmjax.keys.spec import Spec
 
 
 def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     source = required(source)
     sigma = int(spec.parameter("sigma"))
-    if not 1 <= sigma <= 255:
-        raise UsageError(f"sigma {sigma}: must be in 1..255")
     octets = Stream(secret, "mark/noise", 0).octets(12 * int(np.prod(spec.image)))
     sums = octets.reshape(*spec.image, 12).sum(axis=-1, dtype=np.int64)
     pattern = (sums - 1530) * sigma // 256
-    images = source.images[source_rows(secret, spec, source)].astype(np.int64)
-    return np.clip(images + pattern, 0, 255).astype(np.uint8)
+    images: np.ndarray = source.images[source_rows(secret, spec, source)].astype(np.int64)
+    return np.asarray(np.clip(images + pattern, 0, 255), np.uint8)
 
 
 SCHEME = Scheme(
-    "noise", needs_source=True, own_shape=True, paper=True, defaults=lambda image: {"sigma": 102}, draw=_draw
+    "noise",
+    needs_source=True,
+    own_shape=True,
+    draw=_draw,
+    paper=True,
+    stamp=True,
+    parameters=(whole("sigma", "strength of the noise in grey levels (default 102)", 1, 255, lambda image: 102),),
 )
