@@ -20,6 +20,8 @@ import wmjax
 from wmjax.keys import Key, generate, make_spec
 from wmjax.report.audit import audit_table
 from wmjax.suspects import from_callable
+from wmjax.suspects import wording as asked_words
+from wmjax.suspects.grounds import AskedGround
 from wmjax.verification import wording as verdict_words
 from wmjax.verification.grounds import VerdictGround
 from wmjax.zoo import wording as audit_words
@@ -173,10 +175,11 @@ def test_a_verdict_is_the_same_in_other_words(nonsense: Callable[[], None]) -> N
 # The rules that keep it so.
 
 
-DECIDING = ("plan", "rounds", "prepared", "chunk_record", "audit", "conclude")
+DECIDING = ("header", "plan", "members", "rounds", "prepared", "chunk_record", "audit", "conclude")
 
 
 def test_each_code_has_words_and_no_words_are_left_over() -> None:
+    assert set(asked_words.WORDS) == set(AskedGround)
     assert set(verdict_words.WORDS) == set(VerdictGround)
     of_procedures = {f"{name}-{what}" for name in ("e-bh", "bonferroni") for what in ("name", "promise")}
     assert set(audit_words.WORDS) == set(AuditGround) | of_procedures

@@ -310,7 +310,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="model known to be innocent; repeatable",
     )
-    parser.add_argument("--decoys", type=int, default=99, help="decoy keys for fixed labels (default %(default)s)")
+    parser.add_argument("--decoys", type=int, default=99, help="decoy keys, which calibrate (default %(default)s)")
     parser.add_argument("--regenerate", action="store_true", help="make the triggers again from the key's data set")
     _data_dir_option(parser)
 
@@ -331,7 +331,11 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fdr", type=float, help="bound on the false discovery rate (default 0.01)")
     parser.add_argument("--fwer", type=float, help="bound on the chance of any false match, instead")
     parser.add_argument(
-        "--null", dest="nulls", type=Path, metavar="ZOO", help="folder of innocent models, for keys with fixed labels"
+        "--null",
+        dest="nulls",
+        type=Path,
+        metavar="ZOO",
+        help="folder of innocent models, which calibrate keys",
     )
     parser.add_argument("--memory", type=_bytes, help="that models may take, as 4GB (default: a quarter of the host's)")
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")

@@ -24,13 +24,13 @@ class Verdict:
 
     Attributes:
       verdict: `match`, `no-match` or `inconclusive` (which never means "not stolen").
-      evidence_bits: log2 of the wealth won by betting on the secret labels; None for `fixed` labels.
+      evidence_bits: log2 of the wealth won by betting on the secret labels; None if no exact evidence exists.
       alpha: largest chance of a match with a model that has nothing to do with the key.
       queries: triggers asked.
       matches: answers equal to the secret label.
       triggers: in the whole key.
       match_rate: 95 % interval (Clopper & Pearson) of the match rate; None where asking stopped early.
-      p_binomial: exact chance of so many matches; None where asking stopped early or labels are `fixed`.
+      p_binomial: exact chance of so many matches; None if asking stopped early or no exact evidence exists.
       p_calibrated: rank among decoys or null models; None where asking stopped early or there are none.
       grounds: what the verdict rests on.
       key_id: of the commitment.
@@ -85,8 +85,8 @@ def verify(
       key: the opened key.
       alpha: in place of the committed one; the verdict says so.
       whole: ask about the whole key instead of stopping at the first decisive answer.
-      nulls: models trained independently of the key, for `fixed` labels.
-      decoys: decoy keys, for `fixed` labels without `nulls`.
+      nulls: models trained independently of the key, which calibrate keys without exact evidence.
+      decoys: decoy keys, which calibrate them without `nulls`.
       source: the key's source images: the triggers are made from them again and compared; decoys need them too.
 
     Raises:

@@ -41,11 +41,11 @@ def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord]) -> Audit
     held = _held(_evidence(tables, header, ranks), header)
     tables.outcomes[(tables.outcomes == MATCH) & ~held] = INCONCLUSIVE
     tables.outcomes[held] = MATCH
-    fixed = [not key.spec.policy.exact for key in header.keys]
-    tables.bits[:, fixed] = np.nan
+    inexact = [not key.spec.policy.exact for key in header.keys]
+    tables.bits[:, inexact] = np.nan
     place = {i: at for at, i in enumerate(seen)}
-    curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not fixed[k]}
-    open_to_doubt = np.where(fixed, INCONCLUSIVE, MATCH)  # a fixed key's figures say little by themselves
+    curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not inexact[k]}
+    open_to_doubt = np.where(inexact, INCONCLUSIVE, MATCH)  # their figures say little by themselves
     rows, columns = np.nonzero(tables.outcomes[seen] >= open_to_doubt)
     noted = curves.keys() | set(zip(rows.tolist(), columns.tolist(), strict=True))
     return AuditResult(
@@ -93,7 +93,7 @@ class _Tables:
 
 
 def _ranks(tables: _Tables, header: AuditHeader) -> Ranks:
-    """For keys with fixed labels the rank of each model among null models.
+    """For keys without exact evidence the rank of each model among null models.
 
     They are those of its own family: others are asked otherwise and answer otherwise.
     """
@@ -160,7 +160,7 @@ def _grounds(
     Args:
       header: of the journal.
       tables: what was found.
-      ranks: of keys with fixed labels.
+      ranks: of keys without exact evidence.
       pairs: a model's place in the result, its place in the header, and a key's place.
     """
     bound = Ground(AuditGround(header.level.procedure), {"level": header.level.value, "tests": header.tests})

@@ -55,7 +55,7 @@ class AuditPlan:
 
     @property
     def calibrated(self) -> bool:
-        """Whether there are null models, so that keys with fixed labels can match."""
+        """Whether there are null models, so that keys without exact evidence can match."""
         return self.suspects < len(self.entries)
 
     def adapted(self, network: Network) -> list[tuple[Ground, ...] | None]:
@@ -81,7 +81,7 @@ class AuditPlan:
         return Counter(entry.network for entry in self.entries)
 
     def questions(self, network: Network, *, null: bool = False) -> tuple[list[int], Questions]:
-        """What a family is asked, and which keys that are; null models only about keys with fixed labels."""
+        """What a family is asked, and which keys that are; null models only about keys without exact evidence."""
         places, keys, images, starts, at = [], [], [], [], 0
         for place, (key, how) in enumerate(zip(self.keys.values(), self.adapted(network), strict=True)):
             if how is None or (null and key.spec.policy.exact):
@@ -169,7 +169,7 @@ def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> 
     """The models that the memory allows, and the others with what they need."""
     needs = {network: _needs(network, keys, memory) for network in {entry.network for entry in entries}}
     too_large = [
-        Unreadable(entry.name, f"{needs[entry.network]}, --memory allows {memory >> 20}")
+        Unreadable(entry.name, f"{needs[entry.network]}, `memory` allows {memory >> 20}")
         for entry in entries
         if needs[entry.network]
     ]

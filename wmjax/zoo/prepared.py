@@ -105,11 +105,11 @@ def prepare(plan: AuditPlan, network: Network, null: bool) -> Prepared:
     Args:
       plan: of the audit.
       network: the family's.
-      null: its null models, which are asked about keys with fixed labels alone.
+      null: its null models, which are asked about keys without exact evidence alone.
     """
     places, questions = plan.questions(network, null=null)
-    fixed = -np.inf if plan.calibrated and not null else np.inf  # their rank is not known yet
-    bars = [key.commitment.rule.match_bits if key.spec.policy.exact else fixed for key in questions.keys]
+    ranked = -np.inf if plan.calibrated and not null else np.inf  # their rank is not known yet
+    bars = [key.commitment.rule.match_bits if key.spec.policy.exact else ranked for key in questions.keys]
     return Prepared(network, tuple(places), questions, np.array(bars), _bench(plan, network, questions))
 
 

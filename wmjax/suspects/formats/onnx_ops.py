@@ -97,11 +97,10 @@ def _gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array:
     b = b.T if node.attributes.get("transB", 0) else b
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError("not two matrices")
-    product: Array = jnp.matmul(a, b) * node.attributes.get("alpha", 1.0)
-    if c is None:
-        return product
-    added: Array = jnp.asarray(c).reshape((1,) * (2 - c.ndim) + c.shape) * node.attributes.get("beta", 1.0)
-    return product + added
+    product: Array = node.attributes.get("alpha", 1.0) * jnp.matmul(a, b)
+    if c is not None:
+        product += node.attributes.get("beta", 1.0) * jnp.asarray(c).reshape((1,) * (2 - c.ndim) + c.shape)
+    return product
 
 
 def _clip(node: Node, x: Array, low: Any = None, high: Any = None) -> Array:
@@ -122,7 +121,7 @@ def _softmax(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def _axis(node: Node, default: int, rank: int) -> int:
-    axis = int(node.attributes.get("axis", default))
+    axis: int = node.attributes.get("axis", default)
     if not -rank <= axis <= rank:
         raise ValueError(f"axis {axis} of a value with {rank}")
     return axis + rank if axis < 0 else axis
