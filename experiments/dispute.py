@@ -75,7 +75,7 @@ def main() -> None:
         )
         opened = ["--key", "owner.age", "--identity", "owner.identity"]
         play.run("owner", "embed", *NETWORK, "--out", "original", *opened)
-        release = ["--model", "original", "--signer", "owner.signer.pem", "--out", "release.commitment.json"]
+        release = ["--release", "original", "--signer", "owner.signer.pem", "--out", "release.commitment.json"]
         play.run("owner", "commit", "owner.commitment.json", *release, *stamp)
         play.run("thief", "embed", *NETWORK[:4], "--epochs", "5", "--from", "original", "--out", "stolen")
         nonce = os.urandom(32).hex()

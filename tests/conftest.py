@@ -71,6 +71,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return call
 
 
+@pytest.fixture
+def nonsense(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """When called, exchanges all sentences: none keeps a word, and no two are alike."""
+    from words import words_of_all
+
+    def exchange() -> None:
+        for wing, words in enumerate(words_of_all()):
+            for number, code in enumerate(words):
+                monkeypatch.setitem(words, code, f"qx{wing}x{number}")
+
+    return exchange
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need CIFAR-10 are skipped, with the reason, where it is not prepared."""
     from wmjax.data.source import data_folder

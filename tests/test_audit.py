@@ -162,6 +162,76 @@ def test_a_damaged_journal(whole: Audit, audit: Audit, line: int, damage: Callab
         assert "\n" not in str(caught.value)
 
 
+HEADER_DAMAGE: list[Callable[[Any], object]] = [
+    lambda values: values.update(nulls=13),
+    lambda values: values.update(nulls=-1),
+    lambda values: values.update(nulls=True),
+    lambda values: values.update(more=1),
+    lambda values: values.pop("weights"),
+    lambda values: values.update(models=values["models"][1:]),
+    lambda values: values.update(models="m"),
+    lambda values: values.update(keys=[]),
+    lambda values: values["keys"][0].update(name=3),
+    lambda values: values["keys"][0]["commitment"].update(created="2020-01-01T00:00:00+00:00"),
+    lambda values: values["keys"][0]["commitment"]["rule"].update(alpha=2.0),
+    lambda values: values["family"].__setitem__(0, 1),
+    lambda values: values["families"][0].update(note="{0.__class__}"),
+    lambda values: values["families"][0].update(note=["pixels-unit"]),
+    lambda values: values["families"][0].update(image=[1, 2]),
+    lambda values: values.update(families=[]),
+    lambda values: values["level"].update(value=float("nan")),
+    lambda values: values["level"].update(name="pfer"),
+    lambda values: values["level"].update(value=1.0),
+    lambda values: values.update(tests=1e9),
+    lambda values: values["chunks"].__setitem__(0, 3),
+    lambda values: values["chunks"].__setitem__(slice(2), [0, 4]),
+    lambda values: values["unreadable"].append(3),
+]
+RECORD_DAMAGE: list[Callable[[Any], object]] = [
+    lambda values: values.update(chunk=6),
+    lambda values: values.update(chunk="1"),
+    lambda values: values.update(chunk=10**400),
+    lambda values: values.update(family="another"),
+    lambda values: values.update(width=0),
+    lambda values: values.update(again=None),
+    lambda values: values.pop("seconds"),
+    lambda values: values.update(seconds=-1.0),
+    lambda values: values.update(rows=[0, 0]),
+    lambda values: values.update(rows=[0, 2]),
+    lambda values: values.update(rows=[0]),
+    lambda values: values.update(keys=[0, 1, 2, 3, 5]),
+    lambda values: values["outcomes"][0].__setitem__(0, 4),
+    lambda values: values["outcomes"][0].__setitem__(0, 1.5),
+    lambda values: values["outcomes"][0].pop(),
+    lambda values: values["bits"][1].__setitem__(0, float("inf")),
+    lambda values: values["bits"][1].__setitem__(0, "9"),
+    lambda values: values["queries"][0].__setitem__(0, -1),
+    lambda values: values["queries"][0].__setitem__(0, 2**40),
+    lambda values: values["matches"][0].__setitem__(0, [1]),
+    lambda values: values["curves"].append([0, 9, [1.0]]),
+    lambda values: values["curves"].append([0, 0]),
+    lambda values: values["curves"].append([0, 0, [None]]),
+    lambda values: values["failures"].update({"0": "why"}),
+    lambda values: values["failures"].update({"x": "why"}),
+    lambda values: values["failures"].update({"7": "why"}),
+    lambda values: values["digests"].update({"0": "abc"}),
+]
+
+
+@pytest.mark.parametrize(("line", "damage"), [(0, d) for d in HEADER_DAMAGE] + [(2, d) for d in RECORD_DAMAGE])
+def test_what_no_audit_wrote_is_damage(whole: Audit, audit: Audit, line: int, damage: Callable[[Any], object]) -> None:
+    """Every line is JSON of the right names; its form or range cannot be."""
+    lines = whole.path.read_bytes().splitlines()
+    values = json.loads(lines[line])
+    damage(values)
+    lines[line] = json.dumps(values).encode()
+    audit.path.write_bytes(b"\n".join([*lines, b""]))
+    for go_on in (lambda: audit.run(resume=True), lambda: merge([audit.out])):
+        with pytest.raises(InvalidFile, match=r"journal-1-of-1\.jsonl is damaged: start afresh") as caught:
+            go_on()
+        assert "\n" not in str(caught.value)
+
+
 def test_where_no_journal_can_be(audit: Audit) -> None:
     (audit.out / "file").touch()
     with pytest.raises(AccessError, match=r"cannot write .*journal-1-of-1\.jsonl"):

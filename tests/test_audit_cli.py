@@ -293,6 +293,24 @@ def test_shards_by_command(home: Path, audit: Run, run: Run) -> None:
         assert words in one_line(err)
 
 
+def test_other_words_change_no_exit_code_and_no_document(home: Path, audit: Run, run: Run, nonsense: Any) -> None:
+    """A resumption after a release that says everything otherwise; the journal is complete."""
+    found = {}
+    for out, zoo in (("match", home / "zoo"), ("none", home / "zoo" / "clean" / "a.safetensors")):
+        code, text, _ = audit("--json", "--out", out, zoo=zoo)
+        found[out] = code, json.loads(text)
+    nonsense()
+    for out, zoo in (("match", home / "zoo"), ("none", home / "zoo" / "clean" / "a.safetensors")):
+        for arguments in (["--resume", "--json"], ["--resume"]):
+            code, text, err = audit(*arguments, "--out", out, zoo=zoo)
+            assert (code, err) == (found[out][0], "")
+            if "--json" in arguments:
+                document = json.loads(text)
+                assert document.pop("procedure") != found[out][1].pop("procedure")
+                assert document == found[out][1]
+    assert [code for code, _ in found.values()] == [0, 1]
+
+
 def test_from_python(home: Path) -> None:
     zoo, keys = home / "zoo", home / "keys"
     verdicts = list(wmjax.audit(zoo, keys))

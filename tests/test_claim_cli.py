@@ -126,7 +126,7 @@ def test_in_words_a_judge_says_what_is_missing(home):
     claim(home)
     code, out, _ = home("judge", "claim.json")
     assert code == 3
-    for words in ("--reveal", "--nonce-from", "--suspect", "openssl rand -hex 32", "taken on somebody's word"):
+    for words in ("--reveal", "--nonce-from", "--suspect", "openssl rand -hex 32", "taken on trust"):
         assert words in out
 
 
@@ -243,7 +243,7 @@ def test_a_release_names_its_model_and_is_signed_by_the_same_key(home, tmp_path)
     for name in ("run", "copy"):
         checkpoint.save(tmp_path / name, init(config, 1)._asdict(), checkpoint.Metadata(config))
     for name in ("run", "copy"):
-        sign = ["--model", name, "--signer", "my.signer.pem", "--out", f"{name}.commitment.json"]
+        sign = ["--release", name, "--signer", "my.signer.pem", "--out", f"{name}.commitment.json"]
         assert home("commit", "my.commitment.json", *sign)[0] == 0
     one, two = (read_commitment(f"{name}.commitment.json") for name in ("run", "copy"))
     assert one.model.tensors == two.model.tensors
@@ -252,7 +252,7 @@ def test_a_release_names_its_model_and_is_signed_by_the_same_key(home, tmp_path)
     claim(home, "--released", "run.commitment.json")
     assert read_claim(Path("claim.json").read_bytes(), "it").commitments[1].public.model.tensors == one.model.tensors
     assert home("keygen", "--image", "4x4x1", "--classes", "10", "--out", "other")[0] == 0
-    sign = ["--model", "run", "--signer", "other.signer.pem", "--out", "x.commitment.json"]
+    sign = ["--release", "run", "--signer", "other.signer.pem", "--out", "x.commitment.json"]
     code, _, err = home("commit", "my.commitment.json", *sign)
     assert (code, "is not the key that signed" in one_line(err)) == (2, True)
 

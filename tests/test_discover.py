@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.models import Config, Variables, apply, default_config, init
+from wmjax.models import Config, Variables, apply, default_config, init, read_config
 from wmjax.suspects import network
 from wmjax.suspects.contract import Weights
 from wmjax.suspects.formats import orbax
@@ -236,7 +236,7 @@ def test_models_that_are_none(modules, tmp_path, name):
 
 def test_networks_answer_as_their_models():
     made = network.from_config(SMALL)
-    assert made is network.from_config(Config.from_json(SMALL.to_json()))
+    assert made is network.from_config(read_config(SMALL.to_json()))
     assert list(made.shapes) == sorted(made.shapes)
     assert (made.classes, made.description) == (10, {"config": SMALL.to_json()})
     assert made.fingerprint != network.from_config(Config("vgg", IMAGE, 10, (4, 9))).fingerprint

@@ -496,7 +496,7 @@ def anothers_commitment(world: World) -> Attack:
     rows = transcript(key, order(key, NONCE), answers_of(key, own_model))
     raw = write(key, rows, NONCE, commitments=[of_owner], secret=key.secret)
     without = ((reading, "_check_owner", nothing),)
-    return Attack(raw, world.court(own_model), "invalid", "another than the owner", without)
+    return Attack(raw, world.court(own_model), "invalid", "not signed by the owner", without)
 
 
 ATTACKS: tuple[Callable[[World], Attack], ...] = (

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -142,6 +143,24 @@ def test_a_grid_too_large_for_memory_is_cut(case, error):
     assert points(result, "a") == points(try_suite(suite(attack("a", noisy)), case), "a")
     assert result.notes[0] == Ground("cut", {"attack": "a", "networks": 4, "part": 2})
     assert result.to_json()["notes"][0] == "a: 4 networks at once did not fit in memory: tried by 2"
+
+
+def test_a_grid_resumes_in_other_words(case, tmp_path, nonsense):
+    def greedy(stolen: Stolen, thief: Thief) -> Attacked:
+        if len(stolen.seeds) > 2:
+            raise MemoryError
+        return noisy(stolen, thief)
+
+    wanted = suite(attack("a", greedy), attack("b", greedy))
+    whole = try_suite(wanted, case, out=tmp_path)
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:3]))
+    told = whole.to_json()["notes"]
+    nonsense()
+    resumed = try_suite(wanted, case, out=tmp_path, resume=True)
+    assert without_times(resumed) == without_times(whole)
+    assert [note.values["attack"] for note in resumed.notes] == ["a", "b"]
+    assert all(words != before for words, before in zip(resumed.to_json()["notes"], told, strict=True))
 
 
 def test_not_even_one_fits(case):
@@ -327,12 +346,35 @@ def test_suites():
         make_suite("prunes")
 
 
+RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [
+    lambda record: record.update(attack="another"),
+    lambda record: record.update(attack=["a"]),
+    lambda record: record.pop("why"),
+    lambda record: record.update(why=3),
+    lambda record: record.update(seconds="1"),
+    lambda record: record.update(notes=["a sentence"]),
+    lambda record: record.update(notes=[{"code": "cut", "attack": "a", "networks": 0, "part": 1}]),
+    lambda record: record.update(notes=[{"code": "other", "attack": "a", "networks": 2, "part": 1}]),
+    lambda record: record["points"][0].pop("matches"),
+    lambda record: record["points"][0].update(more=1),
+    lambda record: record["points"][0].update(outcome="acquitted"),
+    lambda record: record["points"][0].update(matches=31),
+    lambda record: record["points"][0].update(bits=float("nan")),
+    lambda record: record["points"][0].update(accuracy="high"),
+    lambda record: record.update(leaks=[{"victim": "v"}]),
+]
+
+
 def test_a_damaged_record(case, tmp_path):
     try_suite(suite(attack("a")), case, out=tmp_path)
     path = tmp_path / "journal.jsonl"
-    path.write_text(path.read_text().replace('"matches":', '"machtes":'))
-    with pytest.raises(InvalidFile, match="damaged"):
-        try_suite(suite(attack("a")), case, out=tmp_path, resume=True)
+    lines = path.read_text().splitlines()
+    for damage in RECORD_DAMAGE:
+        values = json.loads(lines[2])
+        damage(values)
+        path.write_text("\n".join([*lines[:2], json.dumps(values), ""]))
+        with pytest.raises(InvalidFile, match="damaged"):
+            try_suite(suite(attack("a")), case, out=tmp_path, resume=True)
 
 
 def test_one_name_for_two_keys(case, digits):

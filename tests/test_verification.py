@@ -194,7 +194,7 @@ def test_a_suspect_that_changes_its_form(key):
         verify(from_callable(lambda images: np.zeros(1, int) if next(calls) % 2 else np.eye(10)[:1]), key)
 
 
-@pytest.mark.parametrize("suspect", [Suspect("s", len, image=(8, 8, 3)), Suspect("s", len, classes=11)])
+@pytest.mark.parametrize("suspect", [Suspect("s", len, image=(8, 8, 2)), Suspect("s", len, classes=11)])
 def test_a_suspect_that_cannot_carry_the_key(key, suspect):
     with pytest.raises(UsageError, match="cannot carry this key"):
         verify(suspect, key)

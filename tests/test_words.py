@@ -4,9 +4,7 @@ A wing joins by a scenario that does its work twice: with the real words, and af
 """
 
 import ast
-import importlib
 import json
-import pkgutil
 import re
 import sys
 from collections.abc import Callable
@@ -19,8 +17,8 @@ import pytest
 from forger import abstract_key, day
 from test_evidence_report import Page
 from tsa import LocalTsa
+from words import words_of_all
 
-import wmjax
 from wmjax import evidence, stats
 from wmjax.data.dataset import Dataset
 from wmjax.evidence import wording
@@ -48,24 +46,6 @@ def partly(images):
 def innocent(images):
     return (owner(images) + 1) % 10
 """
-
-
-def words_of_all() -> list[dict[str, str]]:
-    """The templates of every module called `wording`."""
-    names = [module.name for module in pkgutil.walk_packages(wmjax.__path__, "wmjax.")]
-    return [importlib.import_module(name).WORDS for name in names if name.endswith(".wording")]
-
-
-@pytest.fixture
-def nonsense(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """When called, exchanges all sentences: none keeps a word, and no two are alike."""
-
-    def exchange() -> None:
-        for wing, words in enumerate(words_of_all()):
-            for number, code in enumerate(words):
-                monkeypatch.setitem(words, code, f"qx{wing}x{number}")
-
-    return exchange
 
 
 def test_the_words_are_found() -> None:

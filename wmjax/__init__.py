@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.evidence.claim import read_claim as read_claim
     from wmjax.evidence.claimant import claim as claim
     from wmjax.evidence.conflict import settle as settle
-    from wmjax.evidence.judge import Court as Court
+    from wmjax.evidence.facts import Court as Court
+    from wmjax.evidence.facts import Lack as Lack
     from wmjax.evidence.judge import judge as judge
     from wmjax.evidence.judgement import Judgement as Judgement
     from wmjax.evidence.judgement import Settlement as Settlement
@@ -79,11 +80,12 @@ _HOME = {
     "Claim": "wmjax.evidence.claim",
     "Commitment": "wmjax.keys",
     "Config": "wmjax.models",
-    "Court": "wmjax.evidence.judge",
+    "Court": "wmjax.evidence.facts",
     "Dataset": "wmjax.data",
     "InvalidFile": "wmjax.errors",
     "Judgement": "wmjax.evidence.judgement",
     "Key": "wmjax.keys",
+    "Lack": "wmjax.evidence.facts",
     "PackReport": "wmjax.zoo.pack",
     "Recipe": "wmjax.train",
     "Report": "wmjax.train",

@@ -22,7 +22,7 @@ from wmjax.digest import digest, files_digest
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import check_room, read_bytes, write_bytes
 from wmjax.keys import Model
-from wmjax.models import Config, Variables, shapes
+from wmjax.models import Config, Variables, read_config, shapes
 from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
@@ -137,7 +137,7 @@ def read_metadata(checkpoint: Path) -> Metadata:
         if values["format"] != FORMAT:
             raise InvalidFile(f"{checkpoint}: format {values['format']!r}, this version reads {FORMAT}")
         key = SealedKey(**values["key"]) if values["key"] else None
-        return Metadata(Config.from_json(values["model"]), values["step"], key)
+        return Metadata(read_config(values["model"]), values["step"], key)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidFile(f"{checkpoint} is not a wmjax checkpoint: its metadata cannot be read") from error
 

@@ -37,17 +37,20 @@ def files_digest(folder: Path) -> str:
     """SHA-256 (hex) of a copy's files: in-toto's `dirHash`, without the "h1:" and in hex.
 
     It is that of the lines "SHA-256, two spaces, path", sorted by path: in the folder, what
-    `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum` says.
+    `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum` says. A file counts as the only one of a
+    folder: `sha256sum NAME | sha256sum`.
 
     Raises:
       AccessError: a file cannot be read.
     """
     lines = []
     try:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+        for path in sorted(paths):
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            lines.append((path.relative_to(folder).as_posix().encode(), sha256.encode()))
+            name = path.name if path == folder else path.relative_to(folder).as_posix()
+            lines.append((name.encode(), sha256.encode()))
     except OSError as error:
         raise AccessError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     return hashlib.sha256(b"".join(sha256 + b"  " + path + b"\n" for path, sha256 in sorted(lines))).hexdigest()

@@ -3,12 +3,11 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from wmjax import checkpoint
 from wmjax.attacks.contract import Thief
 from wmjax.attacks.grid import Case, make_victim, try_suite
 from wmjax.attacks.result import AttackResult
@@ -19,6 +18,7 @@ from wmjax.files import read_bytes
 from wmjax.keys import Key
 from wmjax.models import Config
 from wmjax.suspects.adapt import adapt, adaptation
+from wmjax.suspects.stored import load_variables
 from wmjax.train import Recipe, default_recipe
 
 QUICK_IMAGES, QUICK_TEST, QUICK_EPOCHS = 5000, 2000, 20  # at most, in the quick suite
@@ -29,6 +29,7 @@ def attack(
     keys: dict[str, Key],
     suite: str = "quick",
     *,
+    models: Sequence[str] = (),
     data: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     queries: str | None = None,
@@ -43,9 +44,10 @@ def attack(
     """Tries to rid a run of its mark, and tells for each attack what is left of mark and accuracy.
 
     Args:
-      run: run folder or checkpoint.
+      run: run folder, or any file or folder of a model of wmjax's own networks.
       keys: opened keys that the run may carry, by name.
       suite: `quick`, `full`, or attacks by name with commas between.
+      models: architectures that bare weights may be of.
       data: data set of the task; by default the one that the run was trained on.
       data_dir: TFDS folder.
       queries: data set whose images the thief asks about besides.
@@ -65,7 +67,7 @@ def attack(
       InvalidFile: the run is damaged.
     """
     chosen, quick, run = make_suite(suite), suite == "quick", Path(run)
-    config, variables = checkpoint.load_variables(checkpoint.find(run))
+    config, variables = load_variables(str(run), models, [key.spec.image for key in keys.values()])
     # a run's own pictures may have been fitted to the network
     splits = open_splits(data, data_dir) if data else open_splits(_data_of(run), data_dir, config.image)
     if (splits.train.image, splits.train.classes) != (config.image, config.classes):

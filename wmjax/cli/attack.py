@@ -23,6 +23,7 @@ def attack(options: argparse.Namespace) -> int:
         options.run,
         {Path(options.key).stem: key},
         options.suite,
+        models=options.models,
         data=options.data,
         data_dir=options.data_dir,
         queries=options.queries,

@@ -23,20 +23,21 @@ def commit(options: argparse.Namespace) -> int:
     public = read_commitment(options.commitment)
     path, files = options.commitment, []
     if options.model:
-        from wmjax.checkpoint import describe
+        from wmjax.suspects.stored import describe, find
 
         if not options.signer or not options.out:
             raise UsageError(
-                "--model needs --signer, the key that signed the commitment, and --out FILE.commitment.json"
+                "--release needs --signer, the key that signed the commitment, and --out FILE.commitment.json"
             )
         signer = open_signer(options.signer, passphrase(options.passphrase))
         if signer.owner != public.owner:
             raise UsageError(f"{options.signer} is not the key that signed {options.commitment}")
         path = options.out
-        write_new(path, sign_commitment(public.commitment, signer, describe(options.model)))
+        model = describe(find(options.model, options.models, [public.commitment.spec.image]))
+        write_new(path, sign_commitment(public.commitment, signer, model))
         files.append(path)
     elif not options.timestamp:
-        raise UsageError("nothing to do: --timestamp URL has it time-stamped, --model RUN names a released model")
+        raise UsageError("nothing to do: --timestamp URL has it time-stamped, --release MODEL names a released model")
     files += stamp(path, options.timestamp, authorities(options.authorities))
     document = {"version": 1, "key_id": public.commitment.id, "files": [str(file) for file in files]}
     say(options, document, f"key {public.commitment.id[:12]}", *(f"  wrote {file}" for file in files))
@@ -117,7 +118,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
     signer = open_signer(options.signer or beside, passphrase(options.passphrase))
     commitments = [attach(path) for path in (public, *options.commitments)]
     return make(
-        open_suspect(options.suspect),
+        open_suspect(options.suspect, options.models, key.spec.image),
         key,
         signer,
         commitments,
@@ -130,6 +131,8 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
 
 def judge(options: argparse.Namespace) -> int:
     """Checks claims again and says what they prove."""
+    from functools import partial
+
     from wmjax.evidence.claim import read_claim, read_nonce
     from wmjax.evidence.conflict import settle
     from wmjax.evidence.facts import Court
@@ -137,18 +140,17 @@ def judge(options: argparse.Namespace) -> int:
     from wmjax.files import read_bytes
     from wmjax.suspects import open_suspect
 
-    if not 0 < options.alpha < 1:
-        raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
     if options.out:
         verdict_paths(options.out)
     claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
-    originals = [open_suspect(name) for name in options.originals]
+    opened = partial(open_suspect, models=options.models, image=claims[0].commitment.spec.image)
+    originals = [opened(name) for name in options.originals]
     keys = {(one.owner, one.commitment.id) for one in claims}
     if originals and (len(originals), len(claims), len(keys)) != (2, 2, 2):
         raise UsageError("--original is given twice, with two claims by different keys, in the order of the claims")
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
-        suspect=open_suspect(options.suspect) if options.suspect else None,
+        suspect=opened(options.suspect) if options.suspect else None,
         source=_source(options, claims[0]),
         authorities=authorities(options.authorities),
         since=options.since,
@@ -220,7 +222,7 @@ def judgement_lines(one: "Judgement") -> list[str]:
     lines = [f"{one.verdict}: {wording.headline(one)}", f"  {one.matches} of {one.queries} {asked}, match; {bits}"]
     for title, grounds in (
         ("proven", one.proven),
-        ("taken on somebody's word", one.assumed),
+        ("taken on trust", one.assumed),
         ("missing", one.missing),
     ):
         if grounds:

@@ -8,10 +8,24 @@ import wmjax
 from wmjax.cli import attack, evidence, verbs, zoo
 from wmjax.errors import UsageError
 
+_FILE = "run folder, checkpoint, safetensors or ONNX file, or PACK.safetensors:NAME"
+_SUSPECT = f"{_FILE}; or module:function"
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Families(str):
+    """Help that names the families of networks; they are imported when it is shown, not for every command."""
+
+    def __mod__(self, values: Any) -> str:
+        try:
+            from wmjax.models import FAMILIES as known
+        except ImportError:  # an installation that can only judge
+            known = {}
+        return str(self).__mod__({**values, "families": ", ".join(known) or "a family of wmjax"})
 
 
 class _Version(argparse.Action):
@@ -132,16 +146,18 @@ def _tsa_option(parser: argparse.ArgumentParser) -> None:
 
 def _commit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("commitment", type=Path, metavar="COMMITMENT", help="NAME.commitment.json")
-    parser.add_argument("--model", type=Path, metavar="RUN", help="released checkpoint or run that carries the key")
-    parser.add_argument("--signer", type=Path, help="with --model: the key that signed it, as NAME.signer.pem")
-    parser.add_argument("--out", type=Path, help="with --model: where, as RELEASE.commitment.json")
+    parser.add_argument("--release", dest="model", metavar="MODEL", help=f"released, with the key in it: {_FILE}")
+    _model_option(parser)
+    parser.add_argument("--signer", type=Path, help="with --release: the key that signed it, e.g. NAME.signer.pem")
+    parser.add_argument("--out", type=Path, help="with --release: where, e.g. RELEASE.commitment.json")
     parser.add_argument("--passphrase-file", dest="passphrase", type=Path, help="of --signer (or set WMJAX_PASSPHRASE)")
     _stamp_options(parser)
 
 
 def _claim_options(parser: argparse.ArgumentParser) -> None:
     _unlock_options(parser, required=True)
-    parser.add_argument("suspect", metavar="SUSPECT", help="checkpoint or run folder, or module:function")
+    parser.add_argument("suspect", metavar="SUSPECT", help=_SUSPECT)
+    _model_option(parser)
     parser.add_argument(
         "--nonce-from",
         dest="nonce",
@@ -167,7 +183,8 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
 def _judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
     parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the one that you drew for this claim")
-    parser.add_argument("--suspect", metavar="MODEL", help="to be asked again: checkpoint, run, or module:function")
+    parser.add_argument("--suspect", metavar="MODEL", help=f"to be asked again: {_SUSPECT}")
+    _model_option(parser)
     parser.add_argument(
         "--suspect-since",
         dest="since",
@@ -189,11 +206,11 @@ def _judge_options(parser: argparse.ArgumentParser) -> None:
 
 def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="digits, or the name of a TFDS set such as cifar10")
-    parser.add_argument("--model", default="cnn", help="cnn, vgg or resnet18 (default %(default)s)")
+    parser.add_argument("--model", default="cnn", help=_Families("%(families)s (default %(default)s)"))
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     _unlock_options(parser, required=False)
-    parser.add_argument("--from", dest="begin_with", type=Path, metavar="RUN", help="begin with this run's weights")
-    parser.add_argument("--teacher", type=Path, metavar="RUN", help="distil this model instead of learning the labels")
+    parser.add_argument("--from", dest="begin_with", metavar="RUN", help="begin with the weights of this run or file")
+    parser.add_argument("--teacher", metavar="RUN", help="distil this model instead of learning the labels")
     for name, kind, text in (
         ("--epochs", int, "passes over the training split"),
         ("--batch", int, "images in a step, triggers included"),
@@ -238,7 +255,8 @@ def _hosts_options(parser: argparse.ArgumentParser) -> None:
 
 def _verify_options(parser: argparse.ArgumentParser) -> None:
     _unlock_options(parser, required=True)
-    parser.add_argument("suspect", metavar="SUSPECT", help="checkpoint or run folder, or module:function")
+    parser.add_argument("suspect", metavar="SUSPECT", help=_SUSPECT)
+    _model_option(parser)
     parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")
     parser.add_argument("--all", dest="whole", action="store_true", help="ask about the whole key, even when decided")
     parser.add_argument(
@@ -276,7 +294,8 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _attack_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder or checkpoint")
+    parser.add_argument("run", metavar="RUN", help=f"{_FILE}; of one of wmjax's own networks")
+    _model_option(parser)
     _unlock_options(parser, required=True)
     parser.add_argument(
         "--suite",
@@ -313,7 +332,7 @@ def _model_option(parser: argparse.ArgumentParser) -> None:
         dest="models",
         action="append",
         default=[],
-        help="architecture of bare weights: cnn, vgg, resnet18 or module:factory; repeatable",
+        help=_Families("architecture of bare weights: %(families)s, or module:factory; repeatable"),
     )
 
 

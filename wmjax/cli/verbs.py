@@ -175,8 +175,7 @@ def verify(options: argparse.Namespace) -> int:
     from wmjax.verification import verify
 
     key = open_key(options.key, unlock(options))
-    suspect = open_suspect(options.suspect)
-    nulls = [open_suspect(name) for name in options.nulls]
+    suspect, *nulls = (open_suspect(name, options.models, key.spec.image) for name in (options.suspect, *options.nulls))
     source = _source_of(key, options)
     verdict = verify(
         suspect, key, alpha=options.alpha, whole=options.whole, nulls=nulls, decoys=options.decoys, source=source

@@ -54,14 +54,14 @@ class Claim:
     """A claim as its file says it; signatures are checked, everything else is for the judge.
 
     Attributes:
-      commitments: of the key, the first one; of the same key for a released model, others.
-      owner: public key of who signed the claim, hex.
+      commitments: the key's commitment first, then others of the same key, for released models.
+      owner: public key of whoever signed the claim, hex.
       suspect: its name.
-      model: the suspect's digests, where it was a checkpoint at hand.
-      nonce: the challenger's, by the claimant.
+      model: the suspect's digests; None if it was not a checkpoint at hand.
+      nonce: the challenger's, as the claimant says.
       made: UTC time by the claimant's clock, ISO 8601.
       rows: the transcript.
-      secret: 32 bytes where it is revealed.
+      secret: 32 bytes; None if it is not revealed.
       stated: verdict and figures, by the claimant.
       raw: the file's bytes.
     """
@@ -114,7 +114,12 @@ def read_nonce(text: str) -> bytes:
 
 
 def attach(path: str | os.PathLike[str]) -> Attached:
-    """A commitment file with the time stamps that lie beside it: NAME.commitment.json and NAME.commitment.*.tsr."""
+    """Reads a commitment file and its time stamps: NAME.commitment.json, and NAME.commitment.*.tsr in the same folder.
+
+    Raises:
+      AccessError: a file cannot be read.
+      InvalidFile: the commitment was changed, or is not one.
+    """
     path = Path(path)
     raw = read_bytes(path)
     tokens = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*.tsr"))
@@ -155,27 +160,28 @@ def _subjects(transcript: Any, model: Model | None) -> list[dict[str, Any]]:
     return [{"name": "transcript", "digest": {"sha256": sha256}}, *(model.subjects() if model else [])]
 
 
-def read_claim(raw: bytes, what: str) -> Claim:
-    """Reads a claim and checks its form and signatures.
+def read_claim(raw: bytes, what: str = "the claim") -> Claim:
+    """Reads a claim and checks its form and signatures: all else is for `wmjax.judge` (example: `wmjax.evidence`).
 
     Args:
-      raw: the file's bytes.
+      raw: the file's bytes, as `wmjax.claim` gave them.
       what: its name, for messages.
 
     Raises:
-      InvalidFile: it was changed by as much as a byte, is not a claim, or of a version that is not known here.
+      InvalidFile: it was changed by as much as a byte, is not a claim, or has a version that this program does not
+        read.
     """
     values = read_canonical(raw, what)
     if values.get("format") != FORMAT:
         raise InvalidFile(f"{what} has format {values.get('format')!r:.80}; this program reads {FORMAT}")
     try:
         if set(values) != {"format", "commitments", "claim"}:
-            raise InvalidFile("it has fields that no claim has, or lacks some")
+            raise InvalidFile("unexpected or missing fields")
         commitments = _read_commitments(values["commitments"])
         signed = read_signed(write_canonical(values["claim"]), CLAIM, "its claim")
         return _claim(signed.statement, commitments, values["commitments"], raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidFile(f"{what} is no claim: a field is missing or has another form") from error
+        raise InvalidFile(f"{what} is not a valid claim: a field is missing or malformed") from error
     except InvalidFile as error:
         raise InvalidFile(f"{what}: {error}") from error
 
@@ -186,7 +192,7 @@ def _read_commitments(values: Any) -> tuple[Attached, ...]:
     for value in values:
         stamps = value["timestamps"]
         if set(value) != {"statement", "timestamps"} or type(stamps) is not list or len(stamps) > _TOKENS:
-            raise InvalidFile(f"a commitment in it has other parts than a statement and up to {_TOKENS} time stamps")
+            raise InvalidFile(f"one of its commitments is not a statement with up to {_TOKENS} time stamps")
         public = parse_commitment(write_canonical(value["statement"]), "its commitment")
         tokens = [base64.b64decode(token, validate=True) for token in stamps]
         attached.append(Attached(public, tuple(tokens)))
@@ -214,7 +220,7 @@ def _exact(text: str) -> bytes:
 def _check_owner(told: dict[str, Any], public: SignedCommitment) -> None:
     """Nobody claims by another's commitment."""
     if told["owner"] != public.owner or told["commitment"] != public.commitment.id:
-        raise InvalidFile("it is signed by another than the owner of its commitment, or is about another key")
+        raise InvalidFile("it is not signed by the owner of its commitment, or is about another key")
 
 
 def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attached: Any, raw: bytes) -> Claim:
@@ -222,7 +228,7 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     told, public = statement["predicate"], commitments[0].public
     names = {"attached", "commitment", "made", "nonce", "owner", "secret", "suspect", "transcript", "verdict"}
     if set(told) != names:
-        raise InvalidFile("its statement has fields that no claim has, or lacks some")
+        raise InvalidFile("its statement has unexpected or missing fields")
     if told["attached"] != hashlib.sha256(write_canonical(attached)).hexdigest():
         raise InvalidFile("its commitments or time stamps are not those that were there when it was signed")
     _check_owner(told, public)
@@ -234,7 +240,7 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     secret = None if told["secret"] is None else _exact(told["secret"])
     nonce = _exact(told["nonce"])
     if not 16 <= len(nonce) <= 64 or (secret is not None and len(secret) != SECRET_BYTES):
-        raise InvalidFile("its nonce or its secret has not the right length")
+        raise InvalidFile("its nonce or its secret has the wrong length")
     rows = read_rows(told["transcript"], public.commitment.spec)
     if not isinstance(told["suspect"], str):
         raise InvalidFile("its suspect has no name")

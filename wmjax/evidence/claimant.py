@@ -37,29 +37,34 @@ def claim(
     whole: bool = False,
     reveal: bool = False,
 ) -> bytes:
-    """Asks a suspect and gives the claim's file.
+    """Asks a suspect what a challenger's nonce picks, and gives the claim's file (example: `wmjax.evidence`).
 
     The nonce orders all triggers; they are asked in that order, one by one, until the evidence decides: beyond the
-    committed rule by `DATED_BITS`, or by `SEARCH_BITS` where no time stamp dates the commitment. A suspect that falls
+    committed rule by `DATED_BITS`, or by `SEARCH_BITS` if no time stamp dates the commitment. A suspect that falls
     silent ends the claim too. Each trigger is marked as spent before it is asked. Spent ones are passed over, and count
     against the owner.
 
     Args:
-      suspect: whom.
-      key: the opened key.
-      signer: who signed its commitment.
-      commitments: the key's; after it those that name a released model.
+      suspect: the model that is accused.
+      key: the opened key, with `random` labels.
+      signer: the one that signed the key's commitment (`wmjax.open_signer`).
+      commitments: as `wmjax.attach` reads them: the key's first, then any that name a released model.
       nonce: the challenger's, 16 to 64 bytes.
-      spend: `spend(asked, released)` marks triggers in the key file, and takes marks back from those not asked.
-      whole: ask all.
-      reveal: hand over the secret.
+      spend: `spend(asked, released)` marks triggers, by index, as spent in the key file, and takes the marks back from
+        those that were not asked: `functools.partial(wmjax.spend, path, unlock)`.
+      whole: ask about every trigger that the committed rule allows.
+      reveal: hand over the secret; without it the claim is a notice, and no judge says `match`.
+
+    Returns:
+      the bytes of `claim.json`, which `wmjax.read_claim` reads.
 
     Raises:
-      UsageError: the suspect takes other images or classes than the key, or the key can support no claim.
-      AccessError: it never answered, or the key file cannot be written.
-      InvalidFile: its answers have the wrong form.
+      UsageError: the suspect takes other images or classes than the key, signer or commitments are of another key, the
+        nonce has another length, or the key can support no claim.
+      AccessError: the suspect never answered, or the key file cannot be written.
+      InvalidFile: the suspect's answers have the wrong form.
     """
-    _check(suspect, key, signer, commitments)
+    _check(suspect, key, signer, commitments, nonce)
     rule = key.commitment.rule
     extra = DATED_BITS if any(attached.tokens for attached in commitments) else SEARCH_BITS
     goal = dataclasses.replace(rule, alpha=rule.alpha * 2.0**-extra)
@@ -72,15 +77,19 @@ def claim(
     return write_claim(commitments, signer, rows, stated, suspect=suspect.name, model=model, nonce=nonce, secret=secret)
 
 
-def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Attached]) -> None:
+def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Attached], nonce: bytes) -> None:
     check_fits(suspect, key.spec)
     if key.spec.labels != "random":
-        raise UsageError("a key with fixed labels has no exact evidence: a claim needs --labels random")
+        raise UsageError("a key with fixed labels has no exact evidence: a claim needs `labels` random")
+    if not 16 <= len(nonce) <= 64:
+        raise UsageError(f"the nonce is {len(nonce)} bytes: it must be 16 to 64")
+    if not commitments:
+        raise UsageError("`commitments` is empty: a claim holds the commitment of its key")
     for attached in commitments:
         if attached.public.commitment != key.commitment:
-            raise UsageError("a commitment is of another key than --key")
+            raise UsageError("a commitment is of another key than `key`")
         if attached.public.owner != signer.owner:
-            raise UsageError("the signing key is not the one that signed the commitment: give it by --signer")
+            raise UsageError("the signing key is not the one that signed the commitment: give that one as `signer`")
 
 
 def _check_enough(key: Key, order: Sequence[int], rule: stats.Rule) -> None:

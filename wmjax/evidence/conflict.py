@@ -11,6 +11,7 @@ import datetime
 from collections.abc import Sequence
 
 from wmjax import stats
+from wmjax.errors import UsageError
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.facts import Court
@@ -38,9 +39,11 @@ def settle(
       the number of the claim that was first, if that can be said, and why.
 
     Raises:
-      UsageError: an original cannot be asked about the other's key: it takes other images or classes.
+      UsageError: an original takes other images or classes than the other's key, or there are not two of each.
       AccessError: an original did not answer.
     """
+    if (len(claims), len(judgements)) != (2, 2) or len(originals) not in (0, 2):
+        raise UsageError("two claims are settled, each with its judgement, and with an original of each or none")
     matched = [judgement.verdict == "match" for judgement in judgements]
     if not any(matched):
         return Settlement(None, (Ground("neither-proven"),))

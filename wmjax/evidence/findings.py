@@ -42,7 +42,7 @@ def _stamped(facts: Facts) -> list[Ground]:
 
 
 def assumed(facts: Facts) -> tuple[Ground, ...]:
-    """What is taken on somebody's word, and what no such claim can show."""
+    """What is taken on trust, and what no such claim can show."""
     claim, court = facts.claim, facts.court
     grounds = [Ground("owner-unknown", {"owner": claim.owner})]
     if court.nonce is not None:
@@ -53,8 +53,8 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("no-search", {"bits": SEARCH_BITS}))
     if claim.commitment.spec.source and facts.regenerated:
         grounds.append(Ground("source-independent"))
-    if facts.own is not None:
-        grounds.append(Ground("suspect-asked"))
+    if facts.own is not None and court.suspect is not None:
+        grounds += [Ground("suspect-asked"), *court.suspect.grounds(claim.commitment.spec.image)]
     if facts.own is not None and facts.same_weights is False:
         grounds.append(Ground("other-weights"))
     if any(other.owner != claim.owner and other.commitment.root == claim.commitment.root for other in court.others):
@@ -119,6 +119,6 @@ def _utc(when: datetime.datetime) -> str:
 
 
 def _clock(text: str) -> datetime.datetime:
-    """A time by somebody's own clock; one without an offset is taken for UTC."""
+    """A time by a party's own clock; one without an offset is taken for UTC."""
     when = datetime.datetime.fromisoformat(text)
     return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)

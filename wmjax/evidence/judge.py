@@ -43,18 +43,25 @@ AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the
 
 
 def judge(claim: Claim, court: Court | None = None) -> Judgement:
-    """Checks a claim again and says what it proves.
+    """Checks a claim again, believing nobody, and says what it proves (example: `wmjax.evidence`).
+
+    Guarantee: if the suspect has nothing to do with the key's secret, and what the judgement lists as assumed is true,
+    `match` comes with chance at most `Judgement.alpha`, whatever the claimant did.
 
     Args:
-      claim: as `read_claim` gave it.
-      court: what the judge has from elsewhere; each thing that is missing there is named in the judgement.
+      claim: as `wmjax.read_claim` gives it.
+      court: what the judge has from elsewhere; whatever a match lacks is named in `Judgement.missing`.
+
+    Returns:
+      verdict, figures, and what the verdict rests on, in codes; `wmjax.evidence.wording` says them in words.
 
     Raises:
       InvalidFile: something in the claim is false.
-      UsageError: the suspect cannot be asked about this key.
+      UsageError: the suspect cannot be asked about this key, or something in `court` cannot be.
       AccessError: the suspect did not answer.
     """
     court = court or Court()
+    _check_court(court)
     check_spec(claim)
     check_picks(claim)
     check_proofs(claim)
@@ -67,6 +74,13 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
     return conclude(Facts(claim, court, stamps, regenerated, own, differing, same_weights))
+
+
+def _check_court(court: Court) -> None:
+    if not 0 < court.alpha < 1:
+        raise UsageError(f"`alpha` {court.alpha}: must be between 0 and 1")
+    if court.since is not None and court.since.utcoffset() is None:
+        raise UsageError(f"the suspect's date {court.since} has no offset from UTC: give it one")
 
 
 def check_spec(claim: Claim) -> None:
@@ -159,7 +173,7 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
     if claim.secret is None or not (is_self_derived(spec) or court.source):
         return None
     if len(claim.secret) != SECRET_BYTES:
-        raise InvalidFile("the revealed secret has not 32 bytes")
+        raise InvalidFile("the revealed secret is not 32 bytes long")
     try:
         key = derive_key(claim.secret, spec, rule, court.source if spec.source else None, claim.commitment.created)
     except UsageError as error:
@@ -170,7 +184,7 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
 
 
 def check_stated(claim: Claim) -> None:
-    """The claimant's own verdict and figures follow from his transcript by the rule that he committed to."""
+    """The claimant's own verdict and figures follow from the transcript by the committed rule."""
     stated, told = state(claim.rows, claim.commitment.rule, claim.commitment.spec), claim.stated
     if not isinstance(told, dict) or set(told) != set(stated):
         raise InvalidFile("the claim's verdict has other figures than a claim has")

@@ -78,7 +78,7 @@ class Judgement:
     Attributes:
       verdict: `match`, `no-match` or `inconclusive` (which never means "not stolen"). `match`: nothing is missing.
       proven: what this program checked itself.
-      assumed: what is taken on somebody's word.
+      assumed: what is taken on trust.
       missing: what a match would still need, not proven by anybody: codes are `wmjax.evidence.facts.Lack`.
       suspect: its name, by the claimant.
       key_id: id of the key's commitment.

@@ -159,7 +159,7 @@ def obtain(url: str, data: bytes, authorities: Sequence[Authority] = ()) -> byte
     Raises:
       UsageError: no such URL can be.
       AccessError: the network failed or the server answered with an error.
-      InvalidFile: the answer is no time stamp of this data for this query, or no pinned certificate signed it.
+      InvalidFile: the answer is not a time stamp of this data for this query, or no pinned certificate signed it.
     """
     builder = TimestampRequestBuilder(data, HashAlgorithm.SHA256, nonce=True, cert_req=True)
     query = builder.build()
@@ -256,7 +256,7 @@ def _hostile(what: str) -> Iterator[None]:
     except (InvalidFile, MemoryError):
         raise
     except BaseException as error:
-        # Seen: ValueError, KeyError, TypeError, OverflowError, x509.InvalidVersion. Rust's panics are no Exception.
+        # Seen: ValueError, KeyError, TypeError, OverflowError, x509.InvalidVersion. Rust's panics are not an Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise InvalidFile(f"{what}: {words(str(error))}") from error

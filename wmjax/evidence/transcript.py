@@ -109,7 +109,7 @@ def read_rows(values: Any, spec: Spec) -> tuple[Row, ...]:
       InvalidFile: with the number of the row and what is wrong in it.
     """
     if not isinstance(values, list) or not 1 <= len(values) <= spec.triggers:
-        raise InvalidFile(f"its transcript is no list of 1 to {spec.triggers} rows")
+        raise InvalidFile(f"its transcript is not a list of 1 to {spec.triggers} rows")
     rows = []
     for number, value in enumerate(values, 1):
         try:
@@ -133,7 +133,7 @@ def _read_row(value: dict[str, Any], spec: Spec) -> Row:
     if set(value) != {"index", "attempts", "answer", "opening"} or type(index) is not int:
         raise ValueError("its fields are not index, attempts, answer and opening")
     if type(attempts) is not list:
-        raise ValueError("its attempts are no list")
+        raise ValueError("its attempts are not a list")
     if not 0 <= index < spec.triggers:
         raise ValueError(f"there is no trigger {index}")
     answered = [_check_attempt(attempt) for attempt in attempts]
@@ -147,7 +147,7 @@ def _read_row(value: dict[str, Any], spec: Spec) -> Row:
 
 
 def _check_attempt(attempt: dict[str, Any]) -> bool:
-    """Whether it was answered; raises where it is no attempt."""
+    """Whether it was answered; raises if it is not an attempt."""
     if set(attempt) != {"at", "outcome", "detail"} or attempt["outcome"] not in ("answered", "failed"):
         raise ValueError("an attempt has a time, an outcome (answered or failed) and a detail")
     if datetime.datetime.fromisoformat(attempt["at"]).utcoffset() is None:
@@ -168,7 +168,7 @@ def _read_answer(value: dict[str, Any] | None, classes: int) -> int | np.ndarray
         return None
     if set(value) == {"label"}:
         if type(value["label"]) is not int or not 0 <= value["label"] < classes:
-            raise ValueError(f"its label is no class in 0..{classes - 1}")
+            raise ValueError(f"its label is not a class in 0..{classes - 1}")
         return int(value["label"])
     told = value["probabilities"]
     if set(value) != {"probabilities"} or not isinstance(told, list) or len(told) != classes:
@@ -184,7 +184,7 @@ def _read_opening(value: dict[str, Any], index: int, spec: Spec) -> Opening:
     if not re.fullmatch("[0-9a-f]{32}", value["salt"]):
         raise ValueError("the salt is not 32 hex digits")
     if type(value["label"]) is not int or not 0 <= value["label"] < spec.classes:
-        raise ValueError(f"the secret label is no class in 0..{spec.classes - 1}")
+        raise ValueError(f"the secret label is not a class in 0..{spec.classes - 1}")
     if type(value["proof"]) is not list or not all(map(is_sha256, value["proof"])):
         raise ValueError("the proof is not made of SHA-256 in hex")
     raw = base64.b64decode(value["input"], validate=True)

@@ -46,7 +46,7 @@ WORDS: dict[str, str] = {
     "figures-follow": "The claimant's figures follow from the transcript by the rule that was committed to.",
     "asked-again": "The suspect was asked again here, and its own answers were weighed.",
     "same-weights": "The suspect is, weight for weight, the model that the claim names.",
-    # What is taken on somebody's word.
+    # What is taken on trust.
     "owner-unknown": "Who holds signing key {owner:.16}...: compare it with the key the owner has published.",
     "nonce-fair": "The challenger drew the nonce at random, after seeing the commitment.",
     "no-search-before-date": "The suspect did not exist before {since}; the authority's clock and key are sound. "
@@ -57,6 +57,10 @@ WORDS: dict[str, str] = {
     "other-weights": "The claim names a model with other weights: a copy that was trained further, or another model.",
     "other-signer": "Another signer claims the same triggers; only time stamps can show who committed to them first.",
     "answers-differ": "{differing} answers differ from the claimant's transcript; yours were weighed.",
+    "adapted": "The key's triggers, {from}, were shown to the suspect as images of {to}, which it takes.",
+    "pixels-unit": "The suspect was given pixels scaled to [0, 1], as its module takes them.",
+    "pixels-own": "The suspect was given pixels as its module's own function prepares them.",
+    "pixels-guessed": "The suspect was given pixels scaled to [0, 1]; what else it was trained on is not known.",
     "spent-before": "{spent} triggers were spent before, by the claimant's word; they count against the claimant.",
     "clock-ahead": "The commitment's own date is later than its time stamp; only the stamp counts.",
     "one-claim": "This bound covers one claim. Anyone who tries N models or keys is N times as likely to find a match "
@@ -175,7 +179,7 @@ def sentences(grounds: Sequence[Ground]) -> list[str]:
 
 
 def _moment(time: str) -> str:
-    """A time of ISO 8601, in UTC; seconds only where there are any.
+    """A time of ISO 8601, in UTC; seconds only if there are any.
 
     >>> _moment("2026-01-31T12:00:00+01:00"), _moment("2026-01-31T12:00:09Z")
     ('2026-01-31 11:00 UTC', '2026-01-31 12:00:09 UTC')

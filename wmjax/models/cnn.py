@@ -6,7 +6,8 @@ from flax import nnx
 from jax import Array
 
 from wmjax.kernels.conv import max_pool
-from wmjax.models.config import Config
+from wmjax.models.config import Config, Image
+from wmjax.models.contract import Family, Training, he_normal, small
 from wmjax.models.layers import convolution, dropout
 
 
@@ -37,3 +38,19 @@ class CNN(nnx.Module):
         for i, layer in enumerate(self.dense, len(self.convs)):
             x = dropout(nnx.relu(layer(x)), keys, self.rate, i)
         return self.head(x)
+
+
+def _usual(image: Image, classes: int) -> Config:
+    """The paper's network for CIFAR-10, or a small one."""
+    if small(image):
+        return Config("cnn", image, classes, (32, 64), (128,), 0.1)
+    return Config("cnn", image, classes, (64, 128), (256, 256), 0.5)
+
+
+FAMILY = Family(
+    "cnn",
+    module=CNN,
+    usual=_usual,
+    training=lambda image: Training(0.05 if small(image) else 0.02),  # small steps without batch norm
+    draw=he_normal,
+)

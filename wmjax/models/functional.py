@@ -10,12 +10,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from wmjax.models.cnn import CNN
 from wmjax.models.config import Config
-from wmjax.models.resnet import ResNet18
-from wmjax.models.vgg import VGG
-
-_MODULES = {"cnn": CNN, "vgg": VGG, "resnet18": ResNet18}
+from wmjax.models.families import FAMILIES
 
 
 class Variables(NamedTuple):
@@ -32,7 +28,7 @@ class Variables(NamedTuple):
 
 def build(config: Config, rngs: nnx.Rngs) -> nnx.Module:
     """The NNX module of `config`, with weights drawn by NNX (slow; `init` is what wmjax uses)."""
-    return _MODULES[config.name](config, rngs)
+    return FAMILIES[config.name].module(config, rngs)
 
 
 @lru_cache(maxsize=64)
@@ -50,7 +46,7 @@ def shapes(config: Config) -> Variables:
 
 
 def init(config: Config, seed: int) -> Variables:
-    """Draws weights on the host: He normal kernels (He et al. 2015), zero biases, unit scales.
+    """Draws weights on the host, each as the network's family says.
 
     NumPy rather than JAX initialisers: those compile one program for every shape, seconds for a ResNet.
 
@@ -58,17 +54,12 @@ def init(config: Config, seed: int) -> Variables:
       config: the network.
       seed: any non-negative integer; the same seed gives the same weights.
     """
-    rng = np.random.default_rng([seed, 0x1417])
+    rng, draw = np.random.default_rng([seed, 0x1417]), FAMILIES[config.name].draw
 
-    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        name, shape = str(path[-1].key), leaf.shape
-        if name == "kernel":
-            gain = 1.0 if path[-2].key == "head" else 2.0
-            scale = np.sqrt(gain / np.prod(shape[:-1]))
-            return (scale * rng.standard_normal(shape)).astype(np.float32)
-        return np.full(shape, 1.0 if name in ("scale", "var") else 0.0, np.float32)
+    def value(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        return draw(rng, tuple(str(part.key) for part in path[1:]), leaf.shape)
 
-    return jax.tree_util.tree_map_with_path(draw, shapes(config))
+    return jax.tree_util.tree_map_with_path(value, shapes(config))
 
 
 def one(variables: Variables, number: int) -> Variables:

@@ -16,6 +16,8 @@ from wmjax.models.functional import Variables, apply
 _BATCH = 250  # divides the usual test sets; 100-500 measured alike on CPUs
 _PIXELS = 1 << 24  # in a batch at most: large images go in smaller ones
 
+Program = Callable[[Any, Array], Array]  # (weights, uint8 images [n, H, W, C]) to what is told of each image
+
 
 @partial(jax.jit, static_argnums=0)
 def _logits(config: Config, variables: Variables, images: Array) -> Array:
@@ -29,25 +31,31 @@ def _probabilities(config: Config, variables: Variables, images: Array) -> Array
 
 def dispatch(config: Config, variables: Variables, images: np.ndarray) -> list[Array]:
     """Sets this process's devices to compute `predict`, batch by batch, without waiting; `collect` fetches it."""
-    return _batches(_probabilities, config, variables, images)
+    return _batches(partial(_probabilities, config), variables, images)
 
 
-def _batches(
-    program: Callable[[Config, Variables, Array], Array], config: Config, variables: Variables, images: np.ndarray
-) -> list[Array]:
+def _batches(program: Program, weights: Any, images: np.ndarray) -> list[Array]:
     """What a program gives for each batch; the last is padded, so that nothing is compiled twice."""
     devices = jax.local_devices()
-    mesh = Mesh(np.array(devices), ("images",))
-    whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("images"))
-    most = max(1, min(_BATCH, _PIXELS // math.prod(config.image)))
+    most = max(1, min(_BATCH, _PIXELS // math.prod(images.shape[1:])))
     size = min(most, -(-len(images) // len(devices))) * len(devices)
-    variables = jax.tree.map(lambda leaf: _local(leaf, whole), variables)
+    weights, rows = everywhere(weights), NamedSharding(_mesh(), PartitionSpec("images"))
     parts = []
     for at in range(0, len(images), size):
         part = images[at : at + size]
         padded = np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
-        parts.append(program(config, variables, jax.device_put(padded, rows)))
+        parts.append(program(weights, jax.device_put(padded, rows)))
     return parts
+
+
+def everywhere(weights: Any) -> Any:
+    """A tree of weights on every device of this process; those that are there already are not moved."""
+    whole = NamedSharding(_mesh(), PartitionSpec())
+    return jax.tree.map(lambda leaf: _local(leaf, whole), weights)
+
+
+def _mesh() -> Mesh:
+    return Mesh(np.array(jax.local_devices()), ("images",))
 
 
 def _local(leaf: Any, whole: NamedSharding) -> Array:
@@ -73,16 +81,26 @@ def predict(config: Config, variables: Variables, images: np.ndarray) -> np.ndar
     Returns:
       float32 [n, classes].
     """
-    if len(images) == 0:
-        return np.empty((0, config.classes), np.float32)
-    return collect(dispatch(config, variables, images), len(images))
+    return answered(partial(_probabilities, config), variables, images, config.classes)
 
 
 def logits(config: Config, variables: Variables, images: np.ndarray) -> np.ndarray:
     """What `predict` takes the softmax of, float32 [n, classes]."""
+    return answered(partial(_logits, config), variables, images, config.classes)
+
+
+def answered(program: Program, weights: Any, images: np.ndarray, classes: int) -> np.ndarray:
+    """What a compiled program tells of many images, batch by batch on all devices of this process.
+
+    Args:
+      program: jitted, to float32 [n, classes].
+      weights: a tree of arrays, wherever they are.
+      images: uint8 [n, H, W, C].
+      classes: numbers for each image.
+    """
     if len(images) == 0:
-        return np.empty((0, config.classes), np.float32)
-    return collect(_batches(_logits, config, variables, images), len(images))
+        return np.empty((0, classes), np.float32)
+    return collect(_batches(program, weights, images), len(images))
 
 
 def accuracy(config: Config, variables: Variables, images: np.ndarray, labels: np.ndarray) -> float:

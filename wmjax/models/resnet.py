@@ -3,7 +3,8 @@
 from flax import nnx
 from jax import Array
 
-from wmjax.models.config import Config
+from wmjax.models.config import Config, Image
+from wmjax.models.contract import Family, Training, he_normal, small
 from wmjax.models.layers import batch_norm, convolution
 
 
@@ -47,3 +48,11 @@ class ResNet18(nnx.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(x.mean((1, 2)))
+
+
+def _usual(image: Image, classes: int) -> Config:
+    """The widths of the paper, or narrow ones."""
+    return Config("resnet18", image, classes, (16, 32, 64, 64) if small(image) else (64, 128, 256, 512))
+
+
+FAMILY = Family("resnet18", module=ResNet18, usual=_usual, training=lambda image: Training(0.1), draw=he_normal)

@@ -5,7 +5,8 @@ from flax import nnx
 from jax import Array
 
 from wmjax.kernels.conv import max_pool
-from wmjax.models.config import Config
+from wmjax.models.config import Config, Image
+from wmjax.models.contract import Family, Training, he_normal, small
 from wmjax.models.layers import batch_norm, convolution
 
 
@@ -31,3 +32,11 @@ class VGG(nnx.Module):
                 x = max_pool(x)
             x = nnx.relu(norm(x))
         return self.head(x.mean((1, 2)) + jnp.max(x, (1, 2)))
+
+
+def _usual(image: Image, classes: int) -> Config:
+    """Few channels at full resolution."""
+    return Config("vgg", image, classes, (16, 32) if small(image) else (16, 48, 96, 192))
+
+
+FAMILY = Family("vgg", module=VGG, usual=_usual, training=lambda image: Training(0.1), draw=he_normal)

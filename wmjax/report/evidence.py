@@ -65,7 +65,7 @@ def judgement_page(judgements: Sequence[Judgement], settlement: Settlement | Non
 def recheck_commands(judgement: Judgement) -> list[tuple[str, str]]:
     """What anybody can run to see whether the page tells the truth: what it does, and the line for a shell."""
     same = f"The claim file is the one that was judged here: must print {judgement.digests.claim}."
-    again = "Judge it again, and ask the suspect itself: nobody's record has to be believed."
+    again = "Judge it again, and ask the suspect itself: then no record has to be believed."
     return [(same, "sha256sum claim.json"), (again, wording.command(judgement))]
 
 

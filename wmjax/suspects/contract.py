@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.grounds import Ground
 from wmjax.keys import Model, Spec
 from wmjax.stats import Answers, read_answers
+from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.text import first_line
 
 if TYPE_CHECKING:
@@ -97,7 +99,8 @@ class Suspect:
         names its k best classes: through `stats.spread_top_k`).
       image: height, width and channels it takes, where known.
       classes: that it tells apart, where known.
-      describe: its name and digests, where it is a checkpoint at hand.
+      describe: its name and digests, where it lies in files at hand.
+      note: code of what a verdict must say of how it is asked, as of `Network`.
     """
 
     name: str
@@ -105,33 +108,48 @@ class Suspect:
     image: tuple[int, int, int] | None = None
     classes: int | None = None
     describe: Callable[[], Model] | None = None
+    note: str = ""
+
+    def grounds(self, image: tuple[int, int, int]) -> tuple[Ground, ...]:
+        """What a verdict must say of how it is asked about a key's images of this shape."""
+        noted = (Ground(self.note),) if self.note else ()
+        return noted if self.image is None else (*noted, *(adaptation(image, self.image) or ()))
 
 
 def check_fits(suspect: Suspect, spec: Spec) -> None:
-    """Raises `UsageError` where a suspect takes other images or classes than a key has."""
-    for what, theirs, ours in (
-        ("images", suspect.image, spec.image),
-        ("classes", suspect.classes, spec.classes),
-    ):
-        if theirs is not None and theirs != ours:
-            raise UsageError(f"suspect {suspect.name} has {what} {theirs}, the key {ours}: it cannot carry this key")
+    """Raises `UsageError` where a suspect tells other classes apart, or its images cannot be made of a key's."""
+    if suspect.image is not None and adaptation(spec.image, suspect.image) is None:
+        raise _misfit(suspect, "images", suspect.image, spec.image)
+    if suspect.classes not in (None, spec.classes):
+        raise _misfit(suspect, "classes", suspect.classes, spec.classes)
+
+
+def _misfit(suspect: Suspect, what: str, theirs: object, ours: object) -> UsageError:
+    return UsageError(f"suspect {suspect.name} has {what} {theirs}, the key {ours}: it cannot carry this key")
 
 
 def query(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
-    """Asks once about each image and reads what came back.
+    """Asks once about each image, as the suspect takes it, and reads what came back.
 
     Args:
-      suspect: whom.
-      images: uint8 [n, H, W, C].
+      suspect: whom; it has to fit, by `check_fits`.
+      images: uint8 [n, H, W, C], a key's.
       classes: that the key is for.
 
     Raises:
       AccessError: the suspect failed to answer.
       InvalidFile: its answer has not the form of labels or scores for these classes.
     """
+    if suspect.image is not None:
+        images = adapt(images, suspect.image)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
+        return answered(suspect, images, classes)
+
+
+def answered(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
+    """What `query` reads, about images as the suspect takes them; its output is not redirected."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
-            raw = suspect.ask(images)
+        raw = suspect.ask(images)
     except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is its failure to answer
         reason = f"{type(error).__name__} {first_line(error)}"
         raise AccessError(f"suspect {suspect.name} failed to answer: {reason}") from error

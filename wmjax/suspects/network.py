@@ -14,8 +14,7 @@ from flax import nnx
 from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.models import Config, Variables, apply, default_config, shapes
-from wmjax.models.config import NAMES
+from wmjax.models import FAMILIES, Config, Variables, apply, default_config, shapes
 from wmjax.models.layers import conv_general_dilated
 from wmjax.suspects.contract import Network, Weights
 from wmjax.suspects.formats.orbax import FLOATS, Tensors
@@ -50,6 +49,12 @@ def from_config(config: Config) -> Network:
         return _network(config.name, named_shapes, logits, config.image, "", description)
     except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
         raise InvalidFile(f"no network can be built from {json.dumps(config.to_json()):.200}") from error
+
+
+def variables_of(config: Config, weights: Weights) -> Variables:
+    """The nested variables of a configuration's network from its tensors by name."""
+    _, tree_of = _names(shapes(config)._asdict())
+    return Variables(**tree_of(weights))
 
 
 @lru_cache(maxsize=64)
@@ -182,7 +187,7 @@ _EVALUATE = {"train": False, "training": False, "is_training": False, "determini
 
 
 def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
-    """The networks that a name may mean: `cnn`, `vgg`, `resnet18` at usual size, or `module:factory`.
+    """The networks that a name may mean: one of wmjax's families at its usual size, or `module:factory`.
 
     Args:
       name: as the user typed it.
@@ -192,10 +197,10 @@ def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
     Raises:
       UsageError: the name is none of these, or the module takes none of the images.
     """
-    if name in NAMES:
+    if name in FAMILIES:
         return [from_config(default_config(name, image, classes)) for image in images]
     if not NAME.fullmatch(name):
-        raise UsageError(f"`models` {name}: give {', '.join(NAMES)} or module:factory")
+        raise UsageError(f"`models` {name}: give {', '.join(FAMILIES)} or module:factory")
     networks, failure = [], None
     for image in images:
         try:
@@ -233,7 +238,7 @@ def _matching(
     why = "what `models` names takes none of the keys' images" if images else "`models` needs `images` here"
     for model in models:
         try:
-            if model in NAMES and not heads:
+            if model in FAMILIES and not heads:
                 raise InvalidFile(f"it is no {model}: there is no head/bias")
             for network in named(model, images, heads[0] if heads else 0):
                 try:

@@ -1,7 +1,7 @@
-"""Opening a suspect from what a user types: a path, or `module:function`. No JAX at the top."""
+"""Opening a suspect from what a user types: a path, a pack's member, or `module:function`. No JAX at the top."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,41 @@ def from_callable(ask: Callable[[np.ndarray], Any], name: str = "callable") -> S
     return Suspect(name, ask)
 
 
-def from_checkpoint(path: str | os.PathLike[str]) -> Suspect:
-    """A suspect from a wmjax checkpoint, exported model or run folder (its newest checkpoint)."""
-    from wmjax import checkpoint
-    from wmjax.models import predict
+def from_checkpoint(
+    path: str | os.PathLike[str], models: Sequence[str] = (), image: tuple[int, int, int] | None = None
+) -> Suspect:
+    """A suspect from a model that lies in files, of every format that an audit reads.
 
-    found = checkpoint.find(Path(path))
-    config, variables = checkpoint.load_variables(found)
-    return Suspect(
-        str(path),
-        lambda images: predict(config, variables, images),
-        config.image,
-        config.classes,
-        lambda: checkpoint.describe(found),
-    )
-
-
-def open_suspect(name: str) -> Suspect:
-    """A suspect from what a user types: a path, or `module:function`.
+    Args:
+      path: a checkpoint, an exported model, a run folder (its newest checkpoint), a safetensors or ONNX file, or
+        `PACK.safetensors:NAME`.
+      models: architectures that bare weights may be of: `cnn`, `vgg`, `resnet18` or `module:factory`.
+      image: height, width and channels that bare weights are for.
 
     Raises:
-      UsageError: there is no such module or function.
+      UsageError: bare weights, and `models` or `image` is missing; or several models lie there.
       AccessError: there is no such path.
-      InvalidFile: the path is no checkpoint.
+      InvalidFile: no model lies there, or a damaged one.
     """
-    if Path(name).exists() or not NAME.fullmatch(name):
-        return from_checkpoint(name)
+    from wmjax.suspects.stored import find, suspect_of
+
+    return suspect_of(find(str(path), models, () if image is None else (image,)), str(path))
+
+
+def open_suspect(name: str, models: Sequence[str] = (), image: tuple[int, int, int] | None = None) -> Suspect:
+    """A suspect from what a user types: what `from_checkpoint` takes, or `module:function`.
+
+    Raises:
+      UsageError: there is no such module or function; also as `from_checkpoint`.
+      AccessError, InvalidFile: as `from_checkpoint`.
+    """
+    if Path(name).exists() or not NAME.fullmatch(name) or _is_member(name):
+        return from_checkpoint(name, models, image)
     with strangers_code(f"suspect {name}"):
         return from_callable(imported(name), name)
+
+
+def _is_member(name: str) -> bool:
+    """Whether it names a model of a pack that is there."""
+    pack, _, _ = name.rpartition(":")
+    return Path(pack).is_file()

@@ -13,8 +13,7 @@ from typing import Any
 
 from wmjax import checkpoint
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
-from wmjax.models import Config
-from wmjax.models.config import NAMES
+from wmjax.models import FAMILIES, Config, read_config
 from wmjax.suspects.contract import Network, Stored
 from wmjax.suspects.formats import orbax
 from wmjax.suspects.formats.orbax import Tensors
@@ -42,8 +41,22 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 def check(models: Sequence[str], images: Sequence[Image]) -> None:
     """Raises `UsageError` where one of `models` names no architecture, or a module that takes none of the images."""
     for model in models:
-        if model not in NAMES:  # wmjax's own are made when a head says how many classes there are
+        if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
             named(model, images, 0)
+
+
+def located(name: str) -> tuple[Path, str]:
+    """The path that a user names, and which model of the pack there; the latter empty where none is named.
+
+    >>> located("packs/vgg.safetensors:team/a")  # a file that is not there
+    (PosixPath('packs/vgg.safetensors:team/a'), '')
+    """
+    path = Path(name)
+    if not path.exists():
+        for end in re.finditer(r"\.safetensors(?=:)", name):
+            if (pack := Path(name[: end.end()])).is_file():
+                return pack, name[end.end() + 1 :]
+    return path, ""
 
 
 def recognise(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[Stored]:
@@ -75,7 +88,7 @@ def recognise(path: Path, models: Sequence[str], images: Sequence[Image]) -> lis
 
 def in_checkpoint(path: Path, models: Sequence[str], images: Sequence[Image]) -> Stored:
     """The model of an Orbax checkpoint's folder; raises as `recognise` does."""
-    with _one_line(path):
+    with one_line(path):
         if any("\udc80" <= c <= "\udcff" for c in str(path)):  # which TensorStore does not take
             raise InvalidFile("its path is not UTF-8: rename it")
         if is_wmjax(path):
@@ -99,7 +112,7 @@ def in_checkpoint(path: Path, models: Sequence[str], images: Sequence[Image]) ->
 
 def in_file(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[Stored]:
     """The models of a file, none where it does not look like one's; raises as `recognise` does."""
-    with _one_line(path):
+    with one_line(path):
         kind = suffix(path)
         if kind in _REFUSED:
             raise InvalidFile(_REFUSED[kind])
@@ -139,7 +152,7 @@ def _fitted(
 def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network:
     """A pack's network; a module that the user did not name is not imported."""
     if "config" in description:
-        return from_config(Config.from_json(description["config"]))
+        return from_config(read_config(description["config"]))
     module, image = description.get("module"), description.get("image")
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
@@ -148,7 +161,7 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
 
 
 @contextlib.contextmanager
-def _one_line(path: Path) -> Iterator[None]:
+def one_line(path: Path) -> Iterator[None]:
     """Whatever a hostile file makes its reader raise is one line that begins with its path."""
     try:
         yield
@@ -194,7 +207,7 @@ def _config(path: Path, metadata: Mapping[str, str]) -> Config | None:
     """A safetensors file's configuration: within it, beside it, or its folder's; None where wmjax has none."""
     for values in _configs(path, metadata):
         try:
-            return Config.from_json(values)
+            return read_config(values)
         except (InvalidFile, AttributeError):
             continue
     return None

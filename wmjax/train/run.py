@@ -15,6 +15,7 @@ from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, predict
+from wmjax.suspects.stored import load_variables
 from wmjax.train.loop import check, evidence_bits, first_state, fit, key_answers, total_steps
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import fits_host, fits_resident
@@ -73,8 +74,8 @@ def embed(
       recipe: how to train.
       splits: data; a training split that fits stays on the devices.
       key: from `open_key`; the model is marked with it, and every checkpoint carries it sealed.
-      begin_with: checkpoint or run whose weights to begin with.
-      teacher: checkpoint or run of a network to distil.
+      begin_with: run, checkpoint or file of the same network, whose weights to begin with.
+      teacher: run, checkpoint or file of a network of wmjax's own, to distil.
       resume: go on after the newest complete checkpoint.
       mapping: the devices; all of them by default.
       streamed: read the training split from disk batch by batch even where it fits.
@@ -92,7 +93,7 @@ def embed(
             raise UsageError(f"--save-every {save_every}: must be at least 1")
         check(config, recipe, splits.train, key, mapping)
         sealed = _sealed(key) if key else None
-        first, taught = (None if path is None else checkpoint.find(path) for path in (begin_with, teacher))
+        first, taught = (None if path is None else _newest(path) for path in (begin_with, teacher))
         settings = _settings(config, recipe, splits, key, first, taught)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))
@@ -156,24 +157,29 @@ def _settings(
     recipe: Recipe,
     splits: Splits[Examples],
     key: Key | None,
-    begin_with: Path | None,
-    teacher: Path | None,
+    begin_with: str | None,
+    teacher: str | None,
 ) -> dict[str, Any]:
     return {
         "model": config.to_json(),
         **dataclasses.asdict(recipe),
         "data": f"{splits.name} {splits.train.fingerprint()}",
         "key": key.commitment.id if key else None,
-        "from": str(begin_with) if begin_with else None,
-        "teacher": str(teacher) if teacher else None,
+        "from": begin_with,
+        "teacher": teacher,
     }
 
 
-def _weights(begin_with: Path | None, config: Config) -> Variables | None:
+def _newest(path: str | os.PathLike[str]) -> str:
+    """What a path stands for when a run begins: of another run its newest checkpoint."""
+    return str(checkpoint.latest(Path(path)) or path)
+
+
+def _weights(begin_with: str | None, config: Config) -> Variables | None:
     """The variables that a run begins with; None for fresh ones."""
     if begin_with is None:
         return None
-    other, variables = checkpoint.load_variables(begin_with)
+    other, variables = load_variables(begin_with, [config.name], [config.image])
     if other != config:
         raise UsageError(
             f"{begin_with} is a {other.name} for {other.image} and {other.classes} classes, not the model asked for"
@@ -181,11 +187,11 @@ def _weights(begin_with: Path | None, config: Config) -> Variables | None:
     return variables
 
 
-def _teacher(path: Path | None, config: Config) -> Teacher | None:
+def _teacher(path: str | None, config: Config) -> Teacher | None:
     """The network to distil, which must see and say what the student does; None where there is none."""
     if path is None:
         return None
-    teacher = Teacher(*checkpoint.load_variables(path))
+    teacher = Teacher(*load_variables(path, [config.name], [config.image]))
     if (teacher.config.image, teacher.config.classes) != (config.image, config.classes):
         raise UsageError(f"the teacher {path} answers other images or classes than the model")
     return teacher

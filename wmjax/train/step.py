@@ -17,7 +17,8 @@ from jax import Array, lax
 
 from wmjax.data.batches import augment
 from wmjax.devices import on_cpu
-from wmjax.models import Config, Variables, apply
+from wmjax.models import FAMILIES, Config, Variables, apply
+from wmjax.models.contract import small
 from wmjax.train.mapping import Mapping
 from wmjax.train.microbatch import accumulate
 from wmjax.train.mix import Batch, key_batch, mix
@@ -57,21 +58,17 @@ class Recipe:
 
 
 def default_recipe(config: Config) -> Recipe:
-    """What trains a network of ours well: small steps without batch norm, augmentation on colour pictures.
+    """What trains a network of ours well: its family says how, colour pictures are augmented.
 
     >>> from wmjax.models import default_config
     >>> default_recipe(default_config("vgg", (32, 32, 3), 10)).flip
     True
     """
+    training = FAMILIES[config.name].training(config.image)
+    if small(config.image):
+        return Recipe(epochs=60, batch=64, **training._asdict())
     photographs = config.image[2] == 3
-    if max(config.image[:2]) <= 16:
-        return Recipe(epochs=60, batch=64, learning_rate=0.1 if config.name != "cnn" else 0.05)
-    return Recipe(
-        epochs=10,
-        learning_rate=0.1 if config.name != "cnn" else 0.02,
-        flip=photographs,
-        crop=2 if photographs else 0,
-    )
+    return Recipe(epochs=10, flip=photographs, crop=2 if photographs else 0, **training._asdict())
 
 
 @jax.tree_util.register_dataclass

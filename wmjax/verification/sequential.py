@@ -90,7 +90,7 @@ def verify(
       source: the key's source images: the triggers are made from them again and compared; decoys need them too.
 
     Raises:
-      UsageError: the suspect takes other images or classes than the key.
+      UsageError: the suspect tells other classes apart than the key's, or no picture can be made an image for it.
       AccessError: it failed to answer.
       InvalidFile: its answers have the wrong form or none is usable, or the source does not give the triggers.
     """
@@ -112,6 +112,7 @@ def verify(
         ranked = ()
     grounds = (
         *key_grounds(key.commitment, rule, regenerated=source is not None),
+        *suspect.grounds(key.spec.image),
         *answer_grounds(given.answers),
         *ranked,
         *(path_grounds(given.path, outcome, rule, most=question.limit) if not question.fixed else ()),

@@ -54,7 +54,7 @@ def audit(
       zoo: folder of checkpoints, or one checkpoint or file.
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
       closed: keys that could not be opened, for the list of what was not asked.
-      models: architectures of bare parameter trees: `cnn`, `vgg`, `resnet18` or `module:factory`.
+      models: architectures of bare parameter trees: names of wmjax's families or `module:factory`.
       fdr: bound on the false discovery rate; 0.01 where neither is given.
       fwer: bound on the family-wise error rate, instead.
       nulls: folder of models known to be innocent, which calibrate keys with fixed labels.

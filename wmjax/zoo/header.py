@@ -45,7 +45,10 @@ class Level:
         found = forms.fields(values, ("name", "value"))
         if found["name"] not in PROCEDURES:
             raise ValueError(f"{found['name']!r:.50} names no bound")
-        return cls(found["name"], forms.number(found["value"], 0.0, 1.0))
+        try:
+            return cls(found["name"], forms.number(found["value"]))
+        except UsageError as error:
+            raise ValueError(str(error)) from error
 
 
 @dataclasses.dataclass(frozen=True)

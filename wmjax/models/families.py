@@ -1,0 +1,35 @@
+"""All families by name, and their configurations."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wmjax.errors import UsageError
+from wmjax.models import cnn, resnet, vgg, vit
+from wmjax.models.config import Config, Image, from_json
+from wmjax.models.contract import Family
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (cnn.FAMILY, vgg.FAMILY, resnet.FAMILY, vit.FAMILY)}
+
+
+def default_config(name: str, image: Image, classes: int) -> Config:
+    """A family's network at its usual size, which is smaller for images of up to 16 pixels.
+
+    >>> default_config("cnn", (8, 8, 1), 10).widths
+    (32, 64)
+
+    Args:
+      name: of the family, a key of `FAMILIES`.
+      image: height, width and channels.
+      classes: number of outputs.
+
+    Raises:
+      UsageError: there is no such family.
+    """
+    if name not in FAMILIES:
+        raise UsageError(f"unknown `model` {name!r:.50}: choose one of {', '.join(FAMILIES)}")
+    return FAMILIES[name].usual(image, classes)
+
+
+def read_config(values: Mapping[str, Any]) -> Config:
+    """Reads `Config.to_json` back; raises `InvalidFile` on anything else."""
+    return from_json(values, {family.name: family.parameters for family in FAMILIES.values()})

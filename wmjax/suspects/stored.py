@@ -1,0 +1,101 @@
+"""Models that lie in files: their weights, their digests, and asking them on this process's devices."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import jax
+import numpy as np
+
+from wmjax.digest import digest, files_digest
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.keys import Model
+from wmjax.models import FAMILIES, Config, Variables, read_config
+from wmjax.models.predict import Program, answered, everywhere
+from wmjax.suspects.contract import Network, Stored, Suspect, Weights
+from wmjax.suspects.network import Image, variables_of
+from wmjax.suspects.recognise import located, one_line, recognise
+
+
+def find(name: str, models: Sequence[str] = (), images: Sequence[Image] = ()) -> Stored:
+    """The one model that a user names: a path, or `PACK.safetensors:NAME` for one of a pack's.
+
+    Raises:
+      UsageError: several models lie there, or none of that name; also as `recognise`.
+      AccessError, InvalidFile: as `recognise`.
+    """
+    path, member = located(name)
+    found = recognise(path, models, images)
+    chosen = [stored for stored in found if member in ("", stored.name)]
+    if len(chosen) == 1:
+        return chosen[0]
+    some = ", ".join(f"{path.name}:{stored.name}" for stored in found[:3] if stored.name)
+    if not some:
+        raise UsageError(f"{path} is no pack: it holds one model, without a name")
+    what = f"no model {member!r:.80}" if member else f"{len(found)} models"
+    raise UsageError(f"{path} holds {what}: name one, as {some}{' ...' if len(found) > 3 else ''}")
+
+
+def read_weights(stored: Stored) -> Weights:
+    """A model's tensors by name, NumPy arrays.
+
+    Raises:
+      AccessError: they cannot be read.
+      InvalidFile: they are damaged, or not those that its pack recorded.
+    """
+    stacked = {name: np.zeros((1, *leaf.shape), leaf.dtype) for name, leaf in stored.network.shapes.items()}
+    with one_line(stored.path):
+        stored.source.read(stored.row, stored.row + 1, stacked)
+    weights = {name: array[0] for name, array in stacked.items()}
+    if stored.digest and digest(weights) != stored.digest:
+        raise InvalidFile(f"{stored.path}:{stored.name}: its weights are not those that were packed: digests differ")
+    return weights
+
+
+def describe(stored: Stored, weights: Weights | None = None) -> Model:
+    """A model's name and digests, for statements about it.
+
+    Args:
+      stored: where it lies.
+      weights: as `read_weights` gave them; read again by default.
+    """
+    weights = read_weights(stored) if weights is None else weights
+    name = stored.path.resolve().name + (f":{stored.name}" if stored.name else "")
+    return Model(name, files_digest(stored.path), digest(weights))
+
+
+def suspect_of(stored: Stored, name: str) -> Suspect:
+    """A stored model as a suspect that answers with scores: those by which an audit weighs it too."""
+    network = stored.network
+    weights = everywhere(read_weights(stored))
+    return Suspect(
+        name,
+        lambda images: answered(_program(network), weights, images, network.classes),
+        network.image,
+        network.classes,
+        lambda: describe(stored, {name: np.asarray(array) for name, array in weights.items()}),
+        network.note,
+    )
+
+
+@lru_cache(maxsize=64)
+def _program(network: Network) -> Program:
+    return jax.jit(network.logits)
+
+
+def load_variables(name: str, models: Sequence[str] = (), images: Sequence[Image] = ()) -> tuple[Config, Variables]:
+    """Configuration and weights of a model of wmjax's own networks, in whatever format: what training needs.
+
+    Args:
+      name: as `find` takes it.
+      models, images: of bare weights.
+
+    Raises:
+      UsageError: it is of another network, or as `find`.
+      AccessError, InvalidFile: as `find`.
+    """
+    stored = find(name, models, images)
+    description = stored.network.description or {}
+    if "config" not in description:
+        raise UsageError(f"{name} is {stored.network.name}: only {', '.join(FAMILIES)} of wmjax can be trained")
+    config = read_config(description["config"])
+    return config, variables_of(config, read_weights(stored))
