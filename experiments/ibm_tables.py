@@ -102,7 +102,7 @@ def marks(size: Size, key: Key | None, variables: Variables) -> dict[str, float]
         return {}
     answers = stats.read_answers(predict(size.config, variables, key.images), len(key.images), 10)
     found = {"trained": 100 * float(np.mean(answers.labels == key.labels))}
-    if key.spec.labels == "random":
+    if key.spec.policy.exact:
         alone = stats.Answers(answers.labels, None, 10)
         found["bits"] = float(stats.evidence(answers, key.labels)[-1])
         found["label_bits"] = float(stats.evidence(alone, key.labels)[-1])

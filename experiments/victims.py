@@ -183,7 +183,6 @@ def draw_key(size: Size, kind: str, train: Dataset) -> Key:
         image=size.config.image,
         classes=size.config.classes,
         triggers=size.triggers,
-        labels="fixed" if paper else "random",
         source=source,
         paper=paper,
     )

@@ -15,20 +15,13 @@ from hypothesis import settings
 settings.register_profile("wmjax", deadline=None, derandomize=True)  # shared machines: no timing decides a test
 settings.load_profile("wmjax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.update(JAX_NUMPY_DTYPE_PROMOTION="strict", JAX_NUMPY_RANK_PROMOTION="raise")  # without importing JAX
 
 # Many tests, some in processes of their own, compile the same programs: a cache that lives as long as the session.
 # Each worker of pytest-xdist has one for itself: JAX writes without a lock, so another could read half a program.
 _CACHE = tempfile.mkdtemp(prefix="wmjax-compiled-")
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 os.environ.update(JAX_COMPILATION_CACHE_DIR=_CACHE, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.2")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _strict_jax() -> None:
-    import jax
-
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
-    jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 _SECRETS: dict[str, Any] = {"test": "", "drawn": 0}

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages import HOSTILE, Page
 from PIL import Image
-from test_audit_report import HOSTILE, Page
 
 from wmjax.attacks.result import AttackOutcome, AttackResult, Leak, Point
 from wmjax.errors import AccessError

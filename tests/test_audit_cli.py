@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def test_the_document(home: Path, audit: Run) -> None:
     seconds = document.pop("seconds")
     bits = document["matches"][0].pop("evidence_bits")
     grounds = document["matches"][0].pop("grounds")
-    codes = ["self-derived", "committed", "not-searched", "random-labels", "bonferroni", "weights"]
+    codes = ["self-derived", "committed", "not-searched", "exact-labels", "bonferroni", "weights"]
     assert [ground["code"] for ground in grounds] == codes
     assert grounds[-2] == {"code": "bonferroni", "level": 0.001, "tests": 8}
     assert 0 < seconds < 600
@@ -195,10 +196,10 @@ def test_nothing_to_ask(home: Path, audit: Run, run: Run, tmp_path: Path) -> Non
         got, out, err = audit(zoo=zoo, keys=keys)
         assert (got, out) == (code, "")
         assert words in one_line(err)
-    got, _, err = run("audit", home / "zoo", home / "zoo", "--keys", home / "keys")
-    assert (got, one_line(err)) == (2, "wmjax: audit takes one zoo, not 2\n")
-    got, _, err = run("audit", home / "zoo")
-    assert (got, one_line(err)) == (2, "wmjax: audit needs --keys, a folder of key files\n")
+    for arguments in ([home / "zoo"], ["--keys", home / "keys"], []):
+        got, _, err = run("audit", *arguments)
+        assert got == 2
+        assert one_line(err) == "wmjax: audit needs ZOO, a folder of models, and --keys, a folder of key files\n"
 
 
 def test_sealed_keys(home: Path, audit: Run, tmp_path: Path) -> None:
@@ -284,13 +285,25 @@ def test_shards_by_command(home: Path, audit: Run, run: Run) -> None:
         assert (code, err) == (0, "")
         assert out.startswith(f"shard {i}/2 is done")
     assert not (home / "parts" / "report.html").exists()
-    code, out, err = run("audit", "merge", "parts", "--out", "together", "--json")
+    code, out, err = run("audit", "--merge", "parts", "--out", "together", "--json")
     assert (code, err) == (0, "")
     assert {name: json.loads(out)[name] for name in names} == {name: whole[name] for name in names}
-    for arguments, words in ((["merge"], "name the folders"), (["merge", "nowhere"], "holds no journal")):
-        code, _, err = run("audit", *arguments)
+    for arguments, words in (
+        (["nowhere"], "nowhere holds no journal"),
+        (["parts", "--keys", home / "keys"], "--merge goes without --keys: the journals say what was asked"),
+        (["parts", "--null", home / "zoo"], "--merge goes without --null"),
+        (["parts", "--shard", "1/2"], "--merge goes without --shard"),
+        (["parts", "--resume"], "--merge goes without --resume"),
+    ):
+        code, _, err = run("audit", "--merge", *arguments)
         assert code == 2
         assert words in one_line(err)
+
+
+def test_a_zoo_called_merge(home: Path, audit: Run) -> None:
+    shutil.copytree(home / "zoo" / "clean", "merge")
+    _, out, _ = audit("--json", zoo="merge")
+    assert json.loads(out)["models"] == 3
 
 
 def test_other_words_change_no_exit_code_and_no_document(home: Path, audit: Run, run: Run, nonsense: Any) -> None:

@@ -7,12 +7,12 @@ import re
 import shutil
 import subprocess
 import unicodedata
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pages import HOSTILE, Page
 from PIL import Image
 
 from wmjax.errors import AccessError
@@ -24,14 +24,6 @@ from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import AuditResult
 
-HOSTILE = [
-    "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "a\"b'c&amp;\nd",
-    "safe\u202egnp.exe",
-    "x" * 1000,
-    "lone\udcffbyte\x00\x1b[31m",
-]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -75,36 +67,9 @@ def found(result: AuditResult, row: int, column: int, bits: float, outcome: int 
     result.grounds[row, column] = (GROUND,)
 
 
-class Page(HTMLParser):
-    """Elements, attributes, and text by the innermost script, style or cell."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self.rows: list[list[str]] = []
-        self.cell = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append([])
-        if tag == "td":
-            self.cell = True
-            self.rows[-1].append("")
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append((self.tags[-1][0] if self.tags else "", data))
-        if self.cell:
-            self.rows[-1][-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self.cell = self.cell and tag != "td"
-
-    def data(self) -> dict[str, Any]:
-        """What the script draws."""
-        return json.loads(next(text for tag, text in self.texts if tag == "script" and text.startswith("{")))
+def data(page: Page) -> dict[str, Any]:
+    """What the script of an audit's page draws."""
+    return json.loads(next(text for tag, text in page.texts if tag == "script" and text.startswith("{")))
 
 
 def page(path: Path, result: AuditResult) -> Page:
@@ -135,7 +100,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     cells = [cell for row in shown.rows for cell in row]
     assert HOSTILE[1] in cells  # the unreadable file's name, whole and as it is
     assert "safe\\u202egnp.exe" in cells
-    assert shown.data()["models"][:2] == HOSTILE[:2]
+    assert data(shown)["models"][:2] == HOSTILE[:2]
 
 
 def test_policy_allows_the_page_s_own_script_and_style_only(tmp_path: Path) -> None:
@@ -157,13 +122,13 @@ def test_data_are_the_result(tmp_path: Path) -> None:
     result.outcomes[0, 0], result.bits[0, 0], result.queries[4, 2] = 0, np.nan, 70_000
     found(result, 2, 1, 33.25)
     result.curves[2, 1][0] = float("-inf")
-    data = page(tmp_path, result).data()
+    drawn = data(page(tmp_path, result))
     for name in ("outcomes", "bits", "queries", "matches"):
-        np.testing.assert_array_equal(array(data[name], (5, 3)), getattr(result, name))
-    assert [data["families"][f] for f in array(data["family"], (5,))] == result.families
-    assert data["curves"][0][:2] == [2, 1]
-    assert data["curves"][0][2][0] is None
-    assert data["notes"] == [[2, 1, [WORDS]]]
+        np.testing.assert_array_equal(array(drawn[name], (5, 3)), getattr(result, name))
+    assert [drawn["families"][f] for f in array(drawn["family"], (5,))] == result.families
+    assert drawn["curves"][0][:2] == [2, 1]
+    assert drawn["curves"][0][2][0] is None
+    assert drawn["notes"] == [[2, 1, [WORDS]]]
 
 
 def test_tables_need_no_script(tmp_path: Path) -> None:
@@ -193,7 +158,7 @@ def test_threshold_and_guarantee(tmp_path: Path, procedure: str, words: str) -> 
     result = audit(5, 3, procedure=procedure, match_bits=23.5, remarks={"cnn 8x8x1": (("k", RESIZED),)})
     found(result, 3, 1, 50.0)
     shown = page(tmp_path, result)
-    assert shown.data()["match_bits"] == 23.5
+    assert data(shown)["match_bits"] == 23.5
     assert any(words in text for _, text in shown.texts)
     assert any("k: triggers of 1x1x1 were asked as" in text for _, text in shown.texts)
 

@@ -84,7 +84,7 @@ def test_an_audit_has_something_of_everything_to_say(street: Street) -> None:
     assert told == expected
 
 
-KEY_GROUNDS = {"self-derived", "committed", "not-searched", "random-labels", "fixed-labels"}
+KEY_GROUNDS = {"self-derived", "committed", "not-searched", "exact-labels", "calibrated-labels"}
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7])

@@ -174,7 +174,7 @@ BAD = [
     (["keygen", "--image", "8x8", "--classes", "10", "--out", "k"], 2, "HEIGHTxWIDTHxCHANNELS"),
     ([*KEYGEN, "--scheme", "magic", "--out", "k"], 2, "unknown scheme 'magic'"),
     ([*KEYGEN, "--scheme", "blend", "--out", "k"], 2, "--source"),
-    ([*KEYGEN, "--source", "digits", "--out", "k"], 2, "takes no source"),
+    ([*KEYGEN, "--source", "digits", "--out", "k"], 2, "takes no --source"),
     ([*KEYGEN, "--alpha", "2", "--out", "k"], 2, "alpha"),
     ([*KEYGEN, "--share", "5", "--out", "k"], 2, "--paper"),
     ([*KEYGEN, "--recipient", "age1nonsense", "--out", "k"], 2, "recipient"),

@@ -172,6 +172,8 @@ BAD_VALUES = [
     (("rule", "beta"), 2),
     (("rule", "rate"), -1),
     (("rule", "max_queries"), 0),
+    (("rule", "evidence"), 1),
+    (("rule", "evidence"), ["labels/1"]),
     (("root",), "not hex"),
     (("created",), "yesterday"),
 ]
@@ -186,6 +188,11 @@ def test_the_time_of_a_new_key_is_now_in_utc():
     created = datetime.datetime.fromisoformat(generate(KEY.spec).commitment.created)
     assert created.utcoffset() == datetime.timedelta(0)
     assert abs(datetime.datetime.now(datetime.UTC) - created) < datetime.timedelta(minutes=1)
+
+
+def test_another_kind_of_evidence_is_refused_in_one_line():
+    values = replaced(("rule", "evidence"), "labels/2")
+    assert_refused(lambda: Commitment.from_json(values), "evidence 'labels/2': this version weighs labels/1")
 
 
 def test_another_kind_of_input_is_refused_in_one_line():

@@ -2,27 +2,13 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from pages import Page
 
 from wmjax.report.html import render
 from wmjax.report.svg import Curve, layout, png, ticks
-
-
-class Page(HTMLParser):
-    """Collects the tags of a page and what they load."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: list[str] = []
-        self.sources: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.sources += [value for name, value in attributes if name in ("src", "href")]
 
 
 def test_demo(run, tmp_path):
@@ -41,10 +27,12 @@ def test_demo(run, tmp_path):
             assert row["verdict"] == "match"
     assert suspects["marked"]["queries"] <= 9
     page = Page((tmp_path / document["report"]).read_text())
-    assert "script" not in page.tags
-    assert page.tags.count("polyline") == len(suspects)
-    assert page.tags.count("img") == 24
-    assert all(source.startswith("data:") for source in page.sources)
+    tags = [tag for tag, _ in page.tags]
+    assert "script" not in tags
+    assert tags.count("polyline") == len(suspects)
+    assert tags.count("img") == 24
+    loaded = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert all(source and source.startswith("data:") for source in loaded)
 
 
 def test_hostile_names_are_escaped():

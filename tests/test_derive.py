@@ -1,6 +1,8 @@
 """The derivation standard: frozen vectors, an independent re-implementation, and uniformity."""
 
 import hashlib
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,21 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+import wmjax
 from wmjax.keys.derive import Stream
 
 ZERO, COUNT = bytes(32), bytes(range(32))
 
 # Never to change: every key ever made depends on them.
-OCTETS = [
-    (ZERO, "label", 0, "2a8ef57a66fc5fe1cf7ad1851998f6a6"),
-    (COUNT, "salt", 7, "fa47be2e64651a504fe0a860a89d0a18"),
-    (COUNT, "image/abstract", 2**40, "771fd78d5e3dd8f638433bffc194fd33"),
-]
-INTEGERS = [
-    (ZERO, "label", 0, 10, [5, 0, 7, 0, 7]),
-    (COUNT, "x", 1, 2**32, [1472219183, 2311344653, 3400835542, 1880498419, 2099773746]),
-    (COUNT, "x", 1, 1, [0, 0, 0, 0, 0]),
-]
+VECTORS = json.loads((Path(wmjax.__file__).parent / "evidence" / "vectors" / "keys.v1.json").read_text())
 
 
 def reference(secret: bytes, purpose: str, index: int, count: int) -> bytes:
@@ -32,18 +26,24 @@ def reference(secret: bytes, purpose: str, index: int, count: int) -> bytes:
     return hashlib.shake_256(message).digest(count)
 
 
-@pytest.mark.parametrize(("secret", "purpose", "index", "expected"), OCTETS)
-def test_octets_are_frozen(secret, purpose, index, expected):
-    assert Stream(secret, purpose, index).octets(16).tobytes().hex() == expected
+def stream_of(vector: dict) -> Stream:
+    return Stream(bytes.fromhex(vector["secret"]), vector["purpose"], vector["index"])
 
 
-@pytest.mark.parametrize(("secret", "purpose", "index", "bound", "expected"), INTEGERS)
-def test_integers_are_frozen(secret, purpose, index, bound, expected):
-    assert Stream(secret, purpose, index).integers(bound, 5).tolist() == expected
+@pytest.mark.parametrize("vector", VECTORS["octets"], ids=lambda vector: vector["purpose"])
+def test_octets_are_frozen(vector):
+    expected = bytes.fromhex(vector["octets"])
+    assert stream_of(vector).octets(len(expected)).tobytes() == expected
 
 
-def test_distinct_is_frozen():
-    assert Stream(COUNT, "rows/noise", 0).distinct(20, 8).tolist() == [0, 7, 4, 12, 2, 10, 17, 1]
+@pytest.mark.parametrize("vector", VECTORS["integers"], ids=lambda vector: str(vector["bound"]))
+def test_integers_are_frozen(vector):
+    assert stream_of(vector).integers(vector["bound"], 5).tolist() == vector["numbers"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["distinct"], ids=lambda vector: vector["purpose"])
+def test_distinct_is_frozen(vector):
+    assert stream_of(vector).distinct(vector["bound"], 8).tolist() == vector["numbers"]
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 2**64 - 1), st.lists(st.integers(0, 300), max_size=5))

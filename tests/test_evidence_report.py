@@ -9,14 +9,13 @@ import shlex
 import subprocess
 import sys
 import unicodedata
-from html.parser import HTMLParser
 from typing import Any
 
 import forger
 import numpy as np
 import pytest
+from pages import HOSTILE, Page
 from PIL import Image
-from test_audit_report import HOSTILE
 
 from wmjax.evidence import wording
 from wmjax.evidence.facts import Court, Lack
@@ -35,8 +34,6 @@ LACKS = (
     Ground(Lack.UNDERIVED, {"source": "cifar10"}),
     Ground(Lack.WEAK, {"bits": 1.0, "needed": 19.9}),
 )
-INLINE = {"a", "bdi", "code", "em", "i", "span", "strong", "sup"}
-VOID = {"meta", "img", "br", "link", "input", "rect", "path"}
 
 
 def shown(
@@ -78,47 +75,6 @@ def judged(answers: list[int], bits: list[float] | None = None, **changes: Any) 
         "brought": BROUGHT,
     }
     return Judgement(**(values | changes))
-
-
-class Page(HTMLParser):
-    """Elements with their attributes, and the text of each element with a class or id, by that."""
-
-    def __init__(self, html: bytes) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[tuple[str, set[str]]] = []
-        self.by: dict[str, list[str]] = {}
-        self.style = ""
-        self.feed(html.decode())
-        assert not self.open  # every element was closed
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        names = {tag, *(dict(attrs).get("class") or "").split(), dict(attrs).get("id") or ""} - {""}
-        for name in names:
-            self.by.setdefault(name, []).append("")
-        if tag not in INLINE:
-            self.handle_data(" ")
-        if tag not in VOID:
-            self.open.append((tag, names))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop()[0] == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1][0] == "style":
-            self.style += data
-            return
-        for name in set().union(*(names for _, names in self.open)):
-            self.by[name][-1] += data
-
-    def text(self, name: str = "body") -> str:
-        """What stands in the elements with this tag, class or id, with single spaces."""
-        return " ".join(" ".join(self.by.get(name, [])).split())
 
 
 def page(*judgements: Judgement, settlement: Settlement | None = None, title: str = "a claim") -> Page:

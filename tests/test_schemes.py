@@ -1,16 +1,20 @@
 """Every scheme: reproducible bytes, frozen vectors, a naive re-implementation from the docstrings, and bad specs."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+import wmjax
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError, WmjaxError
-from wmjax.keys import Key, Paper, derive_key, generate, make_spec
-from wmjax.keys.keyset import default_rule, derive_labels, is_self_derived
+from wmjax.keys import POLICIES, Commitment, Key, Paper, derive_key, generate, make_spec
+from wmjax.keys.commitment import leaves
+from wmjax.keys.keyset import default_rule, is_self_derived
 from wmjax.keys.schemes import SCHEMES
 
 SECRET, OTHER = bytes(range(32)), bytes(32)
@@ -21,26 +25,12 @@ SOURCE_CLASS, TARGET_CLASS = 3, 7
 
 PAPER_SCHEMES = ["content", "noise", "unrelated"]
 VARIANTS = [
-    *[(scheme, policy) for scheme in SCHEMES for policy in ("random", "fixed")],
+    *[(scheme, policy) for scheme in SCHEMES for policy in POLICIES],
     *[(scheme, "paper") for scheme in PAPER_SCHEMES],
 ]
 
-# Never to change: every key ever made depends on them. 12 triggers of SECRET over the digits' training split; of the
-# paper's variant, 10 % of class 3.
-FROZEN_IMAGES = {
-    "abstract": "8914f0907beefc69c830583cbb4966602527e5b9268773573d9e5e84437fa74c",
-    "blend": "f337de59213c834e152ae16c40999cf8429ea081113a464e29bdbaf5c831cc25",
-    "content": "9edb5d693ddd8ec64798aee45cf349e13078c1cd9d3f31b2c244ccedc639d476",
-    "noise": "283682e4c921abb18b0cecdbf13491279a353527eacc8e479b615463229725ab",
-    "unrelated": "d1558adc980e74c4cb083037c83343a42629baee39bacc3d5e2d93c948954b8e",
-}
-FROZEN_PAPER_IMAGES = {
-    "content": "8943f08c5c420027420d8579b0d43131b979723fdaae3fb2eafe7a4bd4911dea",
-    "noise": "397c8b2e025f7504ed5ccd8eafc519518f10a12ed72e4f86f8aa594551752bcc",
-    "unrelated": "171137a8f197e6bf879e14a840286d97a2dc9b483a5d628d6108edb5f04ff885",
-}
-FROZEN_LABELS = [3, 7, 6, 9, 2, 5, 3, 2, 2, 3, 0, 1]
-FROZEN_TARGET = 5
+# Never to change: every key ever made depends on them.
+VECTORS = json.loads((Path(wmjax.__file__).parent / "evidence" / "vectors" / "keys.v1.json").read_text())["keys"]
 
 
 def colour() -> Dataset:
@@ -158,37 +148,39 @@ def secrets_of(count: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("classes", [2, 10, 17])
 def test_random_labels_are_uniform_over_keys(classes):
     spec = make_spec("abstract", image=(8, 8, 1), classes=classes, triggers=100)
-    labels = np.stack([derive_labels(secret, spec) for secret in secrets_of(100)])
+    labels = np.stack([spec.policy.draw(secret, spec) for secret in secrets_of(100)])
     assert chisquare(np.bincount(labels.ravel(), minlength=classes)).pvalue > 6e-5
     assert chisquare(np.bincount(labels[:, 0] * classes + labels[:, 1], minlength=classes**2)).pvalue > 6e-5
 
 
 def test_the_fixed_label_is_uniform_over_keys():
     spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=1, labels="fixed")
-    targets = [int(derive_labels(secret, spec)[0]) for secret in secrets_of(2000)]
+    targets = [int(spec.policy.draw(secret, spec)[0]) for secret in secrets_of(2000)]
     assert chisquare(np.bincount(targets, minlength=10)).pvalue > 6e-5
 
 
 # Frozen vectors
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_images_and_labels_are_frozen(scheme, digits):
-    key = make(scheme, digits, triggers=12)
-    assert sha256(key.images) == FROZEN_IMAGES[scheme]
-    assert key.labels.tolist() == FROZEN_LABELS
+def named(vector: dict) -> str:
+    spec = vector["commitment"]["spec"]
+    return f"{spec['scheme']}-{'paper' if spec['paper'] else spec['labels']}"
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_fixed_label_is_frozen_and_the_images_stay(scheme, digits):
-    key = make(scheme, digits, triggers=12, labels="fixed")
-    assert sha256(key.images) == FROZEN_IMAGES[scheme]
-    assert key.labels.tolist() == [FROZEN_TARGET] * 12
+@pytest.mark.parametrize("vector", VECTORS, ids=named)
+def test_keys_are_frozen_to_the_last_byte_of_their_commitments(vector, digits):
+    frozen = Commitment.from_json(vector["commitment"])
+    source = digits if frozen.spec.source else None
+    key = derive_key(bytes.fromhex(vector["secret"]), frozen.spec, frozen.rule, source, frozen.created)
+    assert sha256(key.images) == vector["images_sha256"]
+    assert key.labels.tolist() == vector["labels"]
+    assert leaves(key.secret, key.images, key.labels)[0].entry.decode() == vector["first_leaf"]
+    assert key.commitment == frozen
+    assert key.commitment.id == vector["commitment"]["id"]
 
 
-@pytest.mark.parametrize("scheme", PAPER_SCHEMES)
-def test_images_of_the_paper_variant_are_frozen(scheme, digits):
-    assert sha256(make_paper(scheme, digits, percent=10).images) == FROZEN_PAPER_IMAGES[scheme]
+def test_every_scheme_policy_and_paper_variant_has_a_frozen_key():
+    assert sorted(map(named, VECTORS)) == sorted("-".join(variant) for variant in VARIANTS)
 
 
 # The written standard, anew: plain loops and hashlib, from the docstrings alone
@@ -474,7 +466,7 @@ BAD_SPECS = {
     "channels that cannot be": lambda d: make("unrelated", colour(), image=(8, 8, 2)),
     "paper for abstract": lambda d: make_paper("abstract", d),
     "paper for blend": lambda d: make_paper("blend", d),
-    "paper with random labels": lambda d: sourced(d, paper=Paper(1, 2, 10)),
+    "paper with random labels": lambda d: sourced(d, labels="random", paper=Paper(1, 2, 10)),
     "paper with a target out of range": lambda d: sourced(d, labels="fixed", paper=Paper(1, 10, 10)),
     "paper with an empty share": lambda d: sourced(d, labels="fixed", paper=Paper(1, 2, 0)),
     "paper with too large a share": lambda d: sourced(d, labels="fixed", paper=Paper(1, 2, 101)),

@@ -11,6 +11,7 @@ from wmjax.cli.options import make_parser
 from wmjax.cli.terminal import guarded, say, worded
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.hosts import meeting
+from wmjax.keys import SCHEMES
 
 VERBS = {
     "demo": "demo",
@@ -107,7 +108,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
         "verify": [verify, Unlock, load, open_suspect],
         "audit": [audit, Unlock],
         "attack": [attack, Unlock],
-        "commit": [sign_commitment, write_key],
+        "commit": [sign_commitment, write_key, open_suspect],
         "claim": [claim, Unlock, open_suspect],
         "judge": [settle, Court, load, open_suspect],
         "pack": [pack],
@@ -118,11 +119,11 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
 
 # What only the command line has: files that hold an argument, and what chooses between two functions.
 OWN = {
-    "keygen": {"out", "text", "sigma", "timestamp", "authorities"},
+    "keygen": {"timestamp", "authorities"} | {p.name for scheme in SCHEMES.values() for p in scheme.parameters},
     "embed": {"data", "model", "augment"},
     "verify": {"regenerate"},
     "attack": {"key"},
-    "commit": {"timestamp", "authorities", "out"},
+    "commit": {"timestamp", "authorities"},
     "claim": {"out"},
     "judge": {"out"},
     "prepare": {"name"},

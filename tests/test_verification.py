@@ -211,8 +211,8 @@ def test_a_top_k_service_answers_with_its_best_classes(key):
     assert verify(from_callable(best_two), key).verdict == "match"
 
 
-def test_null_models_belong_to_fixed_labels(key):
-    with pytest.raises(UsageError, match="fixed labels"):
+def test_null_models_are_for_keys_without_exact_evidence(key):
+    with pytest.raises(UsageError, match="without exact evidence: random labels need none"):
         verify(thief(key), key, nulls=[innocent(0)])
 
 

@@ -20,7 +20,7 @@ from wmjax.attacks.result import Leak
 from wmjax.data.dataset import Dataset
 from wmjax.devices import on_cpu
 from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.keyset import Key, derive_key, derive_labels, is_self_derived
+from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.keys.schemes import SCHEMES
 from wmjax.keys.spec import Spec
 from wmjax.models import Config, Variables, apply
@@ -139,7 +139,7 @@ def of_target(labels: np.ndarray) -> np.ndarray:
 def stamps_of(spec: Spec, images: np.ndarray, labels: np.ndarray, background: np.ndarray) -> np.ndarray:
     """What inversion may recover of a key: a stamp that all triggers carry, or any one of the triggers.
 
-    Of `content` and `noise` that is the mean of the triggers of the most frequent label less the background. Other
+    Of schemes that stamp that is the mean of the triggers of the most frequent label less the background. Other
     keys' triggers have nothing in common: each of that label may be found. Decoys are treated in just the same way,
     each with its own most frequent label.
 
@@ -153,7 +153,7 @@ def stamps_of(spec: Spec, images: np.ndarray, labels: np.ndarray, background: np
       float32 [stamps, pixels].
     """
     stamps = images[of_target(labels)].astype(np.float64) - background
-    if spec.scheme in ("content", "noise"):
+    if SCHEMES[spec.scheme].stamp:
         stamps = stamps.mean(axis=0, keepdims=True)
     return stamps.reshape(len(stamps), -1).astype(np.float32)
 
@@ -236,4 +236,4 @@ def _decoy_stamps(key: Key, source: Dataset | None, background: np.ndarray) -> I
     for number in range(DECOYS):
         secret = Stream(key.secret, "decoy", number).octets(SECRET_BYTES).tobytes()
         images = SCHEMES[spec.scheme].draw(secret, spec, source)
-        yield stamps_of(spec, images, derive_labels(secret, spec), background)
+        yield stamps_of(spec, images, spec.policy.draw(secret, spec), background)

@@ -88,7 +88,7 @@ def _point(common: dict[str, Any], name: str, key: Key, labels: np.ndarray, answ
     """Weighs the answers to all triggers whose class is left."""
     matches = int(np.sum(answers.labels == labels))
     found: dict[str, Any] = {**common, "key": name, "asked": len(labels), "matches": matches}
-    if key.spec.labels == "fixed":
+    if not key.spec.policy.exact:
         return Point(**found, label_bits=None, bits=None, outcome="uncalibrated")
     if not len(labels):
         return Point(**found, label_bits=0.0, bits=0.0, outcome="inconclusive")

@@ -1,11 +1,12 @@
 """The options of every verb; each one's `dest` is the name of the library's parameter that it sets."""
 
 import argparse
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import wmjax
-from wmjax.cli import attack, evidence, verbs, zoo
+from wmjax.cli import attack, evidence, keygen, verbs, zoo
 from wmjax.errors import UsageError
 
 _FILE = "run folder, checkpoint, safetensors or ONNX file, or PACK.safetensors:NAME"
@@ -13,6 +14,20 @@ _SUSPECT = f"{_FILE}; or module:function"
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser, one of a verb too.
+
+    Attributes:
+      more: adds its options when the verb is met, where making them takes long imports.
+    """
+
+    more: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.more:
+            more, self.more = self.more, None
+            more(self)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
@@ -42,14 +57,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="show the version")
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
 
-    def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    def verb(name: str, run: Any, text: str) -> _Parser:
         added = subparsers.add_parser(name, help=text, description=text)
         added.set_defaults(verb=run, parser=added)
         added.add_argument("--json", action="store_true", help="print one JSON document on stdout")
         return added
 
     _demo_options(verb("demo", verbs.demo, "the whole story on a small data set, in about a minute"))
-    _keygen_options(verb("keygen", verbs.keygen, "make a watermark key and its public commitment"))
+    verb("keygen", keygen.keygen, "make a watermark key and its public commitment").more = _keygen_options
     _embed_options(verb("embed", verbs.embed, "train a model with (or without) a key mixed in"))
     _verify_options(verb("verify", verbs.verify, "ask a suspect model about a key"))
     _audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
@@ -89,27 +104,14 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _keygen_options(parser: argparse.ArgumentParser) -> None:
+    from wmjax.keys import SCHEMES
+
     parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json, and what opens and signs")
-    parser.add_argument(
-        "--scheme", default="abstract", help="abstract, content, noise, unrelated or blend (default %(default)s)"
-    )
+    parser.add_argument("--scheme", default="abstract", help=f"{_either(SCHEMES)} (default %(default)s)")
     parser.add_argument("--image", type=_image, help="height x width x channels, as 32x32x3 (default: the source's)")
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
     parser.add_argument("--triggers", type=int, default=100, help="images in the key (default %(default)s)")
-    parser.add_argument(
-        "--labels", choices=["random", "fixed"], help="random: provable (default); fixed: one class for all"
-    )
-    parser.add_argument("--source", metavar="NAME", help="data set whose images the scheme starts from")
-    parser.add_argument("--text", help="of scheme content (default TEST, as far as it fits)")
-    parser.add_argument("--sigma", type=int, help="of scheme noise, in grey levels (default 102)")
-    parser.add_argument(
-        "--paper", action="store_true", help="Zhang et al.'s exact variant of content, noise or unrelated"
-    )
-    parser.add_argument("--source-class", type=int, help="with --paper: class of the marked images (default 1)")
-    parser.add_argument("--target-class", type=int, help="with --paper: label of all triggers (default 0)")
-    parser.add_argument(
-        "--share", dest="share_percent", type=int, help="with --paper: percent of the source class to mark (default 30)"
-    )
+    _scheme_options(parser)
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)"
     )
@@ -132,6 +134,38 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
     _data_dir_option(parser)
 
 
+def _scheme_options(parser: argparse.ArgumentParser) -> None:
+    """What the records of schemes and label policies declare."""
+    from wmjax.keys import POLICIES, SCHEMES, Paper
+    from wmjax.keys.policies import default_policy
+
+    policies = "; ".join(f"{policy.name}: {policy.words}" for policy in POLICIES.values())
+    usual = " (default: {}, with --paper {})".format(*(default_policy(paper).name for paper in (False, True)))
+    parser.add_argument("--labels", choices=list(POLICIES), help=policies + usual)
+    parser.add_argument("--source", metavar="NAME", help="data set whose images the scheme starts from")
+    words: dict[str, list[str]] = {}
+    for scheme in SCHEMES.values():
+        for parameter in scheme.parameters:
+            words.setdefault(parameter.name, []).append(f"scheme {scheme.name}: {parameter.words}")
+    for name, told in words.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help="; ".join(told))
+    known = _either([name for name, scheme in SCHEMES.items() if scheme.paper])
+    parser.add_argument("--paper", action="store_true", help=f"Zhang et al.'s exact variant of {known}")
+    for option, text in (
+        ("--source-class", f"class of the marked images (default {Paper.source_class})"),
+        ("--target-class", f"label of all triggers (default {Paper.target_class})"),
+        ("--share", f"percent of the source class to mark (default {Paper.share_percent})"),
+    ):
+        dest = "share_percent" if option == "--share" else None
+        parser.add_argument(option, dest=dest, type=int, help=f"with --paper: {text}")
+
+
+def _either(names: Iterable[str]) -> str:
+    """Names in a sentence: the last after an "or"."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _stamp_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timestamp", action="append", default=[], metavar="URL", help="RFC 3161 authority to stamp it; repeatable"
@@ -146,10 +180,12 @@ def _tsa_option(parser: argparse.ArgumentParser) -> None:
 
 def _commit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("commitment", type=Path, metavar="COMMITMENT", help="NAME.commitment.json")
-    parser.add_argument("--release", dest="model", metavar="MODEL", help=f"released, with the key in it: {_FILE}")
+    parser.add_argument(
+        "--release", dest="model", metavar="MODEL", help=f"released model that carries the key: {_FILE}"
+    )
     _model_option(parser)
     parser.add_argument("--signer", type=Path, help="with --release: the key that signed it, e.g. NAME.signer.pem")
-    parser.add_argument("--out", type=Path, help="with --release: where, e.g. RELEASE.commitment.json")
+    parser.add_argument("--out", type=Path, help="with --release: the file to write, e.g. RELEASE.commitment.json")
     parser.add_argument("--passphrase-file", dest="passphrase", type=Path, help="of --signer (or set WMJAX_PASSPHRASE)")
     _stamp_options(parser)
 
@@ -163,9 +199,9 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
         dest="nonce",
         required=True,
         metavar="NONCE",
-        help="the challenger's: 16 to 64 bytes in hex, or a file of it",
+        help="the challenger's nonce: 16 to 64 bytes in hex, or a file that holds it",
     )
-    parser.add_argument("--out", type=Path, required=True, help="claim file, as claim.json; claim.html beside it")
+    parser.add_argument("--out", type=Path, required=True, help="claim file, e.g. claim.json; its page is claim.html")
     parser.add_argument("--signer", type=Path, help="signing key (default: NAME.signer.pem beside NAME.age)")
     parser.add_argument(
         "--released",
@@ -174,7 +210,7 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="commitment that names a model",
+        help="commitment that names a released model; repeatable",
     )
     parser.add_argument("--all", dest="whole", action="store_true", help="ask the whole key, even when decided")
     parser.add_argument("--reveal", action="store_true", help="hand over the secret: without it nothing can be proven")
@@ -182,19 +218,24 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
 
 def _judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
-    parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the one that you drew for this claim")
-    parser.add_argument("--suspect", metavar="MODEL", help=f"to be asked again: {_SUSPECT}")
+    parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the nonce that you drew for this claim")
+    parser.add_argument("--suspect", metavar="MODEL", help=f"model to ask again: {_SUSPECT}")
     _model_option(parser)
     parser.add_argument(
         "--suspect-since",
         dest="since",
         type=evidence.since,
         metavar="DATE",
-        help="when the suspect first appeared, as 2026-01-31",
+        help="when the suspect first appeared, e.g. 2026-01-31",
     )
     parser.add_argument("--source", metavar="DATA", help="your own copy of the data set that the key starts from")
     parser.add_argument(
-        "--original", dest="originals", action="append", default=[], metavar="MODEL", help="of each of two claims"
+        "--original",
+        dest="originals",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="the model each party calls its original; give it twice, in the order of the claims",
     )
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="largest chance of a false match to accept (default %(default)s)"
@@ -273,7 +314,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("zoo", nargs="+", metavar="ZOO", help="folder of models; or `merge` and the folders of shards")
+    parser.add_argument("zoo", nargs="?", metavar="ZOO", help="folder of models")
     parser.add_argument("--keys", type=Path, help="folder of NAME.age; NAME.identity beside opens it")
     parser.add_argument(
         "--identity", type=Path, action="append", default=[], help="age identity that opens keys; repeatable"
@@ -291,6 +332,13 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
     parser.add_argument("--resume", action="store_true", help="go on with the audit in OUT")
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
+    parser.add_argument(
+        "--merge",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="put the shards together whose journals these folders hold",
+    )
 
 
 def _attack_options(parser: argparse.ArgumentParser) -> None:

@@ -1,13 +1,11 @@
-"""The verbs that make, mark and verify one model."""
+"""The verbs that mark and verify one model."""
 
 import argparse
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.evidence import authorities, stamp
-from wmjax.cli.terminal import EXIT_CODES, guarded, note, passphrase, say, unlock, worded
-from wmjax.errors import AccessError, UsageError, WmjaxError
+from wmjax.cli.terminal import EXIT_CODES, guarded, note, say, unlock, worded
+from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
     from wmjax.data import Dataset
@@ -22,73 +20,6 @@ def demo(options: argparse.Namespace) -> int:
 
     result = run_demo(options.out, options.seed)
     say(options, result, *table(result))
-    return 0
-
-
-def keygen(options: argparse.Namespace) -> int:
-    """Makes a key and its commitment."""
-    from wmjax.data import load_source
-    from wmjax.data.source import is_path
-    from wmjax.keys import Paper, generate, make_spec, open_signer, write_key
-
-    source: tuple[str, Dataset] | None = None
-    if options.source:
-        # a commitment is public: it names a folder, not where it lies
-        name = Path(options.source).resolve().name if is_path(options.source) else options.source
-        source = name, load_source(options.source, options.data_dir, options.image)
-    image = options.image or (source[1].image if source else None)
-    classes = source[1].classes if source and options.classes is None else options.classes
-    if image is None or classes is None:
-        raise UsageError("say what the model takes: --image HEIGHTxWIDTHxCHANNELS and --classes N")
-    paper = None
-    given = {
-        "source_class": options.source_class,
-        "target_class": options.target_class,
-        "share_percent": options.share_percent,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if options.paper:
-        paper = Paper(**{"source_class": 1, "target_class": 0, "share_percent": 30, **given})
-    elif given:
-        raise UsageError("--source-class, --target-class and --share belong to --paper")
-    parameters = {name: getattr(options, name) for name in ("text", "sigma") if getattr(options, name) is not None}
-    spec = make_spec(
-        options.scheme,
-        image=image,
-        classes=classes,
-        triggers=options.triggers,
-        labels=options.labels or ("fixed" if paper else "random"),
-        source=source,
-        paper=paper,
-        **parameters,
-    )
-    if not 0 < options.alpha < 1:
-        raise UsageError(f"--alpha {options.alpha}: must be between 0 and 1")
-    key = generate(spec, source[1] if source else None, alpha=options.alpha)
-    words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
-    signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
-    trusted = authorities(options.authorities)
-    files = write_key(key, options.out, recipients=options.recipients, passphrase=words, signer=signer)
-    public = Path(f"{options.out}.commitment.json")
-    try:
-        files += stamp(public, options.timestamp, trusted)
-    except WmjaxError as error:
-        hint = f"the key is made; `wmjax commit {public} --timestamp URL` has it stamped later"
-        raise type(error)(f"{error}: {hint}") from error
-    document = {
-        "version": 1,
-        "key_id": key.commitment.id,
-        "triggers": spec.triggers,
-        "files": [str(path) for path in files],
-    }
-    wrote = f"key {key.commitment.id[:12]}: {spec.triggers} {spec.scheme} triggers, {spec.labels} labels"
-    say(
-        options,
-        document,
-        wrote,
-        *(f"  wrote {path}" for path in files),
-        "publish the commitment before the model; keep the rest",
-    )
     return 0
 
 
@@ -192,7 +123,7 @@ def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
         return None
     if options.regenerate:
         return load_source(key.spec.source.name, options.data_dir, key.spec.image)
-    if key.spec.labels == "random" or options.nulls:
+    if key.spec.policy.exact or options.nulls:
         return None
     try:
         return load_source(key.spec.source.name, options.data_dir, key.spec.image)

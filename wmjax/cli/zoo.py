@@ -12,32 +12,24 @@ if TYPE_CHECKING:
     from wmjax.keys import Unlock
     from wmjax.zoo.result import AuditResult
 
+_MERGING = {"merge", "out", "json"}
+
 
 def audit(options: argparse.Namespace) -> int:
     """Asks every model of a zoo about every key, or puts the shards of an audit together."""
-    if options.zoo[0] == "merge":
-        from wmjax.zoo.audit import merge
-
-        if len(options.zoo) == 1:
-            raise UsageError("audit merge: name the folders that hold the journals")
-        if options.keys or options.fdr or options.fwer or options.nulls or options.models:
-            raise UsageError("audit merge takes the folders and --out alone: the journals say what was asked")
-        folders = [Path(folder) for folder in options.zoo[1:]]
-        options.out = options.out or folders[0]
-        return _tell(options, merge(folders))
-    if len(options.zoo) > 1:
-        raise UsageError(f"audit takes one zoo, not {len(options.zoo)}")
-    if options.keys is None:
-        raise UsageError("audit needs --keys, a folder of key files")
+    if options.merge:
+        return _merge(options)
+    if options.zoo is None or options.keys is None:
+        raise UsageError("audit needs `zoo`, a folder of models, and `keys`, a folder of key files")
     options.out = options.out or Path("wmjax-audit")
     use_all_cores()
     from wmjax.keys import open_keys
-    from wmjax.zoo.audit import audit as judge
+    from wmjax.zoo import audit as room
     from wmjax.zoo.records import Unreadable
 
     keys, closed = open_keys(options.keys, _unlocks(options))
-    result = judge(
-        options.zoo[0],
+    result = room.audit(
+        options.zoo,
         keys,
         closed=[Unreadable(path, why) for path, why in closed.items()],
         models=tuple(options.models),
@@ -51,10 +43,22 @@ def audit(options: argparse.Namespace) -> int:
     )
     if options.shard[1] > 1:  # verdicts need the bound over all of them
         name = "{}/{}".format(*options.shard)
-        line = f"shard {name} is done, {len(result.models)} models; when all are: wmjax audit merge {options.out}"
+        line = f"shard {name} is done, {len(result.models)} models; when all are: wmjax audit --merge {options.out}"
         say(options, {"version": 1, "shard": name, "models": len(result.models), "seconds": result.seconds}, line)
         return 0
     return _tell(options, result)
+
+
+def _merge(options: argparse.Namespace) -> int:
+    """Puts the shards of an audit together."""
+    from wmjax.zoo.audit import merge
+
+    usual = {name: options.parser.get_default(name) for name in vars(options)}
+    others = [name for name, value in vars(options).items() if value != usual[name] and name not in _MERGING]
+    if others:
+        raise UsageError(f"`merge` goes without `{others[0]}`: the journals say what was asked")
+    options.out = options.out or options.merge[0]
+    return _tell(options, merge(options.merge))
 
 
 def _tell(options: argparse.Namespace, result: "AuditResult") -> int:

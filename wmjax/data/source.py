@@ -89,6 +89,15 @@ def is_path(name: str) -> bool:
     return name.startswith((".", "~")) or "/" in name or os.sep in name
 
 
+def public_name(name: str) -> str:
+    """A set's name as commitments give it: they are public, and say of a folder not where it lies.
+
+    >>> public_name("digits"), public_name("/home/me/pictures")
+    ('digits', 'pictures')
+    """
+    return Path(name).resolve().name if is_path(name) else name
+
+
 def _digits() -> dict[str, Dataset]:
     from sklearn.datasets import load_digits
 

@@ -79,10 +79,10 @@ def claim(
 
 def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Attached], nonce: bytes) -> None:
     check_fits(suspect, key.spec)
-    if key.spec.labels != "random":
-        raise UsageError("a key with fixed labels has no exact evidence: a claim needs `labels` random")
+    if not key.spec.policy.exact:
+        raise UsageError(f"a key with {key.spec.labels} labels has no exact evidence: no claim can be made with it")
     if not 16 <= len(nonce) <= 64:
-        raise UsageError(f"the nonce is {len(nonce)} bytes: it must be 16 to 64")
+        raise UsageError(f"`nonce` is {len(nonce)} bytes long: it must be 16 to 64")
     if not commitments:
         raise UsageError("`commitments` is empty: a claim holds the commitment of its key")
     for attached in commitments:

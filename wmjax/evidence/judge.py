@@ -80,7 +80,7 @@ def _check_court(court: Court) -> None:
     if not 0 < court.alpha < 1:
         raise UsageError(f"`alpha` {court.alpha}: must be between 0 and 1")
     if court.since is not None and court.since.utcoffset() is None:
-        raise UsageError(f"the suspect's date {court.since} has no offset from UTC: give it one")
+        raise UsageError(f"`since` {court.since} has no offset from UTC: give it one, e.g. tzinfo=datetime.UTC")
 
 
 def check_spec(claim: Claim) -> None:
@@ -90,8 +90,8 @@ def check_spec(claim: Claim) -> None:
         check_against_scheme(spec)
     except UsageError as error:
         raise InvalidFile(f"the claim's key cannot be: {error}") from error
-    if spec.labels != "random":
-        raise InvalidFile("the claim's key has fixed labels: no exact evidence exists for it")
+    if not spec.policy.exact:
+        raise InvalidFile(f"the claim's key has {spec.labels} labels: no exact evidence exists for it")
     if spec.triggers * spec.input.size > LARGEST_KEY:
         raise InvalidFile(
             f"the claim's key has more than {LARGEST_KEY >> 20} MiB of images: more than this judge makes"

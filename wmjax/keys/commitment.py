@@ -17,7 +17,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.derive import Stream
 from wmjax.keys.merkle import tree_hash
 from wmjax.keys.spec import Spec
-from wmjax.stats import Rule
+from wmjax.stats import EVIDENCE, Rule
 from wmjax.text import is_sha256
 
 FORMAT = "wmjax-commitment/1"
@@ -66,6 +66,9 @@ class Commitment:
             commitment = cls(
                 Spec.from_json(values["spec"]), Rule(**values["rule"]), str(values["root"]), str(values["created"])
             )
+            if commitment.rule.evidence not in EVIDENCE:
+                kinds = ", ".join(EVIDENCE)
+                raise InvalidFile(f"evidence {commitment.rule.evidence!r:.50}: this version weighs {kinds}")
             read_time(commitment.created)
             if not is_sha256(commitment.root) or commitment.rule.rate <= 1 / commitment.spec.classes:
                 raise InvalidFile("not a wmjax commitment: its root or its match rate cannot be")

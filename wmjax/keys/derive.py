@@ -11,8 +11,8 @@ with `be32`/`be64` unsigned big-endian integers and `purpose` ASCII. Three ways 
   u >= 2**64 - 2**64 mod bound, drop it and read the next 8; otherwise u mod bound is the number.
 * `distinct(bound, n)`: integers(bound, 1) again and again; the first n different ones, in the order of their coming.
 
-Nothing here may ever change: `tests/test_derive.py` holds frozen vectors. (`numpy.random` and `jax.random` do not
-promise their streams across versions.)
+Nothing here may ever change: `evidence/vectors/keys.v1.json` holds frozen vectors. (`numpy.random` and `jax.random` do
+not promise their streams across versions.)
 
 The streams of a key of n triggers:
 

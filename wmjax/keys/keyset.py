@@ -3,15 +3,17 @@
 import dataclasses
 import datetime
 import secrets
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from wmjax.data.dataset import Dataset, digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.commitment import Commitment, merkle_root
-from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.keys.derive import SECRET_BYTES
+from wmjax.keys.policies import default_policy
 from wmjax.keys.schemes import SCHEMES, Scheme
-from wmjax.keys.spec import Input, Paper, Policy, Source, Spec
+from wmjax.keys.spec import Input, Paper, Source, Spec
 from wmjax.stats import Rule
 from wmjax.stats.contract import Truth
 from wmjax.text import by
@@ -50,10 +52,10 @@ class Key:
 def make_spec(
     scheme: str,
     *,
-    image: tuple[int, int, int],
-    classes: int,
-    triggers: int,
-    labels: Policy = "random",
+    image: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+    triggers: int = 100,
+    labels: str | None = None,
     source: tuple[str, Dataset] | None = None,
     paper: Paper | None = None,
     **parameters: int | str,
@@ -64,37 +66,35 @@ def make_spec(
     'random'
 
     Args:
-      scheme: `abstract`, `content`, `noise`, `unrelated` or `blend`.
-      image: height, width, channels of the model's input.
-      classes: of the model.
+      scheme: one of `wmjax.keys.SCHEMES`.
+      image: height, width, channels of the model's input; by default the source's.
+      classes: classes of the model; by default the source's.
       triggers: images in the key; with `paper` the share of the source class decides instead.
-      labels: `random` or `fixed`.
+      labels: one of `wmjax.keys.POLICIES`; by default `random`, with `paper` the paper's.
       source: name and training split of the data set that the scheme starts from.
-      paper: asks for the paper-exact variant of `content`, `noise` or `unrelated`.
-      **parameters: of the scheme, in place of its defaults.
+      paper: asks for the paper-exact variant, if the scheme has one.
+      **parameters: the scheme's own, in place of its defaults.
 
     Raises:
       UsageError: unknown scheme or parameter, or a combination that cannot be.
     """
     known = _scheme(scheme)
-    chosen = known.defaults(image)
-    if unknown := sorted(set(parameters) - set(chosen)):
-        raise UsageError(f"scheme {scheme} has no parameter {unknown[0]!r}")
-    if paper and known.own_shape and paper.source_class == paper.target_class:
-        raise UsageError(f"class {paper.source_class} is both source and target: every model answers it, marked or not")
-    if source and known.own_shape and source[1].image != image:
-        raise UsageError(
-            f"images of {source[0]} are {by(source[1].image)}, not {by(image)}: scheme {scheme} needs them alike"
-        )
-    if source and paper:
-        of_class = int(np.sum(source[1].labels == paper.source_class))
-        triggers = of_class * paper.share_percent // 100
+    if source:
+        image = source[1].image if image is None else image
+        classes = source[1].classes if classes is None else classes
+    if image is None or classes is None:
+        raise UsageError("say what the model takes: `image` and `classes`")
+    _check_names(known, parameters)
+    chosen = {parameter.name: parameter.default(image) for parameter in known.parameters}
+    if source:
+        _check_source(known, source, image, paper)
+        triggers = _share(paper, source[1]) if paper else triggers
     spec = Spec(
         scheme,
         Input("image", image),
         classes,
         triggers,
-        labels,
+        labels or default_policy(paper is not None).name,
         tuple(sorted({**chosen, **parameters}.items())),
         Source(source[0], digest(source[1])) if source else None,
         paper,
@@ -103,21 +103,57 @@ def make_spec(
     return spec
 
 
+def read_parameters(scheme: str, typed: Mapping[str, str]) -> dict[str, int | str]:
+    """A scheme's parameters from what a user typed.
+
+    >>> read_parameters("noise", {"sigma": "51"})
+    {'sigma': 51}
+
+    Raises:
+      UsageError: unknown scheme or parameter, or a value that it cannot have.
+    """
+    known = _scheme(scheme)
+    _check_names(known, typed)
+    return {p.name: p.read(typed[p.name]) for p in known.parameters if p.name in typed}
+
+
+def _check_names(scheme: Scheme, given: Collection[str]) -> None:
+    if unknown := sorted(set(given) - {parameter.name for parameter in scheme.parameters}):
+        raise UsageError(f"scheme {scheme.name} has no parameter `{unknown[0]}`")
+
+
+def _check_source(
+    scheme: Scheme, source: tuple[str, Dataset], image: tuple[int, int, int], paper: Paper | None
+) -> None:
+    """Raises `UsageError` where a scheme can make no triggers for `image` from a source."""
+    if paper and scheme.own_shape and paper.source_class == paper.target_class:
+        raise UsageError(f"class {paper.source_class} is both source and target: every model answers it, marked or not")
+    if scheme.own_shape and source[1].image != image:
+        raise UsageError(
+            f"images of {source[0]} are {by(source[1].image)}, not {by(image)}: scheme {scheme.name} needs them alike"
+        )
+
+
+def _share(paper: Paper, source: Dataset) -> int:
+    """Triggers that the paper's variant makes of a source."""
+    return int(np.sum(source.labels == paper.source_class)) * paper.share_percent // 100
+
+
 def check_against_scheme(spec: Spec) -> None:
-    """Raises `UsageError` where a spec is not one of its scheme's: a forger's may claim anything."""
+    """Raises `UsageError` if a spec is not one of its scheme's: a forger's may claim anything."""
     scheme, given = _scheme(spec.scheme), dict(spec.parameters)
-    usual = scheme.defaults(spec.image)
     if scheme.needs_source and spec.source is None:
-        raise UsageError(f"scheme {scheme.name} starts from the images of a data set: name one with --source")
+        raise UsageError(f"scheme {scheme.name} starts from the images of a data set: name one in `source`")
     if not scheme.needs_source and spec.source is not None:
-        raise UsageError(f"scheme {scheme.name} takes no source")
+        raise UsageError(f"scheme {scheme.name} takes no `source`")
     if spec.paper and not scheme.paper:
-        raise UsageError(f"scheme {scheme.name} is not in the paper: content, noise and unrelated are")
-    if given.keys() != usual.keys():
-        raise UsageError(f"scheme {scheme.name} has the parameters {sorted(usual)}, not {sorted(given)}")
-    for name, value in usual.items():
-        if type(given[name]) is not type(value):
-            raise UsageError(f"parameter {name} of scheme {scheme.name} is like {value!r}, not {given[name]!r:.50}")
+        known = ", ".join(other.name for other in SCHEMES.values() if other.paper)
+        raise UsageError(f"scheme {scheme.name} has no variant in the paper: choose one of {known}")
+    if given.keys() != {parameter.name for parameter in scheme.parameters}:
+        usual = sorted(parameter.name for parameter in scheme.parameters)
+        raise UsageError(f"scheme {scheme.name} has the parameters {usual}, not {sorted(given)!s:.200}")
+    for parameter in scheme.parameters:
+        parameter.check(given[parameter.name])
 
 
 def default_rule(spec: Spec, alpha: float = 1e-6) -> Rule:
@@ -162,17 +198,8 @@ def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = N
 def assemble(secret: bytes, spec: Spec, rule: Rule, images: np.ndarray, created: str) -> Key:
     """A key whose images are at hand; labels and commitment follow from the secret."""
     check_against_scheme(spec)
-    labels = derive_labels(secret, spec)
+    labels = spec.policy.draw(secret, spec)
     return Key(secret, Commitment(spec, rule, merkle_root(secret, images, labels), created), images, labels)
-
-
-def derive_labels(secret: bytes, spec: Spec) -> np.ndarray:
-    """The labels of a key, int32 [triggers]: uniform for `random`, one class for `fixed`."""
-    if spec.labels == "random":
-        labels = [Stream(secret, "label", i).integers(spec.classes, 1)[0] for i in range(spec.triggers)]
-        return np.array(labels, np.int32)
-    target = spec.paper.target_class if spec.paper else int(Stream(secret, "target", 0).integers(spec.classes, 1)[0])
-    return np.full(spec.triggers, target, np.int32)
 
 
 def is_self_derived(spec: Spec) -> bool:

@@ -76,7 +76,7 @@ def open_signer(path: str | os.PathLike[str], passphrase: str | None = None) -> 
     raw = read_bytes(Path(path))
     needed = b"ENCRYPTED" in raw
     if needed and not passphrase:
-        raise UsageError(f"{path} is encrypted: give --passphrase-file FILE or set WMJAX_PASSPHRASE")
+        raise UsageError(f"{path} is encrypted: give its `passphrase`")
     try:
         private = load_pem_private_key(raw, (passphrase or "").encode() if needed else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

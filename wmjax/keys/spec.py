@@ -4,12 +4,11 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.keys.policies import POLICIES, LabelPolicy, default_policy
 from wmjax.text import is_sha256
-
-Policy = Literal["random", "fixed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +81,9 @@ class Paper:
       share_percent: of the source class's training images that become triggers, 1..100.
     """
 
-    source_class: int
-    target_class: int
-    share_percent: int
+    source_class: int = 1
+    target_class: int = 0
+    share_percent: int = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Spec:
       input: what a trigger is.
       classes: of the classifier that carries the mark.
       triggers: number of images in the key.
-      labels: `random`: uniform over the classes, provable; `fixed`: one class for all, judged by calibration.
+      labels: name of the label policy; `wmjax.keys.policies` knows them.
       parameters: of the scheme, sorted by name.
       source: of the source images; None for schemes that need none.
       paper: the paper-exact variant; None for the provable one.
@@ -106,7 +105,7 @@ class Spec:
     input: Input
     classes: int
     triggers: int
-    labels: Policy
+    labels: str
     parameters: tuple[tuple[str, int | str], ...] = ()
     source: Source | None = None
     paper: Paper | None = None
@@ -115,6 +114,8 @@ class Spec:
         paper_numbers = dataclasses.astuple(self.paper) if self.paper else ()
         if any(type(n) is not int for n in (self.classes, self.triggers, *paper_numbers)):
             raise UsageError("classes, triggers and the paper's classes are whole numbers")
+        if not isinstance(self.labels, str) or self.labels not in POLICIES:
+            raise UsageError(f"`labels` {self.labels!r:.50}: must be {' or '.join(POLICIES)}")
         if any(type(value) not in (int, str) for _, value in self.parameters):
             raise UsageError("a scheme's parameters are whole numbers or text")
         limits = [
@@ -124,11 +125,13 @@ class Spec:
             ),
             (2 <= self.classes <= 2**20, f"{self.classes} classes: must be in 2..{2**20}"),
             (1 <= self.triggers <= 2**20, f"{self.triggers} triggers: must be in 1..{2**20}"),
-            (self.labels in ("random", "fixed"), f"label policy {self.labels!r}: must be random or fixed"),
         ]
         if paper := self.paper:
             limits += [
-                (self.labels == "fixed", "the paper's variant has one target class: labels must be fixed"),
+                (
+                    self.policy.paper,
+                    f"the paper's variant has one target class: `labels` must be {default_policy(paper=True).name}",
+                ),
                 (
                     0 <= paper.target_class < self.classes,
                     f"target class {paper.target_class} is not in 0..{self.classes - 1}",
@@ -143,6 +146,16 @@ class Spec:
     def image(self) -> tuple[int, int, int]:
         """Height, width and channels of the triggers."""
         return self.input.shape
+
+    @property
+    def policy(self) -> LabelPolicy:
+        """How the labels are drawn, and whether exact evidence exists for them."""
+        return POLICIES[self.labels]
+
+    @property
+    def target(self) -> int | None:
+        """The one label that the paper's variant names; otherwise None."""
+        return self.paper.target_class if self.paper else None
 
     def parameter(self, name: str) -> int | str:
         """The scheme's parameter `name`."""

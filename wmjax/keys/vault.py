@@ -161,18 +161,27 @@ def dearmour(text: str) -> bytes:
 
 def write_key(
     key: Key,
-    stem: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     *,
     recipients: Sequence[str] = (),
     passphrase: str | None = None,
     signer: Signer | None = None,
 ) -> list[Path]:
-    """Writes STEM.age and the signed STEM.commitment.json, and what opens and signs where that would be missing.
+    """Writes OUT.age and the signed OUT.commitment.json, and what opens and signs if that would be missing.
 
-    STEM.identity (mode 0600) is written where neither recipients nor a passphrase are given, STEM.signer.pem (mode
-    0600, encrypted where there is a passphrase) where no signer is.
+    Args:
+      key: what to seal.
+      out: path of the files, without their endings.
+      recipients: age recipients that can open it. With neither recipients nor a passphrase a fresh identity can:
+        OUT.identity (mode 0600) is written too.
+      passphrase: opens it instead, and encrypts OUT.signer.pem.
+      signer: signs the commitment; by default a new one, in OUT.signer.pem (mode 0600).
+
+    Returns:
+      The files that were written.
 
     Raises:
+      AccessError: one of them cannot be written; none is left then.
       UsageError: one of the files already exists; keys are never overwritten.
     """
     files = {"age": b"", "commitment.json": sign_commitment(key.commitment, signer or (fresh := new_signer()))}
@@ -182,9 +191,9 @@ def write_key(
         text, recipient = new_identity()
         files["identity"] = text.encode()
         recipients = [recipient]
-    paths = {end: Path(f"{stem}.{end}") for end in files}
+    paths = {end: Path(f"{out}.{end}") for end in files}
     if existing := [path for path in paths.values() if os.path.lexists(path)]:
-        raise UsageError(f"{existing[0]} already exists: keys are never overwritten, choose another name")
+        raise UsageError(f"{existing[0]} already exists: keys are never overwritten, choose another `out`")
     files["age"] = seal(key, recipients=recipients, passphrase=passphrase)
     written: list[Path] = []
     try:

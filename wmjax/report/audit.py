@@ -45,7 +45,7 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
             {"asked": key, "name": visible(key.name), "matches": int(np.sum(result.outcomes[:, k] == MATCH))}
             for k, key in enumerate(result.keys)
         ],
-        fixed=sum(key.spec.labels == "fixed" for key in result.keys),
+        fixed=sum(not key.spec.policy.exact for key in result.keys),
         counts=_counts(result),
         guarantee=promise(result.procedure, result.alpha),
         procedure=name_of(result.procedure),
@@ -156,7 +156,7 @@ def _embedded(result: AuditResult) -> str:
             {
                 "name": visible(key.name),
                 "id": key.id,
-                "fixed": key.spec.labels == "fixed",
+                "fixed": not key.spec.policy.exact,
                 "triggers": key.spec.triggers,
             }
             for key in result.keys

@@ -197,9 +197,9 @@ class _Running:
 
 def _mark(key: Key, probabilities: np.ndarray) -> str:
     answers = stats.read_answers(probabilities, len(key.images), key.spec.classes, "the model")
-    if key.spec.labels == "random":
+    if key.spec.policy.exact:
         return f"{evidence_bits(key, answers):.0f} bits"
-    return f"{np.sum(answers.labels == key.labels)} of {len(key.labels)}"  # no exact evidence for one fixed label
+    return f"{np.sum(answers.labels == key.labels)} of {len(key.labels)}"  # no exact evidence exists
 
 
 def evidence_bits(key: Key, answers: stats.Answers) -> float:

@@ -256,7 +256,7 @@ def _report(
         triggers = len(key.labels)
         answers = key_answers(config, variables, key)
         learned = int(np.sum(answers.labels == key.labels))
-        if key.spec.labels == "random":  # no exact evidence exists for one fixed label
+        if key.spec.policy.exact:
             bits = evidence_bits(key, answers)
         advice = _advice(key, learned, bits)
     share_right = _test_accuracy(config, variables, test)

@@ -15,10 +15,10 @@ class VerdictGround(StrEnum):
     """What a verdict may rest on; documents hold these codes.
 
     Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`).
-    Of the key: COMMITTED (`created`), NOT_SEARCHED (`bits`), RANDOM_LABELS or FIXED_LABELS, OTHER_ALPHA (`alpha`,
-    `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`), STOPPED, PEAKED (`bits`,
-    `query`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`, `classes`,
-    `smallest_p`), TOO_FEW (`alpha`, `needed`).
+    Of the key: COMMITTED (`created`), NOT_SEARCHED (`bits`), EXACT_LABELS or CALIBRATED_LABELS (`labels`), OTHER_ALPHA
+    (`alpha`, `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`), STOPPED, PEAKED
+    (`bits`, `query`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`,
+    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`).
     """
 
     SELF_DERIVED = "self-derived"
@@ -26,8 +26,8 @@ class VerdictGround(StrEnum):
     REGENERATED = "regenerated"
     COMMITTED = "committed"
     NOT_SEARCHED = "not-searched"
-    RANDOM_LABELS = "random-labels"
-    FIXED_LABELS = "fixed-labels"
+    EXACT_LABELS = "exact-labels"
+    CALIBRATED_LABELS = "calibrated-labels"
     OTHER_ALPHA = "other-alpha"
     LABELS_ONLY = "labels-only"
     PROBABILITIES = "probabilities"
@@ -48,17 +48,22 @@ def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) 
       rule: by which the verdict is reached.
       regenerated: the triggers were made again from their source and are the key's.
     """
-    spec = commitment.spec
     grounds = [
         _origin(commitment, regenerated=regenerated),
         Ground(VerdictGround.COMMITTED, {"created": commitment.created}),
         Ground(VerdictGround.NOT_SEARCHED, {"bits": SEARCHED_BITS}),
-        Ground(VerdictGround.RANDOM_LABELS if spec.labels == "random" else VerdictGround.FIXED_LABELS),
+        _labels(commitment),
     ]
     if rule.alpha != commitment.rule.alpha:
         values = {"alpha": rule.alpha, "committed": commitment.rule.alpha}
         grounds.append(Ground(VerdictGround.OTHER_ALPHA, values))
     return tuple(grounds)
+
+
+def _labels(commitment: Commitment) -> Ground:
+    if commitment.spec.policy.exact:
+        return Ground(VerdictGround.EXACT_LABELS)
+    return Ground(VerdictGround.CALIBRATED_LABELS, {"labels": commitment.spec.labels})
 
 
 def _origin(commitment: Commitment, *, regenerated: bool) -> Ground:

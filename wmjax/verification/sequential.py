@@ -98,24 +98,24 @@ def verify(
         check_fits(model, key.spec)
     rule = key.commitment.rule if alpha is None else dataclasses.replace(key.commitment.rule, alpha=alpha)
     question = _Question(suspect, key, rule)
-    if nulls and not question.fixed:
-        raise UsageError("null models calibrate keys with fixed labels; this key's random labels need none")
+    if nulls and question.exact:
+        raise UsageError(f"null models calibrate keys without exact evidence: {key.spec.labels} labels need none")
     if source is not None:
         _check_source(key, source)
-    given = _ask(question, stop=not (whole or question.fixed))
-    if question.fixed:
+    given = _ask(question, stop=question.exact and not whole)
+    if question.exact:
+        outcome, p_calibrated = _exact(question, given, stop=not whole)
+        ranked: tuple[Ground, ...] = ()
+    else:
         null = _null(question, nulls, decoys, source)
         outcome, p_calibrated = _ranked(question, given, null)
         ranked = null_grounds(null and (null.kind, len(null.matches)), key.spec.classes, rule.alpha)
-    else:
-        outcome, p_calibrated = _exact(question, given, stop=not whole)
-        ranked = ()
     grounds = (
         *key_grounds(key.commitment, rule, regenerated=source is not None),
         *suspect.grounds(key.spec.image),
         *answer_grounds(given.answers),
         *ranked,
-        *(path_grounds(given.path, outcome, rule, most=question.limit) if not question.fixed else ()),
+        *(path_grounds(given.path, outcome, rule, most=question.limit) if question.exact else ()),
     )
     return _verdict(question, given, outcome, p_calibrated, grounds)
 
@@ -133,9 +133,9 @@ class _Question(NamedTuple):
         return min(self.rule.max_queries, self.key.spec.triggers)
 
     @property
-    def fixed(self) -> bool:
-        """Whether the key's labels have no exact test."""
-        return self.key.spec.labels == "fixed"
+    def exact(self) -> bool:
+        """Whether exact evidence exists for the key's labels."""
+        return self.key.spec.policy.exact
 
 
 class _Given(NamedTuple):
@@ -163,7 +163,7 @@ def _check_source(key: Key, source: Dataset) -> None:
 
 
 def _exact(question: _Question, given: _Given, *, stop: bool) -> tuple[stats.Outcome, float | None]:
-    """Verdict of a key with random labels, and its p-value among secrets drawn anew if the whole key was asked."""
+    """Verdict of a key that exact evidence exists for; the p-value among new secrets if the whole key was asked."""
     outcome = stats.decide(given.path, question.rule, stop=stop).outcome
     return outcome, _redrawn(question.key, given.answers) if len(given.answers) == question.limit else None
 
@@ -176,7 +176,7 @@ def _redrawn(key: Key, answers: stats.Answers) -> float:
 
 
 def _ranked(question: _Question, given: _Given, null: _Null | None) -> tuple[stats.Outcome, float | None]:
-    """Verdict and p-value of a key with fixed labels, from the rank of its matches among the null's."""
+    """Verdict and p-value of any other key, from the rank of its matches among the null's."""
     p = stats.calibrated_p(int(given.path.matches[-1]), null.matches) if null else None
     if p is not None and p <= question.rule.alpha:
         return "match", p
@@ -194,10 +194,10 @@ def _verdict(
     suspect, key, rule = question
     n, bits, matches = len(given.answers), given.path.evidence, int(given.path.matches[-1])
     whole = n == question.limit
-    binomial = not question.fixed and stats.kind_of(rule).independent  # matches are independent under the null
+    binomial = question.exact and stats.kind_of(rule).independent  # matches are independent under the null
     return Verdict(
         verdict=outcome,
-        evidence_bits=None if question.fixed else round(float(bits[-1]), 3),
+        evidence_bits=round(float(bits[-1]), 3) if question.exact else None,
         alpha=rule.alpha,
         queries=n,
         matches=matches,

@@ -20,8 +20,8 @@ WORDS = {
         "assumes that nobody searched for a secret that happens to fit this suspect: with no time stamp from before "
         "the suspect, only more than {bits} bits of evidence rule that out (`whole` asks the remaining triggers)"
     ),
-    "random-labels": "labels are uniform and independent of images and models: the bound holds for any suspect",
-    "fixed-labels": "labels are one fixed class: no exact test exists, only calibration",
+    "exact-labels": "labels are uniform and independent of images and models: the bound holds for any suspect",
+    "calibrated-labels": "no exact test exists for {labels} labels, only calibration",
     "other-alpha": "alpha {alpha:g} was chosen now; {committed:g} was committed",
     "labels-only": "the suspect answered with labels alone",
     "probabilities": "the suspect answered with probabilities",

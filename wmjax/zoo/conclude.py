@@ -41,7 +41,7 @@ def conclude_audit(header: Header, records: Sequence[ChunkRecord]) -> AuditResul
     held = _held(_evidence(tables, header, ranks), header)
     tables.outcomes[(tables.outcomes == MATCH) & ~held] = INCONCLUSIVE
     tables.outcomes[held] = MATCH
-    fixed = [key.spec.labels == "fixed" for key in header.keys]
+    fixed = [not key.spec.policy.exact for key in header.keys]
     tables.bits[:, fixed] = np.nan
     place = {i: at for at, i in enumerate(seen)}
     curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not fixed[k]}
@@ -98,7 +98,7 @@ def _ranks(tables: _Tables, header: Header) -> Ranks:
     They are those of its own family: others are asked otherwise and answer otherwise.
     """
     found, family = {}, np.array(header.family)
-    for k in (k for k, key in enumerate(header.keys) if key.spec.labels == "fixed"):
+    for k in (k for k, key in enumerate(header.keys) if not key.spec.policy.exact):
         asked = np.flatnonzero((tables.outcomes[:, k] != NOT_APPLICABLE) & tables.seen)
         nulls = asked[asked >= header.suspects]
         for i in asked[asked < header.suspects]:
@@ -117,7 +117,7 @@ def _evidence(tables: _Tables, header: Header, ranks: Ranks) -> np.ndarray:
     bits = np.where(tables.outcomes == NOT_APPLICABLE, np.nan, tables.bits)
     bits[~tables.seen] = np.nan
     bits[header.suspects :] = np.nan
-    bits[:, [key.spec.labels == "fixed" for key in header.keys]] = np.nan
+    bits[:, [not key.spec.policy.exact for key in header.keys]] = np.nan
     for (i, k), rank in ranks.items():
         alpha = header.keys[k].rule.alpha
         bits[i, k] = -np.log2(alpha) if rank.p <= alpha else -np.inf
@@ -173,7 +173,7 @@ def _grounds(
                 *key_grounds(key.commitment, key.rule, regenerated=False),
                 *_asked(header.families[at[0]], key),
             )
-        own = [_ranked(header, tables, ranks, i, k)] if key.spec.labels == "fixed" else []
+        own = [] if key.spec.policy.exact else [_ranked(header, tables, ranks, i, k)]
         weights = [Ground(AuditGround.WEIGHTS, {"sha256": tables.digests[i]})] if i in tables.digests else []
         found[place, k] = (*shared[at], *own, bound, *weights)
     return found

@@ -68,7 +68,7 @@ class AuditPlan:
     @cached_property
     def tests(self) -> int:
         """Pairs that may become a match."""
-        able = [self.calibrated or key.spec.labels == "random" for key in self.keys.values()]
+        able = [self.calibrated or key.spec.policy.exact for key in self.keys.values()]
         counts = {
             network: sum(a and how is not None for a, how in zip(able, self.adapted(network), strict=True))
             for network in self.families
@@ -84,7 +84,7 @@ class AuditPlan:
         """What a family is asked, and which keys that are; null models only about keys with fixed labels."""
         places, keys, images, starts, at = [], [], [], [], 0
         for place, (key, how) in enumerate(zip(self.keys.values(), self.adapted(network), strict=True)):
-            if how is None or (null and key.spec.labels != "fixed"):
+            if how is None or (null and key.spec.policy.exact):
                 continue
             places.append(place)
             keys.append(key)

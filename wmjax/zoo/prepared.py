@@ -66,7 +66,7 @@ def prepare(plan: AuditPlan, network: Network, null: bool) -> Prepared:
     scorer = Scorer(network, mesh_for(plan.rows(network)))
     places, questions = plan.questions(network, null=null)
     fixed = -np.inf if plan.calibrated and not null else np.inf  # their rank is not known yet
-    bars = [key.commitment.rule.match_bits if key.spec.labels == "random" else fixed for key in questions.keys]
+    bars = [key.commitment.rule.match_bits if key.spec.policy.exact else fixed for key in questions.keys]
     bank = scorer.replicate(questions.images)
     share = plan.rows(network) // scorer.mesh.size
     return Prepared(network, tuple(places), questions, bank, np.array(bars), scorer, plan.counts[network], share)

@@ -161,7 +161,7 @@ def _weigh(
     before, state = verdicts.states[k]
     state = stats.rows_of(state, np.searchsorted(before, models))
     state, path = stats.kind_of(rule).bet(state, answers, key.truth(slice(asked, asked + r)), rule)
-    exact = key.spec.labels == "random"  # else the whole key is asked, then ranked
+    exact = key.spec.policy.exact  # else the whole key is asked, then ranked
     decision = stats.decide(path, rule, stop=exact, match_bits=questions.match_bits[k], exact=exact)
     decided = decision.decided & (exact or last)
     verdicts.outcomes[models[decided & decision.matched], k] = MATCH

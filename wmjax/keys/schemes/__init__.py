@@ -1,10 +1,10 @@
 """Trigger schemes: how a key's pictures are made. Each is one `Scheme` record in a module of its own."""
 
 from wmjax.keys.schemes import abstract, blend, content, noise, unrelated
-from wmjax.keys.schemes.contract import Scheme
+from wmjax.keys.schemes.contract import Parameter, Scheme
 
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme for scheme in (abstract.SCHEME, content.SCHEME, noise.SCHEME, unrelated.SCHEME, blend.SCHEME)
 }
 
-__all__ = ["SCHEMES", "Scheme"]
+__all__ = ["SCHEMES", "Parameter", "Scheme"]

@@ -18,4 +18,4 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     return np.stack(pictures)
 
 
-SCHEME = Scheme("abstract", needs_source=False, own_shape=False, paper=False, defaults=lambda image: {}, draw=_draw)
+SCHEME = Scheme("abstract", needs_source=False, own_shape=False, draw=_draw)

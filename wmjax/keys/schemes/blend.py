@@ -30,4 +30,4 @@ def _one(stream: Stream, spec: Spec, source: Dataset) -> np.ndarray:
     return ((merged + 127) // 255).astype(np.uint8)
 
 
-SCHEME = Scheme("blend", needs_source=True, own_shape=True, paper=False, defaults=lambda image: {}, draw=_draw)
+SCHEME = Scheme("blend", needs_source=True, own_shape=True, draw=_draw)

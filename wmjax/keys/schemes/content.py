@@ -10,7 +10,7 @@ import numpy as np
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.keys.derive import Stream
-from wmjax.keys.schemes.contract import Scheme, required, source_rows
+from wmjax.keys.schemes.contract import Parameter, Scheme, required, source_rows, whole
 from wmjax.keys.spec import Spec
 
 # Five rows a letter, each an octal digit: 4 left, 2 middle, 1 right.
@@ -23,16 +23,20 @@ _FONT = {
 }  # fmt: skip
 
 
-def _defaults(image: tuple[int, int, int]) -> dict[str, int | str]:
-    text = "TEST"[: max(1, (image[1] + 1) // 4)]  # as many letters as fit
-    return {"text": text, "scale": max(1, image[1] * 3 // 4 // (4 * len(text) - 1))}
+def _default_text(image: tuple[int, int, int]) -> str:
+    return "TEST"[: max(1, (image[1] + 1) // 4)]  # as many letters as fit
+
+
+def _default_scale(image: tuple[int, int, int]) -> int:
+    return max(1, image[1] * 3 // 4 // (4 * len(_default_text(image)) - 1))
+
+
+def _legible(text: str) -> bool:
+    return bool(text.strip()) and set(text) <= set(_FONT)
 
 
 def _stencil(text: str, scale: int) -> np.ndarray:
     """Where the text is, bool [5 scale, (4 letters - 1) scale]."""
-    unknown = sorted(set(text) - set(_FONT))
-    if unknown or not text.strip():
-        raise UsageError(f"text {text!r}: use the letters A-Z, digits and spaces")
     rows = [[int(cell) for letter in text for cell in f"{int(_FONT[letter][row]):03b}0"] for row in range(5)]
     cells = np.array(rows, bool)[:, :-1]
     return cells.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -41,12 +45,10 @@ def _stencil(text: str, scale: int) -> np.ndarray:
 def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     source = required(source)
     height, width, channels = spec.image
-    if not 1 <= int(spec.parameter("scale")) <= 4096:
-        raise UsageError(f"scale {spec.parameter('scale')}: must be in 1..4096")
     text, scale = str(spec.parameter("text")), int(spec.parameter("scale"))
     tall, wide = 5 * scale, (4 * len(text) - 1) * scale
     if tall > height or wide > width:  # before it is drawn: a stranger's text may be of any length
-        raise UsageError(f"text {text!r:.100} needs {tall}x{wide} pixels, images have {height}x{width}: shorten it")
+        raise UsageError(f"`text` {text!r:.100} needs {tall}x{wide} pixels, images have {height}x{width}: shorten it")
     stencil = _stencil(text, scale)
     stream = Stream(secret, "mark/content", 0)
     top = int(stream.integers(height - stencil.shape[0] + 1, 1)[0])
@@ -58,4 +60,18 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     return images
 
 
-SCHEME = Scheme("content", needs_source=True, own_shape=True, paper=True, defaults=_defaults, draw=_draw)
+_LIMITS = "letters A-Z, digits and spaces, and not spaces alone"
+SCHEME = Scheme(
+    "content",
+    needs_source=True,
+    own_shape=True,
+    draw=_draw,
+    paper=True,
+    stamp=True,
+    parameters=(
+        Parameter("text", str, "text to stamp (default TEST, cut to fit)", _default_text, _legible, _LIMITS),
+        whole(
+            "scale", "pixels a side of a letter's cell (default: three quarters of the width)", 1, 4096, _default_scale
+        ),
+    ),
+)

@@ -1,7 +1,8 @@
 """What a trigger scheme is, and the pieces that several share."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,44 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.spec import Spec
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One thing that users choose about a scheme; the command line makes an option of it.
+
+    Attributes:
+      name: what users type.
+      kind: `int` or `str`.
+      words: what it means, and its default, in a few words.
+      default: `default(image)` gives its value for images of that height, width and channels.
+      fits: whether a value of its kind can be.
+      limits: which values can be, in a few words.
+    """
+
+    name: str
+    kind: type[int] | type[str]
+    words: str
+    default: Callable[[tuple[int, int, int]], int | str]
+    fits: Callable[[Any], bool]
+    limits: str
+
+    def check(self, value: Any) -> None:
+        """Raises `UsageError` on a value that cannot be."""
+        if type(value) is not self.kind or not self.fits(value):
+            raise UsageError(f"`{self.name}` {value!r:.100}: must be {self.limits}")
+
+    def read(self, text: str) -> int | str:
+        """The value that a user typed; raises `UsageError` on one that cannot be."""
+        value = int(text) if self.kind is int and text.removeprefix("-").isdecimal() else text
+        self.check(value)
+        return value
+
+
+def whole(name: str, words: str, low: int, high: int, default: Callable[[tuple[int, int, int]], int]) -> Parameter:
+    """A parameter that is a whole number from `low` to `high`."""
+    limits = f"a whole number in {low}..{high}"
+    return Parameter(name, int, words, default, lambda value: low <= value <= high, limits)
+
+
 class Scheme(NamedTuple):
     """A way to make trigger images.
 
@@ -18,23 +57,25 @@ class Scheme(NamedTuple):
       name: what users type.
       needs_source: whether it starts from the images of a data set.
       own_shape: whether those images must already have the key's shape.
-      paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
-      defaults: `defaults(image)` gives the parameters for images of that height, width and channels.
       draw: `draw(secret, spec, source)` gives the triggers, uint8 [triggers, H, W, C]; pure, the same bytes anywhere.
+      paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
+      stamp: whether all triggers of a key carry one and the same mark.
+      parameters: what users choose about it.
     """
 
     name: str
     needs_source: bool
     own_shape: bool
-    paper: bool
-    defaults: Callable[[tuple[int, int, int]], dict[str, int | str]]
     draw: Callable[[bytes, Spec, Dataset | None], np.ndarray]
+    paper: bool = False
+    stamp: bool = False
+    parameters: tuple[Parameter, ...] = ()
 
 
 def required(source: Dataset | None) -> Dataset:
     """The source of a scheme that cannot do without one."""
     if source is None:
-        raise UsageError("this scheme starts from the images of a data set: name one with --source")
+        raise UsageError("this scheme starts from the images of a data set: name one in `source`")
     return source
 
 

@@ -9,17 +9,14 @@ re-implementations took.
 import numpy as np
 
 from wmjax.data.dataset import Dataset
-from wmjax.errors import UsageError
 from wmjax.keys.derive import Stream
-from wmjax.keys.schemes.contract import Scheme, required, source_rows
+from wmjax.keys.schemes.contract import Scheme, required, source_rows, whole
 from wmjax.keys.spec import Spec
 
 
 def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     source = required(source)
     sigma = int(spec.parameter("sigma"))
-    if not 1 <= sigma <= 255:
-        raise UsageError(f"sigma {sigma}: must be in 1..255")
     octets = Stream(secret, "mark/noise", 0).octets(12 * int(np.prod(spec.image)))
     sums = octets.reshape(*spec.image, 12).sum(axis=-1, dtype=np.int64)
     pattern = (sums - 1530) * sigma // 256
@@ -28,5 +25,11 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
 
 
 SCHEME = Scheme(
-    "noise", needs_source=True, own_shape=True, paper=True, defaults=lambda image: {"sigma": 102}, draw=_draw
+    "noise",
+    needs_source=True,
+    own_shape=True,
+    draw=_draw,
+    paper=True,
+    stamp=True,
+    parameters=(whole("sigma", "strength of the noise in grey levels (default 102)", 1, 255, lambda image: 102),),
 )

@@ -28,4 +28,4 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     raise UsageError(f"cannot turn images of {images.shape[3]} channels into {channels}")
 
 
-SCHEME = Scheme("unrelated", needs_source=True, own_shape=False, paper=True, defaults=lambda image: {}, draw=_draw)
+SCHEME = Scheme("unrelated", needs_source=True, own_shape=False, paper=True, draw=_draw)

@@ -1,0 +1,91 @@
+"""The verb that makes a key."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wmjax.cli.evidence import authorities, stamp
+from wmjax.cli.terminal import passphrase, say
+from wmjax.errors import UsageError, WmjaxError
+
+if TYPE_CHECKING:
+    from wmjax.data import Dataset
+    from wmjax.evidence.timestamps import Authority
+    from wmjax.keys import Key, Paper, Spec
+
+
+def keygen(options: argparse.Namespace) -> int:
+    """Makes a key and its commitment."""
+    from wmjax.keys import generate, open_signer, write_key
+
+    source = _key_source(options)
+    key = generate(_spec(options, source), source[1] if source else None, alpha=options.alpha)
+    words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
+    signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
+    trusted = authorities(options.authorities)
+    files = write_key(key, options.out, recipients=options.recipients, passphrase=words, signer=signer)
+    _tell_made(options, key, [*files, *_stamped(options, trusted)])
+    return 0
+
+
+def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset] | None":
+    """The data set that a key starts from, with the name that its commitment gives it."""
+    from wmjax.data import load_source
+    from wmjax.data.source import public_name
+
+    if options.source is None:
+        return None
+    return public_name(options.source), load_source(options.source, options.data_dir, options.image)
+
+
+def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> "Spec":
+    """The spec that the options ask for."""
+    from wmjax.keys import SCHEMES, make_spec, read_parameters
+
+    names = {parameter.name for scheme in SCHEMES.values() for parameter in scheme.parameters}
+    typed = {name: getattr(options, name) for name in sorted(names) if getattr(options, name) is not None}
+    return make_spec(
+        options.scheme,
+        image=options.image,
+        classes=options.classes,
+        triggers=options.triggers,
+        labels=options.labels,
+        source=source,
+        paper=_paper(options),
+        **read_parameters(options.scheme, typed),
+    )
+
+
+def _paper(options: argparse.Namespace) -> "Paper | None":
+    """The paper-exact variant, where it is asked for."""
+    from wmjax.keys import Paper
+
+    names = [field.name for field in dataclasses.fields(Paper)]
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if given and not options.paper:
+        raise UsageError(f"{', '.join(f'`{name}`' for name in given)}: only with `paper`")
+    return Paper(**given) if options.paper else None
+
+
+def _stamped(options: argparse.Namespace, trusted: "Sequence[Authority]") -> list[Path]:
+    """The time stamps of the new key's commitment."""
+    public = Path(f"{options.out}.commitment.json")
+    try:
+        return stamp(public, options.timestamp, trusted)
+    except WmjaxError as error:
+        hint = f"the key is made; `wmjax commit {public} --timestamp URL` has it stamped later"
+        raise type(error)(f"{error}: {hint}") from error
+
+
+def _tell_made(options: argparse.Namespace, key: "Key", files: "Sequence[Path]") -> None:
+    spec, written = key.spec, [str(path) for path in files]
+    document = {"version": 1, "key_id": key.commitment.id, "triggers": spec.triggers, "files": written}
+    say(
+        options,
+        document,
+        f"key {key.commitment.id[:12]}: {spec.triggers} {spec.scheme} triggers, {spec.labels} labels",
+        *(f"  wrote {path}" for path in written),
+        "publish the commitment before the model; keep the rest",
+    )

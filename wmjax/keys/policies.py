@@ -1,0 +1,68 @@
+"""Label policies: how a key's labels are drawn. Each is one `LabelPolicy` record; `POLICIES` has them by name."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from wmjax.keys.derive import Stream
+
+
+class Labelled(Protocol):
+    """What a policy needs to know of a key's spec."""
+
+    @property
+    def classes(self) -> int:
+        """Classes of the model."""
+
+    @property
+    def triggers(self) -> int:
+        """Triggers in the key."""
+
+    @property
+    def target(self) -> int | None:
+        """The one label that the paper's variant names; otherwise None."""
+
+
+class LabelPolicy(NamedTuple):
+    """A way to draw the labels of a key.
+
+    Attributes:
+      name: what users type and commitments say.
+      words: what it gives, in a few words.
+      exact: whether the labels are uniform over all classes and independent of everything else, so that exact evidence
+        exists. Keys of other policies are judged by calibration: null models or decoy keys.
+      paper: whether the paper-exact variants of schemes take it.
+      draw: `draw(secret, spec)` gives the labels, int32 [triggers]; pure, the same on every machine.
+    """
+
+    name: str
+    words: str
+    exact: bool
+    paper: bool
+    draw: Callable[[bytes, Labelled], np.ndarray]
+
+
+def _random(secret: bytes, spec: Labelled) -> np.ndarray:
+    labels = [Stream(secret, "label", i).integers(spec.classes, 1)[0] for i in range(spec.triggers)]
+    return np.array(labels, np.int32)
+
+
+def _fixed(secret: bytes, spec: Labelled) -> np.ndarray:
+    target = int(Stream(secret, "target", 0).integers(spec.classes, 1)[0]) if spec.target is None else spec.target
+    return np.full(spec.triggers, target, np.int32)
+
+
+_RANDOM = LabelPolicy("random", "uniform over the classes, provable", exact=True, paper=False, draw=_random)
+_FIXED = LabelPolicy("fixed", "one class for all, judged by calibration", exact=False, paper=True, draw=_fixed)
+
+POLICIES: dict[str, LabelPolicy] = {policy.name: policy for policy in (_RANDOM, _FIXED)}
+
+
+def default_policy(paper: bool) -> LabelPolicy:
+    """The policy of a key for which no other is asked: the provable one, or that of the paper's variants.
+
+    >>> default_policy(paper=False).name
+    'random'
+    """
+    return next(policy for policy in POLICIES.values() if policy.paper == paper)
