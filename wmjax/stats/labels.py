@@ -187,4 +187,4 @@ def redraw_p(answers: Answers, labels: np.ndarray, rng: np.random.Generator, red
     return calibrated_p(score - 1e-9, mixed_bits(totals))  # ties are ties, whatever the order of summing
 
 
-EVIDENCE = Evidence("labels/1", start, bet, perfect, redraw_p, independent=True)
+EVIDENCE = Evidence("labels/1", start, bet, perfect, redraw_p, exact=True, independent=True)
