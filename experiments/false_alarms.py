@@ -33,7 +33,7 @@ from wmjax.suspects.contract import Network
 from wmjax.suspects.network import from_config
 from wmjax.train import Recipe, fit
 from wmjax.zoo.discover import discover
-from wmjax.zoo.load import cut, read_ahead
+from wmjax.zoo.load import cut_chunks, read_ahead
 from wmjax.zoo.panel import Loaded
 from wmjax.zoo.records import Entry
 from wmjax.zoo.rounds import Questions, ask_all
@@ -71,7 +71,7 @@ def ask(entries: Sequence[Entry], keys: Sequence[Key], match_bits: float) -> tup
     """Evidence where asking stopped, and its running maximum, float64 [models, keys] each."""
     bits, highest = np.empty((2, len(entries), len(keys)))
     at = 0
-    for chunk in read_ahead(cut(entries, lambda network: ROWS), lambda network: ROWS):
+    for chunk in read_ahead(cut_chunks(entries, lambda network: ROWS), lambda network: ROWS):
         assert not chunk.failures, chunk.failures
         rows = np.arange(len(chunk.entries))
         scorer = scorer_of(chunk.entries[0].network)

@@ -23,7 +23,7 @@ from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo import audit as audit_module
 from wmjax.zoo import prepared
 from wmjax.zoo.chunk_record import ChunkRecord
-from wmjax.zoo.header import Header
+from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.result import AuditResult
 
@@ -136,7 +136,7 @@ def killed(after: int) -> Any:
     """`Journal.add` that adds so many records and half of the next, then kills this process."""
     add, left = journal.Journal.add, [after]
 
-    def fake(self: journal.Journal[Header, ChunkRecord], record: ChunkRecord) -> None:
+    def fake(self: journal.Journal[AuditHeader, ChunkRecord], record: ChunkRecord) -> None:
         if not left[0]:
             os.write(self._descriptor, b'{"chunk":1,"fam')
             os.kill(os.getpid(), signal.SIGKILL)

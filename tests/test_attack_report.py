@@ -140,7 +140,7 @@ def test_no_verdict_without_evidence(tmp_path: Path, points: list[Point], verdic
     shown, words = page(tmp_path, result)
     assert verdict in words
     assert attack_table(result)[0].startswith(verdict)
-    assert ("fixed labels:" in headline(result).reason) == (points[-1].outcome == "uncalibrated")
+    assert ("no exact evidence" in headline(result).reason) == (points[-1].outcome == "uncalibrated")
     assert not [a for _, a in shown.tags if a.get("class") == "gone"]
 
 
@@ -426,7 +426,7 @@ def test_what_is_not_drawn_is_told() -> None:
         "1 point lost more than 50 points: not drawn.",
         "1 point left less evidence than the scale has room for: drawn at its lower end.",
         "2 points diverged, the network is lost: not drawn.",
-        "1 point cannot be measured on this scale (fixed labels, or nothing to ask): not drawn.",
+        "1 point cannot be measured on this scale (no exact evidence, or nothing to ask): not drawn.",
     ]
 
 
@@ -439,7 +439,7 @@ def test_fixed_labels_are_drawn_as_shares(tmp_path: Path) -> None:
     assert [mark.y for mark in plot.marks] == [Axis(0, 100, 392, 32, None).at(v) for v in (30, 60)]
     _, words = page(tmp_path, found(stolen(), point("prune"), *points))
     assert "The frontier" in words
-    assert "Keys with fixed labels: secret labels repeated" in words
+    assert "Keys without exact evidence: secret labels repeated" in words
     assert words.count("cannot be measured") == 1  # the one that was asked nothing: each key is in its own plot
 
 

@@ -15,7 +15,7 @@ import pytest
 from wmjax import journal
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.zoo.audit import JOURNAL, merge
-from wmjax.zoo.header import Header
+from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import AuditResult
 
@@ -55,11 +55,11 @@ def audit(whole: Audit, tmp_path: Path) -> Audit:
     return Audit(tmp_path, whole.expected)
 
 
-def header_of(raw: bytes) -> Header:
+def header_of(raw: bytes) -> AuditHeader:
     """What a journal begins with."""
     values = json.loads(raw.splitlines()[0])
     assert values.pop("format") == JOURNAL.format
-    return Header.from_json(values)
+    return AuditHeader.from_json(values)
 
 
 def test_a_journal_changes_nothing(audit: Audit) -> None:

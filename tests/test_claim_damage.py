@@ -20,7 +20,7 @@ from tsa import LocalTsa
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
-from wmjax.evidence import judge as judging
+from wmjax.evidence import lacks
 from wmjax.evidence.claim import read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
@@ -51,7 +51,7 @@ class Exhibit:
 def small_claims_will_do() -> Iterator[None]:
     """Five triggers make a match: a short file has every one of its bytes damaged."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "DATED_BITS", 0.0)
+        patch.setattr(lacks, "DATED_BITS", 0.0)
         yield
 
 

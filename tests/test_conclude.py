@@ -17,27 +17,27 @@ from wmjax.keys import Commitment, Input, Spec
 from wmjax.keys.keyset import default_rule
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
-from wmjax.zoo.header import Asked, Family, Header, Level
+from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH, OUTCOMES, AuditResult
 from wmjax.zoo.score import Scorer
 
 
-def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int) -> Header:
+def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int) -> AuditHeader:
     """What the journal of an audit with such evidence begins with; one chunk."""
     spec = Spec("abstract", Input("image", (8, 8, 1)), 10, 50, "random")
     commitments = [
         Commitment(spec, default_rule(spec, alpha), f"{k:064x}", "2026-01-01T00:00:00+00:00")
         for k, alpha in enumerate(alphas)
     ]
-    return Header(
+    return AuditHeader(
         models=tuple(f"m{i}" for i in range(len(bits))),
         nulls=0,
         weights="",
         keys=tuple(Asked(f"k{k}", commitment) for k, commitment in enumerate(commitments)),
         family=(0,) * len(bits),
-        families=(Family("net", "f", (8, 8, 1), 10, ""),),
+        families=(AskedFamily("net", "f", (8, 8, 1), 10, ""),),
         level=level,
         tests=tests,
         chunks=(len(bits),),

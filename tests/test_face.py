@@ -34,7 +34,8 @@ def work(folder: os.PathLike[str], key: wmjax.Key, suspect: wmjax.Suspect, claim
     reveal_type(wmjax.__version__)  # str
     reveal_type(wmjax.verify(suspect, key))  # Verdict
     reveal_type(wmjax.verify(suspect, key).evidence_bits)  # float | None
-    reveal_type(wmjax.audit(folder, {"mine": key}))  # Result
+    reveal_type(wmjax.audit(folder, {"mine": key}))  # AuditResult
+    reveal_type(wmjax.attack(folder, {"mine": key}))  # AttackResult
     reveal_type(wmjax.from_callable(lambda images: images[:, 0, 0, 0]))  # Suspect
     reveal_type(wmjax.judge(claim, wmjax.Court()))  # Judgement
     reveal_type(wmjax.load("digits").train)  # Dataset
@@ -122,6 +123,7 @@ TAKING_PATHS: dict[str, Callable[[Any], Any]] = {
     "open_keys": lambda path: wmjax.open_keys(path),
     "open_signer": lambda path: wmjax.open_signer(path),
     "open_splits": lambda path: wmjax.open_splits("cifar10", path),
+    "open_suspect": lambda path: wmjax.open_suspect(path),
     "pack": lambda path: wmjax.pack(path, path),
     "read_commitment": lambda path: wmjax.read_commitment(path),
     "spend": lambda path: wmjax.spend(path, UNLOCK, [0]),

@@ -25,6 +25,7 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import claim as reading
 from wmjax.evidence import judge as judging
+from wmjax.evidence import lacks as lacking
 from wmjax.evidence import timestamps
 from wmjax.evidence import transcript as rows_of
 from wmjax.evidence.claim import Attached, read_claim
@@ -118,10 +119,10 @@ def believe_transcript(claim: Any, suspect: Any) -> stats.Answers:
 
 
 DERIVED: Patch = (judging, "check_secret", truth)
-REVEALED: Patch = (judging, "underived", nothing)
+REVEALED: Patch = (lacking, "underived", nothing)
 DATED: Patch = (Facts, "is_before_suspect", property(truth))
-SEARCH: Patch = (judging, "SEARCH_BITS", 0.0)
-MARGIN: Patch = (judging, "DATED_BITS", 0.0)
+SEARCH: Patch = (lacking, "SEARCH_BITS", 0.0)
+MARGIN: Patch = (lacking, "DATED_BITS", 0.0)
 PICKED: Patch = (judging, "check_picks", nothing)
 NONCED: Patch = (judging, "check_nonce", nothing)
 ASKED: Patch = (judging, "ask", believe_transcript)
@@ -275,7 +276,7 @@ def searched_where_nobody_says_since_when(world: World) -> Attack:
 def searched_before_the_date(world: World) -> Attack:
     """Against a model that the suspect comes to resemble; here it answers just the same."""
     raw = searched(world, world.before)
-    return Attack(raw, court_of_search(world), "inconclusive", "weak", (MARGIN,), judging.DATED_BITS)
+    return Attack(raw, court_of_search(world), "inconclusive", "weak", (MARGIN,), lacking.DATED_BITS)
 
 
 def searched_live(world: World) -> Attack:
@@ -355,7 +356,7 @@ def replayed_answers(world: World) -> Attack:
 def replayed_answers_to_a_judge_who_does_not_ask(world: World) -> Attack:
     key, own_model = marked()
     raw = forger.honest_claim(key, own_model, NONCE, stamp=world.before).raw
-    return Attack(raw, world.court(None), "inconclusive", "unasked", ((judging, "unasked", nothing),))
+    return Attack(raw, world.court(None), "inconclusive", "unasked", ((lacking, "unasked", nothing),))
 
 
 def replayed_answers_under_the_suspects_name(world: World) -> Attack:
@@ -418,7 +419,7 @@ def own_nonce_before_a_judge_with_his(world: World) -> Attack:
 
 def own_nonce_before_a_judge_with_none(world: World) -> Attack:
     court = world.court(INNOCENT, alpha=1e-2, nonce=None)
-    without = ((judging, "unpicked", nothing),)
+    without = ((lacking, "unpicked", nothing),)
     return Attack(own_nonce(world, False), court, "inconclusive", "unpicked", without)
 
 
@@ -485,7 +486,7 @@ def generous_rule(world: World) -> Attack:
         if INNOCENT(key.images[(first := order(key, NONCE)[0]) :][:1])[0] == key.labels[first]
     )
     raw = forger.honest_claim(key, INNOCENT, NONCE, stamp=world.before).raw
-    without = ((judging, "needed_bits", lambda facts, dated: facts.claim.commitment.rule.match_bits),)
+    without = ((lacking, "needed_bits", lambda facts, dated: facts.claim.commitment.rule.match_bits),)
     return Attack(raw, world.court(INNOCENT), "inconclusive", "weak", without)
 
 
@@ -544,17 +545,17 @@ def attack(request: pytest.FixtureRequest, world: World) -> Attack:
 @pytest.fixture
 def without_margin(monkeypatch: pytest.MonkeyPatch) -> None:
     """The committed alpha alone decides."""
-    monkeypatch.setattr(judging, "DATED_BITS", 0.0)
+    monkeypatch.setattr(lacking, "DATED_BITS", 0.0)
 
 
 def test_a_false_claim_fails(attack, monkeypatch):
-    monkeypatch.setattr(judging, "DATED_BITS", attack.margin)
+    monkeypatch.setattr(lacking, "DATED_BITS", attack.margin)
     verdict, said = outcome(attack)
     assert (verdict, attack.says in said, "\n" in said) == (attack.verdict, True, False), said
 
 
 def test_without_its_check_it_would_not(attack, monkeypatch):
-    monkeypatch.setattr(judging, "DATED_BITS", attack.margin)
+    monkeypatch.setattr(lacking, "DATED_BITS", attack.margin)
     for number, (where, name, instead) in enumerate(attack.without):
         if number:
             assert outcome(attack)[0] != "match"  # the others still stop it

@@ -28,7 +28,7 @@ from wmjax.suspects.formats import pack
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.safetensors import DTYPES, File, read_header
 from wmjax.zoo import load
-from wmjax.zoo.load import cut, read_ahead
+from wmjax.zoo.load import cut_chunks, read_ahead
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.writer import write_stacked
@@ -322,7 +322,7 @@ def test_tails_are_zeros_and_arrays_aligned() -> None:
     one, other = network("one"), network("other", **{"stats/more": jax.ShapeDtypeStruct((3,), np.float16)})
     sources = [Memory(models(11)), Memory(models(5, other.shapes))]
     entries = entries_of(sources[0], 11, one) + entries_of(sources[1], 5, other, "o")
-    chunks = cut(entries, lambda family: 4)
+    chunks = cut_chunks(entries, lambda family: 4)
     assert [len(chunk) for chunk in chunks] == [4, 4, 3, 4, 1]
     seen = 0
     for chunk in read_ahead(chunks, lambda family: 4, ahead=1):  # the third lies where the first lay
@@ -351,7 +351,9 @@ def test_only_bad_models_fail(threads: int) -> None:
     }
     source, family = Memory(models(12), bad), network()
     reasons = {}
-    for chunk in read_ahead(cut(entries_of(source, 12, family), lambda family: 6), lambda family: 6, threads=threads):
+    for chunk in read_ahead(
+        cut_chunks(entries_of(source, 12, family), lambda family: 6), lambda family: 6, threads=threads
+    ):
         for row, entry in enumerate(chunk.entries):
             expected = model(source.weights, entry.row)
             if why := chunk.failures.get(row):
@@ -391,7 +393,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("ahead", [0, 1, 3])
 def test_reads_so_far_ahead_and_no_further(ahead: int) -> None:
     source, family = Memory(models(20)), network()
-    chunks = cut(entries_of(source, 20, family), lambda family: 2)
+    chunks = cut_chunks(entries_of(source, 20, family), lambda family: 2)
     places: set[int] = set()
     with contextlib.closing(read_ahead(chunks, lambda family: 2, threads=1, ahead=ahead)) as reading:
         for number in range(5):
@@ -409,7 +411,7 @@ def test_reads_so_far_ahead_and_no_further(ahead: int) -> None:
 
 def test_an_abandoned_reader_leaves_no_thread() -> None:
     family = network()
-    chunks = cut(entries_of(Memory(models(50)), 50, family), lambda family: 2)
+    chunks = cut_chunks(entries_of(Memory(models(50)), 50, family), lambda family: 2)
 
     def stop_early() -> None:
         for _ in read_ahead(chunks, lambda family: 2):
@@ -456,7 +458,7 @@ def test_packs_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert [row.name for row in rows] == [f"m{row}" for row in range(20)]
     entries = [entry_of(row) for row in rows]
     assert [entry.digest for entry in entries] == [digest(model(source.weights, row)) for row in range(20)]
-    for chunk in read_ahead(cut(entries)):
+    for chunk in read_ahead(cut_chunks(entries)):
         for row, entry in enumerate(chunk.entries):
             assert_same(model(chunk.weights, row), model(source.weights, entry.row))
 

@@ -122,6 +122,7 @@ OWN = {
     "keygen": {"timestamp", "authorities"} | {p.name for scheme in SCHEMES.values() for p in scheme.parameters},
     "embed": {"data", "model", "augment"},
     "verify": {"regenerate"},
+    "audit": {"merge"},
     "attack": {"key"},
     "commit": {"timestamp", "authorities"},
     "claim": {"out"},

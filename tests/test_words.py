@@ -153,7 +153,7 @@ def judged(town: Callable[..., tuple], tag: str) -> dict[str, tuple[int, Any, li
 
 
 def test_a_judgement_is_the_same_in_other_words(town, nonsense, monkeypatch) -> None:
-    monkeypatch.setattr("wmjax.evidence.judge.DATED_BITS", 20.0)  # short claims are enough
+    monkeypatch.setattr("wmjax.evidence.lacks.DATED_BITS", 20.0)  # short claims are enough
     real = judged(town, "real")
     nonsense()
     other = judged(town, "other")

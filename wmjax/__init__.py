@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; the same names as in `_HOME`
+    from wmjax.attacks.result import AttackResult as AttackResult
     from wmjax.attacks.run import attack as attack
     from wmjax.checkpoint import export as export
     from wmjax.data import Dataset as Dataset
@@ -70,12 +71,15 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.zoo.audit import merge as merge
     from wmjax.zoo.pack import PackReport as PackReport
     from wmjax.zoo.pack import pack as pack
+    from wmjax.zoo.result import AuditResult as AuditResult
 
     __version__: str
 
 _HOME = {
     "AccessError": "wmjax.errors",
     "Answers": "wmjax.stats",
+    "AttackResult": "wmjax.attacks.result",
+    "AuditResult": "wmjax.zoo.result",
     "Batch": "wmjax.train",
     "Claim": "wmjax.evidence.claim",
     "Commitment": "wmjax.keys",

@@ -160,9 +160,9 @@ def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
     context.pytree.loading.partial_load = True  # a suspect's optimiser is not read
     with _one_line(f"cannot load checkpoint {checkpoint}", InvalidFile), context:
         blank = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-        tree = ocp.load(checkpoint.absolute(), blank)
+        tree: dict[str, Any] = ocp.load(checkpoint.absolute(), blank)
     for path, leaf in jax.tree_util.tree_leaves_with_path(blank):
-        node = tree
+        node: Any = tree
         for part in path:
             node = node[part.key]
         if np.shape(node) != leaf.shape:

@@ -39,7 +39,7 @@ def post(url: str, body: bytes, kind: str, largest: int) -> bytes:
         raise UsageError("a server's address is a URL http://HOST or https://HOST, without a password") from None
     try:
         with urllib.request.build_opener(_Stay).open(request, timeout=30) as reply:
-            answer = reply.read(largest + 1)
+            answer: bytes = reply.read(largest + 1)
     except urllib.error.HTTPError as error:
         error.close()
         to = words(error.headers["Location"] or "")

@@ -36,6 +36,15 @@ def first_line(error: BaseException, most: int = 200) -> str:
     return next(iter(str(error).splitlines()), "")[:most] or type(error).__name__
 
 
+def bare(error: BaseException, most: int = 200) -> str:
+    """What an error says, on one line and without the backticks of parameters: said of a file, they are no options.
+
+    >>> bare(ValueError("`classes` 1: must be in 2..10"))
+    'classes 1: must be in 2..10'
+    """
+    return " ".join(str(error).split()).replace("`", "")[:most]
+
+
 def by(shape: tuple[int, ...]) -> str:
     """A shape in people's form.
 

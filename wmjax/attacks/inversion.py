@@ -69,7 +69,7 @@ def invert(config: Config, variables: Variables, starts: Array, targets: Array, 
         def step(pictures: Array, _: None) -> tuple[Array, None]:
             slope = jnp.nan_to_num(jax.grad(loss)(pictures), posinf=0.0, neginf=0.0)
             steepest = jnp.max(jnp.abs(slope), axis=(1, 2, 3), keepdims=True)
-            slope = slope / jnp.maximum(steepest, jnp.finfo(jnp.float32).tiny)
+            slope = slope / jnp.maximum(steepest, np.finfo(np.float32).tiny)
             return jnp.clip(pictures - rate * slope, 0.0, 255.0), None
 
         return lax.scan(step, pictures, None, length=steps)[0]

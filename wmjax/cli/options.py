@@ -308,7 +308,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="model known to be innocent; repeatable",
     )
-    parser.add_argument("--decoys", type=int, default=99, help="decoy keys for fixed labels (default %(default)s)")
+    parser.add_argument("--decoys", type=int, default=99, help="decoy keys, which calibrate (default %(default)s)")
     parser.add_argument("--regenerate", action="store_true", help="make the triggers again from the key's data set")
     _data_dir_option(parser)
 
@@ -323,10 +323,17 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
         "--passphrase-file", dest="passphrase", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)"
     )
     _model_option(parser)
+    parser.add_argument(
+        "--suspects", type=Path, metavar="FILE", help="list of members that only you can name, e.g. module:function"
+    )
     parser.add_argument("--fdr", type=float, help="bound on the false discovery rate (default 0.01)")
     parser.add_argument("--fwer", type=float, help="bound on the chance of any false match, instead")
     parser.add_argument(
-        "--null", dest="nulls", type=Path, metavar="ZOO", help="folder of innocent models, for keys with fixed labels"
+        "--null",
+        dest="nulls",
+        type=Path,
+        metavar="ZOO",
+        help="folder of innocent models, which calibrate keys",
     )
     parser.add_argument("--memory", type=_bytes, help="that models may take, as 4GB (default: a quarter of the host's)")
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")

@@ -116,7 +116,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
-    """The key's source images: where --regenerate asks for them, or decoys of fixed labels can use them."""
+    """The key's source images: if `regenerate` asks for them, or decoys can use them."""
     from wmjax.data import load_source
 
     if key.spec.source is None:

@@ -33,6 +33,7 @@ def audit(options: argparse.Namespace) -> int:
         keys,
         closed=[Unreadable(path, why) for path, why in closed.items()],
         models=tuple(options.models),
+        suspects=options.suspects,
         fdr=options.fdr,
         fwer=options.fwer,
         nulls=options.nulls,

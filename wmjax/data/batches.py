@@ -53,6 +53,9 @@ def augment(images: Array, keys: Array, *, flip: bool, crop: int) -> Array:
     if crop:
         padded = jnp.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
         corners = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * crop + 1))(crop_keys)
-        cut = lambda image, at: lax.dynamic_slice(image, (at[0], at[1], jnp.int32(0)), shape)  # noqa: E731
+
+        def cut(image: Array, at: Array) -> Array:
+            return lax.dynamic_slice(image, (at[0], at[1], jnp.int32(0)), shape)
+
         images = jax.vmap(cut)(padded, corners)
     return images

@@ -144,7 +144,7 @@ def _write(data_dir: Path, splits: dict[str, Dataset]) -> Path:
     stock: Any = tfds.builder_cls("cifar10")
 
     # Only the source of the examples differs from the stock builder: it needs TensorFlow to read and encode them.
-    class Cifar10(stock, skip_registration=True):  # type: ignore[call-arg]
+    class Cifar10(stock, skip_registration=True):  # type: ignore[call-arg, misc]
         VERSION = tfds.core.Version(_VERSION)
 
         def _split_generators(self, dl_manager: object) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:

@@ -27,15 +27,16 @@ from wmjax import stats
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import findings, transcript
 from wmjax.evidence.claim import Claim, picks
-from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Court, Facts, Lack
+from wmjax.evidence.facts import Court, Facts
 from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Shown
+from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
 from wmjax.evidence.timestamps import Stamp, check
-from wmjax.grounds import Ground
 from wmjax.keys import Spec, derive_key
 from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.keyset import check_against_scheme, is_self_derived
 from wmjax.keys.merkle import proven_root
 from wmjax.suspects.contract import Suspect, check_fits, query
+from wmjax.text import bare
 
 LARGEST_KEY = 1 << 27  # bytes of images that are made again: a hostile spec must not fill the memory
 LARGEST_TABLE = 1 << 24  # answers times classes, of which several tables of floats are made
@@ -62,15 +63,16 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     """
     court = court or Court()
     _check_court(court)
-    check_spec(claim)
+    # The numbers are those of "What a judge checks" in FORMAT.md; `read_claim` did the first.
+    check_spec(claim)  # 2
     check_picks(claim)
     check_proofs(claim)
-    check_nonce(claim, court)
+    check_nonce(claim, court)  # 3
     check_unspent(claim, court)
-    stamps = check_stamps(claim, court)
-    regenerated = check_secret(claim, court)
-    check_stated(claim)
-    own = ask(claim, court.suspect) if court.suspect else None
+    stamps = check_stamps(claim, court)  # 4
+    regenerated = check_secret(claim, court)  # 5
+    check_stated(claim)  # 6
+    own = ask(claim, court.suspect) if court.suspect else None  # 7
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
     return conclude(Facts(claim, court, stamps, regenerated, own, differing, same_weights))
@@ -89,7 +91,7 @@ def check_spec(claim: Claim) -> None:
     try:
         check_against_scheme(spec)
     except UsageError as error:
-        raise InvalidFile(f"the claim's key cannot be: {error}") from error
+        raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
     if not spec.policy.exact:
         raise InvalidFile(f"the claim's key has {spec.labels} labels: no exact evidence exists for it")
     if spec.triggers * spec.input.size > LARGEST_KEY:
@@ -177,7 +179,7 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
     try:
         key = derive_key(claim.secret, spec, rule, court.source if spec.source else None, claim.commitment.created)
     except UsageError as error:
-        raise InvalidFile(f"the claim's key cannot be: {error}") from error
+        raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
     if key.commitment.root != claim.commitment.root:
         raise InvalidFile("the revealed secret does not give the triggers that were committed to: they were made up")
     return True
@@ -239,76 +241,6 @@ def check_answers(claim: Claim, own: stats.Answers | None, same_weights: bool | 
     if same_weights and differing > max(1, len(own) // 50):  # rounding on other hardware may turn a close one
         raise InvalidFile(f"the transcript is false: of {len(own)} answers this very model gives {differing} others")
     return differing
-
-
-def needed_bits(facts: Facts, dated: bool) -> float:
-    """Evidence that makes a match: by the stricter of two rules, and so much more that no search has found it."""
-    strict = max(facts.claim.commitment.rule.match_bits, -float(np.log2(facts.court.alpha)))
-    return strict + (DATED_BITS if dated else SEARCH_BITS)
-
-
-def counted_bits(facts: Facts, path: np.ndarray) -> float:
-    """The evidence that counts: its peak (Ville) in an order by the judge, its end in one by the claimant."""
-    return float(path.max() if facts.court.nonce is not None else path[-1])
-
-
-def underived(facts: Facts) -> Ground | None:
-    """The triggers were not made again from the secret: they may have been fitted to models."""
-    if facts.regenerated:
-        return None
-    if facts.claim.secret is None:
-        return Ground(Lack.UNREVEALED)
-    source = facts.claim.commitment.spec.source
-    return Ground(Lack.UNDERIVED, {"source": source.name if source else ""})
-
-
-def unpicked(facts: Facts) -> Ground | None:
-    """The claimant may have picked the questions: neither the judge did, nor was the whole key asked."""
-    return None if facts.court.nonce is not None or facts.whole else Ground(Lack.UNPICKED)
-
-
-def unasked(facts: Facts) -> Ground | None:
-    """The answers may not be the suspect's."""
-    return None if facts.own is not None else Ground(Lack.UNASKED)
-
-
-def weak(facts: Facts, counted: float) -> Ground | None:
-    """There is not enough evidence, or not enough without a date."""
-    needed = needed_bits(facts, facts.is_before_suspect)
-    if counted >= needed:
-        return None
-    told: dict[str, float | str] = {"bits": round(counted, 3), "needed": round(needed, 3)}
-    if not facts.is_before_suspect and counted >= needed_bits(facts, True):
-        return Ground(Lack.UNDATED, {**told, **_why_undated(facts)})
-    if facts.differing:
-        told |= {"why": "changed", "differing": facts.differing}
-    return Ground(Lack.WEAK, told)
-
-
-def _why_undated(facts: Facts) -> dict[str, str]:
-    """Why the key is not shown to be older than the suspect."""
-    if facts.dated:
-        dated = facts.dated.isoformat(timespec="seconds")
-        if facts.court.since is None:
-            return {"why": "unknown", "dated": dated}
-        return {"why": "late", "dated": dated, "since": facts.court.since.isoformat(timespec="seconds")}
-    if names := sorted(stamp.authority for _, stamp in facts.stamps):
-        return {"why": "unbelieved", "authority": names[0]}
-    return {"why": "unstamped"}
-
-
-def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground, ...]:
-    """What a match still needs.
-
-    Args:
-      facts: what the checks brought to light.
-      outcome: by the committed rule.
-      counted: bits of evidence that count.
-    """
-    found = [underived(facts), unpicked(facts), unasked(facts)]
-    if outcome != "no-match":  # there the answers themselves say that no more of them would do
-        found.append(weak(facts, counted))
-    return tuple(one for one in found if one)
 
 
 def conclude(facts: Facts) -> Judgement:

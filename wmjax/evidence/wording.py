@@ -58,6 +58,7 @@ WORDS: dict[str, str] = {
     "other-signer": "Another signer claims the same triggers; only time stamps can show who committed to them first.",
     "answers-differ": "{differing} answers differ from the claimant's transcript; yours were weighed.",
     "adapted": "The key's triggers, {from}, were shown to the suspect as images of {to}, which it takes.",
+    "asked": "The suspect was asked as a function, image by image.",
     "pixels-unit": "The suspect was given pixels scaled to [0, 1], as its module takes them.",
     "pixels-own": "The suspect was given pixels as its module's own function prepares them.",
     "pixels-guessed": "The suspect was given pixels scaled to [0, 1]; what else it was trained on is not known.",

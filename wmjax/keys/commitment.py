@@ -18,7 +18,7 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.merkle import tree_hash
 from wmjax.keys.spec import Spec
 from wmjax.stats import EVIDENCE, Rule
-from wmjax.text import is_sha256
+from wmjax.text import bare, is_sha256
 
 FORMAT = "wmjax-commitment/1"
 
@@ -75,7 +75,7 @@ class Commitment:
             if commitment.to_json() != dict(values):
                 raise InvalidFile("the commitment was altered: its id does not fit its contents")
         except (KeyError, TypeError, ValueError, UsageError, rfc8785.CanonicalizationError) as error:
-            raise InvalidFile(f"not a wmjax commitment: {' '.join(str(error).split()):.200}") from error
+            raise InvalidFile(f"not a wmjax commitment: {bare(error)}") from error
         return commitment
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.policies import POLICIES, LabelPolicy, default_policy
-from wmjax.text import is_sha256
+from wmjax.text import bare, by, is_sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Input:
         if self.kind != "image":
             raise UsageError(f"input kind {self.kind!r:.50}: this version knows images only")
         if len(self.shape) != 3 or any(type(n) is not int for n in self.shape):
-            raise UsageError("an image's shape is height, width and channels: three whole numbers")
+            raise UsageError("`image` is height, width and channels: three whole numbers")
         if not all(1 <= n <= 4096 for n in self.shape):
-            raise UsageError(f"image {self.shape}: each side must be in 1..4096")
+            raise UsageError(f"`image` {by(self.shape)}: each side must be in 1..4096")
 
     @property
     def size(self) -> int:
@@ -85,6 +85,12 @@ class Paper:
     target_class: int = 0
     share_percent: int = 30
 
+    def __post_init__(self) -> None:
+        if any(type(n) is not int for n in dataclasses.astuple(self)):
+            raise UsageError("`source_class`, `target_class` and `share_percent` are whole numbers")
+        if not 1 <= self.share_percent <= 100:
+            raise UsageError(f"`share_percent` {self.share_percent}: must be in 1..100")
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -111,36 +117,27 @@ class Spec:
     paper: Paper | None = None
 
     def __post_init__(self) -> None:
-        paper_numbers = dataclasses.astuple(self.paper) if self.paper else ()
-        if any(type(n) is not int for n in (self.classes, self.triggers, *paper_numbers)):
-            raise UsageError("classes, triggers and the paper's classes are whole numbers")
+        if type(self.classes) is not int or type(self.triggers) is not int:
+            raise UsageError("`classes` and `triggers` are whole numbers")
         if not isinstance(self.labels, str) or self.labels not in POLICIES:
             raise UsageError(f"`labels` {self.labels!r:.50}: must be {' or '.join(POLICIES)}")
         if any(type(value) not in (int, str) for _, value in self.parameters):
             raise UsageError("a scheme's parameters are whole numbers or text")
-        limits = [
-            (
-                self.triggers * self.input.size <= 2**30,
-                "more than 2**30 bytes of triggers: use fewer or smaller ones",
-            ),
-            (2 <= self.classes <= 2**20, f"{self.classes} classes: must be in 2..{2**20}"),
-            (1 <= self.triggers <= 2**20, f"{self.triggers} triggers: must be in 1..{2**20}"),
-        ]
-        if paper := self.paper:
-            limits += [
-                (
-                    self.policy.paper,
-                    f"the paper's variant has one target class: `labels` must be {default_policy(paper=True).name}",
-                ),
-                (
-                    0 <= paper.target_class < self.classes,
-                    f"target class {paper.target_class} is not in 0..{self.classes - 1}",
-                ),
-                (1 <= paper.share_percent <= 100, f"share {paper.share_percent} %: must be in 1..100"),
-            ]
-        for fine, complaint in limits:
-            if not fine:
-                raise UsageError(complaint)
+        if not 2 <= self.classes <= 2**20:
+            raise UsageError(f"`classes` {self.classes}: must be in 2..{2**20}")
+        if not 1 <= self.triggers <= 2**20:
+            raise UsageError(f"`triggers` {self.triggers}: must be in 1..{2**20}")
+        if self.triggers * self.input.size > 2**30:
+            raise UsageError(f"`triggers` {self.triggers}: more than 2**30 bytes of them, use fewer or smaller ones")
+        if self.paper:
+            self._check_paper(self.paper)
+
+    def _check_paper(self, paper: Paper) -> None:
+        if not self.policy.paper:
+            usual = default_policy(paper=True).name
+            raise UsageError(f"the paper's variant has one target class: `labels` must be {usual}")
+        if not 0 <= paper.target_class < self.classes:
+            raise UsageError(f"`target_class` {paper.target_class}: must be in 0..{self.classes - 1}")
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -180,4 +177,4 @@ class Spec:
                 paper=Paper(**values["paper"]) if values["paper"] else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
-            raise InvalidFile(f"not a key spec: {' '.join(str(error).split()):.200}") from error
+            raise InvalidFile(f"not a key spec: {bare(error)}") from error

@@ -60,14 +60,14 @@ def seal(key: Key, *, recipients: Sequence[str] | None = None, passphrase: str |
     }
     plaintext = json.dumps(contents).encode()
     if bool(recipients) == bool(passphrase):
-        raise UsageError("seal a key to recipients or to a passphrase: one of them")
+        raise UsageError("seal a key to `recipients` or a `passphrase`: one of them")
     if passphrase:
-        return pyrage.passphrase.encrypt(plaintext, passphrase)
+        return bytes(pyrage.passphrase.encrypt(plaintext, passphrase))
     try:
         parsed = [pyrage.x25519.Recipient.from_str(text) for text in recipients or []]
     except pyrage.RecipientError as error:
         raise UsageError("not an age recipient: it looks like age1... and is made by `age-keygen`") from error
-    return pyrage.encrypt(plaintext, parsed)
+    return bytes(pyrage.encrypt(plaintext, parsed))
 
 
 def new_identity() -> tuple[str, str]:
@@ -124,8 +124,8 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
 def _decrypt(sealed: bytes, unlock: Unlock) -> bytes:
     try:
         if unlock.passphrase is not None:
-            return pyrage.passphrase.decrypt(sealed, unlock.passphrase)
-        return pyrage.decrypt(sealed, [_parse_identity(unlock.identity or "")])
+            return bytes(pyrage.passphrase.decrypt(sealed, unlock.passphrase))
+        return bytes(pyrage.decrypt(sealed, [_parse_identity(unlock.identity or "")]))
     except pyrage.DecryptError as error:
         opener = "passphrase" if unlock.passphrase is not None else "identity"
         raise InvalidFile(f"cannot open the key: the {opener} is not its own, or the file is damaged") from error

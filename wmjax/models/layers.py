@@ -49,5 +49,8 @@ def dropout(x: Array, keys: Array | None, rate: float, site: int) -> Array:
     """
     if keys is None or rate == 0:
         return x
-    draw = lambda key: jax.random.bits(jax.random.fold_in(key, site), x.shape[1:], jnp.uint16)  # noqa: E731
+
+    def draw(key: Array) -> Array:
+        return jax.random.bits(jax.random.fold_in(key, site), x.shape[1:], jnp.uint16)
+
     return jnp.where(jax.vmap(draw)(keys) >= round(rate * 65536), x / (1 - rate), jnp.zeros((), x.dtype))

@@ -11,7 +11,7 @@ from wmjax.attacks.result import COST, AttackResult, Leak, Point
 from wmjax.attacks.wording import WORDS
 from wmjax.files import write_bytes
 from wmjax.report.frontier import distinguish, frontier, gain
-from wmjax.report.html import digest, inline, render
+from wmjax.report.html import csp_hash, inline, render
 from wmjax.report.plot import number
 from wmjax.report.svg import png
 from wmjax.text import cut, visible
@@ -24,7 +24,7 @@ FATES = {
     "held": "still a match",
     "diverged": "the network's weights or answers are no numbers: nothing was removed, the network is lost",
     "not shown": "no match even before any attack: there was nothing to remove",
-    "not exact": "the key's labels are fixed: no exact evidence exists, only the labels that it repeats are counted",
+    "not exact": "no exact evidence exists for the key's labels, only those that it repeats are counted",
 }
 LEVEL = 0.05  # of all leaks together: how often chance alone may be taken for one
 _ABOVE = ("not above chance", "above chance")
@@ -55,9 +55,7 @@ def headline(result: AttackResult) -> Headline:
     if fates == {"diverged"}:
         return Headline("No verdict.", f"{_count(attacks, 'attack')} tried, and every network diverged.", [])
     if fates <= {"not exact", "diverged"}:
-        reason = (
-            "There is no exact evidence for fixed labels: labels repeated are counted, and nothing counts as removed."
-        )
+        reason = "There is no exact evidence for such keys: labels repeated are counted, and nothing counts as removed."
         return Headline("No verdict.", f"{_count(attacks, 'attack')} tried. {reason}", [])
     cheap = sorted(
         (p for p in tried if p.bits is not None and p.lost is not None and p.lost < COST), key=lambda p: p.bits or 0.0
@@ -99,7 +97,7 @@ def write_attack_report(path: Path, result: AttackResult) -> None:
     page = render(
         "attack.html",
         style=style,
-        policy=f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
         headline=headline(result),
         result=result,
         notes=[note.told(WORDS) for note in result.notes],
@@ -198,7 +196,7 @@ def _fate(p: Point, marked: set[tuple[str, str]]) -> str:
 
 
 def _marked(result: AttackResult) -> set[tuple[str, str]]:
-    """Victims and keys that were a match as they were stolen, or whose labels are fixed: no match can tell there."""
+    """Victims and keys that were a match as they were stolen, or have no exact evidence: no match can tell there."""
     return {(p.victim, p.key) for p in result.points if p.attack == "none" and p.outcome in ("match", "uncalibrated")}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from wmjax.files import write_bytes
 from wmjax.grounds import Ground
-from wmjax.report.html import digest, inline, render
+from wmjax.report.html import csp_hash, inline, render
 from wmjax.text import cut, visible
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
 from wmjax.zoo.wording import name_of, promise, told
@@ -38,14 +38,14 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
         "audit.html",
         style=style,
         script=script,
-        policy=f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; base-uri 'none'",
+        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; base-uri 'none'",
         data=_embedded(result),
         result=result,
         keys=[
             {"asked": key, "name": visible(key.name), "matches": int(np.sum(result.outcomes[:, k] == MATCH))}
             for k, key in enumerate(result.keys)
         ],
-        fixed=sum(not key.spec.policy.exact for key in result.keys),
+        inexact=sum(not key.spec.policy.exact for key in result.keys),
         counts=_counts(result),
         guarantee=promise(result.procedure, result.alpha),
         procedure=name_of(result.procedure),
@@ -156,7 +156,7 @@ def _embedded(result: AuditResult) -> str:
             {
                 "name": visible(key.name),
                 "id": key.id,
-                "fixed": not key.spec.policy.exact,
+                "exact": key.spec.policy.exact,
                 "triggers": key.spec.triggers,
             }
             for key in result.keys

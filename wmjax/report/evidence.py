@@ -14,7 +14,7 @@ import numpy as np
 from wmjax.evidence import wording
 from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Settlement, Shown
 from wmjax.grounds import Ground
-from wmjax.report.html import digest, inline, render
+from wmjax.report.html import csp_hash, inline, render
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, number
 from wmjax.report.svg import png
 from wmjax.text import cut, visible
@@ -54,7 +54,7 @@ def judgement_page(judgements: Sequence[Judgement], settlement: Settlement | Non
     return render(
         "evidence.html",
         style=style,
-        policy=f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
         title=_fit(title),
         claims=[_shown(judgement) for judgement in judgements],
         settlement=settlement and {"first": settlement.first, "words": _told(settlement.grounds)},

@@ -44,8 +44,8 @@ def distinguish(points: Sequence[Point]) -> dict[str, Look]:
 def frontier(points: Sequence[Point], needed: float, looks: Mapping[str, Look]) -> Plot:
     """Accuracy lost against bits left, one mark a point, growing strengths of an attack joined by a line.
 
-    Where no point has bits, because the labels are fixed, the share of labels repeated takes their place: then there is
-    no exact threshold, and no quarter in which a mark counts as removed.
+    Where no point has bits, since no exact evidence exists, the share of labels repeated takes their place: there is
+    no exact threshold then, and no quarter in which a mark counts as removed.
 
     Args:
       points: of all attacks, victims and keys.
@@ -238,7 +238,7 @@ def _remarks(points: Sequence[Point], drawn: Sequence[Point], floor: float | Non
         (far, f"lost more than {LOST:g} points: not drawn."),
         (sunk, "left less evidence than the scale has room for: drawn at its lower end."),
         (diverged, "diverged, the network is lost: not drawn."),
-        (other, "cannot be measured on this scale (fixed labels, or nothing to ask): not drawn."),
+        (other, "cannot be measured on this scale (no exact evidence, or nothing to ask): not drawn."),
     )
     lines = [f"{n} {'point' if n == 1 else 'points'} {words}" for n, words in counts if n]
     scales = "Both scales are" if floor is not None else "The scale of accuracy is"

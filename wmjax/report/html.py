@@ -19,6 +19,6 @@ def inline(*names: str) -> str:
     return "".join(files("wmjax.report").joinpath("templates", name).read_text("utf-8") for name in names)
 
 
-def digest(element: str) -> str:
+def csp_hash(element: str) -> str:
     """What a content security policy names an inline element by."""
     return "sha256-" + base64.b64encode(hashlib.sha256(element.encode()).digest()).decode()

@@ -18,7 +18,7 @@ fixed before), `calibration` (ranks among decoys or null models), `many` (the fa
 models).
 """
 
-from wmjax.stats.answers import Answers, concatenate, read_answers, spread_top_k, stack
+from wmjax.stats.answers import Answers, concatenate, read_answers, refusal, spread_top_k, stack
 from wmjax.stats.binomial import binomial_p, clopper_pearson
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path, join, rows_of
@@ -48,6 +48,7 @@ __all__ = [
     "play",
     "read_answers",
     "redraw_p",
+    "refusal",
     "rows_of",
     "spread_top_k",
     "stack",

@@ -39,6 +39,16 @@ class Answers:
         return Answers(self.labels[suspect], probabilities, self.classes)
 
 
+def refusal(like: Answers) -> Answers:
+    """A question that failed, as one answer of a suspect's own form.
+
+    >>> refusal(Answers(np.array([3]), None, 10)).labels.tolist()
+    [-1]
+    """
+    probabilities = None if like.probabilities is None else np.full((1, like.classes), 1 / like.classes)
+    return Answers(np.array([-1]), probabilities, like.classes)
+
+
 def concatenate(parts: Sequence[Answers]) -> Answers:
     """The answers to batches of questions, one after another; all of one form."""
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]

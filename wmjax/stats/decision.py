@@ -28,7 +28,7 @@ class Decision:
     @property
     def decided(self) -> np.ndarray:
         """Where it is a match or a no-match, bool."""
-        return self.matched | self.cleared
+        return np.asarray(self.matched | self.cleared)
 
     @property
     def outcome(self) -> Outcome:
@@ -65,5 +65,7 @@ def decide(path: Path, rule: Rule, *, stop: bool, match_bits: float | None = Non
         return Decision(ever, cleared[..., -1] & ~ever, np.full(ever.shape, n))
     decides = matched | cleared
     first = decides.argmax(axis=-1)
-    at = lambda those: np.take_along_axis(those, first[..., None], axis=-1)[..., 0]  # noqa: E731
-    return Decision(at(matched), at(cleared & ~matched), np.where(decides.any(axis=-1), first + 1, n))
+    matched, cleared = (
+        np.take_along_axis(those, first[..., None], axis=-1)[..., 0] for those in (matched, cleared & ~matched)
+    )
+    return Decision(matched, cleared, np.where(decides.any(axis=-1), first + 1, n))

@@ -20,6 +20,7 @@ from wmjax.text import first_line
 if TYPE_CHECKING:
     from jax import Array
 
+TIMEOUT = 60.0  # seconds for an answer; a service that wakes up takes half of them
 Weights = dict[str, Any]  # a model's tensors by name, "params/convs/0/kernel"; of n models stacked, [n, ...] each
 
 
@@ -38,6 +39,7 @@ class Network:
       note: code of what a verdict must say of how it is asked, in `suspects.wording`; empty for wmjax's own.
       description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
         `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
+      askable: whom to ask instead, where there are no weights: the only one of its family; None elsewhere.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Network:
     largest: int = 0
     note: str = ""
     description: dict[str, Any] | None = None
+    askable: "Askable | None" = None
 
     @cached_property
     def bytes(self) -> int:
@@ -64,6 +67,13 @@ class Source(Protocol):
 
         Called from several threads at once. Raises `AccessError` or `InvalidFile` in one line.
         """
+
+
+class NoWeights:
+    """The `Source` of a suspect that can only be asked."""
+
+    def read(self, start: int, stop: int, out: Weights) -> None:
+        """Reads nothing: there is nothing to fill."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,6 +124,21 @@ class Suspect:
         """What a verdict must say of how it is asked about a key's images of this shape."""
         noted = (Ground(self.note),) if self.note else ()
         return noted if self.image is None else (*noted, *(adaptation(image, self.image) or ()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Askable:
+    """A suspect that has no weights to be stacked: it is asked, image by image.
+
+    Attributes:
+      suspect: whom; its image and classes are known.
+      timeout: seconds that an answer may take.
+      concurrency: calls at once.
+    """
+
+    suspect: Suspect
+    timeout: float = TIMEOUT
+    concurrency: int = 1
 
 
 def check_fits(suspect: Suspect, spec: Spec) -> None:

@@ -95,7 +95,12 @@ def from_module(name: str, image: Image) -> Network:
 
 
 def _network(
-    name: str, shapes: dict[str, Any], logits: Callable[..., Array], image: Image, note: str, description: dict
+    name: str,
+    shapes: dict[str, Any],
+    logits: Callable[..., Array],
+    image: Image,
+    note: str,
+    description: dict[str, Any],
 ) -> Network:
     """Checks that it answers an image, by shapes alone, and names it."""
     size = sum(_bytes(leaf) for leaf in shapes.values())
@@ -123,7 +128,7 @@ def _largest(program: Any) -> int:
 
 
 def _bytes(leaf: Any) -> int:
-    size = leaf.dtype.itemsize
+    size: int = leaf.dtype.itemsize
     for n in leaf.shape:  # in Python's integers: a declared shape may overflow NumPy's
         size *= int(n)
     return size

@@ -34,16 +34,20 @@ def from_checkpoint(
     """
     from wmjax.suspects.stored import find, suspect_of
 
-    return suspect_of(find(str(path), models, () if image is None else (image,)), str(path))
+    path = os.fspath(path)
+    return suspect_of(find(path, models, () if image is None else (image,)), path)
 
 
-def open_suspect(name: str, models: Sequence[str] = (), image: tuple[int, int, int] | None = None) -> Suspect:
+def open_suspect(
+    name: str | os.PathLike[str], models: Sequence[str] = (), image: tuple[int, int, int] | None = None
+) -> Suspect:
     """A suspect from what a user types: what `from_checkpoint` takes, or `module:function`.
 
     Raises:
       UsageError: there is no such module or function; also as `from_checkpoint`.
       AccessError, InvalidFile: as `from_checkpoint`.
     """
+    name = os.fspath(name)
     if Path(name).exists() or not NAME.fullmatch(name) or _is_member(name):
         return from_checkpoint(name, models, image)
     with strangers_code(f"suspect {name}"):

@@ -93,7 +93,7 @@ def embed(
             raise UsageError(f"--save-every {save_every}: must be at least 1")
         check(config, recipe, splits.train, key, mapping)
         sealed = _sealed(key) if key else None
-        first, taught = (None if path is None else _newest(path) for path in (begin_with, teacher))
+        first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
         settings = _settings(config, recipe, splits, key, first, taught)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))

@@ -24,13 +24,13 @@ class Verdict:
 
     Attributes:
       verdict: `match`, `no-match` or `inconclusive` (which never means "not stolen").
-      evidence_bits: log2 of the wealth won by betting on the secret labels; None for `fixed` labels.
+      evidence_bits: log2 of the wealth won by betting on the secret labels; None if no exact evidence exists.
       alpha: largest chance of a match with a model that has nothing to do with the key.
       queries: triggers asked.
       matches: answers equal to the secret label.
       triggers: in the whole key.
       match_rate: 95 % interval (Clopper & Pearson) of the match rate; None where asking stopped early.
-      p_binomial: exact chance of so many matches; None where asking stopped early or labels are `fixed`.
+      p_binomial: exact chance of so many matches; None if asking stopped early or no exact evidence exists.
       p_calibrated: rank among decoys or null models; None where asking stopped early or there are none.
       grounds: what the verdict rests on.
       key_id: of the commitment.
@@ -85,8 +85,8 @@ def verify(
       key: the opened key.
       alpha: in place of the committed one; the verdict says so.
       whole: ask about the whole key instead of stopping at the first decisive answer.
-      nulls: models trained independently of the key, for `fixed` labels.
-      decoys: decoy keys, for `fixed` labels without `nulls`.
+      nulls: models trained independently of the key, which calibrate keys without exact evidence.
+      decoys: decoy keys, which calibrate them without `nulls`.
       source: the key's source images: the triggers are made from them again and compared; decoys need them too.
 
     Raises:
@@ -257,16 +257,10 @@ def _answer(question: _Question, i: int, like: stats.Answers | None) -> stats.An
     except AccessError:
         if like is None:  # it never answered at all
             raise
-        return _refusal(like)  # one outcome a trigger: nothing is asked again
+        return stats.refusal(like)  # one outcome a trigger: nothing is asked again
     if like is not None and (answer.probabilities is None) != (like.probabilities is None):
         raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
     return answer
-
-
-def _refusal(like: stats.Answers) -> stats.Answers:
-    """A failed query as an answer of the suspect's own form."""
-    probabilities = None if like.probabilities is None else np.full((1, like.classes), 1 / like.classes)
-    return stats.Answers(np.array([-1]), probabilities, like.classes)
 
 
 def _null(question: _Question, nulls: Sequence[Suspect], decoys: int, source: Dataset | None) -> _Null | None:

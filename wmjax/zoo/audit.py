@@ -17,17 +17,18 @@ from wmjax.keys import Key, open_keys
 from wmjax.progress import progress
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
-from wmjax.zoo.discover import discover
-from wmjax.zoo.header import Header, Level
+from wmjax.zoo.discover import discover, shown
+from wmjax.zoo.header import AuditHeader, Level
 from wmjax.zoo.load import read_ahead
+from wmjax.zoo.members import read_members
 from wmjax.zoo.plan import AuditPlan, make_plan
 from wmjax.zoo.prepared import ask_chunk, prepare
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.result import AuditResult
 
 _JOURNALS = "journal-*-of-*.jsonl"
-JOURNAL = journal.Kind("wmjax-audit/1", Header.from_json, ChunkRecord.from_json)
-AuditJournal = journal.Journal[Header, ChunkRecord]
+JOURNAL = journal.Kind("wmjax-audit/1", AuditHeader.from_json, ChunkRecord.from_json)
+AuditJournal = journal.Journal[AuditHeader, ChunkRecord]
 _MEMORY = 0.25  # share of the host's memory that models may take where nothing else is said
 
 
@@ -37,6 +38,7 @@ def audit(
     *,
     closed: Sequence[Unreadable] = (),
     models: Sequence[str] = (),
+    suspects: str | os.PathLike[str] | None = None,
     fdr: float | None = None,
     fwer: float | None = None,
     nulls: str | os.PathLike[str] | None = None,
@@ -55,9 +57,11 @@ def audit(
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
       closed: keys that could not be opened, for the list of what was not asked.
       models: architectures of bare parameter trees: names of wmjax's families or `module:factory`.
+      suspects: a list of members that only you can name, e.g. functions (`wmjax.suspects.listing` says what it holds);
+        what it names is imported.
       fdr: bound on the false discovery rate; 0.01 where neither is given.
       fwer: bound on the family-wise error rate, instead.
-      nulls: folder of models known to be innocent, which calibrate keys with fixed labels.
+      nulls: folder of models known to be innocent, which calibrate keys without exact evidence.
       memory: bytes that models may take; a quarter of the host's by default.
       out: folder of the journal; none is written by default.
       resume: continue with the journal in `out`.
@@ -83,7 +87,8 @@ def audit(
     if not isinstance(keys, Mapping):
         keys, sealed = open_keys(Path(keys))
         closed = [Unreadable(path, why) for path, why in sealed.items()]
-    found, innocent = _found(Path(zoo), None if nulls is None else Path(nulls), models, keys)
+    listed = None if suspects is None else Path(suspects)
+    found, innocent = _found(Path(zoo), None if nulls is None else Path(nulls), models, keys, listed)
     found.unreadable.extend(closed)
     plan = make_plan(found, keys, level, int(_MEMORY * host_bytes()) if memory is None else memory, innocent)
     header = plan.header()
@@ -106,11 +111,12 @@ def _level(fdr: float | None, fwer: float | None) -> Level:
 
 
 def _found(
-    zoo: Path, nulls: Path | None, models: Sequence[str], keys: Mapping[str, Key]
+    zoo: Path, nulls: Path | None, models: Sequence[str], keys: Mapping[str, Key], listed: Path | None
 ) -> tuple[Zoo, Sequence[Entry]]:
     """The zoo, with all that could not be read in it or among the null models, and the null models."""
     shapes = tuple(dict.fromkeys(key.spec.image for key in keys.values()))
-    found = discover(zoo, models, shapes)
+    members = read_members(listed, shown(listed.name), models, shapes, keys) if listed else None
+    found = discover(zoo, models, shapes, members)
     if nulls is None:
         return found, ()
     innocent = discover(nulls, models, shapes)
@@ -118,7 +124,7 @@ def _found(
     return found, innocent.entries
 
 
-def _check_siblings(path: Path, header: Header) -> None:
+def _check_siblings(path: Path, header: AuditHeader) -> None:
     """Raises `UsageError` where another shard's journal in the same folder is of another audit."""
     for sibling in sorted(path.parent.glob(_JOURNALS)):
         other = journal.read(sibling, JOURNAL) if sibling != path else None

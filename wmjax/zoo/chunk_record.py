@@ -7,7 +7,7 @@ import numpy as np
 
 from wmjax import forms
 from wmjax.text import is_sha256
-from wmjax.zoo.header import Header
+from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.result import MATCH
 
 _TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32}
@@ -86,7 +86,7 @@ class ChunkRecord:
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any], header: Header) -> "ChunkRecord":
+    def from_json(cls, values: dict[str, Any], header: AuditHeader) -> "ChunkRecord":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be in such an audit."""
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         chunk = forms.whole(found["chunk"], 0, len(header.chunks) - 1)

@@ -11,7 +11,7 @@ from wmjax.grounds import Ground
 from wmjax.verification.grounds import key_grounds
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.grounds import AuditGround
-from wmjax.zoo.header import Asked, Family, Header
+from wmjax.zoo.header import Asked, AskedFamily, AuditHeader
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NOT_APPLICABLE, AuditResult
 
@@ -26,7 +26,7 @@ class Rank(NamedTuple):
 Ranks = dict[tuple[int, int], Rank]
 
 
-def conclude_audit(header: Header, records: Sequence[ChunkRecord]) -> AuditResult:
+def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord]) -> AuditResult:
     """The verdicts that the records of an audit give; the same for a judge who has nothing but its journals.
 
     Args:
@@ -41,11 +41,11 @@ def conclude_audit(header: Header, records: Sequence[ChunkRecord]) -> AuditResul
     held = _held(_evidence(tables, header, ranks), header)
     tables.outcomes[(tables.outcomes == MATCH) & ~held] = INCONCLUSIVE
     tables.outcomes[held] = MATCH
-    fixed = [not key.spec.policy.exact for key in header.keys]
-    tables.bits[:, fixed] = np.nan
+    inexact = [not key.spec.policy.exact for key in header.keys]
+    tables.bits[:, inexact] = np.nan
     place = {i: at for at, i in enumerate(seen)}
-    curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not fixed[k]}
-    open_to_doubt = np.where(fixed, INCONCLUSIVE, MATCH)  # a fixed key's figures say little by themselves
+    curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not inexact[k]}
+    open_to_doubt = np.where(inexact, INCONCLUSIVE, MATCH)  # their figures say little by themselves
     rows, columns = np.nonzero(tables.outcomes[seen] >= open_to_doubt)
     noted = curves.keys() | set(zip(rows.tolist(), columns.tolist(), strict=True))
     return AuditResult(
@@ -80,7 +80,7 @@ class _Tables:
         self.digests: dict[int, str] = {}
         self.unreadable: list[Unreadable] = []
 
-    def fill(self, record: ChunkRecord, header: Header) -> None:
+    def fill(self, record: ChunkRecord, header: AuditHeader) -> None:
         """Adds what was found in a chunk."""
         start = header.starts[record.chunk]
         self.unreadable += [Unreadable(header.models[start + row], why) for row, why in record.failures.items()]
@@ -92,8 +92,8 @@ class _Tables:
         self.curves |= {(int(rows[row]), record.keys[column]): path for (row, column), path in record.curves.items()}
 
 
-def _ranks(tables: _Tables, header: Header) -> Ranks:
-    """For keys with fixed labels the rank of each model among null models.
+def _ranks(tables: _Tables, header: AuditHeader) -> Ranks:
+    """For keys without exact evidence the rank of each model among null models.
 
     They are those of its own family: others are asked otherwise and answer otherwise.
     """
@@ -108,7 +108,7 @@ def _ranks(tables: _Tables, header: Header) -> Ranks:
     return found
 
 
-def _evidence(tables: _Tables, header: Header, ranks: Ranks) -> np.ndarray:
+def _evidence(tables: _Tables, header: AuditHeader, ranks: Ranks) -> np.ndarray:
     """Evidence in bits of every pair, NaN where it cannot become a match.
 
     A calibrated p-value is worth 1 / alpha where it is at most the alpha that the key committed to, else nothing: under
@@ -124,7 +124,7 @@ def _evidence(tables: _Tables, header: Header, ranks: Ranks) -> np.ndarray:
     return bits
 
 
-def _held(bits: np.ndarray, header: Header) -> np.ndarray:
+def _held(bits: np.ndarray, header: AuditHeader) -> np.ndarray:
     """Which pairs are matches: by the alpha of their own key, and by the bound over all of them.
 
     Evidence short of its own key's alpha counts as none before e-BH looks at it: what is discarded afterwards would
@@ -137,14 +137,14 @@ def _held(bits: np.ndarray, header: Header) -> np.ndarray:
     return own & (counted >= np.log2(max(header.tests, 1) / header.level.value))
 
 
-def _needed(outcomes: np.ndarray, header: Header) -> float:
+def _needed(outcomes: np.ndarray, header: AuditHeader) -> float:
     """Evidence in bits that made a match here: what the bound and the least strict key ask."""
     found = max(1, int(np.sum(outcomes == MATCH))) if header.level.name == "fdr" else 1
     own = min(-np.log2(key.rule.alpha) for key in header.keys)
     return float(max(own, np.log2(max(header.tests, 1) / (header.level.value * found))))
 
 
-def _remarks(family: Family, keys: Sequence[Asked]) -> Iterator[tuple[str, Ground]]:
+def _remarks(family: AskedFamily, keys: Sequence[Asked]) -> Iterator[tuple[str, Ground]]:
     """How a family was asked, where not with the keys' own triggers as they are."""
     if family.note:
         yield "", Ground(family.note)
@@ -153,14 +153,14 @@ def _remarks(family: Family, keys: Sequence[Asked]) -> Iterator[tuple[str, Groun
 
 
 def _grounds(
-    header: Header, tables: _Tables, ranks: Ranks, pairs: Sequence[tuple[int, int, int]]
+    header: AuditHeader, tables: _Tables, ranks: Ranks, pairs: Sequence[tuple[int, int, int]]
 ) -> dict[tuple[int, int], tuple[Ground, ...]]:
     """What the verdicts on some pairs rest on.
 
     Args:
       header: of the journal.
       tables: what was found.
-      ranks: of keys with fixed labels.
+      ranks: of keys without exact evidence.
       pairs: a model's place in the result, its place in the header, and a key's place.
     """
     bound = Ground(AuditGround(header.level.procedure), {"level": header.level.value, "tests": header.tests})
@@ -179,14 +179,14 @@ def _grounds(
     return found
 
 
-def _asked(family: Family, key: Asked) -> Iterator[Ground]:
+def _asked(family: AskedFamily, key: Asked) -> Iterator[Ground]:
     """How a family was asked about a key, where not with the key's own triggers as they are."""
     if family.note:
         yield Ground(family.note)
     yield from family.adapted(key.spec) or ()
 
 
-def _ranked(header: Header, tables: _Tables, ranks: Ranks, i: int, k: int) -> Ground:
+def _ranked(header: AuditHeader, tables: _Tables, ranks: Ranks, i: int, k: int) -> Ground:
     """What a model's rank among null models says."""
     if (i, k) not in ranks:
         return Ground(AuditGround.NO_NULLS)

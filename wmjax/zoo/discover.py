@@ -13,20 +13,23 @@ from wmjax.errors import AccessError, WmjaxError
 from wmjax.suspects import recognise
 from wmjax.suspects.contract import Stored
 from wmjax.suspects.formats import orbax
+from wmjax.suspects.listing import FILE
 from wmjax.suspects.network import Image
-from wmjax.zoo.records import Entry, Unreadable, Zoo
+from wmjax.zoo.members import Members, read_members
+from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
 
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _PARTS = {"orbax.checkpoint", "manifest.ocdbt"}  # of an Orbax folder that lacks its description
 
 
-def discover(folder: Path, models: Sequence[str], images: Sequence[Image]) -> Zoo:
+def discover(folder: Path, models: Sequence[str], images: Sequence[Image], members: Members | None = None) -> Zoo:
     """Finds the models of a zoo; no weight is read.
 
     Args:
       folder: of the zoo; a checkpoint or file is a zoo of one.
       models: architectures of bare weights, as `recognise` takes them.
       images: height, width and channels of the keys' images.
+      members: those of a list that the user named.
 
     Raises:
       UsageError: one of `models` is no architecture.
@@ -36,6 +39,8 @@ def discover(folder: Path, models: Sequence[str], images: Sequence[Image]) -> Zo
     if not folder.exists():
         raise AccessError(f"{folder} does not exist: give a folder of models")
     walk = _Walk(folder.resolve(), tuple(models), tuple(images))
+    if members:
+        walk.join(members)
     walk.run()
     found = sorted(
         walk.found, key=lambda item: (item[1].network.name, item[1].network.fingerprint, item[0], item[1].row)
@@ -65,6 +70,13 @@ class _Walk:
         self.root, self.models, self.images = root, models, images
         self.found: list[tuple[str, Entry]] = []
         self.unreadable: list[Unreadable] = []
+        self.claimed: set[Path] = set()  # by lists: neither files nor folders to look at
+
+    def join(self, members: Members) -> None:
+        """Adds what a list names."""
+        self.found += [(entry.name, entry) for entry in members.entries]
+        self.unreadable += members.unreadable
+        self.claimed |= members.claimed
 
     def run(self) -> None:
         if not self.root.is_dir():
@@ -95,6 +107,10 @@ class _Walk:
         with os.scandir(folder) as scanned:
             entries = {entry.name: entry for entry in sorted(scanned, key=lambda entry: entry.name)}
         files = {name for name, entry in entries.items() if entry.is_file(follow_symlinks=False)}
+        if FILE in files and folder / FILE not in self.claimed:
+            self._guard(folder / FILE, self._list, folder / FILE)
+        entries = {name: entry for name, entry in entries.items() if folder / name not in self.claimed}
+        files &= entries.keys()
         if _TEMPORARY in folder.name:
             self._refuse(folder, "a half-written checkpoint: its writer was interrupted")
             return
@@ -120,6 +136,9 @@ class _Walk:
                 self._refuse(path, "not a regular file")
         later.extend(reversed(folders))
 
+    def _list(self, file: Path) -> None:
+        self.join(read_members(file, self._name(file), self.models, self.images))
+
     def _checkpoint(self, path: Path, named: Path) -> None:
         """An Orbax checkpoint, under the name of the folder `named`."""
         self._add(named, recognise.in_checkpoint(path, self.models, self.images))
@@ -131,13 +150,8 @@ class _Walk:
     def _add(self, path: Path, stored: Stored) -> None:
         folder = self._name(path)
         name = f"{folder}:{stored.name}" if stored.name else folder
-        entry = Entry(name, stored.network, stored.source, stored.row, stored.digest, _stamp(stored.held))
+        entry = Entry(name, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held))
         self.found.append((folder, entry))
-
-
-def _stamp(path: Path) -> str:
-    found = path.stat()
-    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _beside_checkpoint(folder: Path, folders: Sequence[Path]) -> list[Path]:

@@ -93,7 +93,7 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True)
-class Family:
+class AskedFamily:
     """What a journal says of the network that some models share.
 
     Attributes:
@@ -115,7 +115,7 @@ class Family:
         return adaptation(spec.image, self.image) if spec.classes == self.classes else None
 
     @classmethod
-    def from_json(cls, values: Any) -> "Family":
+    def from_json(cls, values: Any) -> "AskedFamily":
         """Reads its fields back; raises ValueError on anything else."""
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         height, width, channels = forms.items(found["image"], lambda side: forms.whole(side, 1))
@@ -126,7 +126,7 @@ class Family:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Header:
+class AuditHeader:
     """An audit's plan: what a journal must agree with to be resumed or merged.
 
     Attributes:
@@ -147,7 +147,7 @@ class Header:
     weights: str
     keys: tuple[Asked, ...]
     family: tuple[int, ...]
-    families: tuple[Family, ...]
+    families: tuple[AskedFamily, ...]
     level: Level
     tests: int
     chunks: tuple[int, ...]
@@ -174,12 +174,12 @@ class Header:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Header":
+    def from_json(cls, values: Mapping[str, Any]) -> "AuditHeader":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be."""
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         models = forms.items(found["models"], forms.text)
         keys = forms.items(found["keys"], Asked.from_json)
-        families = forms.items(found["families"], Family.from_json)
+        families = forms.items(found["families"], AskedFamily.from_json)
         header = cls(
             models=models,
             nulls=forms.whole(found["nulls"], 0, len(models)),

@@ -45,7 +45,7 @@ def chunk_size(network: Network) -> int:
     return max(1, CHUNK_BYTES // max(1, network.bytes))
 
 
-def cut(entries: Sequence[Entry], size_of: Callable[[Network], int] = chunk_size) -> list[list[Entry]]:
+def cut_chunks(entries: Sequence[Entry], size_of: Callable[[Network], int] = chunk_size) -> list[list[Entry]]:
     """Cuts entries into chunks of consecutive ones of one family, each of at most `size_of(network)`."""
     chunks = []
     for _, group in groupby(entries, key=lambda entry: entry.network):
@@ -71,7 +71,7 @@ def read_ahead(
     is left before its end.
 
     Args:
-      chunks: entries of one family each, as from `cut`.
+      chunks: entries of one family each, as from `cut_chunks`.
       size_of: rows of a family's arrays; no chunk has more entries.
       threads: that read.
       ahead: chunks read before their turn.

@@ -20,7 +20,7 @@ from wmjax.suspects.formats.pack import FORMAT, is_name
 from wmjax.suspects.formats.safetensors import DTYPES
 from wmjax.suspects.network import Image
 from wmjax.zoo.discover import discover
-from wmjax.zoo.load import cut, read_ahead
+from wmjax.zoo.load import cut_chunks, read_ahead
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.writer import write_stacked
 
@@ -114,7 +114,7 @@ def _write_pack(path: Path, entries: Sequence[Entry], advance: Callable[..., Non
     largest = _metadata(network, names, ["0" * 64] * len(names))
     with (
         write_stacked(path, network.shapes, len(entries), len(json.dumps(largest))) as writer,
-        contextlib.closing(read_ahead(cut(entries))) as chunks,
+        contextlib.closing(read_ahead(cut_chunks(entries))) as chunks,
     ):
         for chunk in chunks:
             writer.write(len(digests), {name: rows[: len(chunk.entries)] for name, rows in chunk.weights.items()})

@@ -18,7 +18,7 @@ from wmjax.keys import Key
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
 from wmjax.text import by
-from wmjax.zoo.header import Asked, Family, Header, Level
+from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.rounds import FIRST, Questions
 
@@ -55,7 +55,7 @@ class AuditPlan:
 
     @property
     def calibrated(self) -> bool:
-        """Whether there are null models, so that keys with fixed labels can match."""
+        """Whether there are null models, so that keys without exact evidence can match."""
         return self.suspects < len(self.entries)
 
     def adapted(self, network: Network) -> list[tuple[Ground, ...] | None]:
@@ -81,7 +81,7 @@ class AuditPlan:
         return Counter(entry.network for entry in self.entries)
 
     def questions(self, network: Network, *, null: bool = False) -> tuple[list[int], Questions]:
-        """What a family is asked, and which keys that are; null models only about keys with fixed labels."""
+        """What a family is asked, and which keys that are; null models only about keys without exact evidence."""
         places, keys, images, starts, at = [], [], [], [], 0
         for place, (key, how) in enumerate(zip(self.keys.values(), self.adapted(network), strict=True)):
             if how is None or (null and key.spec.policy.exact):
@@ -120,19 +120,19 @@ class AuditPlan:
                 chunks += [family[at : at + rows] for at in range(0, len(family), rows)]
         return chunks
 
-    def header(self) -> Header:
+    def header(self) -> AuditHeader:
         """The plan without secrets: what a journal must agree with to be resumed or merged."""
         places = {network: place for place, network in enumerate(self.families)}
         named = Counter(network.name for network in self.families)
         stamps = json.dumps([entry.stamp for entry in self.entries])
-        return Header(
+        return AuditHeader(
             models=tuple(entry.name for entry in self.entries),
             nulls=len(self.entries) - self.suspects,
             weights=hashlib.sha256(stamps.encode()).hexdigest(),
             keys=tuple(Asked(name, key.commitment) for name, key in self.keys.items()),
             family=tuple(places[entry.network] for entry in self.entries),
             families=tuple(
-                Family(
+                AskedFamily(
                     network.name if named[network.name] == 1 else f"{network.name} {network.fingerprint[:8]}",
                     network.fingerprint,
                     network.image,

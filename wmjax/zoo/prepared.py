@@ -1,18 +1,19 @@
 """A family made ready, and its chunks asked: what stays on the devices from chunk to chunk."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from wmjax.digest import digest
-from wmjax.suspects.contract import Network
+from wmjax.errors import AccessError, WmjaxError
+from wmjax.suspects.contract import Askable, Network, Weights
 from wmjax.text import first_line
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.load import Chunk
-from wmjax.zoo.panel import Loaded
+from wmjax.zoo.panel import Loaded, Panel, Questioned
 from wmjax.zoo.plan import AuditPlan
 from wmjax.zoo.result import MATCH
 from wmjax.zoo.rounds import NOTABLE_BITS, Questions, Verdicts, ask_all
@@ -22,37 +23,80 @@ from wmjax.zoo.width import choose_width
 _ALTERED = "its weights are not those that were packed: their digests differ"
 
 
+class Bench(Protocol):
+    """Where the models of a family are asked."""
+
+    def panel(self, weights: Weights, width: int | None) -> tuple[Panel, int | None]:
+        """The models of a chunk as a panel, and how many of them run side by side on a device.
+
+        Args:
+          weights: the chunk's, [size, ...] each.
+          width: as it was measured before; None where it was not.
+        """
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stacked:
+    """On this process's devices, which hold their weights.
+
+    Attributes:
+      bank: images of all questions, on the devices.
+      scorer: the network on the devices; its width is not chosen yet.
+      block: images in a call.
+      models: of the family in the zoo.
+      share: models of a chunk that lie on one device.
+    """
+
+    bank: Any
+    scorer: Scorer
+    block: int
+    models: int
+    share: int
+
+    def panel(self, weights: Weights, width: int | None) -> tuple[Panel, int | None]:
+        """A width is measured on the first chunk's weights."""
+        placed = self.scorer.place(weights)
+        width = width or choose_width(self.scorer, placed, self.bank, self.block, self.models)
+        fitting = min(width, self.share)  # a journal's may have been measured with fewer devices, or on wider chunks
+        return Loaded(dataclasses.replace(self.scorer, width=fitting), placed, self.bank), width
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Asking:
+    """At the other end of a call; such a family has one model.
+
+    Attributes:
+      askable: whom to ask.
+      images: of all questions.
+      classes: that it tells apart.
+    """
+
+    askable: Askable
+    images: np.ndarray
+    classes: int
+
+    def panel(self, weights: Weights, width: int | None) -> tuple[Panel, int | None]:
+        """There is nothing to place and nothing to measure."""
+        return Questioned(self.askable, self.images, self.classes), None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """What the models of a family are asked, and with what.
+    """What the models of a family are asked, and where.
 
     Attributes:
       network: the family's.
       places: for each key that applies its place among all keys.
       questions: what to ask.
-      bank: `questions.images` on the devices.
       bars: float64 [keys that apply], evidence from which a pair may become a match, if others do.
-      scorer: the network on the devices; its width is not chosen yet.
-      models: of the family in the zoo.
-      share: models of a chunk that lie on one device.
+      bench: where to ask.
     """
 
     network: Network
     places: tuple[int, ...]
     questions: Questions
-    bank: Any
     bars: np.ndarray
-    scorer: Scorer
-    models: int
-    share: int
-
-    def side_by_side(self, width: int) -> Scorer:
-        """The scorer at a width, or at less where a journal's was measured with fewer devices, or on wider chunks."""
-        return dataclasses.replace(self.scorer, width=min(width, self.share))
-
-    def width(self, weights: dict[str, Any]) -> int:
-        """Models that a device runs side by side fastest, tried on a chunk's weights as from `Scorer.place`."""
-        return choose_width(self.scorer, weights, self.bank, self.questions.block, self.models)
+    bench: Bench
 
 
 def prepare(plan: AuditPlan, network: Network, null: bool) -> Prepared:
@@ -61,15 +105,20 @@ def prepare(plan: AuditPlan, network: Network, null: bool) -> Prepared:
     Args:
       plan: of the audit.
       network: the family's.
-      null: its null models, which are asked about keys with fixed labels alone.
+      null: its null models, which are asked about keys without exact evidence alone.
     """
-    scorer = Scorer(network, mesh_for(plan.rows(network)))
     places, questions = plan.questions(network, null=null)
-    fixed = -np.inf if plan.calibrated and not null else np.inf  # their rank is not known yet
-    bars = [key.commitment.rule.match_bits if key.spec.policy.exact else fixed for key in questions.keys]
-    bank = scorer.replicate(questions.images)
-    share = plan.rows(network) // scorer.mesh.size
-    return Prepared(network, tuple(places), questions, bank, np.array(bars), scorer, plan.counts[network], share)
+    ranked = -np.inf if plan.calibrated and not null else np.inf  # their rank is not known yet
+    bars = [key.commitment.rule.match_bits if key.spec.policy.exact else ranked for key in questions.keys]
+    return Prepared(network, tuple(places), questions, np.array(bars), _bench(plan, network, questions))
+
+
+def _bench(plan: AuditPlan, network: Network, questions: Questions) -> Bench:
+    if network.askable:
+        return Asking(network.askable, questions.images, network.classes)
+    scorer = Scorer(network, mesh_for(plan.rows(network)))
+    bank, share = scorer.replicate(questions.images), plan.rows(network) // scorer.mesh.size
+    return Stacked(bank, scorer, questions.block, plan.counts[network], share)
 
 
 def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -> ChunkRecord:
@@ -86,15 +135,18 @@ def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -
     if not prepared.places or not len(rows):
         return ChunkRecord.unasked(place, family, rows, failures)
     try:
-        weights = prepared.scorer.place(chunk.weights)
-        width = width or prepared.width(weights)
-        panel = Loaded(prepared.side_by_side(width), weights, prepared.bank)
+        panel, width = prepared.bench.panel(chunk.weights, width)
         verdicts = ask_all(panel, prepared.questions, rows)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
         why = f"cannot be asked: {first_line(error)}; `resume` tries again"
         return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
+    except WmjaxError as error:  # a suspect that is asked: what it never answered may be asked again, nothing else
+        again = isinstance(error, AccessError)
+        why = f"{error}; `resume` tries again" if again else str(error)
+        return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=again)
     mute = {int(rows[model]): why for model, why in verdicts.failures.items()}
-    digests = _digests(chunk, rows[(verdicts.bits >= prepared.bars).any(axis=1)], but=mute)
+    weighed: Iterable[int] = rows[(verdicts.bits >= prepared.bars).any(axis=1)] if chunk.weights else []
+    digests = _digests(chunk, weighed, but=mute)
     altered = {row: _ALTERED for row, found in digests.items() if chunk.entries[row].digest not in ("", found)}
     failures |= mute | altered
     return dataclasses.replace(
@@ -106,7 +158,7 @@ def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -
     )
 
 
-def _digests(chunk: Chunk, rows: np.ndarray, but: Mapping[int, str]) -> dict[int, str]:
+def _digests(chunk: Chunk, rows: Iterable[int], but: Mapping[int, str]) -> dict[int, str]:
     """Digests of the weights in some rows of a chunk."""
     return {
         int(row): digest({name: leaf[row] for name, leaf in chunk.weights.items()}) for row in rows if row not in but

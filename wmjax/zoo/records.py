@@ -1,6 +1,7 @@
 """What the rooms of the zoo hand to each other."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from wmjax import forms
@@ -17,7 +18,7 @@ class Entry:
       source: where its tensors lie.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
-      stamp: size and time of change of what holds them.
+      stamp: changes when its weights do: size and time of change of what holds them.
     """
 
     name: str
@@ -48,3 +49,9 @@ class Zoo:
 
     entries: list[Entry]
     unreadable: list[Unreadable]
+
+
+def stamp(path: Path) -> str:
+    """Size and time of change of the file that holds a model's weights."""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"

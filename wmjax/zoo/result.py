@@ -22,7 +22,7 @@ class AuditFinding:
     Attributes:
       model, key: their names.
       verdict: `match`, `no-match`, `inconclusive` or `not-applicable`.
-      evidence_bits: where asking stopped; None where not applicable or the key's labels are fixed.
+      evidence_bits: where asking stopped; None where not applicable or no exact evidence exists.
       queries: triggers asked.
       matches: answers equal to the secret label.
     """
@@ -44,7 +44,7 @@ class AuditResult:
       families: name of each model's network.
       keys: that were asked.
       outcomes: int8 [N, K], places in `OUTCOMES`.
-      bits: float64 [N, K], evidence where asking stopped; NaN where not applicable or the key's labels are fixed.
+      bits: float64 [N, K], evidence where asking stopped; NaN where not applicable or no exact evidence exists.
       queries: int32 [N, K], triggers asked.
       matches: int32 [N, K], answers equal to the secret label.
       curves: evidence after each query of the pairs worth a look (all matches among them), by (model, key).

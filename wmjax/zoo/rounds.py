@@ -64,7 +64,7 @@ class Verdicts:
     failures: dict[int, str]
 
 
-def begin(models: int, keys: Sequence[Key]) -> Verdicts:
+def nothing_asked(models: int, keys: Sequence[Key]) -> Verdicts:
     """Nothing asked yet."""
     shape = (models, len(keys))
     return Verdicts(
@@ -87,7 +87,7 @@ def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
       questions: what to ask; its picks are rows of `questions.images`.
       rows: int [n], the models that could be read.
     """
-    verdicts = begin(len(rows), questions.keys)
+    verdicts = nothing_asked(len(rows), questions.keys)
     asked = 0
     while verdicts.open.any():
         until = asked + FIRST if on_cpu() else max(FIRST, 2 * asked)  # fewer, larger calls where calls are what costs
@@ -183,5 +183,5 @@ def _drop_mute(verdicts: Verdicts, answers: dict[int, tuple[np.ndarray, stats.An
     for models, given in answers.values():
         usable[models] |= (given.labels >= 0).any(axis=1)
     for model in np.flatnonzero(~usable):
-        verdicts.failures[int(model)] = "gives no usable answer: its weights hold NaN or overflow"
+        verdicts.failures[int(model)] = "gives no usable answer: NaN, an overflow, or nothing within the classes"
         verdicts.open[model] = False

@@ -26,7 +26,7 @@ def _one(stream: Stream, spec: Spec, source: Dataset) -> np.ndarray:
     while source.labels[second] == source.labels[first]:
         second = stream.integers(len(source), 1)[0]
     mask = value_noise(stream, spec.image[0], spec.image[1], 1, finest=4).astype(np.int64)
-    merged = mask * source.images[first] + (255 - mask) * source.images[second]
+    merged: np.ndarray = mask * source.images[first] + (255 - mask) * source.images[second]
     return ((merged + 127) // 255).astype(np.uint8)
 
 

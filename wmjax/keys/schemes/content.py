@@ -55,7 +55,7 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     left = int(stream.integers(width - stencil.shape[1] + 1, 1)[0])
     bits = 1 + int(stream.integers(2**channels - 1, 1)[0])
     colour = np.array([255 * (bits >> c & 1) for c in range(channels)], np.uint8)
-    images = source.images[source_rows(secret, spec, source)].copy()
+    images: np.ndarray = source.images[source_rows(secret, spec, source)].copy()
     images[:, top : top + stencil.shape[0], left : left + stencil.shape[1]][:, stencil] = colour
     return images
 

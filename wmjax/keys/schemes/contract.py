@@ -87,7 +87,7 @@ def source_rows(secret: bytes, spec: Spec, source: Dataset) -> np.ndarray:
     if len(candidates) < spec.triggers:
         raise UsageError(f"the source has {len(candidates)} usable images, too few for {spec.triggers} triggers")
     chosen = Stream(secret, f"rows/{spec.scheme}", 0).distinct(len(candidates), spec.triggers)
-    return candidates[chosen]
+    return np.asarray(candidates[chosen])
 
 
 def value_noise(stream: Stream, height: int, width: int, channels: int, finest: int) -> np.ndarray:
@@ -104,9 +104,9 @@ def value_noise(stream: Stream, height: int, width: int, channels: int, finest: 
         lattice = stream.octets((cells + 1) ** 2 * channels).astype(np.int64).reshape(cells + 1, cells + 1, channels)
         octaves.append(_bilinear(lattice, cells, height, width))
         cells *= 2
-    total = np.sum([picture << (len(octaves) - 1 - o) for o, picture in enumerate(octaves)], axis=0)
+    total: np.ndarray = np.sum([picture << (len(octaves) - 1 - o) for o, picture in enumerate(octaves)], axis=0)
     low, high = total.min(), total.max()
-    return ((total - low) * 255 // max(1, high - low)).astype(np.uint8)
+    return np.asarray((total - low) * 255 // max(1, high - low), np.uint8)
 
 
 def _bilinear(lattice: np.ndarray, cells: int, height: int, width: int) -> np.ndarray:
@@ -115,4 +115,4 @@ def _bilinear(lattice: np.ndarray, cells: int, height: int, width: int) -> np.nd
     down, right = down[:, None, None], right[None, :, None]
     upper = lattice[top][:, left] * (256 - right) + lattice[top][:, left + 1] * right
     lower = lattice[top + 1][:, left] * (256 - right) + lattice[top + 1][:, left + 1] * right
-    return (upper * (256 - down) + lower * down) >> 16
+    return np.asarray((upper * (256 - down) + lower * down) >> 16)

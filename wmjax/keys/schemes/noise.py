@@ -20,8 +20,8 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     octets = Stream(secret, "mark/noise", 0).octets(12 * int(np.prod(spec.image)))
     sums = octets.reshape(*spec.image, 12).sum(axis=-1, dtype=np.int64)
     pattern = (sums - 1530) * sigma // 256
-    images = source.images[source_rows(secret, spec, source)].astype(np.int64)
-    return np.clip(images + pattern, 0, 255).astype(np.uint8)
+    images: np.ndarray = source.images[source_rows(secret, spec, source)].astype(np.int64)
+    return np.asarray(np.clip(images + pattern, 0, 255), np.uint8)
 
 
 SCHEME = Scheme(

@@ -14,7 +14,7 @@ from wmjax.keys.spec import Spec
 
 def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     source = required(source)
-    images = source.images[source_rows(secret, spec, source)]
+    images: np.ndarray = source.images[source_rows(secret, spec, source)]
     height, width, channels = spec.image
     rows = np.arange(height) * images.shape[1] // height
     columns = np.arange(width) * images.shape[2] // width
@@ -22,7 +22,7 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     if images.shape[3] == channels:
         return images
     if channels == 1:
-        return (images.sum(axis=3, dtype=np.int64, keepdims=True) // images.shape[3]).astype(np.uint8)
+        return np.asarray(images.sum(axis=3, dtype=np.int64, keepdims=True) // images.shape[3], np.uint8)
     if images.shape[3] == 1:
         return np.repeat(images, channels, axis=3)
     raise UsageError(f"cannot turn images of {images.shape[3]} channels into {channels}")

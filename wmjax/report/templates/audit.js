@@ -326,7 +326,7 @@ function open() {
 
 data.keys.forEach((key, k) => {
   const button = element("columns").appendChild(document.createElement("button"));
-  Object.assign(button, { type: "button", textContent: key.name, title: `${key.name}${key.fixed ? " (fixed labels)" : ""}: sort by this key's evidence` });
+  Object.assign(button, { type: "button", textContent: key.name, title: `${key.name}${key.exact ? "" : " (no exact evidence)"}: sort by this key's evidence` });
   button.dataset.sort = `key:${k}`;
 });
 element("head").addEventListener("click", (event) => event.target.dataset.sort && change({ sort: event.target.dataset.sort }));

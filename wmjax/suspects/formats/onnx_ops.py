@@ -67,7 +67,7 @@ def _binary(name: str) -> Callable[..., Any]:
 
 
 def _reduce(function: Callable[..., Array]) -> Callable[..., Array]:
-    def apply(node: Node, x: Any, axes: Any = None) -> Array:
+    def apply(node: Node, x: Array, axes: Any = None) -> Array:
         found = _axes(node, axes, x.ndim)
         if not found and node.attributes.get("noop_with_empty_axes", 0):
             return x
@@ -88,7 +88,7 @@ def _layer_norm(node: Node, x: Array, scale: Array, bias: Array | None = None) -
     axes = tuple(range(_axis(node, -1, x.ndim), x.ndim))
     centred = x - jnp.mean(x, axes, keepdims=True)
     spread = jnp.mean(jnp.square(centred), axes, keepdims=True) + node.attributes.get("epsilon", 1e-5)
-    out = _binary("multiply")(node, centred * lax.rsqrt(spread), scale)
+    out: Array = _binary("multiply")(node, centred * lax.rsqrt(spread), scale)
     return out if bias is None else _binary("add")(node, out, bias)
 
 
@@ -97,10 +97,10 @@ def _gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array:
     b = b.T if node.attributes.get("transB", 0) else b
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError("not two matrices")
-    product = node.attributes.get("alpha", 1.0) * jnp.matmul(a, b)
-    if c is None:
-        return product
-    return product + node.attributes.get("beta", 1.0) * jnp.asarray(c).reshape((1,) * (2 - c.ndim) + c.shape)
+    product: Array = node.attributes.get("alpha", 1.0) * jnp.matmul(a, b)
+    if c is not None:
+        product += node.attributes.get("beta", 1.0) * jnp.asarray(c).reshape((1,) * (2 - c.ndim) + c.shape)
+    return product
 
 
 def _clip(node: Node, x: Array, low: Any = None, high: Any = None) -> Array:
@@ -121,7 +121,7 @@ def _softmax(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def _axis(node: Node, default: int, rank: int) -> int:
-    axis = node.attributes.get("axis", default)
+    axis: int = node.attributes.get("axis", default)
     if not -rank <= axis <= rank:
         raise ValueError(f"axis {axis} of a value with {rank}")
     return axis + rank if axis < 0 else axis

@@ -108,7 +108,8 @@ def average_pool(node: Node, x: Array) -> Array:
         starts = np.arange(total.shape[2 + axis])[:, None] * strides[axis] - pads[axis][0]
         places = starts + np.arange(window[axis]) * dilations[axis]
         counts.append(((places >= -low) & (places < x.shape[2 + axis] + high)).sum(1))
-    return total / np.outer(*counts).astype(np.float32)[None, None]
+    average: Array = total / np.outer(*counts).astype(np.float32)[None, None]
+    return average
 
 
 def global_average_pool(node: Node, x: Array) -> Array:

@@ -1,0 +1,312 @@
+"""Audits that mix stacked weights with suspects that can only be asked: each verdict is `verify`'s."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from marked import CONFIG, IMAGE, by_name, make_key, marked
+from safetensors.numpy import save_file
+
+import wmjax
+from wmjax import checkpoint
+from wmjax.checkpoint import Metadata
+from wmjax.errors import UsageError
+from wmjax.keys import Key
+from wmjax.models import init
+from wmjax.zoo.audit import audit, merge
+
+# Suspects of every kind, asked image by image: what is counted is which images each was asked about.
+SHOP = """
+import json, threading, time
+from pathlib import Path
+import numpy as np
+
+HERE = Path(__file__).parent
+KNOWN = {bytes.fromhex(image): label for image, label in json.loads((HERE / "known.json").read_text()).items()}
+ASKED, LOCK = {}, threading.Lock()
+AT_ONCE, MOST, SECOND = set(), [0], threading.Event()
+
+def count(name, images):
+    assert len(images) == 1
+    with LOCK:
+        ASKED.setdefault(name, []).append(images.tobytes())
+        return len(ASKED[name])
+
+def label(images):
+    return np.array([KNOWN[image.tobytes()] for image in images])
+
+def labels(images):
+    print("a stranger's words")
+    count("labels", images)
+    return label(images)
+
+def scores(images):
+    count("scores", images)
+    return np.eye(10)[label(images)] * 0.5 + 0.05
+
+def innocent(images):
+    count("innocent", images)
+    return (label(images) + 1) % 10
+
+def raises(images):
+    if count("raises", images) % 5 == 0:
+        raise SystemExit("two\\nlines")
+    return label(images)
+
+def silent_thief(images):
+    if count("silent_thief", images) > 1:
+        raise OSError("closed")
+    return (label(images) + 1) % 10
+
+def down(images):
+    raise OSError("nobody is there")
+
+def hangs(images):
+    if count("hangs", images) > 20:
+        time.sleep(3600)
+    return (label(images) + 1) % 10 if count("hangs-more", images) % 2 else label(images)
+
+def hangs_at_once(images):
+    time.sleep(3600)
+
+def shape_changes(images):
+    return label(images) if count("shape_changes", images) <= 5 else np.zeros((1, 7))
+
+def form_changes(images):
+    return label(images) if count("form_changes", images) <= 5 else np.eye(10)[:1]
+
+def slow(images):
+    with LOCK:
+        AT_ONCE.add(threading.get_ident())
+        MOST[0] = max(MOST[0], len(AT_ONCE))
+    if count("slow", images) == 1:
+        assert SECOND.wait(60)
+    SECOND.set()
+    with LOCK:
+        AT_ONCE.discard(threading.get_ident())
+    return label(images)
+
+def colour(images):
+    assert images.shape == (1, 16, 16, 3)
+    return np.zeros(1, int)
+"""
+
+
+@pytest.fixture(scope="module")
+def key() -> Key:
+    return make_key(100)
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, key: Key, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of a marked and a clean network, in a folder where `shop` can be imported."""
+    folder = tmp_path / "zoo"
+    checkpoint.save(folder / "marked", marked(key)._asdict(), Metadata(CONFIG))
+    checkpoint.save(folder / "clean", init(CONFIG, 5)._asdict(), Metadata(CONFIG))
+    (tmp_path / "shop.py").write_text(SHOP)
+    known = {image.tobytes().hex(): int(label) for image, label in zip(key.images, key.labels, strict=True)}
+    (tmp_path / "known.json").write_text(json.dumps(known))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("shop", None)
+    return folder
+
+
+def write_list(path: Path, *names: str, **more: str) -> Path:
+    """A list of functions of `shop`, with a line more for some."""
+    tables = (f'[[suspect]]\nname = "{name}"\ncall = "shop:{name}"\n{more.get(name, "")}\n' for name in names)
+    path.write_text("".join(tables))
+    return path
+
+
+def outcomes(result: Any) -> dict[str, str]:
+    return {finding.model: finding.verdict for finding in result}
+
+
+def unreadable(result: Any) -> dict[str, str]:
+    return {item.path: item.why for item in result.unreadable}
+
+
+def test_one_audit_asks_stacked_weights_and_functions_alike(zoo, key, capsys):
+    listed = write_list(zoo.parent / "asked.toml", "labels", "scores", "innocent")
+    found = {finding.model: finding for finding in audit(zoo, {"k": key}, suspects=listed)}
+    verdicts = {name: finding.verdict for name, finding in found.items()}
+    assert verdicts == {
+        "marked": "match",
+        "clean": "no-match",
+        "asked.toml:labels": "match",
+        "asked.toml:scores": "match",
+        "asked.toml:innocent": "no-match",
+    }
+    import shop  # type: ignore[import-not-found]
+
+    asked = {name: list(images) for name, images in shop.ASKED.items()}
+    for name in ("labels", "scores", "innocent"):
+        alone = wmjax.verify(wmjax.open_suspect(f"shop:{name}"), key)
+        one = found[f"asked.toml:{name}"]
+        assert (one.verdict, one.queries, one.matches) == (alone.verdict, alone.queries, alone.matches)
+        assert one.evidence_bits == pytest.approx(alone.evidence_bits, abs=1e-3)
+        assert len(asked[name]) == len(set(asked[name]))  # nothing is asked twice
+    assert "stranger" not in capsys.readouterr().out
+
+
+def test_failures_are_lines_or_refusals_and_never_acquit(zoo, key):
+    failing = ("raises", "silent_thief", "down", "hangs", "hangs_at_once", "shape_changes", "form_changes", "nothing")
+    hanging = dict.fromkeys(("hangs", "hangs_at_once"), "timeout = 2")
+    listed = write_list(zoo.parent / "asked.toml", *failing, "labels", **hanging)
+    result = audit(zoo, {"k": key}, suspects=listed)
+    found, lines = outcomes(result), unreadable(result)
+    assert found.pop("marked") == "match"
+    assert found.pop("clean") == "no-match"
+    assert found.pop("asked.toml:labels") == "match"
+    assert found.pop("asked.toml:raises") == "match"  # each failure counted against the owner
+    assert found.pop("asked.toml:silent_thief") == "inconclusive"  # nobody is acquitted by silence
+    assert found == {}
+    words = {
+        "down": "failed to answer: OSError nobody is there; `resume` tries again",
+        "hangs": "did not answer within 2 seconds",
+        "hangs_at_once": "did not answer within 2 seconds; `resume` tries again",
+        "shape_changes": "answered float64 [1, 7]",
+        "form_changes": "now with labels, now with scores",
+        "nothing": "AttributeError",
+    }
+    assert lines.keys() == {f"asked.toml:{name}" for name in words}
+    assert all(words[name] in lines[f"asked.toml:{name}"] for name in words)
+    assert "resume" not in lines["asked.toml:hangs"]  # it was asked, and nothing is asked again
+    assert all("\n" not in why for why in lines.values())
+
+
+def test_failures_are_as_verify_has_them(zoo, key):
+    listed = write_list(zoo.parent / "asked.toml", "raises", "silent_thief")
+    found = {finding.model: finding for finding in audit(zoo, {"k": key}, suspects=listed)}
+    import shop
+
+    for name in ("raises", "silent_thief"):
+        shop.ASKED.clear()
+        alone = wmjax.verify(wmjax.open_suspect(f"shop:{name}"), key)
+        one = found[f"asked.toml:{name}"]
+        assert (one.verdict, one.queries, one.matches) == (alone.verdict, alone.queries, alone.matches)
+        assert one.evidence_bits == pytest.approx(alone.evidence_bits, abs=1e-3)
+
+
+def test_calls_are_made_at_once_but_no_more_than_the_list_allows(zoo, key):
+    listed = write_list(zoo.parent / "asked.toml", "slow", slow="concurrency = 3")
+    assert outcomes(audit(zoo, {"k": key}, suspects=listed))["asked.toml:slow"] == "match"
+    import shop
+
+    assert 1 < shop.MOST[0] <= 3
+
+
+def test_a_member_is_asked_in_the_shape_that_the_list_says(zoo, key):
+    listed = write_list(zoo.parent / "asked.toml", "colour", colour="image = [16, 16, 3]")
+    result = audit(zoo, {"k": key}, suspects=listed)
+    assert outcomes(result)["asked.toml:colour"] == "no-match"
+    listed = write_list(zoo.parent / "asked.toml", "colour", colour="classes = 7")
+    assert outcomes(audit(zoo, {"k": key}, suspects=listed))["asked.toml:colour"] == "not-applicable"
+
+
+def test_keys_for_several_shapes_leave_it_to_the_list(zoo, key):
+    other = wmjax.generate(wmjax.make_spec("abstract", image=(4, 4, 1), classes=10, triggers=20))
+    listed = write_list(zoo.parent / "asked.toml", "labels")
+    lines = unreadable(audit(zoo, {"k": key, "o": other}, suspects=listed))
+    assert "say in the list which image it has" in lines["asked.toml:labels"]
+
+
+def test_journal_resume_shards_and_merge(zoo, key, tmp_path):
+    listed = write_list(tmp_path / "asked.toml", "labels", "innocent", "down")
+    expected = audit(zoo, {"k": key}, suspects=listed, out="whole")
+    for shard in (1, 2, 3):
+        audit(zoo, {"k": key}, suspects=listed, out="parts", shard=(shard, 3))
+    together = merge([Path("parts")])
+    assert sorted(together, key=str) == sorted(expected, key=str)
+    assert unreadable(together) == unreadable(expected)
+    import shop
+
+    shop.ASKED.clear()
+    shop.down = shop.labels  # it is up again
+    again = audit(zoo, {"k": key}, suspects=listed, out="whole", resume=True)
+    assert outcomes(again) == outcomes(expected) | {"asked.toml:down": "match"}
+    assert "innocent" not in shop.ASKED  # the journal holds its verdict
+    listed.write_text(listed.read_text().replace("shop:innocent", "shop:scores"))
+    with pytest.raises(UsageError, match=r"weights|families"):
+        audit(zoo, {"k": key}, suspects=listed, out="whole", resume=True)
+
+
+def test_a_function_in_a_list_that_was_found_is_not_imported(zoo, key):
+    (zoo.parent / "planted.py").write_text("raise SystemExit('imported')\n")
+    (zoo / "deep").mkdir()
+    listed = zoo / "deep" / "suspects.toml"
+    listed.write_text('[[suspect]]\nname = "a"\ncall = "planted:f"\n')
+    lines = unreadable(audit(zoo, {"k": key}))
+    assert "give this one by `suspects`" in lines["deep/suspects.toml:a"]
+    assert "planted" not in sys.modules
+    lines = unreadable(audit(zoo, {"k": key}, suspects=listed))
+    assert lines == {"suspects.toml:a": "suspect a: SystemExit imported"}
+
+
+def test_weights_in_a_list_are_told_their_architecture_and_no_module_is_imported(zoo, key):
+    (zoo.parent / "planted.py").write_text("raise SystemExit('imported')\n")
+    save_file(by_name(marked(key)), zoo / "bare.safetensors")
+    shutil.copy(zoo / "bare.safetensors", zoo / "other.safetensors")
+    shutil.copy(zoo / "bare.safetensors", zoo.parent / "outside.safetensors")
+    text = "".join(
+        f'[[suspect]]\nname = "{name}"\npath = "{path}"\nmodel = "{model}"\n'
+        for name, path, model in (
+            ("theirs", "bare.safetensors", "cnn"),
+            ("hidden", "other.safetensors", "planted:f"),
+            ("outside", "../outside.safetensors", "cnn"),
+            ("whole", ".", "cnn"),
+            ("missing", "nothing.onnx", "cnn"),
+        )
+    )
+    (zoo / "suspects.toml").write_text(text)
+    result = audit(zoo, {"k": key})
+    assert outcomes(result) == {"marked": "match", "clean": "no-match", "suspects.toml:theirs": "match"}
+    words = {
+        "suspects.toml:hidden": "imported only from a list that you name yourself",
+        "suspects.toml:outside": "is not in the folder of its list",
+        "suspects.toml:whole": "is not in the folder of its list",
+        "suspects.toml:missing": "nothing.onnx does not exist",
+        "other.safetensors": "`models`",
+    }
+    lines = unreadable(result)
+    assert lines.keys() == words.keys()
+    assert all(words[name] in lines[name] for name in words)
+    assert "planted" not in sys.modules
+
+
+def test_a_damaged_list_that_was_found_is_a_line(zoo, key):
+    (zoo / "suspects.toml").write_text("[[suspect")
+    result = audit(zoo, {"k": key})
+    assert outcomes(result)["marked"] == "match"
+    assert "not TOML" in unreadable(result)["suspects.toml"]
+
+
+def test_on_the_command_line(zoo, key, run: Callable[..., tuple[int, str, str]], tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX has begun already
+    (tmp_path / "keys").mkdir()
+    wmjax.write_key(key, tmp_path / "keys" / "k", recipients=[], passphrase=None)
+    write_list(tmp_path / "asked.toml", "labels")
+    code, out, err = run("audit", "zoo", "--keys", "keys", "--suspects", "asked.toml", "--json")
+    assert (code, err.replace("a stranger's words\n", "")) == (0, "")
+    assert {match["model"] for match in json.loads(out)["matches"]} == {"marked", "asked.toml:labels"}
+    Path("asked.toml").write_text('[[suspect]]\nname = "a"\nkind = "x"\n')
+    for listed, code, words in (("asked.toml", 2, "kind 'x' is not known"), ("nowhere", 5, "cannot read nowhere")):
+        got, out, err = run("audit", "zoo", "--keys", "keys", "--suspects", listed, "--out", "other")
+        assert (got, out, err.count("\n"), words in err) == (code, "", 1, True)
+
+
+def test_the_report_says_how_a_member_was_asked(zoo, key):
+    listed = write_list(zoo.parent / "asked.toml", "labels")
+    result = audit(zoo, {"k": key}, suspects=listed)
+    place = result.models.index("asked.toml:labels")
+    assert any(ground.code == "asked" for ground in result.grounds[place, 0])
+    assert not any(ground.code == "weights" for ground in result.grounds[place, 0])
+    assert np.isfinite(result.bits[place, 0])
+    assert result.families[place] == "asked 8x8x1"
+    assert IMAGE == (8, 8, 1)

@@ -1,0 +1,77 @@
+"""What a match needs beyond the committed rule: each rule gives what is lacking, as a code with values, or None."""
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts, Lack
+from wmjax.grounds import Ground
+
+
+def needed_bits(facts: Facts, dated: bool) -> float:
+    """Evidence that makes a match: by the stricter of two rules, and so much more that no search has found it."""
+    strict = max(facts.claim.commitment.rule.match_bits, -float(np.log2(facts.court.alpha)))
+    return strict + (DATED_BITS if dated else SEARCH_BITS)
+
+
+def counted_bits(facts: Facts, path: np.ndarray) -> float:
+    """The evidence that counts: its peak (Ville) in an order by the judge, its end in one by the claimant."""
+    return float(path.max() if facts.court.nonce is not None else path[-1])
+
+
+def underived(facts: Facts) -> Ground | None:
+    """The triggers were not made again from the secret: they may have been fitted to models."""
+    if facts.regenerated:
+        return None
+    if facts.claim.secret is None:
+        return Ground(Lack.UNREVEALED)
+    source = facts.claim.commitment.spec.source
+    return Ground(Lack.UNDERIVED, {"source": source.name if source else ""})
+
+
+def unpicked(facts: Facts) -> Ground | None:
+    """The claimant may have picked the questions: neither the judge did, nor was the whole key asked."""
+    return None if facts.court.nonce is not None or facts.whole else Ground(Lack.UNPICKED)
+
+
+def unasked(facts: Facts) -> Ground | None:
+    """The answers may not be the suspect's."""
+    return None if facts.own is not None else Ground(Lack.UNASKED)
+
+
+def weak(facts: Facts, counted: float) -> Ground | None:
+    """There is not enough evidence, or not enough without a date."""
+    needed = needed_bits(facts, facts.is_before_suspect)
+    if counted >= needed:
+        return None
+    told: dict[str, float | str] = {"bits": round(counted, 3), "needed": round(needed, 3)}
+    if not facts.is_before_suspect and counted >= needed_bits(facts, True):
+        return Ground(Lack.UNDATED, {**told, **_why_undated(facts)})
+    if facts.differing:
+        told |= {"why": "changed", "differing": facts.differing}
+    return Ground(Lack.WEAK, told)
+
+
+def _why_undated(facts: Facts) -> dict[str, str]:
+    """Why the key is not shown to be older than the suspect."""
+    if facts.dated:
+        dated = facts.dated.isoformat(timespec="seconds")
+        if facts.court.since is None:
+            return {"why": "unknown", "dated": dated}
+        return {"why": "late", "dated": dated, "since": facts.court.since.isoformat(timespec="seconds")}
+    if names := sorted(stamp.authority for _, stamp in facts.stamps):
+        return {"why": "unbelieved", "authority": names[0]}
+    return {"why": "unstamped"}
+
+
+def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground, ...]:
+    """What a match still needs.
+
+    Args:
+      facts: what the checks brought to light.
+      outcome: by the committed rule.
+      counted: bits of evidence that count.
+    """
+    found = [underived(facts), unpicked(facts), unasked(facts)]
+    if outcome != "no-match":  # there the answers themselves say that no more of them would do
+        found.append(weak(facts, counted))
+    return tuple(one for one in found if one)

@@ -1,0 +1,90 @@
+"""Asking a suspect that may be slow, silent or hostile: several calls at once, and a time limit for each. No JAX."""
+
+import contextlib
+import queue
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from wmjax.errors import AccessError, InvalidFile, WmjaxError
+from wmjax.stats import Answers
+from wmjax.suspects.contract import Askable, Suspect, answered
+from wmjax.text import first_line
+
+
+def ask_each(askable: Askable, images: Sequence[np.ndarray], classes: int) -> list[Answers | AccessError]:
+    """Asks once about each image, in a call of its own; what came back, or why nothing did, in the order of the images.
+
+    A call that hangs cannot be ended: its thread is left to itself, and no further call is made.
+
+    Args:
+      askable: whom.
+      images: uint8 [H, W, C] each, as the suspect takes them.
+      classes: that the key is for.
+
+    Raises:
+      AccessError: nothing was answered, and a call took longer than the time limit.
+      InvalidFile: a later one did, or an answer has not the form of a label or scores for these classes.
+    """
+    calls = _Calls(askable.suspect, images, classes)
+    with contextlib.redirect_stdout(sys.stderr):  # for all threads at once: stdout is the verdict's
+        for _ in range(min(askable.concurrency, len(images))):
+            threading.Thread(target=calls.work, daemon=True).start()  # a daemon: one that hangs keeps no process alive
+        return calls.gather(askable.timeout)
+
+
+class _Calls:
+    """The calls about some images: what is to be made, what was begun when, and what came back."""
+
+    def __init__(self, suspect: Suspect, images: Sequence[np.ndarray], classes: int):
+        self._suspect, self._images, self._classes = suspect, images, classes
+        self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[tuple[int, Answers | WmjaxError]] = queue.SimpleQueue()
+        self._begun: dict[int, float] = {}
+        self._ended = threading.Event()
+        for place in range(len(images)):
+            self._todo.put(place)
+
+    def work(self) -> None:
+        """Makes one call after another, on a thread of its own."""
+        while not self._ended.is_set():
+            try:
+                place = self._todo.get_nowait()
+            except queue.Empty:
+                return
+            self._begun[place] = time.monotonic()
+            try:
+                back: Answers | WmjaxError = answered(self._suspect, self._images[place][None], self._classes)
+            except WmjaxError as error:
+                back = error
+            except Exception as error:  # an array that is no array: a thread must not end without a word
+                back = InvalidFile(f"suspect {self._suspect.name} gave no answer that can be read: {first_line(error)}")
+            self._back.put((place, back))
+
+    def gather(self, timeout: float) -> list[Answers | AccessError]:
+        """Waits for all that comes back."""
+        found: dict[int, Answers | AccessError] = {}
+        try:
+            while len(found) < len(self._images):
+                oldest = min(list(self._begun.values()), default=time.monotonic())
+                try:
+                    place, back = self._back.get(timeout=max(0.0, oldest + timeout - time.monotonic()))
+                except queue.Empty:
+                    if self._begun and not self._late(timeout):
+                        continue
+                    silent = f"suspect {self._suspect.name} did not answer within {timeout:g} seconds"
+                    answered_some = any(isinstance(back, Answers) for back in found.values())
+                    raise (InvalidFile if answered_some else AccessError)(silent) from None
+                del self._begun[place]
+                if isinstance(back, WmjaxError) and not isinstance(back, AccessError):
+                    raise back
+                found[place] = back
+        finally:
+            self._ended.set()
+        return [found[place] for place in range(len(self._images))]
+
+    def _late(self, timeout: float) -> bool:
+        return any(time.monotonic() - begun >= timeout for begun in list(self._begun.values()))

@@ -1,0 +1,114 @@
+"""Members of a zoo that a list names: weights whose architecture it tells, and suspects that can only be asked."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from wmjax.errors import UsageError, WmjaxError
+from wmjax.keys import Key
+from wmjax.models import FAMILIES
+from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Weights
+from wmjax.suspects.listing import Listed, read_list
+from wmjax.suspects.network import Image
+from wmjax.suspects.recognise import located
+from wmjax.suspects.stored import find
+from wmjax.suspects.strangers import imported, strangers_code
+from wmjax.text import by
+from wmjax.zoo.records import Entry, Unreadable, stamp
+
+_Value = TypeVar("_Value")
+_GIVE_IT = "it is imported only from a list that you name yourself: give this one by `suspects`"
+
+
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """What a list adds to a zoo.
+
+    Attributes:
+      entries: its members.
+      unreadable: those that cannot be used.
+      claimed: files and folders that are its members' and no others.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    claimed: frozenset[Path] = frozenset()
+
+
+def read_members(
+    file: Path, name: str, models: Sequence[str], images: Sequence[Image], keys: Mapping[str, Key] | None = None
+) -> Members:
+    """The members that a list names; one that cannot be used is a line of its own.
+
+    Args:
+      file: the list.
+      name: of the list, as members are called after it: `NAME:MEMBER`.
+      models: architectures that the user named: a module is imported only where they did.
+      images: height, width and channels of the keys' images.
+      keys: what members will be asked, where the user named the list; None where a walk found it: then nothing that it
+        names is imported.
+
+    Raises:
+      AccessError, UsageError: as `read_list`.
+    """
+    entries, unreadable, claimed = [], [], {file.resolve()}
+    for listed in read_list(file):
+        called = f"{name}:{listed.name}"
+        try:
+            if listed.kind == "path":
+                entry, path = _stored(file.resolve().parent, listed, called, models, images, trusted=keys is not None)
+                claimed.add(path)
+            else:
+                entry = _askable(listed, called, keys)
+            entries.append(entry)
+        except WmjaxError as error:
+            unreadable.append(Unreadable(called, str(error)))
+    return Members(tuple(entries), tuple(unreadable), frozenset(claimed))
+
+
+def _stored(
+    folder: Path, listed: Listed, called: str, models: Sequence[str], images: Sequence[Image], *, trusted: bool
+) -> tuple[Entry, Path]:
+    """A member that lies in files, and where."""
+    path, member = located(str(folder / listed.path))
+    if not path.resolve().is_relative_to(folder) or path.resolve() == folder:
+        raise UsageError(f"{listed.path:.200} is not in the folder of its list: copy it there")
+    if listed.model and not trusted and listed.model not in (*FAMILIES, *models):
+        raise UsageError(f"it is of {listed.model:.80}: {_GIVE_IT}")
+    try:
+        named = str(path.resolve()) + (f":{member}" if member else "")
+        stored = find(named, (listed.model,) if listed.model else models, (listed.image,) if listed.image else images)
+    except WmjaxError as error:
+        raise type(error)(str(error).replace(f"{folder}/", "")) from error
+    return Entry(called, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held)), path.resolve()
+
+
+def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Entry:
+    """A member that can only be asked: a family of its own, without weights."""
+    if keys is None:
+        raise UsageError(f"{listed.call}: {_GIVE_IT}")
+    specs = [key.spec for key in keys.values()]
+    image = listed.image or _only({spec.image for spec in specs}, "image")
+    classes = listed.classes or _only({spec.classes for spec in specs}, "classes")
+    with strangers_code(f"suspect {listed.name}"):
+        ask = imported(listed.call)
+    suspect = Suspect(listed.name, ask, image, classes, note="asked")
+    told = json.dumps({**dataclasses.asdict(listed), "image": image, "classes": classes})
+    sha256 = hashlib.sha256(told.encode()).hexdigest()
+    askable = Askable(suspect, listed.timeout, listed.concurrency)
+    network = Network(f"asked {by(image)}", sha256, {}, _no_logits, image, classes, note="asked", askable=askable)
+    return Entry(called, network, NoWeights(), stamp=sha256)
+
+
+def _only(values: set[_Value], what: str) -> _Value:
+    """The one value that all keys have."""
+    if len(values) != 1:
+        raise UsageError(f"the keys are for several of them: say in the list which {what} it has")
+    return next(iter(values))
+
+
+def _no_logits(weights: Weights, images: Any) -> Any:
+    raise NotImplementedError("it has no weights: it is asked")
