@@ -120,8 +120,8 @@ def matmul(dtype: str, side: str) -> zoos.Work:
 
 
 def flops(network: Network) -> float:
-    """Of one image, as XLA counts the plain network's."""
-    with plain_convolutions():
+    """Of one image, as XLA counts the plain network's; on the host, since not every device's compiler counts."""
+    with plain_convolutions(), jax.default_device(jax.local_devices(backend="cpu")[0]):
         lowered = jax.jit(lambda weights, images: network.logits(weights, images)).lower(
             network.shapes, jax.ShapeDtypeStruct((16, *network.image), jnp.uint8)
         )

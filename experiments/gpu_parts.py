@@ -111,6 +111,15 @@ def speed(options: Options, keep: Keep) -> None:
         speed_recipe.experiment(given, splits, runs, ["marked", "unmarked"], partial(keep, f"{epochs} epochs"))
 
 
+def wide(options: Options, keep: Keep) -> None:
+    """How far a wider network gets on these pictures in a longer schedule."""
+    settings = speed_recipe.SMALL if options.small else speed_recipe.FULL
+    recipe = settings.recipe if options.small else dataclasses.replace(settings.recipe, widths=(128, 512, 512))
+    given = dataclasses.replace(settings, recipe=dataclasses.replace(recipe, epochs=1 if options.small else 32))
+    splits = _noise() if options.small else wmjax.load("cifar10")
+    speed_recipe.experiment(given, splits, 1, ["marked", "unmarked"], partial(keep, "wide"))
+
+
 def _noise() -> Splits:
     """Pictures of nothing, for trials."""
     rng = np.random.default_rng(0)
@@ -200,6 +209,8 @@ def kernels(options: Options, keep: Keep) -> None:
                 for event in line.events if line.name.startswith("Stream") else ():
                     spent[event.name] += event.duration_ns / 1e6
                     counts[event.name] += 1
+    convolutions = sum(ms for name, ms in spent.items() if "xmma" in name or "cudnn" in name or "conv" in name)
+    keep("convolutions_ms", round(convolutions, 2))
     keep("steps", settings.steps)
     keep("traced_ms", round(1e3 * seconds, 1))
     keep("busy_ms", round(sum(spent.values()), 2))
@@ -243,5 +254,5 @@ def many(options: Options, keep: Keep) -> None:
 
 PARTS = {
     part.__name__: part
-    for part in (rates, step, throughput, speed, audit, scoring, kernels, library, attacks, scan, many)
+    for part in (rates, step, throughput, speed, audit, scoring, kernels, library, wide, attacks, scan, many)
 }

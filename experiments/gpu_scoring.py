@@ -9,6 +9,7 @@ import batched_scoring
 import jax
 import numpy as np
 import zoos
+from jax.sharding import SingleDeviceSharding
 from timing import per_call
 
 from wmjax.models import Config, apply
@@ -34,6 +35,8 @@ def measure(config: Config, models: int, keep: Callable[[Any], None]) -> None:
     ways = {"float32": network, "bfloat16": dataclasses.replace(network, logits=partial(_half, config))}
     cost, weights = batched_scoring.flops(network), zoos.stacked(network, models)
     found: dict[str, Any] = {"models": models, "mflop_an_image": round(cost / 1e6, 2)}
+    found["placing_gb_per_s"] = _placing(weights)
+    keep(found)
     for images, width, kind in WALKS:
         if models % width == 0:
             seconds = _walk(ways[kind], weights, images, width)
@@ -45,6 +48,17 @@ def measure(config: Config, models: int, keep: Callable[[Any], None]) -> None:
         found[f"single call, {images} images, {kind}"] = _speed(images, seconds, cost)
         keep(found)
     keep({**found, "against_full_float32": _differences(ways, weights)})
+
+
+def _placing(weights: Weights) -> dict[str, float]:
+    """Gigabytes of weights a second from the host's memory to the device: as the audit moves them, and by way of memory
+    that the device can read itself."""
+    gigabytes = sum(leaf.nbytes for leaf in weights.values()) / 1e9
+    device = SingleDeviceSharding(jax.local_devices()[0])
+    host = device.with_memory_kind("pinned_host")
+    pinned = jax.block_until_ready(jax.device_put(weights, host))
+    ways = {"as it is": (weights, device), "to pinned memory": (weights, host), "from there": (pinned, device)}
+    return {name: round(gigabytes / per_call(partial(jax.device_put, *way), 1, 3), 2) for name, way in ways.items()}
 
 
 def _half(config: Config, weights: Weights, images: jax.Array) -> jax.Array:

@@ -11,9 +11,10 @@ Expected  said before the first run, for an H100: matrix products 700 TFLOP/s in
 Time      8 minutes on an H100, `--small` 2 minutes on 2 CPU cores
 
 Each part runs in a process of its own within its limit: one that overruns, crashes or fills the memory is recorded as
-such with what it had found, and the next goes on. `results/on_gpu.json` holds every figure as soon as it is there;
-with --only, the other parts of an earlier run stay. Parts share a cache of compiled programs: a first call that says
-few seconds found its program there. The figures of a part are those of its function in `gpu_parts.py`.
+such with what it had found, and the next goes on. `results/on_gpu.json` holds every figure as soon as it is there; with
+--only, the other parts of an earlier run stay (`environment` is the last run's, `about` each part's own). Parts share a
+cache of compiled programs: a first call that says few seconds found its program there. What a part's figures are says
+its function in `gpu_parts.py`.
 """
 
 import argparse
@@ -40,6 +41,7 @@ LIMITS = {  # seconds, in the order of wanting
     "scoring": 120,
     "kernels": 60,
     "library": 120,
+    "wide": 90,
     "attacks": 150,
     "scan": 90,
     "many": 90,
