@@ -38,7 +38,7 @@ LIMITS = {  # seconds, in the order of wanting
     "throughput": 180,
     "speed": 180,
     "audit": 150,
-    "scoring": 120,
+    "scoring": 180,
     "kernels": 60,
     "library": 120,
     "wide": 90,
@@ -88,8 +88,9 @@ def run(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # and what it started
     state = {None: "overran", 0: "done"}.get(ended, "failed")
-    words = {"why": errors.read_text()[-1500:]} if state == "failed" else {}
-    sys.stderr.write(errors.read_text()[-3000:])
+    said = errors.read_text()
+    words = {"why": next(iter(said.strip().splitlines()[::-1]), "")} if state == "failed" else {}
+    sys.stderr.write(said[-3000:])
     told({"state": state, "seconds": round(time.monotonic() - began, 1), **words, **_found(path)})
 
 
