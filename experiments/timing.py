@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from wmjax.models import Config
-from wmjax.train import Batch, Mapping, Plan, Recipe, all_devices, make_program
+from wmjax.train import Batch, Inputs, Mapping, Plan, Recipe, all_devices, make_program
 from wmjax.train.loop import first_state
 
 Work = Callable[[], Any]
@@ -96,7 +96,7 @@ def training(
     def work() -> Any:
         nonlocal state
         for pick in picks:
-            state, metrics = program(state, seed, data, pick, triggers, None, None)
+            state, metrics = program(state, Inputs(seed, data, pick, triggers))
         return state, metrics
 
     return work

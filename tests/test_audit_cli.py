@@ -241,7 +241,7 @@ def test_hostile_models_are_listed(home: Path, audit: Run, tmp_path: Path) -> No
     told = {item["path"]: item["why"] for item in document["unreadable"]}
     words = {
         "nan.safetensors": "gives no usable answer",
-        "large.safetensors": "--memory allows 0",
+        "large.safetensors": "`memory` allows 0",
         "huge.safetensors": "triggers as images of 1048576x1048576x3, and what is computed of them, need",
         "model.pt": "pickle",
         "cut.safetensors": "cut short",

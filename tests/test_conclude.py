@@ -189,7 +189,7 @@ def test_what_cannot_be_used_is_listed() -> None:
     result = worker.audited(zoo, keys, memory=memory, closed=[Unreadable("keys/z.age", "sealed")])
     told = dict(worker.unreadable(result))
     assert told.pop("m003").startswith("gives no usable answer")
-    assert told.pop("m008") == "2 MiB of weights need 20 MiB, --memory allows 19"
+    assert told.pop("m008") == "2 MiB of weights need 20 MiB, `memory` allows 19"
     assert told == {"x.pt": "a pickle", "keys/z.age": "sealed", "m007": "m007: cut short"} or told.pop("keys/z.age")
     assert result.models == [f"m{i:03}" for i in (0, 1, 2, 4, 5, 6, 9, 10, 11)]
     whole = worker.audited(worker.zoo(logits), keys)

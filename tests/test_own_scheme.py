@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import audit_worker
 import forger
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.keyset import default_rule
 from wmjax.suspects import from_callable
 from wmjax.verification import verify
+from wmjax.zoo.result import MATCH
 
 KEYGEN = ["keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "200", "--out", "mine"]
 NONCE = bytes(32)
@@ -125,6 +127,17 @@ def test_without_exact_evidence_a_verdict_is_by_calibration(lower):
     assert (verdict.verdict, verdict.evidence_bits, verdict.p_binomial) == ("match", None, None)
     assert verdict.p_calibrated == 1 / 100
     assert verify(forger.suspect(forger.innocent()), lower).verdict == "inconclusive"  # few triggers a label
+
+
+def test_an_audit_ranks_its_key_among_null_models(lower):
+    keys = audit_worker.keys((30,), alpha=0.1, labels="lower")
+    suspects = audit_worker.zoo(audit_worker.tables(keys, np.array([[1.0], [0.0]])))
+    nulls = audit_worker.zoo(audit_worker.tables(keys, np.zeros((60, 1)), seed=9), "null")
+    result = audit_worker.audited(suspects, keys, nulls=nulls, fwer=0.5)
+    assert [finding.verdict == "match" for finding in result] == [True, False]
+    assert np.isnan(result.bits).all()
+    assert {"code": "calibrated-labels", "labels": "lower"} in [ground.to_json() for ground in result.grounds[0, 0]]
+    assert not (audit_worker.audited(suspects, keys, fwer=0.5).outcomes == MATCH).any()
 
 
 def test_without_exact_evidence_there_is_no_claim(lower):

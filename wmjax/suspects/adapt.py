@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from wmjax.grounds import Ground
+from wmjax.suspects.grounds import AskedGround
 from wmjax.text import by
 
 Shape = tuple[int, int, int]
@@ -24,7 +25,7 @@ def adaptation(theirs: Shape, ours: Shape) -> tuple[Ground, ...] | None:
         return ()
     if not {theirs[2], ours[2]} <= {1, 3}:  # no picture that can be resized
         return None
-    return (Ground("adapted", {"from": by(theirs), "to": by(ours)}),)
+    return (Ground(AskedGround.ADAPTED, {"from": by(theirs), "to": by(ours)}),)
 
 
 def adapt(images: np.ndarray, shape: Shape) -> np.ndarray:

@@ -36,7 +36,7 @@ class Network:
       image: height, width and channels that it takes.
       classes: outputs.
       largest: bytes of the largest value on the way from one image to its answer.
-      note: code of what a verdict must say of how it is asked, in `suspects.wording`; empty for wmjax's own.
+      note: code of what a verdict must say of how it is asked, an `AskedGround`; empty for wmjax's own.
       description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
         `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
       askable: whom to ask instead, where there are no weights: the only one of its family; None elsewhere.

@@ -18,6 +18,7 @@ from wmjax.models import FAMILIES, Config, Variables, apply, default_config, sha
 from wmjax.models.layers import conv_general_dilated
 from wmjax.suspects.contract import Network, Weights
 from wmjax.suspects.formats.orbax import FLOATS, Tensors
+from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.strangers import NAME, imported, strangers_code
 from wmjax.text import by
 
@@ -90,7 +91,7 @@ def from_module(name: str, image: Image) -> Network:
         def logits(weights: Weights, images: Array) -> Array:
             return call(tree_of(weights), prepare(images)).astype(jnp.float32)
 
-        note = "pixels-own" if made["prepare"] else "pixels-unit"
+        note = AskedGround.PIXELS_OWN if made["prepare"] else AskedGround.PIXELS_UNIT
         return _network(name, named_shapes, logits, image, note, {"module": name, "image": list(image)})
 
 

@@ -160,19 +160,20 @@ def _carry_out(plan: AuditPlan, book: AuditJournal, shard: tuple[int, int], bega
             advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches")
 
 
-def merge(folders: Sequence[str | os.PathLike[str]]) -> AuditResult:
+def merge(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> AuditResult:
     """The verdicts of an audit whose shards are all done; the bound holds over the whole zoo.
 
     Args:
-      folders: that hold their journals.
+      folders: one or several, which hold their journals.
 
     Raises:
       UsageError: they are not of one audit, or parts are missing.
       InvalidFile: a journal is damaged.
     """
-    books = list(_journals([Path(folder) for folder in folders]))
+    named = [folders] if isinstance(folders, str | os.PathLike) else folders
+    books = list(_journals([Path(folder) for folder in named]))
     if not books:
-        raise UsageError(f"{folders[0]}: no journal was begun: finish all shards with `resume` first")
+        raise UsageError(f"{named[0]}: no journal was begun: finish all shards with `resume` first")
     first = books[0][1].header
     records: dict[int, ChunkRecord] = {}
     for path, book in books:

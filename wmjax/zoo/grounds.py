@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class AuditGround(StrEnum):
-    """Codes of an audit's own; those of keys are `verification.grounds.VerdictGround`, of asking `suspects.wording`.
+    """Codes of an audit's own; those of keys are `VerdictGround`, those of asking `AskedGround`.
 
     The procedure that keeps the bound: E_BH or BONFERRONI (`level`, `tests`). Of keys without exact evidence: RANKED
     (`matches`, `queries`, `p`, `nulls`, `alpha`, `needed`, `suffice`) or NO_NULLS. WEIGHTS (`sha256`): what was asked.

@@ -12,7 +12,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
 from wmjax.suspects.adapt import adaptation
-from wmjax.suspects.wording import WORDS
+from wmjax.suspects.grounds import AskedGround
 from wmjax.zoo.records import Unreadable
 
 PROCEDURES = {"fdr": "e-bh", "fwer": "bonferroni"}
@@ -101,7 +101,7 @@ class AskedFamily:
       fingerprint: of the network.
       image: height, width and channels that it takes.
       classes: that it tells apart.
-      note: code of what a verdict must say of how it is asked, in `suspects.wording`; empty where nothing.
+      note: code of what a verdict must say of how it is asked, an `AskedGround`; empty where nothing.
     """
 
     name: str
@@ -119,9 +119,8 @@ class AskedFamily:
         """Reads its fields back; raises ValueError on anything else."""
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         height, width, channels = forms.items(found["image"], lambda side: forms.whole(side, 1))
-        if found["note"] and found["note"] not in WORDS:
-            raise ValueError(f"{found['note']!r:.50} is no code of how a network is asked")
         name, fingerprint, note = (forms.text(found[field]) for field in ("name", "fingerprint", "note"))
+        note = note and AskedGround(note)  # ValueError where there is no such code
         return cls(name, fingerprint, (height, width, channels), forms.whole(found["classes"], 2), note)
 
 

@@ -11,6 +11,7 @@ from wmjax.errors import UsageError, WmjaxError
 from wmjax.keys import Key
 from wmjax.models import FAMILIES
 from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Weights
+from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.listing import Listed, read_list
 from wmjax.suspects.network import Image
 from wmjax.suspects.recognise import located
@@ -95,11 +96,13 @@ def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Ent
     classes = listed.classes or _only({spec.classes for spec in specs}, "classes")
     with strangers_code(f"suspect {listed.name}"):
         ask = imported(listed.call)
-    suspect = Suspect(listed.name, ask, image, classes, note="asked")
+    suspect = Suspect(listed.name, ask, image, classes, note=AskedGround.ASKED)
     told = json.dumps({**dataclasses.asdict(listed), "image": image, "classes": classes})
     sha256 = hashlib.sha256(told.encode()).hexdigest()
     askable = Askable(suspect, listed.timeout, listed.concurrency)
-    network = Network(f"asked {by(image)}", sha256, {}, _no_logits, image, classes, note="asked", askable=askable)
+    network = Network(
+        f"asked {by(image)}", sha256, {}, _no_logits, image, classes, note=AskedGround.ASKED, askable=askable
+    )
     return Entry(called, network, NoWeights(), stamp=sha256)
 
 

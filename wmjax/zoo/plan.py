@@ -169,7 +169,7 @@ def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> 
     """The models that the memory allows, and the others with what they need."""
     needs = {network: _needs(network, keys, memory) for network in {entry.network for entry in entries}}
     too_large = [
-        Unreadable(entry.name, f"{needs[entry.network]}, --memory allows {memory >> 20}")
+        Unreadable(entry.name, f"{needs[entry.network]}, `memory` allows {memory >> 20}")
         for entry in entries
         if needs[entry.network]
     ]

@@ -1,4 +1,8 @@
-"""Trigger schemes: how a key's pictures are made. Each is one `Scheme` record in a module of its own."""
+"""Trigger schemes: how a key's pictures are made.
+
+Each is one `Scheme` record in a module of its own, whose docstring is the standard, and its place in `SCHEMES`. From
+the record follow the options of `keygen` and all checks; nothing else names a scheme.
+"""
 
 from wmjax.keys.schemes import abstract, blend, content, noise, unrelated
 from wmjax.keys.schemes.contract import Parameter, Scheme

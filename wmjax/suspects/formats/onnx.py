@@ -22,6 +22,7 @@ from wmjax.suspects.contract import Network, Source, Weights
 from wmjax.suspects.formats.onnx_graph import Graph, array, read_graph, shown
 from wmjax.suspects.formats.onnx_ops import OPERATORS
 from wmjax.suspects.formats.onnx_windows import products
+from wmjax.suspects.grounds import AskedGround
 from wmjax.text import first_line
 
 _LARGEST = 1 << 24  # numbers in one intermediate value, of one image: five times those of a VGG at 224 pixels
@@ -160,7 +161,7 @@ def _network(graph: Graph, fingerprint: str, path: Path) -> Network:
         logits=logits,
         image=graph.image,
         classes=classes,
-        note="" if graph.uint8 else "pixels-guessed",
+        note="" if graph.uint8 else AskedGround.PIXELS_GUESSED,
     )
 
 
