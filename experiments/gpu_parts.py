@@ -35,10 +35,11 @@ from wmjax.attacks.grid import try_suite
 from wmjax.attacks.suite import make_suite
 from wmjax.data.dataset import Dataset, Splits
 from wmjax.models import Config, default_config
+from wmjax.suspects.contract import Weights
+from wmjax.suspects.network import from_config
 from wmjax.train import Recipe
-from wmjax.zoo.network import from_config
 from wmjax.zoo.pack import write_packs
-from wmjax.zoo.records import Entry, Weights, Zoo
+from wmjax.zoo.records import Entry, Zoo
 
 Keep = Callable[[str, Any], None]  # figures under a name
 

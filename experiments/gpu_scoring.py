@@ -13,8 +13,8 @@ from jax.sharding import SingleDeviceSharding
 from timing import per_call
 
 from wmjax.models import Config, apply
-from wmjax.zoo.network import from_config
-from wmjax.zoo.records import Network, Weights
+from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.network import from_config
 from wmjax.zoo.score import Scorer, mesh_for
 
 WALKS = [  # images in a call, models side by side, arithmetic

@@ -77,7 +77,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
 def _not_renamed(answered: np.ndarray, guessed: np.ndarray, classes: int) -> np.ndarray:
     """What each answer adds to the evidence against a copy under any renaming; a refusal counts as a hit."""
     rate = renaming.CLEARED_RATE
-    return np.where(answered < 0, -np.log2(rate * classes), -guessed[renaming.RATES.index(rate)])
+    return np.asarray(np.where(answered < 0, -np.log2(rate * classes), -guessed[renaming.RATES.index(rate)]))
 
 
 def log2_payoffs(answers: Answers, labels: np.ndarray | None = None) -> np.ndarray:
