@@ -94,6 +94,18 @@ def test_a_fresh_network_gives_every_image_logits_of_moderate_size(name: str, im
 
 
 @EACH
+@jax.numpy_dtype_promotion("standard")  # Flax's norms ask for it
+def test_in_bfloat16_it_answers_nearly_the_same(name: str) -> None:
+    config, images = narrow(name), jnp.asarray(load("digits").test.images[:8])
+    exact, rounded = (
+        apply(config, init(config, 0), images, precision=precision)[0] for precision in ("float32", "bfloat16")
+    )
+    assert rounded.dtype == jnp.float32
+    assert not np.array_equal(exact, rounded)
+    np.testing.assert_allclose(rounded, exact, atol=0.1 * float(np.std(exact)))
+
+
+@EACH
 def test_weights_follow_from_the_seed_and_every_kernel_from_chance(name: str) -> None:
     first, again, other = (init(narrow(name), seed) for seed in (3, 3, 4))
     jax.tree.map(np.testing.assert_array_equal, first, again)
