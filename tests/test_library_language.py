@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_terminal import VERBS, parsed
 
 import wmjax
-from wmjax.cli.options import make_parser
-from wmjax.keys import SCHEMES
 
 ROOT = Path(wmjax.__file__).parent
 LIBRARY = sorted(path for path in ROOT.rglob("*.py") if "cli" not in path.relative_to(ROOT).parts)
@@ -36,9 +35,7 @@ def messages(source: str) -> Iterator[tuple[str, ast.Constant]]:
 
 def parameters() -> set[str]:
     """Names of all parameters that a user of the library or of the command line can set."""
-    verbs = next(action for action in make_parser()._actions if action.choices).choices or {}
-    named = {action.dest for parser in verbs.values() for action in parser._actions}  # type: ignore[attr-defined]
-    named |= {parameter.name for scheme in SCHEMES.values() for parameter in scheme.parameters}
+    named = {name for verb in VERBS for name in vars(parsed(verb))}
     for name in wmjax.__all__:
         thing = getattr(wmjax, name)
         if not (inspect.isclass(thing) and issubclass(thing, Exception)):
