@@ -25,7 +25,7 @@ from wmjax.progress import progress
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch
-from wmjax.train.step import Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
+from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
 
 CHUNK = 50  # steps a program runs at most: long enough to hide the host, short enough for a live progress bar
 CHUNK_BYTES = 64 << 20  # of streamed examples in a chunk
@@ -119,7 +119,7 @@ def fit(
         state, seed = mapping.replicate((state, np.int32(recipe.seed)))
         program, asked, running = make_program(plan), max(1, len(chunks) // 20), None
         for number, (chunk, picks) in enumerate(zip(chunks, feed, strict=True)):
-            state, metrics = program(state, seed, data, picks, triggers, taught, None)
+            state, metrics = program(state, Inputs(seed, data, picks, triggers, taught))
             answers = dispatch(config, state.variables, key.images) if key and number % asked == 0 else None
             if running:
                 advance(*running.outcome(key))

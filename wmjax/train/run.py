@@ -172,7 +172,7 @@ def _settings(
 
 def _newest(path: str | os.PathLike[str]) -> str:
     """What a path stands for when a run begins: of another run its newest checkpoint."""
-    return str(checkpoint.latest(Path(path)) or path)
+    return str(checkpoint.latest(Path(path)) or os.fspath(path))
 
 
 def _weights(begin_with: str | None, config: Config) -> Variables | None:
