@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from wmjax.models import Config
-from wmjax.train import Batch, Mapping, Plan, Recipe, all_devices, make_program
+from wmjax.train import Batch, Inputs, Mapping, Plan, Recipe, all_devices, make_program
 from wmjax.train.loop import first_state
 
 Work = Callable[[], Any]
@@ -39,6 +39,17 @@ def compare(works: dict[str, Work], pairs: int, warm_up: int = 1) -> dict[str, A
         "ms_median": {name: round(1e3 * float(np.median(values[warm_up:])), 2) for name, values in seconds.items()},
         "first_call_s": {name: round(values[0], 2) for name, values in seconds.items()},
     }
+
+
+def per_call(call: Callable[[], Any], calls: int, repeats: int = 7) -> float:
+    """Median seconds of a call among many that are set going together: the host's part is hidden."""
+    jax.block_until_ready(call())
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready([call() for _ in range(calls)][-1])
+        seconds.append((time.perf_counter() - began) / calls)
+    return float(np.median(seconds))
 
 
 def quartiles(values: np.ndarray, digits: int) -> dict[str, Any]:
@@ -85,7 +96,7 @@ def training(
     def work() -> Any:
         nonlocal state
         for pick in picks:
-            state, metrics = program(state, seed, data, pick, triggers, None, None)
+            state, metrics = program(state, Inputs(seed, data, pick, triggers))
         return state, metrics
 
     return work

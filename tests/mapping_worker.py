@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from wmjax.models import Config
-from wmjax.train import Batch, Plan, Recipe, all_devices, make_program
+from wmjax.train import Batch, Inputs, Plan, Recipe, all_devices, make_program
 from wmjax.train.loop import first_state
 
 NETS = {
@@ -34,7 +34,7 @@ def steps(kind: str, net: str, streamed: bool = False) -> dict[str, np.ndarray]:
     triggers = Batch(*mapping.replicate((images[::-1][:7], labels[:7])))
     state, seed = mapping.replicate((first_state(NETS[net], RECIPE, 64), np.int32(3)))
     program = make_program(Plan(NETS[net], dataclasses.replace(RECIPE, seed=0), 10, mapping))
-    state, metrics = program(state, seed, data, picks, triggers, None, None)
+    state, metrics = program(state, Inputs(seed, data, picks, triggers))
     tree = {"loss": metrics.loss, "accuracy": metrics.accuracy, **state.variables._asdict()}
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): np.asarray(leaf.addressable_data(0)) for path, leaf in leaves}

@@ -21,14 +21,26 @@ from wmjax.keys import Key, generate, make_spec
 from wmjax.report.audit import audit_table
 from wmjax.suspects import from_callable
 from wmjax.suspects import wording as asked_words
+from wmjax.suspects.contract import Askable, NoWeights
 from wmjax.suspects.grounds import AskedGround
 from wmjax.verification import wording as verdict_words
 from wmjax.verification.grounds import VerdictGround
 from wmjax.zoo import wording as audit_words
 from wmjax.zoo.audit import merge
 from wmjax.zoo.grounds import AuditGround
-from wmjax.zoo.records import Zoo
+from wmjax.zoo.records import Entry, Zoo
 from wmjax.zoo.result import AuditResult
+
+
+def _asked(logits: np.ndarray) -> Entry:
+    """A member of a zoo that can only be asked, and answers from a table."""
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        return logits[images.reshape(len(images), 2).astype(int) @ [1, 256]]
+
+    askable = Askable(wmjax.Suspect("asked", ask, worker.IMAGE, worker.CLASSES))
+    network = dataclasses.replace(worker.network(90), name="asked", fingerprint="asked", shapes={}, note="asked")
+    return Entry("asked", dataclasses.replace(network, askable=askable), NoWeights())
 
 
 class Street:
@@ -41,9 +53,8 @@ class Street:
         logits = worker.tables(keys, shares)
         other = dataclasses.replace(worker.network(90, image=(2, 4, 3)), name="other", note="pixels-guessed")
         entries = worker.zoo(logits).entries
-        self.zoo = Zoo(
-            [*entries, *(dataclasses.replace(e, name=f"other {e.name}", network=other) for e in entries)], []
-        )
+        entries += [dataclasses.replace(entry, name=f"other {entry.name}", network=other) for entry in entries]
+        self.zoo = Zoo([*entries, _asked(logits[0])], [])
         self.keys = keys
         self.nulls = worker.zoo(worker.tables(keys, np.zeros((63, 3)), 7), "null")
 
@@ -81,7 +92,7 @@ def assert_same_but_words(other: AuditResult, expected: AuditResult) -> None:
 
 
 def test_an_audit_has_something_of_everything_to_say(street: Street) -> None:
-    expected = {*AuditGround, *(code for code in VerdictGround if code in KEY_GROUNDS), "adapted", "pixels-guessed"}
+    expected = {*AuditGround, *KEY_GROUNDS, "adapted", "asked", "pixels-guessed"}
     told = codes(street.audit()) | codes(worker.audited(street.zoo, street.keys, fdr=0.01))
     assert told == expected
 

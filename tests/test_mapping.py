@@ -5,7 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +18,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from wmjax.train import Batch, divisible, key_batch, mix
-from wmjax.train.mapping import AXIS, all_devices
+from wmjax.train.mapping import AXIS, all_devices, over
 
 BOTH = [[kind, net] for kind in ("jit", "pmap") for net in mapping_worker.NETS]
 
@@ -74,12 +77,54 @@ def test_gradients_of_a_device_are_its_own_until_the_body_averages_them():
     """The trap: where gradients of replicated weights arrive summed, a mean after it changes nothing."""
     script = """
 import jax, numpy as np
+from typing import Any, NamedTuple
 from wmjax.train import all_devices
+class Given(NamedTuple):
+    x: Any
 m = all_devices("pmap")
-run = m.compile(lambda w, x: m.mean(jax.grad(lambda w: (w * x).mean())(w)), divided=1)
-print(float(run(m.replicate(np.float32(1)), m.divide(np.arange(8.0, dtype=np.float32).reshape(1, 8)))))
+run = m.compile(lambda w, given: m.mean(jax.grad(lambda w: (w * given.x).mean())(w)), Given, divided="x")
+print(float(run(m.replicate(np.float32(1)), Given(m.divide(np.arange(8.0, dtype=np.float32).reshape(1, 8))))))
 """
     assert on_devices(4, script) == "3.5"  # 14 where it was summed
+
+
+class Given(NamedTuple):
+    """Inputs of a body: a factor, a part of which each device sees, and what it is added to."""
+
+    addend: Any
+    factor: Any
+    nothing: Any = None
+
+
+def scaled(state: jax.Array, given: Given, *, twice: int = 1) -> jax.Array:
+    return twice * state * given.factor.sum() + given.addend
+
+
+def decorated(body: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments, **options: body(*arguments, **options)
+
+
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
+@pytest.mark.parametrize(
+    "body", [scaled, partial(scaled, twice=1), decorated(scaled)], ids=["plain", "partial", "deco"]
+)
+def test_a_body_may_be_any_callable(kind, body):
+    """What is divided goes by the name of a field, not by the position of an argument."""
+    mapping = all_devices(kind)
+    run = mapping.compile(body, Given, divided="factor")
+    state, addend = mapping.replicate((np.float32(2), np.float32(1)))
+    factor = mapping.divide(np.ones((1, 4), np.float32))
+    assert float(run(state, Given(addend, factor))) == 9
+    models = over(jax.local_devices()[:1]).compile_models(body, Given, shared={"addend"})
+    dealt = Given(np.float32(1), np.ones((3, 4), np.float32))
+    assert models(np.arange(3, dtype=np.float32), dealt).tolist() == [1, 5, 9]
+
+
+def test_a_field_that_does_not_exist_is_an_error():
+    with pytest.raises(ValueError, match="factors"):
+        all_devices().compile(scaled, Given, divided="factors")
+    with pytest.raises(ValueError, match="addends"):
+        all_devices().compile_models(scaled, Given, shared={"addends"})
 
 
 def test_mixing_moves_nothing_between_devices():

@@ -20,6 +20,7 @@ from wmjax.keys import Key, generate, make_spec
 from wmjax.models import FAMILIES, Config, Variables, accuracy, apply, default_config, init, predict, read_config, stack
 from wmjax.suspects import open_suspect
 from wmjax.suspects.network import from_config
+from wmjax.suspects.stored import export
 from wmjax.train import Recipe, default_recipe, embed
 from wmjax.verification import verify
 from wmjax.zoo.audit import audit
@@ -90,6 +91,18 @@ def test_a_fresh_network_gives_every_image_logits_of_moderate_size(name: str, im
     assert (logits.shape, logits.dtype) == ((16, 10), jnp.float32)
     assert 0.02 < np.std(logits) < 50
     jax.tree.map(np.testing.assert_array_equal, stats, init(config, 0).stats)
+
+
+@EACH
+@jax.numpy_dtype_promotion("standard")  # Flax's norms ask for it
+def test_in_bfloat16_it_answers_nearly_the_same(name: str) -> None:
+    config, images = narrow(name), jnp.asarray(load("digits").test.images[:8])
+    exact, rounded = (
+        apply(config, init(config, 0), images, precision=precision)[0] for precision in ("float32", "bfloat16")
+    )
+    assert rounded.dtype == jnp.float32
+    assert not np.array_equal(exact, rounded)
+    np.testing.assert_allclose(rounded, exact, atol=0.1 * float(np.std(exact)))
 
 
 @EACH
@@ -202,7 +215,7 @@ def test_an_audit_finds_the_marked_one_among_clean_ones(
     trained: Callable[[str], Trained], key: Key, name: str, tmp_path: Path
 ) -> None:
     network = trained(name)
-    checkpoint.export(network.run, tmp_path / "thief")
+    export(network.run, tmp_path / "thief")
     for seed in (1, 2):
         checkpoint.save(
             tmp_path / f"clean{seed}", init(network.config, seed)._asdict(), checkpoint.Metadata(network.config)

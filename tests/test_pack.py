@@ -498,11 +498,11 @@ def test_bad_models_are_skipped(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     path, source, family = pack_zoo(tmp_path)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         write_packs(Zoo(entries_of(source, 2, family), []), tmp_path)
     assert path.read_bytes() == before
     twins = [Entry("a", network(description=DESCRIPTION), source), Entry("b", network(description=DESCRIPTION), source)]
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         write_packs(Zoo(twins, []), tmp_path / "new")
     hostile = dataclasses.replace(family, name="../../.x\n;rm")
     report = write_packs(Zoo(entries_of(source, 1, hostile), []), tmp_path / "named")

@@ -1,4 +1,4 @@
-"""The journal of an audit or an attack suite: a line for each part that is done, so that a killed one goes on.
+"""The journal of an audit or an attack suite: a line for each part that is done, so that a killed one can be resumed.
 
 The first line says what is asked of whom; each later one holds a record. Lines are written whole and flushed to the
 disk; what a kill left of a line is cut off when the audit is resumed.

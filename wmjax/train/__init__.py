@@ -5,10 +5,11 @@ from wmjax.train.many import fit_many
 from wmjax.train.mapping import Mapping, all_devices, divisible
 from wmjax.train.mix import Batch, key_batch, mix
 from wmjax.train.run import Report, embed
-from wmjax.train.step import Plan, Recipe, State, Teacher, default_recipe, make_program
+from wmjax.train.step import Inputs, Plan, Recipe, State, Teacher, default_recipe, make_program
 
 __all__ = [
     "Batch",
+    "Inputs",
     "Mapping",
     "Plan",
     "Recipe",

@@ -17,7 +17,7 @@ from wmjax.progress import progress
 from wmjax.train.loop import check, total_steps
 from wmjax.train.mapping import Mapping, over
 from wmjax.train.mix import Batch
-from wmjax.train.step import Metrics, Plan, Recipe, State, Teacher, optimizer, start, steps_of
+from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, optimizer, start, steps_of
 
 
 def fit_many(
@@ -82,15 +82,15 @@ def fit_many(
     program = make_models_program(plan, mapping)
     with progress(title, recipe.epochs) as advance:
         for picks in _epochs(recipe, len(seen), dealt_seeds, None if rows is None else rows[places]):
-            state, metrics = program(state, seed, data, mapping.deal(picks), triggers, taught, paces)
+            state, metrics = program(state, Inputs(seed, data, mapping.deal(picks), triggers, taught, paces))
             advance(1, _told(metrics, dealt_seeds, diverging))
     return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state.variables)
 
 
 @lru_cache(maxsize=32)
-def make_models_program(plan: Plan, mapping: Mapping) -> Callable[..., tuple[State, Metrics]]:
+def make_models_program(plan: Plan, mapping: Mapping) -> Callable[[State, Inputs], tuple[State, Metrics]]:
     """The program that runs `steps_of(plan)` for many models; all but data and triggers is dealt."""
-    return mapping.compile_models(steps_of(plan), dealt=(0, 1, 3, 5, 6))
+    return mapping.compile_models(steps_of(plan), Inputs, shared={"data", "triggers"})
 
 
 def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], key: Key | None) -> None:

@@ -12,8 +12,8 @@ Many models at once are dealt to the devices, whole models to each: they have no
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Set
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from wmjax.devices import on_cpu
 
 AXIS = "data"
 Kind = Literal["jit", "pmap"]
+Body = Callable[[Any, Any], Any]  # what a state and inputs, a NamedTuple, become
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,68 +91,71 @@ class Mapping:
 
         return jax.tree.map(place, tree)
 
-    def compile(self, body: Callable[..., Any], divided: int, donated: int = 0) -> Callable[..., Any]:
-        """The program that runs `body` on all devices.
+    def compile(self, body: Body, inputs: type[NamedTuple], divided: str) -> Body:
+        """The program that runs `body(state, inputs)` on all devices; its results may take the memory of `state`.
 
         Args:
-          body: pure; every argument and result is the same on all devices but the divided argument.
-          divided: position of the argument that came from `divide`.
-          donated: position of the argument whose memory the results may take.
+          body: pure; state, inputs and results are the same on all devices but the divided field of the inputs.
+          inputs: their type.
+          divided: the field that came from `divide`.
         """
-        arity = body.__code__.co_argcount
         if self.kind == "pmap":
-            axes = tuple(1 if i == divided else None for i in range(arity))
+            axes = (None, _by_field(inputs, None, {divided}, 1))
             devices = tuple(self.mesh.devices.flat)
-            return jax.pmap(body, AXIS, in_axes=axes, out_axes=None, donate_argnums=donated, devices=devices)
+            return jax.pmap(body, AXIS, in_axes=axes, out_axes=None, donate_argnums=0, devices=devices)
         whole, rows = PartitionSpec(), PartitionSpec(None, AXIS)
-        specs = tuple(rows if i == divided else whole for i in range(arity))
-        shardings = tuple(NamedSharding(self.mesh, spec) for spec in specs)
+        specs = (whole, _by_field(inputs, whole, {divided}, rows))
         if self.size > 1:
             # unchecked: a checked one would hand over the gradients of replicated weights summed, and the mean that
             # `body` takes of them would change nothing
             body = jax.shard_map(body, mesh=self.mesh, in_specs=specs, out_specs=whole, check_vma=False)
-        return jax.jit(
-            body, in_shardings=shardings, out_shardings=NamedSharding(self.mesh, whole), donate_argnums=donated
-        )
+        return self._jit(body, specs, whole)
 
     def deal(self, tree: Any) -> Any:
         """Host arrays [models, ...] onto this process's devices, each of which gets as many models."""
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec(AXIS)))
 
-    def compile_models(self, body: Callable[..., Any], dealt: tuple[int, ...], donated: int = 0) -> Callable[..., Any]:
-        """The program that runs `body` for many models, each device for those that were dealt to it.
+    def compile_models(self, body: Body, inputs: type[NamedTuple], shared: Set[str]) -> Body:
+        """The program that runs `body(state, inputs)` for many models, each device for those that were dealt to it.
 
         On a CPU one model after another, because XLA's grouped convolutions are many times slower there; else all at
-        once. Only for mappings over devices of this process.
+        once. Results are dealt too, and may take the memory of `state`. Only for mappings over devices of this process.
 
         Args:
           body: pure, for one model; it must not reduce over devices.
-          dealt: positions of the arguments that came from `deal`; results are dealt too.
-          donated: position of the argument whose memory the results may take.
+          inputs: their type.
+          shared: the fields that all models see, from `replicate`; state and other fields came from `deal`.
         """
 
-        def models(*arguments: Any) -> Any:
-            def one(own: list[Any]) -> Any:
-                given = dict(zip(dealt, own, strict=True))
-                return body(*(given.get(i, argument) for i, argument in enumerate(arguments)))
+        def models(state: Any, given: Any) -> Any:
+            seen_by_all = {name: getattr(given, name) for name in shared}
 
-            own = [arguments[i] for i in dealt]
+            def one(own: tuple[Any, Any]) -> Any:
+                return body(own[0], own[1]._replace(**seen_by_all))
+
+            own = (state, given._replace(**dict.fromkeys(shared)))
             return lax.map(one, own) if on_cpu() else jax.vmap(one)(own)
 
         whole, share = PartitionSpec(), PartitionSpec(AXIS)
-        specs = tuple(share if i in dealt else whole for i in range(body.__code__.co_argcount))
-        run = models
+        specs = (share, _by_field(inputs, share, shared, whole))
+        run: Body = models
         if self.size > 1:
             run = jax.shard_map(models, mesh=self.mesh, in_specs=specs, out_specs=share, check_vma=False)
-        shardings = tuple(NamedSharding(self.mesh, spec) for spec in specs)
-        return jax.jit(
-            run, in_shardings=shardings, out_shardings=NamedSharding(self.mesh, share), donate_argnums=donated
-        )
+        return self._jit(run, specs, share)
+
+    def _jit(self, body: Body, specs: tuple[Any, Any], out: PartitionSpec) -> Body:
+        given, returned = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), (specs, out))
+        return jax.jit(body, in_shardings=given, out_shardings=returned, donate_argnums=0)
 
     @property
     def _local(self) -> Mesh:
         mine = [device for device in self.mesh.devices.flat if device.process_index == jax.process_index()]
         return Mesh(np.array(mine), (AXIS,))
+
+
+def _by_field(inputs: type[NamedTuple], usual: Any, chosen: Set[str], other: Any) -> Any:
+    """`inputs` with one value in every field, and another in the chosen ones; ValueError where it has no such field."""
+    return inputs._make([usual] * len(inputs._fields))._replace(**dict.fromkeys(chosen, other))
 
 
 def all_devices(kind: Kind = "jit") -> Mapping:

@@ -15,7 +15,7 @@ from wmjax.errors import UsageError
 from wmjax.models import shapes
 from wmjax.train.mapping import divisible
 from wmjax.train.mix import Batch
-from wmjax.train.step import Plan, make_program, optimizer, start
+from wmjax.train.step import Inputs, Plan, make_program, optimizer, start
 
 RESIDENT = 0.25  # share of a device's memory that a data set may take; the rest is for training
 
@@ -44,8 +44,8 @@ def too_large_told(plan: Plan, train: Examples) -> Iterator[None]:
             raise
         batch = plan.recipe.batch
         fitting = _fitting(plan, train)
-        advice = f"--batch {fitting} would fit" if fitting else "no batch of this model fits: choose a smaller one"
-        raise UsageError(f"--batch {batch} does not fit in the device's memory: {advice}") from error
+        advice = f"{fitting} would fit" if fitting else "no batch of this model fits: choose a smaller model"
+        raise UsageError(f"`batch` {batch} does not fit in the device's memory: {advice}") from error
 
 
 def _fitting(plan: Plan, train: Examples) -> int:
@@ -74,8 +74,9 @@ def step_bytes(plan: Plan, train: Examples, batch: int) -> int:
     data: Any = Batch(blank(jnp.uint8, len(train), *train.image), blank(jnp.int32, len(train)))  # type: ignore[arg-type]
     if not isinstance(train, Dataset):
         data, picks = None, Batch(blank(jnp.uint8, 1, batch, *train.image), picks)  # type: ignore[arg-type]
+    seed: Any = blank(jnp.int32)
     teacher = shapes(plan.teacher) if plan.teacher else None
-    compiled = program.lower(state, blank(jnp.int32), data, picks, None, teacher, None).compile()  # type: ignore[attr-defined]
+    compiled = program.lower(state, Inputs(seed, data, picks, teacher=teacher)).compile()  # type: ignore[attr-defined]
     sizes = compiled.memory_analysis()
     return int(sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes) + int(
         sizes.temp_size_in_bytes

@@ -87,6 +87,26 @@ class State:
     step: Array
 
 
+class Inputs(NamedTuple):
+    """What the steps of a program see beside the state.
+
+    Attributes:
+      seed: int32 scalar, of augmentation and dropout; the recipe's is not looked at: many seeds share one program.
+      data: the whole training split, uint8 images and int32 labels, resident on the devices; None for streamed data.
+      picks: rows of `data` for each step, int32 [steps, batch]; streamed, a `Batch` of [steps, batch, ...].
+      triggers: the key; None for a clean model.
+      teacher: variables of the network to distil; None to learn the labels.
+      pace: multiplies every update, like the parameters or broadcastable to them; None leaves updates as they are.
+    """
+
+    seed: Array
+    data: Batch | None
+    picks: Any
+    triggers: Batch | None = None
+    teacher: Variables | None = None
+    pace: Any = None
+
+
 class Metrics(NamedTuple):
     """Of each step, float32: loss over the batch, top-1 accuracy on its real rows."""
 
@@ -156,46 +176,35 @@ class Plan:
 
 
 @lru_cache(maxsize=32)
-def make_program(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
+def make_program(plan: Plan) -> Callable[[State, Inputs], tuple[State, Metrics]]:
     """The program that runs `steps_of(plan)` on the devices, one for equal plans: a second run compiles nothing.
 
-    Its arguments are as `plan.mapping` places them; `state` is donated.
+    Its arguments are as `plan.mapping` places them; the state is donated.
     """
-    return plan.mapping.compile(steps_of(plan), divided=3)
+    return plan.mapping.compile(steps_of(plan), Inputs, divided="picks")
 
 
-def steps_of(plan: Plan) -> Callable[..., tuple[State, Metrics]]:
+def steps_of(plan: Plan) -> Callable[[State, Inputs], tuple[State, Metrics]]:
     """The steps of a training as a pure function, to be mapped over devices or models.
 
-    It takes `(state, seed, data, picks, triggers, teacher_variables, pace)` and gives the state after as many steps as
-    `picks` has, with their `Metrics`, [steps] each:
-
-    * `seed` is that of augmentation and dropout (the recipe's is not looked at: many seeds share one program);
-    * `data` is the whole training split as a `Batch` (uint8 images, int32 labels), resident on the devices, or None;
-    * `picks` are rows of `data`, int32 [steps, batch], or where that is None a `Batch` of [steps, batch, ...];
-    * `triggers` is the key as a `Batch`, or None; `teacher_variables` are the teacher's, or None;
-    * `pace` multiplies every update, like the parameters or broadcastable to them; None leaves updates as they are.
+    It takes a `State` and `Inputs`, and gives the state after as many steps as these have picks, with the steps'
+    `Metrics`, [steps] each.
     """
 
-    def steps(
-        state: State,
-        seed: Array,
-        data: Batch | None,
-        picks: Any,
-        triggers: Batch | None,
-        teacher_variables: Variables | None,
-        pace: Any,
-    ) -> tuple[State, Metrics]:
+    def steps(state: State, inputs: Inputs) -> tuple[State, Metrics]:
+        data, triggers = inputs.data, inputs.triggers
+
         def step(state: State, pick: Any) -> tuple[State, Metrics]:
             batch = pick if data is None else Batch(data.images[pick], data.targets[pick])
             rows = plan.mapping.rows(len(batch.targets))
-            augment_keys, dropout_keys = row_keys(seed, state.step, rows)
-            batch = _real(plan, batch, augment_keys, teacher_variables)
+            augment_keys, dropout_keys = row_keys(inputs.seed, state.step, rows)
+            batch = _real(plan, batch, augment_keys, inputs.teacher)
             if triggers is not None:
                 batch = _marked(plan, batch, triggers, state.step, rows)
-            return _descend(plan, state, batch, dropout_keys, rows, plan.recipe.key_per_batch if triggers else 0, pace)
+            keyed = plan.recipe.key_per_batch if triggers else 0
+            return _descend(plan, state, batch, dropout_keys, rows, keyed, inputs.pace)
 
-        return lax.scan(step, state, picks)
+        return lax.scan(step, state, inputs.picks)
 
     return steps
 
