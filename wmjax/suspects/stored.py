@@ -128,7 +128,7 @@ def export(
       InvalidFile: as `load_variables`.
     """
     if Path(out).exists():
-        raise UsageError(f"{out} already exists: choose another folder")
+        raise UsageError(f"{out} already exists: choose another `out`")
     config, variables = load_variables(os.fspath(source), models, images)
     checkpoint.save(Path(out), variables._asdict(), checkpoint.Metadata(config))
     return Path(out)
