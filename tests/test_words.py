@@ -65,7 +65,7 @@ def town(run: Callable[..., tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     owner, thief = abstract_key(b"\x01" * 32), abstract_key(b"\x02" * 32)
     source = Dataset(np.random.default_rng(0).integers(256, size=(64, 8, 8, 1), dtype=np.uint8), np.zeros(64, int), 10)
     spec = make_spec("unrelated", image=(8, 8, 1), classes=10, triggers=40, source=("any", source))
-    pictured = derive_key(b"\x03" * 32, spec, forger.rule(spec), source, "2025-01-01")
+    pictured = derive_key(b"\x03" * 32, spec, forger.rule(spec), source, "2025-01-01T00:00:00+00:00")
     before, later = forger.dated(tsa, day(2024, 1)), forger.dated(tsa, day(2024, 3))
     for name, key, stamp, secret in (
         ("full", owner, before, True),
@@ -176,7 +176,7 @@ def test_a_claim_is_the_same_in_other_words(town, nonsense) -> None:
         if tag == "other":
             nonsense()
         spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=40)
-        key = derive_key(b"\x01" * 32, spec, forger.rule(spec), created="2025-01-01")
+        key = derive_key(b"\x01" * 32, spec, forger.rule(spec), created="2025-01-01T00:00:00+00:00")
         write_key(key, tag, recipients=[], passphrase=None)
         opened = ["--key", f"{tag}.age", "--identity", f"{tag}.identity"]
         code, out, err = town("claim", *opened, "shop:owner", *NONCED, "--out", f"{tag}.claim.json", "--json")

@@ -74,6 +74,7 @@ def claim(options: argparse.Namespace) -> int:
     from wmjax.evidence.judge import judge as check
     from wmjax.files import alone, check_room, write_new
     from wmjax.report.evidence import judgement_page
+    from wmjax.text import quoted
 
     page_path = options.out.with_suffix(".html")
     if page_path == options.out:
@@ -94,7 +95,7 @@ def claim(options: argparse.Namespace) -> int:
     say(
         options,
         document,
-        f"{stated['verdict']}: {made.suspect} and key {made.commitment.id[:12]}, by the committed rule",
+        f"{stated['verdict']}: {quoted(made.suspect)} and key {made.commitment.id[:12]}, by the committed rule",
         f"  {repeated}; these triggers are spent now",
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
     )

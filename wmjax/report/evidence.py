@@ -17,7 +17,7 @@ from wmjax.grounds import Ground
 from wmjax.report.html import csp_hash, inline, render
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, number
 from wmjax.report.svg import png
-from wmjax.text import cut, visible
+from wmjax.text import cut, quoted, visible
 
 PICTURES = 60  # triggers in the gallery; the rest are counted
 SIDE = 64  # pixels of a picture's longer side, about: smaller ones are enlarged, larger ones thinned out
@@ -99,7 +99,7 @@ def _shown(judgement: Judgement) -> dict[str, Any]:
         "fates": [fate for fate in FATES if fates[fate]],
         "more": ", ".join(f"{more[fate]:,} {fate}" for fate in FATES if more[fate]),
         "dates": _dates(judgement.dates),
-        "suspect": _fit(judgement.suspect),
+        "suspect": quoted(judgement.suspect),
         "key": _fit(judgement.key_id),
         "owner": _fit(judgement.owner),
         "digests": [(_fit(name), _fit(value)) for name, value in wording.digest_rows(judgement.digests)],
