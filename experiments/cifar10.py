@@ -31,12 +31,9 @@ def wmjax(*arguments: str, cwd: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", default="7")
-    parser.add_argument("--seed", default="0")
-    options = parser.parse_args()
-    train = ["embed", "--data", "cifar10", "--model", "vgg", "--epochs", options.epochs, "--seed", options.seed]
+def measure(epochs: str, seed: str, data: str = "cifar10", image: str = "32x32x3") -> dict[str, Any]:
+    """What every command said, in a folder of its own."""
+    train = ["embed", "--data", data, "--model", "vgg", "--epochs", epochs, "--seed", seed]
     key = ["--key", "my.age", "--identity", "my.identity"]
     with tempfile.TemporaryDirectory() as folder:
         commands = [
@@ -45,7 +42,7 @@ def main() -> None:
                 "--scheme",
                 "abstract",
                 "--image",
-                "32x32x3",
+                image,
                 "--classes",
                 "10",
                 "--triggers",
@@ -59,7 +56,15 @@ def main() -> None:
             ["verify", *key, "clean"],
         ]
         done = [wmjax(*command, cwd=folder) for command in commands]
-    record.write("cifar10", {"seeds": [int(options.seed)], "n": 1, "commands": done})
+    return {"seeds": [int(seed)], "n": 1, "commands": done}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", default="7")
+    parser.add_argument("--seed", default="0")
+    options = parser.parse_args()
+    record.write("cifar10", measure(options.epochs, options.seed))
 
 
 if __name__ == "__main__":

@@ -7,35 +7,38 @@ import os
 import platform
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 
 
 def _environment() -> dict[str, Any]:
     """Hardware, versions and commit of this run."""
     import jax
 
-    here = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain", "-uno", "--", ":!results"],
-        cwd=here,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "command": " ".join(["python", f"experiments/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else ""),
+        "commit": _commit(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "devices": [device.device_kind for device in jax.devices()],
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy")},
         "python": platform.python_version(),
     }
+
+
+def _commit() -> str:
+    """Of the checkout; of a copy without its history, what COMMIT says."""
+    if not (HERE.parent / ".git").exists():
+        return os.environ.get("COMMIT", "")
+    git = partial(subprocess.run, cwd=HERE, capture_output=True, text=True, check=False)
+    commit = git(["git", "rev-parse", "HEAD"]).stdout.strip()
+    dirty = git(["git", "status", "--porcelain", "-uno", "--", ":!results"]).stdout.strip()
+    return commit + ("+changes" if dirty else "")
 
 
 def _processor() -> str:

@@ -18,7 +18,7 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import airbench
@@ -195,8 +195,14 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return figures
 
 
-def experiment(settings: Settings, splits: Splits, runs: int, kinds: Sequence[str]) -> dict[str, Any]:
-    """Every run of every kind, in turn; each seed has a fresh key."""
+def experiment(
+    settings: Settings,
+    splits: Splits,
+    runs: int,
+    kinds: Sequence[str],
+    keep: Callable[[dict[str, Any]], Any] = lambda figures: None,
+) -> dict[str, Any]:
+    """Every run of every kind, in turn; each seed has a fresh key. `keep` is given the figures after each seed."""
     data = on_device(splits, settings)
     image, classes = splits.train.image, splits.train.classes
     keys = [
@@ -211,13 +217,15 @@ def experiment(settings: Settings, splits: Splits, runs: int, kinds: Sequence[st
             done[kind].append(run(settings, seed, data, keys[seed], kind == "marked"))
             last = done[kind][-1]
             print(f"{kind} {seed}: {last['accuracy']} % in {last['train_s']} s, {last['one_view']}", file=sys.stderr)
-    return {
-        "settings": dataclasses.asdict(settings),
-        "images": {"train": len(data.train.targets), "test": len(data.labels)},
-        "compile_s": compile_s,
-        "summary": {kind: summary(results) for kind, results in done.items()},
-        "runs": done,
-    }
+        figures = {
+            "settings": dataclasses.asdict(settings),
+            "images": {"train": len(data.train.targets), "test": len(data.labels)},
+            "compile_s": compile_s,
+            "summary": {kind: summary(results) for kind, results in done.items()},
+            "runs": done,
+        }
+        keep(figures)
+    return figures
 
 
 def main(arguments: list[str] | None = None) -> None:

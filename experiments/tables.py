@@ -8,6 +8,7 @@ from typing import Any
 
 from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
+from gpu_tables import gpu_rows
 
 README = HERE.parent / "README.md"
 MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -297,6 +298,7 @@ def table() -> str:
         *speed_rows(),
         *device_rows(),
         *audit_rows(),
+        *gpu_rows(),
         *judge_rows(),
         *robustness_rows(),
     ]

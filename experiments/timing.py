@@ -41,6 +41,17 @@ def compare(works: dict[str, Work], pairs: int, warm_up: int = 1) -> dict[str, A
     }
 
 
+def per_call(call: Callable[[], Any], calls: int, repeats: int = 7) -> float:
+    """Median seconds of a call among many that are set going together: the host's part is hidden."""
+    jax.block_until_ready(call())
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready([call() for _ in range(calls)][-1])
+        seconds.append((time.perf_counter() - began) / calls)
+    return float(np.median(seconds))
+
+
 def quartiles(values: np.ndarray, digits: int) -> dict[str, Any]:
     """Median and quartiles, rounded to so many decimals."""
     low, middle, high = np.percentile(values, [25, 50, 75])

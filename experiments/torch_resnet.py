@@ -63,7 +63,10 @@ def augmented(images: Tensor) -> Tensor:
     offsets = torch.randint(-2, 3, (n, 2), device=device)
     place = torch.arange(size, device=device)
     mirrored = torch.rand(n, 1, device=device) < 0.5
-    rows, columns = ((size - 1 - (size - 1 - (place + offsets[:, i, None]).abs()).abs()) for i in (0, 1))
+    rows, columns = (
+        (size - 1 - (size - 1 - (place + offsets[:, i, None]).abs()).abs()).clamp(0, size - 1)
+        for i in (0, 1)  # the clamp changes nothing: without it torch.compile loses itself in the bounds
+    )
     columns = torch.where(mirrored, size - 1 - columns, columns)
     return images[torch.arange(n, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]]
 

@@ -128,7 +128,7 @@ def flatten(variables: Variables) -> Weights:
     return {_name(leaf): np.asarray(leaf[1]) for leaf in leaves}
 
 
-def unflatten(config: Config, weights: Weights) -> Variables:
+def unflatten(config: Config, weights: Mapping[str, Any]) -> Variables:
     """The way back from `flatten`."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(shapes(config)._asdict())
     return Variables(**jax.tree.unflatten(treedef, [weights[_name(leaf)] for leaf in leaves]))

@@ -15,6 +15,7 @@ from wmjax import checkpoint
 from wmjax.checkpoint import Metadata, SealedKey
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, init
+from wmjax.suspects.stored import export
 from wmjax.train import Recipe
 from wmjax.train.loop import first_state
 from wmjax.train.step import State, as_tree, from_tree
@@ -79,14 +80,14 @@ def test_half_written_checkpoints_are_not_seen(run):
 
 
 def test_export_leaves_key_optimiser_and_settings_behind(run, tmp_path):
-    out = checkpoint.export(run, tmp_path / "public")
+    out = export(run, tmp_path / "public")
     assert checkpoint.read_metadata(out) == Metadata(CONFIG)
     assert equal(checkpoint.load_variables(out), checkpoint.load_variables(checkpoint.find(run)))
     everything = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     for secret in (b"AGE ENCRYPTED", SEALED.commitment_id.encode(), b"optimiser"):
         assert secret not in everything
     with pytest.raises(UsageError, match="already"):
-        checkpoint.export(run, out)
+        export(run, out)
 
 
 def test_written_on_eight_devices_opens_on_one(tmp_path):

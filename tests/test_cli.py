@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from refusals import one_line
 from test_vault import QUICK
 
 from wmjax.keys import read_commitment
@@ -39,12 +40,6 @@ def at_home(home, tmp_path, run):
     """`run` in a private copy of `home`."""
     shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     return run
-
-
-def one_line(stderr: str) -> str:
-    assert stderr.count("\n") == 1, stderr
-    assert "Traceback" not in stderr
-    return stderr
 
 
 @pytest.mark.parametrize(("suspect", "code", "verdict"), [("marked", 0, "match"), ("clean", 1, "no-match")])

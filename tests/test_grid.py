@@ -169,7 +169,7 @@ def test_not_even_one_fits(case):
         raise MemoryError
 
     result = try_suite(suite(attack("a", greedy), attack("b")), case)
-    assert "--batch" in result.skipped["a"]
+    assert "`batch`" in result.skipped["a"]
     assert not points(result, "a")
     assert points(result, "b")
 
@@ -207,7 +207,7 @@ def test_what_a_thief_lacks(case):
     needing = attack("a", needs=frozenset({"images"})), attack("b", needs=frozenset({"queries"})), attack("c")
     result = try_suite(suite(*needing), bare)
     assert "needs labelled images" in result.skipped["a"]
-    assert "--queries" in result.skipped["b"]
+    assert "`queries`" in result.skipped["b"]
     assert {p.attack for p in result.points} == {"none", "c"}
 
 

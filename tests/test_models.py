@@ -20,6 +20,7 @@ from wmjax.keys import Key, generate, make_spec
 from wmjax.models import FAMILIES, Config, Variables, accuracy, apply, default_config, init, predict, read_config, stack
 from wmjax.suspects import open_suspect
 from wmjax.suspects.network import from_config
+from wmjax.suspects.stored import export
 from wmjax.train import Recipe, default_recipe, embed
 from wmjax.verification import verify
 from wmjax.zoo.audit import audit
@@ -214,7 +215,7 @@ def test_an_audit_finds_the_marked_one_among_clean_ones(
     trained: Callable[[str], Trained], key: Key, name: str, tmp_path: Path
 ) -> None:
     network = trained(name)
-    checkpoint.export(network.run, tmp_path / "thief")
+    export(network.run, tmp_path / "thief")
     for seed in (1, 2):
         checkpoint.save(
             tmp_path / f"clean{seed}", init(network.config, seed)._asdict(), checkpoint.Metadata(network.config)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import assert_one_line
 from scipy.stats import chisquare
 
 import wmjax
 from wmjax.data import Dataset, load
-from wmjax.errors import InvalidFile, UsageError, WmjaxError
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import POLICIES, Commitment, Key, Paper, derive_key, generate, make_spec
 from wmjax.keys.commitment import leaves
 from wmjax.keys.keyset import default_rule, is_self_derived
@@ -489,11 +490,6 @@ BAD_PARAMETERS = {
     "text for a number": ("noise", {"sigma": "much"}),
     "a number for text": ("content", {"text": 5}),
 }
-
-
-def assert_one_line(error: WmjaxError) -> None:
-    assert str(error)
-    assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("name", BAD_SPECS)

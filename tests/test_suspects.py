@@ -132,6 +132,17 @@ def test_what_trains_takes_every_format_of_its_own_networks(home, network, name)
     assert all(np.array_equal(leaf, by_name(network)[name]) for name, leaf in by_name(variables).items())
 
 
+def test_export_publishes_every_format_as_a_checkpoint_without_a_key(home, work, network):
+    path, options = typed(home, "bare safetensors")
+    code, _, err = work("export", path, "public", *options, "--image", "8x8x1")
+    assert (code, err) == (0, "")
+    assert checkpoint.read_metadata(Path("public")) == Metadata(CONFIG)
+    assert open_suspect("public").describe().tensors == digest(by_name(network))
+    path, _ = typed(home, "ONNX")
+    code, _, err = work("export", path, "other")
+    assert (code, "of wmjax can be trained" in err, Path("other").exists()) == (2, True, False)
+
+
 def test_what_trains_refuses_others_in_one_line(home, work):
     path, _ = typed(home, "ONNX")
     for arguments in (

@@ -87,7 +87,6 @@ def test_commands_in_backticks_stay_as_they_are(command: str) -> None:
 def _functions(verb: str) -> list[Callable[..., Any]]:
     """The library's functions that a verb calls with what its options say."""
     from wmjax.attacks.run import attack
-    from wmjax.checkpoint import export
     from wmjax.data import load, open_splits
     from wmjax.data.prepare import prepare_cifar10
     from wmjax.demo import run_demo
@@ -96,6 +95,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.evidence.judge import Court
     from wmjax.keys import Paper, Unlock, generate, make_spec, sign_commitment, write_key
     from wmjax.suspects import open_suspect
+    from wmjax.suspects.stored import export
     from wmjax.train import Recipe, embed
     from wmjax.verification import verify
     from wmjax.zoo.audit import audit

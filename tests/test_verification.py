@@ -255,7 +255,11 @@ def test_fixed_labels_are_calibrated_against_null_models():
     nulls = [innocent(seed) for seed in range(30)]
     assert verify(thief(key), key, alpha=0.05, nulls=nulls).p_calibrated == pytest.approx(1 / 31)
     assert "null-models" in codes(verify(thief(key), key, alpha=0.05, nulls=nulls))
-    assert verify(innocent(99), key, alpha=0.05, nulls=nulls).verdict == "no-match"
+    assert (
+        verify(innocent(99), key, alpha=0.05, nulls=nulls).verdict == "inconclusive"
+    )  # few triggers: any name may fit
+    large = make_key("fixed", 120)
+    assert verify(innocent(99), large, alpha=0.05, nulls=nulls).verdict == "no-match"
 
 
 def test_fixed_labels_over_a_source_without_calibration():

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; the same names as in `_HOME`
     from wmjax.attacks.result import AttackResult as AttackResult
     from wmjax.attacks.run import attack as attack
-    from wmjax.checkpoint import export as export
     from wmjax.data import Dataset as Dataset
     from wmjax.data import Splits as Splits
     from wmjax.data import load as load
@@ -57,6 +56,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.suspects import from_callable as from_callable
     from wmjax.suspects import from_checkpoint as from_checkpoint
     from wmjax.suspects import open_suspect as open_suspect
+    from wmjax.suspects.stored import export as export
     from wmjax.train import Batch as Batch
     from wmjax.train import Recipe as Recipe
     from wmjax.train import Report as Report
@@ -110,7 +110,7 @@ _HOME = {
     "default_config": "wmjax.models",
     "default_recipe": "wmjax.train",
     "embed": "wmjax.train",
-    "export": "wmjax.checkpoint",
+    "export": "wmjax.suspects.stored",
     "fit": "wmjax.train",
     "from_callable": "wmjax.suspects",
     "from_checkpoint": "wmjax.suspects",

@@ -18,10 +18,8 @@ import jax
 import numpy as np
 
 from wmjax import hosts
-from wmjax.digest import digest, files_digest
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import check_room, read_bytes, write_bytes
-from wmjax.keys import Model
 from wmjax.models import Config, Variables, read_config, shapes
 from wmjax.text import first_line
 
@@ -168,33 +166,6 @@ def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
         if np.shape(node) != leaf.shape:
             raise InvalidFile(f"{checkpoint}: tensor {jax.tree_util.keystr(path)} does not fit the model it names")
     return tree
-
-
-def export(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
-    """Copies a model for publication: network and weights alone, without key, optimiser or settings.
-
-    Raises:
-      UsageError: `out` is there already.
-    """
-    out = Path(out)
-    if out.exists():
-        raise UsageError(f"{out} is there already: choose another folder")
-    config, variables = load_variables(find(source))
-    save(out, variables._asdict(), Metadata(config))
-    return out
-
-
-def describe(path: str | os.PathLike[str]) -> Model:
-    """A checkpoint's name and digests, for statements about it.
-
-    Args:
-      path: checkpoint or run folder; of a run its newest checkpoint.
-    """
-    checkpoint = find(path)
-    _, variables = load_variables(checkpoint)
-    leaves = jax.tree_util.tree_leaves_with_path(variables._asdict())
-    named = {"/".join(str(part.key) for part in place): leaf for place, leaf in leaves}
-    return Model(checkpoint.resolve().name, files_digest(checkpoint), digest(named))
 
 
 def write_settings(run: Path, settings: dict[str, Any]) -> None:

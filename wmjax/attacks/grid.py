@@ -116,7 +116,7 @@ def _run(attack: Attack, stolen: Stolen, thief: Thief) -> Attacked | None:
         if not ran_out(error):
             raise
         if len(stolen.seeds) == 1:
-            raise UsageError("one network does not fit in memory with this attack: use a smaller --batch") from error
+            raise UsageError("one network does not fit in memory with this attack: use a smaller `batch`") from error
         return None
 
 
@@ -124,7 +124,7 @@ def _check_needs(attack: Attack, thief: Thief) -> None:
     if "images" in attack.needs and thief.images is None:
         raise UsageError("needs labelled images of the task, and the thief has none")
     if "queries" in attack.needs and thief.queries is None:
-        raise UsageError("needs images of another data set: name one with --queries")
+        raise UsageError("needs images of another data set: name one with `queries`")
 
 
 def _told(attempt: Attempt) -> str:

@@ -59,7 +59,7 @@ def attack(
       batch: of his trainings.
       seed: of every random choice.
       out: folder of the journal; none is written by default.
-      resume: go on with the journal in `out`.
+      resume: continue the journal in `out`.
       say: told a line about each attack that is done.
 
     Raises:
@@ -74,7 +74,7 @@ def attack(
     if (splits.train.image, splits.train.classes) != (config.image, config.classes):
         raise UsageError(
             f"{splits.name} has images {splits.train.image} of {splits.train.classes} classes, the network takes "
-            f"{config.image} and {config.classes}: name the data set of its task with --data"
+            f"{config.image} and {config.classes}: name the data set of its task with `data`"
         )
     test = _sample(splits.test, QUICK_TEST if quick else None, seed, f"reading {splits.name} test")
     thief = Thief(
@@ -96,7 +96,7 @@ def _data_of(run: Path) -> str:
                 return str(json.loads(read_bytes(folder / "run.json"))["data"]).rpartition(" ")[0]
             except (ValueError, KeyError, TypeError):
                 break
-    raise UsageError(f"{run} does not say what it was trained on: name the data set with --data")
+    raise UsageError(f"{run} does not say what it was trained on: name the data set with `data`")
 
 
 def _sample(examples: Examples, most: int | None, seed: int, title: str) -> Dataset:
@@ -108,7 +108,7 @@ def _sample(examples: Examples, most: int | None, seed: int, title: str) -> Data
 
 def _thief_images(train: Examples, images: int | None, quick: bool, seed: int) -> Dataset | None:
     if images is not None and images < 0:
-        raise UsageError(f"--images {images}: must be at least 0")
+        raise UsageError(f"`images` {images}: must be at least 0")
     if images == 0:
         return None
     return _sample(train, images or (QUICK_IMAGES if quick else None), seed, "reading the thief's images")
@@ -118,7 +118,7 @@ def _queries(name: str, config: Config, data_dir: str | os.PathLike[str] | None)
     """Images of another data set, as the network takes them."""
     other = load_source(name, data_dir)
     if adaptation(other.image, config.image) is None:
-        raise UsageError(f"images of {name} cannot be made {config.image}: choose another --queries")
+        raise UsageError(f"images of {name} cannot be made {config.image}: choose another `queries`")
     return adapt(other.images, config.image)
 
 
@@ -129,7 +129,7 @@ def _training(config: Config, epochs: int | None, batch: int | None, quick: bool
         epochs = min(recipe.epochs, QUICK_EPOCHS) if quick else recipe.epochs
     batch = recipe.batch if batch is None else batch
     if epochs < 1 or batch < 1:
-        raise UsageError("--epochs and --batch must be at least 1")
+        raise UsageError("`epochs` and `batch` must be at least 1")
     return dataclasses.replace(recipe, epochs=epochs, batch=batch), max(1, epochs // 4)
 
 

@@ -74,8 +74,10 @@ def make_parser() -> argparse.ArgumentParser:
     _judge_options(verb("judge", evidence.judge, "check a claim again, believing nobody, and say what it proves"))
     _pack_options(verb("pack", zoo.pack, "stack the models of a zoo, a file a family, to be read at the disk's speed"))
     export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
-    export.add_argument("source", type=Path, metavar="RUN", help="run folder or checkpoint")
+    export.add_argument("source", metavar="RUN", help=f"{_FILE}; of one of wmjax's own networks")
     export.add_argument("out", type=Path, metavar="OUT", help="new folder")
+    _model_option(export)
+    _images_option(export)
     prepare = verb("prepare", verbs.prepare, "download a data set and prepare it without TensorFlow")
     prepare.add_argument("name", choices=["cifar10"], help="data set")
     prepare.add_argument("--url", help="where the original archive is, instead of its home page")
@@ -376,6 +378,10 @@ def _pack_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("zoo", type=Path, metavar="ZOO", help="folder of models")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the packs")
     _model_option(parser)
+    _images_option(parser)
+
+
+def _images_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image", dest="images", type=_image, action="append", default=[], help="that --model takes; repeatable"
     )

@@ -38,7 +38,7 @@ def embed(options: argparse.Namespace) -> int:
         hosts.leave()
         return code
 
-    return hosts.supervise(lambda: guarded(work, options), place)
+    return hosts.supervise(lambda: guarded(work, options), place, lambda message: note(worded(message, options)))
 
 
 def _embed_here(options: argparse.Namespace) -> int:
@@ -151,9 +151,9 @@ def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
 
 def export(options: argparse.Namespace) -> int:
     """Copies a model without its sealed key."""
-    from wmjax.checkpoint import export
+    from wmjax.suspects.stored import export
 
-    path = export(options.source, options.out)
+    path = export(options.source, options.out, models=options.models, images=options.images)
     say(options, {"version": 1, "out": str(path)}, f"{path}: network and weights, no key")
     return 0
 

@@ -158,7 +158,7 @@ def check_against_scheme(spec: Spec) -> None:
 
 def default_rule(spec: Spec, alpha: float = 1e-6) -> Rule:
     """Thresholds for a key, where nothing else is asked for."""
-    return Rule(alpha, 1e-3, default_rate(spec.classes), spec.triggers)
+    return Rule(alpha, 1e-3, default_rate(spec.classes), spec.triggers, spec.policy.evidence)
 
 
 def default_rate(classes: int) -> float:

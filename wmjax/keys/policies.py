@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from wmjax.keys.derive import Stream
+from wmjax.stats import EVIDENCE
 
 
 class Labelled(Protocol):
@@ -30,17 +31,22 @@ class LabelPolicy(NamedTuple):
     Attributes:
       name: what users type and commitments say.
       words: what it gives, in a few words.
-      exact: whether the labels are uniform over all classes and independent of everything else, so that exact evidence
-        exists. Keys of other policies are judged by calibration: null models or decoy keys.
+      evidence: kind of evidence, as `wmjax.stats.EVIDENCE` has it: an exact one where the labels are uniform over all
+        classes and independent of everything else, else `ranked/1`.
       paper: whether the paper-exact variants of schemes take it.
       draw: `draw(secret, spec)` gives the labels, int32 [triggers]; pure, the same on every machine.
     """
 
     name: str
     words: str
-    exact: bool
+    evidence: str
     paper: bool
     draw: Callable[[bytes, Labelled], np.ndarray]
+
+    @property
+    def exact(self) -> bool:
+        """Whether exact evidence exists; other keys are judged by calibration: null models or decoy keys."""
+        return EVIDENCE[self.evidence].exact
 
 
 def _random(secret: bytes, spec: Labelled) -> np.ndarray:
@@ -53,8 +59,8 @@ def _fixed(secret: bytes, spec: Labelled) -> np.ndarray:
     return np.full(spec.triggers, target, np.int32)
 
 
-_RANDOM = LabelPolicy("random", "uniform over the classes, provable", exact=True, paper=False, draw=_random)
-_FIXED = LabelPolicy("fixed", "one class for all, judged by calibration", exact=False, paper=True, draw=_fixed)
+_RANDOM = LabelPolicy("random", "uniform over the classes, provable", evidence="labels/1", paper=False, draw=_random)
+_FIXED = LabelPolicy("fixed", "one class for all, judged by calibration", evidence="ranked/1", paper=True, draw=_fixed)
 
 POLICIES: dict[str, LabelPolicy] = {policy.name: policy for policy in (_RANDOM, _FIXED)}
 

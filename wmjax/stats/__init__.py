@@ -11,7 +11,8 @@ that it *ever* reaches 1/alpha is at most alpha, whatever the model and whenever
 betting"; Ville 1939). The gambler plays a fixed, published set of strategies side by side with equal stakes; an average
 of wealths is a wealth, so nothing is tuned on the suspect.
 
-`contract` says what a kind of evidence is, `labels` is the kind above, `kinds` lists them, `decision` reaches the
+`contract` says what a kind of evidence is, `labels` is the kind above, `ranked` that of keys without
+exact evidence, `kinds` lists them, `decision` reaches the
 verdict of a `rule`. Beside them: `answers` (what a suspect said), `binomial` (exact figures for a number of questions
 fixed before), `calibration` (ranks among decoys or null models), `many` (the false discovery rate over many keys and
 models).

@@ -48,6 +48,7 @@ class Evidence(NamedTuple):
       perfect: `perfect(truth, classes)` is what a suspect answers that knows all of the secret.
       redraw: `redraw(answers, truth, rng)` is a calibrated p-value of the evidence from all answers, against secrets
         drawn anew.
+      exact: whether there is any: else evidence stays 0, and matches are ranked among those of null models or decoys.
       independent: whether matches are independent trials under the null, with chance 1/C each, so that binomial figures
         apply.
     """
@@ -57,6 +58,7 @@ class Evidence(NamedTuple):
     bet: Callable[[State, Answers, Truth, Rule], tuple[State, Path]]
     perfect: Callable[[Truth, int], Answers]
     redraw: Callable[[Answers, Truth, np.random.Generator], float]
+    exact: bool
     independent: bool
 
 

@@ -1,11 +1,11 @@
 """The kinds of evidence that exist. Another one is a file of its own and its line here."""
 
-from wmjax.stats import labels
+from wmjax.stats import labels, ranked
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path, Truth
 from wmjax.stats.rule import Rule
 
-EVIDENCE: dict[str, Evidence] = {kind.name: kind for kind in (labels.EVIDENCE,)}
+EVIDENCE: dict[str, Evidence] = {kind.name: kind for kind in (labels.EVIDENCE, ranked.EVIDENCE)}
 
 
 def kind_of(rule: Rule) -> Evidence:
@@ -19,7 +19,7 @@ def play(rule: Rule, answers: Answers, truth: Truth) -> Path:
     >>> rule = Rule(alpha=1e-6, beta=1e-3, rate=0.4, max_queries=2)
     >>> import numpy as np
     >>> play(rule, Answers(np.array([3, 1]), None, 10), np.array([3, 1])).evidence.round(2).tolist()
-    [2.64, 5.63]
+    [2.17, 5.06]
     """
     kind = kind_of(rule)
     return kind.bet(kind.start(answers.labels.shape[:-1]), answers, truth, rule)[1]

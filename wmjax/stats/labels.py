@@ -3,7 +3,7 @@
 For trigger i the gambler stakes q_i, which follows from the suspect's answer to it alone, and wins C q_i(y_i). Each of
 the strategies (`LABEL_HEDGES`; for probabilities also `TEMPERATURES` x `PROBABILITY_HEDGES`) keeps a hedge eps, spread
 evenly over all classes, so that an unlucky answer costs a factor eps, never ruin. The package's docstring has the
-argument.
+argument. Beside them `renaming` bets on a renaming of the classes that it learns from earlier triggers.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wmjax.stats import renaming
 from wmjax.stats.answers import Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
@@ -26,20 +27,27 @@ class Wealth(NamedTuple):
 
     Attributes:
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
-      acquittal: float64 [...], evidence against copying.
+      acquittal: float64 [...], evidence against a copy with its own names.
+      renamed: float64 [...], evidence against one under any renaming.
+      answered, truth, sums: as in `renaming.History`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], labels repeated so far.
     """
 
     totals: np.ndarray
     acquittal: np.ndarray
+    renamed: np.ndarray
+    answered: np.ndarray
+    truth: np.ndarray
+    sums: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
 
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
-    return Wealth(np.zeros((*shape, 1)), np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64))
+    none = np.zeros(shape)
+    return Wealth(np.zeros((*shape, 1)), none, none, *renaming.begin(shape), none, np.zeros(shape, np.int64))
 
 
 def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple[Wealth, Path]:
@@ -51,13 +59,25 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
       truth: int [n] or [..., n], the secret labels.
       rule: its `rate` is what the acquittal is about.
     """
-    totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(log2_payoffs(answers, truth), axis=-1)
+    shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
+    answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(truth, shape).astype(np.int64)
+    past = renaming.History(state.answered, state.truth, state.sums)
+    history, guessed = renaming.learn(past, answered, truth, answers.classes)
+    payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
+    totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed_bits(totals)
-    cleared = state.acquittal[..., None] + np.cumsum(_acquitting(answers, truth, rule.rate), axis=-1)
+    cleared = state.acquittal[..., None] + acquittal(answers, truth, rule.rate)
+    renamed = state.renamed[..., None] + np.cumsum(_not_renamed(answered, guessed, answers.classes), axis=-1)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
-    matches = state.matches[..., None] + np.cumsum(answers.labels == truth, axis=-1)
-    after = Wealth(np.moveaxis(totals[..., -1], 0, -1), cleared[..., -1], peak[..., -1], matches[..., -1])
-    return after, Path(bits, cleared, peak, matches)
+    matches = state.matches[..., None] + np.cumsum(answered == truth, axis=-1)
+    ends = (cleared[..., -1], renamed[..., -1], *history, peak[..., -1], matches[..., -1])
+    return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(bits, np.minimum(cleared, renamed), peak, matches)
+
+
+def _not_renamed(answered: np.ndarray, guessed: np.ndarray, classes: int) -> np.ndarray:
+    """What each answer adds to the evidence against a copy under any renaming; a refusal counts as a hit."""
+    rate = renaming.CLEARED_RATE
+    return np.asarray(np.where(answered < 0, -np.log2(rate * classes), -guessed[renaming.RATES.index(rate)]))
 
 
 def log2_payoffs(answers: Answers, labels: np.ndarray | None = None) -> np.ndarray:
@@ -107,7 +127,7 @@ def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:
     """Evidence in bits after each answer; at least log2(1/alpha) with chance at most alpha under the null.
 
     >>> evidence(Answers(np.array([3, 1]), None, 10), np.array([3, 1])).round(2).tolist()
-    [2.64, 5.63]
+    [2.17, 5.06]
 
     Args:
       answers: of n triggers.
@@ -116,14 +136,15 @@ def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:
     Returns:
       float64, shaped like the labels.
     """
-    return mixed_bits(np.cumsum(log2_payoffs(answers, labels), axis=-1))
+    shape = np.broadcast_shapes(answers.labels.shape, labels.shape)[:-1]
+    return bet(start(shape), answers, labels, Rule(0.5, 0.5, 0.5, 1))[1].evidence
 
 
 def acquittal(answers: Answers, labels: np.ndarray, rate: float) -> np.ndarray:
-    """Evidence in bits against "at least `rate` of the labels are repeated", after each answer.
+    """Evidence in bits against "at least `rate` of the labels are repeated under their own names", after each answer.
 
     The likelihood ratio of matching by chance (1/C) over matching at `rate`: under any match probability of at
-    least `rate` its expectation is at most 1, whatever the labels' policy. A refused answer moves it nowhere: nobody
+    least `rate` its expectation is at most 1, whatever the labels' policy. A refused answer counts as a match: nobody
     is acquitted by silence.
 
     Args:
@@ -134,16 +155,10 @@ def acquittal(answers: Answers, labels: np.ndarray, rate: float) -> np.ndarray:
     Returns:
       float64 [..., n].
     """
-    return np.cumsum(_acquitting(answers, labels, rate), axis=-1)
-
-
-def _acquitting(answers: Answers, labels: np.ndarray, rate: float) -> np.ndarray:
-    """What each answer adds to `acquittal`."""
     chance = 1.0 / answers.classes
     match = np.log2(chance / rate)
     miss = np.log2((1.0 - chance) / (1.0 - rate))
-    moves = np.where(answers.labels == labels, match, miss)
-    return np.where(answers.labels < 0, 0.0, moves)
+    return np.cumsum(np.where((answers.labels == labels) | (answers.labels < 0), match, miss), axis=-1)
 
 
 def perfect(truth: np.ndarray, classes: int) -> Answers:
@@ -172,4 +187,4 @@ def redraw_p(answers: Answers, labels: np.ndarray, rng: np.random.Generator, red
     return calibrated_p(score - 1e-9, mixed_bits(totals))  # ties are ties, whatever the order of summing
 
 
-EVIDENCE = Evidence("labels/1", start, bet, perfect, redraw_p, independent=True)
+EVIDENCE = Evidence("labels/1", start, bet, perfect, redraw_p, exact=True, independent=True)

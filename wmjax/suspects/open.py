@@ -12,7 +12,16 @@ from wmjax.suspects.strangers import NAME, imported, strangers_code
 
 
 def from_callable(ask: Callable[[np.ndarray], Any], name: str = "callable") -> Suspect:
-    """A suspect from any Python function of uint8 images [n, H, W, C]."""
+    """A suspect from any Python function.
+
+    >>> from_callable(lambda images: np.zeros(len(images), int), "constant").name
+    'constant'
+
+    Args:
+      ask: maps uint8 images [n, H, W, C] to class labels, int [n], or to scores, float [n, classes]: probabilities, or
+        logits. It is asked once about each image; what it raises counts as a refusal.
+      name: as verdicts show it.
+    """
     return Suspect(name, ask)
 
 
@@ -24,7 +33,7 @@ def from_checkpoint(
     Args:
       path: a checkpoint, an exported model, a run folder (its newest checkpoint), a safetensors or ONNX file, or
         `PACK.safetensors:NAME`.
-      models: architectures that bare weights may be of: `cnn`, `vgg`, `resnet18` or `module:factory`.
+      models: architectures that bare weights may be of: names of wmjax's families or `module:factory`.
       image: height, width and channels that bare weights are for.
 
     Raises:
@@ -57,4 +66,4 @@ def open_suspect(
 def _is_member(name: str) -> bool:
     """Whether it names a model of a pack that is there."""
     pack, _, _ = name.rpartition(":")
-    return Path(pack).is_file()
+    return pack.endswith(".safetensors") and Path(pack).is_file()

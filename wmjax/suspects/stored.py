@@ -1,11 +1,14 @@
 """Models that lie in files: their weights, their digests, and asking them on this process's devices."""
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import jax
 import numpy as np
 
+from wmjax import checkpoint
 from wmjax.digest import digest, files_digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Model
@@ -99,3 +102,33 @@ def load_variables(name: str, models: Sequence[str] = (), images: Sequence[Image
         raise UsageError(f"{name} is {stored.network.name}: only {', '.join(FAMILIES)} of wmjax can be trained")
     config = read_config(description["config"])
     return config, variables_of(config, read_weights(stored))
+
+
+def export(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    models: Sequence[str] = (),
+    images: Sequence[Image] = (),
+) -> Path:
+    """Copies a model for publication: network and weights alone, without key, optimiser or settings.
+
+    Args:
+      source: run, checkpoint or file of one of wmjax's own networks, or `PACK.safetensors:NAME`.
+      out: the new folder, a checkpoint.
+      models: architectures that bare weights may be of.
+      images: height, width and channels that bare weights may be for.
+
+    Returns:
+      The folder.
+
+    Raises:
+      UsageError: `out` already exists; also as `load_variables`.
+      AccessError: a file cannot be read or written; also as `load_variables`.
+      InvalidFile: as `load_variables`.
+    """
+    if Path(out).exists():
+        raise UsageError(f"{out} already exists: choose another `out`")
+    config, variables = load_variables(os.fspath(source), models, images)
+    checkpoint.save(Path(out), variables._asdict(), checkpoint.Metadata(config))
+    return Path(out)

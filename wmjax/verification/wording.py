@@ -9,7 +9,7 @@ WORDS = {
     "self-derived": "self-derived: secret and spec alone regenerate every trigger",
     "not-regenerated": (
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until they are "
-        "(`regenerate`), the commitment must be dated before the suspect"
+        "(`wmjax verify --regenerate`), the commitment must be dated before the suspect"
     ),
     "regenerated": (
         "made again here from {source} (sha256 {sha256:.16}...): self-derived for a judge who has that data set from "
@@ -18,7 +18,7 @@ WORDS = {
     "committed": "committed {created} by the owner's own clock: time stamps are for claims and their judge",
     "not-searched": (
         "assumes that nobody searched for a secret that happens to fit this suspect: with no time stamp from before "
-        "the suspect, only more than {bits} bits of evidence rule that out (`whole` asks the remaining triggers)"
+        "the suspect, only more than {bits} bits of evidence rule that out"
     ),
     "exact-labels": "labels are uniform and independent of images and models: the bound holds for any suspect",
     "calibrated-labels": "no exact test exists for {labels} labels, only calibration",
@@ -28,7 +28,7 @@ WORDS = {
     "refused": "{refused} of {asked} answers were unusable; they count against the owner and were not asked again",
     "stopped": "stopped at the first decisive answer, so fixed-sample figures do not apply: `whole` gives them",
     "peaked": "the evidence had reached {bits:.1f} bits at query {query}; a later fall voids nothing",
-    "not-calibrated": "no calibration: give null models (`nulls`), or the key's source data (`data_dir`)",
+    "not-calibrated": "no calibration: give null models (`nulls`), or the key's source images",
     "null-models": (
         "calibrated against {models} null models, assumed independent of the key and trained like the suspect: no "
         "p-value below {smallest_p:.2g} can be supported"

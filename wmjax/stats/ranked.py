@@ -1,0 +1,68 @@
+"""Evidence of kind `ranked/1`: none, for keys whose labels are no fair draw: matches are ranked among the null's.
+
+What can be told exactly is an acquittal: even if each label had the name that its triggers were most often answered
+with, a copy would repeat more of them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from wmjax.stats.answers import Answers
+from wmjax.stats.contract import Evidence, Path
+from wmjax.stats.labels import perfect, redraw_p
+from wmjax.stats.rule import Rule
+
+
+class Counts(NamedTuple):
+    """The state; arrays that begin with the leading axes.
+
+    Attributes:
+      answered: int64 [..., t], -1 for refusals.
+      truth: int64 [..., t], the labels.
+      best: int64 [..., t], after each answer, how often its label got its most frequent answer.
+      hits: int64 [...], the sum of that over the labels, and refusals.
+      matches: int64 [...], labels repeated so far.
+    """
+
+    answered: np.ndarray
+    truth: np.ndarray
+    best: np.ndarray
+    hits: np.ndarray
+    matches: np.ndarray
+
+
+def start(shape: tuple[int, ...] = ()) -> Counts:
+    """Nothing asked yet, of suspects in an array of this shape."""
+    none, zero = np.zeros((*shape, 0), np.int64), np.zeros(shape, np.int64)
+    return Counts(none, none, none, zero, zero)
+
+
+def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple[Counts, Path]:
+    """Counts n more answers; arguments as of `labels.bet`.
+
+    The acquittal is the likelihood ratio of a hit by chance (1/C) over one at `rule.rate`, under the naming of the
+    labels that has most hits: it is larger under any other. A refusal is a hit.
+    """
+    shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
+    fresh, before = np.broadcast_to(answers.labels, shape), state.answered.shape[-1]
+    answered = np.concatenate([state.answered, fresh], axis=-1)
+    labels = np.concatenate([state.truth, np.broadcast_to(truth, shape)], axis=-1)
+    best = np.concatenate([state.best, np.zeros(shape, np.int64)], axis=-1)
+    gains = np.zeros(shape, np.int64)
+    for i in range(before, answered.shape[-1]):
+        alike = labels[..., :i] == labels[..., i, None]
+        pairs = 1 + (alike & (answered[..., :i] == answered[..., i, None])).sum(axis=-1)
+        past = np.max(np.where(alike, best[..., :i], 0), axis=-1, initial=0)
+        best[..., i] = np.where(answered[..., i] < 0, past, np.maximum(past, pairs))
+        gains[..., i - before] = np.where(answered[..., i] < 0, 1, best[..., i] - past)
+    hits = state.hits[..., None] + np.cumsum(gains, axis=-1)
+    misses = np.arange(before + 1, answered.shape[-1] + 1) - hits
+    chance = 1.0 / answers.classes
+    cleared = hits * np.log2(chance / rule.rate) + misses * np.log2((1.0 - chance) / (1.0 - rule.rate))
+    matches = state.matches[..., None] + np.cumsum(fresh == truth, axis=-1)
+    none = np.zeros(shape)
+    return Counts(answered, labels, best, hits[..., -1], matches[..., -1]), Path(none, cleared, none, matches)
+
+
+EVIDENCE = Evidence("ranked/1", start, bet, perfect, redraw_p, exact=False, independent=False)
