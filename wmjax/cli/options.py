@@ -311,7 +311,9 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
         help="model known to be innocent; repeatable",
     )
     parser.add_argument("--decoys", type=int, default=99, help="decoy keys, which calibrate (default %(default)s)")
-    parser.add_argument("--regenerate", action="store_true", help="make the triggers again from the key's data set")
+    parser.add_argument(
+        "--regenerate", dest="source", action="store_true", help="make the triggers again from the key's data set"
+    )
     _data_dir_option(parser)
 
 

@@ -121,7 +121,7 @@ def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
 
     if key.spec.source is None:
         return None
-    if options.regenerate:
+    if options.source:
         return load_source(key.spec.source.name, options.data_dir, key.spec.image)
     if key.spec.policy.exact or options.nulls:
         return None
