@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from wmjax import checkpoint
-from wmjax.attacks.features import features
+from wmjax.attacks.families.features import features
 from wmjax.data import Splits, load
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, generate, make_spec

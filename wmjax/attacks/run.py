@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from wmjax.attacks.case import Case, make_victim
 from wmjax.attacks.contract import Thief
-from wmjax.attacks.grid import Case, make_victim, try_suite
+from wmjax.attacks.grid import try_suite
 from wmjax.attacks.result import AttackResult
 from wmjax.attacks.suite import make_suite
 from wmjax.data import Dataset, Examples, digest, load_source, open_splits, read

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array, lax
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
-from wmjax.attacks.features import features
-from wmjax.attacks.finetune import RATE, tune
+from wmjax.attacks.families.features import features
+from wmjax.attacks.families.finetune import RATE, tune
 from wmjax.models import Variables, one
 
 
