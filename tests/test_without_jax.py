@@ -6,7 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# Files of tests that need no JAX, or in a test or two alone. The first list is run without it here, the second imported.
+# Files of tests that need no JAX, but for a test or two. The first list is run without it here, the second imported.
 RUN = ["conflict", "evidence_format", "key_contents", "merkle", "signing", "timestamps", "authorities"]
 IMPORTED = [
     "claim_damage",
