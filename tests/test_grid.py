@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from wmjax import stats
-from wmjax.attacks import grid
+from wmjax.attacks import inversion
+from wmjax.attacks.case import Case, make_victim
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
-from wmjax.attacks.grid import Case, make_victim, try_suite
+from wmjax.attacks.grid import try_suite
 from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import AttackResult, Point
-from wmjax.attacks.suite import ATTACKS, Suite, make_suite
+from wmjax.attacks.suite import Suite
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
@@ -333,19 +334,6 @@ def test_false_alarms_after_transfer_are_within_alpha(groups):
         assert np.mean(np.array(reached) >= -np.log2(alpha)) <= alpha + 3 * np.sqrt(alpha / 4000)
 
 
-def test_suites():
-    quick, full = make_suite("quick"), make_suite("full")
-    assert {a.name for a, _ in full.attacks} == set(ATTACKS)
-    assert {a.name for a, _ in quick.attacks} < set(ATTACKS)
-    assert quick.inversion
-    some = make_suite("prune,inversion,ftal,prune")
-    assert [a.name for a, _ in some.attacks] == ["prune", "ftal"]
-    assert some.inversion
-    assert not make_suite("prune").inversion
-    with pytest.raises(UsageError, match="no attack 'prunes': choose quick, full, or some of prune,"):
-        make_suite("prunes")
-
-
 RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [
     lambda record: record.update(attack="another"),
     lambda record: record.update(attack=["a"]),
@@ -388,7 +376,7 @@ def test_inversion_that_does_not_fit_costs_nothing_else(case, monkeypatch):
     def greedy(*args: object) -> list[object]:
         raise MemoryError
 
-    monkeypatch.setattr(grid, "leaks", greedy)
+    monkeypatch.setattr(inversion, "leaks", greedy)
     result = try_suite(suite(attack("a"))._replace(inversion=True), case)
     assert result.skipped == {"inversion": "does not fit in memory"}
     assert points(result, "a")
@@ -399,7 +387,7 @@ def test_inversion_goes_key_by_key(case, monkeypatch):
     asked, victim = [], case.victims[0]
     other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
     second = dataclasses.replace(victim, name="net 2", keys={**victim.keys, "also": other})
-    monkeypatch.setattr(grid, "leaks", lambda name, _, networks, *rest: asked.append((name, networks)) or [])
+    monkeypatch.setattr(inversion, "leaks", lambda name, _, networks, *rest: asked.append((name, networks)) or [])
     try_suite(suite()._replace(inversion=True), case._replace(victims=[victim, second]))
     (also, one), (mine, two) = asked
     assert (also, [network[0] for network in one]) == ("also", ["net 2"])
