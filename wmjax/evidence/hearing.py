@@ -6,35 +6,15 @@ comes to is the settlement's; of claims that leave nothing to settle, their own 
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError, WmjaxError
 from wmjax.evidence.claim import Claim, read_claim
 from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Court
-from wmjax.evidence.judge import judge
-from wmjax.evidence.judgement import Judgement, Settlement
+from wmjax.evidence.judge import check_court, judge
+from wmjax.evidence.judgement import Judgement, Refused, Settlement
 from wmjax.grounds import Ground
 from wmjax.suspects.contract import Suspect
-
-
-@dataclasses.dataclass(frozen=True)
-class Refused:
-    """A claim that was not judged.
-
-    Attributes:
-      code: `invalid` where something in it is false, `misfit` where the suspect cannot be asked about its key.
-      reason: in one line.
-      exit_code: of a judge who has nothing but this claim.
-    """
-
-    code: str
-    reason: str
-    exit_code: int
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"verdict": self.code, "reason": self.reason}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,6 +55,7 @@ def hear(claims: Sequence[Claim | Refused], court: Court, originals: Sequence[Su
       UsageError: something in `court`, or an original, cannot be.
       AccessError: the suspect gives no usable answer.
     """
+    check_court(court)
     court = dataclasses.replace(court, others=[one for one in claims if isinstance(one, Claim)])
     judgements = tuple(_judged(one, court) for one in claims)
     if len(claims) == 1:
@@ -112,7 +93,9 @@ def _settled(
     originals: Sequence[Suspect],
 ) -> Settlement:
     """Who was first of those that are valid, by their numbers among all."""
-    pairs = [(c, j) for c, j in zip(claims, judgements, strict=True) if isinstance(c, Claim) and isinstance(j, Judgement)]
+    pairs = [
+        (c, j) for c, j in zip(claims, judgements, strict=True) if isinstance(c, Claim) and isinstance(j, Judgement)
+    ]
     keys = {(claim.owner, claim.commitment.id) for claim, _ in pairs}
     if len(pairs) == 1:
         return Settlement(None, (Ground("only-valid", {"claim": valid[0]}),))

@@ -62,7 +62,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
       AccessError: the suspect did not answer.
     """
     court = court or Court()
-    _check_court(court)
+    check_court(court)
     # The numbers are those of "What a judge checks" in FORMAT.md; `read_claim` did the first.
     check_spec(claim)  # 2
     check_picks(claim)
@@ -78,7 +78,8 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     return conclude(Facts(claim, court, stamps, regenerated, own, differing, same_weights, _others(claim, court)))
 
 
-def _check_court(court: Court) -> None:
+def check_court(court: Court) -> None:
+    """What the judge brought can be."""
     if not 0 < court.alpha < 1:
         raise UsageError(f"`alpha` {court.alpha}: must be between 0 and 1")
     if court.since is not None and court.since.utcoffset() is None:
