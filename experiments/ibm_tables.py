@@ -25,7 +25,7 @@ from victims import SIZES, Size, Victims, key_source, load_data, victims
 
 from wmjax import stats
 from wmjax.attacks.contract import Stolen, Thief
-from wmjax.attacks.finetune import tune
+from wmjax.attacks.families.finetune import tune
 from wmjax.attacks.inversion import leaks
 from wmjax.attacks.suite import ATTACKS
 from wmjax.data import Dataset, Splits, load_source

@@ -22,7 +22,7 @@ import numpy as np
 from null_models import CNN, VGG, draws
 
 from wmjax import checkpoint
-from wmjax.attacks.prune import prune
+from wmjax.attacks.families.prune import prune
 from wmjax.data import Dataset, load
 from wmjax.keys import Key, generate, make_spec, write_key
 from wmjax.models import Config, Variables, init, one, stack

@@ -28,8 +28,9 @@ import record
 from victims import SIZES, Size, load_data, owned, victims
 
 from wmjax import stats
+from wmjax.attacks.case import Case, make_victim
 from wmjax.attacks.contract import Thief
-from wmjax.attacks.grid import Case, make_victim, try_suite
+from wmjax.attacks.grid import try_suite
 from wmjax.attacks.result import COST, Point
 from wmjax.attacks.suite import make_suite
 from wmjax.data import Dataset, load_source

@@ -7,10 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tsa import LocalTsa
+
+    from wmjax.evidence.timestamps import Authority
 
 settings.register_profile("wmjax", deadline=None, derandomize=True)  # shared machines: no timing decides a test
 settings.load_profile("wmjax")
@@ -62,6 +67,29 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def _tsa(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[LocalTsa]":
+    from tsa import LocalTsa
+
+    with LocalTsa(tmp_path_factory.mktemp("tsa")) as authority:
+        yield authority
+
+
+@pytest.fixture
+def local(_tsa: "LocalTsa", monkeypatch: pytest.MonkeyPatch) -> "Iterator[LocalTsa]":
+    """A time-stamping authority that answers honestly until a test has it answer otherwise."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield _tsa
+    _tsa.respond = _tsa.answer
+
+
+@pytest.fixture
+def trusted(local: "LocalTsa") -> "list[Authority]":
+    from wmjax.evidence.timestamps import read_authority
+
+    return [read_authority(local.authority)]
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from wmjax.attacks import Attack, Attacked, Stolen, Thief, unlearn
+from wmjax.attacks import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.contract import Served, answer, by_strength
-from wmjax.attacks.finetune import tune
-from wmjax.attacks.perturb import perturb
-from wmjax.attacks.prune import prune
-from wmjax.attacks.quantise import quantise
+from wmjax.attacks.families import unlearn
+from wmjax.attacks.families.finetune import tune
+from wmjax.attacks.families.perturb import perturb
+from wmjax.attacks.families.prune import prune
+from wmjax.attacks.families.quantise import quantise
 from wmjax.attacks.suite import ATTACKS
 from wmjax.data import Dataset, load
 from wmjax.errors import UsageError

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from refusals import one_line
 
 import wmjax
 from wmjax.errors import UsageError
@@ -82,13 +83,6 @@ def audit(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
         return run("audit", zoo, "--keys", keys, *options)
 
     return call
-
-
-def one_line(stderr: str) -> str:
-    assert stderr.count("\n") == 1, stderr
-    assert stderr.startswith("wmjax: ")
-    assert "internal error" not in stderr
-    return stderr
 
 
 def test_the_document(home: Path, audit: Run) -> None:

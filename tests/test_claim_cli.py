@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import one_line
 from tsa import LocalTsa
 
 from wmjax.evidence.claim import read_claim
@@ -74,13 +75,6 @@ def know(*names: str) -> None:
     keys = [opened(name) for name in names]
     pairs = [pair for key in keys for pair in zip(key.images, key.labels, strict=True)]
     Path("known.json").write_text(json.dumps({image.tobytes().hex(): int(label) for image, label in pairs}))
-
-
-def one_line(stderr: str) -> str:
-    assert stderr.startswith("wmjax: ")
-    assert stderr.count("\n") == 1
-    assert "Traceback" not in stderr
-    return stderr
 
 
 def claim(home: Callable, *more: str, suspect: str = "shop:stolen", nonce: str = NONCE, out: str = "claim.json"):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from refusals import one_line
 from test_vault import QUICK
 
 from wmjax.keys import read_commitment
@@ -39,12 +40,6 @@ def at_home(home, tmp_path, run):
     """`run` in a private copy of `home`."""
     shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     return run
-
-
-def one_line(stderr: str) -> str:
-    assert stderr.count("\n") == 1, stderr
-    assert "Traceback" not in stderr
-    return stderr
 
 
 @pytest.mark.parametrize(("suspect", "code", "verdict"), [("marked", 0, "match"), ("clean", 1, "no-match")])
@@ -183,7 +178,7 @@ BAD = [
     ([*KEYGEN, "--passphrase-file", "absent", "--out", "k"], 5, "absent"),
     (["embed", "--data", "nonsense", "--out", "r"], 2, "unknown data set 'nonsense'"),
     (["embed", "--data", "cifar10", "--data-dir", "empty", "--out", "r"], 5, "wmjax prepare cifar10"),
-    (["embed", "--data", "digits", "--model", "gpt", "--out", "r"], 2, "unknown model 'gpt'"),
+    (["embed", "--data", "digits", "--model", "gpt", "--out", "r"], 2, "unknown --model 'gpt'"),
     (["embed", "--data", "digits", "--epochs", "0", "--out", "r"], 2, "--epochs"),
     (["embed", "--data", "digits", "--batch", "9999", "--out", "r"], 2, "--batch"),
     (["embed", "--data", "digits", "--batch", "0", "--out", "r"], 2, "--batch 0"),
@@ -200,19 +195,19 @@ BAD = [
     (["embed", "--data", "digits", "--model", "cnn", "--from", "clean", "--out", "r"], 2, "not the model asked for"),
     (["embed", "--data", "digits", "--from", "nowhere", "--out", "r"], 5, "nowhere does not exist"),
     (["embed", "--data", "digits", "--teacher", "nowhere", "--out", "r"], 5, "nowhere does not exist"),
-    ([*KEYGEN, "--classes", "0", "--out", "k"], 2, "0 classes"),
+    ([*KEYGEN, "--classes", "0", "--out", "k"], 2, "--classes 0"),
     (["verify", "--key", "nowhere.age", "--identity", "my.identity", "marked"], 5, "nowhere.age"),
     (["verify", "--key", "my.age", "--identity", "nowhere", "marked"], 5, "nowhere"),
     (["verify", "--key", "my.age", "--identity", "other.identity", "marked"], 4, "identity is not its own"),
     (["verify", "--key", "my.age", "--identity", "my.age", "marked"], 4, "not an age identity"),
     (["verify", "--key", "my.age", "marked"], 2, "sealed"),
     (["verify", *UNLOCK, "nowhere"], 5, "nowhere does not exist"),
-    (["verify", *UNLOCK, "my.age"], 4, "no complete wmjax checkpoint"),
+    (["verify", *UNLOCK, "my.age"], 4, "holds no model"),
     (["verify", *UNLOCK, "no_module:f"], 2, "no_module"),
     (["verify", *UNLOCK, "marked", "--alpha", "0"], 2, "alpha"),
     (["export", "nowhere", "out"], 5, "nowhere does not exist"),
     (["verify", *UNLOCK, "no\x1b[31mwhere"], 5, "no?[31mwhere does not exist"),
-    (["verify", *UNLOCK, "marked", "--null", "clean"], 2, "fixed labels"),
+    (["verify", *UNLOCK, "marked", "--null", "clean"], 2, "without exact evidence"),
     (["embed", "--data", "digits", "--seed", "-1", "--out", "r"], 2, "--seed"),
     (["embed", "--data", "digits", "--learning-rate", "nan", "--out", "r"], 2, "--learning-rate"),
     (["demo", "--out", "my.age/demo"], 5, "cannot write"),
@@ -253,10 +248,10 @@ def test_a_commitment_of_another_key(at_home):
 def test_a_key_for_other_images_or_classes(at_home):
     assert at_home("keygen", "--image", "8x8x3", "--classes", "10", "--out", "rgb")[0] == 0
     assert at_home("keygen", "--image", "8x8x1", "--classes", "7", "--out", "seven")[0] == 0
-    for name, word in (("rgb", "images"), ("seven", "classes")):
+    for name, told in (("rgb", 1), ("seven", 2)):  # triggers can be adapted, classes cannot
         unlock = ["--key", f"{name}.age", "--identity", f"{name}.identity"]
         code, _, err = at_home("verify", *unlock, "marked")
-        assert (code, word in one_line(err)) == (2, True)
+        assert (code, "classes" in err) == (told, told == 2), err
         code, _, err = at_home("embed", "--data", "digits", "--out", "r", *unlock)
         assert (code, "the key is for" in one_line(err)) == (2, True)
 
@@ -317,7 +312,8 @@ def test_a_truncated_checkpoint(at_home):
     for file in Path("marked").rglob("d/*"):
         os.truncate(file, file.stat().st_size // 2)
     code, out, err = at_home("verify", *UNLOCK, "marked")
-    assert (code, out, "cannot load checkpoint" in err) == (4, "", True)
+    assert (code, out) == (4, "")
+    assert "state cannot be read" in one_line(err)
 
 
 def test_resume_of_a_finished_run_reports_again(at_home):

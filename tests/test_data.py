@@ -273,7 +273,7 @@ MODES = ["L", "RGB", "RGBA", "P", "1", "LA"]
 def test_one_size_for_pictures_of_many(tmp_path, shape):
     sizes = [(20, 30), (30, 20), (8, 8), (1, 40), (9, 7), (3, 3)]
     root = write_pictures(tmp_path / "set", list(zip(sizes, MODES, strict=True)))
-    fails(UsageError, "images differ in size: .*--image HEIGHTxWIDTHxCHANNELS", root)
+    fails(UsageError, "images differ in size: .*`image`", root)
     splits = load(str(root), image=shape)
     assert (splits.train.image, len(splits.train)) == (shape, 6)
 

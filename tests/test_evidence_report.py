@@ -318,7 +318,7 @@ def test_a_long_name_hides_nothing() -> None:
     seen = page(judged([3], suspect=name, missing=(Ground(Lack.UNDERIVED, {"source": name}), LACKS[0])))
     assert seen.by["h1"][0].startswith("aaa")
     assert seen.by["h1"][0].endswith("committed to.")
-    assert "give it with --source." in seen.text("some")
+    assert "give it with `source`." in seen.text("some")
     assert wording.told(LACKS[0]) in seen.text("some")
     assert max(len(word) for word in seen.text().split()) <= LONGEST
 

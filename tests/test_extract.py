@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from wmjax.attacks import extract, queries, transfer
 from wmjax.attacks.contract import Attacked, Stolen, Thief
-from wmjax.attacks.queries import made_up, noised, shifted
+from wmjax.attacks.families import extract, queries, transfer
+from wmjax.attacks.families.queries import made_up, noised, shifted
 from wmjax.data import Dataset, load
 from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, init, one, predict, stack

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from wmjax import stats
-from wmjax.attacks import grid
+from wmjax.attacks import inversion
+from wmjax.attacks.case import Case, make_victim
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
-from wmjax.attacks.grid import Case, make_victim, try_suite
+from wmjax.attacks.grid import try_suite
 from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import AttackResult, Point
 from wmjax.attacks.suite import ATTACKS, Suite, make_suite
@@ -168,7 +169,7 @@ def test_not_even_one_fits(case):
         raise MemoryError
 
     result = try_suite(suite(attack("a", greedy), attack("b")), case)
-    assert "--batch" in result.skipped["a"]
+    assert "`batch`" in result.skipped["a"]
     assert not points(result, "a")
     assert points(result, "b")
 
@@ -206,7 +207,7 @@ def test_what_a_thief_lacks(case):
     needing = attack("a", needs=frozenset({"images"})), attack("b", needs=frozenset({"queries"})), attack("c")
     result = try_suite(suite(*needing), bare)
     assert "needs labelled images" in result.skipped["a"]
-    assert "--queries" in result.skipped["b"]
+    assert "`queries`" in result.skipped["b"]
     assert {p.attack for p in result.points} == {"none", "c"}
 
 
@@ -388,7 +389,7 @@ def test_inversion_that_does_not_fit_costs_nothing_else(case, monkeypatch):
     def greedy(*args: object) -> list[object]:
         raise MemoryError
 
-    monkeypatch.setattr(grid, "leaks", greedy)
+    monkeypatch.setattr(inversion, "leaks", greedy)
     result = try_suite(suite(attack("a"))._replace(inversion=True), case)
     assert result.skipped == {"inversion": "does not fit in memory"}
     assert points(result, "a")
@@ -399,7 +400,7 @@ def test_inversion_goes_key_by_key(case, monkeypatch):
     asked, victim = [], case.victims[0]
     other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
     second = dataclasses.replace(victim, name="net 2", keys={**victim.keys, "also": other})
-    monkeypatch.setattr(grid, "leaks", lambda name, _, networks, *rest: asked.append((name, networks)) or [])
+    monkeypatch.setattr(inversion, "leaks", lambda name, _, networks, *rest: asked.append((name, networks)) or [])
     try_suite(suite()._replace(inversion=True), case._replace(victims=[victim, second]))
     (also, one), (mine, two) = asked
     assert (also, [network[0] for network in one]) == ("also", ["net 2"])

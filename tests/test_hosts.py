@@ -113,14 +113,14 @@ def test_a_process_that_waits_in_vain_says_so(tmp_path):
         ((None, 2, None), "belong together"),
         (("h", 2, 0), "HOST:PORT"),
         (("h:99999", 2, 0), "HOST:PORT"),
-        (("h:1", 2, 2), r"--process-id 2: must be in 0\.\.1"),
-        (("h:1", 2, -1), "--process-id -1"),
+        (("h:1", 2, 2), r"`process_id` 2: must be in 0\.\.1"),
+        (("h:1", 2, -1), "`process_id` -1"),
     ],
 )
 def test_impossible_meetings(given, words):
     with pytest.raises(UsageError, match=words):
         hosts.meeting(*given, wait=1)
-    with pytest.raises(UsageError, match="--wait 0"):
+    with pytest.raises(UsageError, match="`wait` 0"):
         hosts.meeting(None, None, None, wait=0)
 
 
@@ -148,10 +148,11 @@ def test_one_process_that_cannot_begin_ends_both_at_once(tmp_path, key_options):
 
 SUPERVISED = """
 import os, signal, sys, time
+from wmjax.cli.terminal import note
 from wmjax.hosts import Meeting, supervise
 def work():
     {work}
-sys.exit(supervise(work, Meeting("h:1", 2, 0)))
+sys.exit(supervise(work, Meeting("h:1", 2, 0), note))
 """
 
 

@@ -7,9 +7,9 @@ from scipy import special
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import oas
 
-from wmjax.attacks import evade, inputs
 from wmjax.attacks.contract import Served, Stolen, Thief
-from wmjax.attacks.features import features
+from wmjax.attacks.families import evade, inputs
+from wmjax.attacks.families.features import features
 from wmjax.data import Dataset, load
 from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, init, one, predict, stack

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from wmjax.attacks import Thief, inversion
-from wmjax.attacks.inversion import fit, invert, leaks
+from wmjax.attacks.families import descent
+from wmjax.attacks.families.descent import invert
+from wmjax.attacks.inversion import fit, leaks
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile
 from wmjax.keys import Key, generate, make_spec
@@ -69,7 +71,7 @@ def test_some_at_once_is_the_same_as_one_after_another(networks, monkeypatch):
     """Under `vmap`, as on an accelerator."""
     starts, targets = noise(), np.tile(np.arange(10, dtype=np.int32), (2, 1))
     alone = np.asarray(invert(CNN, networks, starts, targets, 3, 8.0))
-    monkeypatch.setattr(inversion, "on_cpu", lambda: False)
+    monkeypatch.setattr(descent, "on_cpu", lambda: False)
     invert.clear_cache()
     # the rounding of a maximum decides how far a picture moves
     np.testing.assert_allclose(np.asarray(invert(CNN, networks, starts, targets, 3, 8.0)), alone, rtol=1e-3, atol=0.1)

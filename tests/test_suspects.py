@@ -231,6 +231,23 @@ def test_a_network_of_another_image_gives_in_verify_what_it_gives_in_an_audit(wo
     assert finding.evidence_bits == pytest.approx(verdict["evidence_bits"], abs=0.01)
 
 
+def test_large_images_are_made_a_few_at_a_time(key, monkeypatch):
+    from wmjax.suspects import contract
+
+    monkeypatch.setattr(contract, "_LARGEST_IMAGE", 16 * 16 * 3 * 7)
+    known = {image.tobytes(): int(label) for image, label in zip(larger(key), key.labels, strict=True)}
+    sizes = []
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        sizes.append(len(images))
+        return np.array([known[image.tobytes()] for image in images])
+
+    verdict = verify(Suspect("it", ask, image=(16, 16, 3)), key, whole=True)
+    assert (verdict.matches, max(sizes), sum(sizes)) == (60, 7, 60)
+    with pytest.raises(UsageError, match="has images"):
+        verify(Suspect("it", ask, image=(1 << 20, 1 << 20, 3)), key)
+
+
 def test_other_classes_stay_a_misfit(tmp_path, key):
     config = Config("cnn", IMAGE, 7, (4,), (8,))
     checkpoint.save(tmp_path / "seven", init(config, 0)._asdict(), Metadata(config))

@@ -40,6 +40,7 @@ def parsed(verb: str) -> Any:
         ("verify", "nulls", "--null"),
         ("verify", "suspect", "SUSPECT"),
         ("verify", "passphrase", "--passphrase-file"),
+        ("verify", "source", "--regenerate"),
         ("claim", "nonce", "--nonce-from"),
         ("claim", "commitments", "--released"),
         ("judge", "since", "--suspect-since"),
@@ -121,7 +122,6 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
 OWN = {
     "keygen": {"timestamp", "authorities"} | {p.name for scheme in SCHEMES.values() for p in scheme.parameters},
     "embed": {"data", "model", "augment"},
-    "verify": {"regenerate"},
     "audit": {"merge"},
     "attack": {"key"},
     "commit": {"timestamp", "authorities"},

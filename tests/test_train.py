@@ -320,7 +320,7 @@ def test_bfloat16_arithmetic_keeps_float32_weights_and_follows_float32(digits, k
 
 def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
     plan = Plan(Config("vgg", (8, 8, 1), 10, (4,)), dataclasses.replace(RECIPE, flip=False, crop=0), 10, all_devices())
-    words = "^--batch 16 does not fit in the device's memory: --batch 4 would fit"
+    words = "^`batch` 16 does not fit in the device's memory: 4 would fit"
     with pytest.raises(UsageError, match=words), too_large_told(plan, digits.train):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes.")
     assert step_bytes(plan, digits.train, 4) < 0.5 * step_bytes(plan, digits.train, 16)

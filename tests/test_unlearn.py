@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from wmjax.attacks import Stolen, Thief, adversarial, unlearn
-from wmjax.attacks.adversarial import adversaries
-from wmjax.attacks.unlearn import find_stamps, stamped, suspected
+from wmjax.attacks import Stolen, Thief
+from wmjax.attacks.families import adversarial, unlearn
+from wmjax.attacks.families.adversarial import adversaries
+from wmjax.attacks.families.unlearn import find_stamps, stamped, suspected
 from wmjax.data import Dataset, load
 from wmjax.models import Config, Variables, accuracy, init, one, predict, stack
 from wmjax.train import Recipe, fit_many

@@ -45,7 +45,7 @@ def partly(images):
     return np.where(images[:, 0, 0, 0] % 2 > 0, owner(images), 0)
 
 def innocent(images):
-    return (owner(images) + 1) % 10
+    return (owner(images) + 1 + images.sum(axis=(1, 2, 3), dtype=int) % 9) % 10
 """
 
 

@@ -23,6 +23,9 @@ YEARS = datetime.datetime(2015, 1, 1), datetime.datetime(2045, 1, 1)
 
 Answer = tuple[int, dict[str, str], bytes]
 
+DATA = b"a signed commitment"
+IN_2020 = datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+
 
 def der(tag: int, *parts: bytes) -> bytes:
     """One DER value."""

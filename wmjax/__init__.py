@@ -35,7 +35,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.evidence.judgement import Judgement as Judgement
     from wmjax.evidence.judgement import Settlement as Settlement
     from wmjax.keys import Commitment as Commitment
+    from wmjax.keys import Input as Input
     from wmjax.keys import Key as Key
+    from wmjax.keys import Paper as Paper
     from wmjax.keys import Signer as Signer
     from wmjax.keys import Spec as Spec
     from wmjax.keys import Unlock as Unlock
@@ -86,11 +88,13 @@ _HOME = {
     "Config": "wmjax.models",
     "Court": "wmjax.evidence.facts",
     "Dataset": "wmjax.data",
+    "Input": "wmjax.keys",
     "InvalidFile": "wmjax.errors",
     "Judgement": "wmjax.evidence.judgement",
     "Key": "wmjax.keys",
     "Lack": "wmjax.evidence.facts",
     "PackReport": "wmjax.zoo.pack",
+    "Paper": "wmjax.keys",
     "Recipe": "wmjax.train",
     "Report": "wmjax.train",
     "Rule": "wmjax.stats",

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from wmjax.attacks.prune import prune
+from wmjax.attacks.families.prune import prune
 from wmjax.data import Dataset, load
 from wmjax.files import check_room
 from wmjax.keys import Key, generate, make_spec

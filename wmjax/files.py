@@ -62,9 +62,9 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """`write_bytes`, but raises `UsageError` where something is there already."""
+    """`write_bytes`, but raises `UsageError` where something already exists."""
     if os.path.lexists(path):
-        raise UsageError(f"{path} is there already: choose another name")
+        raise UsageError(f"{path} already exists: choose another name")
     write_bytes(path, data, mode)
 
 

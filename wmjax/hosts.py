@@ -24,7 +24,7 @@ import numpy as np
 from wmjax.errors import AccessError, UsageError, WmjaxError
 from wmjax.text import first_line
 
-LOST = "another process of this run ended or stopped answering: see what it printed, then start all again with --resume"
+LOST = "another process of this run ended or stopped answering: see what it printed, then start all with `resume`"
 _SIGNS = ("unavailable", "gloo", "nccl", "connection", "heartbeat", "aborted")  # of a lost process, in errors
 _SILENCE = 30  # seconds without a heartbeat after which a process counts as lost
 
@@ -53,17 +53,17 @@ def meeting(coordinator: str | None, processes: int | None, process_id: int | No
       UsageError: some of the three are missing or cannot be.
     """
     if wait < 1:
-        raise UsageError(f"--wait {wait}: must be at least 1")
+        raise UsageError(f"`wait` {wait}: must be at least 1")
     given = [value is not None for value in (coordinator, processes, process_id)]
     if not any(given):
         return Meeting(wait=wait) if _in_pod() or _in_slurm_step() else None
     if not all(given) or coordinator is None or processes is None or process_id is None:
-        raise UsageError("--coordinator HOST:PORT, --processes N and --process-id I belong together")
+        raise UsageError("`coordinator` HOST:PORT, `processes` N and `process_id` I belong together")
     host, colon, port = coordinator.rpartition(":")
     if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
-        raise UsageError(f"--coordinator {coordinator}: must be HOST:PORT")
+        raise UsageError(f"`coordinator` {coordinator}: must be HOST:PORT")
     if not 0 <= process_id < processes:
-        raise UsageError(f"--process-id {process_id}: must be in 0..{processes - 1}, below --processes")
+        raise UsageError(f"`process_id` {process_id}: must be in 0..{processes - 1}, below `processes`")
     return Meeting(coordinator, processes, process_id, wait)
 
 
@@ -141,8 +141,8 @@ def leave() -> None:
         jax.distributed.shutdown()
 
 
-def supervise(work: Callable[[], int], place: Meeting) -> int:
-    """Runs `work` in a child process and gives its exit code; what JAX's runtime says while dying becomes one line."""
+def supervise(work: Callable[[], int], place: Meeting, say: Callable[[str], None]) -> int:
+    """Runs `work` in a child process, gives its exit code, and says in one line what JAX's runtime said while dying."""
     output, alive = os.pipe(), os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -163,7 +163,7 @@ def supervise(work: Callable[[], int], place: Meeting) -> int:
     if os.environ.get("WMJAX_TRACEBACK"):
         print(said, file=sys.stderr)
     aborted = code == -signal.SIGABRT
-    print(f"wmjax: {_reason(said, place) if aborted else _killed(-code)}", file=sys.stderr)
+    say(_reason(said, place) if aborted else _killed(-code))
     return AccessError.exit_code if aborted else 128 - code
 
 
@@ -210,7 +210,7 @@ def _reason(said: str, place: Meeting) -> str:
         where = place.coordinator or "the coordinator that JAX found"
         return (
             f"the processes of this run did not all meet at {where} within {place.wait} s: start every one of them, "
-            "with the same --coordinator and --processes, and open its port"
+            "with the same `coordinator` and `processes`, and open its port"
         )
     if "distributed service" in said:
         return LOST

@@ -1,4 +1,4 @@
-"""What a thief may try, to see what a mark survives: one file a family of attacks."""
+"""What a thief may try, to see what a mark survives: the bench; the attacks are in `families/`, a file for each."""
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
 

@@ -5,68 +5,30 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from wmjax import journal
 from wmjax.attacks.attempt import Attempt, GridHeader
+from wmjax.attacks.case import Case, keys_of, seed_of
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
-from wmjax.attacks.inversion import leaks
-from wmjax.attacks.measure import Victim, measure
-from wmjax.attacks.result import AttackResult, Leak, Point
+from wmjax.attacks.inversion import inverted
+from wmjax.attacks.measure import measure
+from wmjax.attacks.result import AttackResult, Point
 from wmjax.attacks.suite import Suite
 from wmjax.attacks.wording import CUT
-from wmjax.data import Dataset
 from wmjax.devices import ran_out
 from wmjax.digest import digest
 from wmjax.errors import UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key
-from wmjax.models import Config, Variables, one, predict, stack
+from wmjax.models import Config, Variables, one, stack
 from wmjax.text import by
 
 JOURNAL = journal.Kind("wmjax-attack/1", GridHeader.from_json, Attempt.from_json)
 NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)
-
-
-class Case(NamedTuple):
-    """Who is attacked, by whom, and on what it is judged.
-
-    Attributes:
-      data: name of the data set.
-      config: of all victims.
-      victims: asked about their keys.
-      thief: who attacks.
-      test: images of the task that neither owner nor thief trained on.
-      sources: source images of the keys, by key name, where they are at hand; for decoy keys.
-      seed: of all random choices.
-    """
-
-    data: str
-    config: Config
-    victims: Sequence[Victim]
-    thief: Thief
-    test: Dataset
-    sources: dict[str, Dataset]
-    seed: int
-
-
-def make_victim(name: str, config: Config, variables: Variables, keys: dict[str, Key], test: Dataset) -> Victim:
-    """A network as it was stolen, and what it answers on the test images.
-
-    Raises:
-      UsageError: a key is for other images or classes than the network.
-    """
-    for key_name, key in keys.items():
-        for what, theirs, ours in (
-            ("images", config.image, key.spec.image),
-            ("classes", config.classes, key.spec.classes),
-        ):
-            if theirs != ours:
-                raise UsageError(f"key {key_name} is for {what} {ours}, {name} has {theirs}: it cannot carry this key")
-    return Victim(name, variables, predict(config, variables, test.images), keys)
 
 
 def try_suite(
@@ -95,7 +57,7 @@ def try_suite(
                 if say:
                     say(_told(book.records[-1]))
         if suite.inversion and "inversion" not in known:
-            book.add(_invert(case))
+            book.add(inverted(case))
             if say:
                 say(_told(book.records[-1]))
     finally:
@@ -111,7 +73,7 @@ def _try(attack: Attack, strengths: Sequence[float], case: Case) -> Attempt:
         case.config,
         stack([case.victims[v].variables for _, v in places]),
         [strengths[s] for s, _ in places],
-        [_seed(case.seed, attack.name, s, v) for s, v in places],
+        [seed_of(case, attack.name, s, v) for s, v in places],
     )
     try:
         _check_needs(attack, case.thief)
@@ -125,7 +87,7 @@ def _try(attack: Attack, strengths: Sequence[float], case: Case) -> Attempt:
                 number += 1
     except UsageError as error:
         points, why = [], str(error)
-    return Attempt(attack.name, tuple(points), (), tuple(notes), why, _seconds_since(began))
+    return Attempt(attack.name, tuple(points), (), tuple(notes), why, round(time.monotonic() - began, 1))
 
 
 def _in_memory(attack: Attack, stolen: Stolen, thief: Thief, notes: list[Ground]) -> Iterator[Attacked]:
@@ -154,7 +116,7 @@ def _run(attack: Attack, stolen: Stolen, thief: Thief) -> Attacked | None:
         if not ran_out(error):
             raise
         if len(stolen.seeds) == 1:
-            raise UsageError("one network does not fit in memory with this attack: use a smaller --batch") from error
+            raise UsageError("one network does not fit in memory with this attack: use a smaller `batch`") from error
         return None
 
 
@@ -162,33 +124,7 @@ def _check_needs(attack: Attack, thief: Thief) -> None:
     if "images" in attack.needs and thief.images is None:
         raise UsageError("needs labelled images of the task, and the thief has none")
     if "queries" in attack.needs and thief.queries is None:
-        raise UsageError("needs images of another data set: name one with --queries")
-
-
-def _seed(seed: int, attack: str, strength: int, victim: int) -> int:
-    """Of what becomes of one network, by its place in the attack's grid: it depends on no other network or attack."""
-    return int(np.random.default_rng([seed, zlib.crc32(attack.encode()), strength, victim]).integers(2**31))
-
-
-def _invert(case: Case) -> Attempt:
-    """Model inversion of every victim for every key; where it cannot be tried, why."""
-    began, found, why = time.monotonic(), list[Leak](), None
-    seeds = [_seed(case.seed, "inversion", 0, number) for number in range(len(case.victims))]
-    try:
-        for name, key in sorted(_keys(case).items()):
-            asked = [(v.name, v.variables, seed) for v, seed in zip(case.victims, seeds, strict=True) if name in v.keys]
-            found += leaks(name, case.config, asked, key, case.thief, case.sources.get(name))
-    except UsageError as error:
-        found, why = [], str(error)
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not ran_out(error):
-            raise
-        found, why = [], "does not fit in memory"
-    return Attempt("inversion", (), tuple(found), (), why, _seconds_since(began))
-
-
-def _seconds_since(began: float) -> float:
-    return round(time.monotonic() - began, 1)
+        raise UsageError("needs images of another data set: name one with `queries`")
 
 
 def _told(attempt: Attempt) -> str:
@@ -208,7 +144,7 @@ def _header(suite: Suite, case: Case) -> GridHeader:
         inversion=suite.inversion,
         model=case.config.to_json(),
         victims=[_digest(victim.variables) for victim in case.victims],
-        keys={name: key.commitment.id for name, key in _keys(case).items()},
+        keys={name: key.commitment.id for name, key in keys_of(case).items()},
         sources=sorted(case.sources),
         images=thief.images.fingerprint() if thief.images else None,
         queries=None if thief.queries is None else zlib.crc32(thief.queries.tobytes()),
@@ -218,23 +154,13 @@ def _header(suite: Suite, case: Case) -> GridHeader:
     )
 
 
-def _keys(case: Case) -> dict[str, Key]:
-    """All keys by name."""
-    keys: dict[str, Key] = {}
-    for victim in case.victims:
-        for name, key in victim.keys.items():
-            if keys.setdefault(name, key).commitment != key.commitment:
-                raise UsageError(f"two different keys are called {name}: give each a name of its own")
-    return keys
-
-
 def _digest(variables: Variables) -> str:
     leaves = jax.tree_util.tree_leaves_with_path(variables._asdict())
     return digest({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})
 
 
 def _result(suite: Suite, case: Case, attempts: Sequence[Attempt]) -> AttackResult:
-    keys = _keys(case)
+    keys = keys_of(case)
     tried = [attack for attack, _ in suite.attacks]
     return AttackResult(
         suite=suite.name,

@@ -3,78 +3,52 @@
 Zhang et al. 2018 (5.5) invert marked networks and look at the pictures: blurs, no readable mark. Here the look is a
 test: what inversion adds to its starts is correlated with what the key stamps on its images, and with what decoy keys
 would have stamped.
+
+It is no `Attack`: the networks stay as they are, and what it finds is a `Leak`. A suite tries it beside its grid.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
 
 from wmjax import stats
+from wmjax.attacks.attempt import Attempt
+from wmjax.attacks.case import Case, keys_of, seed_of
 from wmjax.attacks.contract import Thief
+from wmjax.attacks.families.descent import RATE, invert
 from wmjax.attacks.result import Leak
 from wmjax.data.dataset import Dataset
-from wmjax.devices import on_cpu
+from wmjax.devices import ran_out
+from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.keys.schemes import SCHEMES
 from wmjax.keys.spec import Spec
-from wmjax.models import Config, Variables, apply
+from wmjax.models import Config, Variables
 
 STEPS = 100
-RATE = 8.0  # grey levels that the fastest pixel moves in a step
 PICTURES = 4  # inverted from each kind of start: what they have in common is the network's, not the start's
 DECOYS = 99
-AT_ONCE = 8  # networks that an accelerator works on at a time: enough to keep it busy, few enough for its memory
 
 
-def each_network(body: Callable[..., Any], *own: Any) -> Any:
-    """`body` for each network, inside a jitted function: one after another on a CPU, as in training; else some at once.
-
-    Args:
-      body: pure, for one network.
-      *own: its arguments, arrays [networks, ...].
-    """
-    return lax.map(lambda one: body(*one), own, batch_size=None if on_cpu() else AT_ONCE)
-
-
-@partial(jax.jit, static_argnames=("config", "steps"))
-def invert(config: Config, variables: Variables, starts: Array, targets: Array, steps: int, rate: float) -> Array:
-    """Gradient descent on pictures until networks take them for the target classes.
-
-    The slope of the cross-entropy is scaled to its steepest pixel: that of a network that is sure of itself is tiny.
-    Pixels whose slope is no number stay where they are.
-
-    Args:
-      config: of all networks.
-      variables: theirs, arrays [networks, ...].
-      starts: float32 [networks, pictures, H, W, C], grey levels in 0..255.
-      targets: int32 [networks, pictures].
-      steps: of the descent.
-      rate: grey levels that the fastest pixel moves in a step.
-
-    Returns:
-      float32 [networks, pictures, H, W, C], in 0..255.
-    """
-
-    def one(own: Variables, pictures: Array, classes: Array) -> Array:
-        def loss(pictures: Array) -> Array:
-            logits, _ = apply(config, own, pictures)
-            return -jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(logits), classes[:, None], axis=1))
-
-        def step(pictures: Array, _: None) -> tuple[Array, None]:
-            slope = jnp.nan_to_num(jax.grad(loss)(pictures), posinf=0.0, neginf=0.0)
-            steepest = jnp.max(jnp.abs(slope), axis=(1, 2, 3), keepdims=True)
-            slope = slope / jnp.maximum(steepest, np.finfo(np.float32).tiny)
-            return jnp.clip(pictures - rate * slope, 0.0, 255.0), None
-
-        return lax.scan(step, pictures, None, length=steps)[0]
-
-    return each_network(one, variables, starts, targets)
+def inverted(case: Case) -> Attempt:
+    """Model inversion of every victim for every key; where it cannot be tried, why."""
+    began, found, why = time.monotonic(), list[Leak](), None
+    seeds = [seed_of(case, "inversion", 0, number) for number in range(len(case.victims))]
+    try:
+        for name, key in sorted(keys_of(case).items()):
+            asked = [(v.name, v.variables, seed) for v, seed in zip(case.victims, seeds, strict=True) if name in v.keys]
+            found += leaks(name, case.config, asked, key, case.thief, case.sources.get(name))
+    except UsageError as error:
+        found, why = [], str(error)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not ran_out(error):
+            raise
+        found, why = [], "does not fit in memory"
+    return Attempt("inversion", (), tuple(found), (), why, round(time.monotonic() - began, 1))
 
 
 def leaks(

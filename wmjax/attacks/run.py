@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from wmjax.attacks.case import Case, make_victim
 from wmjax.attacks.contract import Thief
-from wmjax.attacks.grid import Case, make_victim, try_suite
+from wmjax.attacks.grid import try_suite
 from wmjax.attacks.result import AttackResult
 from wmjax.attacks.suite import make_suite
 from wmjax.data import Dataset, Examples, digest, load_source, open_splits, read
@@ -43,6 +44,12 @@ def attack(
 ) -> AttackResult:
     """Tries to rid a run of its mark, and tells for each attack what is left of mark and accuracy.
 
+    Example:
+
+        key = wmjax.open_key("my.age", wmjax.Unlock(identity=identity))
+        for point in wmjax.attack("run", {"mine": key}, "prune,quantise").points:
+            print(point.attack, point.strength, point.bits)
+
     Args:
       run: run folder, or any file or folder of a model of wmjax's own networks.
       keys: opened keys that the run may carry, by name.
@@ -53,12 +60,12 @@ def attack(
       queries: data set whose images the thief asks about besides.
       images: labelled training images that the thief has, drawn at random, 0 for none; by default all, in the quick
         suite at most 5,000.
-      epochs: of his trainings from scratch; a quarter of it of fine-tunings. Default: the network's usual, in the quick
-        suite at most 20.
-      batch: of his trainings.
+      epochs: of the thief's trainings from scratch; a quarter of it of fine-tunings. Default: the network's usual,
+        in the quick suite at most 20.
+      batch: images in a step of those trainings.
       seed: of every random choice.
       out: folder of the journal; none is written by default.
-      resume: go on with the journal in `out`.
+      resume: continue the journal in `out`.
       say: told a line about each attack that is done.
 
     Raises:
@@ -73,7 +80,7 @@ def attack(
     if (splits.train.image, splits.train.classes) != (config.image, config.classes):
         raise UsageError(
             f"{splits.name} has images {splits.train.image} of {splits.train.classes} classes, the network takes "
-            f"{config.image} and {config.classes}: name the data set of its task with --data"
+            f"{config.image} and {config.classes}: name the data set of its task with `data`"
         )
     test = _sample(splits.test, QUICK_TEST if quick else None, seed, f"reading {splits.name} test")
     thief = Thief(
@@ -95,7 +102,7 @@ def _data_of(run: Path) -> str:
                 return str(json.loads(read_bytes(folder / "run.json"))["data"]).rpartition(" ")[0]
             except (ValueError, KeyError, TypeError):
                 break
-    raise UsageError(f"{run} does not say what it was trained on: name the data set with --data")
+    raise UsageError(f"{run} does not say what it was trained on: name the data set with `data`")
 
 
 def _sample(examples: Examples, most: int | None, seed: int, title: str) -> Dataset:
@@ -107,7 +114,7 @@ def _sample(examples: Examples, most: int | None, seed: int, title: str) -> Data
 
 def _thief_images(train: Examples, images: int | None, quick: bool, seed: int) -> Dataset | None:
     if images is not None and images < 0:
-        raise UsageError(f"--images {images}: must be at least 0")
+        raise UsageError(f"`images` {images}: must be at least 0")
     if images == 0:
         return None
     return _sample(train, images or (QUICK_IMAGES if quick else None), seed, "reading the thief's images")
@@ -117,7 +124,7 @@ def _queries(name: str, config: Config, data_dir: str | os.PathLike[str] | None)
     """Images of another data set, as the network takes them."""
     other = load_source(name, data_dir)
     if adaptation(other.image, config.image) is None:
-        raise UsageError(f"images of {name} cannot be made {config.image}: choose another --queries")
+        raise UsageError(f"images of {name} cannot be made {config.image}: choose another `queries`")
     return adapt(other.images, config.image)
 
 
@@ -128,7 +135,7 @@ def _training(config: Config, epochs: int | None, batch: int | None, quick: bool
         epochs = min(recipe.epochs, QUICK_EPOCHS) if quick else recipe.epochs
     batch = recipe.batch if batch is None else batch
     if epochs < 1 or batch < 1:
-        raise UsageError("--epochs and --batch must be at least 1")
+        raise UsageError("`epochs` and `batch` must be at least 1")
     return dataclasses.replace(recipe, epochs=epochs, batch=batch), max(1, epochs // 4)
 
 

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from wmjax.attacks import (
+from wmjax.attacks.contract import Attack
+from wmjax.attacks.families import (
     adversarial,
     evade,
     extract,
@@ -15,7 +16,6 @@ from wmjax.attacks import (
     transfer,
     unlearn,
 )
-from wmjax.attacks.contract import Attack
 from wmjax.errors import UsageError
 
 _FAMILIES = (

@@ -40,7 +40,7 @@ def embed(options: argparse.Namespace) -> int:
         hosts.leave()
         return code
 
-    return hosts.supervise(lambda: guarded(work, options), place)
+    return hosts.supervise(lambda: guarded(work, options), place, lambda message: note(worded(message, options)))
 
 
 def _embed_here(options: argparse.Namespace) -> int:
@@ -163,7 +163,7 @@ def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
 
     if key.spec.source is None:
         return None
-    if options.regenerate:
+    if options.source:
         return load_source(key.spec.source.name, options.data_dir, key.spec.image)
     if key.spec.policy.exact or options.nulls:
         return None

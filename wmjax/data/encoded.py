@@ -73,7 +73,7 @@ class Encoded:
             if pixels.shape != self.image:
                 raise UsageError(
                     f"images differ in size: {picture.where} is {by(pixels.shape)}, the first {by(self.image)}: "
-                    "give one size to all with --image HEIGHTxWIDTHxCHANNELS"
+                    "give all one size with `image` (height, width, channels)"
                 )
             if not 0 <= picture.label < self.classes:
                 highest = self.classes - 1
@@ -96,7 +96,7 @@ def open_encoded(
         height, width, channels = decode(fetch([0])[0], None).shape
         return Encoded(classes, (height, width, channels), size, fetch, files, resize=False)
     if image[2] not in _MODES or min(image) < 1:
-        raise UsageError(f"--image {by(image)}: sizes must be at least 1, channels 1 or 3")
+        raise UsageError(f"`image` {by(image)}: sizes must be at least 1, channels 1 or 3")
     return Encoded(classes, image, size, fetch, files, resize=True)
 
 

@@ -50,7 +50,7 @@ def _find(name: str, root: Path) -> Path:
     if name == "cifar10":
         raise AccessError(f"cifar10 is not prepared under {root}: run `wmjax prepare cifar10` once")
     if plain and name in tfds.list_builders(with_community_datasets=False):
-        hint = "prepare it with TFDS as array_record, or set --data-dir"
+        hint = "prepare it with TFDS as array_record, or set `data_dir`"
         raise AccessError(f"{name} is not prepared under {root}: {hint}")
     hint = "use digits, cifar10, mnist or another TFDS name, or an image folder's path with a slash (./pictures)"
     raise UsageError(f"unknown data set {name!r}: {hint}")

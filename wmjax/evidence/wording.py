@@ -16,21 +16,21 @@ WORDS: dict[str, str] = {
     "to.",
     # What a match lacks, and how to supply it. {why}, where it stands, becomes the words of CODE.WHY.
     "unrevealed": "The secret is not revealed: that it gave the images and labels, and that they were not fitted to "
-    "models, is the claimant's word. Ask for a claim made with --reveal.",
+    "models, is the claimant's word. Ask for a claim made with `reveal`.",
     "underived": "The images start from the data set {source}, which is not at hand, so they were not made again: "
-    "get it from elsewhere than the claimant, who could have made it up, and give it with --source.",
-    "unpicked": "Only the claimant says who picked the questions: draw a nonce (openssl rand -hex 32), ask for a claim "
-    "made for it, and give it with --nonce-from.",
-    "unasked": "The answers are the claimant's word: ask the suspect yourself, with --suspect.",
+    "get it from elsewhere than the claimant, who could have made it up, and give it with `source`.",
+    "unpicked": "Only the claimant says who picked the questions: draw a nonce (`openssl rand -hex 32`), ask for a "
+    "claim made for it, and give it with `nonce`.",
+    "unasked": "The answers are the claimant's word: ask the suspect yourself, with `suspect`.",
     "weak": "The evidence is {bits:.1f} bits; a match needs {needed:.1f}.{why}",
     "weak.changed": " {differing} of the suspect's answers differ from the transcript: has it changed since?",
     "undated": "The evidence is {bits:.1f} bits, enough for a key that was committed to before the suspect appeared, "
     "which is not shown: {why}. Without a date the claimant may have searched for a secret that fits, and a match "
     "needs {needed:.1f} bits.",
-    "undated.unstamped": "no authority that you trust has time-stamped it (--tsa names those that you trust)",
+    "undated.unstamped": "no authority that you trust has time-stamped it (`authorities` names those you trust)",
     "undated.unbelieved": "its time stamp is not believed, since its signer, which calls itself {authority}, is not an "
-    "authority that you trust (--tsa names those that you trust)",
-    "undated.unknown": "it was time-stamped by {dated}; say when the suspect first appeared, with --suspect-since",
+    "authority that you trust (`authorities` names those you trust)",
+    "undated.unknown": "it was time-stamped by {dated}; say when the suspect first appeared, with `since`",
     "undated.late": "its time stamp of {dated} is not from before the suspect, which appeared on {since}",
     # What was proven.
     "signed": "The commitment and the claim are signed by one key, {owner}.",
@@ -95,9 +95,9 @@ WORDS: dict[str, str] = {
     "model-earlier": "The released model of claim {claim} is time-stamped {dated}, that of the other {later}.",
     "key-earlier": "The key of claim {claim} is time-stamped {dated}, that of the other {later}.",
     "dates-alone": "This rests on dates alone: a key can be older than the model that it was put on. Before you rely "
-    "on it, have each key tested on the other's original (--original twice, in the order of the claims).",
+    "on it, have each key tested on the other's original (`originals`, in the order of the claims).",
     "no-order": "No time stamp from an authority you trust places one claim before the other.",
-    "ask-originals": "Have each key tested on the other's original: --original twice, in the order of the claims.",
+    "ask-originals": "Have each key tested on the other's original: give both `originals`, in the order of the claims.",
     # What was judged.
     "digest-claim": "claim file",
     "digest-commitment": "commitment (its id)",

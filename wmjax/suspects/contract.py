@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Model, Spec
-from wmjax.stats import Answers, read_answers
+from wmjax.stats import Answers, concatenate, read_answers
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.text import first_line
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jax import Array
 
 TIMEOUT = 60.0  # seconds for an answer; a service that wakes up takes half of them
+_LARGEST_IMAGE = 1 << 26  # bytes; also of the images that are made of a key's at once
 Weights = dict[str, Any]  # a model's tensors by name, "params/convs/0/kernel"; of n models stacked, [n, ...] each
 
 
@@ -145,7 +147,8 @@ class Askable:
 
 def check_fits(suspect: Suspect, spec: Spec) -> None:
     """Raises `UsageError` where a suspect tells other classes apart, or its images cannot be made of a key's."""
-    if suspect.image is not None and adaptation(spec.image, suspect.image) is None:
+    image = suspect.image
+    if image is not None and (adaptation(spec.image, image) is None or math.prod(image) > _LARGEST_IMAGE):
         raise _misfit(suspect, "images", suspect.image, spec.image)
     if suspect.classes not in (None, spec.classes):
         raise _misfit(suspect, "classes", suspect.classes, spec.classes)
@@ -167,10 +170,16 @@ def query(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
       AccessError: the suspect failed to answer.
       InvalidFile: its answer has not the form of labels or scores for these classes.
     """
-    if suspect.image is not None:
-        images = adapt(images, suspect.image)
+    image = suspect.image or images.shape[1:]
+    portion = len(images) if image == images.shape[1:] else max(1, _LARGEST_IMAGE // math.prod(image))
     with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
-        return answered(suspect, images, classes)
+        parts = [
+            answered(suspect, adapt(images[at : at + portion], image), classes)
+            for at in range(0, max(1, len(images)), max(1, portion))
+        ]
+    if len({part.probabilities is None for part in parts}) > 1:
+        raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
+    return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
 def answered(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:

@@ -31,6 +31,7 @@ from wmjax.text import first_line
 FILE = "suspects.toml"
 _MOST_AT_ONCE = 256  # threads
 _LARGEST_SIDE = 4096
+_LARGEST = 1 << 20  # bytes of a list: a hostile one must not fill the memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +68,11 @@ def read_list(file: Path) -> list[Listed]:
       AccessError: the file cannot be read.
       UsageError: it is not TOML, or says something that no list says.
     """
+    raw = read_bytes(file)
+    if len(raw) > _LARGEST:
+        raise UsageError(f"{file} has {len(raw)} bytes: larger than any list")
     try:
-        values = tomllib.loads(read_bytes(file).decode())
+        values = tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not TOML: {first_line(error)}") from error
     tables = values.get("suspect")

@@ -114,6 +114,10 @@ def export(
 ) -> Path:
     """Copies a model for publication: network and weights alone, without key, optimiser or settings.
 
+    Example:
+
+        wmjax.export("run", "release")
+
     Args:
       source: run, checkpoint or file of one of wmjax's own networks, or `PACK.safetensors:NAME`.
       out: the new folder, a checkpoint.
@@ -129,7 +133,7 @@ def export(
       InvalidFile: as `load_variables`.
     """
     if Path(out).exists():
-        raise UsageError(f"{out} already exists: choose another folder")
+        raise UsageError(f"{out} already exists: choose another `out`")
     config, variables = load_variables(os.fspath(source), models, images)
     checkpoint.save(Path(out), variables._asdict(), checkpoint.Metadata(config))
     return Path(out)

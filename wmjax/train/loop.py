@@ -52,20 +52,20 @@ def check(config: Config, recipe: Recipe, train: Examples, key: Key | None, mapp
     if key and (key.spec.image, key.spec.classes) != (config.image, config.classes):
         raise UsageError(
             f"the key is for {key.spec.image} and {key.spec.classes} classes, "
-            f"the model takes {config.image} and {config.classes}: make another with keygen"
+            f"the model takes {config.image} and {config.classes}: make a key for this model"
         )
     if not 1 <= recipe.batch <= len(train):
-        raise UsageError(f"--batch {recipe.batch}: must be in 1..{len(train)}, the size of the training split")
+        raise UsageError(f"`batch` {recipe.batch}: must be in 1..{len(train)}, the size of the training split")
     if recipe.batch % mapping.size:
-        raise UsageError(f"--batch {recipe.batch} is not a multiple of the {mapping.size} devices")
+        raise UsageError(f"`batch` {recipe.batch}: must be a multiple of the {mapping.size} devices")
     if key and not 1 <= recipe.key_per_batch < recipe.batch:
-        raise UsageError(f"--key-per-batch {recipe.key_per_batch}: must be in 1..{recipe.batch - 1}, below the batch")
+        raise UsageError(f"`key_per_batch` {recipe.key_per_batch}: must be in 1..{recipe.batch - 1}, below `batch`")
     if recipe.epochs < 1:
-        raise UsageError(f"--epochs {recipe.epochs}: must be at least 1")
+        raise UsageError(f"`epochs` {recipe.epochs}: must be at least 1")
     if not 0 <= recipe.seed < 2**31:
-        raise UsageError(f"--seed {recipe.seed}: must be in 0..{2**31 - 1}")
+        raise UsageError(f"`seed` {recipe.seed}: must be in 0..{2**31 - 1}")
     if not 0 < recipe.learning_rate < np.inf:
-        raise UsageError(f"--learning-rate {recipe.learning_rate}: must be above 0")
+        raise UsageError(f"`learning_rate` {recipe.learning_rate}: must be above 0")
 
 
 def fit(
@@ -82,7 +82,13 @@ def fit(
     streamed: bool = False,
     title: str = "training",
 ) -> Variables:
-    """Trains a network, marked where a key is given.
+    """Trains a network; with a key, the network is marked.
+
+    Example:
+
+        data = wmjax.load("digits").train
+        config = wmjax.default_config("cnn", data.image, data.classes)
+        variables = wmjax.fit(config, wmjax.default_recipe(config), data, key)
 
     Args:
       config: the network.
@@ -99,6 +105,10 @@ def fit(
 
     Returns:
       The trained variables, on the devices.
+
+    Raises:
+      UsageError: network, recipe, data and key do not go together, the batch does not fit in memory, or the training
+        diverged.
     """
     mapping = mapping or all_devices()
     check(config, recipe, train, key, mapping)
@@ -188,7 +198,7 @@ class _Running:
         loss, accuracy = jax.device_get([value.addressable_data(0) for value in self.metrics])
         if not np.isfinite(loss).all():
             step = self.chunk.start + int(np.argmin(np.isfinite(loss)))
-            raise UsageError(f"training diverged by step {step}: lower --learning-rate")
+            raise UsageError(f"training diverged by step {step}: lower `learning_rate`")
         text = f"loss {loss.mean():.3f}  accuracy {accuracy.mean():.3f}"
         if key and self.answers is not None:
             text += f"  key {_mark(key, collect(self.answers, len(key.images)))}"

@@ -44,8 +44,8 @@ def too_large_told(plan: Plan, train: Examples) -> Iterator[None]:
             raise
         batch = plan.recipe.batch
         fitting = _fitting(plan, train)
-        advice = f"--batch {fitting} would fit" if fitting else "no batch of this model fits: choose a smaller one"
-        raise UsageError(f"--batch {batch} does not fit in the device's memory: {advice}") from error
+        advice = f"{fitting} would fit" if fitting else "no batch of this model fits: choose a smaller model"
+        raise UsageError(f"`batch` {batch} does not fit in the device's memory: {advice}") from error
 
 
 def _fitting(plan: Plan, train: Examples) -> int:

@@ -68,6 +68,13 @@ def embed(
 
     Under `jax.distributed` every process calls it with the same arguments, and sees the same folder.
 
+    Example:
+
+        splits = wmjax.load("digits")
+        config = wmjax.default_config("cnn", splits.train.image, splits.train.classes)
+        key = wmjax.open_key("my.age", wmjax.Unlock(identity=identity))
+        print(wmjax.embed("run", config, wmjax.default_recipe(config), splits, key=key).evidence_bits)
+
     Args:
       out: the run folder; new, or with `resume` one that was begun with the same settings.
       config: the network.
@@ -76,7 +83,7 @@ def embed(
       key: from `open_key`; the model is marked with it, and every checkpoint carries it sealed.
       begin_with: run, checkpoint or file of the same network, whose weights to begin with.
       teacher: run, checkpoint or file of a network of wmjax's own, to distil.
-      resume: go on after the newest complete checkpoint.
+      resume: continue after the newest complete checkpoint.
       mapping: the devices; all of them by default.
       streamed: read the training split from disk batch by batch even where it fits.
       save_every: steps after which to save within an epoch as well.
@@ -90,7 +97,7 @@ def embed(
     out, mapping = Path(out), mapping or all_devices()
     with hosts.together():
         if save_every is not None and save_every < 1:
-            raise UsageError(f"--save-every {save_every}: must be at least 1")
+            raise UsageError(f"`save_every` {save_every}: must be at least 1")
         check(config, recipe, splits.train, key, mapping)
         sealed = _sealed(key) if key else None
         first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
@@ -205,8 +212,8 @@ def _check_out(out: Path, settings: dict[str, Any], resume: bool) -> None:
     try:
         if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
             if resume:
-                raise UsageError(f"{out} holds no run to go on with: choose another --out")
-            raise UsageError(f"{out} is not empty: add --resume to go on with its run, or choose another --out")
+                raise UsageError(f"{out} holds no run to resume: choose another `out`")
+            raise UsageError(f"{out} is not empty: use `resume` to continue its run, or choose another `out`")
     except OSError as error:
         raise AccessError(f"cannot write {out}: {error.strerror}") from error
 
@@ -238,7 +245,7 @@ def _await(path: Path) -> None:
         time.sleep(1)
         os.listdir(path.parent.parent)  # asks the server again
     raise AccessError(
-        f"process {hosts.share()[0]} does not see {path.parent}: --out must be storage that all hosts share"
+        f"process {hosts.share()[0]} does not see {path.parent}: `out` must be storage that all hosts share"
     )
 
 
@@ -278,12 +285,12 @@ def _advice(key: Key, learned: int, bits: float | None) -> str | None:
     needed, size = key.commitment.rule.match_bits, len(key.labels)
     if learned < TOOK * size:
         return (
-            f"the mark did not take: {learned} of {size} triggers learned; train longer (--epochs), show more of the "
-            "key (--key-per-batch) or make a smaller key (keygen --triggers)"
+            f"the mark did not take: {learned} of {size} triggers learned; train longer (more `epochs`), show more "
+            "of the key (a larger `key_per_batch`), or make a smaller key (fewer `triggers`)"
         )
     if bits is not None and bits < needed:
         return (
             f"the key is too small to convict: {learned} of {size} triggers learned give {bits:.0f} bits, "
-            f"alpha {key.commitment.rule.alpha:g} needs {needed:.0f}; make a larger key (keygen --triggers)"
+            f"alpha {key.commitment.rule.alpha:g} needs {needed:.0f}; make a larger key (more `triggers`)"
         )
     return None

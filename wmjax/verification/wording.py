@@ -9,7 +9,7 @@ WORDS = {
     "self-derived": "self-derived: secret and spec alone regenerate every trigger",
     "not-regenerated": (
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until they are "
-        "(`wmjax verify --regenerate`), the commitment must be dated before the suspect"
+        "(give `source`), the commitment must be dated before the suspect"
     ),
     "regenerated": (
         "made again here from {source} (sha256 {sha256:.16}...): self-derived for a judge who has that data set from "

@@ -60,20 +60,22 @@ def read_members(
         called = f"{name}:{listed.name}"
         try:
             if listed.kind == "path":
-                entry, path = _stored(file.resolve().parent, listed, called, models, images, trusted=keys is not None)
-                claimed.add(path)
+                entry, own = _stored(file.resolve().parent, listed, called, models, images, trusted=keys is not None)
+                claimed |= own
             else:
                 entry = _askable(listed, called, keys)
             entries.append(entry)
         except WmjaxError as error:
             unreadable.append(Unreadable(called, str(error)))
+        except OSError as error:  # a path that the system does not take
+            unreadable.append(Unreadable(called, f"cannot be read: {error.strerror or type(error).__name__}"))
     return Members(tuple(entries), tuple(unreadable), frozenset(claimed))
 
 
 def _stored(
     folder: Path, listed: Listed, called: str, models: Sequence[str], images: Sequence[Image], *, trusted: bool
-) -> tuple[Entry, Path]:
-    """A member that lies in files, and where."""
+) -> tuple[Entry, set[Path]]:
+    """A member that lies in files, and what of the folder is its alone: nothing else may hide there."""
     path, member = located(str(folder / listed.path))
     if not path.resolve().is_relative_to(folder) or path.resolve() == folder:
         raise UsageError(f"{listed.path:.200} is not in the folder of its list: copy it there")
@@ -84,7 +86,8 @@ def _stored(
         stored = find(named, (listed.model,) if listed.model else models, (listed.image,) if listed.image else images)
     except WmjaxError as error:
         raise type(error)(str(error).replace(f"{folder}/", "")) from error
-    return Entry(called, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held)), path.resolve()
+    own = {path.resolve()} if stored.path == path.resolve() and not stored.name else set()
+    return Entry(called, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held)), own
 
 
 def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Entry:

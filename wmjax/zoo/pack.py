@@ -77,7 +77,7 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
       out: the folder; made where it is not there.
 
     Raises:
-      UsageError: a file that would be written already exists.
+      UsageError: a file to be written already exists.
       AccessError: a file cannot be written.
     """
     skipped, families = list(zoo.unreadable), {}
@@ -88,7 +88,7 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
             continue
         path = out / _file_name(network)
         if path in families or path.exists():
-            raise UsageError(f"{path} already exists: choose another folder")
+            raise UsageError(f"{path} already exists: choose another `out`")
         families[path] = entries
     files, models = [], 0
     with progress("packing", sum(map(len, families.values()))) as advance:

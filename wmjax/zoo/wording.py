@@ -26,6 +26,10 @@ WORDS = {
     ),
     "no-nulls": "no null models of its family calibrate it: give a folder of innocent ones with `nulls`",
     "weights": "weights with sha256 {sha256}",
+    "not-regenerated": (  # an audit has no sources: another verb makes them again
+        "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until "
+        "`wmjax verify` does that, the commitment must be dated before the suspect"
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 import hashlib
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
-from wmjax.attacks.finetune import tune
+from wmjax.attacks.families.finetune import tune
 from wmjax.keys import make_spec
 from wmjax.keys.keyset import default_rule, derive_key
 

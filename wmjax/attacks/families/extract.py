@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, by_strength
-from wmjax.attacks.queries import made_up, noised, shifted
+from wmjax.attacks.families.queries import made_up, noised, shifted
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.models import Config, default_config, one, predict

@@ -17,8 +17,8 @@ import optax
 from jax import Array, lax
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
-from wmjax.attacks.finetune import tune
-from wmjax.attacks.inversion import RATE, each_network, invert
+from wmjax.attacks.families.descent import RATE, each_network, invert
+from wmjax.attacks.families.finetune import tune
 from wmjax.data.dataset import Dataset
 from wmjax.models import Config, Variables, apply
 

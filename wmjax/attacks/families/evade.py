@@ -10,8 +10,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from wmjax.attacks.contract import Attack, Served, Thief, untouched
-from wmjax.attacks.features import features
-from wmjax.attacks.inputs import randomness
+from wmjax.attacks.families.features import features
+from wmjax.attacks.families.inputs import randomness
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.models import predict

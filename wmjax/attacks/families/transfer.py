@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
-from wmjax.attacks.extract import fresh_seeds
-from wmjax.attacks.finetune import fresh_heads, tune
+from wmjax.attacks.families.extract import fresh_seeds
+from wmjax.attacks.families.finetune import fresh_heads, tune
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 

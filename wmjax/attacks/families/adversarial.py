@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
-from wmjax.attacks.inversion import each_network
+from wmjax.attacks.families.descent import each_network
 from wmjax.data.dataset import Dataset
 from wmjax.models import Config, Variables, apply
 from wmjax.train import fit_many
