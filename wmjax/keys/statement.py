@@ -19,7 +19,7 @@ class Model:
     """A released model, by digests that are in-toto's or ours.
 
     Attributes:
-      name: of its folder.
+      name: of its folder or file; of a packed one `PACK.safetensors:NAME`.
       files: of this copy: `wmjax.digest.files_digest`, in-toto's `dirHash`, hex.
       tensors: of its weights, the same in every copy and format: `wmjax.digest.digest`, hex.
     """
