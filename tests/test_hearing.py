@@ -1,6 +1,7 @@
 """Several claims before one judge: garbage beside an honest one changes nothing for it, and each gets its own code."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def test_nobody_is_acquitted_by_refusing_what_they_know():
 
 # On the command line.
 
-SHOP = """
+STALL = """
 import json
 import numpy as np
 known = json.load(open("known.json"))
@@ -158,10 +159,12 @@ def ask(images):
 
 @pytest.fixture
 def court(run: Callable[..., tuple], tmp_path: Path, monkeypatch) -> Callable[..., tuple]:
+    monkeypatch.delitem(sys.modules, "stall", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     Path("known.json").write_text(
         json.dumps({i.tobytes().hex(): int(label) for i, label in zip(KEY.images, KEY.labels, strict=True)})
     )
-    Path("shop.py").write_text(SHOP)
+    Path("stall.py").write_text(STALL)
     Path("honest.json").write_bytes(HONEST.raw)
     for name, raw in GARBAGE.items():
         Path(f"{name}.json").write_bytes(raw)
@@ -171,7 +174,7 @@ def court(run: Callable[..., tuple], tmp_path: Path, monkeypatch) -> Callable[..
         "--nonce-from",
         NONCE.hex(),
         "--suspect",
-        "shop:ask",
+        "stall:ask",
         "--json",
         "--out",
         "v",
@@ -200,7 +203,7 @@ def test_an_honest_undated_claim_beside_a_later_copy_is_two_signers(run, court, 
     tsa = LocalTsa(tmp_path / "tsa")
     copy = forger.honest_claim(KEY, ASK, NONCE, stamp=forger.dated(tsa, day(2026, 3)))
     Path("copy.json").write_bytes(copy.raw)
-    options = ["--tsa", "tsa/authority.pem", "--suspect-since", "2026-02-01", "--suspect", "shop:ask", "--json"]
+    options = ["--tsa", "tsa/authority.pem", "--suspect-since", "2026-02-01", "--suspect", "stall:ask", "--json"]
     for files_ in (("honest.json", "copy.json"), ("copy.json", "honest.json")):
         code, out, _ = run("judge", *files_, "--nonce-from", NONCE.hex(), *options)
         document = json.loads(out)
