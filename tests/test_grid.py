@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from fixtures import VGG, abstract_key
 
 from wmjax import stats
 from wmjax.attacks import inversion
@@ -22,10 +23,8 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.journal import Journal
 from wmjax.keys import Key, Paper, generate, make_spec
-from wmjax.models import Config, Variables, init
+from wmjax.models import Variables, init
 from wmjax.train import Recipe
-
-VGG = Config("vgg", (8, 8, 1), 10, (4,))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="module")
 def key() -> Key:
-    return generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    return abstract_key(30)
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +365,7 @@ def test_a_damaged_record(case, tmp_path):
 
 
 def test_one_name_for_two_keys(case, digits):
-    other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    other = abstract_key(30)
     victim = make_victim("net 2", VGG, init(VGG, 2), {"mine": other}, digits[:20])
     with pytest.raises(UsageError, match="two different keys are called mine"):
         try_suite(suite(attack("a")), case._replace(victims=[*case.victims, victim]))
@@ -385,7 +384,7 @@ def test_inversion_that_does_not_fit_costs_nothing_else(case, monkeypatch):
 def test_inversion_goes_key_by_key(case, monkeypatch):
     """All victims of a key at once, each with the seed that it has for every key."""
     asked, victim = [], case.victims[0]
-    other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    other = abstract_key(30)
     second = dataclasses.replace(victim, name="net 2", keys={**victim.keys, "also": other})
     monkeypatch.setattr(inversion, "leaks", lambda name, _, networks, *rest: asked.append((name, networks)) or [])
     try_suite(suite()._replace(inversion=True), case._replace(victims=[victim, second]))
