@@ -10,6 +10,7 @@ import jax
 import journals
 import numpy as np
 import pytest
+from fixtures import VGG, abstract_key
 
 from wmjax import stats
 from wmjax.attacks import inversion
@@ -18,16 +19,14 @@ from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, unto
 from wmjax.attacks.grid import try_suite
 from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import AttackResult, Point
-from wmjax.attacks.suite import ATTACKS, Suite, make_suite
+from wmjax.attacks.suite import Suite
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.journal import Journal
 from wmjax.keys import Key, Paper, generate, make_spec
-from wmjax.models import Config, Variables, init
+from wmjax.models import Variables, init
 from wmjax.train import Recipe
-
-VGG = Config("vgg", (8, 8, 1), 10, (4,))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="module")
 def key() -> Key:
-    return generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    return abstract_key(30)
 
 
 @pytest.fixture(scope="module")
@@ -336,19 +335,6 @@ def test_false_alarms_after_transfer_are_within_alpha(groups):
         assert np.mean(np.array(reached) >= -np.log2(alpha)) <= alpha + 3 * np.sqrt(alpha / 4000)
 
 
-def test_suites():
-    quick, full = make_suite("quick"), make_suite("full")
-    assert {a.name for a, _ in full.attacks} == set(ATTACKS)
-    assert {a.name for a, _ in quick.attacks} < set(ATTACKS)
-    assert quick.inversion
-    some = make_suite("prune,inversion,ftal,prune")
-    assert [a.name for a, _ in some.attacks] == ["prune", "ftal"]
-    assert some.inversion
-    assert not make_suite("prune").inversion
-    with pytest.raises(UsageError, match="no attack 'prunes': choose quick, full, or some of prune,"):
-        make_suite("prunes")
-
-
 RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [
     lambda record: record.update(attack="another"),
     lambda record: record.update(attack=["a"]),
@@ -389,7 +375,7 @@ def test_a_damaged_record(case, tmp_path):
 
 
 def test_one_name_for_two_keys(case, digits):
-    other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    other = abstract_key(30)
     victim = make_victim("net 2", VGG, init(VGG, 2), {"mine": other}, digits[:20])
     with pytest.raises(UsageError, match="two different keys are called mine"):
         try_suite(suite(attack("a")), case._replace(victims=[*case.victims, victim]))
@@ -408,7 +394,7 @@ def test_inversion_that_does_not_fit_costs_nothing_else(case, monkeypatch):
 def test_inversion_goes_key_by_key(case, monkeypatch):
     """All victims of a key at once, each with the seed that it has for every key."""
     asked, victim = [], case.victims[0]
-    other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    other = abstract_key(30)
     second = dataclasses.replace(victim, name="net 2", keys={**victim.keys, "also": other})
     monkeypatch.setattr(inversion, "leaks", lambda name, _, networks, *rest: asked.append((name, networks)) or [])
     try_suite(suite()._replace(inversion=True), case._replace(victims=[victim, second]))

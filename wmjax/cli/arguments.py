@@ -26,7 +26,7 @@ def data_dir_option(parser: argparse.ArgumentParser) -> None:
 
 def unlock_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Adds `--key` and what opens it."""
-    parser.add_argument("--key", type=Path, required=required, help="key file, as NAME.age")
+    parser.add_argument("--key", type=Path, required=required, help="key file, e.g. NAME.age")
     parser.add_argument("--identity", type=Path, help="age identity file that opens the key")
     parser.add_argument(
         "--passphrase-file", dest="passphrase", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)"
@@ -50,7 +50,12 @@ def tsa_option(parser: argparse.ArgumentParser) -> None:
 def images_option(parser: argparse.ArgumentParser) -> None:
     """Adds `--image`, the images that bare weights are for."""
     parser.add_argument(
-        "--image", dest="images", type=image, action="append", default=[], help="that --model takes; repeatable"
+        "--image",
+        dest="images",
+        type=image,
+        action="append",
+        default=[],
+        help="image size that --model takes; repeatable",
     )
 
 
@@ -70,7 +75,7 @@ def size(text: str) -> int:
     number, unit = text[:-2], text[-2:].upper()
     scale = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}.get(unit)
     if scale is None or not number.replace(".", "", 1).isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no size, as 4GB or 500MB")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; use e.g. 4GB or 500MB")
     return int(float(number) * scale)
 
 
@@ -79,7 +84,7 @@ def shard(text: str) -> tuple[int, int]:
     try:
         place, parts = (int(part) for part in text.split("/"))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, as 1/4") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, e.g. 1/4") from error
     return place, parts
 
 
@@ -88,5 +93,5 @@ def image(text: str) -> tuple[int, int, int]:
     try:
         height, width, channels = (int(part) for part in text.split("x"))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTHxCHANNELS, as 32x32x3") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTHxCHANNELS, e.g. 32x32x3") from error
     return height, width, channels

@@ -90,7 +90,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("wmjax-demo"), help="folder for the report (default %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the trainings (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the trainings (default %(default)s)")
 
 
 def _keygen_options(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +98,7 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json, and what opens and signs")
     parser.add_argument("--scheme", default="abstract", help=f"{_either(SCHEMES)} (default %(default)s)")
-    parser.add_argument("--image", type=image, help="height x width x channels, as 32x32x3 (default: the source's)")
+    parser.add_argument("--image", type=image, help="height x width x channels, e.g. 32x32x3 (default: the source's)")
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
     parser.add_argument("--triggers", type=int, default=100, help="images in the key (default %(default)s)")
     _scheme_options(parser)
@@ -162,7 +162,9 @@ def _commit_options(parser: argparse.ArgumentParser) -> None:
     model_option(parser)
     parser.add_argument("--signer", type=Path, help="with --release: the key that signed it, e.g. NAME.signer.pem")
     parser.add_argument("--out", type=Path, help="with --release: the file to write, e.g. RELEASE.commitment.json")
-    parser.add_argument("--passphrase-file", dest="passphrase", type=Path, help="of --signer (or set WMJAX_PASSPHRASE)")
+    parser.add_argument(
+        "--passphrase-file", dest="passphrase", type=Path, help="what opens --signer (or set WMJAX_PASSPHRASE)"
+    )
     stamp_options(parser)
 
 
@@ -231,8 +233,8 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     for name, kind, text in (
         ("--epochs", int, "passes over the training split"),
         ("--batch", int, "images in a step, triggers included"),
-        ("--seed", int, "of weights, order, augmentation and dropout"),
-        ("--learning-rate", float, "its peak"),
+        ("--seed", int, "seed of weights, order, augmentation and dropout"),
+        ("--learning-rate", float, "peak learning rate"),
         ("--key-per-batch", int, "triggers in each batch"),
     ):
         parser.add_argument(name, type=kind, help=text)
@@ -240,7 +242,7 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
         "--augment", choices=["none", "crop", "flip+crop"], help="default: flip+crop for colour pictures"
     )
     parser.add_argument("--image", type=image, help="fit all pictures to HEIGHTxWIDTHxCHANNELS (default: as they are)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT after its newest checkpoint")
+    parser.add_argument("--resume", action="store_true", help="continue the run in OUT after its newest checkpoint")
     parser.add_argument("--save-every", type=int, metavar="STEPS", help="save within an epoch too")
     parser.add_argument(
         "--stream",
@@ -252,7 +254,7 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=["float32", "bfloat16"],
         default="float32",
-        help="of arithmetic (default %(default)s)",
+        help="precision of arithmetic (default %(default)s)",
     )
     parser.add_argument(
         "--mapping", choices=["jit", "pmap"], default="jit", help="how to use several devices (default %(default)s)"
@@ -266,8 +268,10 @@ def _hosts_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many hosts", text)
     group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
     group.add_argument("--processes", type=int, metavar="N", help="processes in all")
-    group.add_argument("--process-id", type=int, metavar="I", help="of this one, from 0")
-    group.add_argument("--wait", type=int, default=300, metavar="SECONDS", help="for the others (default %(default)s)")
+    group.add_argument("--process-id", type=int, metavar="I", help="number of this process, from 0")
+    group.add_argument(
+        "--wait", type=int, default=300, metavar="SECONDS", help="how long to wait for the others (default %(default)s)"
+    )
 
 
 def _verify_options(parser: argparse.ArgumentParser) -> None:
@@ -288,6 +292,11 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--regenerate", dest="source", action="store_true", help="make the triggers again from the key's data set"
     )
+    parser.add_argument(
+        "--cover", type=int, default=0, metavar="N", help="ordinary images to ask in between (default %(default)s)"
+    )
+    parser.add_argument("--cover-from", metavar="DATA", help="data set of those images (default: the key's own)")
+    parser.add_argument("--nonce", metavar="HEX", help="order of the questions (default: drawn anew)")
     data_dir_option(parser)
 
 
@@ -313,9 +322,11 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
         metavar="ZOO",
         help="folder of innocent models, which calibrate keys",
     )
-    parser.add_argument("--memory", type=size, help="that models may take, as 4GB (default: a quarter of the host's)")
+    parser.add_argument(
+        "--memory", type=size, help="memory that models may use, e.g. 4GB (default: a quarter of the host's)"
+    )
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
-    parser.add_argument("--resume", action="store_true", help="go on with the audit in OUT")
+    parser.add_argument("--resume", action="store_true", help="continue the audit in OUT")
     parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
     parser.add_argument(
         "--merge",
@@ -337,16 +348,16 @@ def _attack_options(parser: argparse.ArgumentParser) -> None:
         help="which attacks (default %(default)s); a wrong name lists them all",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of report and journal")
-    parser.add_argument("--resume", action="store_true", help="go on with the attacks in OUT")
+    parser.add_argument("--resume", action="store_true", help="continue the attacks in OUT")
     parser.add_argument("--data", help="data set of the task (default: the one that RUN was trained on)")
     parser.add_argument("--queries", metavar="NAME", help="another data set, whose images the thief has too")
     for name, text in (
         ("--images", "training images that the thief has, 0 for none (default: all; quick: at most 5000)"),
-        ("--epochs", "of his trainings from scratch, a quarter of it of fine-tunings"),
-        ("--batch", "of his trainings"),
+        ("--epochs", "epochs of the thief's trainings from scratch; fine-tunings take a quarter"),
+        ("--batch", "images in a step of the thief's trainings"),
     ):
         parser.add_argument(name, type=int, help=text)
-    parser.add_argument("--seed", type=int, default=0, help="of all random choices (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default %(default)s)")
     data_dir_option(parser)
 
 
