@@ -44,8 +44,7 @@ def refused(path: Path, expected: AuditResult) -> bool:
     try:
         found = merge(path.parent)
     except (InvalidFile, UsageError) as error:
-        assert "\n" not in str(error)
-        return True
+        return "\n" not in str(error)
     worker.assert_same(found, expected)
     return False
 
