@@ -1,11 +1,13 @@
 """The grid of attacks: what is measured, what a kill, a full memory and lost networks leave of it."""
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import journals
 import numpy as np
 import pytest
 from fixtures import VGG, abstract_key
@@ -348,6 +350,14 @@ RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [
     lambda record: record["points"][0].update(matches=31),
     lambda record: record["points"][0].update(bits=float("nan")),
     lambda record: record["points"][0].update(accuracy="high"),
+    lambda record: record["points"][0].update(accuracy=1.5),
+    lambda record: record["points"][0].update(bits=1e3),
+    lambda record: record["points"][0].update(outcome="uncalibrated"),
+    lambda record: record["points"][0].update(outcome="diverged"),
+    lambda record: record["points"][0].update(strength=9.0),
+    lambda record: record["points"][0].update(key="another"),
+    lambda record: record["points"].append(record["points"][0]),
+    lambda record: record.update(why="not tried"),
     lambda record: record.update(leaks=[{"victim": "v"}]),
 ]
 
@@ -355,11 +365,11 @@ RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [
 def test_a_damaged_record(case, tmp_path):
     try_suite(suite(attack("a")), case, out=tmp_path)
     path = tmp_path / "journal.jsonl"
-    lines = path.read_text().splitlines()
+    lines = journals.values_of(path)
     for damage in RECORD_DAMAGE:
-        values = json.loads(lines[2])
+        values = copy.deepcopy(lines[2])
         damage(values)
-        path.write_text("\n".join([*lines[:2], json.dumps(values), ""]))
+        journals.write_chained(path, [*lines[:2], values])
         with pytest.raises(InvalidFile, match="damaged"):
             try_suite(suite(attack("a")), case, out=tmp_path, resume=True)
 
