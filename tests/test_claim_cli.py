@@ -161,7 +161,7 @@ def test_what_is_missing_withholds_a_match_and_nothing_else(home):
 def test_spent_triggers_are_never_asked_again(home):
     """Claims with one key open different triggers, until one that could reach no match is refused and asks nothing."""
     innocent = {"suspect": "shop:innocent"}
-    make_key("big", 90)
+    make_key("big", 160)
     big = ["--key", "big.age", "--identity", "big.identity"]
     spent: set[int] = set()
     for n in range(2, 10):
@@ -261,7 +261,7 @@ WRONG = {
     "a key for an authority": (["--tsa", "my.signer.pem"], 4, "certificates"),
     "one original": (["--original", "shop:stolen"], 2, "--original"),
     "no such data": (["--source", "nothing"], None, "nothing"),
-    "other answers": (["--suspect", "shop:odd"], 4, "shop:odd"),
+    "other answers": (["--suspect", "shop:odd"], 5, "shop:odd"),
     "no answers": (["--suspect", "shop:down"], 5, "shop:down"),
     "another nonce": (["--nonce-from", OTHER_NONCE], 4, "another nonce"),
 }

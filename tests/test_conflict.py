@@ -63,7 +63,7 @@ def dispute(
         commitments = [attached(tsa, key, signer, date)]
         if release:
             commitments.append(attached(tsa, key, signer, release, Model("step", "a" * 64, key.commitment.id)))
-        ask = partial(claim, suspect, key, signer, commitments, NONCE, lambda asked, released: None)
+        ask = partial(claim, suspect, key, signer, commitments, NONCE, lambda asked: None)
         claims.append(read_claim(ask(whole=True, reveal=True), "claim"))
     court = Court(NONCE, suspect, authorities=[read_authority(tsa.authority)], since=SINCE, others=claims)
     return settle(claims, [judge(one, court) for one in claims], court, originals)
