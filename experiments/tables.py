@@ -48,6 +48,20 @@ def cifar10_rows() -> list[str]:
     ]
 
 
+def vit_rows() -> list[str]:
+    figures = result("vit")
+    marked, clean = figures["marked"], figures["clean"]
+    return [
+        row(
+            f"CIFAR-10, abstract key of 100, vit, {figures['epochs']} epochs",
+            f"{marked['accuracy']:.2f} % marked, {clean['accuracy']:.2f} % clean",
+            f"{marked['learned_of_100']} learned, {marked['evidence_bits_whole_key']:.0f} bits; {marked['verdict']} "
+            f"after {marked['queries']} queries; clean model: {clean['verdict']} after {clean['queries']}",
+            f"1 seed; {figures['weights']:,} weights; {source('vit')}",
+        )
+    ]
+
+
 def network(case: dict[str, Any]) -> str:
     return f"{case['model']} {'x'.join(map(str, case['image']))}"
 
@@ -295,6 +309,7 @@ def table() -> str:
         "|---|---|---|---|",
         *digits_rows(),
         *cifar10_rows(),
+        *vit_rows(),
         *speed_rows(),
         *device_rows(),
         *audit_rows(),

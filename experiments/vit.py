@@ -3,7 +3,8 @@
 Command   TFDS_DATA_DIR=... python experiments/vit.py [--epochs 3] [--seed 0]
 Expected  at least 50 % test accuracy (so few epochs make a modest transformer), marked within 2 points of clean;
           at least 90 of 100 triggers and a match; the clean one no match
-Time      about 8 minutes on 2 CPU cores
+          (all met but the triggers: 83, which is a match all the same)
+Time      about 10 minutes a training on 2 CPU cores that others use too
 """
 
 import argparse

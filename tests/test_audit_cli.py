@@ -164,7 +164,7 @@ def test_exit_codes(home: Path, audit: Run, tmp_path: Path) -> None:
         (["--fdr", "0.1", "--fwer", "0.1"], 2, "choose one bound"),
         (["--shard", "3/2"], 2, "--shard 3/2"),
         (["--shard", "x"], 2, "'x' is not I/N"),
-        (["--memory", "4"], 2, "'4' is no size"),
+        (["--memory", "4"], 2, "'4' is not a size"),
         (["--memory", "0GB"], 2, "no model that can be asked"),
         (["--model", "nonsense"], 2, "--model nonsense"),
         (["--identity", "none"], 5, "cannot read none"),

@@ -151,19 +151,28 @@ def test_a_resumed_claim_is_the_one_that_would_have_been(asked, monkeypatch):
 
 def test_a_full_disk_under_the_journal_is_one_line_and_costs_one_trigger(asked):
     """A limit on the size of files is what a full disk is: the line does not fit."""
-    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))}
-    process = spawn(**limit)
+    process = spawn(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)))
     _, err = process.communicate()
     assert (process.returncode, "File too large" in one_line(err.decode())) == (5, True)
     assert "resume" in err.decode()
-    assert (len(questions()), len(opened().spent), Path("claim.json").exists()) == (
-        len(told()) + 1,
-        len(questions()),
-        False,
-    )
+    assert len(opened().spent) == len(questions()) == len(told()) + 1
+    assert not Path("claim.json").exists()
     assert spawn().wait() == 0
     assert len([row for row in read().rows if not row.attempts]) == 1
     assert len(questions()) == len(set(questions())) == len(told()) + 1
+
+
+def test_a_full_disk_under_the_claim_is_one_line_and_costs_nothing(asked):
+    """The journal fits, the claim does not."""
+    process = spawn(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000)))
+    _, err = process.communicate()
+    assert (process.returncode, "File too large" in one_line(err.decode())) == (5, True)
+    before = questions()
+    assert len(before) == len(told()) == len(opened().spent) > 40
+    assert {path.name for path in Path().glob("*claim*")} == {JOURNAL}
+    assert spawn().wait() == 0
+    assert questions() == before
+    assert read().stated["verdict"] == "match"
 
 
 def test_a_full_disk_under_the_key_is_one_line_and_costs_nothing(asked, monkeypatch):

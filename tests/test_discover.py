@@ -14,124 +14,34 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as v0
 import pytest
-from flax import nnx
-from flax.training.train_state import TrainState
 from hypothesis import given
 from hypothesis import strategies as st
 from orbax.checkpoint import v1 as ocp
 from safetensors.numpy import save_file
+from zoos import (
+    CONFIG,
+    IMAGE,
+    SMALL,
+    TREE,
+    equal,
+    flat,
+    read,
+    save_manager,
+    save_pytree,
+    save_standard,
+    save_training,
+    the_one,
+)
 
 from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
-from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.models import Config, Variables, apply, default_config, init, read_config
+from wmjax.errors import AccessError, InvalidFile
+from wmjax.models import Config, init
 from wmjax.suspects import network
-from wmjax.suspects.contract import Weights
 from wmjax.suspects.formats import orbax
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.pack import write_packs
-from wmjax.zoo.records import Entry, Zoo
-
-IMAGE = (8, 8, 1)
-SMALL = Config("vgg", IMAGE, 10, (4, 8))
-CONFIG = default_config("vgg", IMAGE, 10)
-TREE = init(CONFIG, 0)._asdict()
-MODULES = """
-import jax.numpy as jnp
-from flax import linen, nnx
-
-
-class Net(nnx.Module):
-    def __init__(self, rngs):
-        self.convs = nnx.List([nnx.Conv(1, 4, (3, 3), rngs=rngs)])
-        self.norm = nnx.BatchNorm(4, rngs=rngs)
-        self.drop = nnx.Dropout(0.5, rngs=rngs)
-        self.head = nnx.Linear(4, 10, rngs=rngs)
-
-    def __call__(self, x):
-        return self.head(self.drop(nnx.relu(self.norm(self.convs[0](x))).mean((1, 2))))
-
-
-class Linen(linen.Module):
-    @linen.compact
-    def __call__(self, x, train: bool = False):
-        x = linen.Dropout(0.5, deterministic=not train)(linen.Conv(4, (3, 3))(x))
-        x = linen.BatchNorm(use_running_average=not train)(x)
-        return linen.Dense(10)(linen.relu(x).mean((1, 2)))
-
-
-def net(rngs):
-    print("a stranger's words")
-    return Net(rngs)
-
-
-def lin():
-    return Linen(), lambda images: images.astype(jnp.float32) - 1.0
-
-
-def wrong():
-    return 5
-
-
-def raises():
-    raise SystemExit("two\\nlines")
-"""
-
-
-@pytest.fixture(scope="module")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The module `strangers`, importable from the working folder as a user's own is."""
-    folder = tmp_path_factory.mktemp("modules")
-    (folder / "strangers.py").write_text(MODULES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        import strangers  # type: ignore[import-not-found]
-
-        yield strangers
-
-
-def flat(tree: Any) -> dict[str, Any]:
-    return {"/".join(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def read(entry: Entry) -> Weights:
-    shapes = entry.network.shapes
-    out = {name: np.full((2, *leaf.shape), 7, leaf.dtype) for name, leaf in shapes.items()}
-    entry.source.read(entry.row, entry.row + 1, out)
-    assert all((array[1] == 7).all() for array in out.values())
-    return {name: array[0] for name, array in out.items()}
-
-
-def equal(a: Weights, b: Weights) -> bool:
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-
-
-def the_one(zoo: Zoo) -> Entry:
-    assert zoo.unreadable == []
-    (entry,) = zoo.entries
-    return entry
-
-
-def save_training(path: Path, tree: Any) -> None:
-    with ocp.training.Checkpointer(path) as checkpointer:
-        checkpointer.save(3, tree)
-
-
-def save_manager(path: Path, arguments: Any) -> None:
-    with v0.CheckpointManager(path) as manager:
-        manager.save(5, args=arguments)
-        manager.wait_until_finished()
-
-
-def save_pytree(path: Path, tree: Any, **options: bool) -> None:
-    with v0.Checkpointer(v0.PyTreeCheckpointHandler(**options)) as checkpointer:
-        checkpointer.save(path, tree)
-
-
-def save_standard(path: Path, tree: Any) -> None:
-    with v0.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path, tree)
-
+from wmjax.zoo.records import Zoo
 
 LAYOUTS = {
     "v1": lambda path, tree: ocp.save(path, tree),
@@ -181,92 +91,6 @@ for zarr3 in (False, True):
     zoo = discover(tmp_path / "eight", ["vgg"], [IMAGE])
     assert [entry.name for entry in zoo.entries] == ["v0-False", "v0-True", "v1"]
     assert all(equal(read(entry), flat(TREE)) for entry in zoo.entries)
-
-
-def filled(leaf: jax.ShapeDtypeStruct) -> Any:
-    """Numbers for an abstract tensor: drawing them by NumPy compiles nothing."""
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.key(0)
-    return jnp.asarray(np.random.default_rng(0).uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype))
-
-
-def test_modules_of_the_user(modules, tmp_path, capsys):
-    """NNX as a pure dictionary and as a State, Linen as variables and as a TrainState, answer as they do."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: modules.Net(nnx.Rngs(0))))
-    model = nnx.merge(graph, jax.tree.map(filled, state))
-    ocp.save(tmp_path / "zoo" / "pure", nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngState))))
-    ocp.save(tmp_path / "zoo" / "state", {"model": nnx.state(model)})
-    linen = modules.Linen()
-    empty = jax.eval_shape(lambda: linen.init(jax.random.key(0), jnp.zeros((1, *IMAGE))))
-    variables = jax.tree.map(filled, empty)
-    ocp.save(tmp_path / "zoo" / "linen", variables)
-
-    class WithStats(TrainState):
-        batch_stats: Any
-
-    import optax
-
-    state = WithStats.create(apply_fn=linen.apply, tx=optax.sgd(0.1, momentum=0.9), **variables)
-    ocp.save(tmp_path / "zoo" / "train", state)
-    zoo = discover(tmp_path / "zoo", ["strangers:lin", "strangers:net"], [IMAGE])
-    assert zoo.unreadable == []
-    found = {entry.name: entry for entry in zoo.entries}
-    images = np.random.default_rng(0).integers(0, 256, (3, *IMAGE), np.uint8)
-    model.eval()
-    pure = jax.jit(lambda x: model(x))(images.astype(np.float32) / np.float32(255))
-    expected = {"pure": pure, "linen": jax.jit(linen.apply)(variables, images.astype(np.float32) - np.float32(1))}
-    for name, like in {"pure": "pure", "state": "pure", "linen": "linen", "train": "linen"}.items():
-        logits = jax.jit(found[name].network.logits)(read(found[name]), jnp.asarray(images))
-        assert logits.dtype == jnp.float32
-        np.testing.assert_allclose(logits, expected[like], rtol=1e-5, atol=1e-6)
-    assert found["pure"].network is found["state"].network
-    assert found["pure"].network.note == "pixels-unit"
-    assert found["linen"].network.note == "pixels-own"
-    assert "stranger" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "name", ["strangers:wrong", "strangers:raises", "strangers:nothing", "nowhere:f", "vgg19", "x y:z"]
-)
-def test_models_that_are_none(modules, tmp_path, name):
-    with pytest.raises(UsageError, match=r"^`models` .*") as caught:
-        discover(tmp_path, [name], [IMAGE])
-    assert "\n" not in str(caught.value)
-
-
-def test_networks_answer_as_their_models():
-    made = network.from_config(SMALL)
-    assert made is network.from_config(read_config(SMALL.to_json()))
-    assert list(made.shapes) == sorted(made.shapes)
-    assert (made.classes, made.description) == (10, {"config": SMALL.to_json()})
-    assert made.fingerprint != network.from_config(Config("vgg", IMAGE, 10, (4, 9))).fingerprint
-    variables, images = init(SMALL, 0), jnp.asarray(np.arange(128, dtype=np.uint8).reshape(2, 8, 8, 1))
-    weights = {name: jnp.asarray(leaf) for name, leaf in flat(variables._asdict()).items()}
-    expected = jax.jit(lambda variables: apply(SMALL, Variables(*variables), images)[0])(variables)
-    assert np.array_equal(jax.jit(made.logits)(weights, images), expected)
-
-
-def test_a_head_of_a_million_classes_allocates_nothing():
-    made = network.from_config(Config("cnn", IMAGE, 1 << 20, (4,), (64,)))
-    assert made.classes == 1 << 20
-    with pytest.raises(InvalidFile, match="no network"):
-        network.from_config(Config("cnn", IMAGE, 10, (1 << 20, 1 << 20), (1 << 20,)))
-
-
-@given(st.permutations(["model", "params", "state"]), st.integers(0, 3), st.sampled_from("./"), st.booleans())
-def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value):
-    made = network.from_config(SMALL)
-    stored = {}
-    for name, leaf in made.shapes.items():
-        parts = [*wrappers[:count], *name.split("/")[1:], *(["value"] if value else [])]
-        stored[join.join(parts)] = (leaf.shape, "bfloat16")
-    names = network.fitting(made, stored)
-    assert names.keys() == made.shapes.keys()
-    assert sorted(names.values()) == sorted(stored)
-    broken = dict(stored)
-    broken[next(iter(broken))] = ((1, 2, 3), "float32")
-    with pytest.raises(InvalidFile, match="is not there"):
-        network.fitting(made, broken)
 
 
 def test_half_precision_is_converted(tmp_path):

@@ -16,7 +16,7 @@ from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, unto
 from wmjax.attacks.grid import try_suite
 from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import AttackResult, Point
-from wmjax.attacks.suite import ATTACKS, Suite, make_suite
+from wmjax.attacks.suite import Suite
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
@@ -332,19 +332,6 @@ def test_false_alarms_after_transfer_are_within_alpha(groups):
         reached.append(stats.evidence(answers, labels[asked]).max())
     for alpha in (0.1, 0.01):
         assert np.mean(np.array(reached) >= -np.log2(alpha)) <= alpha + 3 * np.sqrt(alpha / 4000)
-
-
-def test_suites():
-    quick, full = make_suite("quick"), make_suite("full")
-    assert {a.name for a, _ in full.attacks} == set(ATTACKS)
-    assert {a.name for a, _ in quick.attacks} < set(ATTACKS)
-    assert quick.inversion
-    some = make_suite("prune,inversion,ftal,prune")
-    assert [a.name for a, _ in some.attacks] == ["prune", "ftal"]
-    assert some.inversion
-    assert not make_suite("prune").inversion
-    with pytest.raises(UsageError, match="no attack 'prunes': choose quick, full, or some of prune,"):
-        make_suite("prunes")
 
 
 RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [

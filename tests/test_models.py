@@ -11,13 +11,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from wmjax import checkpoint
 from wmjax.attacks.families.features import features
 from wmjax.data import Splits, load
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, generate, make_spec
-from wmjax.models import FAMILIES, Config, Variables, accuracy, apply, default_config, init, predict, read_config, stack
+from wmjax.models import (
+    FAMILIES,
+    Config,
+    Family,
+    Variables,
+    accuracy,
+    apply,
+    default_config,
+    init,
+    predict,
+    read_config,
+    stack,
+)
+from wmjax.models.contract import Training
 from wmjax.suspects import open_suspect
 from wmjax.suspects.network import from_config
 from wmjax.suspects.stored import export
@@ -223,3 +237,40 @@ def test_an_audit_finds_the_marked_one_among_clean_ones(
     found = audit(tmp_path, {"owner": key})
     assert [finding.model for finding in found if finding.verdict == "match"] == ["thief"]
     assert len(list(found)) == 3
+
+
+class Linear(nnx.Module):
+    """One dense layer on all pixels."""
+
+    def __init__(self, config: Config, rngs: nnx.Rngs):
+        self.head = nnx.Linear(int(np.prod(config.image)), config.classes, rngs=rngs)
+
+    def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> jax.Array:
+        return self.head(x.reshape(len(x), -1))
+
+
+def test_a_family_of_ones_own_is_one_record(
+    monkeypatch: pytest.MonkeyPatch, digits: Splits, key: Key, tmp_path: Path
+) -> None:
+    """Nothing else has to know it: it is built, trained, saved, verified and audited by its record alone."""
+    family = Family(
+        "linear",
+        module=Linear,
+        usual=lambda image, classes: Config("linear", image, classes, (1,), parameters=(("spare", 3),)),
+        training=lambda image: Training(0.02),
+        draw=lambda rng, path, shape: np.zeros(shape, np.float32),
+        parameters={"spare": range(4)},
+    )
+    monkeypatch.setitem(FAMILIES, "linear", family)
+    config = default_config("linear", IMAGE, 10)
+    embed(tmp_path / "run", config, dataclasses.replace(default_recipe(config), epochs=30), digits, key=key)
+    assert checkpoint.load_variables(checkpoint.find(tmp_path / "run"))[0] == config
+    assert verify(open_suspect(tmp_path / "run"), key).verdict == "match"
+    assert [finding.verdict for finding in audit(tmp_path, {"owner": key})] == ["match"]
+
+
+@pytest.mark.parametrize("verb", ["embed", "audit", "pack"])
+def test_help_names_every_family(run: Callable[..., tuple[int, str, str]], verb: str) -> None:
+    code, out, _ = run(verb, "--help")
+    assert code == 0
+    assert ", ".join(FAMILIES) in " ".join(out.split())

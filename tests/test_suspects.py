@@ -1,8 +1,10 @@
 """One door: whatever format a model lies in, every verb takes it, and all give the verdict that `verify` gives."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,12 @@ def test_digests_of_weights_are_the_same_in_every_format_of_ours(home, network):
         assert (model.tensors == weights) == (name != "ONNX")  # whose tensors have names of their own
         assert len(model.files) == 64
         assert model.name in {"model", "step-00000002", "model.safetensors", "model.onnx"} or ":model" in model.name
+
+
+def test_the_digest_of_a_file_is_what_sha256sum_says(home):
+    path, _ = typed(home, "safetensors")
+    told = subprocess.run(["sha256sum", "model.safetensors"], cwd=Path(path).parent, capture_output=True, check=True)
+    assert open_suspect(path).describe().files == hashlib.sha256(told.stdout).hexdigest()
 
 
 def test_a_release_may_lie_in_any_format(home, work):

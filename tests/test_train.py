@@ -331,10 +331,10 @@ def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"epochs": 0}, "--epochs"),
-        ({"batch": 65}, "--batch"),
-        ({"batch": 0}, "--batch"),
-        ({"key_per_batch": 16}, "--key-per-batch"),
+        ({"epochs": 0}, "`epochs`"),
+        ({"batch": 65}, "`batch`"),
+        ({"batch": 0}, "`batch`"),
+        ({"key_per_batch": 16}, "`key_per_batch`"),
     ],
 )
 def test_impossible_recipes(digits, key, change, words):

@@ -42,7 +42,7 @@ def bare(error: BaseException, most: int = 200) -> str:
     >>> bare(ValueError("`classes` 1: must be in 2..10"))
     'classes 1: must be in 2..10'
     """
-    return " ".join(str(error).split()).replace("`", "")[:most]
+    return visible(" ".join(str(error).split()).replace("`", ""))[:most]
 
 
 def by(shape: tuple[int, ...]) -> str:

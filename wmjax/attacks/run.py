@@ -44,6 +44,12 @@ def attack(
 ) -> AttackResult:
     """Tries to rid a run of its mark, and tells for each attack what is left of mark and accuracy.
 
+    Example:
+
+        key = wmjax.open_key("my.age", wmjax.Unlock(identity=identity))
+        for point in wmjax.attack("run", {"mine": key}, "prune,quantise").points:
+            print(point.attack, point.strength, point.bits)
+
     Args:
       run: run folder, or any file or folder of a model of wmjax's own networks.
       keys: opened keys that the run may carry, by name.
@@ -54,9 +60,9 @@ def attack(
       queries: data set whose images the thief asks about besides.
       images: labelled training images that the thief has, drawn at random, 0 for none; by default all, in the quick
         suite at most 5,000.
-      epochs: of his trainings from scratch; a quarter of it of fine-tunings. Default: the network's usual, in the quick
-        suite at most 20.
-      batch: of his trainings.
+      epochs: of the thief's trainings from scratch; a quarter of it of fine-tunings. Default: the network's usual,
+        in the quick suite at most 20.
+      batch: images in a step of those trainings.
       seed: of every random choice.
       out: folder of the journal; none is written by default.
       resume: continue the journal in `out`.

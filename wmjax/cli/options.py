@@ -7,10 +7,21 @@ from typing import Any, NoReturn
 
 import wmjax
 from wmjax.cli import attack, evidence, keygen, verbs, zoo
+from wmjax.cli.arguments import (
+    FILE,
+    SUSPECT,
+    Families,
+    data_dir_option,
+    image,
+    images_option,
+    model_option,
+    shard,
+    size,
+    stamp_options,
+    tsa_option,
+    unlock_options,
+)
 from wmjax.errors import UsageError
-
-_FILE = "run folder, checkpoint, safetensors or ONNX file, or PACK.safetensors:NAME"
-_SUSPECT = f"{_FILE}; or module:function"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,17 +41,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-class _Families(str):
-    """Help that names the families of networks; they are imported when it is shown, not for every command."""
-
-    def __mod__(self, values: Any) -> str:
-        try:
-            from wmjax.models import FAMILIES as known
-        except ImportError:  # an installation that can only judge
-            known = {}
-        return str(self).__mod__({**values, "families": ", ".join(known) or "a family of wmjax"})
 
 
 class _Version(argparse.Action):
@@ -74,35 +74,23 @@ def make_parser() -> argparse.ArgumentParser:
     _judge_options(verb("judge", evidence.judge, "check a claim again, believing nobody, and say what it proves"))
     _pack_options(verb("pack", zoo.pack, "stack the models of a zoo, a file a family, to be read at the disk's speed"))
     export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
-    export.add_argument("source", metavar="RUN", help=f"{_FILE}; of one of wmjax's own networks")
+    export.add_argument("source", metavar="RUN", help=f"{FILE}; of one of wmjax's own networks")
     export.add_argument("out", type=Path, metavar="OUT", help="new folder")
-    _model_option(export)
-    _images_option(export)
+    model_option(export)
+    images_option(export)
     prepare = verb("prepare", verbs.prepare, "download a data set and prepare it without TensorFlow")
     prepare.add_argument("name", choices=["cifar10"], help="data set")
     prepare.add_argument("--url", help="where the original archive is, instead of its home page")
     prepare.add_argument("--sha256", help="digest of that archive, instead of the original's")
-    _data_dir_option(prepare)
+    data_dir_option(prepare)
     return parser
-
-
-def _data_dir_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-dir", type=Path, help="TFDS folder (default $TFDS_DATA_DIR or ~/tensorflow_datasets)")
-
-
-def _unlock_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    parser.add_argument("--key", type=Path, required=required, help="key file, as NAME.age")
-    parser.add_argument("--identity", type=Path, help="age identity file that opens the key")
-    parser.add_argument(
-        "--passphrase-file", dest="passphrase", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)"
-    )
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("wmjax-demo"), help="folder for the report (default %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the trainings (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the trainings (default %(default)s)")
 
 
 def _keygen_options(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +98,7 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json, and what opens and signs")
     parser.add_argument("--scheme", default="abstract", help=f"{_either(SCHEMES)} (default %(default)s)")
-    parser.add_argument("--image", type=_image, help="height x width x channels, as 32x32x3 (default: the source's)")
+    parser.add_argument("--image", type=image, help="height x width x channels, e.g. 32x32x3 (default: the source's)")
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
     parser.add_argument("--triggers", type=int, default=100, help="images in the key (default %(default)s)")
     _scheme_options(parser)
@@ -132,8 +120,8 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
         help="seal with this passphrase instead (or set WMJAX_PASSPHRASE)",
     )
     parser.add_argument("--signer", type=Path, help="Ed25519 key in PEM that signs (default: a new OUT.signer.pem)")
-    _stamp_options(parser)
-    _data_dir_option(parser)
+    stamp_options(parser)
+    data_dir_option(parser)
 
 
 def _scheme_options(parser: argparse.ArgumentParser) -> None:
@@ -168,34 +156,22 @@ def _either(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _stamp_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--timestamp", action="append", default=[], metavar="URL", help="RFC 3161 authority to stamp it; repeatable"
-    )
-    _tsa_option(parser)
-
-
-def _tsa_option(parser: argparse.ArgumentParser) -> None:
-    text = "PEM with a time-stamping authority's certificate and root, to be trusted; repeatable"
-    parser.add_argument("--tsa", dest="authorities", type=Path, action="append", default=[], metavar="FILE", help=text)
-
-
 def _commit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("commitment", type=Path, metavar="COMMITMENT", help="NAME.commitment.json")
-    parser.add_argument(
-        "--release", dest="model", metavar="MODEL", help=f"released model that carries the key: {_FILE}"
-    )
-    _model_option(parser)
+    parser.add_argument("--release", dest="model", metavar="MODEL", help=f"released model that carries the key: {FILE}")
+    model_option(parser)
     parser.add_argument("--signer", type=Path, help="with --release: the key that signed it, e.g. NAME.signer.pem")
     parser.add_argument("--out", type=Path, help="with --release: the file to write, e.g. RELEASE.commitment.json")
-    parser.add_argument("--passphrase-file", dest="passphrase", type=Path, help="of --signer (or set WMJAX_PASSPHRASE)")
-    _stamp_options(parser)
+    parser.add_argument(
+        "--passphrase-file", dest="passphrase", type=Path, help="what opens --signer (or set WMJAX_PASSPHRASE)"
+    )
+    stamp_options(parser)
 
 
 def _claim_options(parser: argparse.ArgumentParser) -> None:
-    _unlock_options(parser, required=True)
-    parser.add_argument("suspect", metavar="SUSPECT", help=_SUSPECT)
-    _model_option(parser)
+    unlock_options(parser, required=True)
+    parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
+    model_option(parser)
     parser.add_argument(
         "--nonce-from",
         dest="nonce",
@@ -229,8 +205,8 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
 def _judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
     parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the nonce that you drew for this claim")
-    parser.add_argument("--suspect", metavar="MODEL", help=f"model to ask again: {_SUSPECT}")
-    _model_option(parser)
+    parser.add_argument("--suspect", metavar="MODEL", help=f"model to ask again: {SUSPECT}")
+    model_option(parser)
     parser.add_argument(
         "--suspect-since",
         dest="since",
@@ -251,30 +227,30 @@ def _judge_options(parser: argparse.ArgumentParser) -> None:
         "--alpha", type=float, default=1e-6, help="largest chance of a false match to accept (default %(default)s)"
     )
     parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.html")
-    _tsa_option(parser)
-    _data_dir_option(parser)
+    tsa_option(parser)
+    data_dir_option(parser)
 
 
 def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="digits, or the name of a TFDS set such as cifar10")
-    parser.add_argument("--model", default="cnn", help=_Families("%(families)s (default %(default)s)"))
+    parser.add_argument("--model", default="cnn", help=Families("%(families)s (default %(default)s)"))
     parser.add_argument("--out", type=Path, required=True, help="run folder")
-    _unlock_options(parser, required=False)
+    unlock_options(parser, required=False)
     parser.add_argument("--from", dest="begin_with", metavar="RUN", help="begin with the weights of this run or file")
     parser.add_argument("--teacher", metavar="RUN", help="distil this model instead of learning the labels")
     for name, kind, text in (
         ("--epochs", int, "passes over the training split"),
         ("--batch", int, "images in a step, triggers included"),
-        ("--seed", int, "of weights, order, augmentation and dropout"),
-        ("--learning-rate", float, "its peak"),
+        ("--seed", int, "seed of weights, order, augmentation and dropout"),
+        ("--learning-rate", float, "peak learning rate"),
         ("--key-per-batch", int, "triggers in each batch"),
     ):
         parser.add_argument(name, type=kind, help=text)
     parser.add_argument(
         "--augment", choices=["none", "crop", "flip+crop"], help="default: flip+crop for colour pictures"
     )
-    parser.add_argument("--image", type=_image, help="fit all pictures to HEIGHTxWIDTHxCHANNELS (default: as they are)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT after its newest checkpoint")
+    parser.add_argument("--image", type=image, help="fit all pictures to HEIGHTxWIDTHxCHANNELS (default: as they are)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in OUT after its newest checkpoint")
     parser.add_argument("--save-every", type=int, metavar="STEPS", help="save within an epoch too")
     parser.add_argument(
         "--stream",
@@ -286,13 +262,13 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=["float32", "bfloat16"],
         default="float32",
-        help="of arithmetic (default %(default)s)",
+        help="precision of arithmetic (default %(default)s)",
     )
     parser.add_argument(
         "--mapping", choices=["jit", "pmap"], default="jit", help="how to use several devices (default %(default)s)"
     )
     _hosts_options(parser)
-    _data_dir_option(parser)
+    data_dir_option(parser)
 
 
 def _hosts_options(parser: argparse.ArgumentParser) -> None:
@@ -300,14 +276,16 @@ def _hosts_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many hosts", text)
     group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
     group.add_argument("--processes", type=int, metavar="N", help="processes in all")
-    group.add_argument("--process-id", type=int, metavar="I", help="of this one, from 0")
-    group.add_argument("--wait", type=int, default=300, metavar="SECONDS", help="for the others (default %(default)s)")
+    group.add_argument("--process-id", type=int, metavar="I", help="number of this process, from 0")
+    group.add_argument(
+        "--wait", type=int, default=300, metavar="SECONDS", help="how long to wait for the others (default %(default)s)"
+    )
 
 
 def _verify_options(parser: argparse.ArgumentParser) -> None:
-    _unlock_options(parser, required=True)
-    parser.add_argument("suspect", metavar="SUSPECT", help=_SUSPECT)
-    _model_option(parser)
+    unlock_options(parser, required=True)
+    parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
+    model_option(parser)
     parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")
     parser.add_argument("--all", dest="whole", action="store_true", help="ask about the whole key, even when decided")
     parser.add_argument(
@@ -322,7 +300,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--regenerate", dest="source", action="store_true", help="make the triggers again from the key's data set"
     )
-    _data_dir_option(parser)
+    data_dir_option(parser)
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
@@ -334,7 +312,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passphrase-file", dest="passphrase", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)"
     )
-    _model_option(parser)
+    model_option(parser)
     parser.add_argument(
         "--suspects", type=Path, metavar="FILE", help="list of members that only you can name, e.g. module:function"
     )
@@ -347,10 +325,12 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
         metavar="ZOO",
         help="folder of innocent models, which calibrate keys",
     )
-    parser.add_argument("--memory", type=_bytes, help="that models may take, as 4GB (default: a quarter of the host's)")
+    parser.add_argument(
+        "--memory", type=size, help="memory that models may use, e.g. 4GB (default: a quarter of the host's)"
+    )
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
-    parser.add_argument("--resume", action="store_true", help="go on with the audit in OUT")
-    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
+    parser.add_argument("--resume", action="store_true", help="continue the audit in OUT")
+    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
     parser.add_argument(
         "--merge",
         nargs="+",
@@ -361,9 +341,9 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _attack_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=f"{_FILE}; of one of wmjax's own networks")
-    _model_option(parser)
-    _unlock_options(parser, required=True)
+    parser.add_argument("run", metavar="RUN", help=f"{FILE}; of one of wmjax's own networks")
+    model_option(parser)
+    unlock_options(parser, required=True)
     parser.add_argument(
         "--suite",
         default="quick",
@@ -371,61 +351,21 @@ def _attack_options(parser: argparse.ArgumentParser) -> None:
         help="which attacks (default %(default)s); a wrong name lists them all",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of report and journal")
-    parser.add_argument("--resume", action="store_true", help="go on with the attacks in OUT")
+    parser.add_argument("--resume", action="store_true", help="continue the attacks in OUT")
     parser.add_argument("--data", help="data set of the task (default: the one that RUN was trained on)")
     parser.add_argument("--queries", metavar="NAME", help="another data set, whose images the thief has too")
     for name, text in (
         ("--images", "training images that the thief has, 0 for none (default: all; quick: at most 5000)"),
-        ("--epochs", "of his trainings from scratch, a quarter of it of fine-tunings"),
-        ("--batch", "of his trainings"),
+        ("--epochs", "epochs of the thief's trainings from scratch; fine-tunings take a quarter"),
+        ("--batch", "images in a step of the thief's trainings"),
     ):
         parser.add_argument(name, type=int, help=text)
-    parser.add_argument("--seed", type=int, default=0, help="of all random choices (default %(default)s)")
-    _data_dir_option(parser)
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default %(default)s)")
+    data_dir_option(parser)
 
 
 def _pack_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("zoo", type=Path, metavar="ZOO", help="folder of models")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the packs")
-    _model_option(parser)
-    _images_option(parser)
-
-
-def _images_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--image", dest="images", type=_image, action="append", default=[], help="that --model takes; repeatable"
-    )
-
-
-def _model_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        dest="models",
-        action="append",
-        default=[],
-        help=_Families("architecture of bare weights: %(families)s, or module:factory; repeatable"),
-    )
-
-
-def _bytes(text: str) -> int:
-    number, unit = text[:-2], text[-2:].upper()
-    scale = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}.get(unit)
-    if scale is None or not number.replace(".", "", 1).isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no size, as 4GB or 500MB")
-    return int(float(number) * scale)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        place, parts = (int(part) for part in text.split("/"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, as 1/4") from error
-    return place, parts
-
-
-def _image(text: str) -> tuple[int, int, int]:
-    try:
-        height, width, channels = (int(part) for part in text.split("x"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTHxCHANNELS, as 32x32x3") from error
-    return height, width, channels
+    model_option(parser)
+    images_option(parser)

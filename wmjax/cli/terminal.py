@@ -34,7 +34,7 @@ def guarded(work: Callable[[], int], options: argparse.Namespace) -> int:
     except MemoryError:
         return _fail("out of memory: use a smaller --batch or model", AccessError.exit_code)
     except ModuleNotFoundError as error:  # an installation by requirements-judge.txt, asked for more than it can
-        needs = "this needs the whole of wmjax: in its folder, pip install . without --no-deps"
+        needs = "this command needs the full installation: run `pip install .` in the wmjax checkout"
         return _fail(f"the package {error.name} is missing: {needs}", UsageError.exit_code)
     except Exception as error:  # a defect of ours: still one line, and never the exit code of a verdict
         if os.environ.get("WMJAX_TRACEBACK"):

@@ -73,7 +73,13 @@ E = TypeVar("E", bound=Examples, covariant=True)
 
 @dataclasses.dataclass(frozen=True)
 class Splits(Generic[E]):
-    """A named data set: its training and its test split."""
+    """A named data set: its training and its test split.
+
+    Attributes:
+      name: as it was opened by.
+      train: examples to learn from.
+      test: examples held out.
+    """
 
     name: str
     train: E

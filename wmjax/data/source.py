@@ -19,7 +19,16 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, image: Shape
     >>> load("digits").train.images.shape
     (1437, 8, 8, 1)
 
-    Args and errors are those of `open_splits`; data that cannot be decoded are found now.
+    Args:
+      name: as `open_splits` takes it.
+      data_dir: TFDS folder; by default `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+      image: height, width and channels (1 or 3) to give all images; by default they must have one size.
+
+    Returns:
+      Training and test split: uint8 images [n, H, W, C] and int32 labels [n].
+
+    Raises:
+      UsageError, AccessError: as `open_splits`; an image that cannot be decoded is found now.
     """
     splits = open_splits(name, data_dir, image)
     return Splits(name, read(splits.train, f"reading {name} train"), read(splits.test, f"reading {name} test"))

@@ -116,6 +116,13 @@ def read_nonce(text: str) -> bytes:
 def attach(path: str | os.PathLike[str]) -> Attached:
     """Reads a commitment file and its time stamps: NAME.commitment.json, and NAME.commitment.*.tsr in the same folder.
 
+    Example:
+
+        wmjax.attach("my.commitment.json").public.commitment.id
+
+    Args:
+      path: of NAME.commitment.json.
+
     Raises:
       AccessError: a file cannot be read.
       InvalidFile: the commitment was changed, or is not one.

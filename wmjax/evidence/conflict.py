@@ -26,8 +26,10 @@ def settle(
 ) -> Settlement:
     """Who was first, of two claims on one suspect.
 
-    For example, with `judgements = [wmjax.judge(claim, court) for claim in claims]`:
-    `wmjax.settle(claims, judgements, court, originals).first`.
+    Example:
+
+        judgements = [wmjax.judge(claim, court) for claim in claims]
+        first = wmjax.settle(claims, judgements, court, originals).first
 
     Args:
       claims: two, by different keys.

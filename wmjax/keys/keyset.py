@@ -168,7 +168,23 @@ def default_rate(classes: int) -> float:
 
 
 def generate(spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6) -> Key:
-    """Draws a fresh secret and derives its key."""
+    """Draws a fresh secret and derives its key.
+
+    >>> spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20)
+    >>> generate(spec).images.shape
+    (20, 8, 8, 1)
+
+    Args:
+      spec: what to derive, as from `make_spec`.
+      source: the training split that the spec's images start from, if they start from one.
+      alpha: the bound on false matches to commit to, between 0 and 1.
+
+    Returns:
+      A key in memory alone; `write_key` keeps it.
+
+    Raises:
+      UsageError: the source is missing or is not the spec's, or `alpha` cannot be.
+    """
     return derive_key(secrets.token_bytes(SECRET_BYTES), spec, default_rule(spec, alpha), source)
 
 

@@ -68,6 +68,14 @@ def new_signer() -> Signer:
 def open_signer(path: str | os.PathLike[str], passphrase: str | None = None) -> Signer:
     """Reads a signing key.
 
+    Example:
+
+        signer = wmjax.open_signer("my.signer.pem")
+
+    Args:
+      path: of a PEM file with an Ed25519 key.
+      passphrase: what it is encrypted with, if it is.
+
     Raises:
       AccessError: the file cannot be read.
       UsageError: it is encrypted and there is no passphrase.

@@ -19,7 +19,7 @@ class Model:
     """A released model, by digests that are in-toto's or ours.
 
     Attributes:
-      name: of its folder.
+      name: of its folder or file; of a packed one `PACK.safetensors:NAME`.
       files: of this copy: `wmjax.digest.files_digest`, in-toto's `dirHash`, hex.
       tensors: of its weights, the same in every copy and format: `wmjax.digest.digest`, hex.
     """
@@ -102,5 +102,17 @@ def model_of(subjects: Any) -> Model | None:
 
 
 def read_commitment(path: str | os.PathLike[str]) -> SignedCommitment:
-    """Reads a commitment file; any changed byte is refused."""
+    """Reads a commitment file; any changed byte is refused.
+
+    Example:
+
+        wmjax.read_commitment("my.commitment.json").owner
+
+    Args:
+      path: of NAME.commitment.json.
+
+    Raises:
+      AccessError: it cannot be read.
+      InvalidFile: it was changed, or is not a commitment.
+    """
     return parse_commitment(read_bytes(Path(path)), str(path))

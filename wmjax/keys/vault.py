@@ -178,6 +178,10 @@ def write_key(
 ) -> list[Path]:
     """Writes OUT.age and the signed OUT.commitment.json, and what opens and signs if that would be missing.
 
+    Example:
+
+        wmjax.write_key(key, "my")  # my.age, my.commitment.json, my.identity, my.signer.pem
+
     Args:
       key: what to seal.
       out: path of the files, without their endings.
@@ -221,6 +225,10 @@ def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int]) 
 
     A key that is sealed to a passphrase takes a second or two, by the design of age; one sealed to recipients does not.
 
+    Example:
+
+        wmjax.spend("my.age", unlock, asked=[3, 14])
+
     Args:
       path: of the key file; a symbolic link is followed.
       unlock: what opens it.
@@ -247,6 +255,14 @@ def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int]) 
 def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
     """Opens STEM.age and compares it with STEM.commitment.json, if that lies beside it.
 
+    Example:
+
+        key = wmjax.open_key("my.age", wmjax.Unlock(identity=Path("my.identity").read_text()))
+
+    Args:
+      path: of STEM.age.
+      unlock: what opens it.
+
     Raises:
       AccessError: a file cannot be read.
       InvalidFile: it is damaged, or not what was committed.
@@ -265,6 +281,14 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
 
 def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, Key], dict[str, str]]:
     """Opens every NAME.age of a folder with what opens it: NAME.identity beside it, or one of `unlocks`.
+
+    Example:
+
+        keys, closed = wmjax.open_keys("keys")
+
+    Args:
+      folder: of the key files.
+      unlocks: identities and passphrases to try in turn.
 
     Returns:
       the keys by name, and for each path that could not be opened why.

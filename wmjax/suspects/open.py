@@ -30,6 +30,11 @@ def from_checkpoint(
 ) -> Suspect:
     """A suspect from a model that lies in files, of every format that an audit reads.
 
+    Example:
+
+        suspect = wmjax.from_checkpoint("model.onnx")
+        print(wmjax.verify(suspect, key).verdict)
+
     Args:
       path: a checkpoint, an exported model, a run folder (its newest checkpoint), a safetensors or ONNX file, or
         `PACK.safetensors:NAME`.
@@ -51,6 +56,16 @@ def open_suspect(
     name: str | os.PathLike[str], models: Sequence[str] = (), image: tuple[int, int, int] | None = None
 ) -> Suspect:
     """A suspect from what a user types: what `from_checkpoint` takes, or `module:function`.
+
+    Example:
+
+        suspect = wmjax.open_suspect("shop:predict")  # the function `predict` of shop.py
+
+    Args:
+      name: a path, as `from_checkpoint` takes it; or `module:function`, imported from the working directory too, for
+        a function that `from_callable` takes.
+      models: architectures that bare weights may be of.
+      image: height, width and channels that bare weights are for.
 
     Raises:
       UsageError: there is no such module or function; also as `from_checkpoint`.

@@ -113,6 +113,10 @@ def export(
 ) -> Path:
     """Copies a model for publication: network and weights alone, without key, optimiser or settings.
 
+    Example:
+
+        wmjax.export("run", "release")
+
     Args:
       source: run, checkpoint or file of one of wmjax's own networks, or `PACK.safetensors:NAME`.
       out: the new folder, a checkpoint.

@@ -82,7 +82,13 @@ def fit(
     streamed: bool = False,
     title: str = "training",
 ) -> Variables:
-    """Trains a network, marked where a key is given.
+    """Trains a network; with a key, the network is marked.
+
+    Example:
+
+        data = wmjax.load("digits").train
+        config = wmjax.default_config("cnn", data.image, data.classes)
+        variables = wmjax.fit(config, wmjax.default_recipe(config), data, key)
 
     Args:
       config: the network.
@@ -99,6 +105,10 @@ def fit(
 
     Returns:
       The trained variables, on the devices.
+
+    Raises:
+      UsageError: network, recipe, data and key do not go together, the batch does not fit in memory, or the training
+        diverged.
     """
     mapping = mapping or all_devices()
     check(config, recipe, train, key, mapping)

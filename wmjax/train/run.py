@@ -68,6 +68,13 @@ def embed(
 
     Under `jax.distributed` every process calls it with the same arguments, and sees the same folder.
 
+    Example:
+
+        splits = wmjax.load("digits")
+        config = wmjax.default_config("cnn", splits.train.image, splits.train.classes)
+        key = wmjax.open_key("my.age", wmjax.Unlock(identity=identity))
+        print(wmjax.embed("run", config, wmjax.default_recipe(config), splits, key=key).evidence_bits)
+
     Args:
       out: the run folder; new, or with `resume` one that was begun with the same settings.
       config: the network.

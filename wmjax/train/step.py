@@ -63,6 +63,9 @@ def default_recipe(config: Config) -> Recipe:
     >>> from wmjax.models import default_config
     >>> default_recipe(default_config("vgg", (32, 32, 3), 10)).flip
     True
+
+    Args:
+      config: the network.
     """
     training = FAMILIES[config.name].training(config.image)
     if small(config.image):

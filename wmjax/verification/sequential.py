@@ -80,6 +80,12 @@ def verify(
     with chance at most alpha. For `fixed` labels no exact test exists: the whole key is asked, and the matches are
     ranked among those of null models, or of decoy keys where the scheme can make them.
 
+    Example:
+
+        suspect = wmjax.from_callable(lambda images: service.predict(images))
+        verdict = wmjax.verify(suspect, key)
+        print(verdict.verdict, verdict.evidence_bits)
+
     Args:
       suspect: whom to ask.
       key: the opened key.

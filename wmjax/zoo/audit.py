@@ -52,6 +52,11 @@ def audit(
     Guarantee, for keys with random labels: with `fdr`, the expected share of false ones among the matches is at most
     that; with `fwer`, the chance of any false match is. Each match also meets the alpha that its key committed to.
 
+    Example:
+
+        for finding in wmjax.audit("zoo", "keys", fdr=0.01):
+            print(finding.model, finding.key, finding.verdict, finding.evidence_bits)
+
     Args:
       zoo: folder of checkpoints, or one checkpoint or file.
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
@@ -162,6 +167,10 @@ def _carry_out(plan: AuditPlan, book: AuditJournal, shard: tuple[int, int], bega
 
 def merge(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> AuditResult:
     """The verdicts of an audit whose shards are all done; the bound holds over the whole zoo.
+
+    Example:
+
+        result = wmjax.merge(["audit-of-host-1", "audit-of-host-2"])
 
     Args:
       folders: one or several, which hold their journals.

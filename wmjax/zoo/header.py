@@ -12,6 +12,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
 from wmjax.suspects.adapt import adaptation
+from wmjax.suspects.contract import Network
 from wmjax.suspects.grounds import AskedGround
 from wmjax.zoo.records import Unreadable
 
@@ -110,10 +111,6 @@ class AskedFamily:
     classes: int
     note: str
 
-    def adapted(self, spec: Spec) -> tuple[Ground, ...] | None:
-        """What must be said of how a key's triggers become its images; None where the key does not apply."""
-        return adaptation(spec.image, self.image) if spec.classes == self.classes else None
-
     @classmethod
     def from_json(cls, values: Any) -> "AskedFamily":
         """Reads its fields back; raises ValueError on anything else."""
@@ -122,6 +119,11 @@ class AskedFamily:
         name, fingerprint, note = (forms.text(found[field]) for field in ("name", "fingerprint", "note"))
         note = note and AskedGround(note)  # ValueError where there is no such code
         return cls(name, fingerprint, (height, width, channels), forms.whole(found["classes"], 2), note)
+
+
+def adapted(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...] | None:
+    """What must be said of how a key's triggers become a network's images; None where the key does not apply."""
+    return adaptation(spec.image, network.image) if spec.classes == network.classes else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -15,10 +15,10 @@ from wmjax.devices import on_cpu
 from wmjax.errors import UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key
-from wmjax.suspects.adapt import adapt, adaptation
+from wmjax.suspects.adapt import adapt
 from wmjax.suspects.contract import Network
 from wmjax.text import by
-from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level
+from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.rounds import FIRST, Questions
 
@@ -60,10 +60,7 @@ class AuditPlan:
 
     def adapted(self, network: Network) -> list[tuple[Ground, ...] | None]:
         """For each key what must be said of how its triggers become the network's images; None: not applicable."""
-        return [
-            adaptation(key.spec.image, network.image) if key.spec.classes == network.classes else None
-            for key in self.keys.values()
-        ]
+        return [adapted(key.spec, network) for key in self.keys.values()]
 
     @cached_property
     def tests(self) -> int:

@@ -60,8 +60,8 @@ def _prune_tune(stolen: Stolen, thief: Thief) -> Attacked:
 def _fine_prune(stolen: Stolen, thief: Thief) -> Attacked:
     """Units before the last layer that sleep on clean images are cut off, then fine-tuning (after Liu et al. 2018).
 
-    They cut channels of the last convolution. Here it is inputs of the last layer: the pooled channels of the last
-    convolution for `vgg` and `resnet18`, dense units for `cnn`.
+    They cut channels of the last convolution. Here it is inputs of the last layer, whatever the family: pooled channels
+    or dense units.
     """
     images = thief.owned().images
     params: dict[str, Any] = {**stolen.variables.params}

@@ -1,0 +1,103 @@
+"""Asking with patience: each image once, in order, at once as allowed, and nothing that hangs holds up the rest."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wmjax.errors import AccessError, InvalidFile
+from wmjax.suspects.asking import ask_each
+from wmjax.suspects.contract import Askable, Suspect
+
+IMAGES = [np.full((2, 2, 1), i, np.uint8) for i in range(8)]
+
+
+def askable(ask: Callable[[np.ndarray], Any], timeout: float = 60.0, concurrency: int = 1) -> Askable:
+    return Askable(Suspect("it", ask, (2, 2, 1), 10), timeout, concurrency)
+
+
+def number(images: np.ndarray) -> int:
+    assert images.shape == (1, 2, 2, 1)
+    return int(images[0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 100])
+def test_each_image_is_asked_once_and_answers_are_in_their_order(concurrency):
+    asked, lock = [], threading.Lock()
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        with lock:
+            asked.append(number(images))
+        return np.array([number(images)])
+
+    answers = ask_each(askable(ask, concurrency=concurrency), IMAGES, 10)
+    assert [int(answer.labels[0]) for answer in answers] == list(range(8))
+    assert sorted(asked) == list(range(8))
+
+
+def test_the_order_is_the_images_even_where_the_first_answers_last():
+    last = threading.Event()
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        if number(images) == 0:
+            assert last.wait(60)
+        if number(images) == 7:
+            last.set()
+        return np.array([number(images)])
+
+    answers = ask_each(askable(ask, concurrency=2), IMAGES, 10)
+    assert [int(answer.labels[0]) for answer in answers] == list(range(8))
+
+
+def test_a_failure_is_told_in_its_place():
+    def ask(images: np.ndarray) -> np.ndarray:
+        if number(images) == 3:
+            raise SystemExit("no more")
+        return np.eye(10)[[number(images)]]
+
+    answers = ask_each(askable(ask), IMAGES, 10)
+    assert [isinstance(answer, AccessError) for answer in answers] == [i == 3 for i in range(8)]
+    assert str(answers[3]) == "suspect it failed to answer: SystemExit no more"
+
+
+@pytest.mark.parametrize(("first", "kind"), [(0, AccessError), (5, InvalidFile)])
+def test_a_call_that_hangs_ends_the_asking_and_no_other_is_made(first, kind):
+    """Before any answer the suspect was never there; after one it is not asked again."""
+    forever, asked = threading.Event(), []
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        asked.append(number(images))
+        if number(images) >= first:
+            forever.wait()
+        return np.array([1])
+
+    with pytest.raises(kind, match="suspect it did not answer within 2 seconds") as caught:
+        ask_each(askable(ask, timeout=2.0), IMAGES, 10)
+    assert type(caught.value) is kind
+    assert asked == list(range(first + 1))
+    forever.set()
+
+
+@pytest.mark.parametrize("answer", [np.zeros((1, 9)), np.zeros(3, int), "text", [[1], [1, 2]], None, {}])
+def test_what_is_no_answer_is_said(answer):
+    with pytest.raises(InvalidFile, match="suspect it"):
+        ask_each(askable(lambda images: answer), IMAGES, 10)
+
+
+def test_what_it_prints_is_no_part_of_a_document(capsys):
+    ask_each(askable(lambda images: print("words") or np.array([1]), concurrency=4), IMAGES, 10)
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("words")) == ("", 8)
+
+
+def test_no_jax_is_near():
+    rooms = ("asking", "contract", "listing", "open", "strangers", "adapt", "wording")
+    imports = "; ".join(f"import wmjax.suspects.{room}" for room in rooms)
+    program = f"{imports}; import sys; print('jax' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
+    )

@@ -1,0 +1,97 @@
+"""What several verbs take: options that they share, and the forms of numbers."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+FILE = "run folder, checkpoint, safetensors or ONNX file, or PACK.safetensors:NAME"
+SUSPECT = f"{FILE}; or module:function"
+
+
+class Families(str):
+    """Help that names the families of networks; they are imported when it is shown, not for every command."""
+
+    def __mod__(self, values: Any) -> str:
+        try:
+            from wmjax.models import FAMILIES as known
+        except ImportError:  # an installation that can only judge
+            known = {}
+        return str(self).__mod__({**values, "families": ", ".join(known) or "a family of wmjax"})
+
+
+def data_dir_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data-dir`, the folder of data sets."""
+    parser.add_argument("--data-dir", type=Path, help="TFDS folder (default $TFDS_DATA_DIR or ~/tensorflow_datasets)")
+
+
+def unlock_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Adds `--key` and what opens it."""
+    parser.add_argument("--key", type=Path, required=required, help="key file, e.g. NAME.age")
+    parser.add_argument("--identity", type=Path, help="age identity file that opens the key")
+    parser.add_argument(
+        "--passphrase-file", dest="passphrase", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)"
+    )
+
+
+def stamp_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--timestamp` and `--tsa`: who stamps, and whose stamps are trusted."""
+    parser.add_argument(
+        "--timestamp", action="append", default=[], metavar="URL", help="RFC 3161 authority to stamp it; repeatable"
+    )
+    tsa_option(parser)
+
+
+def tsa_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--tsa`, the authorities whose time stamps are trusted."""
+    text = "PEM with a time-stamping authority's certificate and root, to be trusted; repeatable"
+    parser.add_argument("--tsa", dest="authorities", type=Path, action="append", default=[], metavar="FILE", help=text)
+
+
+def images_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--image`, the images that bare weights are for."""
+    parser.add_argument(
+        "--image",
+        dest="images",
+        type=image,
+        action="append",
+        default=[],
+        help="image size that --model takes; repeatable",
+    )
+
+
+def model_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--model`, the architectures that bare weights may be of."""
+    parser.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        default=[],
+        help=Families("architecture of bare weights: %(families)s, or module:factory; repeatable"),
+    )
+
+
+def size(text: str) -> int:
+    """Reads a number of bytes, e.g. 4GB or 500MB."""
+    number, unit = text[:-2], text[-2:].upper()
+    scale = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}.get(unit)
+    if scale is None or not number.replace(".", "", 1).isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; use e.g. 4GB or 500MB")
+    return int(float(number) * scale)
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Reads a part and how many there are, e.g. 1/4."""
+    try:
+        place, parts = (int(part) for part in text.split("/"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, e.g. 1/4") from error
+    return place, parts
+
+
+def image(text: str) -> tuple[int, int, int]:
+    """Reads height, width and channels, e.g. 32x32x3."""
+    try:
+        height, width, channels = (int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTHxCHANNELS, e.g. 32x32x3") from error
+    return height, width, channels
