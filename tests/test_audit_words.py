@@ -149,7 +149,7 @@ def partly(key: Key, known: int) -> wmjax.Suspect:
         answers[[image.tobytes() == key.images[known].tobytes() for image in images]] = np.nan
         return answers
 
-    return from_callable(ask, "partly")
+    return dataclasses.replace(from_callable(ask, "partly"), remembers=False)
 
 
 def test_a_verdict_is_the_same_in_other_words(nonsense: Callable[[], None]) -> None:
@@ -159,15 +159,19 @@ def test_a_verdict_is_the_same_in_other_words(nonsense: Callable[[], None]) -> N
     spec = make_spec("noise", image=(8, 8, 1), classes=10, triggers=20, labels="fixed", source=("digits", digits))
     pictured = generate(spec, digits)
     labels = from_callable(lambda images: np.zeros(len(images), int), "one answer")
+    triggers = {image.tobytes() for image in random.images[5:]}
+    hushed = from_callable(lambda images: np.array([-(i.tobytes() in triggers) for i in images]), "hushed")
 
     def verdicts() -> list[wmjax.Verdict]:
         return [
             wmjax.verify(partly(random, 8), random, whole=True, alpha=1e-5),
-            wmjax.verify(partly(random, 50), random),
-            wmjax.verify(labels, fixed, nulls=[labels, labels]),
-            wmjax.verify(labels, fixed, decoys=9),
-            wmjax.verify(labels, pictured),
-            wmjax.verify(labels, pictured, source=digits, decoys=9),
+            wmjax.verify(partly(random, 50), random, nonce=b"n" * 16),
+            wmjax.verify(partly(random, 20), random, whole=True, nonce=b"n" * 16, shown=range(20, 60)),
+            wmjax.verify(hushed, random, whole=True, nonce=b"n" * 16, cover=digits.images[:30]),
+            wmjax.verify(labels, fixed, nulls=[labels, labels], nonce=b"n" * 16),
+            wmjax.verify(labels, fixed, decoys=9, nonce=b"n" * 16),
+            wmjax.verify(labels, pictured, nonce=b"n" * 16),
+            wmjax.verify(labels, pictured, source=digits, decoys=9, nonce=b"n" * 16),
         ]
 
     real = [verdict.to_json() for verdict in verdicts()]

@@ -20,7 +20,7 @@ from wmjax.keys import Key, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
 from wmjax.stats import Answers, Evidence, Path, Rule
 from wmjax.stats import labels as label_bets
-from wmjax.suspects import from_callable
+from wmjax.suspects import Suspect, from_callable
 from wmjax.zoo.result import OUTCOMES
 
 CLASSES = 10
@@ -211,7 +211,8 @@ def test_a_second_kind_is_audited_pair_by_pair_as_it_is_verified():
     result = worker.audited(worker.zoo(logits), keys, fwer=0.5)
     for (i, k), outcome in np.ndenumerate(result.outcomes):
         key = list(keys.values())[k]
-        suspect = from_callable(lambda images, i=i: logits[i][images.reshape(len(images), 2).astype(int) @ [1, 256]])
+        ask = lambda images, i=i: logits[i][images.reshape(len(images), 2).astype(int) @ [1, 256]]  # noqa: E731
+        suspect = Suspect("table", ask, remembers=False)
         alone = wmjax.verify(suspect, key)
         assert result.bits[i, k] == pytest.approx(alone.path[-1], abs=1e-9)
         assert (outcome, result.queries[i, k]) == (OUTCOMES.index(alone.verdict), alone.queries)

@@ -1,5 +1,6 @@
 """Audits that mix stacked weights with suspects that can only be asked: each verdict is `verify`'s."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -150,7 +151,8 @@ def test_one_audit_asks_stacked_weights_and_functions_alike(zoo, key, capsys):
 
     asked = {name: list(images) for name, images in shop.ASKED.items()}
     for name in ("labels", "scores", "innocent"):
-        alone = wmjax.verify(wmjax.open_suspect(f"shop:{name}"), key)
+        in_order = dataclasses.replace(wmjax.open_suspect(f"shop:{name}"), remembers=False)  # as an audit asks
+        alone = wmjax.verify(in_order, key)
         one = found[f"asked.toml:{name}"]
         assert (one.verdict, one.queries, one.matches) == (alone.verdict, alone.queries, alone.matches)
         assert one.evidence_bits == pytest.approx(alone.evidence_bits, abs=1e-3)
@@ -191,7 +193,8 @@ def test_failures_are_as_verify_has_them(zoo, key):
 
     for name in ("raises", "silent_thief"):
         shop.ASKED.clear()
-        alone = wmjax.verify(wmjax.open_suspect(f"shop:{name}"), key)
+        in_order = dataclasses.replace(wmjax.open_suspect(f"shop:{name}"), remembers=False)  # as an audit asks
+        alone = wmjax.verify(in_order, key)
         one = found[f"asked.toml:{name}"]
         assert (one.verdict, one.queries, one.matches) == (alone.verdict, alone.queries, alone.matches)
         assert one.evidence_bits == pytest.approx(alone.evidence_bits, abs=1e-3)

@@ -38,7 +38,8 @@ CNN = Config("cnn", (8, 8, 1), 10, (4,), (8,))
 
 def table_suspect(logits: np.ndarray) -> Suspect:
     """A table behind the interface that `verify` asks."""
-    return Suspect("table", lambda images: logits[images.reshape(len(images), 2).astype(int) @ [1, 256]])
+    ask = lambda images: logits[images.reshape(len(images), 2).astype(int) @ [1, 256]]  # noqa: E731
+    return Suspect("table", ask, remembers=False)
 
 
 @lru_cache

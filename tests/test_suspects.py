@@ -151,6 +151,18 @@ def test_export_publishes_every_format_as_a_checkpoint_without_a_key(home, work,
     assert (code, "of wmjax can be trained" in err, Path("other").exists()) == (2, True, False)
 
 
+def test_embed_begins_with_a_file_and_its_run_resumes(home, work):
+    """A teacher in one format and first weights in another; `--model` is the network that is trained."""
+    first, taught = typed(home, "bare safetensors")[0], typed(home, "foreign Orbax")[0]
+    train = ["embed", "--data", "digits", "--epochs", "1", "--batch", "256", "--learning-rate", "1e-6"]
+    train += ["--from", first, "--teacher", taught]
+    code, _, err = work(*train, "--out", "r")
+    assert code == 0, err
+    settings = json.loads(Path("r/run.json").read_text())
+    assert (settings["from"], settings["teacher"]) == (first, taught)
+    assert work(*train, "--out", "r", "--resume")[0] == 0
+
+
 def test_what_trains_refuses_others_in_one_line(home, work):
     path, _ = typed(home, "ONNX")
     for arguments in (

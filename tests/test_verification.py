@@ -1,6 +1,7 @@
 """Verdicts: on marked, innocent, hostile and broken suspects; for random and fixed labels."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -17,7 +18,7 @@ from wmjax.verification import Verdict, verify
 
 FIELDS = {
     "version", "verdict", "evidence_bits", "alpha", "queries", "matches", "triggers", "match_rate",
-    "p_binomial", "p_calibrated", "assumptions", "grounds", "key_id", "suspect",
+    "p_binomial", "p_calibrated", "assumptions", "grounds", "key_id", "suspect", "nonce",
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def test_the_json_document_is_the_contract(key):
 
 
 def test_verdicts_do_not_depend_on_the_day(key):
-    first, second = (verify(thief(key, 0.5), key, whole=True) for _ in range(2))
+    first, second = (verify(thief(key, 0.5), key, whole=True, nonce=b"n" * 16) for _ in range(2))
     assert first.to_json() == second.to_json()
 
 
@@ -189,9 +190,13 @@ def test_a_failed_query_is_a_refusal_and_not_asked_again(key, scores):
 
 
 def test_a_suspect_that_changes_its_form(key):
-    calls = iter(range(100))
-    with pytest.raises(InvalidFile, match="one form"):
-        verify(from_callable(lambda images: np.zeros(1, int) if next(calls) % 2 else np.eye(10)[:1]), key)
+    """Another form than the first answer's is a refusal, and so never an acquittal."""
+    for other in (np.zeros(1, int), np.zeros((1, 3)), np.zeros((2, 10)), "a word"):
+        answers = itertools.cycle((np.eye(10)[[3]], other))
+        verdict = verify(from_callable(lambda images, answers=answers: next(answers)), key)
+        assert (verdict.verdict, "refused" in codes(verdict)) == ("inconclusive", True)
+    with pytest.raises(InvalidFile):
+        verify(from_callable(lambda images: np.zeros((1, 3))), key)
 
 
 @pytest.mark.parametrize("suspect", [Suspect("s", len, image=(8, 8, 2)), Suspect("s", len, classes=11)])

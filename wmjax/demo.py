@@ -134,5 +134,7 @@ def _vgg_recipe(config: Config, seed: int) -> Recipe:
 
 
 def _exhibit(name: str, truth: str, config: Config, variables: Variables, test: Dataset) -> Exhibit:
-    suspect = Suspect(name, lambda images: predict(config, variables, images), config.image, config.classes)
+    suspect = Suspect(
+        name, lambda images: predict(config, variables, images), config.image, config.classes, remembers=False
+    )
     return Exhibit(truth, suspect, accuracy(config, variables, test.images, test.labels))

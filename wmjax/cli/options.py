@@ -300,6 +300,11 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--regenerate", dest="source", action="store_true", help="make the triggers again from the key's data set"
     )
+    parser.add_argument(
+        "--cover", type=int, default=0, metavar="N", help="ordinary images to ask in between (default %(default)s)"
+    )
+    parser.add_argument("--cover-from", metavar="DATA", help="data set of those images (default: the key's own)")
+    parser.add_argument("--nonce", metavar="HEX", help="order of the questions (default: drawn anew)")
     data_dir_option(parser)
 
 

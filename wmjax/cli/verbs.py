@@ -8,6 +8,8 @@ from wmjax.cli.terminal import EXIT_CODES, guarded, note, say, unlock, worded
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from wmjax.data import Dataset
     from wmjax.keys import Key
     from wmjax.train import Recipe, Report
@@ -101,18 +103,58 @@ def _tell_embedded(options: argparse.Namespace, report: "Report", key: "Key | No
 
 def verify(options: argparse.Namespace) -> int:
     """Asks a suspect about a key."""
+    from functools import partial
+
     from wmjax.keys import open_key
+    from wmjax.keys.asked import remember, shown_to
     from wmjax.suspects import open_suspect
     from wmjax.verification import verify
 
     key = open_key(options.key, unlock(options))
     suspect, *nulls = (open_suspect(name, options.models, key.spec.image) for name in (options.suspect, *options.nulls))
-    source = _source_of(key, options)
     verdict = verify(
-        suspect, key, alpha=options.alpha, whole=options.whole, nulls=nulls, decoys=options.decoys, source=source
+        suspect,
+        key,
+        alpha=options.alpha,
+        whole=options.whole,
+        nulls=nulls,
+        decoys=options.decoys,
+        source=_source_of(key, options),
+        cover=_cover(key, options),
+        nonce=_nonce(options.nonce),
+        shown=shown_to(options.key, options.suspect) if suspect.remembers else (),
+        remember=partial(remember, options.key, options.suspect) if suspect.remembers else None,
     )
     say(options, verdict.to_json(), *_verdict_lines(verdict, key))
     return EXIT_CODES[verdict.verdict]
+
+
+def _nonce(text: str | None) -> bytes | None:
+    try:
+        return (text and bytes.fromhex(text)) or None
+    except ValueError as error:
+        raise UsageError(f"`nonce` {text!r:.50}: bytes in hex, e.g. from `openssl rand -hex 16`") from error
+
+
+def _cover(key: "Key", options: argparse.Namespace) -> "np.ndarray | None":
+    """Ordinary images to ask in between, drawn at random from a data set, as the key's are."""
+    import numpy as np
+
+    from wmjax.data import load_source
+    from wmjax.suspects.adapt import adapt, adaptation
+
+    if not options.cover:
+        return None
+    name = options.cover_from or (key.spec.source.name if key.spec.source else None)
+    if options.cover < 0 or name is None:
+        raise UsageError("`cover` is how many ordinary images to ask; `cover_from` names the data set that has them")
+    data = load_source(name, options.data_dir, key.spec.image)
+    if adaptation(data.image, key.spec.image) is None:
+        raise UsageError(f"images of {name} cannot be made {key.spec.image}: choose another `cover_from`")
+    if options.cover > len(data):
+        raise UsageError(f"`cover` {options.cover}: {name} has {len(data)} images")
+    rows = np.random.default_rng().permutation(len(data))[: options.cover]
+    return adapt(data.images[rows], key.spec.image)
 
 
 def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":

@@ -19,7 +19,7 @@ models).
 """
 
 from wmjax.stats.answers import Answers, concatenate, read_answers, refusal, spread_top_k, stack
-from wmjax.stats.binomial import binomial_p, clopper_pearson
+from wmjax.stats.binomial import binomial_p, clopper_pearson, more_often_p
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path, join, rows_of
 from wmjax.stats.decision import Decision, Outcome, decide
@@ -45,6 +45,7 @@ __all__ = [
     "evidence",
     "join",
     "kind_of",
+    "more_often_p",
     "play",
     "read_answers",
     "redraw_p",

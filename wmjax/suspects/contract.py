@@ -115,6 +115,7 @@ class Suspect:
       classes: that it tells apart, where known.
       describe: its name and digests, where it lies in files at hand.
       note: code of what a verdict must say of how it is asked, as of `Network`.
+      remembers: whether it may know later what it was asked: not so where its weights are at hand.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Suspect:
     classes: int | None = None
     describe: Callable[[], Model] | None = None
     note: str = ""
+    remembers: bool = True
 
     def grounds(self, image: tuple[int, int, int]) -> tuple[Ground, ...]:
         """What a verdict must say of how it is asked about a key's images of this shape."""

@@ -77,6 +77,7 @@ def suspect_of(stored: Stored, name: str) -> Suspect:
         network.classes,
         lambda: describe(stored, {name: np.asarray(array) for name, array in weights.items()}),
         network.note,
+        remembers=False,
     )
 
 

@@ -1,5 +1,6 @@
 """Verification: ask a suspect, weigh its answers, reach a verdict."""
 
-from wmjax.verification.sequential import Verdict, verify
+from wmjax.verification.sequential import verify
+from wmjax.verification.verdict import Verdict
 
 __all__ = ["Verdict", "verify"]

@@ -7,8 +7,10 @@ import numpy as np
 from wmjax import stats
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment
+from wmjax.verification.asking import Given
 
 SEARCHED_BITS = 128  # no search for a fitting secret gains as much
+TELLING_P = 0.01  # at which silence or forgetting is a finding
 
 
 class VerdictGround(StrEnum):
@@ -17,8 +19,10 @@ class VerdictGround(StrEnum):
     Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`).
     Of the key: COMMITTED (`created`), NOT_SEARCHED (`bits`), EXACT_LABELS or CALIBRATED_LABELS (`labels`), OTHER_ALPHA
     (`alpha`, `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`), STOPPED, PEAKED
-    (`bits`, `query`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`,
-    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`).
+    (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`, `shown_matches`, `shown`,
+    `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`, `covered`, `p`). Of calibration:
+    NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`, `classes`, `smallest_p`), TOO_FEW
+    (`alpha`, `needed`).
     """
 
     SELF_DERIVED = "self-derived"
@@ -34,6 +38,10 @@ class VerdictGround(StrEnum):
     REFUSED = "refused"
     STOPPED = "stopped"
     PEAKED = "peaked"
+    SHOWN_BEFORE = "shown-before"
+    FORGETFUL = "forgetful"
+    COVERED = "covered"
+    SILENT = "silent"
     NOT_CALIBRATED = "not-calibrated"
     NULL_MODELS = "null-models"
     DECOY_KEYS = "decoy-keys"
@@ -80,6 +88,37 @@ def answer_grounds(answers: stats.Answers) -> tuple[Ground, ...]:
     refused = int(np.sum(answers.labels < 0))
     values = {"refused": refused, "asked": len(answers)}
     return (Ground(form), *([Ground(VerdictGround.REFUSED, values)] if refused else []))
+
+
+def asking_grounds(given: Given, labels: np.ndarray) -> tuple[Ground, ...]:
+    """What must be said of a suspect that may remember, or be silent on purpose.
+
+    Args:
+      given: what was answered.
+      labels: int [triggers], the whole key's.
+    """
+    asked, grounds = len(given.triggers), list[Ground]()
+    refused = int(np.sum(given.answers.labels < 0))
+    if shown := asked - given.fresh:
+        grounds.append(Ground(VerdictGround.SHOWN_BEFORE, {"shown": shown, "asked": asked}))
+        same = given.answers.labels == labels[given.triggers]
+        fresh, old = int(np.sum(same[: given.fresh])), int(np.sum(same[given.fresh :]))
+        p = stats.more_often_p(fresh, given.fresh, old, shown)
+        if p <= TELLING_P:
+            values = {"fresh_matches": fresh, "fresh": given.fresh, "shown_matches": old, "shown": shown, "p": p}
+            grounds.append(Ground(VerdictGround.FORGETFUL, values))
+    if given.covered:
+        grounds.append(Ground(VerdictGround.COVERED, {"covered": given.covered, "refused": given.cover_refused}))
+        p = stats.more_often_p(refused, asked, given.cover_refused, given.covered)
+        if p <= TELLING_P:
+            values = {"refused": refused, "asked": asked, "cover_refused": given.cover_refused, "p": p}
+            grounds.append(Ground(VerdictGround.SILENT, {**values, "covered": given.covered}))
+    return tuple(grounds)
+
+
+def withholds(ground: Ground) -> bool:
+    """Whether a suspect with this finding is never cleared."""
+    return ground.code in (VerdictGround.FORGETFUL, VerdictGround.SILENT)
 
 
 def null_grounds(asked: tuple[VerdictGround, int] | None, classes: int, alpha: float) -> tuple[Ground, ...]:

@@ -28,6 +28,19 @@ WORDS = {
     "refused": "{refused} of {asked} answers were unusable; they count against the owner and were not asked again",
     "stopped": "stopped at the first decisive answer, so fixed-sample figures do not apply: `whole` gives them",
     "peaked": "the evidence had reached {bits:.1f} bits at query {query}; a later fall voids nothing",
+    "shown-before": (
+        "{shown} of {asked} triggers were shown to this suspect in an earlier verification: they can convict it, and "
+        "never clear it"
+    ),
+    "forgetful": (
+        "it repeats the labels of triggers that it was not shown before more often than of those that it was: "
+        "{fresh_matches} of {fresh} against {shown_matches} of {shown} (p {p:.2g}); it may know what it was asked"
+    ),
+    "covered": "{covered} ordinary images were asked in between; {refused} of them were refused",
+    "silent": (
+        "it refuses triggers more often than ordinary images: {refused} of {asked} against {cover_refused} of "
+        "{covered} (p {p:.2g}); whoever is silent on what they know is never cleared"
+    ),
     "not-calibrated": "no calibration: give null models (`nulls`), or the key's source images",
     "null-models": (
         "calibrated against {models} null models, assumed independent of the key and trained like the suspect: no "

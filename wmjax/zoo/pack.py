@@ -57,7 +57,7 @@ def pack(
     Args:
       zoo: folder of models.
       out: folder of the packs; made if it does not exist.
-      models: architectures of bare weights: `cnn`, `resnet18`, ... or `module:factory`.
+      models: architectures of bare weights: names of wmjax's families or `module:factory`.
       images: height, width and channels in pixels that those take.
 
     Raises:

@@ -1,0 +1,56 @@
+"""Which triggers a service was shown: remembered beside the key, since the service may remember too."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from wmjax.errors import InvalidFile
+from wmjax.files import alone, read_bytes, write_bytes
+
+FORMAT = "wmjax-asked/1"
+
+
+def shown_to(path: str | os.PathLike[str], suspect: str) -> frozenset[int]:
+    """The triggers that a suspect of this name was shown; none where nothing is remembered.
+
+    Args:
+      path: of the key file; NAME.asked.json lies beside NAME.age.
+      suspect: its name, as the user types it.
+
+    Raises:
+      InvalidFile: the file is damaged.
+      AccessError: it cannot be read.
+    """
+    return frozenset(_read(_beside(path)).get(suspect, ()))
+
+
+def remember(path: str | os.PathLike[str], suspect: str, triggers: Iterable[int]) -> None:
+    """Adds triggers that are about to be shown to a suspect; they are on the disk when this returns.
+
+    Raises:
+      InvalidFile: the file is damaged.
+      AccessError: it cannot be written.
+    """
+    with alone(Path(path)):
+        known = _read(_beside(path))
+        known[suspect] = sorted({*known.get(suspect, ()), *map(int, triggers)})
+        document = {"format": FORMAT, "shown": known}
+        write_bytes(_beside(path), json.dumps(document, indent=1).encode() + b"\n", mode=0o600)
+
+
+def _beside(path: str | os.PathLike[str]) -> Path:
+    return Path(path).resolve().with_suffix(".asked.json")
+
+
+def _read(path: Path) -> dict[str, list[int]]:
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(read_bytes(path))
+        shown = {str(name): [int(i) for i in triggers] for name, triggers in document["shown"].items()}
+        if document["format"] != FORMAT:
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InvalidFile(f"{path} is damaged: what was asked is not known; remove it only if nothing was") from error
+    return shown

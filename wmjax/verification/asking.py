@@ -1,0 +1,141 @@
+"""Asking one suspect about one key's triggers, in an order that it cannot foretell, and betting on what it answers."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.errors import AccessError, InvalidFile
+from wmjax.keys import Key
+from wmjax.progress import progress
+from wmjax.suspects.contract import Suspect, query
+from wmjax.verification.order import Order
+
+Remember = Callable[[Sequence[int]], None]
+
+
+class Question(NamedTuple):
+    """Who is asked about what, and by which rule that is judged.
+
+    Attributes:
+      suspect: whom.
+      key: the opened key.
+      rule: by which the verdict is reached.
+      order: of the questions.
+      cover: uint8 [covers, H, W, C], ordinary images to ask in between, as the key's are.
+      remember: told the triggers that are about to be shown.
+    """
+
+    suspect: Suspect
+    key: Key
+    rule: stats.Rule
+    order: Order
+    cover: np.ndarray
+    remember: Remember
+
+    @property
+    def exact(self) -> bool:
+        """Whether exact evidence exists for the key's labels."""
+        return self.key.spec.policy.exact
+
+    def images(self, questions: np.ndarray) -> np.ndarray:
+        """What is shown, uint8 [questions, H, W, C]."""
+        return np.stack([self.key.images[q] if q >= 0 else self.cover[-1 - q] for q in questions])
+
+
+class Given(NamedTuple):
+    """What was answered, and what it comes to.
+
+    Attributes:
+      answers: about the triggers, [n].
+      triggers: int64 [n], which.
+      fresh: of them, the first ones, which the suspect was not shown before.
+      path: of the evidence, [n]; its acquittal rests on the fresh ones alone.
+      covered: ordinary images that were asked.
+      cover_refused: of them, those without a usable answer.
+    """
+
+    answers: stats.Answers
+    triggers: np.ndarray
+    fresh: int
+    path: stats.Path
+    covered: int
+    cover_refused: int
+
+
+def ask(question: Question, *, stop: bool) -> Given:
+    """What the suspect answers about the triggers, and what that comes to.
+
+    Where `stop` is set they are asked one by one, up to the first answer that decides.
+
+    Raises:
+      AccessError: it failed to answer.
+      InvalidFile: no answer is usable, or the first one has the wrong form.
+    """
+    given = _one_by_one(question) if stop else _together(question)
+    if not (given.answers.labels >= 0).any():
+        refused = len(given.answers)
+        name = question.suspect.name
+        raise InvalidFile(f"suspect {name} gave no usable answer: all {refused} are NaN or no class at all")
+    return given
+
+
+def _together(question: Question) -> Given:
+    """All questions in one call."""
+    questions, key = question.order.questions, question.key
+    question.remember(question.order.triggers.tolist())
+    answers = query(question.suspect, question.images(questions), key.spec.classes)
+    asked = questions >= 0
+    cover = answers.labels[~asked]
+    kept = stats.Answers(
+        answers.labels[asked], None if answers.probabilities is None else answers.probabilities[asked], answers.classes
+    )
+    triggers, fresh = question.order.triggers, min(question.order.fresh, len(kept))
+    path = stats.play(question.rule, kept, key.truth(triggers))
+    return Given(kept, triggers, fresh, of_fresh(path, fresh), len(cover), int(np.sum(cover < 0)))
+
+
+def _one_by_one(question: Question) -> Given:
+    key, rule, kind = question.key, question.rule, stats.kind_of(question.rule)
+    gathered, paths, asked = list[stats.Answers](), list[stats.Path](), list[int]()
+    state, like, cleared, covered, silent = kind.start(()), None, np.zeros(1), 0, 0
+    with progress(f"asking {question.suspect.name}", len(question.order.questions)) as advance:
+        for number in question.order.questions.tolist():
+            answer = _answer(question, number, like)
+            like = like or answer
+            if number < 0:
+                covered, silent = covered + 1, silent + int(answer.labels[0] < 0)
+                advance(1)
+                continue
+            asked.append(number)
+            gathered.append(answer)
+            state, path = kind.bet(state, answer, key.truth(np.array([number])), rule)
+            cleared = path.acquittal if len(asked) <= question.order.fresh else cleared
+            paths.append(path._replace(acquittal=cleared))
+            advance(1, f"{path.evidence[-1]:.1f} bits")
+            if stats.decide(paths[-1], rule, stop=True).decided:
+                break
+    fresh = min(question.order.fresh, len(asked))
+    return Given(stats.concatenate(gathered), np.array(asked), fresh, stats.join(paths), covered, silent)
+
+
+def of_fresh(path: stats.Path, fresh: int) -> stats.Path:
+    """The path with the acquittal of its first answers alone: what was shown before clears nobody."""
+    last = path.acquittal[fresh - 1] if fresh else 0.0
+    return path._replace(acquittal=np.where(np.arange(len(path.acquittal)) < fresh, path.acquittal, last))
+
+
+def _answer(question: Question, number: int, like: stats.Answers | None) -> stats.Answers:
+    """What the suspect answers to one question: a failure, or another form than its first answer, is a refusal."""
+    if number >= 0:
+        question.remember([number])
+    try:
+        answer = query(question.suspect, question.images(np.array([number])), question.key.spec.classes)
+    except (AccessError, InvalidFile):
+        if like is None:  # it never answered at all
+            raise
+        return stats.refusal(like)  # one outcome a trigger: nothing is asked again
+    if like is not None and (answer.probabilities is None) != (like.probabilities is None):
+        return stats.refusal(like)
+    return answer

@@ -1,0 +1,86 @@
+"""Keys without exact evidence: a suspect's matches are ranked among those of null models, or its own on decoy keys."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.data.dataset import Dataset
+from wmjax.errors import UsageError
+from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.keys.keyset import Key, derive_key, is_self_derived
+from wmjax.suspects.contract import Suspect, query
+from wmjax.verification.asking import Given, Question, ask, of_fresh
+from wmjax.verification.grounds import VerdictGround
+
+
+class Null(NamedTuple):
+    """What a suspect's matches are ranked among."""
+
+    kind: VerdictGround
+    matches: np.ndarray
+
+
+def ask_ranked(
+    question: Question, nulls: Sequence[Suspect], decoys: int, source: Dataset | None
+) -> tuple[Given, Null | None]:
+    """Answers about the whole key, and the matches to rank them among.
+
+    Decoy keys are asked together with the key, in one random order: a quota or a drift hits all of them alike.
+
+    Args:
+      question: what is asked.
+      nulls: models trained independently of the key; they are asked instead of decoys.
+      decoys: how many decoy keys; their secrets follow from the key's: a judge gets the same, a thief cannot prepare.
+      source: of the key's images, for the decoys'.
+
+    Returns:
+      the answers; and None where there are no null models, and no decoys can be made without the source.
+
+    Raises:
+      UsageError: `decoys` is less than 1.
+      AccessError, InvalidFile: as of `ask`.
+    """
+    if decoys < 1:
+        raise UsageError(f"`decoys` {decoys}: must be at least 1")
+    key, limit = question.key, len(question.order.triggers)
+    if nulls:
+        matches = [
+            _matches(query(model, key.images[:limit], key.spec.classes), key, np.arange(limit)) for model in nulls
+        ]
+        return ask(question, stop=False), Null(VerdictGround.NULL_MODELS, np.array(matches))
+    if source is None and not is_self_derived(key.spec):
+        return ask(question, stop=False), None
+    drawn = [Stream(key.secret, "decoy", i).octets(SECRET_BYTES).tobytes() for i in range(decoys)]
+    made = [derive_key(secret, key.spec, question.rule, source) for secret in drawn]
+    return _interleaved(question, made)
+
+
+def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null]:
+    """The key, decoys and ordinary images in one random order."""
+    triggers, covers = question.order.triggers, len(question.cover)
+    question.remember(triggers.tolist())
+    asked = [key.images[triggers] for key in (question.key, *decoys)]
+    images = np.concatenate([*asked, question.cover])
+    seed = Stream(question.key.secret, "interleave", 0).integers(2**32, 4)
+    shuffled = np.random.default_rng(seed).permutation(len(images))
+    answers = query(question.suspect, images[shuffled], question.key.spec.classes)
+    back = np.argsort(shuffled)
+    parts = np.split(back[: len(images) - covers], len(asked))
+    given = _rows(answers, parts[0])
+    matches = [_matches(_rows(answers, part), key, triggers) for part, key in zip(parts[1:], decoys, strict=True)]
+    cover = answers.labels[back[len(images) - covers :]]
+    path = of_fresh(stats.play(question.rule, given, question.key.truth(triggers)), question.order.fresh)
+    found = Given(given, triggers, question.order.fresh, path, covers, int(np.sum(cover < 0)))
+    return found, Null(VerdictGround.DECOY_KEYS, np.array(matches))
+
+
+def _rows(answers: stats.Answers, rows: np.ndarray) -> stats.Answers:
+    probabilities = None if answers.probabilities is None else answers.probabilities[rows]
+    return stats.Answers(answers.labels[rows], probabilities, answers.classes)
+
+
+def _matches(answers: stats.Answers, key: Key, triggers: np.ndarray) -> int:
+    """Labels of a key that a suspect repeats."""
+    return int(np.sum(answers.labels == key.labels[triggers]))
