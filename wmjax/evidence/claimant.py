@@ -126,8 +126,8 @@ def _check_enough(key: Key, order: Sequence[int], bar: float, rows: Sequence[Row
     if best < bar:
         spent = f"{len(key.spent)} of its {key.spec.triggers} triggers are spent"
         raise UsageError(
-            f"no claim with this key can reach a match: {best:.0f} bits at most where a judge demands {bar:.0f}, since "
-            f"{spent}; mark the next model with a new key (`anyway` asks all the same)"
+            f"no claim with this key can reach a match: a judge demands {bar:.0f} bits, and it can give {best:.0f} at "
+            f"most ({spent}); mark the next model with a new key (`anyway` asks all the same)"
         )
 
 
