@@ -17,7 +17,7 @@ import pytest
 from test_claim_cli import NONCE, OTHER_NONCE, UNLOCK, claim, home, indices, know, make_key, one_line, opened
 from tsa import LocalTsa
 
-from wmjax import keys
+from wmjax import journal, keys
 from wmjax.errors import AccessError
 from wmjax.evidence.claim import Claim, picks, read_claim
 from wmjax.evidence.transcript import Row
@@ -306,10 +306,7 @@ def test_a_later_claim_takes_nothing_from_one_that_is_resumed(asked):
 
 
 DAMAGE = {
-    "a byte": lambda raw: raw.replace(b'"label":', b'"labil":', 1),
-    "a class that is none": lambda raw: (
-        raw.replace(b'"label":', b'"label":1', 1) if b'"label":0' not in raw else b"{}\n"
-    ),
+    "an answer": lambda raw: raw.replace(b'"answered"', b'"failed"', 1),
     "no journal": lambda raw: b"precious\n",
     "another format": lambda raw: raw.replace(b"wmjax-claim-journal/1", b"wmjax-claim-journal/9"),
 }
@@ -319,18 +316,42 @@ DAMAGE = {
 def test_a_damaged_journal_is_one_line_and_asks_nothing(asked, damage):
     claim(asked)
     Path("claim.json").unlink()
-    journal, before = Path(JOURNAL), questions()
-    raw = DAMAGE[damage](journal.read_bytes())
-    journal.write_bytes(raw)
+    path, before = Path(JOURNAL), questions()
+    raw = DAMAGE[damage](path.read_bytes())
+    path.write_bytes(raw)
     code, _, err = claim(asked, "--resume")
     assert (code, JOURNAL in one_line(err)) == (4, True)
-    assert (questions(), journal.read_bytes()) == (before, raw)
+    assert (questions(), path.read_bytes()) == (before, raw)
+
+
+def test_rows_that_the_nonce_does_not_pick_are_damage(asked):
+    claim(asked)
+    lines = [json.loads(line) for line in Path(JOURNAL).read_text().splitlines()]
+    contents = [{name: value for name, value in line.items() if name != "sha256"} for line in lines]
+    for rows in ([*contents[2:0:-1], *contents[3:]], [contents[1], *contents[1:]]):
+        raw, link = b"", ""
+        for content in [contents[0], *rows]:
+            line, link = journal.chained(content, link)
+            raw += line
+        Path(JOURNAL).write_bytes(raw)
+        code, _, err = claim(asked, "--resume")
+        assert (code, "not what the nonce picks" in one_line(err)) == (4, True)
+
+
+def test_an_older_copy_of_the_key_learns_what_is_spent(asked):
+    """Whoever brings the key back from a backup asks nothing twice."""
+    backup = Path("my.age").read_bytes()
+    assert claim(asked, "--reveal")[0] == 0
+    spent, before = opened().spent, questions()
+    Path("my.age").write_bytes(backup)
+    assert claim(asked, "--reveal", "--resume")[0] == 0
+    assert (opened().spent, questions()) == (spent, before)
 
 
 def test_a_line_that_a_kill_cut_is_cut_off(asked):
     claim(asked, "--reveal")
-    whole, journal = [turn(row) for row in read().rows], Path(JOURNAL)
-    journal.write_bytes(journal.read_bytes()[:-20])
+    whole, path = [turn(row) for row in read().rows], Path(JOURNAL)
+    path.write_bytes(path.read_bytes()[:-20])
     assert claim(asked, "--reveal", "--resume")[0] == 0
     rows = [turn(row) for row in read().rows]
     assert rows[: len(whole) - 1] == whole[:-1]

@@ -51,11 +51,6 @@ def colour() -> Dataset:
     return Dataset(rng.integers(256, size=(300, 32, 32, 3), dtype=np.uint8), labels, 10)
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits").train
-
-
 @pytest.fixture(scope="module", params=["digits", "colour"])
 def data(request, digits) -> Dataset:
     return digits if request.param == "digits" else colour()

@@ -6,10 +6,12 @@ is spent there and not told here was asked by an earlier claim, or its answer wa
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wmjax import journal
+from wmjax.errors import InvalidFile
 from wmjax.evidence.transcript import Row, read_turn
 from wmjax.keys import Commitment
 
@@ -57,9 +59,14 @@ def _row(values: dict[str, Any], head: Head) -> Row:
 KIND = journal.Kind("wmjax-claim-journal/1", _head, _row, mode=0o600)
 
 
-def begin(path: Path | None, head: Head, *, resume: bool) -> Asked:
-    """Opens the journal of a claim, as `wmjax.journal.begin` does."""
-    return journal.begin(path, KIND, head, resume=resume)
+def begin(path: Path | None, head: Head, order: Sequence[int], *, resume: bool) -> Asked:
+    """Opens the journal of a claim, as `wmjax.journal.begin` does; its rows must be in the order of the questions."""
+    asked = journal.begin(path, KIND, head, resume=resume)
+    there = {row.index for row in asked.records}
+    if [row.index for row in asked.records] != [index for index in order if index in there]:
+        asked.close()
+        raise InvalidFile(f"{path} is damaged: its rows are not what the nonce picks, in that order")
+    return asked
 
 
 def told(path: Path | None) -> list[Row]:

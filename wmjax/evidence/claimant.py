@@ -84,7 +84,7 @@ def claim(
         _check_enough(key, order, bar, claim_journal.told(path) if resume else ())
     model = suspect.describe() if suspect.describe else None
     head = claim_journal.Head(key.commitment, nonce, suspect.name, model.tensors if model else None)
-    asked = claim_journal.begin(path, head, resume=resume)
+    asked = claim_journal.begin(path, head, order, resume=resume)
     try:
         rows, reached = _ask(_Case(suspect, key, order, bar, whole), asked, spend)
     finally:
@@ -153,6 +153,8 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
     """The transcript: one row a trigger, until the evidence decides; and whether it ever reached the bar."""
     key, opened = case.key, _Opened(case.key)
     before = {row.index: row for row in asked.records}
+    if unmarked := before.keys() - key.spent:  # of an older copy of the key
+        spend(sorted(unmarked))
     rows: list[Row] = []
     now: list[Row] = []  # of them, those that are asked in this run
     weighed = _Weighed(None, 0, False, False)
