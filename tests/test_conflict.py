@@ -83,7 +83,7 @@ def dispute(
             commitments.append(attached(tsa, key, signer, party.released, model))
         if party.original is not None:
             originals.append(knowing(*(keys[i] for i in party.original), model=model))
-        ask = partial(claim, suspect, key, signer, commitments, NONCE, lambda asked, released: None)
+        ask = partial(claim, suspect, key, signer, commitments, NONCE, lambda asked: None)
         claims.append(read_claim(ask(whole=True, reveal=True), "claim"))
     court = Court(NONCE, suspect, authorities=[read_authority(tsa.authority)], since=since, others=claims)
     return settle(claims, [judge(one, court) for one in claims], court, originals)

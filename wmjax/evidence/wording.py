@@ -103,7 +103,7 @@ WORDS: dict[str, str] = {
     "published triggers.",
     "traces": "An original shows traces of the other's key, too strong for chance and too weak for a match.",
     "original-undated": "The model given as the original of claim {claim} is not, weight for weight, one that its "
-    "owner signed for with a time stamp that you trust (`wmjax commit --release MODEL --timestamp URL`).",
+    "owner signed for with a time stamp that you trust (`wmjax commit` signs and stamps one).",
     "clean-later": "The original of claim {claim} is free of the other's mark, but dated after the other's original: "
     "nothing comes from a model that is not there yet.",
     "since-unknown": "It is not said when the suspect first appeared (`since`): an original is older.",
