@@ -52,9 +52,7 @@ def write_case(folder: Path, key: Key, kind: str) -> None:
     public = parse_commitment(sign_commitment(key.commitment, signer), "the commitment")
     suspect = from_callable(answers(folder, kind))
     (folder / "claim.json").write_bytes(
-        claimant.claim(
-            suspect, key, signer, [Attached(public, ())], NONCE, lambda asked, released: None, whole=True, reveal=True
-        )
+        claimant.claim(suspect, key, signer, [Attached(public, ())], NONCE, lambda asked: None, whole=True, reveal=True)
     )
 
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wmjax.errors import AccessError, InvalidFile, WmjaxError
+from wmjax.errors import AccessError, InvalidFile
 from wmjax.stats import Answers
 from wmjax.suspects.contract import Askable, Late, Suspect, answered
-from wmjax.text import first_line
 
 
 def ask_each(askable: Askable, images: Sequence[np.ndarray], classes: int) -> list[Answers | AccessError]:
@@ -28,7 +27,7 @@ def ask_each(askable: Askable, images: Sequence[np.ndarray], classes: int) -> li
 
     Raises:
       AccessError: nothing was answered, and a call took longer than the time limit.
-      InvalidFile: a later one did, or an answer has not the form of a label or scores for these classes.
+      InvalidFile: a later one did.
     """
     calls = _Calls(askable.suspect, images, classes)
     with contextlib.redirect_stdout(sys.stderr):  # for all threads at once: stdout is the verdict's
@@ -43,7 +42,7 @@ class _Calls:
     def __init__(self, suspect: Suspect, images: Sequence[np.ndarray], classes: int):
         self._suspect, self._images, self._classes = suspect, images, classes
         self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._back: queue.SimpleQueue[tuple[int, Answers | WmjaxError]] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[tuple[int, Answers | AccessError]] = queue.SimpleQueue()
         self._begun: dict[int, float] = {}
         self._ended = threading.Event()
         for place in range(len(images)):
@@ -58,11 +57,9 @@ class _Calls:
                 return
             self._begun[place] = time.monotonic()
             try:
-                back: Answers | WmjaxError = answered(self._suspect, self._images[place][None], self._classes)
-            except WmjaxError as error:
+                back: Answers | AccessError = answered(self._suspect, self._images[place][None], self._classes)
+            except AccessError as error:
                 back = error
-            except Exception as error:  # an array that is no array: a thread must not end without a word
-                back = InvalidFile(f"suspect {self._suspect.name} gave no answer that can be read: {first_line(error)}")
             self._back.put((place, back))
 
     def gather(self, timeout: float) -> list[Answers | AccessError]:
@@ -81,15 +78,13 @@ class _Calls:
                 del self._begun[place]
                 if isinstance(back, Late):
                     raise self._silent(str(back), found)
-                if isinstance(back, WmjaxError) and not isinstance(back, AccessError):
-                    raise back
                 found[place] = back
         finally:
             self._ended.set()
         return [found[place] for place in range(len(self._images))]
 
     @staticmethod
-    def _silent(why: str, found: Mapping[int, Answers | AccessError]) -> WmjaxError:
+    def _silent(why: str, found: Mapping[int, Answers | AccessError]) -> AccessError | InvalidFile:
         """What a call that takes too long ends the asking with."""
         answered_some = any(isinstance(back, Answers) for back in found.values())
         return (InvalidFile if answered_some else AccessError)(why)

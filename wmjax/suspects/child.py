@@ -42,11 +42,12 @@ def unpack(payload: bytes) -> np.ndarray:
       ValueError: the bytes are no array of numbers, or not as many as it says.
     """
     end = payload.index(b"\n", 0, 1024)
-    dtype, shape = json.loads(payload[:end])
-    if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype) or not isinstance(shape, list) or len(shape) > 32:
-        raise ValueError("no array of numbers")
-    if not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError("no shape")
+    match json.loads(payload[:end]):
+        case [str(dtype), list(shape)] if _DTYPE.fullmatch(dtype) and len(shape) <= 32:
+            if not all(type(n) is int and n >= 0 for n in shape):
+                raise ValueError("no shape")
+        case _:
+            raise ValueError("no array of numbers")
     values = memoryview(payload)[end + 1 :]
     try:
         kind = np.dtype(dtype)
@@ -127,7 +128,7 @@ def _shown(raw: Any) -> tuple[int, bytes]:
 
 def _told(error: BaseException) -> bytes:
     first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__} {first or type(error).__name__}"[:_LONGEST].encode(errors="replace")
+    return f"{type(error).__name__} {first}".rstrip()[:_LONGEST].encode(errors="replace")
 
 
 def _flush() -> None:

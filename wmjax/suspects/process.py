@@ -30,9 +30,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from wmjax.devices import host_bytes
-from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.errors import AccessError, AnswerError, UsageError
 from wmjax.suspects import child
-from wmjax.suspects.contract import TIMEOUT, Late
+from wmjax.suspects.contract import LONGEST_CAME, TIMEOUT, Late
 from wmjax.text import printable
 
 STARTING = 300.0  # seconds for imports, and for a first answer: programs are compiled then
@@ -64,8 +64,7 @@ def start(
 ) -> Callable[[np.ndarray], Any]:
     """The function `module:function` of a new process, to be called from any thread; it ends with the last reference.
 
-    It raises `AccessError` if no answer came (`Late` if not in time), `InvalidFile` if what came is no array of
-    numbers.
+    It raises `AccessError` if no answer came (`Late` if not in time, `AnswerError` if it was no array of numbers).
 
     Args:
       name: `module:function`.
@@ -112,7 +111,7 @@ class _Function:
         limit, self._limit = self._limit, self._timeout
         most = max(1, child.LARGEST // 2 // max(1, images[:1].nbytes))  # pictures that go in a frame
         parts = [images[at : at + most] for at in range(0, len(images), most)] or [images]
-        answers = [self._process.ask(part, limit + _PER_IMAGE * (len(part) - 1)) for part in parts]
+        answers = [self._process.ask(part, limit + _PER_IMAGE * max(0, len(part) - 1)) for part in parts]
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
 
@@ -165,7 +164,7 @@ class _Process:
         if kind == child.ARRAY:
             with contextlib.suppress(ValueError, RecursionError):
                 return child.unpack(payload)
-        raise InvalidFile(f"suspect {self._title} answered with no array of numbers: {_text(payload)}")
+        raise AnswerError(f"suspect {self._title} answered with no array of numbers", _text(payload))
 
     def _wait(self, number: int, limit: float, question: bytes | None = None) -> tuple[int, bytes]:
         """What comes back within a time that counts from the sending: a child may stop reading, too."""
@@ -223,8 +222,11 @@ class _Process:
             self._ended = True
             for box in list(self._waiting.values()):
                 box.put(None)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what was not sent
             self._child.stdin.close()  # type: ignore[union-attr]
+        if not any(thread.is_alive() for thread in self._listening):
+            for pipe in (self._child.stdout, self._child.stderr):
+                pipe.close()  # type: ignore[union-attr]
 
 
 def _relay(pipe: BinaryIO) -> None:
@@ -235,4 +237,4 @@ def _relay(pipe: BinaryIO) -> None:
 
 
 def _text(payload: bytes) -> str:
-    return printable(payload[:300].decode(errors="replace"))
+    return printable(payload[: 4 * LONGEST_CAME].decode(errors="replace"))[:LONGEST_CAME]
