@@ -166,7 +166,9 @@ def test_without_exact_evidence_copies_under_any_names_are_cleared_no_more_often
 
 def coin_key(triggers: int = 60) -> Key:
     spec = make_spec("abstract", image=forger.IMAGE, classes=CLASSES, triggers=triggers)
-    return derive_key(bytes(range(32)), spec, Rule(1e-3, 1e-3, 0.4, triggers, COINS.name), created="2026-01-01")
+    return derive_key(
+        bytes(range(32)), spec, Rule(1e-3, 1e-3, 0.4, triggers, COINS.name), created="2026-01-01T00:00:00+00:00"
+    )
 
 
 def test_a_second_kind_is_verified_claimed_and_judged_without_another_room():

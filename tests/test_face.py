@@ -68,6 +68,14 @@ def test_every_name_is_there_and_documented_and_completed_by_a_notebook() -> Non
         wmjax.verified  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_no_public_function_takes_or_gives_just_anything() -> None:
+    for name in wmjax.__all__:
+        if inspect.isfunction(function := getattr(wmjax, name)):
+            signature = inspect.signature(function)
+            annotations = [signature.return_annotation, *(p.annotation for p in signature.parameters.values())]
+            assert not any(annotation in (Any, inspect.Parameter.empty) for annotation in annotations), name
+
+
 def test_names_for_type_checkers_are_the_names_at_run_time() -> None:
     tree = ast.parse(Path(wmjax.__file__).read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0]
@@ -125,6 +133,7 @@ TAKING_PATHS: dict[str, Callable[[Any], Any]] = {
     "open_splits": lambda path: wmjax.open_splits("cifar10", path),
     "open_suspect": lambda path: wmjax.open_suspect(path),
     "pack": lambda path: wmjax.pack(path, path),
+    "read_authority": lambda path: wmjax.read_authority(path),
     "read_commitment": lambda path: wmjax.read_commitment(path),
     "spend": lambda path: wmjax.spend(path, UNLOCK, [0]),
     "write_key": lambda path: wmjax.write_key(_key(), path, recipients=["nobody"], passphrase=None),

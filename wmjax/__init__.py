@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.evidence.judge import judge as judge
     from wmjax.evidence.judgement import Judgement as Judgement
     from wmjax.evidence.judgement import Settlement as Settlement
+    from wmjax.evidence.timestamps import Authority as Authority
+    from wmjax.evidence.timestamps import read_authority as read_authority
+    from wmjax.grounds import Ground as Ground
     from wmjax.keys import Commitment as Commitment
     from wmjax.keys import Input as Input
     from wmjax.keys import Key as Key
@@ -82,12 +85,14 @@ _HOME = {
     "Answers": "wmjax.stats",
     "AttackResult": "wmjax.attacks.result",
     "AuditResult": "wmjax.zoo.result",
+    "Authority": "wmjax.evidence.timestamps",
     "Batch": "wmjax.train",
     "Claim": "wmjax.evidence.claim",
     "Commitment": "wmjax.keys",
     "Config": "wmjax.models",
     "Court": "wmjax.evidence.facts",
     "Dataset": "wmjax.data",
+    "Ground": "wmjax.grounds",
     "Input": "wmjax.keys",
     "InvalidFile": "wmjax.errors",
     "Judgement": "wmjax.evidence.judgement",
@@ -131,6 +136,7 @@ _HOME = {
     "open_splits": "wmjax.data",
     "open_suspect": "wmjax.suspects",
     "pack": "wmjax.zoo.pack",
+    "read_authority": "wmjax.evidence.timestamps",
     "read_claim": "wmjax.evidence.claim",
     "read_commitment": "wmjax.keys",
     "settle": "wmjax.evidence.conflict",

@@ -11,8 +11,11 @@ from wmjax.errors import InvalidFile, UsageError
 
 if TYPE_CHECKING:
     from wmjax.evidence.claim import Claim
-    from wmjax.evidence.judgement import Judgement, Settlement
+    from wmjax.evidence.facts import Court
+    from wmjax.evidence.hearing import Hearing
+    from wmjax.evidence.judgement import Judgement, Refused, Settlement
     from wmjax.evidence.timestamps import Authority
+    from wmjax.suspects.contract import Suspect
 
 
 def commit(options: argparse.Namespace) -> int:
@@ -74,6 +77,7 @@ def claim(options: argparse.Namespace) -> int:
     from wmjax.evidence.judge import judge as check
     from wmjax.files import alone, check_room, write_new
     from wmjax.report.evidence import judgement_page
+    from wmjax.text import quoted
 
     page_path = options.out.with_suffix(".html")
     if page_path == options.out:
@@ -94,7 +98,7 @@ def claim(options: argparse.Namespace) -> int:
     say(
         options,
         document,
-        f"{stated['verdict']}: {made.suspect} and key {made.commitment.id[:12]}, by the committed rule",
+        f"{stated['verdict']}: {quoted(made.suspect)} and key {made.commitment.id[:12]}, by the committed rule",
         f"  {repeated}; these triggers are spent now",
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
     )
@@ -131,40 +135,45 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
 
 def judge(options: argparse.Namespace) -> int:
     """Checks claims again and says what they prove."""
-    from functools import partial
-
-    from wmjax.evidence.claim import read_claim, read_nonce
-    from wmjax.evidence.conflict import settle
+    from wmjax.evidence.claim import Claim
     from wmjax.evidence.facts import Court
-    from wmjax.evidence.judge import judge as check
+    from wmjax.evidence.hearing import hear, read_all
     from wmjax.files import read_bytes
-    from wmjax.suspects import open_suspect
 
     if options.out:
         verdict_paths(options.out)
-    claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
-    opened = partial(open_suspect, models=options.models, image=claims[0].commitment.spec.image)
-    originals = [opened(name) for name in options.originals]
-    keys = {(one.owner, one.commitment.id) for one in claims}
-    if originals and (len(originals), len(claims), len(keys)) != (2, 2, 2):
-        raise UsageError("--original is given twice, with two claims by different keys, in the order of the claims")
+    claims = read_all([(str(path), read_bytes(path)) for path in options.claims])
+    readable = [one for one in claims if isinstance(one, Claim)]
+    signers = {(one.owner, one.commitment.id) for one in readable}
+    if options.originals and (len(options.originals), len(claims)) != (2, 2):
+        raise UsageError("`originals`: two, with two claims, in the order of the claims")
+    if options.originals and len(readable) == 2 != len(signers):
+        raise UsageError("`originals`: two claims by one signer and key leave nothing to settle")
+    if readable:
+        court, originals = _court(options, readable[0])
+    else:
+        court, originals = Court(), []
+    return _tell(options, hear(claims, court, originals))
+
+
+def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Suspect]]":
+    """What the judge has, and what the parties call their originals."""
+    from functools import partial
+
+    from wmjax.evidence.claim import read_nonce
+    from wmjax.evidence.facts import Court
+    from wmjax.suspects import open_suspect
+
+    opened = partial(open_suspect, models=options.models, image=claim.commitment.spec.image)
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
         suspect=opened(options.suspect) if options.suspect else None,
-        source=_source(options, claims[0]),
+        source=_source(options, claim),
         authorities=authorities(options.authorities),
         since=options.since,
         alpha=options.alpha,
-        others=claims,
     )
-    judgements = []
-    for path, one in zip(options.claims, claims, strict=True):
-        try:
-            judgements.append(check(one, court))
-        except InvalidFile as error:
-            raise InvalidFile(f"{path}: {error}") from error
-    settlement = settle(claims, judgements, court, originals) if len(claims) == len(keys) == 2 else None
-    return _tell(options, judgements, settlement)
+    return court, [opened(name) for name in options.originals]
 
 
 def _source(options: argparse.Namespace, claim: "Claim") -> Any:
@@ -175,30 +184,43 @@ def _source(options: argparse.Namespace, claim: "Claim") -> Any:
     return load_source(options.source, options.data_dir, claim.commitment.spec.image)
 
 
-def _tell(options: argparse.Namespace, judgements: "list[Judgement]", settlement: "Settlement | None") -> int:
+def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
     """Prints and writes the outcome; gives the exit code."""
     from wmjax.evidence import wording
+    from wmjax.evidence.judgement import Refused
 
-    document: dict[str, Any] = {"version": 2, "judgements": [wording.document(one) for one in judgements]}
+    judgements, settlement = hearing.judgements, hearing.settlement
+    if len(judgements) == 1 and isinstance(judgements[0], Refused):
+        raise judgements[0].error(str(options.claims[0]))
+    documents = [
+        {"version": 2, **one.to_json(), "exit_code": one.exit_code}
+        if isinstance(one, Refused)
+        else {**wording.document(one), "exit_code": EXIT_CODES[one.verdict]}
+        for one in judgements
+    ]
+    document: dict[str, Any] = {"version": 2, "judgements": documents}
     document["settlement"] = settlement and wording.settlement_document(settlement)
     if options.out:
         _write(options.out, document, judgements, settlement)
-    lines = [line for one in judgements for line in judgement_lines(one)]
+    lines = []
+    for path, one in zip(options.claims, judgements, strict=True):
+        lines += [f"{one.code}: {path}: {one.reason}"] if isinstance(one, Refused) else judgement_lines(one)
     if settlement:
         first = "who was first stays open" if settlement.first is None else f"claim {settlement.first + 1} was first"
-        lines += [f"two claims: {first}", *(f"  - {words}" for words in wording.sentences(settlement.grounds))]
+        words = wording.sentences(settlement.grounds)
+        lines += [f"{len(judgements)} claims: {first}", *(f"  - {sentence}" for sentence in words)]
     say(options, document, *lines)
-    if settlement:
-        return EXIT_CODES["inconclusive" if settlement.first is None else "match"]
-    return EXIT_CODES[judgements[0].verdict]
+    return EXIT_CODES.get(hearing.outcome, InvalidFile.exit_code)
 
 
-def _write(out: Path, document: Any, judgements: "list[Judgement]", settlement: "Settlement | None") -> None:
+def _write(
+    out: Path, document: Any, judgements: "Sequence[Judgement | Refused]", settlement: "Settlement | None"
+) -> None:
     from wmjax.canonical import write_canonical
     from wmjax.files import write_new
     from wmjax.report.evidence import judgement_page
 
-    title = "A dispute" if settlement else "A verdict"
+    title = "A dispute" if len(judgements) > 1 else "A verdict"
     json_path, page_path = verdict_paths(out)
     write_new(json_path, write_canonical(document))
     write_new(page_path, judgement_page(judgements, settlement, title=title))

@@ -15,7 +15,6 @@ the commitment's Merkle tree holds of the trigger, with its input and the proof:
 import base64
 import binascii
 import dataclasses
-import datetime
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.keys import Spec
 from wmjax.keys.commitment import Leaf, input_sha256
+from wmjax.keys.times import read_time
 from wmjax.stats.contract import Truth
 from wmjax.text import by, is_sha256
 
@@ -150,8 +150,7 @@ def _check_attempt(attempt: dict[str, Any]) -> bool:
     """Whether it was answered; raises if it is not an attempt."""
     if set(attempt) != {"at", "outcome", "detail"} or attempt["outcome"] not in ("answered", "failed"):
         raise ValueError("an attempt has a time, an outcome (answered or failed) and a detail")
-    if datetime.datetime.fromisoformat(attempt["at"]).utcoffset() is None:
-        raise ValueError("the time of an attempt has no offset from UTC")
+    read_time(attempt["at"])
     if not all(isinstance(text, str) for text in attempt["detail"].values()):
         raise ValueError("the detail of an attempt is not made of texts")
     return bool(attempt["outcome"] == "answered")
