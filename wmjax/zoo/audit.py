@@ -196,9 +196,9 @@ def _basis(
       UsageError: a key is missing.
       InvalidFile: figures do not follow from the answers.
     """
-    if keys is None or not header.keep_answers:
+    asked = None if keys is None else keys_of(header, keys)
+    if asked is None or not header.keep_answers:
         return Basis.AS_WRITTEN
-    asked = keys_of(header, keys)
     for record in records:
         if not follows(record, header, asked):
             raise InvalidFile(f"{path}: the figures of part {record.chunk + 1} do not follow from its answers")
