@@ -162,7 +162,7 @@ def test_what_is_missing_withholds_a_match_and_nothing_else(home):
 def test_spent_triggers_are_never_asked_again(home):
     """Claims with one key open different triggers, until one that could reach no match is refused and asks nothing."""
     innocent = {"suspect": "shop:innocent"}
-    make_key("big", 90)
+    make_key("big", 160)
     big = ["--key", "big.age", "--identity", "big.identity"]
     spent: set[int] = set()
     for n in range(2, 10):

@@ -181,7 +181,9 @@ def test_a_second_kind_is_verified_claimed_and_judged_without_another_room():
     assert wmjax.verify(innocent, key).verdict != "match"
     attached = Attached(parse_commitment(sign_commitment(key.commitment, signer), "it"), ())
     for suspect, outcome in ((knows, "match"), (innocent, "no-match")):
-        raw = claim(suspect, key, signer, [attached], b"n" * 32, lambda *_: None, whole=True, reveal=True)
+        raw = claim(
+            suspect, key, signer, [attached], b"n" * 32, lambda asked: None, whole=True, reveal=True, anyway=True
+        )
         made = read_claim(raw, "claim")
         assert made.stated["verdict"] == outcome
         judged = judge(made, Court(b"n" * 32, suspect, alpha=1e-3))

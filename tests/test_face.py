@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import wmjax
 from wmjax.cli import main
+from wmjax.evidence.claim import Attached
+from wmjax.keys import new_signer, sign_commitment
+from wmjax.keys.statement import parse_commitment
 
 MYPY = """
 [mypy]
@@ -117,8 +121,17 @@ def _embed(path: Any) -> None:
     wmjax.embed("run", config, wmjax.default_recipe(config), wmjax.load("digits"), begin_with=path)
 
 
+def _claim(path: Any) -> None:
+    key, signer = _key(), new_signer()
+    commitment = Attached(parse_commitment(sign_commitment(key.commitment, signer), "it"), ())
+    suspect = wmjax.from_callable(lambda images: np.zeros(len(images), int))
+    Path("nothing").write_text("no folder")
+    wmjax.claim(suspect, key, signer, [commitment], bytes(32), lambda asked: None, anyway=True, journal=path)
+
+
 UNLOCK = wmjax.Unlock(passphrase="word")
 TAKING_PATHS: dict[str, Callable[[Any], Any]] = {
+    "claim": _claim,
     "attach": lambda path: wmjax.attach(path),
     "attack": lambda path: wmjax.attack(path, {"mine": _key()}),
     "audit": lambda path: wmjax.audit(path, {"mine": _key()}),

@@ -150,4 +150,4 @@ def claimed(key: Key) -> bytes:
 
     signer = forger.new_signer()
     suspect = forger.suspect(forger.knowing(key))
-    return claim(suspect, key, signer, [forger.commit(key, signer)], NONCE, lambda now, later: None)
+    return claim(suspect, key, signer, [forger.commit(key, signer)], NONCE, lambda asked: None)

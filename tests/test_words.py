@@ -177,12 +177,12 @@ def test_a_claim_is_the_same_in_other_words(town, nonsense) -> None:
     for tag in ("real", "other"):
         if tag == "other":
             nonsense()
-        spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=40)
+        spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=60)
         key = derive_key(b"\x01" * 32, spec, forger.rule(spec), created="2025-01-01T00:00:00+00:00")
         write_key(key, tag, recipients=[], passphrase=None)
         opened = ["--key", f"{tag}.age", "--identity", f"{tag}.identity"]
         code, out, err = town("claim", *opened, "shop:owner", *NONCED, "--out", f"{tag}.claim.json", "--json")
-        assert err == ""
+        assert err.startswith("wmjax: a notice proves nothing")
         told = json.loads(out)
         found.append((code, told["verdict"], told["queries"], told["matches"], structure(f"{tag}.claim.html")))
     assert found[0] == found[1]

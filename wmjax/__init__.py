@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.data import load as load
     from wmjax.data import open_splits as open_splits
     from wmjax.errors import AccessError as AccessError
+    from wmjax.errors import AnswerError as AnswerError
     from wmjax.errors import InvalidFile as InvalidFile
     from wmjax.errors import UsageError as UsageError
     from wmjax.errors import WmjaxError as WmjaxError
@@ -82,6 +83,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
 
 _HOME = {
     "AccessError": "wmjax.errors",
+    "AnswerError": "wmjax.errors",
     "Answers": "wmjax.stats",
     "AttackResult": "wmjax.attacks.result",
     "AuditResult": "wmjax.zoo.result",

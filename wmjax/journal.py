@@ -1,4 +1,4 @@
-"""The journal of an audit or an attack suite: a line for each part that is done, so that a killed one can be resumed.
+"""The journal of an audit, an attack suite or a claim: a line for each part that is done, so that a kill loses none.
 
 The first line says what is asked of whom; each later one holds a record. Lines are written whole and flushed to the
 disk; what a kill left of a line is cut off when the audit is resumed.
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.files import keep_name
 
 EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -51,15 +52,17 @@ class Kind(Generic[Head, Record]):
       format: its name and version.
       header: reads a header from its JSON values; raises ValueError, TypeError or KeyError where they cannot be one.
       record: the same for a record, which must fit the header.
+      mode: permissions of its file.
     """
 
     format: str
     header: Callable[[dict[str, Any]], Head]
     record: Callable[[dict[str, Any], Head], Record]
+    mode: int = 0o644
 
 
 class Journal(Generic[Head, Record]):
-    """Records of one audit, of one shard of it, or of one attack suite; on disk where it has a path.
+    """Records of one audit or a shard of it, of one attack suite or claim; on disk where it has a path.
 
     Attributes:
       header: what the audit began with.
@@ -135,7 +138,7 @@ def begin(path: Path | None, kind: Kind[Head, Record], header: Head, *, resume: 
         return Journal(None, header, [])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, kind.mode)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
     try:
@@ -153,6 +156,7 @@ def _held(path: Path, kind: Kind[Head, Record], descriptor: int, header: Head, r
     began = read(path, kind, cut=descriptor)
     if began is None:
         link = _append(path, descriptor, {"format": kind.format, **header.to_json()}, before="")
+        keep_name(path)
         return Journal(path, header, [], link, descriptor)
     if not resume:
         raise UsageError(EXISTS.format(path))

@@ -75,35 +75,66 @@ def claim(options: argparse.Namespace) -> int:
     """Asks a suspect the questions that a challenger's nonce picks, and writes a signed claim."""
     from wmjax.evidence.claim import read_claim
     from wmjax.evidence.judge import judge as check
-    from wmjax.files import alone, check_room, write_new
+    from wmjax.files import alone, check_room, write_bytes
     from wmjax.report.evidence import judgement_page
-    from wmjax.text import quoted
 
     page_path = options.out.with_suffix(".html")
     if page_path == options.out:
         raise UsageError(f"--out {options.out}: name the claim's file, e.g. claim.json; its page is then claim.html")
     check_room(options.out.parent, 1 << 26)
-    for path in (options.out, page_path):
-        if path.exists():
-            raise UsageError(f"{path} already exists: claims are never overwritten, choose another --out")
-    public = options.key.with_suffix(".commitment.json")
+    _check_out(options, page_path)
+    public = _companion(options.key, ".commitment.json")
     with alone(public):  # two claims at once would ask the same triggers
         raw = _asked(options, public)
-    write_new(options.out, raw, mode=0o600 if options.reveal else 0o644)
     made = read_claim(raw, str(options.out))
-    write_new(page_path, judgement_page([check(made)], title="A claim"))
+    # Both show triggers: they are for the judge, and for whom else the owner gives them to.
+    write_bytes(page_path, judgement_page([check(made)], title="A claim"), mode=0o600)
+    write_bytes(options.out, raw, mode=0o600)
+    return _tell_claim(options, made, page_path)
+
+
+def _check_out(options: argparse.Namespace, page_path: Path) -> None:
+    """A claim is written over only by itself: with its journal, when it is resumed."""
+    journal = _journal(options.out)
+    if options.resume and journal.exists():
+        return
+    for path in (options.out, page_path):
+        if path.exists():
+            raise UsageError(f"{path} already exists: claims are never overwritten, choose another `out`")
+
+
+def _journal(out: Path) -> Path:
+    return Path(f"{out}.journal.jsonl")
+
+
+def _companion(key: Path, end: str) -> Path:
+    """NAME.end beside NAME.age: beside the file itself, or beside a link to it where only the link has one."""
+    beside = key.resolve().with_suffix(end)
+    return beside if beside.exists() else key.with_suffix(end)
+
+
+def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> int:
+    from wmjax.text import quoted
+
     stated = made.stated
     repeated = f"{stated['matches']} of {stated['queries']} answers match, {stated['evidence_bits']:.1f} bits"
     document = {"version": 1, "key_id": made.commitment.id, "out": str(options.out), "sha256": made.sha256, **stated}
     say(
         options,
-        document,
+        {**document, "revealed": made.secret is not None, "journal": str(_journal(options.out))},
         f"{stated['verdict']}: {quoted(made.suspect)} and key {made.commitment.id[:12]}, by the committed rule",
         f"  {repeated}; these triggers are spent now",
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
     )
-    if options.reveal:
+    if made.secret:
         note(f"{options.out} holds the key's secret: hand it to the judge alone, e.g. by `age -r THEIR_KEY`")
+    elif options.reveal:
+        note("the secret is not in the claim: no judge would say match by these answers (--resume --anyway puts it in)")
+    else:
+        note(
+            "a notice proves nothing, and has spent triggers that a claim for another nonce will lack; for this nonce "
+            "--resume --reveal makes the claim of it"
+        )
     return EXIT_CODES[stated["verdict"]]
 
 
@@ -118,8 +149,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
 
     opener = unlock(options)
     key = open_key(options.key, opener)
-    beside = options.key.with_suffix(".signer.pem")
-    signer = open_signer(options.signer or beside, passphrase(options.passphrase))
+    signer = open_signer(options.signer or _companion(options.key, ".signer.pem"), passphrase(options.passphrase))
     commitments = [attach(path) for path in (public, *options.commitments)]
     return make(
         open_suspect(options.suspect, options.models, key.spec.image),
@@ -130,6 +160,9 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
         partial(spend, options.key, opener),
         whole=options.whole,
         reveal=options.reveal,
+        anyway=options.anyway,
+        journal=_journal(options.out),
+        resume=options.resume,
     )
 
 
@@ -223,7 +256,7 @@ def _write(
     title = "A dispute" if len(judgements) > 1 else "A verdict"
     json_path, page_path = verdict_paths(out)
     write_new(json_path, write_canonical(document))
-    write_new(page_path, judgement_page(judgements, settlement, title=title))
+    write_new(page_path, judgement_page(judgements, settlement, title=title), mode=0o600)  # it shows triggers
 
 
 def verdict_paths(out: Path) -> tuple[Path, Path]:

@@ -9,8 +9,12 @@ from wmjax.grounds import Ground
 
 def needed_bits(facts: Facts, dated: bool) -> float:
     """Evidence that makes a match: by the stricter of two rules, and so much more that no search has found it."""
-    strict = max(facts.claim.commitment.rule.match_bits, -float(np.log2(facts.court.alpha)))
-    return strict + (DATED_BITS if dated else SEARCH_BITS)
+    return demanded_bits(facts.claim.commitment.rule, facts.court.alpha, dated)
+
+
+def demanded_bits(rule: stats.Rule, alpha: float, dated: bool) -> float:
+    """What a judge who accepts `alpha` demands for a match with a key of this committed rule."""
+    return max(rule.match_bits, -float(np.log2(alpha))) + (DATED_BITS if dated else SEARCH_BITS)
 
 
 def counted_bits(facts: Facts, path: np.ndarray) -> float:

@@ -7,9 +7,11 @@ A transcript is a list of rows, in the order in which the challenger's nonce pic
 An attempt is {"at": UTC time, "outcome": "answered" or "failed", "detail": {text: text}}; a remote suspect's adapter
 puts there what it saw (address, certificate, status, digest of the body). Only the last attempt may be answered: an
 answer ends the asking, so nothing is asked again for a better one. An answer is {"label": class} or {"probabilities":
-[...]}; null is a refusal. A trigger that was spent in an earlier claim is not asked: no attempts, no answer, no
-opening; like a refusal it counts against the owner, so that nobody gains by calling a trigger spent. An opening is what
-the commitment's Merkle tree holds of the trigger, with its input and the proof: {"salt", "label", "input", "proof"}.
+[...]}; null is a refusal. Whatever came in another form than a label or one score a class, or than the suspect's first
+answer, is a refusal too, and `detail` says in `came` what it was. A trigger that was spent before, by an earlier claim
+or by a question whose answer was lost, is not asked: no attempts, no answer, no opening; like a refusal it counts
+against the owner, so that nobody gains by calling a trigger spent. An opening is what the commitment's Merkle tree
+holds of the trigger, with its input and the proof: {"salt", "label", "input", "proof"}.
 """
 
 import base64
@@ -129,6 +131,15 @@ def _why(error: Exception) -> str:
 
 
 def _read_row(value: dict[str, Any], spec: Spec) -> Row:
+    turn = read_turn(value, spec)
+    if (value["opening"] is None) != (not turn.attempts):
+        raise ValueError("what is asked must be opened, and what is not asked stays closed")
+    opening = None if value["opening"] is None else _read_opening(value["opening"], turn.index, spec)
+    return dataclasses.replace(turn, opening=opening)
+
+
+def read_turn(value: dict[str, Any], spec: Spec) -> Row:
+    """A row without its opening; raises where it cannot be one, as `read_rows` tells it."""
     index, attempts = value["index"], value["attempts"]
     if set(value) != {"index", "attempts", "answer", "opening"} or type(index) is not int:
         raise ValueError("its fields are not index, attempts, answer and opening")
@@ -140,10 +151,7 @@ def _read_row(value: dict[str, Any], spec: Spec) -> Row:
     _check_retries(answered)
     if (value["answer"] is not None) and not (answered and answered[-1]):
         raise ValueError("it has an answer, but no attempt was answered")
-    if (value["opening"] is None) != (not attempts):
-        raise ValueError("what is asked must be opened, and what is not asked stays closed")
-    opening = None if value["opening"] is None else _read_opening(value["opening"], index, spec)
-    return Row(index, tuple(attempts), _read_answer(value["answer"], spec.classes), opening)
+    return Row(index, tuple(attempts), _read_answer(value["answer"], spec.classes))
 
 
 def _check_attempt(attempt: dict[str, Any]) -> bool:
