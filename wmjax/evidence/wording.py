@@ -112,6 +112,8 @@ WORDS: dict[str, str] = {
     "secret-until-dated": "Taken on trust: nobody put about the triggers of claim {claim} before the original of the "
     "other was dated, for it to learn unawares.",
     "model-earlier": "The original of claim {claim} is time-stamped {dated}, that of the other {later}.",
+    "before-key": "The original of claim {claim} is time-stamped {dated}, the key of claim {other} only {later}; no "
+    "signed statement dates the other's original.",
     "key-earlier": "The key of claim {claim} is time-stamped {dated}, that of the other {later}.",
     "ask-originals": "A key can be older than the model that it was put on, so the dates of two keys settle nothing. "
     "Have each key tested on each original: `originals`, two, in the order of the claims.",
