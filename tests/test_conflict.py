@@ -94,7 +94,7 @@ def codes(settlement: Settlement) -> list[str]:
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-@pytest.mark.parametrize("thiefs_key", [(2025, 1), (2020, 1), None])
+@pytest.mark.parametrize("thiefs_key", [(2025, 1), (2020, 1), (2023, 12), None])
 def test_the_thiefs_original_carries_the_owners_mark_and_is_younger(tsa, keys, thiefs_key, swapped):
     """Whatever the date of the thief's key: it may have lain about since 2020."""
     thief = dataclasses.replace(THIEF, dated=thiefs_key)
@@ -106,6 +106,12 @@ def test_the_thiefs_original_carries_the_owners_mark_and_is_younger(tsa, keys, t
     first = settlement.first
     assert carried.pop((1 - first, first)) == "carries-not"
     assert set(carried.values()) == {"carries"}
+
+
+def test_an_undated_original_is_no_older_than_its_key(tsa, keys):
+    """A thief does not keep it open by signing for nothing."""
+    settlement = dispute(tsa, keys, knowing(*keys), OWNER, changed(THIEF, released=None))
+    assert (settlement.first, settlement.grounds[-3].code) == (0, "before-key")
 
 
 def changed(party: Party, **fields: Any) -> Party:
@@ -120,7 +126,7 @@ def changed(party: Party, **fields: Any) -> Party:
         (
             OWNER,
             changed(THIEF, original=(), released=None),
-            ["not-own-original", "neither-carries", "original-undated"],
+            ["not-own-original", "neither-carries"],
         ),
         # A clean network with the thief's key alone.
         (OWNER, changed(THIEF, original=(1,)), ["neither-carries"]),
@@ -128,13 +134,15 @@ def changed(party: Party, **fields: Any) -> Party:
         # The owner's original learned the thief's published triggers; the thief shows a clean network.
         (changed(OWNER, original=(0, 1)), changed(THIEF, original=(1,)), ["clean-later"]),
         (changed(OWNER, original=(0, 1)), changed(THIEF, original=(1,), released=None), ["original-undated"]),
+        (changed(OWNER, original=(0, 1), released=None), changed(THIEF, original=(1,)), ["clean-later"]),
         (changed(OWNER, original=(0, 1)), THIEF, ["both-carry"]),
         # The thief's own copy, presented as somebody's original.
         (changed(OWNER, original=(1,)), changed(THIEF, original=(0,)), ["not-own-original"] * 2 + ["both-carry"]),
         # Dates that do not fit.
         (changed(OWNER, released=(2025, 3)), THIEF, ["clean-later"]),
         (changed(OWNER, released=None), THIEF, ["original-undated"]),
-        (OWNER, changed(THIEF, released=None), ["original-undated"]),
+        (OWNER, changed(THIEF, dated=None, released=None), ["original-undated"]),
+        (OWNER, changed(THIEF, dated=(2020, 1), released=None), ["clean-later"]),
         (changed(OWNER, released=(2026, 7)), changed(THIEF, released=(2026, 8)), ["original-late"]),
     ],
 )
@@ -150,7 +158,7 @@ def test_an_original_is_older_than_the_suspect_which_somebody_has_to_date(tsa, k
     assert (settlement.first, codes(settlement)[-1]) == (None, "since-unknown")
 
 
-@pytest.mark.parametrize("check", ["_released", "_doubts"])
+@pytest.mark.parametrize("check", ["_released", "_doubts_of_dates"])
 def test_without_the_check_of_dates_a_thief_with_a_clean_network_would_be_first(tsa, keys, check, monkeypatch):
     """The owner's original learned the thief's triggers; whether a model was there first, only its date shows."""
     early, late = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC)
@@ -159,7 +167,7 @@ def test_without_the_check_of_dates_a_thief_with_a_clean_network_would_be_first(
         clean = lambda claim, original, court: early if claim.commitment == keys[1].commitment else late  # noqa: E731
         monkeypatch.setattr(conflict, "_released", clean)
     else:
-        monkeypatch.setattr(conflict, "_doubts", lambda shown, court: ())
+        monkeypatch.setattr(conflict, "_doubts_of_dates", lambda first, shown, since: ())
     assert dispute(tsa, keys, knowing(*keys), *parties).first == 1
 
 

@@ -9,8 +9,9 @@ the owner's knows nothing of the thief's. So each key is asked of each original,
 
 * each original carries its own party's key, at the bits of a match;
 * the other's original carries theirs, and theirs shows no sign of the other's;
-* each original is, weight for weight, a model that its party signed for, with a time stamp that the judge trusts;
-* theirs is the older one, and older than the suspect.
+* theirs is, weight for weight, a model that they signed for, with a time stamp that the judge trusts;
+* it is older than the suspect and than the other's original, which is as old as its own such time stamp says; without
+  one no older than that of its key, since a key is stamped before it is embedded.
 
 Anything else leaves it open, with the reasons: a key can be older than the model that it was put on, so dates of keys
 settle nothing; an original may be somebody else's network, or have learned triggers that were published. A settlement
@@ -97,7 +98,8 @@ class _Original:
       own, other: bits that its own party's key and the other's give on it.
       carries, clean: whether the own key is there; whether there is no sign of the other's.
       learned: whether the other's key is there.
-      dated: by when the party had signed for these weights; None if no trusted stamp says so.
+      released: by when the party had signed for these weights; None if no trusted stamp says so.
+      keyed: by when its key was committed to; None likewise.
     """
 
     own: float
@@ -105,7 +107,8 @@ class _Original:
     carries: bool
     clean: bool
     learned: bool
-    dated: datetime.datetime | None
+    released: datetime.datetime | None
+    keyed: datetime.datetime | None
 
 
 def _by_originals(
@@ -121,15 +124,15 @@ def _by_originals(
             carries=bits[n][n] >= needed[n],
             clean=bits[1 - n][n] < claims[1 - n].commitment.rule.match_bits / 2,
             learned=bits[1 - n][n] >= needed[1 - n],
-            dated=_released(claims[n], originals[n], court),
+            released=_released(claims[n], originals[n], court),
+            keyed=dated(claims[n], court),
         )
         for n in (0, 1)
     ]
     told = tuple(_told(n, key, bits[key][n], needed[key]) for n in (0, 1) for key in (n, 1 - n))
-    refused = _doubts(shown, court)
-    if refused:
-        return Settlement(None, (*told, *refused))
     first = 0 if shown[0].clean else 1
+    if doubts := _doubts(shown) or _doubts_of_dates(first, shown, court.since):
+        return Settlement(None, (*told, *doubts))
     return Settlement(first, (*told, *_order(first, shown), Ground("secret-until-dated", {"claim": 1 - first})))
 
 
@@ -138,39 +141,45 @@ def _told(original: int, key: int, bits: float, needed: float) -> Ground:
     return Ground(code, {"claim": key, "original": original, "bits": round(bits, 3), "needed": needed})
 
 
-def _doubts(shown: Sequence[_Original], court: Court) -> tuple[Ground, ...]:
-    """Why the originals settle nothing: every reason; none where they do."""
+def _doubts(shown: Sequence[_Original]) -> tuple[Ground, ...]:
+    """Why the marks in the originals settle nothing: every reason; none where they do."""
     found = [Ground("not-own-original", {"claim": n}) for n in (0, 1) if not shown[n].carries]
     clean, learned = [one.clean for one in shown], [one.learned for one in shown]
     if all(clean):
         found.append(Ground("neither-carries"))
     elif all(learned):
         found.append(Ground("both-carry"))
-    elif clean[0] == clean[1] or learned[clean.index(False)] is False:
+    elif clean[0] == clean[1] or not learned[clean.index(False)]:
         found.append(Ground("traces"))
-    found += [Ground("original-undated", {"claim": n}) for n in (0, 1) if shown[n].dated is None]
-    dates = [one.dated for one in shown if one.dated]
-    return tuple(found) or _doubts_of_dates(clean.index(True), dates, court.since)
+    return tuple(found)
 
 
-def _doubts_of_dates(
-    first: int, dates: Sequence[datetime.datetime], since: datetime.datetime | None
-) -> tuple[Ground, ...]:
+def _doubts_of_dates(first: int, shown: Sequence[_Original], since: datetime.datetime | None) -> tuple[Ground, ...]:
     """Why the dates of two originals do not let the model of one come from that of `first`."""
+    own, other = shown[first].released, shown[1 - first].released or shown[1 - first].keyed
+    undated = [n for n, date in ((first, own), (1 - first, other)) if date is None]
+    if own is None or other is None:
+        return tuple(Ground("original-undated", {"claim": n}) for n in undated)
     found = []
-    if dates[first] >= dates[1 - first]:
+    if own >= other:
         found.append(Ground("clean-later", {"claim": first}))
     if since is None:
         found.append(Ground("since-unknown"))
-    elif dates[first] >= since:
+    elif own >= since:
         found.append(Ground("original-late", {"claim": first}))
     return tuple(found)
 
 
 def _order(first: int, shown: Sequence[_Original]) -> tuple[Ground, ...]:
     """The reason of a settlement."""
-    told = [one.dated.isoformat(timespec="seconds") for one in shown if one.dated]
-    earlier = Ground("model-earlier", {"claim": first, "dated": told[first], "later": told[1 - first]})
+    own, other = shown[first], shown[1 - first]
+    assert own.released  # or there would be doubts
+    told = {"claim": first, "dated": own.released.isoformat(timespec="seconds")}
+    if other.released:
+        earlier = Ground("model-earlier", {**told, "later": other.released.isoformat(timespec="seconds")})
+    else:
+        assert other.keyed
+        earlier = Ground("before-key", {**told, "other": 1 - first, "later": other.keyed.isoformat(timespec="seconds")})
     return earlier, Ground("descends", {"claim": 1 - first, "other": first})
 
 

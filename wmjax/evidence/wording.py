@@ -103,7 +103,7 @@ WORDS: dict[str, str] = {
     "published triggers.",
     "traces": "An original shows traces of the other's key, too strong for chance and too weak for a match.",
     "original-undated": "The model given as the original of claim {claim} is not, weight for weight, one that its "
-    "owner signed for with a time stamp that you trust (`wmjax commit --release MODEL --timestamp URL`).",
+    "owner signed for with a time stamp that you trust (`wmjax commit` signs and stamps one).",
     "clean-later": "The original of claim {claim} is free of the other's mark, but dated after the other's original: "
     "nothing comes from a model that is not there yet.",
     "since-unknown": "It is not said when the suspect first appeared (`since`): an original is older.",
@@ -112,6 +112,8 @@ WORDS: dict[str, str] = {
     "secret-until-dated": "Taken on trust: nobody put about the triggers of claim {claim} before the original of the "
     "other was dated, for it to learn unawares.",
     "model-earlier": "The original of claim {claim} is time-stamped {dated}, that of the other {later}.",
+    "before-key": "The original of claim {claim} is time-stamped {dated}, the key of claim {other} only {later}; no "
+    "signed statement dates the other's original.",
     "key-earlier": "The key of claim {claim} is time-stamped {dated}, that of the other {later}.",
     "ask-originals": "A key can be older than the model that it was put on, so the dates of two keys settle nothing. "
     "Have each key tested on each original: `originals`, two, in the order of the claims.",
