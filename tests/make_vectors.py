@@ -30,8 +30,8 @@ FOLDER = Path(wmjax.__file__).parent / "evidence" / "vectors"
 SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
 NONCE, OTHER_NONCE, SECRET, MADE = b"n" * 32, b"o" * 32, bytes(range(32)), "2026-01-02T03:04:05+00:00"
 ABOUT_CLAIMS = """\
-Each file is judged by a court with `nonce` (hex, or null for none), alpha 1e-6, no time-stamping authority and no data \
-set, and with a suspect that answers as the transcript says, where `asked` is true. `bits` are those that count, \
+Each file is judged by a court with `nonce` (hex, or null for none), alpha 1e-6, no time-stamping authority and no \
+data set, and with a suspect that answers as the transcript says, where `asked` is true. `bits` are those that count, \
 `needed` those of a match, `lacks` the codes of what is missing; of an invalid claim there is none of it."""
 ABOUT_TRANSCRIPTS = """\
 Answers to triggers in the order of asking: a class, probabilities, or null for a refusal; `labels` are the secret \
