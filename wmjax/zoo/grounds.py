@@ -3,6 +3,18 @@
 from enum import StrEnum
 
 
+class Basis(StrEnum):
+    """What an audit's figures rest on as a whole.
+
+    ASKED: on asking alone; REPLAYED: some come from a journal, and follow from the answers that it keeps; AS_WRITTEN:
+    some come from a journal that keeps no answers, or were not played again for want of the keys.
+    """
+
+    ASKED = "asked-now"
+    REPLAYED = "replayed"
+    AS_WRITTEN = "as-written"
+
+
 class AuditGround(StrEnum):
     """Codes of an audit's own; those of keys are `VerdictGround`, those of asking `AskedGround`.
 

@@ -168,6 +168,7 @@ class AuditHeader:
       tests: pairs that may become a match.
       chunks: models in each portion that is judged at once.
       unreadable: what could not be used before anything was asked.
+      keep_answers: whether records hold what was answered.
     """
 
     models: tuple[str, ...]
@@ -180,6 +181,7 @@ class AuditHeader:
     tests: int
     chunks: tuple[int, ...]
     unreadable: tuple[Unreadable, ...]
+    keep_answers: bool
 
     @property
     def suspects(self) -> int:
@@ -247,6 +249,7 @@ class AuditHeader:
             tests=forms.whole(found["tests"], 0, len(models) * len(keys)),
             chunks=forms.items(found["chunks"], lambda size: forms.whole(size, 1)),
             unreadable=forms.items(found["unreadable"], Unreadable.from_json),
+            keep_answers=forms.flag(found["keep_answers"]),
         )
         if not keys or not len(models) == len(header.family) == sum(header.chunks):
             raise ValueError("models, families and chunks are not as many as each other")
