@@ -28,6 +28,15 @@ def adaptation(theirs: Shape, ours: Shape) -> tuple[Ground, ...] | None:
     return (Ground(AskedGround.ADAPTED, {"from": by(theirs), "to": by(ours)}),)
 
 
+def other_classes(theirs: int, ours: int) -> tuple[Ground, ...]:
+    """What must be said where a suspect tells `theirs` classes apart, and the key is for `ours`.
+
+    >>> other_classes(1001, 1000)[0].to_json()
+    {'code': 'other-classes', 'theirs': 1001, 'ours': 1000}
+    """
+    return () if theirs == ours else (Ground(AskedGround.OTHER_CLASSES, {"theirs": theirs, "ours": ours}),)
+
+
 def adapt(images: np.ndarray, shape: Shape) -> np.ndarray:
     """Triggers as images of another shape: bilinear in size, luminance (ITU-R 601) or three equal channels in colour.
 

@@ -86,6 +86,6 @@ class Questioned:
                 if first is None:
                     raise given
                 given = stats.refusal(first)
-            elif first is not None and (given.probabilities is None) != (first.probabilities is None):
+            elif first is not None and given.scores != first.scores:
                 raise InvalidFile("it answers now with labels, now with scores: it must keep to one form")
             self.known[pick] = given
