@@ -93,7 +93,7 @@ def new_images(size: Size, key: Key, data: Splits[Dataset]) -> np.ndarray | None
     else:
         source = data.test[data.test.labels == paper.source_class]
     spec = dataclasses.replace(key.spec, triggers=len(source), paper=dataclasses.replace(paper, share_percent=100))
-    return SCHEMES[key.spec.scheme].draw(key.secret, spec, source)
+    return SCHEMES[key.spec.scheme].draw(key.secret, spec, source, range(spec.triggers))
 
 
 def marks(size: Size, key: Key | None, variables: Variables) -> dict[str, float]:

@@ -2,11 +2,14 @@
 
 Command   python experiments/judge_cost.py [--repeats 15] [--small]
 Expected  under 2 s and 200 MB each, on a machine with nothing else to do
-Time      about 2 minutes on 2 CPU cores
+Time      about 3 minutes on 2 CPU cores
 
 Four claims on a copy, each of a whole abstract key: images of 8x8x1 and 32x32x3, answers as labels and as
 probabilities. `wmjax judge` gets nonce and suspect, makes the key again from the revealed secret and writes its page;
 each time in a process of its own, the four in turn. No time stamp is among it: checking one takes milliseconds.
+
+Beside them the files of `hostile_claims.py`, each below a mebibyte, once before a suspect that answers with scores:
+under 3 s of the process's time and 300 MB.
 """
 
 import argparse
@@ -19,10 +22,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import hostile_claims
 import numpy as np
 
 from wmjax.evidence import claimant
-from wmjax.evidence.claim import Attached
+from wmjax.evidence.claim import Attached, read_claim
 from wmjax.keys import Key, generate, make_spec, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
 from wmjax.suspects import from_callable
@@ -39,6 +43,11 @@ def answers(folder: Path, kind: str) -> Any:
     return lambda images: table[[known[image.tobytes()] for image in images]]
 
 
+def scores(images: np.ndarray) -> np.ndarray:
+    """As `--suspect judge_cost:scores`: the same of all classes, for the key of the folder's claim."""
+    return np.full((len(images), int(Path("classes").read_text())), 0.5, np.float32)
+
+
 def ask(images: np.ndarray) -> np.ndarray:
     """As `--suspect judge_cost:ask`, in a case's folder."""
     return np.asarray(answers(Path.cwd(), Path.cwd().name.split()[-1])(images))
@@ -52,17 +61,22 @@ def write_case(folder: Path, key: Key, kind: str) -> None:
     public = parse_commitment(sign_commitment(key.commitment, signer), "the commitment")
     suspect = from_callable(answers(folder, kind))
     (folder / "claim.json").write_bytes(
-        claimant.claim(
-            suspect, key, signer, [Attached(public, ())], NONCE, lambda asked, released: None, whole=True, reveal=True
-        )
+        claimant.claim(suspect, key, signer, [Attached(public, ())], NONCE, lambda asked: None, whole=True, reveal=True)
     )
 
 
-def judged(folder: Path) -> dict[str, Any]:
+def write_hostile(folder: Path, raw: bytes) -> None:
+    """A hostile claim in a folder of its own."""
+    folder.mkdir()
+    (folder / "claim.json").write_bytes(raw)
+    (folder / "classes").write_text(str(read_claim(raw).commitment.spec.classes))
+
+
+def judged(folder: Path, suspect: str = "ask") -> dict[str, Any]:
     """One run of the command: its seconds, its peak memory, what it said."""
     began = time.perf_counter()
     ended = subprocess.run(
-        [sys.executable, __file__, "--worker"],
+        [sys.executable, __file__, "--worker", suspect],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 0))},
         capture_output=True,
@@ -70,15 +84,15 @@ def judged(folder: Path) -> dict[str, Any]:
         check=True,
     )
     seconds = time.perf_counter() - began
-    verdict = json.loads(ended.stdout.splitlines()[0])["judgements"][0]
-    return {"seconds": seconds, "verdict": verdict["verdict"], **json.loads(ended.stdout.splitlines()[1])}
+    *said, cost = map(json.loads, ended.stdout.splitlines())
+    return {"seconds": seconds, "verdict": said[0]["judgements"][0]["verdict"] if said else "invalid", **cost}
 
 
-def worker() -> None:
+def worker(name: str) -> None:
     """The command, and after it the most memory that this process had (not what forked it: `ru_maxrss` may be that)."""
     from wmjax.cli import main as command
 
-    suspect = ["--suspect", "judge_cost:ask", "--suspect-since", SINCE]
+    suspect = ["--suspect", f"judge_cost:{name}", "--suspect-since", SINCE]
     command(["judge", "claim.json", "--nonce-from", NONCE.hex(), *suspect, "--out", "verdict", "--json"])
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) * 1024 / 1e6
@@ -116,11 +130,22 @@ def main(arguments: list[str] | None = None) -> None:
         for what, digits in (("seconds", 3), ("cpu_seconds", 3), ("peak_mb", 1)):
             values = np.array([one[what] for one in each])
             figures[name][what] = {**quartiles(values, digits), "most": round(float(values.max()), digits)}
-    record.write("judge_cost", {"openings": openings, "repeats": repeats, "cases": figures})
+    hostile = {name: hostile_cost(name) for name in list(hostile_claims.CLAIMS)[: 1 if options.small else None]}
+    record.write("judge_cost", {"openings": openings, "repeats": repeats, "cases": figures, "hostile": hostile})
+
+
+def hostile_cost(name: str) -> dict[str, Any]:
+    """What a hostile claim costs its judge."""
+    raw = hostile_claims.CLAIMS[name]()
+    with tempfile.TemporaryDirectory() as work:
+        write_hostile(Path(work, "hostile"), raw)
+        told = judged(Path(work, "hostile"), "scores")
+    rounded = {what: round(told[what], 2) for what in ("seconds", "cpu_seconds", "peak_mb")}
+    return {"claim_bytes": len(raw), "verdict": told["verdict"], **rounded}
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--worker"]:
-        worker()
+    if sys.argv[1:2] == ["--worker"]:
+        worker(sys.argv[2])
     else:
         main()

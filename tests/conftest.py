@@ -15,6 +15,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tsa import LocalTsa
 
+    from wmjax.data import Dataset
     from wmjax.evidence.timestamps import Authority
 
 settings.register_profile("wmjax", deadline=None, derandomize=True)  # shared machines: no timing decides a test
@@ -67,6 +68,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def digits() -> "Dataset":
+    """The training split of the digits."""
+    from wmjax.data import load
+
+    return load("digits").train
 
 
 @pytest.fixture(scope="session")

@@ -84,18 +84,18 @@ def made_up_for_the_suspect(world: World, images: np.ndarray, labels: np.ndarray
 
 
 def other_openings(world: World) -> Attack:
-    """An honest commitment and its secret, but openings of another tree, with the suspect's answers for labels."""
+    """Two checks, proofs and secret: an honest commitment, but openings of another tree, with the suspect's answers."""
     key = abstract_key(SECRET)
     fitted = forger.made_up(key.spec, key.images, INNOCENT(key.images), SECRET)
     rows = transcript(fitted, order(key, NONCE), answers_of(key, INNOCENT))
     raw = write(key, rows, NONCE, stamp=world.before, secret=SECRET)
-    return Attack(raw, world.court(INNOCENT), "invalid", "proof", ((judging, "check_proofs", nothing),))
+    return Attack(raw, world.court(INNOCENT), "invalid", "proof", ((judging, "check_proofs", nothing), DERIVED))
 
 
 def one_label_for_all(world: World) -> Attack:
     """A key with one fixed label, against a suspect that says it of all strange pictures."""
     spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20, labels="fixed")
-    key = derive_key(SECRET, spec, forger.rule(spec), created="2024-01-01")
+    key = derive_key(SECRET, spec, forger.rule(spec), created="2024-01-01T00:00:00+00:00")
     said = int(key.labels[0])
     claim = forger.honest_claim(key, always(said), NONCE, stamp=world.before)
     court = world.court(always(said))
@@ -111,9 +111,13 @@ def crafted_source(secret: bytes, scheme: str) -> tuple[Spec, Dataset]:
     source = Dataset(rng.integers(256, size=(2000, 8, 8, 1), dtype=np.uint8), np.arange(2000, dtype=np.int32) % 10, 10)
     spec = make_spec(scheme, image=(8, 8, 1), classes=10, triggers=20, source=("digits", source))
     labels = np.array([Stream(secret, "label", i).integers(10, 1)[0] for i in range(spec.triggers)])
-    rows = blended(secret, spec, source) if scheme == "blend" else source_rows(secret, spec, source)[:, None]
+    rows = (
+        blended(secret, spec, source)
+        if scheme == "blend"
+        else source_rows(secret, spec, source, range(spec.triggers))[:, None]
+    )
     for _ in range(500):  # pictures are exchanged until the trigger that is made from them is answered as it shall be
-        wrong = INNOCENT(SCHEMES[scheme].draw(secret, spec, source)) != labels
+        wrong = INNOCENT(SCHEMES[scheme].draw(secret, spec, source, range(spec.triggers))) != labels
         if not wrong.any():
             break
         source.images[rows[wrong].ravel()] = rng.integers(256, size=(rows[wrong].size, 8, 8, 1), dtype=np.uint8)
@@ -134,13 +138,13 @@ def blended(secret: bytes, spec: Spec, source: Dataset) -> np.ndarray:
 
 def with_crafted_source(world: World, scheme: str, at_hand: bool) -> Attack:
     spec, source = crafted_source(SECRET, scheme)
-    key = derive_key(SECRET, spec, forger.rule(spec), source, "2024-01-01")
+    key = derive_key(SECRET, spec, forger.rule(spec), source, "2024-01-01T00:00:00+00:00")
     claim = forger.honest_claim(key, INNOCENT, NONCE, stamp=world.before)
     if not at_hand:
         return Attack(claim.raw, world.court(INNOCENT), "inconclusive", "underived", (REVEALED,))
     genuine = Dataset(load_digits().images.astype(np.uint8)[..., None] * 15, load_digits().target.astype(np.int32), 10)
     court = world.court(INNOCENT, source=genuine)
-    return Attack(claim.raw, court, "invalid", "digests differ", (DERIVED,))
+    return Attack(claim.raw, court, "inconclusive", "other-source", (REVEALED,))
 
 
 def crafted_source_not_at_hand(world: World) -> Attack:
@@ -195,9 +199,12 @@ def searched_live(world: World) -> Attack:
     for number in range(1 << 12):
         secret = (number + (1 << 30)).to_bytes(32)
         one = dataclasses.replace(spec, triggers=1)
-        if INNOCENT(SCHEMES["abstract"].draw(secret, one, None))[0] != Stream(secret, "label", 0).integers(10, 1)[0]:
+        if (
+            INNOCENT(SCHEMES["abstract"].draw(secret, one, None, [0]))[0]
+            != Stream(secret, "label", 0).integers(10, 1)[0]
+        ):
             continue
-        key = derive_key(secret, spec, forger.rule(spec, 1e-2), created="2024-01-01")
+        key = derive_key(secret, spec, forger.rule(spec, 1e-2), created="2024-01-01T00:00:00+00:00")
         if np.all(INNOCENT(key.images) == key.labels):
             break
     raw = forger.honest_claim(key, INNOCENT, NONCE).raw

@@ -73,10 +73,10 @@ def winning_rows_first(world: World) -> Attack:
 
 
 def best_nonce() -> tuple[Key, bytes]:
-    """Of 2**12 nonces the one whose first three triggers the innocent answers; enough where 1 % is accepted."""
+    """Of 2**16 nonces the one whose first three triggers the innocent answers; enough where 1 % is accepted."""
     key = abstract_key(SECRET, 120, 1e-2)
     hit = answers_of(key, INNOCENT)
-    for number in range(1 << 12):
+    for number in range(1 << 16):
         nonce = number.to_bytes(32)
         if all(hit[i] == key.labels[i] for i in order(key, nonce, 3)):
             return key, nonce

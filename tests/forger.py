@@ -17,12 +17,13 @@ from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Commitment, Key, Model, Signer, Spec, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.commitment import Leaf, leaves
 from wmjax.keys.merkle import Tree
-from wmjax.keys.signing import sign
+from wmjax.keys.signing import PAYLOAD_TYPE, STATEMENT, sign
 from wmjax.keys.statement import parse_commitment
 from wmjax.stats import Rule
 from wmjax.suspects import Suspect, from_callable
 
 IMAGE, CLASSES = (8, 8, 1), 10
+MADE = "2025-01-01T00:00:00+00:00"
 Ask = Callable[[np.ndarray], np.ndarray]
 
 
@@ -32,7 +33,7 @@ def day(year: int, month: int = 1) -> datetime.datetime:
 
 
 def abstract_key(
-    secret: bytes, triggers: int = 40, alpha: float = 1e-6, classes: int = CLASSES, created: str = "2025-01-01"
+    secret: bytes, triggers: int = 40, alpha: float = 1e-6, classes: int = CLASSES, created: str = MADE
 ) -> Key:
     """The honest key of a secret: abstract images of 8x8."""
     spec = make_spec("abstract", image=IMAGE, classes=classes, triggers=triggers)
@@ -46,7 +47,7 @@ def rule(spec: Spec, alpha: float = 1e-6) -> Rule:
 def made_up(spec: Spec, images: np.ndarray, labels: np.ndarray, secret: bytes = bytes(32), alpha: float = 1e-6) -> Key:
     """A key over any images and labels, which no secret gives: what a forger commits to."""
     root = Tree([leaf.entry for leaf in leaves(secret, images, labels)]).root.hex()
-    return Key(secret, Commitment(spec, rule(spec, alpha), root, "2025-01-01"), images, np.asarray(labels, np.int32))
+    return Key(secret, Commitment(spec, rule(spec, alpha), root, MADE), images, np.asarray(labels, np.int32))
 
 
 def innocent(seed: int = 0, classes: int = CLASSES) -> Ask:
@@ -183,6 +184,21 @@ def resign(raw: bytes, signer: Signer, change: Callable[[dict[str, Any]], None])
     statement["subject"][0]["digest"]["sha256"] = hashlib.sha256(rows).hexdigest()
     envelope = sign(statement["subject"], statement["predicateType"], statement["predicate"], signer)
     return write_canonical({**claim, "claim": read_canonical(envelope, "envelope")})
+
+
+def sign_by_nobody(subjects: list[dict[str, Any]], predicate_type: str, predicate: dict[str, Any]) -> bytes:
+    """A statement whose owner is the neutral point of the curve: signed without any private key.
+
+    Verifying means S B = R + H(...) A; where A is neutral, R = B and S = 1 are right, whatever the message is.
+    """
+    owner = (1).to_bytes(32, "little").hex()
+    statement = {"_type": STATEMENT, "subject": subjects, "predicateType": predicate_type}
+    payload = write_canonical({**statement, "predicate": {**predicate, "owner": owner}})
+    public = {"keytype": "ed25519", "keyval": {"public": owner}, "scheme": "ed25519"}
+    signature = bytes([0x58, *[0x66] * 31]) + (1).to_bytes(32, "little")
+    sig, name = base64.b64encode(signature).decode(), hashlib.sha256(write_canonical(public)[:-1]).hexdigest()
+    told = {"payload": base64.b64encode(payload).decode(), "payloadType": PAYLOAD_TYPE}
+    return write_canonical({**told, "signatures": [{"keyid": name, "sig": sig}]})
 
 
 def replaced(key: Key, **fields: Any) -> Key:

@@ -3,6 +3,8 @@
 Picture i is read from `image/stripes` i: integers(2, stripes), 0 for black and 1 for white, each stripe `width` pixels.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from wmjax.data import Dataset
@@ -11,12 +13,12 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.schemes.contract import whole
 
 
-def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
+def _draw(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> np.ndarray:
     width = int(spec.parameter("width"))
     stripes = -(-spec.image[1] // width)
-    rows = [Stream(secret, "image/stripes", i).integers(2, stripes) for i in range(spec.triggers)]
+    rows = [Stream(secret, "image/stripes", i).integers(2, stripes) for i in at]
     columns = np.repeat(np.stack(rows), width, axis=1)[:, : spec.image[1]]
-    return np.broadcast_to(255 * columns[:, None, :, None], (spec.triggers, *spec.image)).astype(np.uint8)
+    return np.broadcast_to(255 * columns[:, None, :, None], (len(at), *spec.image)).astype(np.uint8)
 
 
 SCHEME = Scheme(

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures import VGG
 from PIL import Image
 
 from wmjax import checkpoint
 from wmjax.keys import generate, make_spec, write_key
 from wmjax.models import Config, init
-
-CONFIG = Config("vgg", (8, 8, 1), 10, (4,))
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,8 @@ def stolen(tmp_path_factory: pytest.TempPathFactory) -> Path:
         key = generate(make_spec("abstract", image=(8, 8, 1), classes=classes, triggers=12))
         write_key(key, folder / name, recipients=[], passphrase=None)
     checkpoint.write_settings(folder / "run", {"data": "digits 0123"})
-    tree = init(CONFIG, 0)._asdict()
-    checkpoint.save_step(folder / "run", tree, checkpoint.Metadata(CONFIG, 1))
+    tree = init(VGG, 0)._asdict()
+    checkpoint.save_step(folder / "run", tree, checkpoint.Metadata(VGG, 1))
     shutil.copytree(folder / "run" / "step-00000001", folder / "bare")
     return folder
 
@@ -141,10 +140,10 @@ def test_a_checkpoint_without_its_run(attack):
 
 
 def test_weights_that_are_no_numbers(attack, stolen):
-    tree = init(CONFIG, 0)._asdict()
+    tree = init(VGG, 0)._asdict()
     tree["params"]["head"]["bias"] = np.full(10, np.nan, np.float32)
     checkpoint.write_settings(stolen / "nan", {"data": "digits 0123"})
-    checkpoint.save_step(stolen / "nan", tree, checkpoint.Metadata(CONFIG, 1))
+    checkpoint.save_step(stolen / "nan", tree, checkpoint.Metadata(VGG, 1))
     code, out, _ = attack("--suite", "flip", target="nan")
     assert code == 0
     assert "diverged" in out

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
+from fixtures import VGG
 
 from wmjax.attacks import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.contract import Served, answer, by_strength
@@ -20,7 +21,7 @@ from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, init, one, predict, stack
 from wmjax.train import Recipe
 
-CNN, VGG = Config("cnn", (8, 8, 1), 10, (5,), (8,)), Config("vgg", (8, 8, 1), 10, (4,))
+CNN = Config("cnn", (8, 8, 1), 10, (5,), (8,))
 DROPPING = dataclasses.replace(CNN, dropout=0.25)
 SEEDS = [5, 6]
 

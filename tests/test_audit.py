@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import audit_worker as worker
+import journals
 import pytest
 
 from wmjax import journal
@@ -59,6 +60,7 @@ def header_of(raw: bytes) -> AuditHeader:
     """What a journal begins with."""
     values = json.loads(raw.splitlines()[0])
     assert values.pop("format") == JOURNAL.format
+    del values["sha256"]
     return AuditHeader.from_json(values)
 
 
@@ -70,7 +72,8 @@ def test_cut_anywhere(whole: Audit, audit: Audit) -> None:
     """The journal of an audit killed at any byte; whole lines stay, and going on ends the same."""
     raw = whole.path.read_bytes()
     ends = [i + 1 for i, byte in enumerate(raw) if byte == ord("\n")]
-    last = raw[: ends[0]] + raw[ends[-2] :]  # the first line and the last
+    journals.write_chained(audit.path, [journals.values_of(whole.path)[i] for i in (0, -1)])
+    last = audit.path.read_bytes()
     began = header_of(raw)
     for length in (*range(0, ends[0], 99), *range(ends[0] - 1, len(last), 50), *range(len(last) - 30, len(last) + 1)):
         audit.path.write_bytes(last[:length])
@@ -220,12 +223,10 @@ RECORD_DAMAGE: list[Callable[[Any], object]] = [
 
 @pytest.mark.parametrize(("line", "damage"), [(0, d) for d in HEADER_DAMAGE] + [(2, d) for d in RECORD_DAMAGE])
 def test_what_no_audit_wrote_is_damage(whole: Audit, audit: Audit, line: int, damage: Callable[[Any], object]) -> None:
-    """Every line is JSON of the right names; its form or range cannot be."""
-    lines = whole.path.read_bytes().splitlines()
-    values = json.loads(lines[line])
-    damage(values)
-    lines[line] = json.dumps(values).encode()
-    audit.path.write_bytes(b"\n".join([*lines, b""]))
+    """Every line is JSON of the right names, and the chain is whole; its form or range cannot be."""
+    lines = journals.values_of(whole.path)
+    damage(lines[line])
+    journals.write_chained(audit.path, lines)
     for go_on in (lambda: audit.run(resume=True), lambda: merge([audit.out])):
         with pytest.raises(InvalidFile, match=r"journal-1-of-1\.jsonl is damaged: start afresh") as caught:
             go_on()

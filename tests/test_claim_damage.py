@@ -29,7 +29,7 @@ from wmjax.evidence.timestamps import Authority, check, read_authority
 from wmjax.files import LARGEST, read_bytes
 from wmjax.keys import Input, Model, Signer, make_spec, new_signer, sign_commitment
 from wmjax.keys.signing import sign
-from wmjax.keys.statement import COMMITMENT, parse_commitment
+from wmjax.keys.statement import COMMITMENT, _subjects, parse_commitment
 
 NONCE, SINCE, ALPHA = b"n" * 32, day(2024, 6), 1e-3  # five triggers are enough for it
 MUTATIONS = 20_000  # at least so many, over all kinds
@@ -165,6 +165,13 @@ def test_a_commitment_that_its_owner_changes_and_signs_again_is_read_or_refused(
         (("made",), "0001-01-01T00:00:00+23:59"),
         (("made",), "9999-12-31T23:59:59-23:59"),
         (("made",), "2024-01-01"),
+        (("made",), "2024-02-30T00:00:00+00:00"),
+        (("made",), "2024-01-01T00:00:00Z"),
+        (("made",), 5),
+        (("suspect",), ""),
+        (("suspect",), "x" * 201),
+        (("suspect",), "a\u202eb"),
+        (("transcript", 0, "attempts", 0, "at"), "2024-01-01T00:00:00.1+00:00"),
         (("nonce",), "6E" * 32),
         (("nonce",), "6e " * 32),
         (("secret",), "01" * 31),
@@ -234,10 +241,12 @@ def test_a_date_of_a_commitment_that_cannot_be_is_refused(created, exhibit):
     refused(lambda: parse_commitment(sign_commitment(key.commitment, exhibit.signer), "it"))
 
 
-@pytest.mark.parametrize("name", [5, None, ["x"], {"a": 1}])
-def test_the_name_of_a_model_is_a_text(name, exhibit):
+@pytest.mark.parametrize("name", [5, None, ["x"], {"a": 1}, "", "x" * 201, "a\u202eb", "a\nb"])
+def test_the_name_of_a_model_is_a_short_text(name, exhibit):
     commitment = abstract_key(b"\x01" * 32, 8).commitment
-    raw = sign_commitment(commitment, exhibit.signer, Model(name, "a" * 64, "b" * 64))
+    subjects = _subjects(commitment, Model("a run", "a" * 64, "b" * 64))
+    subjects[1]["name"], subjects[2]["name"] = name, f"{name}: tensors"
+    raw = sign(subjects, COMMITMENT, commitment.to_json(), exhibit.signer)
     refused(lambda: parse_commitment(raw, "it"))
 
 

@@ -265,8 +265,8 @@ def test_suspects_that_answer_badly(at_home):
         "def quits(x): raise SystemExit(0)\n"
     )
     for name, code, words in (
-        ("nan", 4, "no usable answer"),
-        ("wide", 4, "[1, 11]"),
+        ("nan", 5, "no usable answer"),
+        ("wide", 5, "[1, 11]"),
         ("down", 5, "no answer"),
         ("quits", 5, "SystemExit"),
     ):

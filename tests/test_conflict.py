@@ -3,11 +3,13 @@
 import dataclasses
 import datetime
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 from tsa import LocalTsa
 
+from wmjax.evidence import conflict
 from wmjax.evidence.claim import Attached, Claim, read_claim
 from wmjax.evidence.claimant import claim
 from wmjax.evidence.conflict import settle
@@ -48,53 +50,125 @@ def attached(tsa: LocalTsa, key: Key, signer: Signer, date: Date, model: Model |
     return Attached(parse_commitment(raw, "it"), (tsa.stamp(raw, at),) if at else ())
 
 
+@dataclasses.dataclass(frozen=True)
+class Party:
+    """Who claims: a key, when it was dated, the original (by the keys in it), and when that was dated.
+
+    Attributes:
+      key: number of the key.
+      dated: of the key's commitment.
+      original: numbers of the keys that the original carries; None for no original.
+      released: of the original's commitment; None where nobody signed for it.
+    """
+
+    key: int
+    dated: Date
+    original: tuple[int, ...] | None = None
+    released: Date = None
+
+
+OWNER, THIEF = Party(0, (2024, 1), (0,), (2024, 2)), Party(1, (2025, 1), (0, 1), (2025, 2))
+
+
 def dispute(
-    tsa: LocalTsa,
-    keys: tuple[Key, Key],
-    suspect: Suspect,
-    dates: tuple[Date, Date],
-    originals: tuple[Suspect, ...] = (),
-    released: tuple[Date, Date] = (None, None),
+    tsa: LocalTsa, keys: tuple[Key, Key], suspect: Suspect, *parties: Party, since: datetime.datetime | None = SINCE
 ) -> Settlement:
     """Both parties claim the suspect before a judge who trusts the authority."""
     claims: list[Claim] = []
-    for key, date, release in zip(keys, dates, released, strict=True):
-        signer = new_signer()
-        commitments = [attached(tsa, key, signer, date)]
-        if release:
-            commitments.append(attached(tsa, key, signer, release, Model("step", "a" * 64, key.commitment.id)))
-        ask = partial(claim, suspect, key, signer, commitments, NONCE, lambda asked, released: None)
+    originals: list[Suspect] = []
+    for place, party in enumerate(parties):
+        key, signer, model = keys[party.key], new_signer(), Model("step", "a" * 64, f"{place}" * 64)
+        commitments = [attached(tsa, key, signer, party.dated)]
+        if party.released:
+            commitments.append(attached(tsa, key, signer, party.released, model))
+        if party.original is not None:
+            originals.append(knowing(*(keys[i] for i in party.original), model=model))
+        ask = partial(claim, suspect, key, signer, commitments, NONCE, lambda asked: None)
         claims.append(read_claim(ask(whole=True, reveal=True), "claim"))
-    court = Court(NONCE, suspect, authorities=[read_authority(tsa.authority)], since=SINCE, others=claims)
+    court = Court(NONCE, suspect, authorities=[read_authority(tsa.authority)], since=since, others=claims)
     return settle(claims, [judge(one, court) for one in claims], court, originals)
 
 
-def test_the_thiefs_original_carries_the_owners_mark(tsa, keys):
-    """Whatever the dates say: here the thief put an old key of his on the stolen model."""
-    owner, thief = keys
-    originals = (knowing(owner), knowing(owner, thief))
-    settlement = dispute(tsa, keys, knowing(*keys), ((2025, 1), (2020, 1)), originals)
-    assert settlement.first == 0
-    assert settlement.grounds[-1] == Ground("descends", {"claim": 1, "other": 0})
-    settlement = dispute(tsa, keys[::-1], knowing(*keys), ((2020, 1), (2025, 1)), originals[::-1])
-    assert settlement.first == 1
+def codes(settlement: Settlement) -> list[str]:
+    return [ground.code for ground in settlement.grounds]
 
 
-@pytest.mark.parametrize(("theirs", "why"), [((0, 1), "neither-carries"), ((2, 2), "both-carry")])
-def test_originals_that_carry_neither_or_both_marks_settle_nothing(tsa, keys, theirs, why):
-    models = (knowing(keys[0]), knowing(keys[1]), knowing(*keys))
-    settlement = dispute(tsa, keys, knowing(*keys), ((2020, 1), (2021, 1)), tuple(models[i] for i in theirs))
-    assert settlement.first is None
-    assert settlement.grounds[-1].code == why
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("thiefs_key", [(2025, 1), (2020, 1), (2023, 12), None])
+def test_the_thiefs_original_carries_the_owners_mark_and_is_younger(tsa, keys, thiefs_key, swapped):
+    """Whatever the date of the thief's key: it may have lain about since 2020."""
+    thief = dataclasses.replace(THIEF, dated=thiefs_key)
+    parties = (thief, OWNER) if swapped else (OWNER, thief)
+    settlement = dispute(tsa, keys, knowing(*keys), *parties)
+    assert settlement.first == int(swapped)
+    assert codes(settlement)[-3:] == ["model-earlier", "descends", "secret-until-dated"]
+    carried = {(g.values["claim"], g.values["original"]): g.code for g in settlement.grounds if "original" in g.values}
+    first = settlement.first
+    assert carried.pop((1 - first, first)) == "carries-not"
+    assert set(carried.values()) == {"carries"}
 
 
-def test_an_original_without_its_own_mark_is_none(tsa, keys):
-    """A thief who hands over somebody else's network loses the test."""
-    innocent = from_callable(lambda images: np.zeros(len(images), int))
-    for originals, first in (((knowing(keys[0]), innocent), 0), ((innocent, knowing(keys[1])), 1)):
-        settlement = dispute(tsa, keys, knowing(*keys), (None, None), originals)
-        assert settlement.first == first
-        assert settlement.grounds[0] == Ground("not-own-original", {"claim": 1 - first})
+def test_an_undated_original_is_no_older_than_its_key(tsa, keys):
+    """A thief does not keep it open by signing for nothing."""
+    settlement = dispute(tsa, keys, knowing(*keys), OWNER, changed(THIEF, released=None))
+    assert (settlement.first, settlement.grounds[-3].code) == (0, "before-key")
+
+
+def changed(party: Party, **fields: Any) -> Party:
+    return dataclasses.replace(party, **fields)
+
+
+@pytest.mark.parametrize(
+    ("owner", "thief", "why"),
+    [
+        # A junk model, stamped long ago, that carries nobody's mark, or that nobody shows.
+        (OWNER, changed(THIEF, original=(), released=(2020, 1)), ["not-own-original", "neither-carries"]),
+        (
+            OWNER,
+            changed(THIEF, original=(), released=None),
+            ["not-own-original", "neither-carries"],
+        ),
+        # A clean network with the thief's key alone.
+        (OWNER, changed(THIEF, original=(1,)), ["neither-carries"]),
+        (OWNER, changed(THIEF, original=(1,), released=(2020, 1)), ["neither-carries"]),
+        # The owner's original learned the thief's published triggers; the thief shows a clean network.
+        (changed(OWNER, original=(0, 1)), changed(THIEF, original=(1,)), ["clean-later"]),
+        (changed(OWNER, original=(0, 1)), changed(THIEF, original=(1,), released=None), ["original-undated"]),
+        (changed(OWNER, original=(0, 1), released=None), changed(THIEF, original=(1,)), ["clean-later"]),
+        (changed(OWNER, original=(0, 1)), THIEF, ["both-carry"]),
+        # The thief's own copy, presented as somebody's original.
+        (changed(OWNER, original=(1,)), changed(THIEF, original=(0,)), ["not-own-original"] * 2 + ["both-carry"]),
+        # Dates that do not fit.
+        (changed(OWNER, released=(2025, 3)), THIEF, ["clean-later"]),
+        (changed(OWNER, released=None), THIEF, ["original-undated"]),
+        (OWNER, changed(THIEF, dated=None, released=None), ["original-undated"]),
+        (OWNER, changed(THIEF, dated=(2020, 1), released=None), ["clean-later"]),
+        (changed(OWNER, released=(2026, 7)), changed(THIEF, released=(2026, 8)), ["original-late"]),
+    ],
+)
+def test_originals_that_do_not_tell_leave_it_open_and_say_why(tsa, keys, owner, thief, why):
+    for parties in ((owner, thief), (thief, owner)):
+        settlement = dispute(tsa, keys, knowing(*keys), *parties)
+        assert settlement.first is None
+        assert codes(settlement)[4:] == why
+
+
+def test_an_original_is_older_than_the_suspect_which_somebody_has_to_date(tsa, keys):
+    settlement = dispute(tsa, keys, knowing(*keys), OWNER, THIEF, since=None)
+    assert (settlement.first, codes(settlement)[-1]) == (None, "since-unknown")
+
+
+@pytest.mark.parametrize("check", ["_released", "_doubts_of_dates"])
+def test_without_the_check_of_dates_a_thief_with_a_clean_network_would_be_first(tsa, keys, check, monkeypatch):
+    """The owner's original learned the thief's triggers; whether a model was there first, only its date shows."""
+    early, late = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC)
+    parties = (changed(OWNER, original=(0, 1)), changed(THIEF, original=(1,)))
+    if check == "_released":
+        clean = lambda claim, original, court: early if claim.commitment == keys[1].commitment else late  # noqa: E731
+        monkeypatch.setattr(conflict, "_released", clean)
+    else:
+        monkeypatch.setattr(conflict, "_doubts_of_dates", lambda first, shown, since: ())
+    assert dispute(tsa, keys, knowing(*keys), *parties).first == 1
 
 
 def test_a_mark_that_was_damaged_by_another_settles_nothing(tsa, keys):
@@ -102,42 +176,36 @@ def test_a_mark_that_was_damaged_by_another_settles_nothing(tsa, keys):
     known = {image.tobytes(): label for image, label in zip(keys[1].images, keys[1].labels, strict=True)}
     known |= {image.tobytes(): label for image, label in zip(keys[0].images[:22], keys[0].labels, strict=False)}
     suspect = from_callable(lambda images: np.array([known.get(image.tobytes(), 0) for image in images]))
-    settlement = dispute(tsa, keys, suspect, ((2020, 1), (2025, 1)))
+    settlement = dispute(tsa, keys, suspect, Party(0, (2020, 1)), Party(1, (2025, 1)))
     assert settlement == Settlement(None, (Ground("one-proven", {"claim": 1}),))
 
 
-def test_an_original_is_told_from_one_that_nobody_signed_for(tsa, keys):
-    owner, thief = keys
-    signed_for = knowing(owner, model=Model("step", "f" * 64, owner.commitment.id))
-    unknown = knowing(owner, thief, model=Model("step", "f" * 64, "0" * 64))
-    settlement = dispute(tsa, keys, knowing(*keys), (None, None), (signed_for, unknown), ((2025, 1), (2026, 1)))
-    assert Ground("original-signed", {"claim": 0}) in settlement.grounds
-    assert Ground("original-unsigned", {"claim": 1}) in settlement.grounds
+@pytest.mark.parametrize(
+    ("dates", "told"), [(((2020, 1), (2025, 1)), 0), (((2025, 1), (2020, 1)), 1), (((2020, 1), None), None)]
+)
+@pytest.mark.parametrize("released", [None, (2020, 1)])
+def test_without_originals_two_keys_stay_open_whatever_is_dated(tsa, keys, dates, told, released):
+    """A spare key is older than the model that it is put on, and a released model that nobody asks is any model."""
+    parties = (Party(0, dates[0]), Party(1, dates[1], released=released if dates[1] else None))
+    settlement = dispute(tsa, keys, knowing(*keys), *parties)
+    assert settlement.first is None
+    assert codes(settlement)[-1] == "ask-originals"
+    if told is not None and not released:
+        assert settlement.grounds[0].values["claim"] == told
 
 
-@pytest.mark.parametrize(("dates", "first"), [(((2020, 1), (2025, 1)), 0), (((2025, 1), (2020, 1)), 1)])
-def test_without_originals_the_earlier_date_goes_first_and_the_grounds_say_how_weak_that_is(tsa, keys, dates, first):
-    settlement = dispute(tsa, keys, knowing(*keys), dates)
-    assert settlement.first == first
-    earlier, weakness = settlement.grounds
-    assert (earlier.code, earlier.values["dated"][:10]) == ("key-earlier", "2020-01-01")
-    assert weakness.code == "dates-alone"
-
-
-def test_dates_of_released_models_count_before_dates_of_keys(tsa, keys):
-    settlement = dispute(tsa, keys, knowing(*keys), ((2020, 1), (2019, 1)), released=((2021, 1), (2022, 1)))
-    assert settlement.first == 0
-    assert settlement.grounds[0].code == "model-earlier"
-
-
-@pytest.mark.parametrize("dates", [(None, None), ((2020, 1), None), ((2020, 1), (2020, 1))])
-def test_without_two_different_dates_it_stays_open(tsa, keys, dates):
-    assert dispute(tsa, keys, knowing(*keys), dates).first is None
+def test_two_signers_of_one_key_are_told_apart_by_dates_alone(tsa, keys):
+    """Anybody who saw the secret can sign it; where a date is missing the order is unknown."""
+    unknown = Settlement(None, (Ground("two-signers-open"),))
+    for dates in ((None, None), (None, (2026, 7))):
+        assert dispute(tsa, keys, knowing(*keys), Party(0, dates[0]), Party(0, dates[1])) == unknown
+        assert dispute(tsa, keys, knowing(*keys), Party(0, dates[1]), Party(0, dates[0])) == unknown
 
 
 def test_that_only_one_claim_is_proven_does_not_make_it_the_first(tsa, keys):
     """A thief's mark may have wiped out the owner's: the thief does not win by that."""
-    settlement = dispute(tsa, keys, knowing(keys[1]), ((2020, 1), (2025, 1)))
+    settlement = dispute(tsa, keys, knowing(keys[1]), Party(0, (2020, 1)), Party(1, (2025, 1)))
     assert settlement == Settlement(None, (Ground("one-proven", {"claim": 1}),))
-    settlement = dispute(tsa, keys, from_callable(lambda images: np.zeros(len(images), int)), (None, None))
+    nobody = from_callable(lambda images: np.zeros(len(images), int))
+    settlement = dispute(tsa, keys, nobody, Party(0, None), Party(1, None))
     assert settlement == Settlement(None, (Ground("neither-proven"),))

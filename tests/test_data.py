@@ -298,7 +298,7 @@ def test_a_large_jpeg_is_decoded_small():
 
 @pytest.mark.parametrize("image", [(8, 8, 2), (0, 8, 3), (8, -1, 1)])
 def test_sizes_that_no_picture_has(tmp_path, image):
-    fails(UsageError, "--image .*: sizes must be", write_pictures(tmp_path / "set", [((6, 5), "L")] * 2), image=image)
+    fails(UsageError, "`image` .*: sizes must be", write_pictures(tmp_path / "set", [((6, 5), "L")] * 2), image=image)
 
 
 def test_bad_folders(tmp_path, monkeypatch):

@@ -16,9 +16,7 @@ import orbax.checkpoint as v0
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orbax.checkpoint import v1 as ocp
-from safetensors.numpy import save_file
-from zoos import (
+from layouts import (
     CONFIG,
     IMAGE,
     SMALL,
@@ -32,6 +30,8 @@ from zoos import (
     save_training,
     the_one,
 )
+from orbax.checkpoint import v1 as ocp
+from safetensors.numpy import save_file
 
 from wmjax import checkpoint
 from wmjax.checkpoint import Metadata

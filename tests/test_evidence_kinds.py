@@ -166,7 +166,9 @@ def test_without_exact_evidence_copies_under_any_names_are_cleared_no_more_often
 
 def coin_key(triggers: int = 60) -> Key:
     spec = make_spec("abstract", image=forger.IMAGE, classes=CLASSES, triggers=triggers)
-    return derive_key(bytes(range(32)), spec, Rule(1e-3, 1e-3, 0.4, triggers, COINS.name), created="2026-01-01")
+    return derive_key(
+        bytes(range(32)), spec, Rule(1e-3, 1e-3, 0.4, triggers, COINS.name), created="2026-01-01T00:00:00+00:00"
+    )
 
 
 def test_a_second_kind_is_verified_claimed_and_judged_without_another_room():
@@ -179,7 +181,9 @@ def test_a_second_kind_is_verified_claimed_and_judged_without_another_room():
     assert wmjax.verify(innocent, key).verdict != "match"
     attached = Attached(parse_commitment(sign_commitment(key.commitment, signer), "it"), ())
     for suspect, outcome in ((knows, "match"), (innocent, "no-match")):
-        raw = claim(suspect, key, signer, [attached], b"n" * 32, lambda *_: None, whole=True, reveal=True)
+        raw = claim(
+            suspect, key, signer, [attached], b"n" * 32, lambda asked: None, whole=True, reveal=True, anyway=True
+        )
         made = read_claim(raw, "claim")
         assert made.stated["verdict"] == outcome
         judged = judge(made, Court(b"n" * 32, suspect, alpha=1e-3))

@@ -25,6 +25,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Model
 from wmjax.report.evidence import LONGEST, PICTURES, judgement_page, recheck_commands
 
+DATED = "2026-01-01T00:00:00+00:00"
 DIGESTS = Digests("c1" * 32, "c0" * 32, "c2" * 32, ("c3" * 32,), (Model("run", "d0" * 32, "d1" * 32),), None, "11" * 32)
 BROUGHT = Brought("11" * 32, "2026-02-01T00:00:00+00:00", ("tsa.pem",), None, 1e-6)
 LACKS = (
@@ -218,7 +219,7 @@ def test_one_refused_trigger_and_no_date() -> None:
 
 def test_dates_in_order_with_the_time_between() -> None:
     seen = page(judged([3]))
-    assert "2026-01-01T00:00:00+00:00 time stamp of A clock" in seen.text("dates")
+    assert '2026-01-01T00:00:00+00:00 time stamp of "A clock"' in seen.text("dates")
     assert "2026-03-01T00:00:00+00:00 59 days later the claim was made" in seen.text("dates")
     assert seen.text("dates").count("later") == 1
 
@@ -265,7 +266,7 @@ def test_level(alpha: float, words: str) -> None:
 def test_dispute() -> None:
     first = judged([3] * 14)
     second = judged([3] * 3, verdict="inconclusive", missing=LACKS[:1])
-    settlement = Settlement(1, (Ground("own-original", {"claim": 1}),))
+    settlement = Settlement(1, (Ground("model-earlier", {"claim": 1, "dated": DATED, "later": DATED}),))
     seen = page(first, second, settlement=settlement, title="a dispute")
     assert seen.by["h1"] == ["Claim 2 came first: its owner marked the model before the other."]
     assert [seen.text("settled")] == wording.sentences(settlement.grounds)
@@ -274,7 +275,7 @@ def test_dispute() -> None:
     assert f"Claim 2: {wording.headline(second)}" in seen.text("h2")
     assert {"missing-1", "missing-2"} <= set(seen.by)
     assert ("a", {"href": "#missing-2"}) in seen.tags
-    still = page(first, second, settlement=Settlement(None, (Ground("no-order"),)))
+    still = page(first, second, settlement=Settlement(None, (Ground("two-signers-open"),)))
     assert still.by["h1"] == ["Who marked the model first stays open."]
     assert "(first)" not in still.text()
     assert page(first, second).by["h1"] == ["2 claims, each judged by itself."]
@@ -297,7 +298,7 @@ def hostile() -> Judgement:
     )
 
 
-@pytest.mark.parametrize("settlement", [None, Settlement(0, (Ground("no-order"),))])
+@pytest.mark.parametrize("settlement", [None, Settlement(0, (Ground("one-key"),))])
 def test_hostile_strings_stay_text(settlement: Settlement | None) -> None:
     raw = judgement_page([hostile()] * (2 if settlement else 1), settlement, title=HOSTILE[0])
     seen, text = Page(raw), raw.decode()
@@ -316,7 +317,7 @@ def test_hostile_strings_stay_text(settlement: Settlement | None) -> None:
 def test_a_long_name_hides_nothing() -> None:
     name = "a" * 2500 + "b" * 2500
     seen = page(judged([3], suspect=name, missing=(Ground(Lack.UNDERIVED, {"source": name}), LACKS[0])))
-    assert seen.by["h1"][0].startswith("aaa")
+    assert seen.by["h1"][0].startswith('"aaa')
     assert seen.by["h1"][0].endswith("committed to.")
     assert "give it with `source`." in seen.text("some")
     assert wording.told(LACKS[0]) in seen.text("some")
@@ -356,7 +357,7 @@ picture = Shown(0, np.zeros((4, 4, 3), np.uint8), 1, 1)
 digests, brought = Digests("", "", "", (), (), None, ""), Brought(None, None, (), None, 0.25)
 judgement = Judgement("match", (), (), (), "s", "k", "o", 3.0, 2.0, 0.25, "judge", 1, 1, 1,
                       np.array([3.0]), (picture,), (), digests, brought)
-assert b"<h1><bdi>s knows the secret key" in judgement_page([judgement], title="t")
+assert b"<h1><bdi>&#34;s&#34; knows the secret key" in judgement_page([judgement], title="t")
 assert not [name for name in sys.modules if name.startswith(("wmjax.verification", "wmjax.suspects"))]
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)

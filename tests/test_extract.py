@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import pytest
+from fixtures import CNN
 
 from wmjax.attacks.contract import Attacked, Stolen, Thief
 from wmjax.attacks.families import extract, queries, transfer
@@ -16,14 +17,8 @@ from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, init, one, predict, stack
 from wmjax.train import Recipe, fit_many
 
-CNN = Config("cnn", (8, 8, 1), 10, (8,), (32,))
 RECIPE = Recipe(epochs=12, batch=32, learning_rate=0.05, temperature=1.0)
 ATTACKS = {attack.name: attack for attack in (*extract.ATTACKS, *transfer.ATTACKS)}
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits").train
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import wmjax
 from wmjax.cli import main
+from wmjax.evidence.claim import Attached
+from wmjax.keys import new_signer, sign_commitment
+from wmjax.keys.statement import parse_commitment
 
 MYPY = """
 [mypy]
@@ -68,6 +72,14 @@ def test_every_name_is_there_and_documented_and_completed_by_a_notebook() -> Non
         wmjax.verified  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_no_public_function_takes_or_gives_just_anything() -> None:
+    for name in wmjax.__all__:
+        if inspect.isfunction(function := getattr(wmjax, name)):
+            signature = inspect.signature(function)
+            annotations = [signature.return_annotation, *(p.annotation for p in signature.parameters.values())]
+            assert not any(annotation in (Any, inspect.Parameter.empty) for annotation in annotations), name
+
+
 def test_names_for_type_checkers_are_the_names_at_run_time() -> None:
     tree = ast.parse(Path(wmjax.__file__).read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0]
@@ -109,8 +121,17 @@ def _embed(path: Any) -> None:
     wmjax.embed("run", config, wmjax.default_recipe(config), wmjax.load("digits"), begin_with=path)
 
 
+def _claim(path: Any) -> None:
+    key, signer = _key(), new_signer()
+    commitment = Attached(parse_commitment(sign_commitment(key.commitment, signer), "it"), ())
+    suspect = wmjax.from_callable(lambda images: np.zeros(len(images), int))
+    Path("nothing").write_text("no folder")
+    wmjax.claim(suspect, key, signer, [commitment], bytes(32), lambda asked: None, anyway=True, journal=path)
+
+
 UNLOCK = wmjax.Unlock(passphrase="word")
 TAKING_PATHS: dict[str, Callable[[Any], Any]] = {
+    "claim": _claim,
     "attach": lambda path: wmjax.attach(path),
     "attack": lambda path: wmjax.attack(path, {"mine": _key()}),
     "audit": lambda path: wmjax.audit(path, {"mine": _key()}),
@@ -125,6 +146,7 @@ TAKING_PATHS: dict[str, Callable[[Any], Any]] = {
     "open_splits": lambda path: wmjax.open_splits("cifar10", path),
     "open_suspect": lambda path: wmjax.open_suspect(path),
     "pack": lambda path: wmjax.pack(path, path),
+    "read_authority": lambda path: wmjax.read_authority(path),
     "read_commitment": lambda path: wmjax.read_commitment(path),
     "spend": lambda path: wmjax.spend(path, UNLOCK, [0]),
     "write_key": lambda path: wmjax.write_key(_key(), path, recipients=["nobody"], passphrase=None),

@@ -1,13 +1,16 @@
 """The grid of attacks: what is measured, what a kill, a full memory and lost networks leave of it."""
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import journals
 import numpy as np
 import pytest
+from fixtures import VGG, abstract_key
 
 from wmjax import stats
 from wmjax.attacks import inversion
@@ -22,10 +25,8 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.journal import Journal
 from wmjax.keys import Key, Paper, generate, make_spec
-from wmjax.models import Config, Variables, init
+from wmjax.models import Variables, init
 from wmjax.train import Recipe
-
-VGG = Config("vgg", (8, 8, 1), 10, (4,))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="module")
 def key() -> Key:
-    return generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    return abstract_key(30)
 
 
 @pytest.fixture(scope="module")
@@ -349,6 +350,14 @@ RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [
     lambda record: record["points"][0].update(matches=31),
     lambda record: record["points"][0].update(bits=float("nan")),
     lambda record: record["points"][0].update(accuracy="high"),
+    lambda record: record["points"][0].update(accuracy=1.5),
+    lambda record: record["points"][0].update(bits=1e3),
+    lambda record: record["points"][0].update(outcome="uncalibrated"),
+    lambda record: record["points"][0].update(outcome="diverged"),
+    lambda record: record["points"][0].update(strength=9.0),
+    lambda record: record["points"][0].update(key="another"),
+    lambda record: record["points"].append(record["points"][0]),
+    lambda record: record.update(why="not tried"),
     lambda record: record.update(leaks=[{"victim": "v"}]),
 ]
 
@@ -356,17 +365,17 @@ RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [
 def test_a_damaged_record(case, tmp_path):
     try_suite(suite(attack("a")), case, out=tmp_path)
     path = tmp_path / "journal.jsonl"
-    lines = path.read_text().splitlines()
+    lines = journals.values_of(path)
     for damage in RECORD_DAMAGE:
-        values = json.loads(lines[2])
+        values = copy.deepcopy(lines[2])
         damage(values)
-        path.write_text("\n".join([*lines[:2], json.dumps(values), ""]))
+        journals.write_chained(path, [*lines[:2], values])
         with pytest.raises(InvalidFile, match="damaged"):
             try_suite(suite(attack("a")), case, out=tmp_path, resume=True)
 
 
 def test_one_name_for_two_keys(case, digits):
-    other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    other = abstract_key(30)
     victim = make_victim("net 2", VGG, init(VGG, 2), {"mine": other}, digits[:20])
     with pytest.raises(UsageError, match="two different keys are called mine"):
         try_suite(suite(attack("a")), case._replace(victims=[*case.victims, victim]))
@@ -385,7 +394,7 @@ def test_inversion_that_does_not_fit_costs_nothing_else(case, monkeypatch):
 def test_inversion_goes_key_by_key(case, monkeypatch):
     """All victims of a key at once, each with the seed that it has for every key."""
     asked, victim = [], case.victims[0]
-    other = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=30))
+    other = abstract_key(30)
     second = dataclasses.replace(victim, name="net 2", keys={**victim.keys, "also": other})
     monkeypatch.setattr(inversion, "leaks", lambda name, _, networks, *rest: asked.append((name, networks)) or [])
     try_suite(suite()._replace(inversion=True), case._replace(victims=[victim, second]))

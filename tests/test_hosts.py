@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures import abstract_key
 from test_mapping import free_port
 from test_train import leaves_equal
 
 from wmjax import checkpoint, hosts
 from wmjax.errors import UsageError
-from wmjax.keys import generate, make_spec, write_key
+from wmjax.keys import write_key
 
 EMBED = ["embed", "--data", "digits", "--model", "vgg", "--batch", "128", "--epochs", "6", "--key-per-batch", "24"]
 EMBED += ["--stream"]
@@ -45,7 +46,7 @@ def ends(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
 @pytest.fixture(scope="module")
 def key_options(tmp_path_factory) -> list[object]:
     folder = tmp_path_factory.mktemp("key")
-    key = generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20))
+    key = abstract_key(20)
     write_key(key, str(folder / "k"), recipients=[], passphrase=None)
     return ["--key", folder / "k.age", "--identity", folder / "k.identity"]
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from fixtures import CNN
 from scipy import special
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import oas
@@ -16,7 +17,6 @@ from wmjax.models import Config, Variables, init, one, predict, stack
 from wmjax.models.predict import logits
 from wmjax.train import Recipe, fit_many
 
-CNN = Config("cnn", (8, 8, 1), 10, (8,), (32,))
 SERVERS = {attack.name: attack for attack in inputs.ATTACKS + evade.ATTACKS}
 CHANGES = [
     (inputs.jpeg, (90, 10)),

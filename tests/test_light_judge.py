@@ -88,9 +88,7 @@ def found(tmp_path_factory) -> dict[str, Any]:
         f"def ask(images):\n    return [{known!r}[image.tobytes()] for image in images]\n"
     )
     suspect = from_callable(lambda images: np.array([known[image.tobytes()] for image in images]))
-    raw = claimant.claim(
-        suspect, key, signer, [attach(path)], NONCE, lambda asked, released: None, whole=True, reveal=True
-    )
+    raw = claimant.claim(suspect, key, signer, [attach(path)], NONCE, lambda asked: None, whole=True, reveal=True)
     (folder / "claim.json").write_bytes(raw)
     nonce = ["--nonce-from", NONCE.hex()]
     commands = {

@@ -9,18 +9,16 @@ import sys
 import jax
 import numpy as np
 import pytest
+from fixtures import DROPPING, VGG, abstract_key
 
 from wmjax.data import Dataset, load
 from wmjax.errors import UsageError
-from wmjax.keys import generate, make_spec
-from wmjax.models import Config, Variables, init, one, stack
+from wmjax.models import Variables, init, one, stack
 from wmjax.train import Mapping, Plan, Recipe, Teacher, fit, fit_many
 from wmjax.train.loop import first_state
 from wmjax.train.many import make_models_program
 from wmjax.train.mapping import over
 
-CNN = Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25)
-VGG = Config("vgg", (8, 8, 1), 10, (4,))
 RECIPE = Recipe(epochs=2, batch=16, learning_rate=0.05, key_per_batch=2)
 SEEDS = [3, 7]
 
@@ -38,12 +36,12 @@ def rows() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def key():
-    return generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=10))
+    return abstract_key(10)
 
 
 @pytest.fixture(scope="module")
 def marked(digits, rows, key) -> Variables:
-    return fit_many(CNN, RECIPE, digits, SEEDS, key, rows=rows)
+    return fit_many(DROPPING, RECIPE, digits, SEEDS, key, rows=rows)
 
 
 def one_device() -> Mapping:
@@ -59,16 +57,16 @@ def test_each_is_the_one_that_fit_trains(marked, digits, rows, key):
     """Marked, each on its own images: weights, order and dropout follow from each one's own seed."""
     for number, seed in enumerate(SEEDS):
         recipe = dataclasses.replace(RECIPE, seed=seed)
-        assert_close(one(marked, number), fit(CNN, recipe, digits[rows[number]], key, mapping=one_device()))
+        assert_close(one(marked, number), fit(DROPPING, recipe, digits[rows[number]], key, mapping=one_device()))
     heads = marked.params["head"]["kernel"]
     assert np.abs(heads[0] - heads[1]).max() > 0.01
 
 
 def test_all_epochs_and_other_seeds_are_one_program(marked, digits, rows, key):
-    plan = Plan(CNN, dataclasses.replace(RECIPE, seed=0), 6, one_device())
+    plan = Plan(DROPPING, dataclasses.replace(RECIPE, seed=0), 6, one_device())
     program = make_models_program(plan, over(jax.local_devices()))
     assert program._cache_size() == 1
-    fit_many(CNN, dataclasses.replace(RECIPE, seed=5), digits, [11, 12], key, rows=rows)
+    fit_many(DROPPING, dataclasses.replace(RECIPE, seed=5), digits, [11, 12], key, rows=rows)
     assert program._cache_size() == 1
 
 
@@ -101,24 +99,24 @@ print(json.dumps([len(jax.devices()), [leaf.tolist() for leaf in jax.tree.leaves
 
 @pytest.mark.parametrize(
     ("seeds", "change", "words"),
-    [([], {}, "no seeds"), ([1, -1], {}, "--seed -1"), ([1], {"batch": 97}, "--batch 97")],
+    [([], {}, "no seeds"), ([1, -1], {}, "`seed` -1"), ([1], {"batch": 97}, "`batch` 97")],
 )
 def test_impossible_trainings(digits, seeds, change, words):
     with pytest.raises(UsageError, match=words):
-        fit_many(CNN, dataclasses.replace(RECIPE, **change), digits, seeds)
+        fit_many(DROPPING, dataclasses.replace(RECIPE, **change), digits, seeds)
 
 
 def test_the_one_that_diverges_is_named(digits, rows, key):
     """Weights that are no numbers: the second network's."""
-    began = stack([init(CNN, 0), init(CNN, 1)])
+    began = stack([init(DROPPING, 0), init(DROPPING, 1)])
     began.params["head"]["bias"][1] = np.nan
     with pytest.raises(UsageError, match="the model with seed 7 diverged"):
-        fit_many(CNN, RECIPE, digits, SEEDS, key, rows=rows, variables=began)
+        fit_many(DROPPING, RECIPE, digits, SEEDS, key, rows=rows, variables=began)
 
 
 def test_all_at_once_is_the_same_as_one_after_another(marked, digits, rows, key, monkeypatch):
     """Under `vmap`, as on an accelerator."""
     make_models_program.cache_clear()
     monkeypatch.setattr("wmjax.train.mapping.on_cpu", lambda: False)
-    assert_close(marked, fit_many(CNN, RECIPE, digits, SEEDS, key, rows=rows))
+    assert_close(marked, fit_many(DROPPING, RECIPE, digits, SEEDS, key, rows=rows))
     make_models_program.cache_clear()

@@ -10,8 +10,8 @@ from flax import nnx
 from flax.training.train_state import TrainState
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import IMAGE, SMALL, flat, read
 from orbax.checkpoint import v1 as ocp
-from zoos import IMAGE, SMALL, flat, read
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, init, read_config

@@ -74,7 +74,7 @@ def test_its_key_is_derived_sealed_and_opened(run):
 
 def test_verification_and_the_judge_take_it():
     spec = make_spec("stripes", image=(8, 8, 1), classes=10, triggers=200)
-    key = derive_key(bytes(range(32)), spec, default_rule(spec), created="2025-01-01")
+    key = derive_key(bytes(range(32)), spec, default_rule(spec), created="2025-01-01T00:00:00+00:00")
     told = {image.tobytes(): label for image, label in zip(key.images[::-1], key.labels[::-1], strict=True)}
     marked = from_callable(lambda images: np.array([told[image.tobytes()] for image in images]), "marked")
     assert verify(marked, key).verdict == "match"
@@ -97,8 +97,8 @@ def test_inversion_asks_the_scheme_whether_its_triggers_share_a_stamp(monkeypatc
 # A label policy
 
 
-def _draw(secret: bytes, spec) -> np.ndarray:
-    drawn = [Stream(secret, "label/lower", i).integers(spec.classes // 2, 1)[0] for i in range(spec.triggers)]
+def _draw(secret: bytes, spec, at) -> np.ndarray:
+    drawn = [Stream(secret, "label/lower", i).integers(spec.classes // 2, 1)[0] for i in at]
     return np.array(drawn, np.int32)
 
 
@@ -111,7 +111,7 @@ LOWER = LabelPolicy(
 def lower(monkeypatch: pytest.MonkeyPatch) -> Key:
     monkeypatch.setitem(POLICIES, LOWER.name, LOWER)
     spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=60, labels="lower")
-    return derive_key(bytes(range(32)), spec, default_rule(spec, 0.05), created="2025-01-01")
+    return derive_key(bytes(range(32)), spec, default_rule(spec, 0.05), created="2025-01-01T00:00:00+00:00")
 
 
 def test_keygen_makes_a_key_with_its_labels(lower, run):
@@ -150,4 +150,4 @@ def claimed(key: Key) -> bytes:
 
     signer = forger.new_signer()
     suspect = forger.suspect(forger.knowing(key))
-    return claim(suspect, key, signer, [forger.commit(key, signer)], NONCE, lambda now, later: None)
+    return claim(suspect, key, signer, [forger.commit(key, signer)], NONCE, lambda asked: None)

@@ -12,6 +12,7 @@ from typing import Any
 import audit_worker as worker
 import jax
 import jax.numpy as jnp
+import journals
 import numpy as np
 import pytest
 
@@ -197,7 +198,8 @@ def test_a_remembered_width_may_not_fit(tmp_path: Path) -> None:
     options = {"out": tmp_path, "memory": worker.portions(zoo, 2)}
     expected = worker.audited(zoo, keys, **options)
     path = tmp_path / "journal-1-of-1.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().replace(b'"width":1', b'"width":16').splitlines(True)[:3]))
+    header, *records = journals.values_of(path)
+    journals.write_chained(path, [header, *(record | {"width": 16} for record in records[:2])])
     worker.assert_same(worker.audited(zoo, keys, resume=True, **options), expected)
 
 

@@ -18,6 +18,7 @@ from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.digest import digest
 from wmjax.errors import UsageError
+from wmjax.grounds import Ground
 from wmjax.keys import Key, write_key
 from wmjax.models import Config, Variables, init, predict
 from wmjax.suspects import Suspect, from_callable, from_checkpoint, open_suspect

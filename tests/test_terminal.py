@@ -122,6 +122,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
 OWN = {
     "keygen": {"timestamp", "authorities"} | {p.name for scheme in SCHEMES.values() for p in scheme.parameters},
     "embed": {"data", "model", "augment"},
+    "verify": {"cover_from"},
     "audit": {"merge"},
     "attack": {"key"},
     "commit": {"timestamp", "authorities"},

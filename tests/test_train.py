@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from fixtures import DROPPING, VGG, abstract_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,11 +43,10 @@ from wmjax.train.loop import first_state, total_steps
 from wmjax.train.memory import step_bytes, too_large_told
 from wmjax.train.step import _marked, as_tree
 
-TINY = Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25)
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
-CALM = dataclasses.replace(TINY, dropout=0.0)  # compiles in half the time: where nothing has to be dropped
+CALM = dataclasses.replace(DROPPING, dropout=0.0)  # compiles in half the time: where nothing has to be dropped
 VIT = Config("vit", (8, 8, 1), 10, (8,), (16,), 0.25, (("depth", 2), ("heads", 2), ("patch", 4)))
-NETS = [TINY, Config("vgg", (8, 8, 1), 10, (4, 8)), Config("resnet18", (8, 8, 1), 10, (4, 8)), VIT]
+NETS = [DROPPING, Config("vgg", (8, 8, 1), 10, (4, 8)), Config("resnet18", (8, 8, 1), 10, (4, 8)), VIT]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def digits() -> Splits:
 
 @pytest.fixture(scope="module")
 def key():
-    return generate(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=10))
+    return abstract_key(10)
 
 
 def leaves_equal(a, b) -> bool:
@@ -110,7 +110,7 @@ def test_second_step_compiles_nothing_and_moves_nothing_to_the_host(config, digi
 
 
 def test_state_is_donated(digits, key):
-    step, arguments, state = one_step(TINY, RECIPE, digits.train, key)
+    step, arguments, state = one_step(DROPPING, RECIPE, digits.train, key)
     step(state, *arguments)
     with pytest.raises(RuntimeError, match="deleted"):
         np.asarray(jax.tree.leaves(state.variables.params)[0])
@@ -137,9 +137,9 @@ def test_distilling_follows_the_teacher(digits):
 
 
 def test_same_seed_same_weights(digits, key):
-    first = fit(TINY, RECIPE, digits.train, key)
-    assert leaves_equal(first, fit(TINY, RECIPE, digits.train, key))
-    assert not leaves_equal(first, fit(TINY, dataclasses.replace(RECIPE, seed=4), digits.train, key))
+    first = fit(DROPPING, RECIPE, digits.train, key)
+    assert leaves_equal(first, fit(DROPPING, RECIPE, digits.train, key))
+    assert not leaves_equal(first, fit(DROPPING, dataclasses.replace(RECIPE, seed=4), digits.train, key))
 
 
 def test_triggers_are_mirrored_every_other_time_around_where_real_images_are():
@@ -147,7 +147,7 @@ def test_triggers_are_mirrored_every_other_time_around_where_real_images_are():
     images = rng.integers(0, 256, (5, 2, 3, 1), np.uint8)
     triggers = Batch(jnp.asarray(images), jnp.arange(5))
     batch = Batch(jnp.zeros((4, 2, 3, 1), jnp.uint8), jnp.zeros((4, 10)))
-    config = dataclasses.replace(TINY, image=(2, 3, 1))
+    config = dataclasses.replace(DROPPING, image=(2, 3, 1))
     for flip in (False, True):
         plan = Plan(config, dataclasses.replace(RECIPE, flip=flip, key_per_batch=3, batch=4), 10, all_devices())
         mark = jax.jit(partial(_marked, plan))
@@ -274,21 +274,21 @@ class OnDisk:
 
 def test_streamed_training_equals_resident_and_resumes_in_mid_epoch(digits, key, monkeypatch):
     """The same batches from disk; begun again in the middle of an epoch the rest is the same, bit for bit."""
-    resident = fit(TINY, RECIPE, digits.train, key)
+    resident = fit(DROPPING, RECIPE, digits.train, key)
     monkeypatch.setattr(loop, "CHUNK", 1)
     states = {}
     keep = lambda state, step: states.update({step: jax.device_get(state)})  # noqa: E731
-    streamed = fit(TINY, RECIPE, OnDisk(digits.train), key, save=keep, save_every=3)
+    streamed = fit(DROPPING, RECIPE, OnDisk(digits.train), key, save=keep, save_every=3)
     for a, b in zip(jax.tree.leaves(resident), jax.tree.leaves(streamed), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert sorted(states) == [3, 4, 6, 8]  # epochs have 4 steps
-    assert leaves_equal(fit(TINY, RECIPE, OnDisk(digits.train), key, state=states[3]), streamed)
+    assert leaves_equal(fit(DROPPING, RECIPE, OnDisk(digits.train), key, state=states[3]), streamed)
 
 
 def test_the_loop_moves_nothing_that_it_does_not_name(digits, key):
-    state = first_state(TINY, RECIPE, 64)
+    state = first_state(DROPPING, RECIPE, 64)
     with jax.transfer_guard("disallow"):
-        fit(TINY, RECIPE, digits.train, key, state=state)
+        fit(DROPPING, RECIPE, digits.train, key, state=state)
 
 
 @pytest.mark.parametrize("size", [48, 50, 97, 1000])
@@ -319,7 +319,7 @@ def test_bfloat16_arithmetic_keeps_float32_weights_and_follows_float32(digits, k
 
 
 def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
-    plan = Plan(Config("vgg", (8, 8, 1), 10, (4,)), dataclasses.replace(RECIPE, flip=False, crop=0), 10, all_devices())
+    plan = Plan(VGG, dataclasses.replace(RECIPE, flip=False, crop=0), 10, all_devices())
     words = "^`batch` 16 does not fit in the device's memory: 4 would fit"
     with pytest.raises(UsageError, match=words), too_large_told(plan, digits.train):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes.")
@@ -339,7 +339,7 @@ def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
 )
 def test_impossible_recipes(digits, key, change, words):
     with pytest.raises(UsageError, match=words):
-        fit(TINY, dataclasses.replace(RECIPE, **change), digits.train, key)
+        fit(DROPPING, dataclasses.replace(RECIPE, **change), digits.train, key)
 
 
 def test_divergence_is_an_error_not_a_model(digits):
@@ -350,7 +350,7 @@ def test_divergence_is_an_error_not_a_model(digits):
 def test_a_key_for_another_model_is_refused(digits):
     wrong = generate(make_spec("abstract", image=(8, 8, 3), classes=10, triggers=4))
     with pytest.raises(UsageError, match="the key is for"):
-        fit(TINY, RECIPE, digits.train, wrong)
+        fit(DROPPING, RECIPE, digits.train, wrong)
 
 
 def test_weights_of_a_seed_have_the_right_spread():

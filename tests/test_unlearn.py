@@ -28,11 +28,6 @@ def hits(config: Config, variables: Variables, images: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits").train
-
-
-@pytest.fixture(scope="module")
 def held_out() -> Dataset:
     return load("digits").test
 

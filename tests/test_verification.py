@@ -9,7 +9,7 @@ import pytest
 
 from wmjax import stats
 from wmjax.data import load
-from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.errors import AccessError, AnswerError, InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key, generate, make_spec
 from wmjax.keys.keyset import assemble
@@ -151,7 +151,7 @@ def test_triggers_that_their_source_does_not_give():
 )
 @pytest.mark.parametrize("whole", [True, False])
 def test_useless_answers_are_one_line(key, answer, whole):
-    with pytest.raises(InvalidFile) as caught:
+    with pytest.raises(AnswerError) as caught:
         verify(from_callable(answer), key, whole=whole)
     assert "\n" not in str(caught.value)
 
@@ -195,7 +195,7 @@ def test_a_suspect_that_changes_its_form(key):
         answers = itertools.cycle((np.eye(10)[[3]], other))
         verdict = verify(from_callable(lambda images, answers=answers: next(answers)), key)
         assert (verdict.verdict, "refused" in codes(verdict)) == ("inconclusive", True)
-    with pytest.raises(InvalidFile):
+    with pytest.raises(AnswerError):
         verify(from_callable(lambda images: np.zeros((1, 1))), key)
 
 

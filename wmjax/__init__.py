@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.data import load as load
     from wmjax.data import open_splits as open_splits
     from wmjax.errors import AccessError as AccessError
+    from wmjax.errors import AnswerError as AnswerError
     from wmjax.errors import InvalidFile as InvalidFile
     from wmjax.errors import UsageError as UsageError
     from wmjax.errors import WmjaxError as WmjaxError
@@ -34,6 +35,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.evidence.judge import judge as judge
     from wmjax.evidence.judgement import Judgement as Judgement
     from wmjax.evidence.judgement import Settlement as Settlement
+    from wmjax.evidence.timestamps import Authority as Authority
+    from wmjax.evidence.timestamps import read_authority as read_authority
+    from wmjax.grounds import Ground as Ground
     from wmjax.keys import Commitment as Commitment
     from wmjax.keys import Input as Input
     from wmjax.keys import Key as Key
@@ -79,15 +83,18 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
 
 _HOME = {
     "AccessError": "wmjax.errors",
+    "AnswerError": "wmjax.errors",
     "Answers": "wmjax.stats",
     "AttackResult": "wmjax.attacks.result",
     "AuditResult": "wmjax.zoo.result",
+    "Authority": "wmjax.evidence.timestamps",
     "Batch": "wmjax.train",
     "Claim": "wmjax.evidence.claim",
     "Commitment": "wmjax.keys",
     "Config": "wmjax.models",
     "Court": "wmjax.evidence.facts",
     "Dataset": "wmjax.data",
+    "Ground": "wmjax.grounds",
     "Input": "wmjax.keys",
     "InvalidFile": "wmjax.errors",
     "Judgement": "wmjax.evidence.judgement",
@@ -131,6 +138,7 @@ _HOME = {
     "open_splits": "wmjax.data",
     "open_suspect": "wmjax.suspects",
     "pack": "wmjax.zoo.pack",
+    "read_authority": "wmjax.evidence.timestamps",
     "read_claim": "wmjax.evidence.claim",
     "read_commitment": "wmjax.keys",
     "settle": "wmjax.evidence.conflict",

@@ -21,3 +21,15 @@ class AccessError(WmjaxError):
     """Reading, writing or the network failed."""
 
     exit_code = 5
+
+
+class AnswerError(AccessError):
+    """A suspect's answer has not the form of a label or of scores.
+
+    Attributes:
+      came: what came in its place: type, shape and the beginning of it, at most 200 characters that can be printed.
+    """
+
+    def __init__(self, message: str, came: str):
+        super().__init__(message)
+        self.came = came

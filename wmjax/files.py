@@ -38,27 +38,39 @@ def check_room(folder: Path, size: int) -> None:
 
 
 def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Writes beside, then renames: the file is there whole or not at all.
+    """Writes beside, then renames: the file is there whole or not at all, also after a loss of power.
 
     Args:
-      path: where.
+      path: where; a symbolic link is followed, and stays one.
       data: what.
       mode: permissions, from its first byte on.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.rename(path)
+            beside.rename(target)
         finally:
             beside.unlink(missing_ok=True)
+        keep_name(target)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
+
+
+def keep_name(path: Path) -> None:
+    """Has the disk remember that a file of this name is in its folder, where the file system can be told to."""
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -1,11 +1,25 @@
-"""The journal of an audit or an attack suite: a line for each part that is done, so that a killed one can be resumed.
+"""The journal of an audit, an attack suite or a claim: a line for each part that is done, so that a kill loses none.
 
 The first line says what is asked of whom; each later one holds a record. Lines are written whole and flushed to the
 disk; what a kill left of a line is cut off when the audit is resumed.
+
+Each line is a JSON object whose last field chains it to all before: the SHA-256 over the `sha256` of the line before
+(64 characters; none for the first line) and over the line itself up to the comma before that field. In a shell:
+
+    before=
+    while IFS= read -r line; do
+        before=$(printf %s "$before${line%,*}" | sha256sum | cut -c1-64)
+        [ "${line##*,}" = '"sha256":"'"$before"'"}' ] || echo "damaged: $line"
+    done < journal-1-of-1.jsonl
+
+So a line that was changed, moved, dropped or taken from another journal is noticed, but for the last ones: a journal
+without them is that of an audit that was killed earlier. Whoever edits a journal can chain it anew: the chain shows
+damage, not who wrote. What a record says is therefore checked by itself too, and counts for no more than it rests on.
 """
 
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -13,6 +27,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.files import keep_name
 
 EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -37,23 +52,26 @@ class Kind(Generic[Head, Record]):
       format: its name and version.
       header: reads a header from its JSON values; raises ValueError, TypeError or KeyError where they cannot be one.
       record: the same for a record, which must fit the header.
+      mode: permissions of its file.
     """
 
     format: str
     header: Callable[[dict[str, Any]], Head]
     record: Callable[[dict[str, Any], Head], Record]
+    mode: int = 0o644
 
 
 class Journal(Generic[Head, Record]):
-    """Records of one audit, of one shard of it, or of one attack suite; on disk where it has a path.
+    """Records of one audit or a shard of it, of one attack suite or claim; on disk where it has a path.
 
     Attributes:
       header: what the audit began with.
       records: what was found so far.
+      link: `sha256` of the last line; empty where none is on disk.
     """
 
-    def __init__(self, path: Path | None, header: Head, records: list[Record], descriptor: int = -1):
-        self.header, self.records = header, records
+    def __init__(self, path: Path | None, header: Head, records: list[Record], link: str = "", descriptor: int = -1):
+        self.header, self.records, self.link = header, records, link
         self._path, self._descriptor = path, descriptor
 
     def add(self, record: Record) -> None:
@@ -63,7 +81,7 @@ class Journal(Generic[Head, Record]):
           AccessError: the disk is full or gone; the journal still holds every record before.
         """
         if self._path:
-            _append(self._path, self._descriptor, record.to_json())
+            self.link = _append(self._path, self._descriptor, record.to_json(), self.link)
         self.records.append(record)
 
     def close(self) -> None:
@@ -73,8 +91,27 @@ class Journal(Generic[Head, Record]):
             self._descriptor = -1
 
 
-def _append(path: Path, descriptor: int, values: dict[str, Any]) -> None:
-    line = json.dumps(values, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+def chained(values: dict[str, Any], before: str) -> tuple[bytes, str]:
+    """A line of a journal, and its `sha256`.
+
+    >>> chained({"a": 1}, before="")[0][:30]
+    b'{"a":1,"sha256":"8b0f0d75aabe0'
+
+    Args:
+      values: what it holds; at least one field.
+      before: the `sha256` of the line before; empty for the first.
+    """
+    content = json.dumps(values, separators=(",", ":"), allow_nan=False)[:-1]
+    link = _link(before, content.encode())
+    return f'{content},"sha256":"{link}"}}\n'.encode(), link
+
+
+def _link(before: str, content: bytes) -> str:
+    return hashlib.sha256(before.encode() + content).hexdigest()
+
+
+def _append(path: Path, descriptor: int, values: dict[str, Any], before: str) -> str:
+    line, link = chained(values, before)
     size = os.lseek(descriptor, 0, os.SEEK_END)
     try:
         written = 0
@@ -86,6 +123,7 @@ def _append(path: Path, descriptor: int, values: dict[str, Any]) -> None:
         raise AccessError(
             f"cannot write {path}: {error.strerror}; nothing done is lost, use `resume` to continue"
         ) from error
+    return link
 
 
 def begin(path: Path | None, kind: Kind[Head, Record], header: Head, *, resume: bool) -> Journal[Head, Record]:
@@ -100,7 +138,7 @@ def begin(path: Path | None, kind: Kind[Head, Record], header: Head, *, resume: 
         return Journal(None, header, [])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, kind.mode)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
     try:
@@ -117,13 +155,14 @@ def _held(path: Path, kind: Kind[Head, Record], descriptor: int, header: Head, r
         raise UsageError(f"{path} is being written by another process: wait for it, or choose another `out`") from error
     began = read(path, kind, cut=descriptor)
     if began is None:
-        _append(path, descriptor, {"format": kind.format, **header.to_json()})
-        return Journal(path, header, [], descriptor)
+        link = _append(path, descriptor, {"format": kind.format, **header.to_json()}, before="")
+        keep_name(path)
+        return Journal(path, header, [], link, descriptor)
     if not resume:
         raise UsageError(EXISTS.format(path))
     if other := difference(began.header, header):
         raise UsageError(f"{path} began with other {other}: resume with the same arguments")
-    return Journal(path, began.header, began.records, descriptor)
+    return Journal(path, began.header, began.records, began.link, descriptor)
 
 
 def difference(one: Written, other: Written) -> str:
@@ -144,7 +183,7 @@ def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, R
       cut: descriptor through which the rest of an unfinished line is cut off.
 
     Raises:
-      InvalidFile: a line that was written whole cannot be read.
+      InvalidFile: a line that was written whole cannot be read, or is not the one that was written there.
       AccessError: the file cannot be read.
     """
     try:
@@ -157,10 +196,22 @@ def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, R
     if not whole:
         return None
     try:
-        values, *lines = [json.loads(line) for line in raw[:whole].splitlines()]
+        (values, *lines), link = _unchained(raw[:whole])
         if (found := values.pop("format")) != kind.format:
             raise InvalidFile(f"{path}: format {found!r:.50}, expected {kind.format}")
         header = kind.header(values)
-        return Journal(None, header, [kind.record(line, header) for line in lines])
+        return Journal(None, header, [kind.record(line, header) for line in lines], link)
     except _DAMAGE as error:
         raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error
+
+
+def _unchained(raw: bytes) -> tuple[list[dict[str, Any]], str]:
+    """What whole lines hold, and the last one's link; raises ValueError where the chain is broken."""
+    lines, link = [], ""
+    for line in raw[:-1].split(b"\n"):
+        content, *end = line.rsplit(b",", 1)
+        link = _link(link, content)
+        if end != [f'"sha256":"{link}"}}'.encode()]:
+            raise ValueError("a line is not the one that was written behind the line before")
+        lines.append(json.loads(content + b"}"))
+    return lines, link

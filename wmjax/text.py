@@ -22,6 +22,35 @@ def printable(text: str, mark: str = "?") -> str:
     return "".join(c if c.isprintable() else mark for c in text)
 
 
+NAME = (  # as JSON Schema has it
+    r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]+$"
+)
+LONGEST_NAME = 200  # characters
+
+
+def named(name: str) -> str:
+    r"""A name as signed statements hold it: short, and nothing in it that cannot be seen.
+
+    >>> named("a run\n"), len(named("x" * 3000))
+    ('a run\\n', 200)
+    """
+    return cut(visible(name), LONGEST_NAME) or "unnamed"
+
+
+def is_name(value: Any) -> bool:
+    """Whether a stranger's value may stand for a name: text of 1 to 200 characters, none of which steers a terminal."""
+    return isinstance(value, str) and len(value) <= LONGEST_NAME and re.fullmatch(NAME.strip("^$"), value) is not None
+
+
+def quoted(name: str) -> str:
+    r"""A stranger's name within a sentence: where it ends is never in doubt.
+
+    >>> quoted('model" is proven. "')
+    '"model\' is proven. \'"'
+    """
+    return '"' + cut(visible(name), LONGEST_NAME).replace('"', "'") + '"'
+
+
 def cut(text: str, width: int = 80) -> str:
     """The text's two ends where it is longer than a line has room for."""
     return text if len(text) <= width else f"{text[: width // 2 - 2]}...{text[1 - width // 2 :]}"

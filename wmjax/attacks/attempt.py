@@ -87,13 +87,30 @@ class Attempt:
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         if found["attack"] not in {"none", "inversion", *header.suite}:
             raise ValueError("the attack is not one of the grid's")
-        return cls(
+        attempt = cls(
             attack=found["attack"],
             points=forms.items(found["points"], Point.from_json),
             leaks=forms.items(found["leaks"], Leak.from_json),
             notes=forms.items(found["notes"], _note),
             why=None if found["why"] is None else forms.text(found["why"]),
-            seconds=forms.number(found["seconds"], 0.0),
+            seconds=forms.number(found["seconds"], 0.0, 1e9),
+        )
+        if not attempt._of(header):
+            raise ValueError("what was found is not what the grid asks")
+        return attempt
+
+    def _of(self, header: GridHeader) -> bool:
+        """Whether it holds a point for each strength and victim, and nothing of other attacks or keys."""
+        strengths = [0.0] if self.attack == "none" else header.suite.get(self.attack, [])
+        tried = {(point.strength, point.victim, point.key) for point in self.points}
+        found: list[Point | Leak] = [*self.points, *self.leaks]
+        return (
+            all(point.attack == self.attack and point.strength in strengths for point in self.points)
+            and len(tried) == len(self.points)
+            and {each.key for each in found} <= header.keys.keys()
+            and len({each.victim for each in found}) <= len(header.victims)
+            and not (self.leaks and self.attack != "inversion")
+            and not (self.why is not None and (self.points or self.leaks))
         )
 
 

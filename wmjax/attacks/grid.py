@@ -21,7 +21,7 @@ from wmjax.attacks.suite import Suite
 from wmjax.attacks.wording import CUT
 from wmjax.devices import ran_out
 from wmjax.digest import digest
-from wmjax.errors import UsageError
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key
 from wmjax.models import Config, Variables, one, stack
@@ -48,9 +48,12 @@ def try_suite(
       InvalidFile: the journal is damaged.
       AccessError: the journal cannot be written.
     """
-    book = journal.begin(out and out / "journal.jsonl", JOURNAL, _header(suite, case), resume=resume)
+    path = out and out / "journal.jsonl"
+    book = journal.begin(path, JOURNAL, _header(suite, case), resume=resume)
     try:
         known = {attempt.attack for attempt in book.records}
+        if len(known) < len(book.records):
+            raise InvalidFile(f"{path} is damaged: an attack is there twice")
         for attack, strengths in [(NONE, (0.0,)), *suite.attacks]:
             if attack.name not in known:
                 book.add(_try(attack, strengths, case))

@@ -209,5 +209,5 @@ def _decoy_stamps(key: Key, source: Dataset | None, background: np.ndarray) -> I
     derive_key(key.secret, spec, key.commitment.rule, source)  # compares the source's digest, once for all decoys
     for number in range(DECOYS):
         secret = Stream(key.secret, "decoy", number).octets(SECRET_BYTES).tobytes()
-        images = SCHEMES[spec.scheme].draw(secret, spec, source)
-        yield stamps_of(spec, images, spec.policy.draw(secret, spec), background)
+        images = SCHEMES[spec.scheme].draw(secret, spec, source, range(spec.triggers))
+        yield stamps_of(spec, images, spec.policy.draw(secret, spec, range(spec.triggers)), background)

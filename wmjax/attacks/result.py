@@ -60,12 +60,21 @@ class Point:
         forms.number(found["strength"])
         for name in ("attack", "victim", "key"):
             forms.text(found[name])
-        for name in ("accuracy", "lost", "label_bits", "bits"):
+        ranges = {"accuracy": (0.0, 1.0), "lost": (-100.0, 100.0), "label_bits": (), "bits": ()}
+        for name, ends in ranges.items():
             if found[name] is not None:
-                forms.number(found[name])
-        forms.whole(found["classes"])
-        forms.whole(found["matches"], 0, forms.whole(found["asked"]))
-        return cls(**found)
+                forms.number(found[name], *ends)
+        classes, asked = forms.whole(found["classes"], 1), forms.whole(found["asked"])
+        forms.whole(found["matches"], 0, asked)
+        point = cls(**found)
+        weighed = point.outcome in ("match", "no-match", "inconclusive")
+        bits = point.bits, point.label_bits
+        lost = point.accuracy is None or point.lost is None
+        if lost != (point.outcome == "diverged") or any((value is not None) != weighed for value in bits):
+            raise ValueError("figures are there that such an outcome has not, or are missing")
+        if weighed and max(b for b in bits if b is not None) > asked * np.log2(classes) + 1e-3:
+            raise ValueError("more evidence than so many answers can give")
+        return point
 
 
 @dataclasses.dataclass(frozen=True)

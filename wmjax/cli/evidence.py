@@ -11,8 +11,11 @@ from wmjax.errors import InvalidFile, UsageError
 
 if TYPE_CHECKING:
     from wmjax.evidence.claim import Claim
-    from wmjax.evidence.judgement import Judgement, Settlement
+    from wmjax.evidence.facts import Court
+    from wmjax.evidence.hearing import Hearing
+    from wmjax.evidence.judgement import Judgement, Refused, Settlement
     from wmjax.evidence.timestamps import Authority
+    from wmjax.suspects.contract import Suspect
 
 
 def commit(options: argparse.Namespace) -> int:
@@ -72,34 +75,66 @@ def claim(options: argparse.Namespace) -> int:
     """Asks a suspect the questions that a challenger's nonce picks, and writes a signed claim."""
     from wmjax.evidence.claim import read_claim
     from wmjax.evidence.judge import judge as check
-    from wmjax.files import alone, check_room, write_new
+    from wmjax.files import alone, check_room, write_bytes
     from wmjax.report.evidence import judgement_page
 
     page_path = options.out.with_suffix(".html")
     if page_path == options.out:
         raise UsageError(f"--out {options.out}: name the claim's file, e.g. claim.json; its page is then claim.html")
     check_room(options.out.parent, 1 << 26)
-    for path in (options.out, page_path):
-        if path.exists():
-            raise UsageError(f"{path} already exists: claims are never overwritten, choose another --out")
-    public = options.key.with_suffix(".commitment.json")
+    _check_out(options, page_path)
+    public = _companion(options.key, ".commitment.json")
     with alone(public):  # two claims at once would ask the same triggers
         raw = _asked(options, public)
-    write_new(options.out, raw, mode=0o600 if options.reveal else 0o644)
     made = read_claim(raw, str(options.out))
-    write_new(page_path, judgement_page([check(made)], title="A claim"))
+    # Both show triggers: they are for the judge, and for whom else the owner gives them to.
+    write_bytes(page_path, judgement_page([check(made)], title="A claim"), mode=0o600)
+    write_bytes(options.out, raw, mode=0o600)
+    return _tell_claim(options, made, page_path)
+
+
+def _check_out(options: argparse.Namespace, page_path: Path) -> None:
+    """A claim is written over only by itself: with its journal, when it is resumed."""
+    journal = _journal(options.out)
+    if options.resume and journal.exists():
+        return
+    for path in (options.out, page_path):
+        if path.exists():
+            raise UsageError(f"{path} already exists: claims are never overwritten, choose another `out`")
+
+
+def _journal(out: Path) -> Path:
+    return Path(f"{out}.journal.jsonl")
+
+
+def _companion(key: Path, end: str) -> Path:
+    """NAME.end beside NAME.age: beside the file itself, or beside a link to it where only the link has one."""
+    beside = key.resolve().with_suffix(end)
+    return beside if beside.exists() else key.with_suffix(end)
+
+
+def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> int:
+    from wmjax.text import quoted
+
     stated = made.stated
     repeated = f"{stated['matches']} of {stated['queries']} answers match, {stated['evidence_bits']:.1f} bits"
     document = {"version": 1, "key_id": made.commitment.id, "out": str(options.out), "sha256": made.sha256, **stated}
     say(
         options,
-        document,
-        f"{stated['verdict']}: {made.suspect} and key {made.commitment.id[:12]}, by the committed rule",
+        {**document, "revealed": made.secret is not None, "journal": str(_journal(options.out))},
+        f"{stated['verdict']}: {quoted(made.suspect)} and key {made.commitment.id[:12]}, by the committed rule",
         f"  {repeated}; these triggers are spent now",
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
     )
-    if options.reveal:
+    if made.secret:
         note(f"{options.out} holds the key's secret: hand it to the judge alone, e.g. by `age -r THEIR_KEY`")
+    elif options.reveal:
+        note("the secret is not in the claim: no judge would say match by these answers (--resume --anyway puts it in)")
+    else:
+        note(
+            "a notice proves nothing, and has spent triggers that a claim for another nonce will lack; for this nonce "
+            "--resume --reveal makes the claim of it"
+        )
     return EXIT_CODES[stated["verdict"]]
 
 
@@ -114,8 +149,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
 
     opener = unlock(options)
     key = open_key(options.key, opener)
-    beside = options.key.with_suffix(".signer.pem")
-    signer = open_signer(options.signer or beside, passphrase(options.passphrase))
+    signer = open_signer(options.signer or _companion(options.key, ".signer.pem"), passphrase(options.passphrase))
     commitments = [attach(path) for path in (public, *options.commitments)]
     return make(
         open_suspect(options.suspect, options.models, key.spec.image),
@@ -126,45 +160,53 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
         partial(spend, options.key, opener),
         whole=options.whole,
         reveal=options.reveal,
+        anyway=options.anyway,
+        journal=_journal(options.out),
+        resume=options.resume,
     )
 
 
 def judge(options: argparse.Namespace) -> int:
     """Checks claims again and says what they prove."""
-    from functools import partial
-
-    from wmjax.evidence.claim import read_claim, read_nonce
-    from wmjax.evidence.conflict import settle
+    from wmjax.evidence.claim import Claim
     from wmjax.evidence.facts import Court
-    from wmjax.evidence.judge import judge as check
+    from wmjax.evidence.hearing import hear, read_all
     from wmjax.files import read_bytes
-    from wmjax.suspects import open_suspect
 
     if options.out:
         verdict_paths(options.out)
-    claims = [read_claim(read_bytes(path), str(path)) for path in options.claims]
-    opened = partial(open_suspect, models=options.models, image=claims[0].commitment.spec.image)
-    originals = [opened(name) for name in options.originals]
-    keys = {(one.owner, one.commitment.id) for one in claims}
-    if originals and (len(originals), len(claims), len(keys)) != (2, 2, 2):
-        raise UsageError("--original is given twice, with two claims by different keys, in the order of the claims")
+    claims = read_all([(str(path), read_bytes(path)) for path in options.claims])
+    readable = [one for one in claims if isinstance(one, Claim)]
+    signers = {(one.owner, one.commitment.id) for one in readable}
+    if options.originals and (len(options.originals), len(claims)) != (2, 2):
+        raise UsageError("`originals`: two, with two claims, in the order of the claims")
+    if options.originals and len(readable) == 2 != len(signers):
+        raise UsageError("`originals`: two claims by one signer and key leave nothing to settle")
+    if readable:
+        court, originals = _court(options, readable[0])
+    else:
+        court, originals = Court(), []
+    return _tell(options, hear(claims, court, originals))
+
+
+def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Suspect]]":
+    """What the judge has, and what the parties call their originals."""
+    from functools import partial
+
+    from wmjax.evidence.claim import read_nonce
+    from wmjax.evidence.facts import Court
+    from wmjax.suspects import open_suspect
+
+    opened = partial(open_suspect, models=options.models, image=claim.commitment.spec.image)
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
         suspect=opened(options.suspect) if options.suspect else None,
-        source=_source(options, claims[0]),
+        source=_source(options, claim),
         authorities=authorities(options.authorities),
         since=options.since,
         alpha=options.alpha,
-        others=claims,
     )
-    judgements = []
-    for path, one in zip(options.claims, claims, strict=True):
-        try:
-            judgements.append(check(one, court))
-        except InvalidFile as error:
-            raise InvalidFile(f"{path}: {error}") from error
-    settlement = settle(claims, judgements, court, originals) if len(claims) == len(keys) == 2 else None
-    return _tell(options, judgements, settlement)
+    return court, [opened(name) for name in options.originals]
 
 
 def _source(options: argparse.Namespace, claim: "Claim") -> Any:
@@ -175,33 +217,46 @@ def _source(options: argparse.Namespace, claim: "Claim") -> Any:
     return load_source(options.source, options.data_dir, claim.commitment.spec.image)
 
 
-def _tell(options: argparse.Namespace, judgements: "list[Judgement]", settlement: "Settlement | None") -> int:
+def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
     """Prints and writes the outcome; gives the exit code."""
     from wmjax.evidence import wording
+    from wmjax.evidence.judgement import Refused
 
-    document: dict[str, Any] = {"version": 2, "judgements": [wording.document(one) for one in judgements]}
+    judgements, settlement = hearing.judgements, hearing.settlement
+    if len(judgements) == 1 and isinstance(judgements[0], Refused):
+        raise judgements[0].error(str(options.claims[0]))
+    documents = [
+        {"version": 2, **one.to_json(), "exit_code": one.exit_code}
+        if isinstance(one, Refused)
+        else {**wording.document(one), "exit_code": EXIT_CODES[one.verdict]}
+        for one in judgements
+    ]
+    document: dict[str, Any] = {"version": 2, "judgements": documents}
     document["settlement"] = settlement and wording.settlement_document(settlement)
     if options.out:
         _write(options.out, document, judgements, settlement)
-    lines = [line for one in judgements for line in judgement_lines(one)]
+    lines = []
+    for path, one in zip(options.claims, judgements, strict=True):
+        lines += [f"{one.code}: {path}: {one.reason}"] if isinstance(one, Refused) else judgement_lines(one)
     if settlement:
         first = "who was first stays open" if settlement.first is None else f"claim {settlement.first + 1} was first"
-        lines += [f"two claims: {first}", *(f"  - {words}" for words in wording.sentences(settlement.grounds))]
+        words = wording.sentences(settlement.grounds)
+        lines += [f"{len(judgements)} claims: {first}", *(f"  - {sentence}" for sentence in words)]
     say(options, document, *lines)
-    if settlement:
-        return EXIT_CODES["inconclusive" if settlement.first is None else "match"]
-    return EXIT_CODES[judgements[0].verdict]
+    return EXIT_CODES.get(hearing.outcome, InvalidFile.exit_code)
 
 
-def _write(out: Path, document: Any, judgements: "list[Judgement]", settlement: "Settlement | None") -> None:
+def _write(
+    out: Path, document: Any, judgements: "Sequence[Judgement | Refused]", settlement: "Settlement | None"
+) -> None:
     from wmjax.canonical import write_canonical
     from wmjax.files import write_new
     from wmjax.report.evidence import judgement_page
 
-    title = "A dispute" if settlement else "A verdict"
+    title = "A dispute" if len(judgements) > 1 else "A verdict"
     json_path, page_path = verdict_paths(out)
     write_new(json_path, write_canonical(document))
-    write_new(page_path, judgement_page(judgements, settlement, title=title))
+    write_new(page_path, judgement_page(judgements, settlement, title=title), mode=0o600)  # it shows triggers
 
 
 def verdict_paths(out: Path) -> tuple[Path, Path]:

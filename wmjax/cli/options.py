@@ -191,7 +191,15 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
         help="commitment that names a released model; repeatable",
     )
     parser.add_argument("--all", dest="whole", action="store_true", help="ask the whole key, even when decided")
-    parser.add_argument("--reveal", action="store_true", help="hand over the secret: without it nothing can be proven")
+    parser.add_argument(
+        "--reveal",
+        action="store_true",
+        help="hand over the secret: without it nothing can be proven, and triggers are spent all the same",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue a claim that was cut short, with its journal")
+    parser.add_argument(
+        "--anyway", action="store_true", help="ask, and reveal, even if it cannot become what a judge demands"
+    )
 
 
 def _judge_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ A key's owner claims a suspect, and a judge who drew the nonce checks the claim 
 >>> commitment = Attached(parse_commitment(sign_commitment(key.commitment, signer), "commitment"), tokens=())
 >>> known = dict(zip(map(bytes, key.images), key.labels))
 >>> suspect = wmjax.from_callable(lambda images: [known[bytes(image)] for image in images])
->>> raw = wmjax.claim(suspect, key, signer, [commitment], nonce, spend=lambda asked, released: None, reveal=True)
+>>> raw = wmjax.claim(suspect, key, signer, [commitment], nonce, spend=lambda asked: None, reveal=True)
 >>> wmjax.judge(wmjax.read_claim(raw), wmjax.Court(nonce=nonce, suspect=suspect)).verdict
 'match'
 >>> [lack.code for lack in wmjax.judge(wmjax.read_claim(raw)).missing]

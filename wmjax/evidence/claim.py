@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence.transcript import Row, read_rows
 from wmjax.files import read_bytes
 from wmjax.keys import Commitment, Model, SignedCommitment, Signer
-from wmjax.keys.commitment import read_time
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.signing import read_signed, sign
 from wmjax.keys.statement import model_of, parse_commitment
+from wmjax.keys.times import read_time
+from wmjax.text import is_name, named
 
 FORMAT = "wmjax-claim/1"
 CLAIM = "urn:wmjax:watermark-claim:v1"
@@ -86,6 +88,16 @@ class Claim:
     def sha256(self) -> str:
         """SHA-256 (hex) of the file."""
         return hashlib.sha256(self.raw).hexdigest()
+
+    @cached_property
+    def opened(self) -> dict[bytes, int]:
+        """The leaves that it opens, as the tree holds them, with the numbers of their triggers: a salt has 16 bytes."""
+        return {row.opening.leaf.entry: row.index for row in self.rows if row.opening}
+
+
+def share_triggers(one: Claim, other: Claim) -> bool:
+    """Whether two claims are about the same triggers, whatever their commitments say besides."""
+    return one.commitment.root == other.commitment.root or not one.opened.keys().isdisjoint(other.opened)
 
 
 def picks(commitment: Commitment, nonce: bytes, count: int) -> list[int]:
@@ -153,7 +165,7 @@ def write_claim(
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "nonce": nonce.hex(),
         "secret": secret.hex() if secret else None,
-        "suspect": suspect,
+        "suspect": named(suspect),
         "transcript": transcript,
         "verdict": stated,
     }
@@ -230,6 +242,13 @@ def _check_owner(told: dict[str, Any], public: SignedCommitment) -> None:
         raise InvalidFile("it is not signed by the owner of its commitment, or is about another key")
 
 
+def _check_time(text: Any) -> None:
+    try:
+        read_time(text)
+    except (TypeError, ValueError) as error:
+        raise InvalidFile(f"when it was made cannot be read: {error}") from error
+
+
 def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attached: Any, raw: bytes) -> Claim:
     """The claim of a statement whose signature was checked."""
     told, public = statement["predicate"], commitments[0].public
@@ -242,15 +261,14 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     model = model_of(statement["subject"])
     if statement["subject"] != _subjects(told["transcript"], model):
         raise InvalidFile("its subjects are not its transcript and a model")
-    if read_time(told["made"]).utcoffset() is None:
-        raise InvalidFile("its time has no offset from UTC")
+    _check_time(told["made"])
     secret = None if told["secret"] is None else _exact(told["secret"])
     nonce = _exact(told["nonce"])
     if not 16 <= len(nonce) <= 64 or (secret is not None and len(secret) != SECRET_BYTES):
         raise InvalidFile("its nonce or its secret has the wrong length")
     rows = read_rows(told["transcript"], public.commitment.spec)
-    if not isinstance(told["suspect"], str):
-        raise InvalidFile("its suspect has no name")
+    if not is_name(told["suspect"]):
+        raise InvalidFile("the name of its suspect is not 1 to 200 characters that can be seen")
     return Claim(
         commitments, public.owner, told["suspect"], model, nonce, told["made"], rows, secret, told["verdict"], raw
     )

@@ -2,27 +2,30 @@
 
 import dataclasses
 import datetime
+import os
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, UsageError
-from wmjax.evidence import transcript
+from wmjax.errors import AccessError, AnswerError, UsageError
+from wmjax.evidence import claim_journal, transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
-from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS
+from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import state
+from wmjax.evidence.lacks import demanded_bits
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Key, Signer
 from wmjax.keys.commitment import leaves
 from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
 from wmjax.stats.contract import State
-from wmjax.suspects.contract import Suspect, check_fits, query
+from wmjax.suspects.contract import Suspect, came, check_fits, query
+from wmjax.text import printable
 
-Spend = Callable[[Collection[int], Collection[int]], None]
-_PORTION = 16  # triggers that are marked as spent at once
+Spend = Callable[[Collection[int]], None]
 _SILENCE = 8  # unusable answers one after another that end a claim
 
 
@@ -36,13 +39,16 @@ def claim(
     *,
     whole: bool = False,
     reveal: bool = False,
+    anyway: bool = False,
+    journal: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> bytes:
     """Asks a suspect what a challenger's nonce picks, and gives the claim's file (example: `wmjax.evidence`).
 
-    The nonce orders all triggers; they are asked in that order, one by one, until the evidence decides: beyond the
-    committed rule by `DATED_BITS`, or by `SEARCH_BITS` if no time stamp dates the commitment. A suspect that falls
-    silent ends the claim too. Each trigger is marked as spent before it is asked. Spent ones are passed over, and count
-    against the owner.
+    The nonce orders all triggers; they are asked in that order, one by one, until the evidence reaches what a judge
+    demands (`lacks.demanded_bits`), or acquits. A suspect that falls silent ends the claim too. Each trigger is marked
+    as spent before it is asked, and each answer is in the journal before the next question. So whatever ends a claim
+    costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner.
 
     Args:
       suspect: the model that is accused.
@@ -50,30 +56,41 @@ def claim(
       signer: the one that signed the key's commitment (`wmjax.open_signer`).
       commitments: as `wmjax.attach` reads them: the key's first, then any that name a released model.
       nonce: the challenger's, 16 to 64 bytes.
-      spend: `spend(asked, released)` marks triggers, by index, as spent in the key file, and takes the marks back from
-        those that were not asked: `functools.partial(wmjax.spend, path, unlock)`.
+      spend: `spend(asked)` marks triggers, by index, as spent in the key file: `functools.partial(wmjax.spend, path,
+        unlock)`.
       whole: ask about every trigger that the committed rule allows.
-      reveal: hand over the secret; without it the claim is a notice, and no judge says `match`.
+      reveal: hand over the secret; without it the claim is a notice, and no judge says `match`. It is handed over only
+        if the answers reach what a judge demands.
+      anyway: begin also where the key cannot reach that any more, and hand over the secret also where it was not.
+      journal: file of what was asked and answered; without one, what was asked before an error is lost.
+      resume: continue with the journal that is there. A claim that is finished can be resumed too, e.g. with `reveal`.
 
     Returns:
       the bytes of `claim.json`, which `wmjax.read_claim` reads.
 
     Raises:
-      UsageError: the suspect takes other images or classes than the key, signer or commitments are of another key, the
-        nonce has another length, or the key can support no claim.
-      AccessError: the suspect never answered, or the key file cannot be written.
-      InvalidFile: the suspect's answers have the wrong form.
+      UsageError: the suspect takes other images than the key, signer or commitments are of another key, the
+        nonce has another length, the key can support no claim, or the journal exists or is of another claim.
+      AccessError: the suspect did not answer the first question, or key file or journal cannot be written.
+      AnswerError: its answer to the first question had the wrong form.
+      InvalidFile: the journal is damaged.
     """
     _check(suspect, key, signer, commitments, nonce)
+    path = None if journal is None else Path(journal)
     rule = key.commitment.rule
-    extra = DATED_BITS if any(attached.tokens for attached in commitments) else SEARCH_BITS
-    goal = dataclasses.replace(rule, alpha=rule.alpha * 2.0**-extra)
+    bar = demanded_bits(rule, Court().alpha, any(attached.tokens for attached in commitments))
     order = picks(key.commitment, nonce, min(rule.max_queries, key.spec.triggers))
-    _check_enough(key, order, rule)
-    rows = _ask(suspect, key, order, goal, spend, whole)
-    stated = state(rows, rule, key.spec)
-    secret = key.secret if reveal else None
+    if not anyway:
+        _check_enough(key, order, bar, claim_journal.told(path) if resume else ())
     model = suspect.describe() if suspect.describe else None
+    head = claim_journal.Head(key.commitment, nonce, suspect.name, model.tensors if model else None)
+    asked = claim_journal.begin(path, head, order, resume=resume)
+    try:
+        rows, reached = _ask(_Case(suspect, key, order, bar, whole), asked, spend)
+    finally:
+        asked.close()
+    stated = state(rows, rule, key.spec)
+    secret = key.secret if reveal and (reached or anyway) else None
     return write_claim(commitments, signer, rows, stated, suspect=suspect.name, model=model, nonce=nonce, secret=secret)
 
 
@@ -92,50 +109,89 @@ def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Att
             raise UsageError("the signing key is not the one that signed the commitment: give that one as `signer`")
 
 
-def _check_enough(key: Key, order: Sequence[int], rule: stats.Rule) -> None:
-    """A suspect that knows every label could be a match: spent triggers count against the owner."""
-    truth = key.truth(np.array(order))
+def _check_enough(key: Key, order: Sequence[int], bar: float, rows: Sequence[Row]) -> None:
+    """A suspect that knows every label could be a match before a judge: spent triggers count against the owner.
+
+    Args:
+      key: the opened key.
+      order: of the questions.
+      bar: bits that a judge demands.
+      rows: asked by this claim already; they count as if they had been answered well.
+    """
+    lost = key.spent - {row.index for row in rows}
+    rule, truth = key.commitment.rule, key.truth(np.array(order))
     sure = stats.kind_of(rule).perfect(truth, key.spec.classes)
-    told = dataclasses.replace(sure, labels=np.where(np.isin(order, list(key.spent)), -1, sure.labels))
-    if stats.play(rule, told, truth).peak[-1] < rule.match_bits:
+    told = dataclasses.replace(sure, labels=np.where(np.isin(order, list(lost)), -1, sure.labels))
+    best = float(stats.play(rule, told, truth).peak[-1])
+    if best < bar:
         spent = f"{len(key.spent)} of its {key.spec.triggers} triggers are spent"
-        raise UsageError(f"no claim with this key can reach a match: {spent}; mark the next model with a new key")
+        raise UsageError(
+            f"no claim with this key can reach a match: a judge demands {bar:.0f} bits, and it can give {best:.0f} at "
+            f"most ({spent}); mark the next model with a new key (`anyway` asks all the same)"
+        )
 
 
-def _ask(suspect: Suspect, key: Key, order: list[int], goal: stats.Rule, spend: Spend, whole: bool) -> list[Row]:
-    """The transcript: one row a trigger, until the evidence decides."""
-    entries = leaves(key.secret, key.images, key.labels)
-    tree = Tree([leaf.entry for leaf in entries])
+class _Case(NamedTuple):
+    """Who is asked what, and until when.
+
+    Attributes:
+      suspect: whom.
+      key: whose triggers.
+      order: of the questions.
+      bar: bits that a judge demands.
+      whole: whether to ask on where the evidence decides.
+    """
+
+    suspect: Suspect
+    key: Key
+    order: Sequence[int]
+    bar: float
+    whole: bool
+
+
+def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Row], bool]:
+    """The transcript: one row a trigger, until the evidence decides; and whether it ever reached the bar."""
+    key, opened = case.key, _Opened(case.key)
+    before = {row.index: row for row in asked.records}
+    if unmarked := before.keys() - key.spent:  # of an older copy of the key
+        spend(sorted(unmarked))
     rows: list[Row] = []
-    reserved: set[int] = set()
-    asked: set[int] = set()
-    weighed = _Weighed(None, 0, False)
-    try:
-        with progress(f"asking {suspect.name}", len(order)) as advance:
-            for place, index in enumerate(order):
-                if index in key.spent:
-                    rows.append(Row(index))
-                    continue
-                if index not in reserved:  # the first alone: a suspect that is down costs one trigger
-                    ahead = order[place : place + (_PORTION if reserved else 1)]
-                    portion = [i for i in ahead if i not in key.spent]
-                    spend(portion, ())
-                    reserved.update(portion)
-                asked.add(index)
-                opening = Opening(entries[index], key.images[index], tuple(tree.proof(index)))
-                rows.append(_ask_one(suspect, key.spec.classes, opening, first=not any(row.attempts for row in rows)))
-                advance(1)
-                weighed = _weigh(weighed, rows, key.spec.classes, goal)
-                if _is_silent(rows) or (weighed.decided and not whole):
-                    break
-    finally:
-        spend((), reserved - asked)
-    return rows
+    now: list[Row] = []  # of them, those that are asked in this run
+    weighed = _Weighed(None, 0, False, False)
+    with progress(f"asking {case.suspect.name}", len(case.order)) as advance:
+        for index in case.order:
+            if index not in before and (_is_silent(now) or (weighed.decided and not case.whole)):
+                break
+            row = before.get(index, Row(index))
+            if index not in before and index not in key.spent:
+                spend([index])
+                row = _ask_one(case, index, scores=transcript.scores_of(rows), first=not now)
+                asked.add(row)
+                now.append(row)
+            rows.append(opened.row(row))
+            advance(1)
+            weighed = _weigh(weighed, rows, case)
+    return rows, weighed.reached
 
 
-def _is_silent(rows: Sequence[Row]) -> bool:
+class _Opened:
+    """The openings of a key's triggers."""
+
+    def __init__(self, key: Key):
+        self._images = key.images
+        self._leaves = leaves(key.secret, key.images, key.labels)
+        self._tree = Tree([leaf.entry for leaf in self._leaves])
+
+    def row(self, row: Row) -> Row:
+        """The row with its trigger opened, if it was asked."""
+        if not row.attempts:
+            return row
+        proof = tuple(self._tree.proof(row.index))
+        return dataclasses.replace(row, opening=Opening(self._leaves[row.index], self._images[row.index], proof))
+
+
+def _is_silent(asked: Sequence[Row]) -> bool:
     """Whether the last answers were all unusable: more questions would only be wasted."""
-    asked = [row for row in rows if row.attempts]
     return len(asked) >= _SILENCE and all(row.answer is None for row in asked[-_SILENCE:])
 
 
@@ -146,39 +202,54 @@ class _Weighed(NamedTuple):
       state: of the evidence; None while no usable answer has shown the suspect's form.
       rows: that were bet on.
       decided: whether the evidence decides.
+      reached: whether it ever was enough for a match.
     """
 
     state: State
     rows: int
     decided: bool
+    reached: bool
 
 
-def _weigh(before: _Weighed, rows: Sequence[Row], classes: int, goal: stats.Rule) -> _Weighed:
+def _weigh(before: _Weighed, rows: Sequence[Row], case: _Case) -> _Weighed:
     """Bets on the rows that came since."""
-    scored = next((isinstance(row.answer, np.ndarray) for row in rows if row.answer is not None), None)
-    if scored is None:
+    scores = transcript.scores_of(rows)
+    if scores is None:
         return before
-    kind, fresh = stats.kind_of(goal), rows[before.rows :]
+    rule, classes = case.key.commitment.rule, case.key.spec.classes
+    kind, fresh = stats.kind_of(rule), rows[before.rows :]
     state = kind.start(()) if before.state is None else before.state
-    answers = transcript.answers(fresh, classes, scored=scored)
-    state, path = kind.bet(state, answers, transcript.truth(fresh), goal)
-    return _Weighed(state, len(rows), bool(stats.decide(path, goal, stop=False).decided))
+    state, path = kind.bet(state, transcript.answers(fresh, classes, scores=scores), transcript.truth(fresh), rule)
+    decided = bool(stats.decide(path, rule, stop=False, match_bits=case.bar).decided)
+    return _Weighed(state, len(rows), decided, bool(path.peak[-1] >= case.bar))
 
 
-def _ask_one(suspect: Suspect, classes: int, opening: Opening, *, first: bool) -> Row:
-    """Asks once; a failure is an outcome, unless it is the first: then the suspect is not there at all."""
+def _ask_one(case: _Case, index: int, *, scores: int | None, first: bool) -> Row:
+    """Asks once; a failure is an outcome, unless it is the first: then the suspect is not there at all.
+
+    An answer in another form is a refusal, and what came is kept.
+
+    Args:
+      case: who is asked.
+      index: of the trigger.
+      scores: how many it gave in an answer before, 0 with labels; None if it gave no usable answer.
+      first: whether this is the first question of this run.
+    """
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    answer: int | np.ndarray | None = None
+    detail: dict[str, str] = {}
     try:
-        given = query(suspect, opening.input[None], classes)
+        given = query(case.suspect, case.key.images[index][None], case.key.spec.classes)
+        if scores not in (None, given.scores):
+            told = came(given.labels if given.probabilities is None else given.probabilities)
+            raise AnswerError("the suspect answers now with labels, now with scores: it must keep to one form", told)
+        if given.labels[0] >= 0:
+            answer = int(given.labels[0]) if given.probabilities is None else given.probabilities[0]
     except AccessError as error:
         if first:
             raise
-        failed = {"at": at, "outcome": "failed", "detail": {"error": f"{error!s:.200}"}}
-        return Row(opening.leaf.index, (failed,), None, opening)
-    attempt = {"at": at, "outcome": "answered", "detail": {}}
-    answer: int | np.ndarray | None = int(given.labels[0])
-    if given.labels[0] < 0:
-        answer = None
-    elif given.probabilities is not None:
-        answer = given.probabilities[0]
-    return Row(opening.leaf.index, (attempt,), answer, opening)
+        detail = {"error": printable(f"{error!s:.200}")}
+        if not isinstance(error, AnswerError):
+            return Row(index, ({"at": at, "outcome": "failed", "detail": detail},))
+        detail["came"] = error.came
+    return Row(index, ({"at": at, "outcome": "answered", "detail": detail},), answer)

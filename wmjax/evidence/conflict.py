@@ -1,21 +1,35 @@
-"""Two claims on one model, both good: who marked it first?
+"""Claims by two signers on one model, both good: who marked it first?
 
-A thief may mark a stolen model with a key of their own, and then both keys are in it. What tells the two apart is the
-model that each party calls its original: the thief's comes from the owner's and carries the owner's mark; the owner's
-knows nothing of the thief's. So each key is asked of the other's original. Without originals the earlier dated
-commitment goes first; that is weaker, since a thief may put an old key on a model that they stole yesterday, and the
-settlement says so.
+*One key, two signers.* Anybody who saw a secret can sign it again, and everything else follows from it. So who was
+first follows from dates alone; where one is missing the order is unknown.
+
+*Two keys.* A thief may mark a stolen model with a key of their own, and then both keys are in it. What tells the two
+apart is the model that each party calls its original: the thief's comes from the owner's and carries the owner's mark;
+the owner's knows nothing of the thief's. So each key is asked of each original, and a party was first only if
+
+* each original carries its own party's key, at the bits of a match;
+* the other's original carries theirs, and theirs shows no sign of the other's;
+* theirs is, weight for weight, a model that they signed for, with a time stamp that the judge trusts;
+* it is older than the suspect and than the other's original, which is as old as its own such time stamp says; without
+  one no older than that of its key, since a key is stamped before it is embedded.
+
+Anything else leaves it open, with the reasons: a key can be older than the model that it was put on, so dates of keys
+settle nothing; an original may be somebody else's network, or have learned triggers that were published. A settlement
+still takes on trust that the other's triggers were secret until the first original was dated: triggers that are put
+about in time, for an owner to learn unawares, look like a theft.
 """
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 
 from wmjax import stats
 from wmjax.errors import UsageError
 from wmjax.evidence import transcript
-from wmjax.evidence.claim import Claim
+from wmjax.evidence.asking import ask
+from wmjax.evidence.claim import Claim, share_triggers
 from wmjax.evidence.facts import Court
-from wmjax.evidence.judge import ask, check_stamps
+from wmjax.evidence.judge import check_stamps, dated
 from wmjax.evidence.judgement import Judgement, Settlement
 from wmjax.grounds import Ground
 from wmjax.suspects.contract import Suspect
@@ -32,10 +46,10 @@ def settle(
         first = wmjax.settle(claims, judgements, court, originals).first
 
     Args:
-      claims: two, by different keys.
+      claims: two, by different signers or keys.
       judgements: what `judge` says of them, in the same order.
       court: what their judge has.
-      originals: what each party calls its original model, in the same order; or none: then only dates decide.
+      originals: what each party calls its original model, in the same order; without them two keys stay open.
 
     Returns:
       the number of the claim that was first, if that can be said, and why.
@@ -51,63 +65,138 @@ def settle(
         return Settlement(None, (Ground("neither-proven"),))
     if not all(matched):
         return Settlement(None, (Ground("one-proven", {"claim": matched.index(True)}),))
-    if originals:
-        return _by_originals(claims, judgements, originals)
-    return _by_dates(claims, court)
+    if share_triggers(*claims):
+        return _by_dates(claims, court)
+    if not originals:
+        return Settlement(None, (*_key_dates(claims, court), Ground("ask-originals")))
+    return _by_originals(claims, judgements, court, originals)
 
 
-def _by_originals(claims: Sequence[Claim], judgements: Sequence[Judgement], originals: Sequence[Suspect]) -> Settlement:
-    """Each party's key, asked of the other's original."""
-    own = [_bits(claims[n], originals[n]) >= judgements[n].needed_bits for n in (0, 1)]
-    if own[0] != own[1]:
-        first = own.index(True)
-        why = (Ground("not-own-original", {"claim": 1 - first}), Ground("own-original", {"claim": first}))
-        return Settlement(first, why)
-    carried: list[bool] = []
-    grounds: list[Ground] = []
-    for number, other in ((0, 1), (1, 0)):
-        bits, needed = _bits(claims[number], originals[other]), judgements[number].needed_bits
-        carried.append(bits >= needed)
-        told = {"claim": number, "original": other, "bits": round(bits, 3), "needed": needed}
-        grounds.append(Ground("carries" if carried[-1] else "carries-not", told))
-        grounds.append(_named(number, claims[number], originals[number]))
-    if carried[0] != carried[1]:
-        first = carried.index(True)
-        return Settlement(first, (*grounds, Ground("descends", {"claim": 1 - first, "other": first})))
-    return Settlement(None, (*grounds, Ground("both-carry" if all(carried) else "neither-carries")))
+def _by_dates(claims: Sequence[Claim], court: Court) -> Settlement:
+    """Of two signers of one key: whose commitment is shown to be older."""
+    earlier = _key_dates(claims, court)
+    if not earlier:
+        return Settlement(None, (Ground("two-signers-open"),))
+    return Settlement(int(earlier[0].values["claim"]), (Ground("one-key"), *earlier))
 
 
-def _named(number: int, claim: Claim, original: Suspect) -> Ground:
-    """Whether the original is a model that its owner's signed statements name."""
+def _key_dates(claims: Sequence[Claim], court: Court) -> tuple[Ground, ...]:
+    """Which key is dated earlier, where both are dated."""
+    dates = [dated(claim, court) for claim in claims]
+    if not dates[0] or not dates[1] or dates[0] == dates[1]:
+        return ()
+    first = int(dates[1] < dates[0])
+    told = [date.isoformat(timespec="seconds") for date in dates if date]
+    return (Ground("key-earlier", {"claim": first, "dated": told[first], "later": told[1 - first]}),)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Original:
+    """What is known of the model that a party calls its original.
+
+    Attributes:
+      own, other: bits that its own party's key and the other's give on it.
+      carries, clean: whether the own key is there; whether there is no sign of the other's.
+      learned: whether the other's key is there.
+      released: by when the party had signed for these weights; None if no trusted stamp says so.
+      keyed: by when its key was committed to; None likewise.
+    """
+
+    own: float
+    other: float
+    carries: bool
+    clean: bool
+    learned: bool
+    released: datetime.datetime | None
+    keyed: datetime.datetime | None
+
+
+def _by_originals(
+    claims: Sequence[Claim], judgements: Sequence[Judgement], court: Court, originals: Sequence[Suspect]
+) -> Settlement:
+    """Each party's key, asked of each original."""
+    bits = [[_bits(claim, original) for original in originals] for claim in claims]
+    needed = [judgement.needed_bits for judgement in judgements]
+    shown = [
+        _Original(
+            own=bits[n][n],
+            other=bits[1 - n][n],
+            carries=bits[n][n] >= needed[n],
+            clean=bits[1 - n][n] < claims[1 - n].commitment.rule.match_bits / 2,
+            learned=bits[1 - n][n] >= needed[1 - n],
+            released=_released(claims[n], originals[n], court),
+            keyed=dated(claims[n], court),
+        )
+        for n in (0, 1)
+    ]
+    told = tuple(_told(n, key, bits[key][n], needed[key]) for n in (0, 1) for key in (n, 1 - n))
+    first = 0 if shown[0].clean else 1
+    if doubts := _doubts(shown) or _doubts_of_dates(first, shown, court.since):
+        return Settlement(None, (*told, *doubts))
+    return Settlement(first, (*told, *_order(first, shown), Ground("secret-until-dated", {"claim": 1 - first})))
+
+
+def _told(original: int, key: int, bits: float, needed: float) -> Ground:
+    code = "carries" if bits >= needed else "carries-not"
+    return Ground(code, {"claim": key, "original": original, "bits": round(bits, 3), "needed": needed})
+
+
+def _doubts(shown: Sequence[_Original]) -> tuple[Ground, ...]:
+    """Why the marks in the originals settle nothing: every reason; none where they do."""
+    found = [Ground("not-own-original", {"claim": n}) for n in (0, 1) if not shown[n].carries]
+    clean, learned = [one.clean for one in shown], [one.learned for one in shown]
+    if all(clean):
+        found.append(Ground("neither-carries"))
+    elif all(learned):
+        found.append(Ground("both-carry"))
+    elif clean[0] == clean[1] or not learned[clean.index(False)]:
+        found.append(Ground("traces"))
+    return tuple(found)
+
+
+def _doubts_of_dates(first: int, shown: Sequence[_Original], since: datetime.datetime | None) -> tuple[Ground, ...]:
+    """Why the dates of two originals do not let the model of one come from that of `first`."""
+    own, other = shown[first].released, shown[1 - first].released or shown[1 - first].keyed
+    undated = [n for n, date in ((first, own), (1 - first, other)) if date is None]
+    if own is None or other is None:
+        return tuple(Ground("original-undated", {"claim": n}) for n in undated)
+    found = []
+    if own >= other:
+        found.append(Ground("clean-later", {"claim": first}))
+    if since is None:
+        found.append(Ground("since-unknown"))
+    elif own >= since:
+        found.append(Ground("original-late", {"claim": first}))
+    return tuple(found)
+
+
+def _order(first: int, shown: Sequence[_Original]) -> tuple[Ground, ...]:
+    """The reason of a settlement."""
+    own, other = shown[first], shown[1 - first]
+    assert own.released  # or there would be doubts
+    told = {"claim": first, "dated": own.released.isoformat(timespec="seconds")}
+    if other.released:
+        earlier = Ground("model-earlier", {**told, "later": other.released.isoformat(timespec="seconds")})
+    else:
+        assert other.keyed
+        earlier = Ground("before-key", {**told, "other": 1 - first, "later": other.keyed.isoformat(timespec="seconds")})
+    return earlier, Ground("descends", {"claim": 1 - first, "other": first})
+
+
+def _released(claim: Claim, original: Suspect, court: Court) -> datetime.datetime | None:
+    """By when the party had signed for these very weights, as a trusted authority says."""
     if original.describe is None:
-        return Ground("original-unknown", {"claim": number})
+        return None
     tensors = original.describe().tensors
-    signed = any(one.public.model and one.public.model.tensors == tensors for one in claim.commitments)
-    return Ground("original-signed" if signed else "original-unsigned", {"claim": number})
+    stamps = [
+        stamp.time
+        for number, stamp in check_stamps(claim, court)
+        if stamp.trusted and (model := claim.commitments[number].public.model) and model.tensors == tensors
+    ]
+    return min(stamps, default=None)
 
 
 def _bits(claim: Claim, suspect: Suspect) -> float:
     """The most evidence that a claim's triggers ever gave against a model, in the claim's order."""
     path = stats.play(claim.commitment.rule, ask(claim, suspect), transcript.truth(claim.rows))
     return float(path.evidence.max())
-
-
-def _by_dates(claims: Sequence[Claim], court: Court) -> Settlement:
-    """The earlier of two dates: of the released models where both are stamped, else of the keys."""
-    for of_model, code in ((True, "model-earlier"), (False, "key-earlier")):
-        dates = [_date(claim, court, of_model) for claim in claims]
-        if dates[0] and dates[1] and dates[0] != dates[1]:
-            first = int(dates[1] < dates[0])
-            told = [date.isoformat(timespec="seconds") for date in dates if date]
-            earlier = Ground(code, {"claim": first, "dated": told[first], "later": told[1 - first]})
-            return Settlement(first, (earlier, Ground("dates-alone")))
-    return Settlement(None, (Ground("no-order"), Ground("ask-originals")))
-
-
-def _date(claim: Claim, court: Court, of_model: bool) -> datetime.datetime | None:
-    stamps = [
-        stamp.time
-        for number, stamp in check_stamps(claim, court)
-        if stamp.trusted and (not of_model or claim.commitments[number].public.model)
-    ]
-    return min(stamps, default=None)

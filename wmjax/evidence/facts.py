@@ -22,6 +22,10 @@ class Lack(enum.StrEnum):
     Attributes:
       UNREVEALED: the secret is not revealed.
       UNDERIVED: it is, but the data set that the images start from is not at hand. Values: `source`.
+      OTHER_SOURCE: the data set of that name which the judge has is another one, e.g. another version. Values:
+        `source`.
+      TWO_SIGNERS: this claim is undated, and another signer's commitment to the same triggers is from before the
+        suspect appeared, or nobody says when that was. Values: `dated`, the other's.
       UNPICKED: the claimant may have picked the questions.
       UNASKED: the judge did not ask the suspect.
       WEAK: there is not enough evidence. Values: `bits`, `needed`; where the suspect's answers differ from the
@@ -33,6 +37,8 @@ class Lack(enum.StrEnum):
 
     UNREVEALED = "unrevealed"
     UNDERIVED = "underived"
+    OTHER_SOURCE = "other-source"
+    TWO_SIGNERS = "two-signers"
     UNPICKED = "unpicked"
     UNASKED = "unasked"
     WEAK = "weak"
@@ -74,11 +80,12 @@ class Facts:
       claim: the one that is judged.
       court: what its judge has.
       stamps: the time stamps of all its commitments, each with the commitment's number.
-      regenerated: whether the revealed secret gave every trigger again; None if it is not revealed, or the source is
-        not at hand.
+      regenerated: whether the revealed secret gave every opened trigger again; None if it is not revealed, or the
+        source is not at hand.
       own: the suspect's answers to the judge; None if the judge did not ask.
       differing: how many of those answers are not the transcript's.
       same_weights: whether the judge's suspect has the weights that the claim names; None if that is not known.
+      others: when other signers' commitments to the same triggers are dated; None for each undated one.
     """
 
     claim: Claim
@@ -88,6 +95,7 @@ class Facts:
     own: stats.Answers | None
     differing: int
     same_weights: bool | None
+    others: tuple[datetime.datetime | None, ...] = ()
 
     @property
     def dated(self) -> datetime.datetime | None:

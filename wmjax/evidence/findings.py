@@ -6,21 +6,24 @@ import hashlib
 from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts
 from wmjax.evidence.judgement import Brought, Digests
 from wmjax.grounds import Ground
+from wmjax.keys.times import read_time
+from wmjax.suspects.adapt import naming
 
 
 def proven(facts: Facts) -> tuple[Ground, ...]:
     """What was checked."""
     claim, spec = facts.claim, facts.claim.commitment.spec
     grounds = [Ground("signed", {"owner": claim.owner}), *_stamped(facts)]
-    grounds.append(Ground("opened", {"triggers": sum(row.opening is not None for row in claim.rows)}))
+    opened = len(claim.rows) - _spent(facts)
+    grounds.append(Ground("opened", {"triggers": opened}))
     if facts.court.nonce is not None:
         grounds.append(Ground("picked"))
     elif facts.whole:
         grounds.append(Ground("whole"))
     if facts.regenerated and spec.source:
-        grounds.append(Ground("regenerated-from-source", {"triggers": spec.triggers, "source": spec.source.name}))
+        grounds.append(Ground("regenerated-from-source", {"triggers": opened, "source": spec.source.name}))
     elif facts.regenerated:
-        grounds.append(Ground("regenerated", {"triggers": spec.triggers}))
+        grounds.append(Ground("regenerated", {"triggers": opened}))
     grounds.append(Ground("figures-follow"))
     if facts.own is not None:
         grounds.append(Ground("asked-again"))
@@ -57,23 +60,30 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
         grounds += [Ground("suspect-asked"), *court.suspect.grounds(claim.commitment.spec.image)]
     if facts.own is not None and facts.same_weights is False:
         grounds.append(Ground("other-weights"))
-    if any(other.owner != claim.owner and other.commitment.root == claim.commitment.root for other in court.others):
-        grounds.append(Ground("other-signer"))
+    if facts.others:
+        grounds.append(Ground("other-signer" if facts.dated else "order-unknown"))
+    if facts.own is not None and (refused := sum(shown < 0 for shown in facts.own.labels) - _spent(facts)):
+        grounds.append(Ground("refused-here", {"refused": int(refused)}))
+    grounds += naming(facts.answers)
     if facts.differing:
         grounds.append(Ground("answers-differ", {"differing": facts.differing}))
-    if spent := sum(row.opening is None for row in claim.rows):
+    if spent := _spent(facts):
         grounds.append(Ground("spent-before", {"spent": spent}))
-    if facts.dated and _clock(claim.commitment.created) > facts.dated + datetime.timedelta(days=1):
+    if facts.dated and read_time(claim.commitment.created) > facts.dated + datetime.timedelta(days=1):
         grounds.append(Ground("clock-ahead"))
     return (*grounds, Ground("one-claim"), Ground("origin-open"))
+
+
+def _spent(facts: Facts) -> int:
+    return sum(row.opening is None for row in facts.claim.rows)
 
 
 def dates(facts: Facts) -> tuple[Ground, ...]:
     """What happened when, in the order of time; each with its `time`."""
     claim = facts.claim
     told = [
-        _ground("key-made", _clock(claim.commitment.created)),
-        _ground("claim-made", _clock(claim.made)),
+        _ground("key-made", read_time(claim.commitment.created)),
+        _ground("claim-made", read_time(claim.made)),
         *(
             _ground("stamped" if stamp.trusted else "stamp-unbelieved", stamp.time, authority=stamp.authority)
             for _, stamp in facts.stamps
@@ -116,9 +126,3 @@ def _ground(code: str, time: datetime.datetime, **values: str) -> Ground:
 
 def _utc(when: datetime.datetime) -> str:
     return when.astimezone(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _clock(text: str) -> datetime.datetime:
-    """A time by a party's own clock; one without an offset is taken for UTC."""
-    when = datetime.datetime.fromisoformat(text)
-    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)

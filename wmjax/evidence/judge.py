@@ -3,7 +3,7 @@
 Liu et al. (USENIX Security 2024) showed that a malicious accuser can make innocent models look stolen under every
 published scheme, by triggers that are fitted to models before or after the commitment. Here a match needs all of this:
 
-* The secret is revealed and gives every image and label of the commitment again. So nothing was fitted to anything: the
+* The secret is revealed and gives every opened image, label and salt again. So nothing was fitted to anything: the
   accuser chose 32 bytes (and a spec), all else follows. Where images start from a data set, the judge's own copy is
   used.
 * The accuser did not search for those 32 bytes: 2**k tries gain k bits, so the evidence is `SEARCH_BITS` beyond what a
@@ -12,6 +12,8 @@ published scheme, by triggers that are fitted to models before or after the comm
 * The accuser did not choose the questions: they are the first ones of the order that the judge's own nonce gives; or
   the whole key was asked, and only what it comes to in the end counts.
 * The answers are the suspect's: the judge asks it again.
+
+What a file declares costs nothing: only what it opens is computed, and it holds a picture for each of that.
 
 What is lacking withholds a match: the claim is then `inconclusive`. A `no-match` says only that the answers are too
 unlike the secret labels by the committed rule, so it stays one whatever is lacking. What is wrong makes a claim invalid
@@ -26,20 +28,18 @@ import numpy as np
 from wmjax import stats
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import findings, transcript
-from wmjax.evidence.claim import Claim, picks
+from wmjax.evidence.asking import ask
+from wmjax.evidence.claim import Claim, picks, share_triggers
 from wmjax.evidence.facts import Court, Facts
-from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Shown
+from wmjax.evidence.judgement import SPENT, Judgement, Shown
 from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
 from wmjax.evidence.timestamps import Stamp, check
-from wmjax.keys import Spec, derive_key
-from wmjax.keys.derive import SECRET_BYTES
-from wmjax.keys.keyset import check_against_scheme, is_self_derived
+from wmjax.keys import Spec
+from wmjax.keys.keyset import check_against_scheme, derive_leaves, is_made_from
 from wmjax.keys.merkle import proven_root
-from wmjax.suspects.contract import Suspect, check_fits, query
 from wmjax.text import bare
 
-LARGEST_KEY = 1 << 27  # bytes of images that are made again: a hostile spec must not fill the memory
-LARGEST_TABLE = 1 << 24  # answers times classes, of which several tables of floats are made
+LARGEST_TABLE = 1 << 22  # answers times classes, of which several tables of floats are made
 AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the judge's
 
 
@@ -62,7 +62,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
       AccessError: the suspect did not answer.
     """
     court = court or Court()
-    _check_court(court)
+    check_court(court)
     # The numbers are those of "What a judge checks" in FORMAT.md; `read_claim` did the first.
     check_spec(claim)  # 2
     check_picks(claim)
@@ -75,10 +75,11 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     own = ask(claim, court.suspect) if court.suspect else None  # 7
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
-    return conclude(Facts(claim, court, stamps, regenerated, own, differing, same_weights))
+    return conclude(Facts(claim, court, stamps, regenerated, own, differing, same_weights, _others(claim, court)))
 
 
-def _check_court(court: Court) -> None:
+def check_court(court: Court) -> None:
+    """What the judge brought can be."""
     if not 0 < court.alpha < 1:
         raise UsageError(f"`alpha` {court.alpha}: must be between 0 and 1")
     if court.since is not None and court.since.utcoffset() is None:
@@ -94,11 +95,7 @@ def check_spec(claim: Claim) -> None:
         raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
     if not spec.policy.exact:
         raise InvalidFile(f"the claim's key has {spec.labels} labels: no exact evidence exists for it")
-    if spec.triggers * spec.input.size > LARGEST_KEY:
-        raise InvalidFile(
-            f"the claim's key has more than {LARGEST_KEY >> 20} MiB of images: more than this judge makes"
-        )
-    if len(claim.rows) * spec.classes > LARGEST_TABLE:
+    if len(claim.rows) * max(spec.classes, transcript.scores_of(claim.rows) or 0) > LARGEST_TABLE:
         raise InvalidFile(
             f"the claim has {len(claim.rows)} rows of {spec.classes} classes: more than {LARGEST_TABLE} stakes"
         )
@@ -133,16 +130,29 @@ def check_nonce(claim: Claim, court: Court) -> None:
 def check_unspent(claim: Claim, court: Court) -> None:
     """No trigger that another claim opened is opened again, also where the same triggers were committed to anew.
 
-    Another signer's claim counts only where it is dated before this one: anyone who saw a secret can sign it again.
+    Another signer's claim counts only where both are dated, and it before this one: anyone who saw a secret can sign it
+    again, and have that stamped. An undated claim beside such a one is no false one; `lacks.two_signers` has it.
     """
-    opened = {row.index for row in claim.rows if row.opening}
     for other in court.others:
-        if other.sha256 == claim.sha256 or other.commitment.root != claim.commitment.root:
+        if other.sha256 == claim.sha256 or (other.owner != claim.owner and not _is_earlier(other, claim, court)):
             continue
-        if other.owner != claim.owner and _date(other, court) >= _date(claim, court):
-            continue
-        if again := sorted(opened & {row.index for row in other.rows if row.opening}):
-            raise InvalidFile(f"trigger {again[0]} was opened in another claim already: a spent trigger proves nothing")
+        if again := [claim.opened[entry] for entry in claim.opened if entry in other.opened]:
+            raise InvalidFile(
+                f"trigger {min(again)} was opened in another claim already: a spent trigger proves nothing"
+            )
+
+
+def _others(claim: Claim, court: Court) -> tuple[datetime.datetime | None, ...]:
+    """When other signers committed to the same triggers."""
+    return tuple(
+        dated(other, court) for other in court.others if other.owner != claim.owner and share_triggers(other, claim)
+    )
+
+
+def _is_earlier(other: Claim, claim: Claim, court: Court) -> bool:
+    """Whether another signer's key is shown to be older than the claim's."""
+    theirs, own = dated(other, court), dated(claim, court)
+    return theirs is not None and own is not None and theirs < own
 
 
 def check_stamps(claim: Claim, court: Court) -> tuple[tuple[int, Stamp], ...]:
@@ -160,27 +170,29 @@ def check_stamps(claim: Claim, court: Court) -> tuple[tuple[int, Stamp], ...]:
     return tuple(stamps)
 
 
-def _date(claim: Claim, court: Court) -> datetime.datetime:
-    """When a claim's key was committed to, by a trusted authority; at the end of all time where nothing shows it."""
-    end = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+def dated(claim: Claim, court: Court) -> datetime.datetime | None:
+    """By when a claim's key was committed to, as a trusted authority says; None where nothing shows it."""
     try:
-        return min((stamp.time for _, stamp in check_stamps(claim, court) if stamp.trusted), default=end)
+        return min((stamp.time for _, stamp in check_stamps(claim, court) if stamp.trusted), default=None)
     except InvalidFile:  # another's false stamp must not spoil this claim
-        return end
+        return None
 
 
 def check_secret(claim: Claim, court: Court) -> bool | None:
-    """A revealed secret gives the committed root, and with it every image, label and salt."""
-    spec, rule = claim.commitment.spec, claim.commitment.rule
-    if claim.secret is None or not (is_self_derived(spec) or court.source):
+    """A revealed secret gives each opened trigger again: image, label and salt; None where that cannot be told.
+
+    Triggers that are not opened count for nothing, so only the opened ones are made: the file pays for each of them.
+    """
+    spec = claim.commitment.spec
+    if claim.secret is None or (spec.source and (court.source is None or not is_made_from(spec, court.source))):
         return None
-    if len(claim.secret) != SECRET_BYTES:
-        raise InvalidFile("the revealed secret is not 32 bytes long")
+    opened = [row.opening.leaf for row in claim.rows if row.opening]
     try:
-        key = derive_key(claim.secret, spec, rule, court.source if spec.source else None, claim.commitment.created)
+        source = court.source if spec.source else None
+        made = derive_leaves(claim.secret, spec, source, [leaf.index for leaf in opened])
     except UsageError as error:
         raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
-    if key.commitment.root != claim.commitment.root:
+    if made != opened:
         raise InvalidFile("the revealed secret does not give the triggers that were committed to: they were made up")
     return True
 
@@ -207,22 +219,6 @@ def state(rows: Sequence[transcript.Row], rule: stats.Rule, spec: Spec) -> dict[
         "queries": sum(row.opening is not None for row in rows),
         "matches": int(path.matches[-1]),
     }
-
-
-def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
-    """The suspect's answers to the judge, about every opened trigger; in the place of a spent one a refusal."""
-    spec = claim.commitment.spec
-    check_fits(suspect, spec)
-    opened = [place for place, row in enumerate(claim.rows) if row.opening]
-    images = np.stack([row.opening.input for row in claim.rows if row.opening])
-    given = query(suspect, images, spec.classes)
-    labels = np.full(len(claim.rows), REFUSED)
-    labels[opened] = given.labels
-    if given.probabilities is None:
-        return stats.Answers(labels, None, spec.classes)
-    probabilities = np.full((len(claim.rows), spec.classes), 1.0 / spec.classes)
-    probabilities[opened] = given.probabilities
-    return stats.Answers(labels, probabilities, spec.classes)
 
 
 def compare_weights(claim: Claim, court: Court) -> bool | None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from wmjax import stats
+from wmjax.errors import InvalidFile, UsageError, WmjaxError
 from wmjax.grounds import Ground
 from wmjax.keys import Model
 
@@ -136,11 +137,36 @@ class Judgement:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settlement:
-    """Who marked a model first, of two whose claims on it both hold.
+class Refused:
+    """A claim that was not judged.
 
     Attributes:
-      first: 0 or 1: the number of the claim; None if that stays open.
+      code: `invalid` where something in it is false, `misfit` where the suspect cannot be asked about its key.
+      reason: in one line.
+      exit_code: of a judge who has nothing but this claim.
+    """
+
+    code: str
+    reason: str
+    exit_code: int
+
+    def error(self, name: str) -> WmjaxError:
+        """It as the error of a judge who has nothing but this claim."""
+        if self.code == "misfit":
+            return UsageError(self.reason)
+        return InvalidFile(self.reason if self.reason.startswith(name) else f"{name}: {self.reason}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"verdict": self.code, "reason": self.reason}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settlement:
+    """Who marked a model first, of those who claim it.
+
+    Attributes:
+      first: the number of the claim, from 0; None if that stays open.
       grounds: how that follows; in their values, too, claims are numbered from 0.
     """
 

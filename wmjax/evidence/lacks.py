@@ -9,8 +9,12 @@ from wmjax.grounds import Ground
 
 def needed_bits(facts: Facts, dated: bool) -> float:
     """Evidence that makes a match: by the stricter of two rules, and so much more that no search has found it."""
-    strict = max(facts.claim.commitment.rule.match_bits, -float(np.log2(facts.court.alpha)))
-    return strict + (DATED_BITS if dated else SEARCH_BITS)
+    return demanded_bits(facts.claim.commitment.rule, facts.court.alpha, dated)
+
+
+def demanded_bits(rule: stats.Rule, alpha: float, dated: bool) -> float:
+    """What a judge who accepts `alpha` demands for a match with a key of this committed rule."""
+    return max(rule.match_bits, -float(np.log2(alpha))) + (DATED_BITS if dated else SEARCH_BITS)
 
 
 def counted_bits(facts: Facts, path: np.ndarray) -> float:
@@ -25,7 +29,19 @@ def underived(facts: Facts) -> Ground | None:
     if facts.claim.secret is None:
         return Ground(Lack.UNREVEALED)
     source = facts.claim.commitment.spec.source
-    return Ground(Lack.UNDERIVED, {"source": source.name if source else ""})
+    code = Lack.UNDERIVED if facts.court.source is None else Lack.OTHER_SOURCE
+    return Ground(code, {"source": source.name if source else ""})
+
+
+def two_signers(facts: Facts) -> Ground | None:
+    """Somebody else had these triggers before the suspect was there, and this claim shows no date: whose are they?
+
+    Nobody who learned the secret from a claim on this suspect can have a stamp from before it.
+    """
+    theirs = min((date for date in facts.others if date), default=None)
+    if facts.dated or theirs is None or (facts.court.since and theirs >= facts.court.since):
+        return None
+    return Ground(Lack.TWO_SIGNERS, {"dated": theirs.isoformat(timespec="seconds")})
 
 
 def unpicked(facts: Facts) -> Ground | None:
@@ -71,7 +87,7 @@ def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground,
       outcome: by the committed rule.
       counted: bits of evidence that count.
     """
-    found = [underived(facts), unpicked(facts), unasked(facts)]
+    found = [underived(facts), two_signers(facts), unpicked(facts), unasked(facts)]
     if outcome != "no-match":  # there the answers themselves say that no more of them would do
         found.append(weak(facts, counted))
     return tuple(one for one in found if one)

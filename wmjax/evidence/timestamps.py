@@ -88,6 +88,13 @@ class _Token:
 def read_authority(path: str | os.PathLike[str]) -> Authority:
     """Reads a PEM file with an authority's own certificates and their root; intermediates may be among them.
 
+    Example:
+
+        court = wmjax.Court(authorities=[wmjax.read_authority("tsa.pem")])
+
+    Args:
+      path: of the PEM file.
+
     Raises:
       AccessError: the file cannot be read.
       InvalidFile: it holds no certificates, or damaged ones.
@@ -97,7 +104,7 @@ def read_authority(path: str | os.PathLike[str]) -> Authority:
         with open(path, "rb") as file:
             raw = file.read(LARGEST + 1)
     except OSError as error:
-        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+        raise AccessError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
     if len(raw) > LARGEST:
         raise InvalidFile(f"{path} is too large to hold an authority's certificates")
     with _hostile(f"{path} does not hold certificates in PEM"):

@@ -7,6 +7,7 @@ from typing import Any
 
 from wmjax.evidence.judgement import Digests, Judgement, Settlement
 from wmjax.grounds import Ground
+from wmjax.text import quoted
 
 WORDS: dict[str, str] = {
     # The verdict in one sentence.
@@ -19,6 +20,10 @@ WORDS: dict[str, str] = {
     "models, is the claimant's word. Ask for a claim made with `reveal`.",
     "underived": "The images start from the data set {source}, which is not at hand, so they were not made again: "
     "get it from elsewhere than the claimant, who could have made it up, and give it with `source`.",
+    "other-source": "The data set {source} at hand is not, byte for byte, the one that the key was made from, e.g. "
+    "another version of it, so the images were not made again: get that one, from elsewhere than the claimant.",
+    "two-signers": "Another signer committed to the same triggers by {dated}, and this claim shows no date: whose they "
+    "are is not shown. Ask for a time stamp, and say when the suspect first appeared, with `since`.",
     "unpicked": "Only the claimant says who picked the questions: draw a nonce (`openssl rand -hex 32`), ask for a "
     "claim made for it, and give it with `nonce`.",
     "unasked": "The answers are the claimant's word: ask the suspect yourself, with `suspect`.",
@@ -39,10 +44,10 @@ WORDS: dict[str, str] = {
     "opened": "All {triggers} triggers shown here were committed to: their Merkle proofs lead to the signed root.",
     "picked": "The questions are those that your nonce picks, in its order, with none left out.",
     "whole": "The whole key is in the transcript: nobody chose among its triggers.",
-    "regenerated": "The revealed secret and the written standard alone give all {triggers} images and labels of the "
-    "commitment again: none of them was fitted to a model.",
-    "regenerated-from-source": "The revealed secret and your copy of {source} give all {triggers} images and labels of "
-    "the commitment again: none of them was fitted to a model.",
+    "regenerated": "The revealed secret and the written standard alone give the {triggers} images and labels that were "
+    "opened again: none of them was fitted to a model.",
+    "regenerated-from-source": "The revealed secret and your copy of {source} give the {triggers} images and labels "
+    "that were opened again: none of them was fitted to a model.",
     "figures-follow": "The claimant's figures follow from the transcript by the rule that was committed to.",
     "asked-again": "The suspect was asked again here, and its own answers were weighed.",
     "same-weights": "The suspect is, weight for weight, the model that the claim names.",
@@ -56,12 +61,16 @@ WORDS: dict[str, str] = {
     "suspect-asked": "The model that was asked here is the suspect.",
     "other-weights": "The claim names a model with other weights: a copy that was trained further, or another model.",
     "other-signer": "Another signer claims the same triggers; only time stamps can show who committed to them first.",
+    "order-unknown": "Two signers claim the same triggers, and the order is unknown: no time stamp shows whose they "
+    "were first. That the suspect knows them does not depend on it.",
+    "refused-here": "{refused} of your questions got no usable answer; they count against the claimant, and never for "
+    "the suspect.",
     "answers-differ": "{differing} answers differ from the claimant's transcript; yours were weighed.",
     "adapted": "The key's triggers, {from}, were shown to the suspect as images of {to}, which it takes.",
-    "other-classes": "The suspect tells {theirs} classes apart, the key {ours}: the bets are on those that it shares, and "
-    "on renamings that its own answers show.",
-    "other-names": "The suspect used {names} names or numbers that are none of the key's classes: only bets on a renaming "
-    "can win with them.",
+    "other-classes": "The suspect tells {theirs} classes apart, the key {ours}: the bets are on those that it shares, "
+    "and on renamings that its own answers show.",
+    "other-names": "The suspect used {names} numbers that are none of the key's classes: only bets on a renaming can "
+    "win with them.",
     "asked": "The suspect was asked as a function, image by image.",
     "pixels-unit": "The suspect was given pixels scaled to [0, 1], as its module takes them.",
     "pixels-own": "The suspect was given pixels as its module's own function prepares them.",
@@ -82,26 +91,36 @@ WORDS: dict[str, str] = {
     "neither-proven": "Neither claim is proven, so there is nothing to settle.",
     "one-proven": "Only claim {claim} is proven; the other one is not, but a second mark may have damaged the first, "
     "so this does not say whose was first.",
-    "not-own-original": "What claim {claim} calls its original does not carry its own key, so it is not an original.",
-    "own-original": "The original of claim {claim} carries its own key.",
+    "only-valid": "Only claim {claim} is valid; what stands beside it proves nothing and takes nothing from it.",
+    "one-owner": "All these claims are by one owner and key: there is no order to settle.",
+    "many-keys": "{keys} keys claim this model: settle them two by two.",
+    "one-key": "Both claims are about the same triggers, and each signer knows their secret: dates alone can tell who "
+    "was first.",
+    "two-signers-open": "Two signers claim the same triggers, and the order is unknown: not both show a time stamp "
+    "from an authority you trust.",
     "carries": "The original of claim {original} carries the key of claim {claim}: {bits:.1f} bits of {needed:.1f}.",
     "carries-not": "The original of claim {original} does not carry the key of claim {claim}: {bits:.1f} bits of "
     "{needed:.1f}.",
-    "original-signed": "The original of claim {claim} is, weight for weight, a model that its owner signed for.",
-    "original-unsigned": "No statement signed by the owner of claim {claim} names the model given as its original; "
-    "that it is the original is unverified.",
-    "original-unknown": "The weights of the model given as the original of claim {claim} are not known; that it is "
-    "the original is unverified.",
-    "descends": "So the model of claim {claim} comes from that of claim {other}, and not the other way round.",
-    "both-carry": "Each original carries the other's mark: at least one of them is not an original.",
-    "neither-carries": "Neither original carries the other's mark: the suspect may come from both, or one of them is "
-    "not an original.",
-    "model-earlier": "The released model of claim {claim} is time-stamped {dated}, that of the other {later}.",
+    "not-own-original": "What claim {claim} calls its original does not carry its own key.",
+    "both-carry": "Each original carries the other's mark: at least one of them learned the other's triggers.",
+    "neither-carries": "Neither original carries the other's mark: the suspect may come from both, or have learned "
+    "published triggers.",
+    "traces": "An original shows traces of the other's key, too strong for chance and too weak for a match.",
+    "original-undated": "The model given as the original of claim {claim} is not, weight for weight, one that its "
+    "owner signed for with a time stamp that you trust (`wmjax commit` signs and stamps one).",
+    "clean-later": "The original of claim {claim} is free of the other's mark, but dated after the other's original: "
+    "nothing comes from a model that is not there yet.",
+    "since-unknown": "It is not said when the suspect first appeared (`since`): an original is older.",
+    "original-late": "The original of claim {claim} is not shown to be older than the suspect.",
+    "descends": "So the model of claim {claim} came after that of claim {other} and has its mark.",
+    "secret-until-dated": "Taken on trust: nobody put about the triggers of claim {claim} before the original of the "
+    "other was dated, for it to learn unawares.",
+    "model-earlier": "The original of claim {claim} is time-stamped {dated}, that of the other {later}.",
+    "before-key": "The original of claim {claim} is time-stamped {dated}, the key of claim {other} only {later}; no "
+    "signed statement dates the other's original.",
     "key-earlier": "The key of claim {claim} is time-stamped {dated}, that of the other {later}.",
-    "dates-alone": "This rests on dates alone: a key can be older than the model that it was put on. Before you rely "
-    "on it, have each key tested on the other's original (`originals`, in the order of the claims).",
-    "no-order": "No time stamp from an authority you trust places one claim before the other.",
-    "ask-originals": "Have each key tested on the other's original: give both `originals`, in the order of the claims.",
+    "ask-originals": "A key can be older than the model that it was put on, so the dates of two keys settle nothing. "
+    "Have each key tested on each original: `originals`, two, in the order of the claims.",
     # What was judged.
     "digest-claim": "claim file",
     "digest-commitment": "commitment (its id)",
@@ -201,4 +220,5 @@ def _ordinal(number: int) -> int:
 _SHOWN: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("time", "dated", "since", "later"), _moment),
     **dict.fromkeys(("claim", "original", "other"), _ordinal),
+    **dict.fromkeys(("suspect", "authority", "model"), quoted),
 }

@@ -5,7 +5,6 @@ salt that only the secret gives; nodes are SHA-256(0x01 || left || right) over R
 """
 
 import dataclasses
-import datetime
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.derive import Stream
 from wmjax.keys.merkle import tree_hash
 from wmjax.keys.spec import Spec
+from wmjax.keys.times import read_time
 from wmjax.stats import EVIDENCE, Rule
 from wmjax.text import bare, is_sha256
 
@@ -31,7 +31,7 @@ class Commitment:
       spec: what the key is.
       rule: how a verdict is reached.
       root: Merkle root over the triggers, hex.
-      created: UTC time by the owner's own clock, ISO 8601; a time stamp is what proves it.
+      created: UTC time by the owner's own clock, as `wmjax.keys.times` has it; a time stamp is what proves it.
     """
 
     spec: Spec
@@ -79,18 +79,6 @@ class Commitment:
         return commitment
 
 
-def read_time(text: str) -> datetime.datetime:
-    """A time in ISO 8601, by somebody's own clock.
-
-    Raises:
-      ValueError: it is none, or one of which no other time zone has a name.
-    """
-    when = datetime.datetime.fromisoformat(text)
-    if not datetime.MINYEAR < when.year < datetime.MAXYEAR:
-        raise ValueError(f"no time of the year {when.year} can be")
-    return when
-
-
 def merkle_root(secret: bytes, images: np.ndarray, labels: np.ndarray) -> str:
     """Root over all triggers, hex; arguments as of `leaves`."""
     return tree_hash([leaf.entry for leaf in leaves(secret, images, labels)]).hex()
@@ -126,10 +114,13 @@ def leaves(secret: bytes, images: np.ndarray, labels: np.ndarray) -> list[Leaf]:
       images: uint8 [n, H, W, C].
       labels: int [n].
     """
-    return [
-        Leaf(i, Stream(secret, "salt", i).octets(16).tobytes().hex(), input_sha256(image), int(label))
-        for i, (image, label) in enumerate(zip(images, labels, strict=True))
-    ]
+    return [leaf_of(secret, i, image, label) for i, (image, label) in enumerate(zip(images, labels, strict=True))]
+
+
+def leaf_of(secret: bytes, index: int, image: np.ndarray, label: int) -> Leaf:
+    """The leaf of one trigger."""
+    salt = Stream(secret, "salt", index).octets(16).tobytes().hex()
+    return Leaf(int(index), salt, input_sha256(image), int(label))
 
 
 def input_sha256(trigger: np.ndarray) -> str:

@@ -85,6 +85,6 @@ class Stream:
         if count > bound:
             raise ValueError(f"{count} different numbers below {bound}")
         seen: dict[int, None] = {}
-        while len(seen) < count:
-            seen.setdefault(int(self.integers(bound, 1)[0]))
+        while len(seen) < count:  # as many as are missing: more could be read than are needed otherwise
+            seen.update(dict.fromkeys(self.integers(bound, count - len(seen)).tolist()))
         return np.array(list(seen), np.int64)

@@ -3,13 +3,13 @@
 import dataclasses
 import datetime
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from wmjax.data.dataset import Dataset, digest
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.keys.commitment import Commitment, merkle_root
+from wmjax.keys.commitment import Commitment, Leaf, leaf_of, merkle_root
 from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.policies import default_policy
 from wmjax.keys.schemes import SCHEMES, Scheme
@@ -17,6 +17,8 @@ from wmjax.keys.spec import Input, Paper, Source, Spec
 from wmjax.stats import Rule
 from wmjax.stats.contract import Truth
 from wmjax.text import by
+
+_PORTION = 1 << 22  # bytes of images that a judge makes at once
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -202,11 +204,10 @@ def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = N
       InvalidFile: the source is not the one that the spec names.
       UsageError: its images have another shape than the scheme needs.
     """
-    if spec.source and source is not None and digest(source) != spec.source.sha256:
+    if spec.source and source is not None and not is_made_from(spec, source):
         raise InvalidFile(f"the images of {spec.source.name} here are not those the key was made from: digests differ")
-    if source is not None and _scheme(spec.scheme).own_shape and source.image != spec.image:
-        raise UsageError(f"the source's images are {by(source.image)}, those of the key {by(spec.image)}")
-    images = _scheme(spec.scheme).draw(secret, spec, source)
+    _check_fits(spec, source)
+    images = _scheme(spec.scheme).draw(secret, spec, source, range(spec.triggers))
     created = created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return assemble(secret, spec, rule, images, created)
 
@@ -214,8 +215,40 @@ def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = N
 def assemble(secret: bytes, spec: Spec, rule: Rule, images: np.ndarray, created: str) -> Key:
     """A key whose images are at hand; labels and commitment follow from the secret."""
     check_against_scheme(spec)
-    labels = spec.policy.draw(secret, spec)
+    labels = spec.policy.draw(secret, spec, range(spec.triggers))
     return Key(secret, Commitment(spec, rule, merkle_root(secret, images, labels), created), images, labels)
+
+
+def derive_leaves(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> list[Leaf]:
+    """What the Merkle tree holds of some triggers, as the secret gives it: it costs as much as those alone.
+
+    Args:
+      secret: 32 bytes.
+      spec: what to derive.
+      source: the spec's source images, by `is_made_from`; None where the scheme needs none.
+      at: numbers of triggers.
+
+    Raises:
+      UsageError: the source cannot give such triggers.
+    """
+    check_against_scheme(spec)
+    _check_fits(spec, source)
+    found, portion = [], max(1, _PORTION // spec.input.size)
+    for start in range(0, len(at), portion):
+        some = at[start : start + portion]
+        images, labels = _scheme(spec.scheme).draw(secret, spec, source, some), spec.policy.draw(secret, spec, some)
+        found += [leaf_of(secret, *each) for each in zip(some, images, labels, strict=True)]
+    return found
+
+
+def is_made_from(spec: Spec, source: Dataset) -> bool:
+    """Whether a data set is, byte for byte, the one that a spec names."""
+    return spec.source is not None and digest(source) == spec.source.sha256
+
+
+def _check_fits(spec: Spec, source: Dataset | None) -> None:
+    if source is not None and _scheme(spec.scheme).own_shape and source.image != spec.image:
+        raise UsageError(f"the source's images are {by(source.image)}, those of the key {by(spec.image)}")
 
 
 def is_self_derived(spec: Spec) -> bool:

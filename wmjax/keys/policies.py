@@ -1,6 +1,6 @@
 """Label policies: how a key's labels are drawn. Each is one `LabelPolicy` record; `POLICIES` has them by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -34,14 +34,15 @@ class LabelPolicy(NamedTuple):
       evidence: kind of evidence, as `wmjax.stats.EVIDENCE` has it: an exact one where the labels are uniform over all
         classes and independent of everything else, else `ranked/1`.
       paper: whether the paper-exact variants of schemes take it.
-      draw: `draw(secret, spec)` gives the labels, int32 [triggers]; pure, the same on every machine.
+      draw: `draw(secret, spec, at)` gives the labels of the triggers of these numbers, int32 [len(at)], each the same
+        whatever else is asked for; pure, the same on every machine.
     """
 
     name: str
     words: str
     evidence: str
     paper: bool
-    draw: Callable[[bytes, Labelled], np.ndarray]
+    draw: Callable[[bytes, Labelled, Sequence[int]], np.ndarray]
 
     @property
     def exact(self) -> bool:
@@ -49,14 +50,14 @@ class LabelPolicy(NamedTuple):
         return EVIDENCE[self.evidence].exact
 
 
-def _random(secret: bytes, spec: Labelled) -> np.ndarray:
-    labels = [Stream(secret, "label", i).integers(spec.classes, 1)[0] for i in range(spec.triggers)]
+def _random(secret: bytes, spec: Labelled, at: Sequence[int]) -> np.ndarray:
+    labels = [Stream(secret, "label", i).integers(spec.classes, 1)[0] for i in at]
     return np.array(labels, np.int32)
 
 
-def _fixed(secret: bytes, spec: Labelled) -> np.ndarray:
+def _fixed(secret: bytes, spec: Labelled, at: Sequence[int]) -> np.ndarray:
     target = int(Stream(secret, "target", 0).integers(spec.classes, 1)[0]) if spec.target is None else spec.target
-    return np.full(spec.triggers, target, np.int32)
+    return np.full(len(at), target, np.int32)
 
 
 _RANDOM = LabelPolicy("random", "uniform over the classes, provable", evidence="labels/1", paper=False, draw=_random)

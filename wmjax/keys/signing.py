@@ -32,6 +32,8 @@ from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
+from wmjax.keys.owners import check_owner
+from wmjax.text import is_sha256
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -169,9 +171,10 @@ def _owner(statement: dict[str, Any], predicate_type: str, what: str) -> str:
         raise InvalidFile(f"{what} is no in-toto statement: it has fields that none has, or lacks some")
     predicate = statement["predicate"]
     owner = predicate.get("owner") if isinstance(predicate, dict) else None
-    if not isinstance(owner, str) or len(owner) != 64 or owner != owner.lower():
+    if not is_sha256(owner):  # as many digits
         raise InvalidFile(f"{what} does not say whose it is: its owner is no Ed25519 public key in hex")
-    return owner
+    check_owner(str(owner), what)
+    return str(owner)
 
 
 def _exact(text: str) -> bytes:

@@ -9,7 +9,7 @@ from wmjax.errors import InvalidFile
 from wmjax.files import read_bytes
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.signing import Signer, read_signed, sign
-from wmjax.text import is_sha256
+from wmjax.text import is_name, is_sha256, named
 
 COMMITMENT = "urn:wmjax:watermark-commitment:v1"
 
@@ -19,7 +19,8 @@ class Model:
     """A released model, by digests that are in-toto's or ours.
 
     Attributes:
-      name: of its folder or file; of a packed one `PACK.safetensors:NAME`.
+      name: of its folder or file; of a packed one `PACK.safetensors:NAME`. Signed statements hold it as
+        `wmjax.text.named` gives it.
       files: of this copy: `wmjax.digest.files_digest`, in-toto's `dirHash`, hex.
       tensors: of its weights, the same in every copy and format: `wmjax.digest.digest`, hex.
     """
@@ -30,9 +31,10 @@ class Model:
 
     def subjects(self) -> list[dict[str, Any]]:
         """Its in-toto resource descriptors."""
+        name = named(self.name)
         return [
-            {"name": self.name, "digest": {"dirHash": self.files}},
-            {"name": f"{self.name}: tensors", "digest": {"wmjaxTensors": self.tensors}},
+            {"name": name, "digest": {"dirHash": self.files}},
+            {"name": f"{name}: tensors", "digest": {"wmjaxTensors": self.tensors}},
         ]
 
 
@@ -94,8 +96,8 @@ def model_of(subjects: Any) -> Model | None:
         model = Model(subjects[1]["name"], subjects[1]["digest"]["dirHash"], subjects[2]["digest"]["wmjaxTensors"])
     except (KeyError, TypeError) as error:
         raise InvalidFile("its subjects are no model") from error
-    if not isinstance(model.name, str):
-        raise InvalidFile("its model has no name")
+    if not is_name(model.name):
+        raise InvalidFile("the name of its model is not 1 to 200 characters that can be seen")
     if not (is_sha256(model.files) and is_sha256(model.tensors)):
         raise InvalidFile("the digests of its model are not 64 hex digits each")
     return model

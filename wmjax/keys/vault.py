@@ -27,6 +27,8 @@ from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
 
 FORMAT = "wmjax-key/1"
+_NO_KEY = "the key file opens but does not hold a wmjax key"
+_DAMAGE = (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error)
 _ARMOUR = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
 
 
@@ -58,6 +60,10 @@ def seal(key: Key, *, recipients: Sequence[str] | None = None, passphrase: str |
         "recipients": list(recipients or []),
         "spent": sorted(key.spent),
     }
+    return _encrypt(contents, recipients, passphrase)
+
+
+def _encrypt(contents: dict[str, Any], recipients: Sequence[str] | None, passphrase: str | None) -> bytes:
     plaintext = json.dumps(contents).encode()
     if bool(recipients) == bool(passphrase):
         raise UsageError("seal a key to `recipients` or a `passphrase`: one of them")
@@ -83,26 +89,29 @@ def unseal(sealed: bytes, unlock: Unlock) -> Key:
     Raises:
       InvalidFile: wrong identity or passphrase, damaged file, or a secret that does not give the commitment.
     """
-    return _unseal(sealed, unlock)[0]
-
-
-def _unseal(sealed: bytes, unlock: Unlock) -> tuple[Key, list[str]]:
-    """The key, and the recipients that it was sealed to."""
-    if sealed.startswith(_ARMOUR[0].encode()):
-        sealed = dearmour(sealed.decode("ascii", "replace"))
+    sealed = _bare(sealed)
     try:
-        contents = json.loads(_decrypt(sealed, unlock))
-        if contents["format"] != FORMAT:
-            raise InvalidFile(f"key format {contents['format']!r:.50}: this version reads {FORMAT}")
+        contents = _contents(sealed, unlock)
         commitment = Commitment.from_json(contents["commitment"])
         key = _rebuild(bytes.fromhex(contents["secret"]), commitment, contents["images"])
-        spent, recipients = contents["spent"], contents["recipients"]
-        if any(type(i) is not int or not 0 <= i < key.spec.triggers for i in spent):
-            raise InvalidFile("the key names spent triggers that it has not")
-        key = dataclasses.replace(key, spent=frozenset(spent), sealed=sealed)
-        return key, [str(text) for text in recipients]
-    except (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error) as error:
-        raise InvalidFile("the key file opens but does not hold a wmjax key") from error
+        return dataclasses.replace(key, spent=frozenset(contents["spent"]), sealed=sealed)
+    except _DAMAGE as error:
+        raise InvalidFile(_NO_KEY) from error
+
+
+def _contents(sealed: bytes, unlock: Unlock) -> dict[str, Any]:
+    """What a key file holds: read, and not yet believed."""
+    contents: dict[str, Any] = json.loads(_decrypt(sealed, unlock))
+    if contents["format"] != FORMAT:
+        raise InvalidFile(f"key format {contents['format']!r:.50}: this version reads {FORMAT}")
+    triggers = contents["commitment"]["spec"]["triggers"]
+    if any(type(i) is not int or not 0 <= i < triggers for i in contents["spent"]):
+        raise InvalidFile("the key names spent triggers that it has not")
+    return contents
+
+
+def _bare(sealed: bytes) -> bytes:
+    return dearmour(sealed.decode("ascii", "replace")) if sealed.startswith(_ARMOUR[0].encode()) else sealed
 
 
 def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
@@ -211,33 +220,36 @@ def write_key(
     return written
 
 
-def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int], released: Collection[int] = ()) -> None:
+def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int]) -> None:
     """Marks triggers as spent in a key file: sealed again to whom it was sealed, written beside and renamed.
+
+    A key that is sealed to a passphrase takes a second or two, by the design of age; one sealed to recipients does not.
 
     Example:
 
         wmjax.spend("my.age", unlock, asked=[3, 14])
 
     Args:
-      path: of the key file.
+      path: of the key file; a symbolic link is followed.
       unlock: what opens it.
-      asked: to be marked.
-      released: marked before they were to be asked, but not asked after all.
+      asked: triggers that are about to be asked.
 
     Raises:
       AccessError: the file cannot be read or written.
       InvalidFile: it cannot be opened.
       UsageError: some of `asked` are spent already, so another claim is under way.
     """
-    if not asked and not released:
-        return
     path = Path(path)
-    key, recipients = _unseal(read_bytes(path), unlock)
-    if key.spent & frozenset(asked):
+    sealed = _bare(read_bytes(path))
+    try:
+        contents = _contents(sealed, unlock)
+        spent, recipients = frozenset(contents["spent"]), [str(text) for text in contents["recipients"]]
+    except _DAMAGE as error:
+        raise InvalidFile(f"{path}: {_NO_KEY}") from error
+    if spent & frozenset(asked):
         raise UsageError(f"another claim has spent triggers of {path} meanwhile: make one claim at a time")
-    key = dataclasses.replace(key, spent=(key.spent | frozenset(asked)) - frozenset(released))
-    passphrase = None if recipients else unlock.passphrase
-    write_bytes(path, seal(key, recipients=recipients, passphrase=passphrase), mode=0o600)
+    contents["spent"] = sorted(spent | frozenset(asked))
+    write_bytes(path, _encrypt(contents, recipients, None if recipients else unlock.passphrase), mode=0o600)
 
 
 def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from wmjax.evidence import wording
-from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Settlement, Shown
+from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Refused, Settlement, Shown
 from wmjax.grounds import Ground
 from wmjax.report.html import csp_hash, inline, render
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, number
 from wmjax.report.svg import png
-from wmjax.text import cut, visible
+from wmjax.text import cut, quoted, visible
 
 PICTURES = 60  # triggers in the gallery; the rest are counted
 SIDE = 64  # pixels of a picture's longer side, about: smaller ones are enlarged, larger ones thinned out
@@ -37,14 +37,16 @@ _UNANSWERED = ((_REFUSED, "refused: asked, no usable answer"), (_SPENT, "spent i
 _REACHED = Look("reached", "m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0")
 
 
-def judgement_page(judgements: Sequence[Judgement], settlement: Settlement | None = None, *, title: str) -> bytes:
+def judgement_page(
+    judgements: Sequence[Judgement | Refused], settlement: Settlement | None = None, *, title: str
+) -> bytes:
     """The page: verdict, what it rests on, what is not proven, evidence, triggers, and how to check it again.
 
     It has no script and loads nothing. Every foreign word is escaped, characters that cannot be seen are spelt out.
 
     Args:
-      judgements: one: the page of a claim or verdict; two: of a dispute.
-      settlement: who was first, of two.
+      judgements: one: the page of a claim or verdict; several: of a dispute.
+      settlement: who was first, of several.
       title: of the page.
 
     Returns:
@@ -56,7 +58,7 @@ def judgement_page(judgements: Sequence[Judgement], settlement: Settlement | Non
         style=style,
         policy=f"default-src 'none'; style-src '{csp_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
         title=_fit(title),
-        claims=[_shown(judgement) for judgement in judgements],
+        claims=[_refused(one) if isinstance(one, Refused) else _shown(one) for one in judgements],
         settlement=settlement and {"first": settlement.first, "words": _told(settlement.grounds)},
         fates=FATES,
     )
@@ -99,13 +101,19 @@ def _shown(judgement: Judgement) -> dict[str, Any]:
         "fates": [fate for fate in FATES if fates[fate]],
         "more": ", ".join(f"{more[fate]:,} {fate}" for fate in FATES if more[fate]),
         "dates": _dates(judgement.dates),
-        "suspect": _fit(judgement.suspect),
+        "suspect": quoted(judgement.suspect),
         "key": _fit(judgement.key_id),
         "owner": _fit(judgement.owner),
         "digests": [(_fit(name), _fit(value)) for name, value in wording.digest_rows(judgement.digests)],
         "nonce": _fit(judgement.digests.nonce),
         "commands": [(_fit(what), _fit(line)) for what, line in recheck_commands(judgement)],
     }
+
+
+def _refused(refused: Refused) -> dict[str, Any]:
+    """What the template says of a claim that was not judged."""
+    reason = _fit(refused.reason)
+    return {"verdict": refused.code, "reason": reason, "missing": [], "bits": "-", "needed": "-", "owner": "-"}
 
 
 def _facts(judgement: Judgement, fates: Counter[str]) -> list[tuple[str, str, str]]:

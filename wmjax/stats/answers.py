@@ -19,10 +19,10 @@ class Answers:
     [-1]
 
     Attributes:
-      labels: int64 [..., n], the top-1 class as the suspect numbers it, any whole number; from `NAMES` on they stand for
-        names; -1 where the answer was refused or unusable.
-      probabilities: float64 [..., n, A] with rows that sum to 1, or None where only labels came back; A classes are what
-        the suspect tells apart, whatever the key is for.
+      labels: int64 [..., n], the top-1 class as the suspect numbers it, which may be none of the key's; numbers from
+        `NAMES` on stand for names; -1 where the answer was refused or unusable.
+      probabilities: float64 [..., n, A] with rows that sum to 1, or None where only labels came back; A is the number
+        of classes that the suspect tells apart.
       classes: C, the key's.
     """
 
@@ -102,8 +102,8 @@ def read_answers(
 ) -> Answers:
     """Labels from integers or text [..., n], probabilities from floats [..., n, A] (logits go through softmax).
 
-    The suspect may tell other classes apart than the key: A is any number from 2 on, and a label any whole number. A
-    negative label, an empty text, a NaN, or scores without a finite maximum are a refusal: label -1.
+    The suspect may tell other classes apart than the key: A is any number from 2 on, and a label any number below
+    `NAMES`. A negative label, an empty text, a NaN, or scores without a finite maximum are a refusal: label -1.
 
     >>> read_answers(np.array([[0.0, 0.0], [np.nan, 1.0]]), 2, 2).labels.tolist()
     [0, -1]
@@ -120,7 +120,7 @@ def read_answers(
     """
     asked = (n,) if isinstance(n, int) else n
     if np.issubdtype(raw.dtype, np.integer) and raw.shape == asked:
-        return Answers(np.maximum(raw.astype(np.int64), -1), None, classes)
+        return Answers(np.where((raw >= 0) & (raw < NAMES), raw, -1).astype(np.int64), None, classes)
     if raw.dtype.kind == "U" and raw.shape == asked:
         return Answers(_numbered(raw, names, name), None, classes)
     if not np.issubdtype(raw.dtype, np.floating) or raw.shape[:-1] != asked or raw.shape[-1] < 2:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wmjax.errors import AccessError, InvalidFile, WmjaxError
+from wmjax.errors import AccessError, InvalidFile
 from wmjax.stats import Answers
 from wmjax.suspects.contract import Askable, Suspect, answered
-from wmjax.text import first_line
 
 
 def ask_each(askable: Askable, images: Sequence[np.ndarray], classes: int) -> list[Answers | AccessError]:
@@ -27,7 +26,7 @@ def ask_each(askable: Askable, images: Sequence[np.ndarray], classes: int) -> li
 
     Raises:
       AccessError: nothing was answered, and a call took longer than the time limit.
-      InvalidFile: a later one did, or an answer has not the form of a label or scores for these classes.
+      InvalidFile: a later one did.
     """
     calls = _Calls(askable.suspect, images, classes)
     with contextlib.redirect_stdout(sys.stderr):  # for all threads at once: stdout is the verdict's
@@ -42,7 +41,7 @@ class _Calls:
     def __init__(self, suspect: Suspect, images: Sequence[np.ndarray], classes: int):
         self._suspect, self._images, self._classes = suspect, images, classes
         self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._back: queue.SimpleQueue[tuple[int, Answers | WmjaxError]] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[tuple[int, Answers | AccessError]] = queue.SimpleQueue()
         self._begun: dict[int, float] = {}
         self._ended = threading.Event()
         for place in range(len(images)):
@@ -57,11 +56,9 @@ class _Calls:
                 return
             self._begun[place] = time.monotonic()
             try:
-                back: Answers | WmjaxError = answered(self._suspect, self._images[place][None], self._classes)
-            except WmjaxError as error:
+                back: Answers | AccessError = answered(self._suspect, self._images[place][None], self._classes)
+            except AccessError as error:
                 back = error
-            except Exception as error:  # an array that is no array: a thread must not end without a word
-                back = InvalidFile(f"suspect {self._suspect.name} gave no answer that can be read: {first_line(error)}")
             self._back.put((place, back))
 
     def gather(self, timeout: float) -> list[Answers | AccessError]:
@@ -79,8 +76,6 @@ class _Calls:
                     answered_some = any(isinstance(back, Answers) for back in found.values())
                     raise (InvalidFile if answered_some else AccessError)(silent) from None
                 del self._begun[place]
-                if isinstance(back, WmjaxError) and not isinstance(back, AccessError):
-                    raise back
                 found[place] = back
         finally:
             self._ended.set()

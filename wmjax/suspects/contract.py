@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import reprlib
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -11,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.errors import AccessError, AnswerError, InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Model, Spec
 from wmjax.stats import Answers, concatenate, read_answers
 from wmjax.suspects.adapt import adapt, adaptation
-from wmjax.text import first_line
+from wmjax.text import first_line, printable
 
 if TYPE_CHECKING:
     from jax import Array
 
+LONGEST_CAME = 200  # characters of an answer in another form that are kept
 TIMEOUT = 60.0  # seconds for an answer; a service that wakes up takes half of them
 _LARGEST_IMAGE = 1 << 26  # bytes; also of the images that are made of a key's at once
 Weights = dict[str, Any]  # a model's tensors by name, "params/convs/0/kernel"; of n models stacked, [n, ...] each
@@ -163,7 +165,7 @@ def query(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, i
 
     Raises:
       AccessError: the suspect failed to answer.
-      InvalidFile: its answer has not the form of labels or scores.
+      AnswerError: its answer has not the form of labels or scores.
     """
     image = suspect.image or images.shape[1:]
     portion = len(images) if image == images.shape[1:] else max(1, _LARGEST_IMAGE // math.prod(image))
@@ -173,7 +175,8 @@ def query(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, i
             for at in range(0, max(1, len(images)), max(1, portion))
         ]
     if len({part.scores for part in parts}) > 1:
-        raise InvalidFile("the suspect answers now with labels, now with scores: it must keep to one form")
+        mixed = "the suspect answers now with labels, now with scores: it must keep to one form"
+        raise AnswerError(mixed, "labels and scores")
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
@@ -185,7 +188,24 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str
         reason = f"{type(error).__name__} {first_line(error)}"
         raise AccessError(f"suspect {suspect.name} failed to answer: {reason}") from error
     try:
-        array = np.asarray(raw)
+        return read_answers(np.asarray(raw), len(images), classes, suspect.name, names)
+    except InvalidFile as error:
+        raise AnswerError(str(error), came(raw)) from error
     except Exception as error:  # ragged lists, tensors that will not leave their device, ...
-        raise InvalidFile(f"suspect {suspect.name} answered with no array of numbers") from error
-    return read_answers(array, len(images), classes, suspect.name, names)
+        raise AnswerError(f"suspect {suspect.name} answered with no array of numbers", came(raw)) from error
+
+
+def came(raw: Any) -> str:
+    r"""What a stranger's code returned, fit for a record: its form and how it begins.
+
+    >>> came(np.zeros((1, 3))), came("no\x1b[2J" * 99)[:20]
+    ('ndarray float64 [1, 3]: array([[0., 0., 0.]])', "str: 'no\\x1b[2Jno\\x")
+    """
+    form, brief = type(raw).__name__, reprlib.Repr()
+    brief.maxstring = brief.maxother = LONGEST_CAME
+    try:
+        form += f" {raw.dtype} {list(raw.shape)}" if hasattr(raw, "dtype") else ""
+        form += f": {brief.repr(raw)}"
+    except Exception:  # of a stranger's own class, perhaps
+        form += ", which cannot be shown"
+    return printable(" ".join(form.split()))[:LONGEST_CAME]

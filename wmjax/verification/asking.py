@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, InvalidFile
+from wmjax.errors import AccessError, AnswerError
 from wmjax.keys import Key
 from wmjax.progress import progress
 from wmjax.suspects.contract import Suspect, query
@@ -77,13 +77,14 @@ def ask(question: Question, *, stop: bool) -> Given:
 
     Raises:
       AccessError: it failed to answer.
-      InvalidFile: no answer is usable, or the first one has the wrong form.
+      AnswerError: no answer is usable, or the first one has the wrong form.
     """
     given = _one_by_one(question) if stop else _together(question)
     if not (given.answers.labels >= 0).any():
         refused = len(given.answers)
         name = question.suspect.name
-        raise InvalidFile(f"suspect {name} gave no usable answer: all {refused} are NaN or negative")
+        unusable = f"all {refused} are NaN or negative"
+        raise AnswerError(f"suspect {name} gave no usable answer: {unusable}", unusable)
     return given
 
 
@@ -138,7 +139,7 @@ def _answer(question: Question, number: int, like: stats.Answers | None) -> stat
         question.remember([number])
     try:
         answer = question.put(question.images(np.array([number])))
-    except (AccessError, InvalidFile):
+    except AccessError:
         if like is None:  # it never answered at all
             raise
         return stats.refusal(like)  # one outcome a trigger: nothing is asked again

@@ -75,7 +75,8 @@ def verify(
     Raises:
       UsageError: no picture can be made an image for the suspect.
       AccessError: it failed to answer.
-      InvalidFile: its answers have the wrong form or none is usable, or the source does not give the triggers.
+      AnswerError: its answers have the wrong form, or none is usable.
+      InvalidFile: the source does not give the triggers.
     """
     for model in (suspect, *nulls):
         check_fits(model, key.spec)

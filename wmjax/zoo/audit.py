@@ -12,7 +12,7 @@ import numpy as np
 
 from wmjax import journal
 from wmjax.devices import host_bytes
-from wmjax.errors import UsageError
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, open_keys
 from wmjax.progress import progress
 from wmjax.zoo.chunk_record import ChunkRecord
@@ -101,10 +101,10 @@ def audit(
         _check_siblings(path, header)
     book = journal.begin(path, JOURNAL, header, resume=resume)
     try:
-        _carry_out(plan, book, shard, began)
+        _carry_out(plan, book, path, shard, began)
     finally:
         book.close()
-    return conclude_audit(book.header, book.records)
+    return conclude_audit(book.header, list(_by_chunk(path, book).values()))
 
 
 def _level(fdr: float | None, fwer: float | None) -> Level:
@@ -137,10 +137,10 @@ def _check_siblings(path: Path, header: AuditHeader) -> None:
             raise UsageError(f"{sibling} is of an audit with other {differing}: choose another `out`")
 
 
-def _carry_out(plan: AuditPlan, book: AuditJournal, shard: tuple[int, int], began: float) -> None:
+def _carry_out(plan: AuditPlan, book: AuditJournal, path: Path | None, shard: tuple[int, int], began: float) -> None:
     """Judges the chunks of this shard that the journal does not hold."""
     chunks = plan.chunks()
-    done = {record.chunk for record in book.records if not record.again}
+    done = {chunk for chunk, record in _by_chunk(path, book).items() if not record.again}
     todo = [i for i in range(shard[0] - 1, len(chunks), shard[1]) if i not in done]
     ends = np.cumsum([len(chunk) for chunk in chunks])
     widths = {record.family: record.width for record in book.records if record.width}
@@ -163,6 +163,20 @@ def _carry_out(plan: AuditPlan, book: AuditJournal, shard: tuple[int, int], bega
             began = now
             matches, models = matches + record.found, models + len(chunk.entries)
             advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches")
+
+
+def _by_chunk(path: Path | None, book: AuditJournal) -> dict[int, ChunkRecord]:
+    """The record of each chunk that was asked; the last where it was asked again.
+
+    Raises:
+      InvalidFile: a chunk that was done was done once more, which no audit does.
+    """
+    records: dict[int, ChunkRecord] = {}
+    for record in book.records:
+        if record.chunk in records and not records[record.chunk].again:
+            raise InvalidFile(f"{path} is damaged: part {record.chunk + 1} is there twice")
+        records[record.chunk] = record
+    return records
 
 
 def merge(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> AuditResult:
@@ -188,7 +202,10 @@ def merge(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) ->
     for path, book in books:
         if journal.difference(book.header, first):
             raise UsageError(f"{path} is not of the audit that {books[0][0]} is of: merge the shards of one audit")
-        records |= {record.chunk: record for record in book.records}
+        for chunk, record in _by_chunk(path, book).items():
+            if chunk in records and not records[chunk].agrees(record):
+                raise InvalidFile(f"{path} contradicts another journal about part {chunk + 1}: one of them was changed")
+            records[chunk] = record
     missing = len(first.chunks) - len(records)
     if missing:
         raise UsageError(f"{missing} of {len(first.chunks)} parts are not done: finish all shards with `resume` first")

@@ -7,10 +7,17 @@ import numpy as np
 
 from wmjax import forms
 from wmjax.text import is_sha256
-from wmjax.zoo.header import AuditHeader
-from wmjax.zoo.result import MATCH
+from wmjax.zoo.header import AuditHeader, Bounds
+from wmjax.zoo.result import MATCH, NO_MATCH
 
 _TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32}
+_ROUNDED = 1e-3  # bits, more than curves lose by rounding
+NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
+
+
+def notable(outcomes: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """The pairs whose curve is kept, bool [rows, columns]."""
+    return np.asarray((outcomes == MATCH) | (bits >= NOTABLE_BITS))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +81,11 @@ class ChunkRecord:
         """Pairs that are matches so far, by their own key's alpha and the bound."""
         return int(np.sum(self.outcomes == MATCH))
 
+    def agrees(self, other: "ChunkRecord") -> bool:
+        """Whether another record of the chunk says the same, or one of them has to be asked again."""
+        mine, theirs = ({**record.to_json(), "seconds": 0, "width": 0} for record in (self, other))
+        return mine == theirs or self.again or other.again
+
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -95,27 +107,56 @@ class ChunkRecord:
             raise ValueError("the chunk is of another family")
         rows = _places(found["rows"], size)
         keys = _places(found["keys"], len(header.keys))
+        if keys != header.bounds[chunk].keys if rows else keys not in ((), header.bounds[chunk].keys):
+            raise ValueError("the chunk was asked about other keys")
         shape = len(rows), len(keys)
-        limits = {"outcomes": (0, MATCH), "queries": (0, 2**31 - 1), "matches": (0, 2**31 - 1)}
+        limits = {"outcomes": (NO_MATCH, MATCH), "queries": (1, 2**31 - 1), "matches": (0, 2**31 - 1)}
         tables = {
             name: forms.table(found[name], shape, dtype, *limits.get(name, ())) for name, dtype in _TABLES.items()
         }
         failures, digests = (_by_place(found[name], size) for name in ("failures", "digests"))
-        if set(failures) & set(rows) or not all(map(is_sha256, digests.values())):
-            raise ValueError("a model both answered and failed, or has a digest that is none")
-        return cls(
+        if sorted([*failures, *rows]) != list(range(size)) or not all(map(is_sha256, digests.values())):
+            raise ValueError("a model neither answered nor failed, or both, or has a digest that is none")
+        record = cls(
             chunk=chunk,
             family=family.fingerprint,
-            width=None if found["width"] is None else forms.whole(found["width"], 1),
+            width=None if found["width"] is None else forms.whole(found["width"], 1, 1 << 16),
             again=forms.flag(found["again"]),
             rows=rows,
             keys=keys,
             curves=dict(forms.items(found["curves"], lambda curve: _curve(curve, *shape))),
             failures=failures,
             digests=digests,
-            seconds=forms.number(found["seconds"], 0.0),
+            seconds=forms.number(found["seconds"], 0.0, 1e9),
             **tables,
         )
+        if keys:
+            _check_figures(record, header.bounds[chunk])
+        return record
+
+
+def _check_figures(record: ChunkRecord, bounds: Bounds) -> None:
+    """Raises ValueError where figures contradict each other, or what was asked of the chunk."""
+    matched, cleared = record.outcomes == MATCH, record.outcomes == NO_MATCH
+    used_up = record.queries == bounds.limits
+    wrong = (
+        (record.matches > record.queries)
+        | (record.queries > bounds.limits)
+        | (matched != (record.bits >= bounds.bars))
+        | (record.bits > record.queries * bounds.most_bits)
+        | np.where(bounds.exact, cleared & (record.bits >= 0), record.bits != 0)
+        | (~used_up & ~(bounds.exact & (matched | cleared)))
+    )
+    weighed = np.array(record.rows, np.int64)[(record.bits >= bounds.weighed).any(axis=1)]
+    if wrong.any() or set(record.digests) != set(weighed.tolist()):
+        raise ValueError("figures contradict each other")
+    rows, columns = np.nonzero(notable(record.outcomes, record.bits))
+    if sorted(record.curves) != list(zip(rows.tolist(), columns.tolist(), strict=True)):
+        raise ValueError("curves of other pairs than those worth a look")
+    for (row, column), path in record.curves.items():
+        ends = len(path) == record.queries[row, column] and abs(path[-1] - record.bits[row, column]) < _ROUNDED
+        if not ends or max(path[:-1], default=0.0) > bounds.bars[column] + _ROUNDED:
+            raise ValueError("a curve contradicts the evidence")
 
 
 def _places(value: Any, count: int) -> tuple[int, ...]:

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from wmjax import forms
 from wmjax.errors import InvalidFile, UsageError
@@ -143,6 +145,31 @@ def why_not(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...]:
     return (Ground(AskedGround.OTHER_TASK, {"theirs": network.classes, "ours": spec.classes}),)
 
 
+def stop_bits(rule: Rule, tests: int, level: Level) -> float:
+    """Evidence at which asking about a key stops: enough for its own alpha, and for the bound over all pairs."""
+    return float(max(rule.match_bits, np.log2(max(1, tests) / level.value)))
+
+
+class Bounds(NamedTuple):
+    """What the figures of a chunk must keep to; arrays [columns].
+
+    Attributes:
+      keys: places of the keys that it is asked about; none where no key applies.
+      exact: bool, whether there is exact evidence.
+      limits: int64, triggers that may be asked.
+      bars: float64, evidence that makes a match; infinite without exact evidence.
+      most_bits: float64, evidence that an answer can add.
+      weighed: float64, evidence from which the weights may carry a match, so that their digest is taken.
+    """
+
+    keys: tuple[int, ...]
+    exact: np.ndarray
+    limits: np.ndarray
+    bars: np.ndarray
+    most_bits: np.ndarray
+    weighed: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class AuditHeader:
     """An audit's plan: what a journal must agree with to be resumed or merged.
@@ -181,6 +208,34 @@ class AuditHeader:
         """For each chunk the place of its first model."""
         return tuple(accumulate(self.chunks, initial=0))[:-1]
 
+    @cached_property
+    def bounds(self) -> tuple[Bounds, ...]:
+        """For each chunk what its figures must keep to."""
+        kinds = [(self.family[start], start >= self.suspects) for start in self.starts]
+        known = {kind: self._bounds(*kind) for kind in set(kinds)}
+        return tuple(known[kind] for kind in kinds)
+
+    def _bounds(self, family: int, null: bool) -> Bounds:
+        asked = self.families[family]
+        places = [
+            place
+            for place, key in enumerate(self.keys)
+            if adapted(key.spec, asked) is not None and not (null and key.spec.policy.exact)
+        ]
+        keys = [self.keys[place] for place in places]
+        exact = np.array([key.spec.policy.exact for key in keys], bool)
+        stops = np.array([stop_bits(key.rule, self.tests, self.level) for key in keys])
+        ranked = -np.inf if self.nulls and not null else np.inf  # their rank is not known yet
+        own = np.where(exact, np.array([key.rule.match_bits for key in keys]), ranked)
+        return Bounds(
+            tuple(places),
+            exact,
+            np.array([min(key.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
+            np.where(exact, stops, np.inf),
+            np.log2([float(key.spec.classes) for key in keys]),
+            np.full(len(keys), np.inf) if asked.note == AskedGround.ASKED else own,  # who is asked shows no weights
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The header as JSON values."""
         return {
@@ -212,4 +267,17 @@ class AuditHeader:
         )
         if not keys or not len(models) == len(header.family) == sum(header.chunks):
             raise ValueError("models, families and chunks are not as many as each other")
+        _check_chunks(header)
         return header
+
+
+def _check_chunks(header: AuditHeader) -> None:
+    """Raises ValueError where chunks are of several families, or other pairs may match than are said to."""
+    able = 0
+    for start, size, bounds in zip(header.starts, header.chunks, header.bounds, strict=True):
+        if len(set(header.family[start : start + size])) > 1 or start < header.suspects < start + size:
+            raise ValueError("a chunk is of one family, and of null models or none")
+        if start < header.suspects:
+            able += size * int(np.sum(bounds.exact | bool(header.nulls)))
+    if able != header.tests or not header.suspects:
+        raise ValueError("other pairs may become a match than are counted")

@@ -65,11 +65,11 @@ class Questioned:
     known: dict[int, stats.Answers] = dataclasses.field(default_factory=dict)
 
     def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
-        """A call for each question that is new; a failure is a refusal, as in `wmjax.verify`.
+        """A call for each question that is new; a failure or another form is a refusal, as in `wmjax.verify`.
 
         Raises:
           AccessError: its first call failed, so it was never asked.
-          InvalidFile: it hung, or answers in another form than before.
+          InvalidFile: it hung.
         """
         asked = [int(pick) for pick in picks.ravel()]
         self._ask([pick for pick in dict.fromkeys(asked) if pick not in self.known])
@@ -87,5 +87,5 @@ class Questioned:
                     raise given
                 given = stats.refusal(first)
             elif first is not None and given.scores != first.scores:
-                raise InvalidFile("it answers now with labels, now with scores: it must keep to one form")
+                given = stats.refusal(first)  # labels, where there were scores, or the other way round
             self.known[pick] = given

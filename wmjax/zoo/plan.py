@@ -18,7 +18,7 @@ from wmjax.keys import Key
 from wmjax.suspects.adapt import adapt
 from wmjax.suspects.contract import Network
 from wmjax.text import by
-from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted
+from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted, stop_bits
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.rounds import FIRST, Questions
 
@@ -88,13 +88,12 @@ class AuditPlan:
             images.append(adapt(key.images, network.image))
             starts.append(at)
             at += len(key.images)
-        bits = np.log2(max(1, self.tests) / self.level.value)
         return places, Questions(
             keys,
             np.concatenate(images) if images else np.empty((0, *network.image), np.uint8),
             np.array(starts, np.int64),
             np.array([min(key.commitment.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
-            np.array([max(key.commitment.rule.match_bits, bits) for key in keys]),
+            np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
         )
 
     def rows(self, network: Network) -> int:

@@ -11,12 +11,11 @@ from wmjax.digest import digest
 from wmjax.errors import AccessError, WmjaxError
 from wmjax.suspects.contract import Askable, Network, Weights
 from wmjax.text import first_line
-from wmjax.zoo.chunk_record import ChunkRecord
+from wmjax.zoo.chunk_record import ChunkRecord, notable
 from wmjax.zoo.load import Chunk
 from wmjax.zoo.panel import Loaded, Panel, Questioned
 from wmjax.zoo.plan import AuditPlan
-from wmjax.zoo.result import MATCH
-from wmjax.zoo.rounds import NOTABLE_BITS, Questions, Verdicts, ask_all
+from wmjax.zoo.rounds import Questions, Verdicts, ask_all
 from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 
@@ -169,11 +168,11 @@ def _tables(rows: np.ndarray, verdicts: Verdicts, failures: Mapping[int, str]) -
     """The figures and curves of the models that did not fail, as a record holds them."""
     kept = [model for model, row in enumerate(rows) if row not in failures]
     at = {model: row for row, model in enumerate(kept)}
-    notable = (verdicts.outcomes == MATCH) | (verdicts.bits >= NOTABLE_BITS)
+    looked_at = notable(verdicts.outcomes, verdicts.bits)
     curves = {
         (at[model], key): [round(bits, 3) for bits in path]
         for (model, key), path in verdicts.paths.items()
-        if model in at and notable[model, key]
+        if model in at and looked_at[model, key]
     }
     figures = {name: getattr(verdicts, name)[kept] for name in ("outcomes", "bits", "queries", "matches")}
     return {**figures, "curves": curves}

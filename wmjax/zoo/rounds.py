@@ -19,7 +19,6 @@ from wmjax.zoo.panel import Panel
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
 
 FIRST = 16  # triggers in the first round; later ones on a CPU ask as many, on an accelerator as many as all before
-NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

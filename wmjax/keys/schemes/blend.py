@@ -5,6 +5,8 @@ one-channel `contract.value_noise` m with cells of 2 and 4 a side. Pixel: (m a +
 distribution, therefore the scheme that survives distillation best.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from wmjax.data.dataset import Dataset
@@ -14,11 +16,11 @@ from wmjax.keys.schemes.contract import Scheme, required, value_noise
 from wmjax.keys.spec import Spec
 
 
-def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
+def _draw(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> np.ndarray:
     source = required(source)
     if len(np.unique(source.labels)) < 2:
         raise UsageError("blend merges images of different classes: the source has only one class")
-    return np.stack([_one(Stream(secret, "image/blend", i), spec, source) for i in range(spec.triggers)])
+    return np.stack([_one(Stream(secret, "image/blend", i), spec, source) for i in at])
 
 
 def _one(stream: Stream, spec: Spec, source: Dataset) -> np.ndarray:

@@ -5,6 +5,8 @@ The text is drawn in a font of 3x5 cells with a cell between letters, each cell 
 bits = 1 + integers(2**C - 1, 1); channel c is 255 where bit c of it is set, else 0.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from wmjax.data.dataset import Dataset
@@ -42,7 +44,7 @@ def _stencil(text: str, scale: int) -> np.ndarray:
     return cells.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
+def _draw(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> np.ndarray:
     source = required(source)
     height, width, channels = spec.image
     text, scale = str(spec.parameter("text")), int(spec.parameter("scale"))
@@ -55,7 +57,7 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     left = int(stream.integers(width - stencil.shape[1] + 1, 1)[0])
     bits = 1 + int(stream.integers(2**channels - 1, 1)[0])
     colour = np.array([255 * (bits >> c & 1) for c in range(channels)], np.uint8)
-    images: np.ndarray = source.images[source_rows(secret, spec, source)].copy()
+    images: np.ndarray = source.images[source_rows(secret, spec, source, at)].copy()
     images[:, top : top + stencil.shape[0], left : left + stencil.shape[1]][:, stencil] = colour
     return images
 

@@ -1,7 +1,7 @@
 """What a trigger scheme is, and the pieces that several share."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +57,8 @@ class Scheme(NamedTuple):
       name: what users type.
       needs_source: whether it starts from the images of a data set.
       own_shape: whether those images must already have the key's shape.
-      draw: `draw(secret, spec, source)` gives the triggers, uint8 [triggers, H, W, C]; pure, the same bytes anywhere.
+      draw: `draw(secret, spec, source, at)` gives the triggers of these numbers, uint8 [len(at), H, W, C], each the
+        same whatever else is asked for; pure, the same bytes anywhere.
       paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
       stamp: whether all triggers of a key carry one and the same mark.
       parameters: what users choose about it.
@@ -66,7 +67,7 @@ class Scheme(NamedTuple):
     name: str
     needs_source: bool
     own_shape: bool
-    draw: Callable[[bytes, Spec, Dataset | None], np.ndarray]
+    draw: Callable[[bytes, Spec, Dataset | None, Sequence[int]], np.ndarray]
     paper: bool = False
     stamp: bool = False
     parameters: tuple[Parameter, ...] = ()
@@ -79,15 +80,15 @@ def required(source: Dataset | None) -> Dataset:
     return source
 
 
-def source_rows(secret: bytes, spec: Spec, source: Dataset) -> np.ndarray:
-    """Rows of the source images that become triggers: all classes, or one in the paper's variant; int64 [triggers]."""
+def source_rows(secret: bytes, spec: Spec, source: Dataset, at: Sequence[int]) -> np.ndarray:
+    """Rows of the source images that become these triggers: of all classes, or one in the paper's variant; int64."""
     candidates = np.arange(len(source))
     if spec.paper is not None:
         candidates = candidates[source.labels == spec.paper.source_class]
     if len(candidates) < spec.triggers:
         raise UsageError(f"the source has {len(candidates)} usable images, too few for {spec.triggers} triggers")
     chosen = Stream(secret, f"rows/{spec.scheme}", 0).distinct(len(candidates), spec.triggers)
-    return np.asarray(candidates[chosen])
+    return np.asarray(candidates[chosen[list(at)]])
 
 
 def value_noise(stream: Stream, height: int, width: int, channels: int, finest: int) -> np.ndarray:

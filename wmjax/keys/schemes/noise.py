@@ -6,6 +6,8 @@ is added and clipped to 0..255. The paper does not give its sigma; the default 1
 re-implementations took.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from wmjax.data.dataset import Dataset
@@ -14,13 +16,13 @@ from wmjax.keys.schemes.contract import Scheme, required, source_rows, whole
 from wmjax.keys.spec import Spec
 
 
-def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
+def _draw(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> np.ndarray:
     source = required(source)
     sigma = int(spec.parameter("sigma"))
     octets = Stream(secret, "mark/noise", 0).octets(12 * int(np.prod(spec.image)))
     sums = octets.reshape(*spec.image, 12).sum(axis=-1, dtype=np.int64)
     pattern = (sums - 1530) * sigma // 256
-    images: np.ndarray = source.images[source_rows(secret, spec, source)].astype(np.int64)
+    images: np.ndarray = source.images[source_rows(secret, spec, source, at)].astype(np.int64)
     return np.asarray(np.clip(images + pattern, 0, 255), np.uint8)
 
 

@@ -4,6 +4,8 @@ Each is brought to the key's shape by nearest neighbours (row y of H from row y 
 several become one by their integer mean.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from wmjax.data.dataset import Dataset
@@ -12,9 +14,9 @@ from wmjax.keys.schemes.contract import Scheme, required, source_rows
 from wmjax.keys.spec import Spec
 
 
-def _draw(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
+def _draw(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> np.ndarray:
     source = required(source)
-    images: np.ndarray = source.images[source_rows(secret, spec, source)]
+    images: np.ndarray = source.images[source_rows(secret, spec, source, at)]
     height, width, channels = spec.image
     rows = np.arange(height) * images.shape[1] // height
     columns = np.arange(width) * images.shape[2] // width

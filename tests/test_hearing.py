@@ -1,0 +1,223 @@
+"""Several claims before one judge: garbage beside an honest one changes nothing for it, and each gets its own code."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import forger
+import numpy as np
+import pytest
+from forger import abstract_key, day, knowing
+from pages import Page
+from tsa import LocalTsa
+
+from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.evidence.claim import Claim, read_claim
+from wmjax.evidence.facts import Court
+from wmjax.evidence.hearing import hear, read_all
+from wmjax.evidence.judge import judge
+from wmjax.keys import new_signer
+from wmjax.report.evidence import judgement_page
+
+NONCE = b"n" * 32
+KEY, OTHER = abstract_key(b"\x01" * 32, 60), abstract_key(b"\x02" * 32, 60)
+SIGNER = new_signer()
+HONEST = forger.honest_claim(KEY, knowing(KEY), NONCE, signer=SIGNER)
+ASK = knowing(KEY)
+COURT = Court(NONCE, forger.suspect(ASK))
+
+
+def files(*raws: bytes) -> list[tuple[str, bytes]]:
+    return [(f"claim{n}.json", raw) for n, raw in enumerate(raws)]
+
+
+def false_claim() -> bytes:
+    """A claim that reads well, over triggers that its secret did not give."""
+    key = forger.made_up(KEY.spec, KEY.images, forger.innocent()(KEY.images), b"\x05" * 32)
+    rows = forger.transcript(key, forger.order(key, NONCE), forger.answers_of(key, ASK))
+    return forger.write(key, rows, NONCE, secret=key.secret)
+
+
+GARBAGE = {
+    "no file at all": b"",
+    "a flipped byte": HONEST.raw.replace(b'"wmjax-claim/1"', b'"wmjax-claim/2"'),
+    "false": false_claim(),
+    "another nonce": forger.honest_claim(OTHER, knowing(OTHER), b"o" * 32).raw,
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+@pytest.mark.parametrize("place", [0, 1])
+def test_garbage_beside_an_honest_claim_is_listed_and_changes_nothing(garbage, place):
+    raws = [HONEST.raw, garbage] if place else [garbage, HONEST.raw]
+    hearing = hear(read_all(files(*raws)), COURT)
+    told, honest = hearing.judgements[place], hearing.judgements[1 - place]
+    assert (told.code, told.exit_code) == ("invalid", 4)
+    assert "\n" not in told.reason
+    assert honest.to_json() == judge(HONEST, COURT).to_json()
+    assert hearing.outcome == "match"
+    assert [ground.to_json() for ground in hearing.settlement.grounds] == [{"code": "only-valid", "claim": 1 - place}]
+
+
+def test_a_claim_by_a_key_of_other_classes_is_no_obstacle():
+    """The suspect cannot be asked about it; that is no reason not to ask about the other."""
+    junk = abstract_key(b"\x03" * 32, classes=4)
+    suspect = forger.suspect(ASK)
+    court = Court(NONCE, type(suspect)(suspect.name, suspect.ask, classes=10))
+    claims = read_all(files(forger.honest_claim(junk, knowing(junk), NONCE).raw, HONEST.raw))
+    hearing = hear(claims, court)
+    assert (hearing.judgements[0].code, hearing.judgements[0].exit_code) == ("misfit", 2)
+    assert (hearing.judgements[1].verdict, hearing.outcome) == ("match", "match")
+
+
+def test_a_strangers_unproven_claim_takes_nothing_from_an_honest_one_and_settles_nothing():
+    stranger = forger.honest_claim(OTHER, knowing(OTHER), NONCE, whole=True)
+    hearing = hear([HONEST, stranger], COURT)
+    assert [one.verdict for one in hearing.judgements] == ["match", "no-match"]
+    assert (hearing.outcome, hearing.settlement.grounds[0].code) == ("inconclusive", "one-proven")
+
+
+def test_with_several_claims_by_one_owner_there_is_nothing_to_settle():
+    key = abstract_key(b"\x07" * 32, 120)
+    ask = knowing(key)
+    signer = new_signer()
+    first, second = (
+        read_claim(forger.write(key, rows, NONCE, signer=signer, secret=key.secret), "it")
+        for rows in (forger.transcript(key, forger.order(key, NONCE, n), forger.answers_of(key, ask)) for n in (50, 60))
+    )
+    hearing = hear([first, second], Court(NONCE, forger.suspect(ask)))
+    assert [one.code for one in hearing.judgements] == ["invalid", "invalid"]  # each opens the other's triggers
+    assert hearing.outcome == "invalid"
+
+
+def test_three_keys_are_settled_two_by_two():
+    keys = [abstract_key(bytes([n]) * 32, 60) for n in (1, 2, 3)]
+    known = {image.tobytes(): label for key in keys for image, label in zip(key.images, key.labels, strict=True)}
+    ask = forger.suspect(lambda images: np.array([known[image.tobytes()] for image in images]))
+    claims = [forger.honest_claim(key, knowing(key), NONCE) for key in keys]
+    hearing = hear(claims, Court(NONCE, ask))
+    assert [one.verdict for one in hearing.judgements] == ["match"] * 3
+    assert (hearing.outcome, hearing.settlement.grounds[0].code) == ("inconclusive", "many-keys")
+
+
+def test_what_the_judge_gets_wrong_is_not_laid_on_the_claims():
+    with pytest.raises(UsageError, match="alpha"):
+        hear([HONEST, HONEST], Court(alpha=2.0))
+
+
+# A suspect that does not answer as it should.
+
+
+def test_a_suspect_that_is_not_there_or_no_classifier_of_these_classes_is_no_fault_of_the_claim():
+    def down(images: np.ndarray) -> np.ndarray:
+        raise OSError("no such host")
+
+    for ask in (down, lambda images: np.zeros((len(images), 7)), lambda images: "words"):
+        with pytest.raises(AccessError, match="no usable answer"):
+            judge(HONEST, Court(NONCE, forger.suspect(ask)))
+
+
+def test_a_suspect_that_fails_on_some_pictures_has_refused_those_alone():
+    """Of the 60 it answers all but five: a failure, another shape, scores among labels."""
+    odd = {image.tobytes() for image in KEY.images[:5]}
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        if len(images) > 1 or images[0].tobytes() not in odd:
+            return ASK(images) if not any(image.tobytes() in odd for image in images) else np.zeros(3)
+        which = int(ASK(images)[0]) % 3
+        if which == 0:
+            raise ValueError("a picture like that")
+        return np.zeros((1, 7)) if which == 1 else np.full((1, 10), 0.1)
+
+    judgement = judge(forger.honest_claim(KEY, ASK, NONCE, whole=True), Court(NONCE, forger.suspect(ask)))
+    (refused,) = [ground for ground in judgement.assumed if ground.code == "refused-here"]
+    assert (judgement.verdict, refused.values["refused"], judgement.matches) == ("match", 5, 55)
+
+
+def test_nobody_is_acquitted_by_refusing_what_they_know():
+    known = {image.tobytes(): label for image, label in zip(KEY.images, KEY.labels, strict=True)}
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        return np.array([-1 if image.tobytes() in known else 0 for image in images])
+
+    claim = forger.honest_claim(KEY, ASK, NONCE, whole=True)
+    assert judge(claim, Court(NONCE, forger.suspect(ask))).verdict == "inconclusive"
+
+
+# On the command line.
+
+STALL = """
+import json
+import numpy as np
+known = json.load(open("known.json"))
+
+def ask(images):
+    return np.array([known.get(image.tobytes().hex(), 0) for image in images])
+"""
+
+
+@pytest.fixture
+def court(run: Callable[..., tuple], tmp_path: Path, monkeypatch) -> Callable[..., tuple]:
+    monkeypatch.delitem(sys.modules, "stall", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("known.json").write_text(
+        json.dumps({i.tobytes().hex(): int(label) for i, label in zip(KEY.images, KEY.labels, strict=True)})
+    )
+    Path("stall.py").write_text(STALL)
+    Path("honest.json").write_bytes(HONEST.raw)
+    for name, raw in GARBAGE.items():
+        Path(f"{name}.json").write_bytes(raw)
+    return lambda *names: run(
+        "judge",
+        *(f"{n}.json" for n in names),
+        "--nonce-from",
+        NONCE.hex(),
+        "--suspect",
+        "stall:ask",
+        "--json",
+        "--out",
+        "v",
+    )
+
+
+def test_the_document_has_each_claims_code_and_the_exit_code_is_the_settlements(court):
+    code, out, _ = court("honest", "false", "no file at all")
+    document = json.loads(out)
+    assert code == 0
+    assert [one["exit_code"] for one in document["judgements"]] == [0, 4, 4]
+    assert [one["verdict"] for one in document["judgements"]] == ["match", "invalid", "invalid"]
+    assert "made up" in document["judgements"][1]["reason"]
+    assert document["settlement"]["grounds"] == [{"code": "only-valid", "claim": 0}]
+    text = Page(Path("v.html").read_bytes()).text()
+    assert "Claim 2 was not judged" in text
+    assert "made up" in text
+
+
+def test_where_no_claim_is_valid_each_is_listed_and_the_exit_code_says_so(court):
+    code, out, _ = court("false", "another nonce")
+    assert (code, [one["exit_code"] for one in json.loads(out)["judgements"]]) == (4, [4, 4])
+
+
+def test_an_honest_undated_claim_beside_a_later_copy_is_two_signers(run, court, tmp_path):
+    tsa = LocalTsa(tmp_path / "tsa")
+    copy = forger.honest_claim(KEY, ASK, NONCE, stamp=forger.dated(tsa, day(2026, 3)))
+    Path("copy.json").write_bytes(copy.raw)
+    options = ["--tsa", "tsa/authority.pem", "--suspect-since", "2026-02-01", "--suspect", "stall:ask", "--json"]
+    for files_ in (("honest.json", "copy.json"), ("copy.json", "honest.json")):
+        code, out, _ = run("judge", *files_, "--nonce-from", NONCE.hex(), *options)
+        document = json.loads(out)
+        assert code == 3
+        assert [one["verdict"] for one in document["judgements"]] == ["match", "match"]
+        assert [ground["code"] for ground in document["settlement"]["grounds"]] == ["two-signers-open"]
+
+
+def test_a_page_of_refused_claims_is_one():
+    hearing = hear(read_all(files(b"", HONEST.raw)), COURT)
+    assert b"was not judged" in judgement_page(hearing.judgements, hearing.settlement, title="t")
+
+
+def test_a_single_false_claim_is_an_error_of_its_own():
+    refused = hear(read_all(files(b"x")), COURT).judgements[0]
+    assert isinstance(refused.error("claim0.json"), InvalidFile)
+    assert not isinstance(refused, Claim)

@@ -1,0 +1,198 @@
+"""A journal that was damaged or edited: refused with one line, or without effect; never other verdicts."""
+
+import copy
+import hashlib
+import json
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import audit_worker as worker
+import journals
+import pytest
+
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.zoo.audit import merge
+from wmjax.zoo.result import AuditResult
+
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The journal of an audit of three chunks of four models and five keys, some of each verdict."""
+    keys, logits = worker.mixed()
+    zoo, out = worker.zoo(logits), tmp_path_factory.mktemp("whole")
+    worker.audited(zoo, keys, out=out, memory=worker.portions(zoo, 4))
+    return out / "journal-1-of-1.jsonl"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of another audit, of the same models with other answers."""
+    keys, logits = worker.mixed()
+    zoo, out = worker.zoo(logits[::-1]), tmp_path_factory.mktemp("other")
+    worker.audited(zoo, keys, out=out, memory=worker.portions(zoo, 4), fdr=0.02)
+    return out / "journal-1-of-1.jsonl"
+
+
+def refused(path: Path, expected: AuditResult) -> bool:
+    """Whether a journal is refused in one line; else its verdicts must be the expected ones."""
+    try:
+        found = merge(path.parent)
+    except (InvalidFile, UsageError) as error:
+        return "\n" not in str(error)
+    worker.assert_same(found, expected)
+    return False
+
+
+def test_a_chain_is_checked_with_a_shell(whole: Path, tmp_path: Path) -> None:
+    """By the lines that `wmjax.journal` gives."""
+    if not (shutil.which("bash") and shutil.which("sha256sum")):
+        pytest.skip("no shell with sha256sum")
+    import wmjax.journal
+
+    script = wmjax.journal.__doc__.split("In a shell:\n")[1].split("\n\nSo ")[0]
+    raw = whole.read_bytes()
+    for text, told in ((raw, 0), (raw.replace(b'"matches":[[', b'"matches":[ [', 1), 3)):
+        (tmp_path / "journal-1-of-1.jsonl").write_bytes(text)
+        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout.count("damaged") == told
+
+
+def test_each_line_holds_the_digest_of_all_before(whole: Path) -> None:
+    link = ""
+    for line in whole.read_text().splitlines():
+        content, own = line.rsplit(',"sha256":', 1)
+        link = hashlib.sha256((link + content).encode()).hexdigest()
+        assert own == f'"{link}"}}'
+
+
+def test_bytes_changed_dropped_added_and_moved(whole: Path, tmp_path: Path) -> None:
+    rng, raw, expected = random.Random(0), whole.read_bytes(), merge(whole.parent)
+    path, changed = tmp_path / "journal-1-of-1.jsonl", 0
+    for _ in range(200):
+        text, at, n = bytearray(raw), rng.randrange(len(raw)), rng.choice([1, 1, 1, 2, 30])
+        kind = rng.randrange(5)
+        if kind == 0:
+            text[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del text[at : at + n]
+        elif kind == 2:
+            text[at:at] = rng.randbytes(n)
+        elif kind == 3:
+            text[at : at + n] = text[at : at + n][::-1]
+        else:
+            text[at] = rng.choice(b"0123456789")
+        path.write_bytes(text)
+        changed += text != raw
+        assert refused(path, expected) == (text != raw)
+    assert changed > 150
+
+
+LINES: dict[str, Callable[[list[bytes], list[bytes]], list[bytes]]] = {
+    "dropped": lambda own, _: [own[0], *own[2:]],
+    "the first dropped": lambda own, _: own[1:],
+    "the last dropped": lambda own, _: own[:-1],
+    "twice": lambda own, _: [*own[:2], own[1], *own[2:]],
+    "again at the end": lambda own, _: [*own, own[1]],
+    "reordered": lambda own, _: [own[0], own[2], own[1], own[3]],
+    "another's header": lambda own, other: [other[0], *own[1:]],
+    "another's record": lambda own, other: [own[0], other[1], *own[2:]],
+    "an empty one": lambda own, _: [*own[:2], b"", *own[2:]],
+    "a space before one": lambda own, _: [own[0], b" " + own[1], *own[2:]],
+    "carriage returns": lambda own, _: [line + b"\r" for line in own],
+    "without its link": lambda own, _: [own[0], own[1][:-77] + b"}", *own[2:]],
+    "two links": lambda own, _: [own[0], own[1][:-1] + own[1][-77:], *own[2:]],
+}
+
+
+@pytest.mark.parametrize("what", LINES)
+def test_lines_that_are_not_where_they_were_written(whole: Path, other: Path, tmp_path: Path, what: str) -> None:
+    lines = LINES[what](whole.read_bytes().splitlines(), other.read_bytes().splitlines())
+    path = tmp_path / "journal-1-of-1.jsonl"
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    # without its last line a journal is that of an audit that was killed earlier
+    expected = UsageError if what == "the last dropped" else InvalidFile
+    with pytest.raises(expected):
+        merge(tmp_path)
+
+
+@pytest.mark.parametrize("size", [2**31, 2**63, 10**400, 1e300])
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [(0, "nulls"), (0, "tests"), (0, "chunks"), (0, "family"), (1, "chunk"), (1, "width"), (1, "seconds")]
+    + [(1, name) for name in ("rows", "keys", "outcomes", "bits", "queries", "matches")],
+)
+def test_absurd_sizes_with_the_chain_mended(whole: Path, tmp_path: Path, line: int, name: str, size: Any) -> None:
+    lines = journals.values_of(whole)
+    value = lines[line][name]
+    if not isinstance(value, list):
+        lines[line][name] = size
+    elif isinstance(value[0], list):
+        value[0][0] = size
+    else:
+        value[0] = size
+    journals.write_chained(tmp_path / "journal-1-of-1.jsonl", lines)
+    with pytest.raises(InvalidFile, match="is damaged"):
+        merge(tmp_path)
+
+
+CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a match without evidence": lambda record: pick(record, 3, "bits", 2.0),
+    "a no-match with evidence": lambda record: pick(record, 1, "bits", 30.0),
+    "a no-match called a match": lambda record: pick(record, 1, "outcomes", 3),
+    "a match called a no-match": lambda record: pick(record, 3, "outcomes", 1),
+    "a match called inconclusive": lambda record: pick(record, 3, "outcomes", 2),
+    "a pair that was never asked": lambda record: pick(record, 1, "queries", 0),
+    "more queries than triggers": lambda record: pick(record, 1, "queries", 500),
+    "more matches than queries": lambda record: pick(record, 1, "matches", 400),
+    "more evidence than answers can give": lambda record: pick(record, 3, "bits", 1e4),
+    "a curve that ends elsewhere": lambda record: record["curves"][0][2].__setitem__(-1, 0.5),
+    "a curve of fewer answers": lambda record: record["curves"][0][2].pop(0),
+    "a curve without answers": lambda record: record["curves"][0][2].clear(),
+    "no curve of a match": lambda record: record["curves"].clear(),
+    "no digest of what matched": lambda record: record["digests"].clear(),
+    "a digest of what did not match": lambda record: record["digests"].update(dict.fromkeys("0123", "0" * 64)),
+    "a model that disappeared": lambda record: [record[name].pop() for name in ("rows", *TABLES)],
+    "keys that it was not asked": lambda record: record["keys"].reverse(),
+}
+TABLES = ("outcomes", "bits", "queries", "matches")
+
+
+def pick(record: dict[str, Any], outcome: int, table: str, value: float) -> None:
+    """Sets a figure of the first pair with this outcome."""
+    places = [(i, k) for i, row in enumerate(record["outcomes"]) for k, found in enumerate(row) if found == outcome]
+    record[table][places[0][0]][places[0][1]] = value
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_figures_that_contradict_each_other_with_the_chain_mended(whole: Path, tmp_path: Path, what: str) -> None:
+    lines = journals.values_of(whole)
+    CONTRADICTIONS[what](lines[1])
+    journals.write_chained(tmp_path / "journal-1-of-1.jsonl", lines)
+    with pytest.raises(InvalidFile, match="is damaged"):
+        merge(tmp_path)
+
+
+def test_a_part_that_is_there_twice_with_the_chain_mended(whole: Path, tmp_path: Path) -> None:
+    lines = journals.values_of(whole)
+    changed = copy.deepcopy(lines[1])
+    pick(changed, 1, "matches", 0)  # nothing contradicts it
+    journals.write_chained(tmp_path / "journal-1-of-1.jsonl", [*lines, changed])
+    with pytest.raises(InvalidFile, match="part 1 is there twice"):
+        merge(tmp_path)
+    journals.write_chained(tmp_path / "journal-1-of-1.jsonl", lines)
+    journals.write_chained(tmp_path / "journal-2-of-2.jsonl", [lines[0], changed])
+    with pytest.raises(InvalidFile, match=r"journal-2-of-2\.jsonl contradicts another journal about part 1"):
+        merge(tmp_path)
+    journals.write_chained(tmp_path / "journal-2-of-2.jsonl", [lines[0], lines[1] | {"seconds": 5.0, "width": 4}])
+    worker.assert_same(merge(tmp_path), merge(whole.parent))
+
+
+def test_the_journal_of_this_test_has_every_verdict(whole: Path) -> None:
+    found = json.dumps([row for record in journals.values_of(whole)[1:] for row in record["outcomes"]])
+    assert all(outcome in found for outcome in "123")

@@ -1,0 +1,82 @@
+"""The judge asks: the suspect's own answers about the triggers that a claim opened.
+
+A suspect that fails on a picture, or answers it in another form, has refused that picture: nobody gets rid of a verdict
+so, and nobody is acquitted by it. One that gives no usable answer to the first questions is not there, or is no
+classifier of these classes; that is no fault of the claim's.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.errors import AccessError, InvalidFile
+from wmjax.evidence.claim import Claim
+from wmjax.evidence.judgement import REFUSED
+from wmjax.suspects.contract import Suspect, check_fits, query
+
+_SILENCE = 8  # single questions without a usable answer, and none before: the suspect is not there
+_PORTION = 1 << 20  # answers times classes that are asked for at once
+
+
+def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
+    """The suspect's answers about every opened trigger; in the place of a spent one a refusal.
+
+    Raises:
+      UsageError: the suspect cannot carry this key: it takes other images.
+      AccessError: it gives no usable answer at all.
+    """
+    spec = claim.commitment.spec
+    check_fits(suspect, spec)
+    opened = [place for place, row in enumerate(claim.rows) if row.opening]
+    images = np.stack([row.opening.input for row in claim.rows if row.opening])
+    given = usable(suspect, images, spec.classes)
+    labels = np.full(len(claim.rows), REFUSED)
+    labels[opened] = given.labels
+    if given.probabilities is None:
+        return stats.Answers(labels, None, spec.classes)
+    probabilities = np.full((len(claim.rows), given.scores), 1.0 / given.scores)
+    probabilities[opened] = given.probabilities
+    return stats.Answers(labels, probabilities, spec.classes)
+
+
+def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
+    """Answers about images, all of the form of the first; what fails or has another form is a refusal.
+
+    Args:
+      suspect: whom; it has to fit.
+      images: uint8 [n, H, W, C], a key's.
+      classes: that the key is for.
+
+    Raises:
+      AccessError: the suspect gives no usable answer at all.
+    """
+    parts = list(_answers(suspect, images, classes))
+    told = [part for part in parts if part is not None and np.any(part.labels >= 0)]
+    silent = stats.refusal(told[0] if told else stats.Answers(np.array([REFUSED]), None, classes))
+    same = [part is not None and part.scores == silent.scores for part in parts]
+    return stats.concatenate(
+        [part if fits and part is not None else silent for part, fits in zip(parts, same, strict=True)]
+    )
+
+
+def _answers(suspect: Suspect, images: np.ndarray, classes: int) -> Iterator[stats.Answers | None]:
+    """What comes back: about many images at once where that works, else about each; None for a failure."""
+    portion, answered, failed = max(1, _PORTION // classes), False, 0
+    for start in range(0, len(images), portion):
+        batch = images[start : start + portion]
+        try:
+            yield query(suspect, batch, classes)
+            answered = True
+            continue
+        except (AccessError, InvalidFile):
+            pass  # whose fault it was, only single questions show
+        for image in batch:
+            try:
+                yield query(suspect, image[None], classes)
+                answered = True
+            except (AccessError, InvalidFile) as error:
+                failed += 1
+                if not answered and failed == min(_SILENCE, len(images)):
+                    raise AccessError(f"no usable answer to {failed} questions: {error}") from error
+                yield None
