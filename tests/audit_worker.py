@@ -115,9 +115,9 @@ def portions(found: Zoo, models: int) -> int:
 
 
 def figures(result: AuditResult) -> dict[str, Any]:
-    """All that a result says but the time it took."""
+    """All that a result says but the time it took, and whether figures come from a journal."""
     values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    del values["seconds"]
+    del values["seconds"], values["basis"]
     return values
 
 

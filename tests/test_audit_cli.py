@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import journals
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -114,6 +115,7 @@ def test_the_document(home: Path, audit: Run) -> None:
         "alpha": 0.001,
         "procedure": "Bonferroni (family-wise error rate)",
         "procedure_code": "bonferroni",
+        "basis": "asked-now",
     }
     assert all(set(pair) == {"evidence_bits", *match} and pair["verdict"] == "inconclusive" for pair in inconclusive)
     assert json.loads(Path("wmjax-audit/audit.json").read_text()) == json.loads(out)
@@ -284,14 +286,40 @@ def test_shards_by_command(home: Path, audit: Run, run: Run) -> None:
     assert {name: json.loads(out)[name] for name in names} == {name: whole[name] for name in names}
     for arguments, words in (
         (["nowhere"], "nowhere holds no journal"),
-        (["parts", "--keys", home / "keys"], "--merge goes without --keys: the journals say what was asked"),
         (["parts", "--null", home / "zoo"], "--merge goes without --null"),
         (["parts", "--shard", "1/2"], "--merge goes without --shard"),
-        (["parts", "--resume"], "--merge goes without --resume"),
+        (["parts", "--resume"], "--merge goes without --resume: the journals say what was asked"),
+        (["parts", "--keep-answers"], "--merge goes without --keep-answers"),
+        (["parts", "--keys", home / "zoo"], "--keys: other, which the audit asked about, is not among them"),
     ):
         code, _, err = run("audit", "--merge", *arguments)
         assert code == 2
         assert words in one_line(err)
+
+
+def test_edited_figures_by_command(home: Path, audit: Run, run: Run) -> None:
+    """Where answers are kept, the keys tell; without them the document says that it took the journal's word."""
+    whole = json.loads(audit("--json", "--keep-answers", "--out", "kept")[1])
+    for arguments, basis in (([], "as-written"), (["--keys", home / "keys"], "replayed")):
+        code, out, err = run("audit", "--merge", "kept", "--out", "merged", "--json", *arguments)
+        assert (code, err) == (0, "")
+        document = json.loads(out)
+        assert document["basis"] == basis
+        assert document["matches"] == whole["matches"]
+    path = Path("kept/journal-1-of-1.jsonl")
+    lines = journals.values_of(path)
+    record = next(line for line in lines[1:] if 1 in line["outcomes"][0])
+    record["matches"][0][record["outcomes"][0].index(1)] = 0
+    journals.write_chained(path, lines)
+    assert run("audit", "--merge", "kept", "--out", "merged")[0] == 0
+    code, out, err = run("audit", "--merge", "kept", "--out", "merged", "--keys", home / "keys")
+    assert (code, out) == (4, "")
+    assert "do not follow from its answers" in one_line(err)
+    assert audit("--resume", "--keep-answers", "--out", "kept")[0] == 4
+    path.write_bytes(path.read_bytes().replace(b'"matches"', b'"Matches"', 1))
+    code, _, err = run("audit", "--merge", "kept", "--out", "merged")
+    assert code == 4
+    assert "journal-1-of-1.jsonl is damaged" in one_line(err)
 
 
 def test_a_zoo_called_merge(home: Path, audit: Run) -> None:
@@ -314,6 +342,7 @@ def test_other_words_change_no_exit_code_and_no_document(home: Path, audit: Run,
             if "--json" in arguments:
                 document = json.loads(text)
                 assert document.pop("procedure") != found[out][1].pop("procedure")
+                assert (document.pop("basis"), found[out][1].pop("basis")) == ("as-written", "asked-now")
                 assert document == found[out][1]
     assert [code for code, _ in found.values()] == [0, 1]
 

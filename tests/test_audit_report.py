@@ -20,6 +20,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Input, Spec
 from wmjax.keys.keyset import default_rule
 from wmjax.report.audit import audit_table, write_audit_report
+from wmjax.zoo.grounds import Basis
 from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import AuditResult
@@ -55,6 +56,7 @@ def audit(models: int, keys: int, /, **changes: Any) -> AuditResult:
         "match_bits": 20.0,
         "alpha": 1e-6,
         "procedure": "e-bh",
+        "basis": Basis.ASKED,
         "seconds": 2.0,
     }
     return AuditResult(**(values | changes))

@@ -27,7 +27,7 @@ from wmjax.verification import wording as verdict_words
 from wmjax.verification.grounds import VerdictGround
 from wmjax.zoo import wording as audit_words
 from wmjax.zoo.audit import merge
-from wmjax.zoo.grounds import AuditGround
+from wmjax.zoo.grounds import AuditGround, Basis, Unasked
 from wmjax.zoo.records import Entry, Zoo
 from wmjax.zoo.result import AuditResult
 
@@ -75,7 +75,7 @@ def codes(result: AuditResult) -> set[str]:
 
 def without_words(result: AuditResult) -> dict[str, Any]:
     """The document as programs read it."""
-    return {name: value for name, value in result.to_json().items() if name not in ("procedure", "seconds")}
+    return {name: value for name, value in result.to_json().items() if name not in ("procedure", "seconds", "basis")}
 
 
 def structure(folder: Path, result: AuditResult) -> list[tuple[str, ...]]:
@@ -114,7 +114,8 @@ def test_an_audit_resumes_in_other_words(
     assert journal.read_bytes().count(b"\n") == raw.count(b"\n")
     assert_same_but_words(resumed, expected)
     assert structure(tmp_path / "page", resumed) == shape
-    assert len(audit_table(resumed)) == len(lines)
+    assert len(audit_table(resumed)) == len(lines) + 1  # and that some figures come from a journal
+    assert resumed.basis == Basis.AS_WRITTEN
     assert re.fullmatch(r"qx\d+x\d+", resumed.to_json()["procedure"])
 
 
@@ -199,7 +200,7 @@ def test_each_code_has_words_and_no_words_are_left_over() -> None:
     assert set(verdict_words.WORDS) == set(VerdictGround)
     of_procedures = {f"{name}-{what}" for name in ("e-bh", "bonferroni") for what in ("name", "promise")}
     in_place = {VerdictGround.NOT_REGENERATED}  # said otherwise in an audit
-    assert set(audit_words.WORDS) == set(AuditGround) | of_procedures | in_place
+    assert set(audit_words.WORDS) == {*AuditGround, *Basis, *Unasked} | of_procedures | in_place
 
 
 @pytest.mark.parametrize("name", ["verification/grounds", "journal", *(f"zoo/{name}" for name in DECIDING)])

@@ -17,6 +17,7 @@ from wmjax.keys import Commitment, Input, Spec
 from wmjax.keys.keyset import default_rule
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
+from wmjax.zoo.grounds import Basis
 from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Unreadable, Zoo
@@ -42,6 +43,7 @@ def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int) -> A
         tests=tests,
         chunks=(len(bits),),
         unreadable=(),
+        keep_answers=False,
     )
 
 
@@ -69,7 +71,7 @@ def test_a_match_needs_its_own_alpha_and_the_bound(name: str) -> None:
     for _ in range(60):
         bits = rng.uniform(-5, 16, (5, 2))
         before = np.where(bits >= 8, MATCH, np.where(bits < 0, NO_MATCH, INCONCLUSIVE))
-        result = conclude_audit(header(bits, alphas, level, tests), [record(bits, before)])
+        result = conclude_audit(header(bits, alphas, level, tests), [record(bits, before)], Basis.ASKED)
         ranked = sorted(bits[bits >= [12.0, 4.0]], reverse=True)  # short of its own alpha is no evidence
         held = [k for k, weakest in enumerate(ranked, 1) if 2**weakest >= tests / (k * level.value)]
         rejected = max(held, default=0) if name == "fdr" else sum(2**b >= tests / level.value for b in ranked)
@@ -97,7 +99,7 @@ def test_weak_evidence_of_a_strict_key_makes_no_room_for_false_discoveries() -> 
         bits = np.stack([np.full(300, 30.0), null], axis=1)
         bits[200:, 0] = 45.0
         result = conclude_audit(
-            header(bits, [1e-12, 1e-3], level, 600), [record(bits, np.full(bits.shape, INCONCLUSIVE))]
+            header(bits, [1e-12, 1e-3], level, 600), [record(bits, np.full(bits.shape, INCONCLUSIVE))], Basis.ASKED
         )
         found = result.outcomes == MATCH
         assert found[200:, 0].all()
@@ -109,7 +111,7 @@ def test_weak_evidence_of_a_strict_key_makes_no_room_for_false_discoveries() -> 
 def test_tests_are_those_of_the_plan() -> None:
     keys = worker.keys((20, 16)) | {"fixed": worker.keys((8,), labels="fixed")["k0"]}
     zoo = worker.zoo(np.zeros((3, 44, 10), np.float32))
-    other = worker.zoo(np.zeros((2, 44, 7), np.float32), "other")  # of other classes: no key applies
+    other = worker.zoo(np.zeros((2, 44, 4), np.float32), "other")  # of other classes: no key applies
     both = Zoo([*zoo.entries, *other.entries], [])
     level = Level("fdr", 0.01)
     assert make_plan(both, keys, level, 1 << 40).tests == 3 * 2

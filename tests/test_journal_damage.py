@@ -1,22 +1,27 @@
 """A journal that was damaged or edited: refused with one line, or without effect; never other verdicts."""
 
+import base64
 import copy
+import dataclasses
 import hashlib
 import json
 import random
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import audit_worker as worker
 import journals
+import numpy as np
 import pytest
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.keys import Key
 from wmjax.zoo.audit import merge
-from wmjax.zoo.result import AuditResult
+from wmjax.zoo.result import MATCH, AuditResult
 
 Lines = list[dict[str, Any]]
 
@@ -196,3 +201,130 @@ def test_a_part_that_is_there_twice_with_the_chain_mended(whole: Path, tmp_path:
 def test_the_journal_of_this_test_has_every_verdict(whole: Path) -> None:
     found = json.dumps([row for record in journals.values_of(whole)[1:] for row in record["outcomes"]])
     assert all(outcome in found for outcome in "123")
+
+
+# Answers that are kept ------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Kept:
+    """An audit whose journal keeps answers, in scores and for a ranked key too, and what it found."""
+
+    path: Path
+    keys: dict[str, Key]
+    found: AuditResult
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    out = tmp_path_factory.mktemp("kept")
+    keys, logits = worker.mixed()
+    keys |= {"fixed": worker.keys((20,), seed=3, labels="fixed")["k0"]}
+    zoo = worker.zoo(logits)
+    options: dict[str, Any] = {"nulls": worker.zoo(logits[:3], "null"), "memory": worker.portions(zoo, 4)}
+    found = worker.audited(zoo, keys, out=out, keep_answers=True, **options)
+    return Kept(out / "journal-1-of-1.jsonl", keys, found)
+
+
+def test_kept_answers_give_the_same_verdicts_again(kept: Kept) -> None:
+    without = merge(kept.path.parent)
+    again = merge(kept.path.parent, {f"other {name}": key for name, key in kept.keys.items()})
+    assert (kept.found.basis, without.basis, again.basis) == ("asked-now", "as-written", "replayed")
+    worker.assert_same(again, kept.found)
+    worker.assert_same(without, kept.found)
+    assert {1, 2, 3} == set(kept.found.outcomes.ravel().tolist())
+
+
+def test_figures_edited_where_answers_are_kept(kept: Kept, tmp_path: Path) -> None:
+    """Edits that contradict nothing: without the keys they stand, and the result says that it believes them."""
+    path = tmp_path / "journal-1-of-1.jsonl"
+    lines = journals.values_of(kept.path)
+    for edit in (made_a_match, lambda record: pick(record, 1, "matches", 0), swapped, another_curve):
+        edited = copy.deepcopy(lines)
+        edit(edited[1])
+        assert edited != lines
+        journals.write_chained(path, edited)
+        believed = merge(tmp_path)
+        assert believed.basis == "as-written"
+        assert (np.sum(believed.outcomes == MATCH) > np.sum(kept.found.outcomes == MATCH)) == (edit is made_a_match)
+        with pytest.raises(InvalidFile, match=r"figures of part 1 do not follow from its answers"):
+            merge(tmp_path, kept.keys)
+
+
+def made_a_match(record: dict[str, Any]) -> None:
+    """The first pair that is a no-match becomes a match of as many questions."""
+    row, column = next((i, k) for i, found in enumerate(record["outcomes"]) for k, one in enumerate(found) if one == 1)
+    asked = record["queries"][row][column]
+    for table, value in (("outcomes", 3), ("bits", 25.0), ("matches", asked)):
+        record[table][row][column] = value
+    record["curves"].append([row, column, [0.0] * (asked - 1) + [25.0]])
+
+
+def swapped(record: dict[str, Any]) -> None:
+    """Two models change places, with all that is said of them."""
+    for table in TABLES:
+        record[table][:2] = record[table][1::-1]
+    record["curves"] = [[1 - row if row < 2 else row, *rest] for row, *rest in record["curves"]]
+
+
+def another_curve(record: dict[str, Any]) -> None:
+    record["curves"][0][2][0] += 0.5
+
+
+def test_answers_that_cannot_be_kept_ones(kept: Kept, tmp_path: Path) -> None:
+    def packed(raw: bytes) -> str:
+        return base64.b64encode(zlib.compress(raw)).decode()
+
+    lines = journals.values_of(kept.path)
+    total = sum(sum(row) for row in lines[1]["queries"])
+    for answers in (
+        None,
+        {},
+        {"labels": "?", "scores": None},
+        {"labels": packed(b"1"), "scores": None},
+        {"labels": base64.b64encode(b"no zlib").decode(), "scores": None},
+        {"labels": packed(bytes(4 * total + 4)), "scores": None},
+        {"labels": packed(bytes(1 << 24)), "scores": None},
+        {"labels": packed(b"\x0a" + bytes(4 * total - 1)), "scores": None},  # a class that there is not
+        {"labels": packed(bytes(4 * total)), "scores": packed(bytes(40 * total))},  # probabilities that add up to 0
+        {"labels": packed(bytes(4 * total)), "scores": packed(b"\xff" * 40 * total)},  # NaN
+    ):
+        edited = copy.deepcopy(lines)
+        edited[1]["answers"] = answers
+        journals.write_chained(tmp_path / "journal-1-of-1.jsonl", edited)
+        with pytest.raises(InvalidFile, match="is damaged"):
+            merge(tmp_path)
+
+
+def test_an_audit_that_keeps_answers_is_resumed_on_them(kept: Kept, tmp_path: Path) -> None:
+    keys, logits = worker.mixed()
+    zoo, path = worker.zoo(logits), tmp_path / "journal-1-of-1.jsonl"
+    options: dict[str, Any] = {"memory": worker.portions(zoo, 4), "out": tmp_path}
+    whole = worker.audited(zoo, keys, keep_answers=True, **options)
+    lines = journals.values_of(path)
+    journals.write_chained(path, lines[:3])
+    resumed = worker.audited(zoo, keys, keep_answers=True, resume=True, **options)
+    assert resumed.basis == "replayed"
+    worker.assert_same(resumed, whole)
+    with pytest.raises(UsageError, match="began with other keep_answers"):
+        worker.audited(zoo, keys, resume=True, **options)
+    pick(lines[1], 1, "matches", 0)
+    journals.write_chained(path, lines[:3])
+    with pytest.raises(InvalidFile, match=r"figures of part 1 do not follow from its answers"):
+        worker.audited(zoo, keys, keep_answers=True, resume=True, **options)
+    with pytest.raises(UsageError, match="`keys`: k0, which the audit asked about, is not among them"):
+        merge(kept.path.parent, {"k1": keys["k1"]})
+
+
+def test_what_is_kept_is_what_was_answered(kept: Kept) -> None:
+    """Against the tables that answered: each pair's labels, in the order of its triggers."""
+    _, logits = worker.mixed()
+    record = journals.values_of(kept.path)[1]
+    labels = np.frombuffer(zlib.decompress(base64.b64decode(record["answers"]["labels"])), "<i4").tolist()
+    starts = np.cumsum([0, *worker.SIZES])
+    for row, place in enumerate(record["rows"]):
+        for column, asked in enumerate(record["queries"][row]):
+            start = starts[column] if column < len(worker.SIZES) else 0  # the ranked key has the first one's images
+            expected = logits[place].argmax(axis=1)[start : start + asked].tolist()
+            assert [labels.pop(0) for _ in range(asked)] == expected
+    assert labels == []

@@ -335,6 +335,9 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
     parser.add_argument("--resume", action="store_true", help="continue the audit in OUT")
+    parser.add_argument(
+        "--keep-answers", action="store_true", help="write every answer into the journal, to be checked with the keys"
+    )
     parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
     parser.add_argument(
         "--merge",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from wmjax.keys import Unlock
     from wmjax.zoo.result import AuditResult
 
-_MERGING = {"merge", "out", "json"}
+_MERGING = {"merge", "out", "json", "keys", "identity", "passphrase"}
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -41,6 +41,7 @@ def audit(options: argparse.Namespace) -> int:
         out=options.out,
         resume=options.resume,
         shard=options.shard,
+        keep_answers=options.keep_answers,
     )
     if options.shard[1] > 1:  # verdicts need the bound over all of them
         name = "{}/{}".format(*options.shard)
@@ -59,7 +60,12 @@ def _merge(options: argparse.Namespace) -> int:
     if others:
         raise UsageError(f"`merge` goes without `{others[0]}`: the journals say what was asked")
     options.out = options.out or options.merge[0]
-    return _tell(options, merge(options.merge))
+    keys = None
+    if options.keys is not None:
+        from wmjax.keys import open_keys
+
+        keys, _ = open_keys(options.keys, _unlocks(options))
+    return _tell(options, merge(options.merge, keys))
 
 
 def _tell(options: argparse.Namespace, result: "AuditResult") -> int:

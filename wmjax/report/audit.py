@@ -12,8 +12,9 @@ from wmjax.files import write_bytes
 from wmjax.grounds import Ground
 from wmjax.report.html import csp_hash, inline, render
 from wmjax.text import cut, visible
+from wmjax.zoo.grounds import Basis
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
-from wmjax.zoo.wording import name_of, promise, told
+from wmjax.zoo.wording import WORDS, name_of, promise, told
 
 SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them
 LINES = 20  # inconclusive pairs, and unreadable files, in the terminal's table
@@ -49,6 +50,7 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
         counts=_counts(result),
         guarantee=promise(result.procedure, result.alpha),
         procedure=name_of(result.procedure),
+        basis=WORDS[result.basis],
         match_bits=result.match_bits,
         found=_pairs(result, MATCH),
         inconclusive=inconclusive[:SHOWN],
@@ -74,6 +76,7 @@ def audit_table(result: AuditResult) -> list[str]:
         + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
         + f", {len(result.unreadable)} unreadable",
         f"{name_of(result.procedure)} at {result.alpha:g}",
+        *([] if result.basis == Basis.ASKED else [WORDS[result.basis]]),
     ]
     for title, place, limit in (("match", MATCH, None), ("inconclusive", INCONCLUSIVE, LINES)):
         pairs = _pairs(result, place)

@@ -9,15 +9,12 @@ class AskedGround(StrEnum):
     ADAPTED (`from`, `to`: shapes of triggers and of what was asked); OTHER_CLASSES (`theirs`, `ours`: how many it tells
     apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED: through a
     function, not its weights; of pixels PIXELS_UNIT: scaled to [0, 1], PIXELS_OWN: by the module's own function,
-    PIXELS_GUESSED. Why it was not asked: OTHER_TASK (`theirs`, `ours`: too many or too few classes), NO_PICTURE
-    (`from`, `to`).
+    PIXELS_GUESSED.
     """
 
     ADAPTED = "adapted"
     OTHER_CLASSES = "other-classes"
     OTHER_NAMES = "other-names"
-    OTHER_TASK = "other-task"
-    NO_PICTURE = "no-picture"
     ASKED = "asked"
     PIXELS_UNIT = "pixels-unit"
     PIXELS_OWN = "pixels-own"

@@ -9,8 +9,6 @@ WORDS = {
     "other-names": (
         "it used {names} names or numbers that are none of the key's classes: only bets on a renaming can win with them"
     ),
-    "other-task": "not asked: it tells {theirs} classes apart, the key {ours}",
-    "no-picture": "not asked: triggers of {from} cannot be made images of {to}",
     "asked": "asked as a function, image by image",
     "pixels-unit": "pixels scaled to [0, 1]",
     "pixels-own": "pixels prepared by the module's own function",

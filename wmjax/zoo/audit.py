@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,14 @@ from wmjax.progress import progress
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.discover import discover, shown
+from wmjax.zoo.grounds import Basis
 from wmjax.zoo.header import AuditHeader, Level
 from wmjax.zoo.load import read_ahead
 from wmjax.zoo.members import read_members
 from wmjax.zoo.plan import AuditPlan, make_plan
 from wmjax.zoo.prepared import ask_chunk, prepare
 from wmjax.zoo.records import Entry, Unreadable, Zoo
+from wmjax.zoo.replay import follows, keys_of
 from wmjax.zoo.result import AuditResult
 
 _JOURNALS = "journal-*-of-*.jsonl"
@@ -46,6 +48,7 @@ def audit(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     shard: tuple[int, int] = (1, 1),
+    keep_answers: bool = False,
 ) -> AuditResult:
     """Asks every model of a zoo about every key, in one pass.
 
@@ -71,6 +74,8 @@ def audit(
       out: folder of the journal; none is written by default.
       resume: continue with the journal in `out`.
       shard: (i, n): judge the i-th of n parts, from 1; `merge` puts them together.
+      keep_answers: write every answer into the journal, so that who resumes or merges it with the keys plays the
+        evidence again and believes no figure that does not follow. Scores are then bet on as float32.
 
     It runs on all devices of this process. On a CPU `jax.config.update("jax_num_cpu_devices", CORES)`, before anything
     else, makes one of each core, which is faster for small networks; the command line does that.
@@ -80,6 +85,7 @@ def audit(
 
     Raises:
       UsageError: there is nothing to ask, or the options contradict each other or the journal.
+      InvalidFile: the journal is damaged, or was edited.
       AccessError: the zoo or the journal cannot be read or written.
     """
     began = time.monotonic()
@@ -95,16 +101,18 @@ def audit(
     listed = None if suspects is None else Path(suspects)
     found, innocent = _found(Path(zoo), None if nulls is None else Path(nulls), models, keys, listed)
     found.unreadable.extend(closed)
-    plan = make_plan(found, keys, level, int(_MEMORY * host_bytes()) if memory is None else memory, innocent)
+    memory = int(_MEMORY * host_bytes()) if memory is None else memory
+    plan = make_plan(found, keys, level, memory, innocent, keep_answers=keep_answers)
     header = plan.header()
     if path:
         _check_siblings(path, header)
     book = journal.begin(path, JOURNAL, header, resume=resume)
     try:
+        basis = _basis(path, header, _by_chunk(path, book).values(), keys) if book.records else Basis.ASKED
         _carry_out(plan, book, path, shard, began)
     finally:
         book.close()
-    return conclude_audit(book.header, list(_by_chunk(path, book).values()))
+    return conclude_audit(book.header, list(_by_chunk(path, book).values()), basis)
 
 
 def _level(fdr: float | None, fwer: float | None) -> Level:
@@ -179,8 +187,33 @@ def _by_chunk(path: Path | None, book: AuditJournal) -> dict[int, ChunkRecord]:
     return records
 
 
-def merge(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> AuditResult:
+def _basis(
+    path: Path | None, header: AuditHeader, records: Iterable[ChunkRecord], keys: Mapping[str, Key] | None
+) -> Basis:
+    """What figures from a journal rest on: played again where their answers are kept and the keys are there.
+
+    Raises:
+      UsageError: a key is missing.
+      InvalidFile: figures do not follow from the answers.
+    """
+    asked = None if keys is None else keys_of(header, keys)
+    if asked is None or not header.keep_answers:
+        return Basis.AS_WRITTEN
+    for record in records:
+        if not follows(record, header, asked):
+            raise InvalidFile(f"{path}: the figures of part {record.chunk + 1} do not follow from its answers")
+    return Basis.REPLAYED
+
+
+def merge(
+    folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    keys: str | os.PathLike[str] | Mapping[str, Key] | None = None,
+) -> AuditResult:
     """The verdicts of an audit whose shards are all done; the bound holds over the whole zoo.
+
+    Nothing is asked: `basis` of the result says what its figures rest on. With the keys, and where the audit was told
+    to `keep_answers`, all evidence is played again and edited figures are refused. That an answer is of the model that
+    is named beside it is as the journal has it: only asking again tells more.
 
     Example:
 
@@ -188,17 +221,21 @@ def merge(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) ->
 
     Args:
       folders: one or several, which hold their journals.
+      keys: that were asked about, opened, by any names; or a folder of NAME.age with NAME.identity beside.
 
     Raises:
-      UsageError: they are not of one audit, or parts are missing.
-      InvalidFile: a journal is damaged.
+      UsageError: they are not of one audit, parts are missing, or a key is.
+      InvalidFile: a journal is damaged, contradicts another one, or its figures do not follow from its answers.
     """
+    if keys is not None and not isinstance(keys, Mapping):
+        keys, _ = open_keys(Path(keys))
     named = [folders] if isinstance(folders, str | os.PathLike) else folders
     books = list(_journals([Path(folder) for folder in named]))
     if not books:
         raise UsageError(f"{named[0]}: no journal was begun: finish all shards with `resume` first")
     first = books[0][1].header
     records: dict[int, ChunkRecord] = {}
+    basis = Basis.AS_WRITTEN
     for path, book in books:
         if journal.difference(book.header, first):
             raise UsageError(f"{path} is not of the audit that {books[0][0]} is of: merge the shards of one audit")
@@ -206,10 +243,11 @@ def merge(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) ->
             if chunk in records and not records[chunk].agrees(record):
                 raise InvalidFile(f"{path} contradicts another journal about part {chunk + 1}: one of them was changed")
             records[chunk] = record
+        basis = _basis(path, book.header, book.records, keys)
     missing = len(first.chunks) - len(records)
     if missing:
         raise UsageError(f"{missing} of {len(first.chunks)} parts are not done: finish all shards with `resume` first")
-    return conclude_audit(first, [records[i] for i in sorted(records)])
+    return conclude_audit(first, [records[i] for i in sorted(records)], basis)
 
 
 def _journals(folders: Sequence[Path]) -> Iterator[tuple[Path, AuditJournal]]:

@@ -8,10 +8,11 @@ import numpy as np
 from wmjax import forms
 from wmjax.text import is_sha256
 from wmjax.zoo.header import AuditHeader, Bounds
+from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.result import MATCH, NO_MATCH
 
 _TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32}
-_ROUNDED = 1e-3  # bits, more than curves lose by rounding
+ROUNDED = 1e-3  # bits, more than curves lose by rounding
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
 
 
@@ -38,6 +39,7 @@ class ChunkRecord:
       curves: evidence after each query of the pairs worth a look, by (row, column).
       failures: why a model could not be used, by its place in the chunk.
       digests: SHA-256 of weights that may carry a match, by the model's place in the chunk.
+      answers: what was answered to every question; None where nothing was, or answers are not kept.
       seconds: that the chunk took.
     """
 
@@ -54,6 +56,7 @@ class ChunkRecord:
     curves: dict[tuple[int, int], list[float]]
     failures: dict[int, str]
     digests: dict[int, str]
+    answers: KeptAnswers | None
     seconds: float
 
     @classmethod
@@ -72,6 +75,7 @@ class ChunkRecord:
             curves={},
             failures=failures,
             digests={},
+            answers=None,
             seconds=0.0,
             **empty,
         )
@@ -95,6 +99,7 @@ class ChunkRecord:
             "curves": [[row, column, path] for (row, column), path in self.curves.items()],
             "failures": {str(place): why for place, why in self.failures.items()},
             "digests": {str(place): sha256 for place, sha256 in self.digests.items()},
+            "answers": None if self.answers is None else self.answers.to_json(),
         }
 
     @classmethod
@@ -127,12 +132,18 @@ class ChunkRecord:
             curves=dict(forms.items(found["curves"], lambda curve: _curve(curve, *shape))),
             failures=failures,
             digests=digests,
+            answers=None,
             seconds=forms.number(found["seconds"], 0.0, 1e9),
             **tables,
         )
         if keys:
             _check_figures(record, header.bounds[chunk])
-        return record
+        if (found["answers"] is not None) != (header.keep_answers and bool(keys)):
+            raise ValueError("answers are missing, or are there without need")
+        if found["answers"] is None:
+            return record
+        total = int(record.queries.sum(dtype=np.int64))
+        return dataclasses.replace(record, answers=KeptAnswers.from_json(found["answers"], total, family.classes))
 
 
 def _check_figures(record: ChunkRecord, bounds: Bounds) -> None:
@@ -154,8 +165,8 @@ def _check_figures(record: ChunkRecord, bounds: Bounds) -> None:
     if sorted(record.curves) != list(zip(rows.tolist(), columns.tolist(), strict=True)):
         raise ValueError("curves of other pairs than those worth a look")
     for (row, column), path in record.curves.items():
-        ends = len(path) == record.queries[row, column] and abs(path[-1] - record.bits[row, column]) < _ROUNDED
-        if not ends or max(path[:-1], default=0.0) > bounds.bars[column] + _ROUNDED:
+        ends = len(path) == record.queries[row, column] and abs(path[-1] - record.bits[row, column]) < ROUNDED
+        if not ends or max(path[:-1], default=0.0) > bounds.bars[column] + ROUNDED:
             raise ValueError("a curve contradicts the evidence")
 
 

@@ -10,7 +10,7 @@ from wmjax import stats
 from wmjax.grounds import Ground
 from wmjax.verification.grounds import key_grounds
 from wmjax.zoo.chunk_record import ChunkRecord
-from wmjax.zoo.grounds import AuditGround
+from wmjax.zoo.grounds import AuditGround, Basis
 from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, adapted, why_not
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NOT_APPLICABLE, AuditResult
@@ -26,12 +26,13 @@ class Rank(NamedTuple):
 Ranks = dict[tuple[int, int], Rank]
 
 
-def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord]) -> AuditResult:
+def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord], basis: Basis) -> AuditResult:
     """The verdicts that the records of an audit give; the same for a judge who has nothing but its journals.
 
     Args:
       header: of the journal.
       records: of chunks; of one that was asked again the last counts.
+      basis: what their figures rest on.
     """
     tables = _Tables(len(header.models), len(header.keys))
     for record in {record.chunk: record for record in records}.values():  # the last of each
@@ -62,6 +63,7 @@ def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord]) -> Audit
         unreadable=[*header.unreadable, *tables.unreadable],
         alpha=header.level.value,
         procedure=header.level.procedure,
+        basis=basis,
         match_bits=_needed(tables.outcomes[seen], header),
         seconds=sum(record.seconds for record in records),
     )

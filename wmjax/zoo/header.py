@@ -17,6 +17,7 @@ from wmjax.suspects.adapt import adaptation, other_classes
 from wmjax.suspects.contract import Network
 from wmjax.suspects.grounds import AskedGround
 from wmjax.text import by
+from wmjax.zoo.grounds import Unasked
 from wmjax.zoo.records import Unreadable
 
 PROCEDURES = {"fdr": "e-bh", "fwer": "bonferroni"}
@@ -141,8 +142,8 @@ def why_not(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...]:
     if adapted(spec, network) is not None:
         return ()
     if adaptation(spec.image, network.image) is None:
-        return (Ground(AskedGround.NO_PICTURE, {"from": by(spec.image), "to": by(network.image)}),)
-    return (Ground(AskedGround.OTHER_TASK, {"theirs": network.classes, "ours": spec.classes}),)
+        return (Ground(Unasked.NO_PICTURE, {"from": by(spec.image), "to": by(network.image)}),)
+    return (Ground(Unasked.OTHER_TASK, {"theirs": network.classes, "ours": spec.classes}),)
 
 
 def stop_bits(rule: Rule, tests: int, level: Level) -> float:
@@ -185,6 +186,7 @@ class AuditHeader:
       tests: pairs that may become a match.
       chunks: models in each portion that is judged at once.
       unreadable: what could not be used before anything was asked.
+      keep_answers: whether records hold what was answered.
     """
 
     models: tuple[str, ...]
@@ -197,6 +199,7 @@ class AuditHeader:
     tests: int
     chunks: tuple[int, ...]
     unreadable: tuple[Unreadable, ...]
+    keep_answers: bool
 
     @property
     def suspects(self) -> int:
@@ -264,6 +267,7 @@ class AuditHeader:
             tests=forms.whole(found["tests"], 0, len(models) * len(keys)),
             chunks=forms.items(found["chunks"], lambda size: forms.whole(size, 1)),
             unreadable=forms.items(found["unreadable"], Unreadable.from_json),
+            keep_answers=forms.flag(found["keep_answers"]),
         )
         if not keys or not len(models) == len(header.family) == sum(header.chunks):
             raise ValueError("models, families and chunks are not as many as each other")

@@ -39,6 +39,7 @@ class AuditPlan:
       level: the bound.
       unreadable: what could not be used so far.
       memory: bytes that models may take.
+      keep_answers: whether the journal holds what was answered.
     """
 
     entries: list[Entry]
@@ -47,6 +48,7 @@ class AuditPlan:
     level: Level
     unreadable: list[Unreadable]
     memory: int
+    keep_answers: bool
 
     @cached_property
     def families(self) -> list[Network]:
@@ -94,6 +96,7 @@ class AuditPlan:
             np.array(starts, np.int64),
             np.array([min(key.commitment.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
+            self.keep_answers,
         )
 
     def rows(self, network: Network) -> int:
@@ -141,10 +144,19 @@ class AuditPlan:
             tests=self.tests,
             chunks=tuple(len(chunk) for chunk in self.chunks()),
             unreadable=tuple(self.unreadable),
+            keep_answers=self.keep_answers,
         )
 
 
-def make_plan(zoo: Zoo, keys: Mapping[str, Key], level: Level, memory: int, nulls: Sequence[Entry] = ()) -> AuditPlan:
+def make_plan(
+    zoo: Zoo,
+    keys: Mapping[str, Key],
+    level: Level,
+    memory: int,
+    nulls: Sequence[Entry] = (),
+    *,
+    keep_answers: bool = False,
+) -> AuditPlan:
     """A plan for a zoo; what is too large for the memory is listed, not asked.
 
     Raises:
@@ -158,7 +170,7 @@ def make_plan(zoo: Zoo, keys: Mapping[str, Key], level: Level, memory: int, null
     if not suspects:
         first = f": {unreadable[0].path}: {unreadable[0].why}" if unreadable else ""
         raise UsageError(f"no model that can be asked{first}")
-    return AuditPlan([*suspects, *innocent], len(suspects), keys, level, unreadable, memory)
+    return AuditPlan([*suspects, *innocent], len(suspects), keys, level, unreadable, memory, keep_answers)
 
 
 def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> tuple[list[Entry], list[Unreadable]]:

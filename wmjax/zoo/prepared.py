@@ -12,6 +12,7 @@ from wmjax.errors import AccessError, WmjaxError
 from wmjax.suspects.contract import Askable, Network, Weights
 from wmjax.text import first_line
 from wmjax.zoo.chunk_record import ChunkRecord, notable
+from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.load import Chunk
 from wmjax.zoo.panel import Loaded, Panel, Questioned
 from wmjax.zoo.plan import AuditPlan
@@ -148,12 +149,15 @@ def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -
     digests = _digests(chunk, weighed, but=mute)
     altered = {row: _ALTERED for row, found in digests.items() if chunk.entries[row].digest not in ("", found)}
     failures |= mute | altered
+    tables = _tables(rows, verdicts, failures)
+    if prepared.questions.keep:
+        tables["answers"] = _kept(rows, verdicts, failures, prepared.network.classes)
     return dataclasses.replace(
         ChunkRecord.unasked(place, family, rows[~np.isin(rows, list(failures))], failures),
         width=width,
         keys=prepared.places,
         digests={row: found for row, found in digests.items() if row not in failures},
-        **_tables(rows, verdicts, failures),
+        **tables,
     )
 
 
@@ -176,3 +180,10 @@ def _tables(rows: np.ndarray, verdicts: Verdicts, failures: Mapping[int, str]) -
     }
     figures = {name: getattr(verdicts, name)[kept] for name in ("outcomes", "bits", "queries", "matches")}
     return {**figures, "curves": curves}
+
+
+def _kept(rows: np.ndarray, verdicts: Verdicts, failures: Mapping[int, str], classes: int) -> KeptAnswers:
+    """All answers of the models that did not fail."""
+    kept = [model for model, row in enumerate(rows) if row not in failures]
+    columns = range(verdicts.bits.shape[1])
+    return KeptAnswers.of([part for model in kept for k in columns for part in verdicts.kept[model, k]], classes)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.grounds import Ground
+from wmjax.zoo.grounds import Basis
 from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.wording import name_of
@@ -55,6 +56,7 @@ class AuditResult:
       alpha: the level of `procedure`.
       match_bits: evidence that made a match here, with the least strict key.
       procedure: code of what keeps the bound: `e-bh` (false discovery rate) or `bonferroni` (family-wise error rate).
+      basis: code of what all figures rest on, a `wmjax.zoo.grounds.Basis`.
       seconds: that the audit took, resumed parts included.
     """
 
@@ -72,6 +74,7 @@ class AuditResult:
     alpha: float
     match_bits: float
     procedure: str
+    basis: Basis
     seconds: float
 
     def __iter__(self) -> Iterator[AuditFinding]:
@@ -116,5 +119,6 @@ class AuditResult:
             "alpha": self.alpha,
             "procedure": name_of(self.procedure),
             "procedure_code": self.procedure,
+            "basis": self.basis,
             "seconds": round(self.seconds, 3),
         }

@@ -15,6 +15,7 @@ from wmjax import stats
 from wmjax.devices import on_cpu
 from wmjax.keys import Key
 from wmjax.stats.contract import State
+from wmjax.zoo.kept import as_kept
 from wmjax.zoo.panel import Panel
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
 
@@ -31,6 +32,7 @@ class Questions:
       starts: int [K], where each key's triggers begin.
       limits: int [K], triggers that may be asked of each.
       match_bits: evidence at which asking about a key stops: enough for its own alpha and for the whole audit.
+      keep: whether all answers are kept.
     """
 
     keys: Sequence[Key]
@@ -38,6 +40,7 @@ class Questions:
     starts: np.ndarray
     limits: np.ndarray
     match_bits: np.ndarray
+    keep: bool = False
 
     @property
     def block(self) -> int:
@@ -50,7 +53,8 @@ class Verdicts:
     """What is known so far of n models and K keys; arrays [n, K].
 
     `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.AuditResult`, `open` says which pairs are
-    undecided. `states` holds for each key the models that it is open with, and the state of their evidence.
+    undecided. `states` holds for each key the models that it is open with, and the state of their evidence; `kept`, by
+    (model, key), all that was answered, where that is kept.
     """
 
     outcomes: np.ndarray
@@ -61,6 +65,7 @@ class Verdicts:
     states: dict[int, tuple[np.ndarray, State]]
     paths: dict[tuple[int, int], list[float]]
     failures: dict[int, str]
+    kept: dict[tuple[int, int], list[stats.Answers]]
 
 
 def nothing_asked(models: int, keys: Sequence[Key]) -> Verdicts:
@@ -73,6 +78,7 @@ def nothing_asked(models: int, keys: Sequence[Key]) -> Verdicts:
         np.zeros(shape, np.int32),
         np.ones(shape, bool),
         {k: (np.arange(models), stats.kind_of(key.commitment.rule).start((models,))) for k, key in enumerate(keys)},
+        {},
         {},
         {},
     )
@@ -92,6 +98,7 @@ def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
         until = asked + FIRST if on_cpu() else max(FIRST, 2 * asked)  # fewer, larger calls where calls are what costs
         answers = _round(panel, questions, rows, verdicts.open, (asked, until))
         for k, (models, given) in answers.items():
+            given = as_kept(given) if questions.keep else given
             _weigh(verdicts, questions, k, models, given, asked)
         if asked == 0:
             _drop_mute(verdicts, answers)
@@ -175,6 +182,8 @@ def _weigh(
     verdicts.states[k] = models[still], stats.rows_of(state, still)
     for i, model in enumerate(models):
         verdicts.paths.setdefault((int(model), k), []).extend(path.evidence[i, : decision.used[i]].tolist())
+        if questions.keep:
+            verdicts.kept.setdefault((int(model), k), []).append(answers.of(i)[: decision.used[i]])
 
 
 def _drop_mute(verdicts: Verdicts, answers: dict[int, tuple[np.ndarray, stats.Answers]]) -> None:

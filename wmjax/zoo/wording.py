@@ -25,6 +25,14 @@ WORDS = {
         "({alpha:g}) to be at most {needed:.2g}, for which {suffice} null models suffice"
     ),
     "no-nulls": "no null models of its family calibrate it: give a folder of innocent ones with `nulls`",
+    "asked-now": "all figures come from asking",
+    "replayed": (
+        "figures come from a journal, and were played again from the answers that it keeps; whose answers they are is "
+        "as the journal has it"
+    ),
+    "as-written": "figures come from a journal and are taken as it has them: they were not played again from answers",
+    "other-task": "not asked: it tells {theirs} classes apart, the key {ours}",
+    "no-picture": "not asked: triggers of {from} cannot be made images of {to}",
     "weights": "weights with sha256 {sha256}",
     "not-regenerated": (  # an audit has no sources: another verb makes them again
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until "

@@ -1,0 +1,69 @@
+"""An audit's evidence played again from the answers that its journal keeps, with the keys."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from wmjax import stats
+from wmjax.errors import UsageError
+from wmjax.keys import Key
+from wmjax.zoo.chunk_record import ROUNDED, ChunkRecord
+from wmjax.zoo.header import AuditHeader
+from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
+
+_CLOSE = 1e-6  # bits, more than sums lose by their order
+
+
+def keys_of(header: AuditHeader, opened: Mapping[str, Key]) -> list[Key]:
+    """The keys that an audit asked about, in its order, whatever their names are here.
+
+    Raises:
+      UsageError: one is not among them.
+    """
+    by_id = {key.commitment.id: key for key in opened.values()}
+    for asked in header.keys:
+        if asked.id not in by_id:
+            raise UsageError(f"`keys`: {asked.name}, which the audit asked about, is not among them or not opened")
+    return [by_id[asked.id] for asked in header.keys]
+
+
+def follows(record: ChunkRecord, header: AuditHeader, keys: Sequence[Key]) -> bool:
+    """Whether the figures of a record follow from its answers.
+
+    Args:
+      record: of a journal that keeps answers.
+      header: of that journal.
+      keys: all of its keys, as from `keys_of`.
+    """
+    if record.answers is None:  # nothing was asked
+        return not record.keys or not record.rows
+    return all(_column_follows(record, header, column, keys[place]) for column, place in enumerate(record.keys))
+
+
+def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: Key) -> bool:
+    """The same for all models and one key; those with as many questions at once."""
+    assert record.answers is not None
+    counts, bounds, rule = record.queries, header.bounds[record.chunk], key.commitment.rule
+    starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
+    for count in np.unique(counts[:, column]).tolist():
+        rows = np.flatnonzero(counts[:, column] == count)
+        given = record.answers.pairs(starts[rows, column], count)
+        answers = dataclasses.replace(given, classes=key.spec.classes)
+        path = stats.play(rule, answers, key.truth(slice(0, count)))
+        exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
+        decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)
+        outcomes = np.where(decision.matched, MATCH, np.where(decision.cleared, NO_MATCH, INCONCLUSIVE))
+        same = (
+            (outcomes == record.outcomes[rows, column])
+            & (decision.used == count)
+            & (path.matches[:, -1] == record.matches[rows, column])
+            & (np.abs(path.evidence[:, -1] - record.bits[rows, column]) < _CLOSE)
+        )
+        if not same.all() or not all(
+            (np.abs(evidence - record.curves[int(row), column]) < ROUNDED).all()
+            for row, evidence in zip(rows, path.evidence, strict=True)
+            if (int(row), column) in record.curves
+        ):
+            return False
+    return True
