@@ -102,7 +102,8 @@ def accuse(play: Play, court: list[object]) -> None:
     search()
     play.tell("accuser", f"tries {TRIES:,} secrets for a key of {SEARCHED} triggers and keeps the one that fits best")
     key = ["--key", "searched.age", "--identity", "searched.identity"]
-    play.run("accuser", "claim", *key, "innocent", "--nonce-from", nonce, "--all", "--reveal", "--out", "searched.json")
+    all_of_it = ["--all", "--reveal", "--anyway"]  # no judge would say match by five triggers, and the tool says so
+    play.run("accuser", "claim", *key, "innocent", "--nonce-from", nonce, *all_of_it, "--out", "searched.json")
     play.run("judge", "judge", "searched.json", "--nonce-from", nonce, "--suspect", "innocent", *court)
 
 
@@ -115,7 +116,7 @@ def fit_labels(nonce: str) -> None:
     tree = Tree([leaf.entry for leaf in entries])
     commitment = Commitment(key.spec, key.commitment.rule, tree.root.hex(), "2020-01-01T00:00:00+00:00")
     Path("fitted.commitment.json").write_bytes(sign_commitment(commitment, signer))
-    at = datetime.datetime.now(datetime.UTC).isoformat()
+    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     attempt = {"at": at, "outcome": "answered", "detail": {}}
     rows = [
         Row(i, (attempt,), int(labels[i]), Opening(entries[i], key.images[i], tuple(tree.proof(i))))
