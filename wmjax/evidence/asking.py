@@ -54,7 +54,7 @@ def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
     """The suspect's answers about every opened trigger; in the place of a spent one a refusal.
 
     Raises:
-      UsageError: the suspect cannot carry this key: it takes other images or tells other classes apart.
+      UsageError: the suspect cannot carry this key: it takes other images.
       AccessError: it gives no usable answer at all.
     """
     return ask_beside(claim, suspect, None)[0]
@@ -71,20 +71,15 @@ def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None) -> tuple[sta
     images = [row.opening.input for row in claim.rows if row.opening] + ([] if fresh is None else list(fresh.images))
     seed = hashlib.sha256(claim.nonce + (claim.secret or b"")).digest()
     order = np.random.default_rng(list(seed)).permutation(len(images))
-    given = _rows(usable(suspect, np.stack([images[i] for i in order]), spec.classes), np.argsort(order))
+    given = usable(suspect, np.stack([images[i] for i in order]), spec.classes)[np.argsort(order)]
     labels = np.full(len(claim.rows), REFUSED)
     labels[opened] = given.labels[: len(opened)]
     probabilities = None
     if given.probabilities is not None:
-        probabilities = np.full((len(claim.rows), spec.classes), 1.0 / spec.classes)
+        probabilities = np.full((len(claim.rows), given.scores), 1.0 / given.scores)
         probabilities[opened] = given.probabilities[: len(opened)]
     known = 0 if fresh is None else int(np.sum(given.labels[len(opened) :] == fresh.labels))
     return stats.Answers(labels, probabilities, spec.classes), known
-
-
-def _rows(answers: stats.Answers, rows: np.ndarray) -> stats.Answers:
-    probabilities = None if answers.probabilities is None else answers.probabilities[rows]
-    return stats.Answers(answers.labels[rows], probabilities, answers.classes)
 
 
 def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
@@ -100,10 +95,8 @@ def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
     """
     parts = list(_answers(suspect, images, classes))
     told = [part for part in parts if part is not None and np.any(part.labels >= 0)]
-    scored = bool(told) and told[0].probabilities is not None
-    even = np.full((1, classes), 1.0 / classes) if scored else None
-    silent = stats.Answers(np.array([REFUSED]), even, classes)
-    same = [part is not None and (part.probabilities is not None) == scored for part in parts]
+    silent = stats.refusal(told[0] if told else stats.Answers(np.array([REFUSED]), None, classes))
+    same = [part is not None and part.scores == silent.scores for part in parts]
     return stats.concatenate(
         [part if fits and part is not None else silent for part, fits in zip(parts, same, strict=True)]
     )
