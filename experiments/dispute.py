@@ -102,7 +102,8 @@ def accuse(play: Play, court: list[object]) -> None:
     search()
     play.tell("accuser", f"tries {TRIES:,} secrets for a key of {SEARCHED} triggers and keeps the one that fits best")
     key = ["--key", "searched.age", "--identity", "searched.identity"]
-    play.run("accuser", "claim", *key, "innocent", "--nonce-from", nonce, "--all", "--reveal", "--out", "searched.json")
+    all_of_it = ["--all", "--reveal", "--anyway"]  # no judge would say match by five triggers, and the tool says so
+    play.run("accuser", "claim", *key, "innocent", "--nonce-from", nonce, *all_of_it, "--out", "searched.json")
     play.run("judge", "judge", "searched.json", "--nonce-from", nonce, "--suspect", "innocent", *court)
 
 

@@ -310,6 +310,23 @@ def judge_rows() -> list[str]:
     return [*honest, worst]
 
 
+def kill_rows() -> list[str]:
+    """Of commands that are killed at random moments."""
+    figures = result("kill_loops") if there("kill_loops") else {}
+    if "claim" not in figures:
+        return []
+    claim = figures["claim"]
+    return [
+        row(
+            f"`wmjax claim` killed {claim['kills']} times at random moments and resumed, {claim['claims']} claims",
+            f"{claim['triggers_lost']} triggers lost, at most one a kill; {claim['answers_lost']} answers",
+            f"{claim['asked_twice']} questions asked twice, {claim['other_verdicts']} other verdicts, "
+            f"{claim['other_rows']} other rows, {claim['keys_that_do_not_open']} keys that do not open",
+            f"{claim['kills']} kills; {source('kill_loops')}",
+        )
+    ]
+
+
 def table() -> str:
     """The table of all results, as Markdown."""
     lines = [
@@ -323,6 +340,7 @@ def table() -> str:
         *audit_rows(),
         *gpu_rows(),
         *judge_rows(),
+        *kill_rows(),
         *robustness_rows(),
     ]
     return "\n".join(lines) + "\n"

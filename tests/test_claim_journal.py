@@ -19,8 +19,10 @@ from tsa import LocalTsa
 
 from wmjax import journal, keys
 from wmjax.errors import AccessError
+from wmjax.evidence import claimant
 from wmjax.evidence.claim import Claim, picks, read_claim
 from wmjax.evidence.transcript import Row
+from wmjax.files import alone, write_bytes
 from wmjax.keys import derive_key, make_spec, write_key
 from wmjax.keys.keyset import default_rule
 
@@ -246,6 +248,16 @@ def test_a_key_that_cannot_reach_what_a_judge_demands_asks_nothing(asked):
     assert code == 3
 
 
+def test_without_that_check_the_key_is_burnt_and_its_secret_still_not_given_away(asked, monkeypatch):
+    make_key("few", 40)
+    know("few")
+    monkeypatch.setattr(claimant, "_check_enough", lambda *_: None)
+    code, _, err = claim(asked, "--key", "few.age", "--identity", "few.identity", "--reveal")
+    assert (code, len(opened("few").spent)) == (0, 40)
+    assert read().secret is None
+    assert "the secret is not in the claim" in err
+
+
 def test_a_dated_key_needs_less(asked, tmp_path):
     make_key("few", 30)
     know("few")
@@ -369,6 +381,23 @@ def test_a_key_behind_a_link_is_the_one_that_is_written(asked):
     assert link.is_symlink()
     assert opened("elsewhere/my").spent == set(indices("claim.json"))
     assert Path("elsewhere/my.age").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_claim_through_a_link_knows_of_the_one_that_is_under_way(asked):
+    Path("link.age").symlink_to("my.age")
+    Path("link.commitment.json").write_bytes(Path("my.commitment.json").read_bytes())
+    with alone(Path("my.commitment.json")):
+        code, _, err = claim(asked, "--key", "link.age")
+    assert (code, "another process" in one_line(err)) == (2, True)
+    assert not opened().spent
+
+
+def test_a_link_that_is_written_through_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to("real")
+    write_bytes(tmp_path / "link", b"new", mode=0o600)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "real"}
 
 
 def test_nobody_else_reads_what_shows_triggers(asked):

@@ -259,3 +259,16 @@ def test_an_audits_answer_beside_the_truth():
     assert sorted(found["false_matches"]) == [["c", "k1"], ["d", "k0"]]
     assert found["hostile_not_listed"] == ["y"]
     assert found["innocent_pairs_inconclusive"] == 1
+
+
+def test_kill_loops_count_what_a_kill_loses(tmp_path, monkeypatch):
+    """One kill of one claim, from end to end: at most the question on its way is lost."""
+    kill_loops = importlib.import_module("kill_loops")
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    (tmp_path / "kill_loops.json").write_text(json.dumps({"claim": {"kills": 0}, "other": 1}))
+    monkeypatch.setattr(sys, "argv", ["kill_loops.py", "--verb", "claim", "--kills", "1"])
+    kill_loops.main()
+    figures = json.loads((tmp_path / "kill_loops.json").read_text())["claim"]
+    assert (figures["kills"], figures["triggers_lost"] <= 1, figures["questions"] > 40) == (1, True, True)
+    for name in ("answers_lost", "asked_twice", "other_verdicts", "other_rows", "keys_that_do_not_open"):
+        assert figures[name] == 0
