@@ -116,7 +116,7 @@ def fit_labels(nonce: str) -> None:
     tree = Tree([leaf.entry for leaf in entries])
     commitment = Commitment(key.spec, key.commitment.rule, tree.root.hex(), "2020-01-01T00:00:00+00:00")
     Path("fitted.commitment.json").write_bytes(sign_commitment(commitment, signer))
-    at = datetime.datetime.now(datetime.UTC).isoformat()
+    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     attempt = {"at": at, "outcome": "answered", "detail": {}}
     rows = [
         Row(i, (attempt,), int(labels[i]), Opening(entries[i], key.images[i], tuple(tree.proof(i))))

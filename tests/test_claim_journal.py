@@ -17,7 +17,7 @@ import pytest
 from test_claim_cli import NONCE, OTHER_NONCE, UNLOCK, claim, home, indices, know, make_key, one_line, opened
 from tsa import LocalTsa
 
-from wmjax import journal, keys
+from wmjax import files, journal, keys
 from wmjax.errors import AccessError
 from wmjax.evidence import claimant
 from wmjax.evidence.claim import Claim, picks, read_claim
@@ -398,6 +398,33 @@ def test_a_link_that_is_written_through_stays_a_link(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_bytes() == b"new"
     assert {path.name for path in tmp_path.iterdir()} == {"link", "real"}
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="needs Linux: elsewhere a kill may leave a file with a dot")
+def test_until_it_is_whole_a_file_has_no_name_that_a_kill_could_leave(tmp_path, monkeypatch):
+    sync, seen = os.fsync, []
+
+    def look(descriptor: int) -> None:
+        seen.append([path.name for path in tmp_path.iterdir()])
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_bytes(tmp_path / "key", b"one")
+    write_bytes(tmp_path / "key", b"two", mode=0o600)
+    assert seen == [[], ["key"], ["key"], ["key"]]  # the file's and its folder's, twice
+    assert (tmp_path / "key").read_bytes() == b"two"
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("why", ["the file system has none", "no /proc"])
+def test_where_no_file_can_be_without_a_name_it_has_one_with_a_dot(tmp_path, monkeypatch, why):
+    if why == "no /proc":
+        monkeypatch.setattr(files, "_DESCRIPTORS", "/nowhere")
+    else:
+        monkeypatch.setattr(os, "O_TMPFILE", 1 << 30, raising=False)
+    write_bytes(tmp_path / "key", b"one", mode=0o600)
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
 
 
 def test_nobody_else_reads_what_shows_triggers(asked):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wmjax.errors import AccessError, UsageError
 
+_DESCRIPTORS = "/proc/self/fd"
 LARGEST = 1 << 30  # no file of wmjax's own comes near; a hostile one shall not fill the memory
 
 
@@ -49,18 +50,32 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        nameless = _open_nameless(target.parent, mode)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) if nameless is None else nameless
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(descriptor)
+                if nameless is not None:
+                    # With a descriptor, though the path is absolute: only then is the link in /proc followed.
+                    os.link(f"{_DESCRIPTORS}/{descriptor}", beside, src_dir_fd=descriptor, follow_symlinks=True)
             beside.rename(target)
         finally:
             beside.unlink(missing_ok=True)
         keep_name(target)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _open_nameless(folder: Path, mode: int) -> int | None:
+    """A new file that has no name yet, so that a kill leaves nothing of it; None where no such file can be made."""
+    if not (hasattr(os, "O_TMPFILE") and os.path.isdir(_DESCRIPTORS)):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY, mode)
+    except OSError:  # this file system does not: whatever else is wrong is told when the file is opened by name
+        return None
 
 
 def keep_name(path: Path) -> None:

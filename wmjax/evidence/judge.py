@@ -8,7 +8,9 @@ published scheme, by triggers that are fitted to models before or after the comm
   used.
 * The accuser did not search for those 32 bytes: 2**k tries gain k bits, so the evidence is `SEARCH_BITS` beyond what a
   match needs. If an authority that the judge trusts time-stamped the commitment before the suspect appeared,
-  `DATED_BITS` are enough: the search must then have been made before it, against models that the suspect resembles.
+  `DATED_BITS` are enough: the search must then have been made before it, against models that the suspect resembles. A
+  try is taken to cost one hash, as it does where a suspect gives one answer to all odd pictures: STANDARD.md has the
+  arithmetic, and why the judge does not measure that.
 * The accuser did not choose the questions: they are the first ones of the order that the judge's own nonce gives; or
   the whole key was asked, and only what it comes to in the end counts.
 * The answers are the suspect's: the judge asks it again.

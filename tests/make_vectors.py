@@ -1,0 +1,225 @@
+"""Makes the vectors of claims and transcripts in `wmjax/evidence/vectors`, always the same bytes.
+
+Command   PYTHONPATH=tests python tests/make_vectors.py
+
+Whoever changes a byte of the standard runs it; `test_vectors.py` says whether what lies there is what it makes.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import forger
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import wmjax
+from wmjax import stats
+from wmjax.canonical import read_canonical, write_canonical
+from wmjax.errors import InvalidFile
+from wmjax.evidence.claim import read_claim
+from wmjax.evidence.facts import Court
+from wmjax.evidence.judge import judge
+from wmjax.evidence.transcript import Row
+from wmjax.keys import Key, Signer, derive_key, make_spec
+
+FOLDER = Path(wmjax.__file__).parent / "evidence" / "vectors"
+SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
+NONCE, OTHER_NONCE, SECRET, MADE = b"n" * 32, b"o" * 32, bytes(range(32)), "2026-01-02T03:04:05+00:00"
+ABOUT_CLAIMS = """\
+Each file is judged by a court with `nonce` (hex, or null for none), alpha 1e-6, no time-stamping authority and no \
+data set, and with a suspect that answers as the transcript says, where `asked` is true. `bits` are those that count, \
+`needed` those of a match, `lacks` the codes of what is missing; of an invalid claim there is none of it."""
+ABOUT_TRANSCRIPTS = """\
+Answers to triggers in the order of asking: a class, probabilities, or null for a refusal; `labels` are the secret \
+ones, `classes` and `rule` as committed to. After each answer: `bits` of evidence and of `acquittal`; then what the \
+rule says of the whole."""
+
+
+def key_of(classes: int = 1000, triggers: int = 20, secret: bytes = SECRET) -> Key:
+    spec = make_spec("abstract", image=(4, 4, 1), classes=classes, triggers=triggers)
+    return derive_key(secret, spec, forger.rule(spec), created="2026-01-01T00:00:00+00:00")
+
+
+KEY = key_of()
+OWN = forger.knowing(KEY, lambda images: np.zeros(len(images), int))
+
+
+def signed(raw: bytes, change: Callable[[dict[str, Any]], None] = lambda predicate: None) -> bytes:
+    """A claim that was made at a fixed time, and changed by its owner."""
+
+    def fixed(predicate: dict[str, Any]) -> None:
+        predicate["made"] = MADE
+        change(predicate)
+
+    return forger.resign(raw, SIGNER, fixed)
+
+
+def made(rows: list[Row], key: Key = KEY, secret: bytes | None = SECRET, **changed: Any) -> bytes:
+    raw = forger.write(key, rows, NONCE, signer=SIGNER, secret=secret)
+    return signed(raw, lambda predicate: predicate.update(changed))
+
+
+def rows_of(key: Key = KEY, ask: forger.Ask = OWN, count: int | None = None, left_out: int = 0) -> list[Row]:
+    answers = forger.answers_of(key, ask)
+    order = forger.order(key, NONCE, count)
+    return forger.transcript(key, order, {i: answers[i] for i in order[left_out:]})
+
+
+def probabilities(images: np.ndarray) -> np.ndarray:
+    known = forger.knowing(TEN, lambda images: np.zeros(len(images), int))(images)
+    return np.where(np.eye(10)[known] > 0, 0.55, 0.05)
+
+
+TEN = key_of(classes=10, triggers=70)
+FALSE = forger.made_up(KEY.spec, KEY.images, (KEY.labels + 1) % 1000, SECRET)
+
+
+def claims() -> dict[str, bytes]:
+    """Claims by name, as the bytes of their files."""
+    whole = made(rows_of())
+    envelope = read_canonical(whole, "it")
+    sig = envelope["claim"]["signatures"][0]["sig"]
+    envelope["claim"]["signatures"][0]["sig"] = ("B" if sig[0] == "A" else "A") + sig[1:]
+    swapped = rows_of()
+    swapped[0], swapped[1] = swapped[1], swapped[0]
+    row = rows_of()[0].to_json()
+    twice = [{**row, "attempts": row["attempts"] * 2}, *(one.to_json() for one in rows_of()[1:])]
+    proof = [{**row, "opening": {**row["opening"], "proof": row["opening"]["proof"][::-1]}}, *twice[1:]]
+    stated = read_claim(whole).stated
+    return {
+        "match": whole,
+        "match-probabilities": made(rows_of(TEN, probabilities), TEN),
+        "match-with-spent": made(rows_of(left_out=2)),
+        "short": made(rows_of(count=12)),
+        "no-match": made(rows_of(TEN, lambda images: np.zeros(len(images), int)), TEN),
+        "notice": made(rows_of(), secret=None),
+        "invalid-signature": write_canonical(envelope),
+        "invalid-form": whole[:-1],
+        "invalid-made-up": made(
+            forger.transcript(FALSE, forger.order(FALSE, NONCE), forger.answers_of(FALSE, OWN)), FALSE
+        ),
+        "invalid-secret": made(rows_of(), secret=bytes(32)),
+        "invalid-order": made(swapped),
+        "invalid-asked-again": made(rows_of(), transcript=twice),
+        "invalid-proof": made(rows_of(), transcript=proof),
+        "invalid-figures": made(rows_of(), verdict={**stated, "evidence_bits": stated["evidence_bits"] + 1}),
+        "invalid-time": made(rows_of(), made="2026-01-02T03:04:05Z"),
+        "invalid-name": made(rows_of(), suspect="a\u202eb"),
+        "invalid-nonce": made(rows_of(), nonce="6E" * 32),
+        "other-nonce": signed(
+            forger.write(
+                KEY,
+                forger.transcript(KEY, forger.order(KEY, OTHER_NONCE), forger.answers_of(KEY, OWN)),
+                OTHER_NONCE,
+                signer=SIGNER,
+                secret=SECRET,
+            )
+        ),
+        "invalid-field": made(rows_of(), note="more"),
+        "invalid-owner": nobodys(whole),
+    }
+
+
+def nobodys(raw: bytes) -> bytes:
+    """Signed, twice, for a public key of small order."""
+    values = read_canonical(raw, "it")
+    told = read_canonical(base64.b64decode(values["commitments"][0]["statement"]["payload"]), "it")
+    commitment = forger.sign_by_nobody(told["subject"], told["predicateType"], told["predicate"])
+    commitments = [{"statement": read_canonical(commitment, "it"), "timestamps": []}]
+    told = read_canonical(base64.b64decode(values["claim"]["payload"]), "it")
+    told["predicate"]["attached"] = hashlib.sha256(write_canonical(commitments)).hexdigest()
+    claim = forger.sign_by_nobody(told["subject"], told["predicateType"], told["predicate"])
+    return write_canonical({**values, "commitments": commitments, "claim": read_canonical(claim, "it")})
+
+
+# How each is judged: with the judge's nonce and with the suspect, or without one of them.
+COURTS = [(NONCE.hex(), True), (None, True), (NONCE.hex(), False)]
+
+
+def transcripts() -> list[dict[str, Any]]:
+    """Answers of every form, and what they come to."""
+    rng = np.random.default_rng(0)
+    found = []
+    for name, classes, n, answers in (
+        ("labels, all right", 10, 30, lambda y: y),
+        ("labels, renamed", 10, 80, lambda y: (3 * y + 1) % 10),
+        ("labels, none right", 10, 60, lambda y: (y + 1 + np.arange(len(y)) % 8) % 10),
+        ("labels, refused here and there", 10, 40, lambda y: np.where(np.arange(len(y)) % 4 == 0, -1, y)),
+        ("labels, all refused", 10, 20, lambda y: np.full(len(y), -1)),
+        ("labels, of two classes", 2, 40, lambda y: y),
+        ("labels, of 2**20 classes", 1 << 20, 5, lambda y: y),
+        ("probabilities, right", 10, 20, lambda y: np.where(np.eye(10)[y] > 0, 0.55, 0.05)),
+        ("probabilities, ties", 4, 12, lambda y: np.full((len(y), 4), 0.25)),
+        ("probabilities, sure and wrong at times", 5, 30, lambda y: np.eye(5)[np.where(np.arange(len(y)) % 5, y, 0)]),
+        ("probabilities, at random", 6, 30, lambda y: np.round(rng.dirichlet(np.ones(6), len(y)), 6)),
+    ):
+        labels = rng.integers(classes, size=n)
+        raw = np.asarray(answers(labels))
+        if raw.ndim == 2:
+            raw[:, -1] = np.round(raw[:, -1] + 1 - raw.sum(axis=1), 6)
+            raw = np.abs(raw)
+        found.append(weighed(name, classes, labels, raw))
+    return found
+
+
+def weighed(name: str, classes: int, labels: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
+    """A transcript with its bits."""
+    rule = stats.Rule(1e-6, 1e-3, round(1 / classes + 0.3, 4), len(labels))
+    path = stats.play(rule, stats.read_answers(raw, len(labels), classes), labels)
+    told = [None if raw.ndim == 1 and one < 0 else one for one in raw.tolist()]
+    return {
+        "name": name,
+        "classes": classes,
+        "rule": {"alpha": rule.alpha, "beta": rule.beta, "rate": rule.rate},
+        "labels": labels.tolist(),
+        "answers": told,
+        "bits": [round(float(bits), 6) for bits in path.evidence],
+        "acquittal": [round(float(bits), 6) for bits in path.acquittal],
+        "outcome": stats.decide(path, rule, stop=False).outcome,
+    }
+
+
+def expected(raw: bytes, nonce: str | None, asked: bool) -> dict[str, Any]:
+    """What the judge of this project says of a claim."""
+    try:
+        claim = read_claim(raw)
+        told = {row.opening.input.tobytes(): row.answer for row in claim.rows if row.opening}
+
+        def ask(images: np.ndarray) -> np.ndarray:
+            return np.array([told[image.tobytes()] for image in images])
+
+        court = Court(nonce and bytes.fromhex(nonce), forger.suspect(ask) if asked else None)
+        judgement = judge(claim, court)
+    except InvalidFile:
+        return {"verdict": "invalid"}
+    return {
+        "verdict": judgement.verdict,
+        "bits": judgement.evidence_bits,
+        "needed": judgement.needed_bits,
+        "lacks": [str(lack.code) for lack in judgement.missing],
+    }
+
+
+def written() -> dict[str, bytes]:
+    """All files of the vectors but the keys', by name."""
+    files = {f"claims/{name}.json": raw for name, raw in claims().items()}
+    cases = [
+        {"file": name, "nonce": nonce, "asked": asked, **expected(raw, nonce, asked)}
+        for name, raw in files.items()
+        for nonce, asked in COURTS
+    ]
+    documents = {
+        "claims.v1.json": {"about": ABOUT_CLAIMS, "cases": cases},
+        "transcripts.v1.json": {"about": ABOUT_TRANSCRIPTS, "transcripts": transcripts()},
+    }
+    return {**files, **{name: json.dumps(value, indent=1).encode() + b"\n" for name, value in documents.items()}}
+
+
+if __name__ == "__main__":
+    (FOLDER / "claims").mkdir(exist_ok=True)
+    for name, raw in written().items():
+        (FOLDER / name).write_bytes(raw)

@@ -1,0 +1,174 @@
+// A second implementation of derivation, evidence and judgement, written from STANDARD.md and FORMAT.md alone:
+//   node second.mjs VECTORS
+// prints what it makes of the vectors in that folder. `abstract` keys, no time stamps, no data sets.
+import { createHash, createPublicKey, verify } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+const sha = (...parts) => parts.reduce((h, p) => h.update(p), createHash("sha256")).digest();
+const jcs = (v) => Array.isArray(v) ? `[${v.map(jcs).join()}]`
+  : v && typeof v === "object" ? `{${Object.keys(v).sort().map((k) => JSON.stringify(k) + ":" + jcs(v[k])).join()}}`
+  : JSON.stringify(v);
+const ok = (holds, why) => { if (!holds) throw new Error(why); };
+const hex = (text, pattern) => (ok(typeof text === "string" && pattern.test(text), "hex"), Buffer.from(text, "hex"));
+
+// Derivation
+class Stream {
+  constructor(secret, purpose, index) {
+    const head = Buffer.alloc(12), tail = Buffer.alloc(12);
+    head.writeUInt32BE(8, 0); head.write("wmjax/v1", 4);
+    tail.writeBigUInt64BE(BigInt(index), 0); tail.writeUInt32BE(32, 8);
+    const size = Buffer.alloc(4); size.writeUInt32BE(purpose.length);
+    this.message = Buffer.concat([head, size, Buffer.from(purpose), tail, secret]);
+    this.at = 0; this.bytes = Buffer.alloc(0);
+  }
+  octets(n) {
+    if (this.at + n > this.bytes.length) {
+      const outputLength = Math.max(this.at + n, 2 * this.bytes.length);
+      this.bytes = createHash("shake256", { outputLength }).update(this.message).digest();
+    }
+    return this.bytes.subarray(this.at, this.at += n);
+  }
+  integer(bound) {
+    const all = 1n << 64n, b = BigInt(bound);
+    for (;;) { const u = this.octets(8).readBigUInt64BE(0); if (u < all - all % b) return Number(u % b); }
+  }
+  distinct(bound, n) { const seen = new Set(); while (seen.size < n) seen.add(this.integer(bound)); return [...seen]; }
+}
+function valueNoise(stream, [H, W, C], finest) {
+  const octaves = [];
+  for (let cells = 2; cells <= finest; cells *= 2) {
+    const n = cells + 1, lattice = stream.octets(n * n * C), picture = [];
+    const place = (i, side) => { const p = Math.floor((2 * i + 1) * cells * 128 / side); return [p >> 8, p & 255]; };
+    for (let y = 0; y < H; y++) for (let x = 0; x < W; x++) for (let c = 0; c < C; c++) {
+      const [t, d] = place(y, H), [l, r] = place(x, W), v = (i, j) => lattice[(i * n + j) * C + c];
+      const upper = v(t, l) * (256 - r) + v(t, l + 1) * r, lower = v(t + 1, l) * (256 - r) + v(t + 1, l + 1) * r;
+      picture.push((upper * (256 - d) + lower * d) >> 16);
+    }
+    octaves.push(picture);
+  }
+  const last = octaves.length - 1, sum = octaves[0].map((_, i) => octaves.reduce((s, o, k) => s + o[i] * 2 ** (last - k), 0));
+  const low = Math.min(...sum), range = Math.max(1, Math.max(...sum) - low);
+  return Buffer.from(sum.map((v) => Math.floor((v - low) * 255 / range)));
+}
+function leaf(secret, spec, index) {
+  const shape = spec.input.shape, finest = Math.max(2, Math.min(32, Math.max(shape[0], shape[1]) >> 1));
+  const image = valueNoise(new Stream(secret, "image/abstract", index), shape, finest);
+  const label = new Stream(secret, "label", index).integer(spec.classes);
+  const salt = Buffer.from(new Stream(secret, "salt", index).octets(16)).toString("hex");
+  return { image, label, entry: jcs({ index, input_sha256: sha(image).toString("hex"), label, salt }) };
+}
+const half = (n) => 2 ** Math.floor(Math.log2(n - 1));
+const root = (e) => e.length === 1 ? sha("\0", e[0]) : sha("\x01", root(e.slice(0, half(e.length))), root(e.slice(half(e.length))));
+function provenRoot(entry, index, size, proof) {
+  if (size === 1) return (ok(proof.length === 0, "proof"), sha("\0", entry));
+  ok(proof.length > 0, "proof");
+  const k = half(size), sibling = proof[proof.length - 1], rest = proof.slice(0, -1);
+  return index < k ? sha("\x01", provenRoot(entry, index, k, rest), sibling)
+    : sha("\x01", sibling, provenRoot(entry, index - k, size - k, rest));
+}
+
+// Evidence `labels/1`
+const LABELS = [0.01, 0.05, 0.2, 0.5, 0.8, 0.95], HEDGES = [0.01, 0.1, 0.5, 0.9], POWERS = [0.5, 1, 2, 4];
+const RENAMED = [0.6, 0.8, 0.95], CLEARED = 0.8;
+const add2 = (a, b) => Math.max(a, b) + Math.log2(1 + 2 ** -Math.abs(a - b));
+function weigh(answers, labels, C, rate) {
+  const scored = answers.some(Array.isArray), sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
+  const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
+  let own = 0, other = 0;
+  answers.forEach((told, i) => {
+    const total = Array.isArray(told) ? told.reduce((s, p) => s + p, 0) : 1, y = labels[i];
+    const q = Array.isArray(told) ? told.map((p) => p / total) : null;
+    const top = told === null ? -1 : q ? q.indexOf(Math.max(...q)) : told;
+    const moves = LABELS.map((e) => Math.log2(top < 0 ? e : (1 - e) * C * (top === y ? 1 : 0) + e));
+    if (scored) for (const t of POWERS) {
+      const raised = q && q.map((p) => p ** (1 / t)), staked = q ? raised[y] / raised.reduce((s, p) => s + p, 0) : 0;
+      for (const e of HEDGES) moves.push(Math.log2(top < 0 ? e : (1 - e) * C * staked + e));
+    }
+    const together = pairs.get(`${top} ${y}`) ?? 0;
+    const guesses = RENAMED.map((r, k) => {
+      const wrong = Math.log2((1 - r) * C / (C - 1)), rho = Math.log2(r * C) - wrong;
+      if (top < 0) return wrong;
+      const before = sums.get(`${top} ${k}`) ?? Math.log2(C);
+      const after = add2(before, together * rho + Math.log2(2 ** rho - 1));
+      sums.set(`${top} ${k}`, after);
+      return after - before + wrong;
+    });
+    pairs.set(`${top} ${y}`, together + 1);
+    moves.push(...guesses);
+    moves.forEach((m, k) => { wealth[k] += m; });
+    bits.push(wealth.reduce(add2) - Math.log2(wealth.length));
+    own += top === y || top < 0 ? Math.log2(1 / C / rate) : Math.log2((1 - 1 / C) / (1 - rate));
+    other += top < 0 ? -Math.log2(CLEARED * C) : -guesses[RENAMED.indexOf(CLEARED)];
+    acquittal.push(Math.min(own, other));
+  });
+  return { bits, acquittal };
+}
+function decide({ bits, acquittal }, rule) {
+  const most = -Math.log2(rule.alpha), n = bits.length - 1;
+  if (bits.some((b) => b >= most)) return "match";
+  return acquittal[n] >= -Math.log2(rule.beta) && bits[n] < 0 ? "no-match" : "inconclusive";
+}
+
+// Claims
+const ORDER8 = 0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n, P = 2n ** 255n - 19n;
+const canonical = (raw) => { const v = JSON.parse(raw); ok(jcs(v) + "\n" === raw.toString(), "form"); return v; };
+function envelope(value, type) {
+  const [{ sig }] = value.signatures, payload = Buffer.from(value.payload, "base64"), told = canonical(payload);
+  const owner = hex(told.predicate.owner, /^[0-9a-f]{64}$/), y = BigInt("0x" + Buffer.from(owner).reverse().toString("hex")) % 2n ** 255n;
+  ok(y < P && ![0n, 1n, P - 1n, ORDER8, P - ORDER8].includes(y), "owner");
+  const der = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), owner]);
+  const signed = Buffer.concat([Buffer.from(`DSSEv1 28 application/vnd.in-toto+json ${payload.length} `), payload]);
+  ok(verify(null, signed, createPublicKey({ key: der, format: "der", type: "spki" }), Buffer.from(sig, "base64")), "signature");
+  ok(told.predicateType === type, "type");
+  return told.predicate;
+}
+const fields = (value, names) => ok(Object.keys(value).sort().join() === names.split(" ").sort().join(), "fields");
+function judge(raw, nonce, asked, schemas) {
+  const file = canonical(raw), commitment = envelope(file.commitments[0].statement, "urn:wmjax:watermark-commitment:v1");
+  const told = envelope(file.claim, "urn:wmjax:watermark-claim:v1"), { spec, rule, root: top } = commitment;
+  fields(told, "attached commitment made nonce owner secret suspect transcript verdict");
+  ok(told.attached === sha(jcs(file.commitments) + "\n").toString("hex") && told.owner === commitment.owner, "attached");
+  const { id, owner, ...body } = commitment;
+  ok(id === sha(jcs(body)).toString("hex") && told.commitment === id && owner, "id");
+  for (const time of [told.made, commitment.created]) ok(new RegExp(schemas.$defs.time.pattern).test(time), "time");
+  ok(told.suspect.length <= 200 && new RegExp(schemas.properties.predicate.properties.suspect.pattern).test(told.suspect), "name");
+  const own = hex(told.nonce, /^([0-9a-f]{2}){16,64}$/), rows = told.transcript;
+  const order = new Stream(sha(Buffer.from(id, "hex"), own), "pick", 0).distinct(spec.triggers, rows.length);
+  rows.forEach((row, i) => {
+    ok(row.index === order[i] && row.attempts.slice(0, -1).every((a) => a.outcome === "failed"), "rows");
+    if (!row.opening) return;
+    const { salt, label, input, proof } = row.opening, image = Buffer.from(input, "base64");
+    const entry = jcs({ index: row.index, input_sha256: sha(image).toString("hex"), label, salt });
+    const nodes = proof.map((node) => Buffer.from(node, "hex"));
+    ok(provenRoot(entry, row.index, spec.triggers, nodes).toString("hex") === top, "proof");
+    ok(!told.secret || leaf(Buffer.from(told.secret, "hex"), spec, row.index).entry === entry, "secret");
+  });
+  ok(!nonce || nonce === told.nonce, "nonce");
+  const answers = rows.map((r) => r.answer && (r.answer.probabilities ?? r.answer.label));
+  const path = weigh(answers, rows.map((r) => r.opening?.label ?? 0), spec.classes, rule.rate), outcome = decide(path, rule);
+  ok(Math.abs(told.verdict.evidence_bits - path.bits.at(-1)) <= 0.002 && told.verdict.verdict === outcome, "figures");
+  const counted = nonce ? Math.max(...path.bits) : path.bits.at(-1), needed = Math.max(-Math.log2(rule.alpha), -Math.log2(1e-6)) + 128;
+  const lacks = [!told.secret && "unrevealed", !nonce && rows.length < spec.triggers && "unpicked", !asked && "unasked"];
+  if (outcome !== "no-match" && counted < needed) lacks.push(counted < needed - 64 ? "weak" : "undated");
+  const missing = lacks.filter(Boolean), bits = outcome === "no-match" ? path.bits.at(-1) : counted;
+  return { verdict: outcome === "match" && missing.length ? "inconclusive" : outcome, bits, needed, lacks: missing };
+}
+
+const folder = process.argv[2], load = (name) => JSON.parse(readFileSync(`${folder}/${name}`));
+const schema = load("../schemas/watermark-claim.v1.json");
+const keys = load("keys.v1.json").keys.filter((k) => k.commitment.spec.scheme === "abstract" && k.commitment.spec.labels === "random");
+console.log(JSON.stringify({
+  keys: keys.map(({ secret, commitment: { id, spec } }) => {
+    const leaves = Array.from({ length: spec.triggers }, (_, i) => leaf(Buffer.from(secret, "hex"), spec, i));
+    return { id, labels: leaves.map((l) => l.label), first_leaf: leaves[0].entry, root: root(leaves.map((l) => l.entry)).toString("hex"),
+      images_sha256: sha(...leaves.map((l) => l.image)).toString("hex") };
+  }),
+  transcripts: load("transcripts.v1.json").transcripts.map((t) => {
+    const path = weigh(t.answers, t.labels, t.classes, t.rule.rate);
+    return { name: t.name, ...path, outcome: decide(path, t.rule) };
+  }),
+  claims: load("claims.v1.json").cases.map((c) => {
+    try { return judge(readFileSync(`${folder}/${c.file}`), c.nonce, c.asked, schema); }
+    catch (error) { return { verdict: "invalid", why: error.message }; }
+  }),
+}));
