@@ -1,5 +1,6 @@
 """What keys tell about an audit's journal: who wrote it, and whether figures follow from the answers that it keeps."""
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -55,7 +56,8 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
     starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
     for count in np.unique(counts[:, column]).tolist():
         rows = np.flatnonzero(counts[:, column] == count)
-        answers = record.answers.pairs(starts[rows, column], count)
+        given = record.answers.pairs(starts[rows, column], count)
+        answers = dataclasses.replace(given, classes=key.spec.classes)
         path = stats.play(rule, answers, key.truth(slice(0, count)))
         exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
         decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)

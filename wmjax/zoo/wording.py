@@ -33,6 +33,8 @@ WORDS = {
     "as-written": (
         "figures are taken from a journal as they are: without the keys nobody can tell whether they were changed"
     ),
+    "other-task": "not asked: it tells {theirs} classes apart, the key {ours}",
+    "no-picture": "not asked: triggers of {from} cannot be made images of {to}",
     "weights": "weights with sha256 {sha256}",
     "not-regenerated": (  # an audit has no sources: another verb makes them again
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until "
