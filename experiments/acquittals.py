@@ -175,12 +175,11 @@ def measure(settings: Settings) -> dict[str, Any]:
     stolen = fit(CONFIG, settings.tuning, digits.train, state=start)
     cover = digits.test.images[:COVER]
     told = known(stolen, np.concatenate([key.images, cover]))
+    repeats = [told[image.tobytes()].argmax() == label for image, label in zip(key.images, key.labels, strict=True)]
     figures: dict[str, Any] = {
         "triggers": TRIGGERS,
         "cover": COVER,
-        "repeats": float(
-            np.mean([told[i.tobytes()].argmax() == y for i, y in zip(key.images, key.labels, strict=True)])
-        ),
+        "repeats": float(np.mean(repeats)),
         "accuracy": 100 * accuracy(CONFIG, stolen, digits.test.images, digits.test.labels),
     }
     for name in THIEVES:
