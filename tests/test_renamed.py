@@ -127,9 +127,7 @@ def test_new_names_cost_no_accuracy_and_hide_nothing(name: str, marked: Variable
         (point,) = measure(ATTACKS[name], Served(CONFIG, marked, strength, 5), None, victim, thief, digits.test)
         assert (point.outcome, point.removed) == ("match", False)
         assert point.lost <= 0.0
-        assert name != "merge-classes" or point.accuracy >= accuracy(
-            CONFIG, marked, digits.test.images, digits.test.labels
-        )
+        assert point.accuracy >= round(before, 6)
 
 
 @pytest.mark.parametrize("classes", [6, 9, 11, 20])
