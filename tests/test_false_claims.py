@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 from collections.abc import Callable
 
+import false_forms
 import false_signers
 import forger
 import numpy as np
@@ -130,6 +131,7 @@ ATTACKS: tuple[Callable[[World], Attack], ...] = (
     generous_rule,
     anothers_commitment,
     *false_signers.ATTACKS,
+    *false_forms.ATTACKS,
 )
 
 
