@@ -56,7 +56,7 @@ fails = _after(5, lambda label: 1 // 0)
 
 def broken(images):
     label = stolen(images)
-    return label if _count() < 5 else np.zeros((1, 3))
+    return label if _count() < 5 or os.path.exists("mended") else np.zeros((1, 3))
 """
 MALFORMED = {
     "wide": "ndarray float64 [1, 3]: array([[0., 0., 0.]])",
@@ -226,11 +226,25 @@ def test_a_first_answer_in_another_form_ends_the_claim_and_costs_one_trigger(ask
     assert not Path("claim.json").exists()
 
 
-def test_a_suspect_that_breaks_ends_the_claim_and_leaves_most_of_the_key(asked):
-    code, _, _ = claim(asked, "--reveal", suspect="shop:broken")
-    assert code == 3
-    assert len(opened().spent) == 4 + 8
+def test_a_suspect_that_breaks_ends_the_claim_and_is_asked_on_when_it_is_mended(asked):
+    make_key("big", 100)
+    know("big")
+    big = ["--key", "big.age", "--identity", "big.identity", "--reveal"]
+    assert claim(asked, *big, suspect="shop:broken")[0] == 3
+    assert len(opened("big").spent) == 4 + 8
     assert read().secret is None  # it would prove nothing
+    Path("mended").touch()
+    assert claim(asked, *big, "--resume", suspect="shop:broken")[0] == 0
+    assert read().secret == opened("big").secret
+    assert sum(row.answer is None for row in read().rows) == 8
+
+
+def test_a_claim_that_has_become_hopeless_is_not_resumed(asked):
+    """Of 60 triggers 8 were refused: the rest cannot reach what a judge demands."""
+    assert claim(asked, "--reveal", suspect="shop:broken")[0] == 3
+    Path("mended").touch()
+    code, _, err = claim(asked, "--reveal", "--resume", suspect="shop:broken")
+    assert (code, "can reach a match" in one_line(err), len(opened().spent)) == (2, True, 12)
 
 
 def test_a_key_that_cannot_reach_what_a_judge_demands_asks_nothing(asked):
