@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import gone
 
-from wmjax.errors import AccessError, InvalidFile
+from wmjax.errors import AccessError, AnswerError, InvalidFile
 from wmjax.suspects.asking import ask_each
 from wmjax.suspects.contract import Askable, Suspect
+from wmjax.suspects.process import start
 
 IMAGES = [np.full((2, 2, 1), i, np.uint8) for i in range(8)]
 
@@ -83,9 +85,24 @@ def test_a_call_that_hangs_ends_the_asking_and_no_other_is_made(first, kind):
 
 
 @pytest.mark.parametrize("answer", [np.zeros((1, 9)), np.zeros(3, int), "text", [[1], [1, 2]], None, {}])
-def test_what_is_no_answer_is_said(answer):
-    with pytest.raises(InvalidFile, match="suspect it"):
-        ask_each(askable(lambda images: answer), IMAGES, 10)
+def test_what_is_no_answer_is_told_in_its_place(answer):
+    for back in ask_each(askable(lambda images: answer), IMAGES, 10):
+        assert isinstance(back, AnswerError)
+        assert str(back).startswith("suspect it")
+
+
+def test_a_process_that_hangs_ends_the_asking_and_is_killed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.py").write_text(
+        "import os, time\nfrom pathlib import Path\n"
+        "def hangs(images): Path('pid').write_text(str(os.getpid())); time.sleep(3600)\n"
+    )
+    ask = start("shop:hangs", timeout=1.0, first=1.0)
+    with pytest.raises(AccessError, match="did not answer within 1 seconds"):
+        ask_each(askable(ask, timeout=1.0), IMAGES, 10)
+    with pytest.raises(AccessError, match="did not answer within 1 seconds"):
+        ask(IMAGES[0][None])
+    assert gone(int((tmp_path / "pid").read_text()))
 
 
 def test_what_it_prints_is_no_part_of_a_document(capsys):
@@ -95,7 +112,7 @@ def test_what_it_prints_is_no_part_of_a_document(capsys):
 
 
 def test_no_jax_is_near():
-    rooms = ("asking", "contract", "listing", "open", "strangers", "adapt", "wording")
+    rooms = ("asking", "contract", "listing", "process", "child", "open", "strangers", "adapt", "wording")
     imports = "; ".join(f"import wmjax.suspects.{room}" for room in rooms)
     program = f"{imports}; import sys; print('jax' in sys.modules)"
     assert (

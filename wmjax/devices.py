@@ -1,14 +1,14 @@
-"""What this process computes on: the kind of its devices, and how much memory they and the host have."""
+"""What this process computes on: the kind of its devices, how much memory they and the host have. No JAX at the top."""
 
 import contextlib
 import os
 from pathlib import Path
 
-import jax
-
 
 def on_cpu() -> bool:
     """Whether programs run on the host's cores, where XLA needs help."""
+    import jax
+
     return jax.default_backend() == "cpu"
 
 
@@ -22,11 +22,15 @@ def host_bytes() -> int:
 
 def device_bytes() -> int:
     """Memory of one device; devices that are the host's cores share the host's."""
+    import jax
+
     return own_bytes() or host_bytes() // jax.local_device_count()
 
 
 def own_bytes() -> int | None:
     """Memory that a device has for itself and can tell; None for CPUs."""
+    import jax
+
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     return limit and int(limit)
 

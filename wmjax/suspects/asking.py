@@ -5,19 +5,20 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.stats import Answers
-from wmjax.suspects.contract import Askable, Suspect, answered
+from wmjax.suspects.contract import Askable, Late, Suspect, answered
 
 
 def ask_each(askable: Askable, images: Sequence[np.ndarray], classes: int) -> list[Answers | AccessError]:
     """Asks once about each image, in a call of its own; what came back, or why nothing did, in the order of the images.
 
-    A call that hangs cannot be ended: its thread is left to itself, and no further call is made.
+    A call that hangs ends the asking: no further one is made. A process of its own is killed; a thread of this one
+    cannot be ended, and is left to itself.
 
     Args:
       askable: whom.
@@ -73,13 +74,20 @@ class _Calls:
                     if self._begun and not self._late(timeout):
                         continue
                     silent = f"suspect {self._suspect.name} did not answer within {timeout:g} seconds"
-                    answered_some = any(isinstance(back, Answers) for back in found.values())
-                    raise (InvalidFile if answered_some else AccessError)(silent) from None
+                    raise self._silent(silent, found) from None
                 del self._begun[place]
+                if isinstance(back, Late):
+                    raise self._silent(str(back), found)
                 found[place] = back
         finally:
             self._ended.set()
         return [found[place] for place in range(len(self._images))]
+
+    @staticmethod
+    def _silent(why: str, found: Mapping[int, Answers | AccessError]) -> AccessError | InvalidFile:
+        """What a call that takes too long ends the asking with."""
+        answered_some = any(isinstance(back, Answers) for back in found.values())
+        return (InvalidFile if answered_some else AccessError)(why)
 
     def _late(self, timeout: float) -> bool:
         return any(time.monotonic() - begun >= timeout for begun in list(self._begun.values()))

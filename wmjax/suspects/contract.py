@@ -147,6 +147,10 @@ class Askable:
     concurrency: int = 1
 
 
+class Late(AccessError):
+    """A suspect did not answer in time, and is not asked again."""
+
+
 def check_fits(suspect: Suspect, spec: Spec) -> None:
     """Raises `UsageError` where a suspect tells other classes apart, or its images cannot be made of a key's."""
     image = suspect.image
@@ -189,6 +193,8 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
     """What `query` reads, about images as the suspect takes them; its output is not redirected."""
     try:
         raw = suspect.ask(images)
+    except AccessError:  # of a process of its own, in one line
+        raise
     except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is its failure to answer
         reason = f"{type(error).__name__} {first_line(error)}"
         raise AccessError(f"suspect {suspect.name} failed to answer: {reason}") from error

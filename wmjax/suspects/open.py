@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.suspects.contract import Suspect
-from wmjax.suspects.strangers import NAME, imported, strangers_code
+from wmjax.suspects.strangers import NAME
 
 
 def from_callable(ask: Callable[[np.ndarray], Any], name: str = "callable") -> Suspect:
@@ -62,20 +62,22 @@ def open_suspect(
         suspect = wmjax.open_suspect("shop:predict")  # the function `predict` of shop.py
 
     Args:
-      name: a path, as `from_checkpoint` takes it; or `module:function`, imported from the working directory too, for
-        a function that `from_callable` takes.
+      name: a path, as `from_checkpoint` takes it; or `module:function` for a function that `from_callable` takes. It
+        is imported in a process of its own, which holds no secret, from the working folder first
+        (`wmjax.suspects.process`); the process ends with the last reference to the suspect.
       models: architectures that bare weights may be of.
       image: height, width and channels that bare weights are for.
 
     Raises:
-      UsageError: there is no such module or function; also as `from_checkpoint`.
+      UsageError: there is no such module or function, or importing it fails; also as `from_checkpoint`.
       AccessError, InvalidFile: as `from_checkpoint`.
     """
     name = os.fspath(name)
     if Path(name).exists() or not NAME.fullmatch(name) or _is_member(name):
         return from_checkpoint(name, models, image)
-    with strangers_code(f"suspect {name}"):
-        return from_callable(imported(name), name)
+    from wmjax.suspects.process import start
+
+    return from_callable(start(name), name)
 
 
 def _is_member(name: str) -> bool:

@@ -1,4 +1,9 @@
-"""The user's own code, imported in one place: `module:name`, as they typed it, never as a file says it."""
+"""The user's own architectures, imported in one place: `module:factory`, as they typed it, never as a file says it.
+
+A Flax module becomes part of this process's programs, so its code runs in here, beside whatever secret is open: name
+none that you would not run yourself. A suspect's function runs elsewhere (`process`). The working folder is looked in
+last and only meanwhile, so that no file in it passes for an installed package.
+"""
 
 import contextlib
 import importlib
@@ -15,22 +20,28 @@ NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def imported(name: str) -> Any:
-    """What `module:name` names; modules are looked for in the working folder first, as `python -m` does."""
+    """What `module:name` names."""
     module_name, attribute = name.split(":")
-    if (folder := os.getcwd()) not in sys.path:
-        sys.path.insert(0, folder)
     return getattr(importlib.import_module(module_name), attribute)
 
 
 @contextlib.contextmanager
 def strangers_code(what: str) -> Iterator[None]:
-    """What the user's code prints is no part of an answer, and whatever it raises is one line that begins with `what`.
+    """Finds modules in the working folder too; prints are no part of an answer; an error is a line that begins so.
+
+    Args:
+      what: how the line begins.
 
     Raises:
       UsageError: the code raised something.
     """
+    folder = os.getcwd()
+    sys.path.append(folder)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
             yield
     except (Exception, SystemExit) as error:  # it may raise anything
         raise UsageError(f"{what}: {type(error).__name__} {first_line(error)}") from error
+    finally:
+        with contextlib.suppress(ValueError):  # the code may have changed the path itself
+            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]

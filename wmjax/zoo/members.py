@@ -14,9 +14,9 @@ from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Weight
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.listing import Listed, read_list
 from wmjax.suspects.network import Image
+from wmjax.suspects.process import start
 from wmjax.suspects.recognise import located
 from wmjax.suspects.stored import find
-from wmjax.suspects.strangers import imported, strangers_code
 from wmjax.text import by
 from wmjax.zoo.records import Entry, Unreadable, stamp
 
@@ -97,8 +97,7 @@ def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Ent
     specs = [key.spec for key in keys.values()]
     image = listed.image or _only({spec.image for spec in specs}, "image")
     classes = listed.classes or _only({spec.classes for spec in specs}, "classes")
-    with strangers_code(f"suspect {listed.name}"):
-        ask = imported(listed.call)
+    ask = start(listed.call, listed.name, timeout=listed.timeout, first=listed.timeout, at_once=listed.concurrency)
     suspect = Suspect(listed.name, ask, image, classes, note=AskedGround.ASKED)
     told = json.dumps({**dataclasses.asdict(listed), "image": image, "classes": classes})
     sha256 = hashlib.sha256(told.encode()).hexdigest()
