@@ -8,9 +8,9 @@ Expected  the key file opens after every kill; no question is asked twice; a kil
 Time      about 6 minutes for 100 kills on 2 CPU cores, most of it starting Python
           of an audit about 20 minutes
 Kills are SIGKILL. Of a claim one in five comes at a moment of the first two seconds, which is about what starting
-takes; the others after as many further questions as were drawn, and a pause of up to two questions. A claim is killed up to
-eight times, then resumed until it ends by itself, and the next one begins with a fresh key. An audit is killed at a
-moment drawn uniformly from the last 70 % of the time that it takes undisturbed. Audits are of 96 random networks, one
+takes; the others after as many further questions as were drawn, and a pause of up to two questions. A claim is killed
+up to eight times, then resumed until it ends by itself, and the next one begins with a fresh key. An audit is killed at
+a moment drawn uniformly from the last 70 % of the time that it takes undisturbed. Audits are of 96 random networks, one
 of which knows a key, in 48 portions; every second one keeps answers. Figures go to results/kill_loops.json, each verb's
 beside those that are there.
 """
