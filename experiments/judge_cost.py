@@ -85,6 +85,8 @@ def judged(folder: Path, suspect: str = "ask") -> dict[str, Any]:
     )
     seconds = time.perf_counter() - began
     *said, cost = map(json.loads, ended.stdout.splitlines())
+    if not said and "proof" not in ended.stderr:
+        raise SystemExit(f"{folder.name}: {ended.stderr}")
     return {"seconds": seconds, "verdict": said[0]["judgements"][0]["verdict"] if said else "invalid", **cost}
 
 

@@ -354,7 +354,7 @@ def dispute_text() -> str:
         lines.append(f"\n{step['who']}$ {typed}" if typed else f"\n{step['who']} {step['words']}")
         whole = False  # whether what follows is shown, down to the single sentences
         for line in step.get("told", ()):
-            whole = whole or line.startswith(("  missing:", "two claims:"))
+            whole = whole or line.startswith(("  missing:", "2 claims:"))
             if whole or not line.startswith("  ") or "match; " in line:
                 lines.append(line)
     return "\n".join(["```text", "\n".join(lines).lstrip(), "```", "", f"{source('dispute')}.", ""])

@@ -186,12 +186,15 @@ def resign(raw: bytes, signer: Signer, change: Callable[[dict[str, Any]], None])
     return write_canonical({**claim, "claim": read_canonical(envelope, "envelope")})
 
 
-def sign_by_nobody(subjects: list[dict[str, Any]], predicate_type: str, predicate: dict[str, Any]) -> bytes:
+def sign_by_nobody(
+    subjects: list[dict[str, Any]], predicate_type: str, predicate: dict[str, Any], point: int = 1
+) -> bytes:
     """A statement whose owner is the neutral point of the curve: signed without any private key.
 
     Verifying means S B = R + H(...) A; where A is neutral, R = B and S = 1 are right, whatever the message is.
+    `point` is an encoding of it.
     """
-    owner = (1).to_bytes(32, "little").hex()
+    owner = point.to_bytes(32, "little").hex()
     statement = {"_type": STATEMENT, "subject": subjects, "predicateType": predicate_type}
     payload = write_canonical({**statement, "predicate": {**predicate, "owner": owner}})
     public = {"keytype": "ed25519", "keyval": {"public": owner}, "scheme": "ed25519"}

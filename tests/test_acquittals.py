@@ -154,7 +154,7 @@ def test_without_refusals_as_hits_a_silent_copy_would_be_acquitted(key, monkeypa
 
 
 def test_without_bets_on_a_renaming_a_copy_with_other_names_would_be_acquitted(key, monkeypatch):
-    monkeypatch.setattr(label_bets.renaming, "learn", lambda history, a, *_: (history, np.zeros((3, *a.shape))))
+    monkeypatch.setattr(label_bets.renaming, "learn", lambda history, a, *_: (history, np.zeros((4, *a.shape))))
     monkeypatch.setattr(label_bets, "_not_renamed", lambda answered, *_: np.full(answered.shape, 1.0).cumsum(axis=-1))
     outcomes = [verify(copy(key, renaming(seed)), key).verdict for seed in range(20)]
     assert outcomes.count("no-match") > 10

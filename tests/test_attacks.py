@@ -84,7 +84,10 @@ def test_contract(name, thief, digits):
     assert all(len(leaf) == 2 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(attacked.variables))
     images = digits.images[:6]
     said = answers(attack, attacked, given, thief, images)
-    assert all(a.shape == (6, attacked.config.classes) for a in said)
+    drawn = zip(given.strengths, given.seeds, strict=True)
+    names = [attack.names(Served(attacked.config, attacked.variables, *how)) for how in drawn]
+    assert [a.shape for a in said] == [(6, 1 + new.max()) for new in names]
+    assert all(len(new) == attacked.config.classes for new in names)
     assert attacked.config.image == VGG.image
     if attacked.kept is not None:
         assert set(attacked.kept) - {-1} == set(range(attacked.config.classes))

@@ -27,7 +27,7 @@ from wmjax.verification import wording as verdict_words
 from wmjax.verification.grounds import VerdictGround
 from wmjax.zoo import wording as audit_words
 from wmjax.zoo.audit import merge
-from wmjax.zoo.grounds import AuditGround, Basis
+from wmjax.zoo.grounds import AuditGround, Basis, Unasked
 from wmjax.zoo.records import Entry, Zoo
 from wmjax.zoo.result import AuditResult
 
@@ -200,7 +200,7 @@ def test_each_code_has_words_and_no_words_are_left_over() -> None:
     assert set(verdict_words.WORDS) == set(VerdictGround)
     of_procedures = {f"{name}-{what}" for name in ("e-bh", "bonferroni") for what in ("name", "promise")}
     in_place = {VerdictGround.NOT_REGENERATED}  # said otherwise in an audit
-    assert set(audit_words.WORDS) == {*AuditGround, *Basis} | of_procedures | in_place
+    assert set(audit_words.WORDS) == {*AuditGround, *Basis, *Unasked} | of_procedures | in_place
 
 
 @pytest.mark.parametrize("name", ["verification/grounds", "journal", *(f"zoo/{name}" for name in DECIDING)])

@@ -111,7 +111,7 @@ def test_weak_evidence_of_a_strict_key_makes_no_room_for_false_discoveries() -> 
 def test_tests_are_those_of_the_plan() -> None:
     keys = worker.keys((20, 16)) | {"fixed": worker.keys((8,), labels="fixed")["k0"]}
     zoo = worker.zoo(np.zeros((3, 44, 10), np.float32))
-    other = worker.zoo(np.zeros((2, 44, 7), np.float32), "other")  # of other classes: no key applies
+    other = worker.zoo(np.zeros((2, 44, 4), np.float32), "other")  # of other classes: no key applies
     both = Zoo([*zoo.entries, *other.entries], [])
     level = Level("fdr", 0.01)
     assert make_plan(both, keys, level, 1 << 40).tests == 3 * 2

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 from collections.abc import Callable
 
+import false_forms
 import false_signers
 import forger
 import numpy as np
@@ -73,7 +74,7 @@ from tsa import LocalTsa
 
 from wmjax import stats
 from wmjax.data.dataset import Dataset
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import InvalidFile
 from wmjax.evidence import judge as judging
 from wmjax.evidence import lacks as lacking
 from wmjax.evidence import timestamps
@@ -83,6 +84,7 @@ from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Facts
 from wmjax.evidence.judge import judge
 from wmjax.evidence.timestamps import read_authority
+from wmjax.grounds import Ground
 from wmjax.keys import derive_key, make_spec
 from wmjax.stats import labels as label_bets
 
@@ -130,6 +132,7 @@ ATTACKS: tuple[Callable[[World], Attack], ...] = (
     generous_rule,
     anothers_commitment,
     *false_signers.ATTACKS,
+    *false_forms.ATTACKS,
 )
 
 
@@ -255,13 +258,14 @@ def test_classes_that_the_suspect_has_not_gain_nothing(classes, answer):
     assert np.all(wealth <= 1 + 1e-12)
 
 
-def test_a_suspect_of_other_classes_is_not_asked(world):
+def test_a_suspect_of_other_classes_is_no_match(world):
     key = abstract_key(SECRET, classes=2)
     claim = forger.honest_claim(key, knowing(key), NONCE, stamp=world.before)
     court = world.court(INNOCENT)
-    court = dataclasses.replace(court, suspect=dataclasses.replace(court.suspect, classes=10))
-    with pytest.raises(UsageError, match="classes 10, the key 2"):
-        judge(claim, court)
+    scored = dataclasses.replace(court.suspect, ask=lambda images: np.eye(10)[np.full(len(images), 7)])
+    found = judge(claim, dataclasses.replace(court, suspect=scored))
+    assert found.verdict != "match"
+    assert Ground("other-classes", {"theirs": 10, "ours": 2}) in found.assumed
     assert judge(claim, world.court(INNOCENT)).verdict != "match"
 
 

@@ -24,7 +24,7 @@ from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
 from wmjax.suspects.network import _names, from_config
 from wmjax.zoo import width as width_module
-from wmjax.zoo.header import Level
+from wmjax.zoo.header import Level, why_not
 from wmjax.zoo.panel import Loaded
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Zoo
@@ -249,7 +249,7 @@ def test_triggers_of_another_shape() -> None:
     keys = worker.keys((20, 7))
     grey = worker.network(27, image=(1, 2, 1))
     colour = dataclasses.replace(worker.network(27, image=(2, 4, 3)), name="colour")
-    other = [worker.network(27, classes=7), worker.network(27, image=(1, 2, 2)), worker.network(27, image=(4, 4, 2))]
+    other = [worker.network(27, classes=4), worker.network(27, image=(1, 2, 2)), worker.network(27, image=(4, 4, 2))]
     logits = worker.tables(keys, np.ones((2, 2)))
     networks = [grey, colour, *other]
     entries = [
@@ -270,6 +270,9 @@ def test_triggers_of_another_shape() -> None:
     assert plan.adapted(colour) == [(changed,)] * 2
     assert all(changed in grounds for (i, _), grounds in result.grounds.items() if i == 1)
     assert result.remarks["colour"] == (("k0", changed), ("k1", changed))
+    said = [why_not(keys["k0"].spec, network) for network in other]
+    assert [ground.code for (ground,) in said] == ["other-task", "no-picture", "no-picture"]
+    assert said[0][0].values == {"theirs": 4, "ours": keys["k0"].spec.classes}
 
 
 @pytest.mark.parametrize(

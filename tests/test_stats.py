@@ -1,5 +1,6 @@
 """Evidence tested three ways: against naive references, by simulation under the null, on exact constructed data."""
 
+import dataclasses
 import itertools
 import math
 
@@ -16,25 +17,30 @@ from wmjax.stats import labels as label_bets
 
 RULE = Rule(alpha=1e-6, beta=1e-3, rate=0.55, max_queries=100)
 KEYS = 20_000
-KINDS = ("labels", "probabilities", "top-k", "one-hot", "with refusals")
+KINDS = ("labels", "probabilities", "top-k", "one-hot", "with refusals", "fewer", "one more", "more", "other symbols")
 
 
 def naive_evidence(answers: Answers, labels: np.ndarray) -> float:
     """The module docstring's formula, strategy by strategy, in plain floats."""
     wealths = []
-    strategies = [(None, eps) for eps in label_bets.LABEL_HEDGES]
+    strategies = [(0, None, eps) for eps in label_bets.LABEL_HEDGES]
     if answers.probabilities is not None:
-        strategies += [(t, eps) for t in label_bets.TEMPERATURES for eps in label_bets.PROBABILITY_HEDGES]
-    for temperature, eps in strategies:
+        strategies += [(0, t, eps) for t in label_bets.TEMPERATURES for eps in label_bets.PROBABILITY_HEDGES]
+    if answers.scores == answers.classes + 1:
+        strategies += [(1, temperature, eps) for _, temperature, eps in strategies]  # a background class first
+    for first, temperature, eps in strategies:
         wealth = 1.0
         for i, label in enumerate(labels):
             if answers.labels[i] < 0:
                 wealth *= eps
                 continue
             if temperature is None:
-                q = [float(c == answers.labels[i]) for c in range(answers.classes)]
+                q = [float(c + first == answers.labels[i]) for c in range(answers.classes)]
             else:
-                powers = [float(p) ** (1 / temperature) for p in answers.probabilities[i]]
+                shared = [float(p) for p in answers.probabilities[i][first : first + answers.classes]]
+                shared += [0.0] * (answers.classes - len(shared))
+                spread = max(0.0, 1 - sum(shared)) / answers.classes if answers.scores != answers.classes else 0.0
+                powers = [(p + spread) ** (1 / temperature) for p in shared]
                 q = [p / sum(powers) for p in powers]
             wealth *= answers.classes * ((1 - eps) * q[label] + eps / answers.classes)
         wealths.append(wealth)
@@ -61,6 +67,12 @@ def suspect_answers(kind: str, rng: np.random.Generator, n: int, classes: int) -
     probabilities = np.exp(logits - logits.max(1, keepdims=True))
     probabilities /= probabilities.sum(1, keepdims=True)
     labels = probabilities.argmax(1)
+    if kind in ("fewer", "one more", "more"):  # scores for other classes than the key's
+        told = {"fewer": max(2, classes // 2), "one more": classes + 1, "more": 2 * classes}[kind]
+        other = suspect_answers("with refusals", rng, n, told)
+        return dataclasses.replace(other, classes=classes)
+    if kind == "other symbols":
+        return Answers(np.where(rng.random(n) < 0.3, labels + 2**20, labels), None, classes)
     if kind == "labels":
         return Answers(labels, None, classes)
     if kind == "top-k":
@@ -77,9 +89,10 @@ def suspect_answers(kind: str, rng: np.random.Generator, n: int, classes: int) -
 @pytest.mark.parametrize("kind", KINDS)
 def test_evidence_is_the_naive_formula(kind):
     rng = np.random.default_rng(1)
+    classes = 5 if kind in KINDS[:5] else 3
     for _ in range(20):
-        answers = suspect_answers(kind, rng, 12, 5)
-        labels = rng.integers(5, size=12)
+        answers = suspect_answers(kind, rng, 12, classes)
+        labels = rng.integers(classes, size=12)
         path = stats.evidence(answers, labels)
         for t in (1, 5, 12):
             assert path[t - 1] == pytest.approx(naive_evidence(answers[:t], labels[:t]), rel=1e-9, abs=1e-9)
@@ -94,7 +107,7 @@ def test_expected_payoff_is_never_above_one(kind):
     answers = suspect_answers(kind, np.random.default_rng(2), 50, 7)
     means = np.exp2(label_bets.log2_payoffs(answers)).mean(axis=2)
     assert (means <= 1 + 1e-12).all()
-    if kind != "with refusals":
+    if not (answers.labels < 0).any() and kind != "other symbols":
         np.testing.assert_allclose(means, 1.0, rtol=1e-12)
     given, drawn = answers.labels, np.random.default_rng(3).integers(7, size=50)
     for t in range(50):
@@ -116,7 +129,7 @@ def test_false_matches_under_the_null_stay_below_alpha(kind, classes):
     for alpha in (0.1, 0.01, 1e-3):
         share = np.mean(peaks >= -np.log2(alpha))
         assert share <= alpha + 4 * math.sqrt(alpha / KEYS)
-    if kind != "with refusals":  # a bound that nothing ever comes near would be no test
+    if not (answers.labels < 0).any():  # a bound that nothing ever comes near would be no test
         assert np.mean(peaks >= 1.0) > 0.01
 
 

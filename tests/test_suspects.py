@@ -18,6 +18,7 @@ from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.digest import digest
 from wmjax.errors import UsageError
+from wmjax.grounds import Ground
 from wmjax.keys import Key, write_key
 from wmjax.models import Config, Variables, init, predict
 from wmjax.suspects import Suspect, from_callable, from_checkpoint, open_suspect
@@ -268,8 +269,10 @@ def test_large_images_are_made_a_few_at_a_time(key, monkeypatch):
         verify(Suspect("it", ask, image=(1 << 20, 1 << 20, 3)), key)
 
 
-def test_other_classes_stay_a_misfit(tmp_path, key):
-    config = Config("cnn", IMAGE, 7, (4,), (8,))
-    checkpoint.save(tmp_path / "seven", init(config, 0)._asdict(), Metadata(config))
-    with pytest.raises(UsageError, match="has classes 7, the key 10"):
-        verify(from_checkpoint(tmp_path / "seven"), key)
+def test_other_classes_are_told_and_of_less_than_half_of_them_nobody_is_cleared(tmp_path, key):
+    for classes, cleared in ((7, True), (4, False), (13, True)):
+        config = Config("cnn", IMAGE, classes, (4,), (8,))
+        checkpoint.save(tmp_path / f"{classes}", init(config, 0)._asdict(), Metadata(config))
+        verdict = verify(from_checkpoint(tmp_path / f"{classes}"), key)
+        assert Ground("other-classes", {"theirs": classes, "ours": 10}) in verdict.grounds
+        assert verdict.verdict == ("no-match" if cleared else "inconclusive")

@@ -94,6 +94,11 @@ def answer(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:
     return predict(network.config, network.variables, images)
 
 
+def own_names(network: Served) -> np.ndarray:
+    """An honest server's: each class has its own number."""
+    return np.arange(network.config.classes)
+
+
 class Attack(NamedTuple):
     """A way to attack.
 
@@ -106,8 +111,10 @@ class Attack(NamedTuple):
       needs: what the thief must have.
       run: what is done to the networks; pure: the same stolen networks, strengths, seeds and thief give the same
         result.
-      serve: how the server of each answers uint8 images [n, H, W, C]: with probabilities, float [n, classes], where a
-        row of NaN refuses to answer; pure too.
+      serve: how the server of each answers uint8 images [n, H, W, C]: with probabilities, float [n, names], where a row
+        of NaN refuses to answer; pure too.
+      names: int [classes], the column that each class of the network is answered in. Accuracy is measured under them;
+        the owner does not know them, so evidence is not.
     """
 
     name: str
@@ -118,6 +125,7 @@ class Attack(NamedTuple):
     needs: frozenset[Need]
     run: Callable[[Stolen, Thief], Attacked]
     serve: Callable[[Served, Thief, np.ndarray], np.ndarray] = answer
+    names: Callable[[Served], np.ndarray] = own_names
 
 
 def untouched(stolen: Stolen, thief: Thief) -> Attacked:

@@ -64,8 +64,10 @@ def measure(
     at = len(right)
     if not (answers.labels[:at] >= 0).any():
         return [_diverged(common, name, int(np.sum(own >= 0))) for name, own in labels.items()]
-    accuracy = float(np.mean(answers.labels[:at] == right))
-    before = float(np.mean(_merged(victim.answers[left], kept, classes).argmax(axis=1) == right))
+    names = attack.names(network)
+    accuracy = float(np.mean(answers.labels[:at] == names[right]))
+    knew = _merged(victim.answers[left], kept, classes).argmax(axis=1)
+    before = float(np.mean(names[knew] == names[right]))
     common |= {"accuracy": round(accuracy, 6), "lost": round(100 * (before - accuracy), 4)}
     points = []
     for (name, own), part in zip(labels.items(), parts[1:], strict=True):

@@ -13,13 +13,14 @@ from wmjax.attacks.families import (
     perturb,
     prune,
     quantise,
+    rename,
     transfer,
     unlearn,
 )
 from wmjax.errors import UsageError
 
 _FAMILIES = (
-    prune, finetune, quantise, perturb, inputs, evade, overwrite, adversarial, unlearn, extract, transfer,
+    prune, finetune, quantise, perturb, inputs, rename, evade, overwrite, adversarial, unlearn, extract, transfer,
 )  # fmt: skip
 ATTACKS: dict[str, Attack] = {attack.name: attack for family in _FAMILIES for attack in family.ATTACKS}
 

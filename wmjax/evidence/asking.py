@@ -23,7 +23,7 @@ def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
     """The suspect's answers about every opened trigger; in the place of a spent one a refusal.
 
     Raises:
-      UsageError: the suspect cannot carry this key: it takes other images or tells other classes apart.
+      UsageError: the suspect cannot carry this key: it takes other images.
       AccessError: it gives no usable answer at all.
     """
     spec = claim.commitment.spec
@@ -35,7 +35,7 @@ def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
     labels[opened] = given.labels
     if given.probabilities is None:
         return stats.Answers(labels, None, spec.classes)
-    probabilities = np.full((len(claim.rows), spec.classes), 1.0 / spec.classes)
+    probabilities = np.full((len(claim.rows), given.scores), 1.0 / given.scores)
     probabilities[opened] = given.probabilities
     return stats.Answers(labels, probabilities, spec.classes)
 
@@ -53,10 +53,8 @@ def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
     """
     parts = list(_answers(suspect, images, classes))
     told = [part for part in parts if part is not None and np.any(part.labels >= 0)]
-    scored = bool(told) and told[0].probabilities is not None
-    even = np.full((1, classes), 1.0 / classes) if scored else None
-    silent = stats.Answers(np.array([REFUSED]), even, classes)
-    same = [part is not None and (part.probabilities is not None) == scored for part in parts]
+    silent = stats.refusal(told[0] if told else stats.Answers(np.array([REFUSED]), None, classes))
+    same = [part is not None and part.scores == silent.scores for part in parts]
     return stats.concatenate(
         [part if fits and part is not None else silent for part, fits in zip(parts, same, strict=True)]
     )

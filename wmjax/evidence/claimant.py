@@ -69,7 +69,7 @@ def claim(
       the bytes of `claim.json`, which `wmjax.read_claim` reads.
 
     Raises:
-      UsageError: the suspect takes other images or classes than the key, signer or commitments are of another key, the
+      UsageError: the suspect takes other images than the key, signer or commitments are of another key, the
         nonce has another length, the key can support no claim, or the journal exists or is of another claim.
       AccessError: the suspect did not answer the first question, or key file or journal cannot be written.
       AnswerError: its answer to the first question had the wrong form.
@@ -165,7 +165,7 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
             row = before.get(index, Row(index))
             if index not in before and index not in key.spent:
                 spend([index])
-                row = _ask_one(case, index, scored=_is_scored(rows), first=not now)
+                row = _ask_one(case, index, scores=transcript.scores_of(rows), first=not now)
                 asked.add(row)
                 now.append(row)
             rows.append(opened.row(row))
@@ -213,23 +213,18 @@ class _Weighed(NamedTuple):
 
 def _weigh(before: _Weighed, rows: Sequence[Row], case: _Case) -> _Weighed:
     """Bets on the rows that came since."""
-    scored = _is_scored(rows)
-    if scored is None:
+    scores = transcript.scores_of(rows)
+    if scores is None:
         return before
     rule, classes = case.key.commitment.rule, case.key.spec.classes
     kind, fresh = stats.kind_of(rule), rows[before.rows :]
     state = kind.start(()) if before.state is None else before.state
-    state, path = kind.bet(state, transcript.answers(fresh, classes, scored=scored), transcript.truth(fresh), rule)
+    state, path = kind.bet(state, transcript.answers(fresh, classes, scores=scores), transcript.truth(fresh), rule)
     decided = bool(stats.decide(path, rule, stop=False, match_bits=case.bar).decided)
     return _Weighed(state, len(rows), decided, bool(path.peak[-1] >= case.bar))
 
 
-def _is_scored(rows: Sequence[Row]) -> bool | None:
-    """Whether the suspect answers with scores; None while it has given no usable answer."""
-    return next((isinstance(row.answer, np.ndarray) for row in rows if row.answer is not None), None)
-
-
-def _ask_one(case: _Case, index: int, *, scored: bool | None, first: bool) -> Row:
+def _ask_one(case: _Case, index: int, *, scores: int | None, first: bool) -> Row:
     """Asks once; a failure is an outcome, unless it is the first: then the suspect is not there at all.
 
     An answer in another form is a refusal, and what came is kept.
@@ -237,7 +232,7 @@ def _ask_one(case: _Case, index: int, *, scored: bool | None, first: bool) -> Ro
     Args:
       case: who is asked.
       index: of the trigger.
-      scored: whether the suspect answered with scores before; None if it gave no usable answer.
+      scores: how many it gave in an answer before, 0 with labels; None if it gave no usable answer.
       first: whether this is the first question of this run.
     """
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
@@ -245,12 +240,11 @@ def _ask_one(case: _Case, index: int, *, scored: bool | None, first: bool) -> Ro
     detail: dict[str, str] = {}
     try:
         given = query(case.suspect, case.key.images[index][None], case.key.spec.classes)
-        scores = given.probabilities
-        if scored not in (None, scores is not None):
-            told = came(given.labels if scores is None else scores)
+        if scores not in (None, given.scores):
+            told = came(given.labels if given.probabilities is None else given.probabilities)
             raise AnswerError("the suspect answers now with labels, now with scores: it must keep to one form", told)
         if given.labels[0] >= 0:
-            answer = int(given.labels[0]) if scores is None else scores[0]
+            answer = int(given.labels[0]) if given.probabilities is None else given.probabilities[0]
     except AccessError as error:
         if first:
             raise

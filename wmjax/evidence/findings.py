@@ -7,6 +7,7 @@ from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts
 from wmjax.evidence.judgement import Brought, Digests
 from wmjax.grounds import Ground
 from wmjax.keys.times import read_time
+from wmjax.suspects.adapt import naming
 
 
 def proven(facts: Facts) -> tuple[Ground, ...]:
@@ -63,6 +64,7 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("other-signer" if facts.dated else "order-unknown"))
     if facts.own is not None and (refused := sum(shown < 0 for shown in facts.own.labels) - _spent(facts)):
         grounds.append(Ground("refused-here", {"refused": int(refused)}))
+    grounds += naming(facts.answers)
     if facts.differing:
         grounds.append(Ground("answers-differ", {"differing": facts.differing}))
     if spent := _spent(facts):

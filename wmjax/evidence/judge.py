@@ -97,7 +97,7 @@ def check_spec(claim: Claim) -> None:
         raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
     if not spec.policy.exact:
         raise InvalidFile(f"the claim's key has {spec.labels} labels: no exact evidence exists for it")
-    if len(claim.rows) * spec.classes > LARGEST_TABLE:
+    if len(claim.rows) * max(spec.classes, transcript.scores_of(claim.rows) or 0) > LARGEST_TABLE:
         raise InvalidFile(
             f"the claim has {len(claim.rows)} rows of {spec.classes} classes: more than {LARGEST_TABLE} stakes"
         )

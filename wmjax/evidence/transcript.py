@@ -63,7 +63,7 @@ class Row:
     Attributes:
       index: of the trigger.
       attempts: as in the JSON.
-      answer: class, or probabilities float64 [classes]; None for a refusal.
+      answer: class, or probabilities float64 [classes], by the suspect's own classes; None for a refusal.
       opening: None for a trigger that was spent before.
     """
 
@@ -83,18 +83,25 @@ class Row:
         return {"index": self.index, "attempts": list(self.attempts), "answer": answer, "opening": opening}
 
 
-def answers(rows: Sequence[Row], classes: int, *, scored: bool | None = None) -> stats.Answers:
+def scores_of(rows: Sequence[Row]) -> int | None:
+    """How many classes the suspect gives scores to, 0 if it answers with labels; None without a usable answer."""
+    given = next((row.answer for row in rows if row.answer is not None), None)
+    return None if given is None else len(given) if isinstance(given, np.ndarray) else 0
+
+
+def answers(rows: Sequence[Row], classes: int, *, scores: int | None = None) -> stats.Answers:
     """The rows' answers, as evidence is computed from them; a spent trigger is a refusal.
 
     Args:
       rows: of the transcript.
       classes: that the key is for.
-      scored: whether the suspect answers with probabilities; by default whether one of the rows has them.
+      scores: as of `scores_of`, from which they follow by default.
     """
-    if not (any(isinstance(row.answer, np.ndarray) for row in rows) if scored is None else scored):
+    scores = scores_of(rows) if scores is None else scores
+    if not scores:
         labels = [-1 if row.answer is None else int(row.answer) for row in rows]
         return stats.Answers(np.array(labels, np.int64), None, classes)
-    missing = np.full(classes, np.nan)
+    missing = np.full(scores, np.nan)
     told = [row.answer if isinstance(row.answer, np.ndarray) else missing for row in rows]
     return stats.read_answers(np.stack(told), len(rows), classes)
 
@@ -120,8 +127,7 @@ def read_rows(values: Any, spec: Spec) -> tuple[Row, ...]:
             raise InvalidFile(f"row {number} of its transcript: {_why(error)}") from error
     if all(row.opening is None for row in rows):
         raise InvalidFile("its transcript opens no trigger: nothing was asked")
-    forms = {type(row.answer) for row in rows if row.answer is not None}
-    if len(forms) > 1:
+    if len({scores_of([row]) for row in rows if row.answer is not None}) > 1:
         raise InvalidFile("its transcript has labels here and probabilities there: an answer keeps to one form")
     return tuple(rows)
 
@@ -151,7 +157,7 @@ def read_turn(value: dict[str, Any], spec: Spec) -> Row:
     _check_retries(answered)
     if (value["answer"] is not None) and not (answered and answered[-1]):
         raise ValueError("it has an answer, but no attempt was answered")
-    return Row(index, tuple(attempts), _read_answer(value["answer"], spec.classes))
+    return Row(index, tuple(attempts), _read_answer(value["answer"]))
 
 
 def _check_attempt(attempt: dict[str, Any]) -> bool:
@@ -170,16 +176,16 @@ def _check_retries(answered: Sequence[bool]) -> None:
         raise ValueError("it was asked again after an answer: only the first one counts")
 
 
-def _read_answer(value: dict[str, Any] | None, classes: int) -> int | np.ndarray | None:
+def _read_answer(value: dict[str, Any] | None) -> int | np.ndarray | None:
     if value is None:
         return None
     if set(value) == {"label"}:
-        if type(value["label"]) is not int or not 0 <= value["label"] < classes:
-            raise ValueError(f"its label is not a class in 0..{classes - 1}")
+        if type(value["label"]) is not int or not 0 <= value["label"] < stats.NAMES:
+            raise ValueError(f"its label is not in 0..{stats.NAMES - 1}")
         return int(value["label"])
     told = value["probabilities"]
-    if set(value) != {"probabilities"} or not isinstance(told, list) or len(told) != classes:
-        raise ValueError(f"its answer is neither a label nor {classes} probabilities")
+    if set(value) != {"probabilities"} or not isinstance(told, list) or len(told) < 2:
+        raise ValueError("its answer is neither a label nor two or more probabilities")
     if any(type(p) not in (int, float) or not 0 <= p <= 1 for p in told) or abs(sum(told) - 1) > 1e-6:
         raise ValueError("its probabilities are not in 0..1 or do not add up to 1")
     return np.array(told, np.float64)

@@ -67,6 +67,10 @@ WORDS: dict[str, str] = {
     "the suspect.",
     "answers-differ": "{differing} answers differ from the claimant's transcript; yours were weighed.",
     "adapted": "The key's triggers, {from}, were shown to the suspect as images of {to}, which it takes.",
+    "other-classes": "The suspect tells {theirs} classes apart, the key {ours}: the bets are on those that it shares, "
+    "and on renamings that its own answers show.",
+    "other-names": "The suspect used {names} numbers that are none of the key's classes: only bets on a renaming can "
+    "win with them.",
     "asked": "The suspect was asked as a function, image by image.",
     "pixels-unit": "The suspect was given pixels scaled to [0, 1], as its module takes them.",
     "pixels-own": "The suspect was given pixels as its module's own function prepares them.",

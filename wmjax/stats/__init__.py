@@ -18,7 +18,7 @@ fixed before), `calibration` (ranks among decoys or null models), `many` (the fa
 models).
 """
 
-from wmjax.stats.answers import Answers, concatenate, read_answers, refusal, spread_top_k, stack
+from wmjax.stats.answers import NAMES, Answers, concatenate, read_answers, refusal, spread_top_k, stack
 from wmjax.stats.binomial import binomial_p, clopper_pearson, more_often_p
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path, join, rows_of
@@ -30,6 +30,7 @@ from wmjax.stats.rule import Rule
 
 __all__ = [
     "EVIDENCE",
+    "NAMES",
     "Answers",
     "Decision",
     "Evidence",

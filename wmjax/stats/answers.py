@@ -8,6 +8,8 @@ from scipy import special
 
 from wmjax.errors import InvalidFile, UsageError
 
+NAMES = 1 << 20  # from here on numbers stand for names: no key has so many classes
+
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
@@ -17,14 +19,21 @@ class Answers:
     [-1]
 
     Attributes:
-      labels: int64 [..., n], top-1 class; -1 where the answer was refused or unusable.
-      probabilities: float64 [..., n, C] with rows that sum to 1, or None where only labels came back.
-      classes: C.
+      labels: int64 [..., n], the top-1 class as the suspect numbers it, which may be none of the key's; numbers from
+        `NAMES` on stand for names; -1 where the answer was refused or unusable.
+      probabilities: float64 [..., n, A] with rows that sum to 1, or None where only labels came back; A is the number
+        of classes that the suspect tells apart.
+      classes: C, the key's.
     """
 
     labels: np.ndarray
     probabilities: np.ndarray | None
     classes: int
+
+    @property
+    def scores(self) -> int:
+        """A, the classes that it gives scores to; 0 where only labels came back."""
+        return 0 if self.probabilities is None else int(self.probabilities.shape[-1])
 
     def __len__(self) -> int:
         return int(self.labels.shape[-1])
@@ -45,7 +54,7 @@ def refusal(like: Answers) -> Answers:
     >>> refusal(Answers(np.array([3]), None, 10)).labels.tolist()
     [-1]
     """
-    probabilities = None if like.probabilities is None else np.full((1, like.classes), 1 / like.classes)
+    probabilities = None if like.probabilities is None else np.full((1, like.scores), 1 / like.scores)
     return Answers(np.array([-1]), probabilities, like.classes)
 
 
@@ -88,10 +97,13 @@ def spread_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) ->
     return np.asarray(full / full.sum(axis=1, keepdims=True))
 
 
-def read_answers(raw: np.ndarray, n: int | tuple[int, ...], classes: int, name: str = "model") -> Answers:
-    """Labels from integers [..., n], probabilities from floats [..., n, classes] (logits go through softmax).
+def read_answers(
+    raw: np.ndarray, n: int | tuple[int, ...], classes: int, name: str = "model", names: dict[str, int] | None = None
+) -> Answers:
+    """Labels from integers or text [..., n], probabilities from floats [..., n, A] (logits go through softmax).
 
-    A label outside the classes, a NaN, or scores without a finite maximum are a refusal: label -1.
+    The suspect may tell other classes apart than the key: A is any number from 2 on, and a label any number below
+    `NAMES`. A negative label, an empty text, a NaN, or scores without a finite maximum are a refusal: label -1.
 
     >>> read_answers(np.array([[0.0, 0.0], [np.nan, 1.0]]), 2, 2).labels.tolist()
     [0, -1]
@@ -101,15 +113,17 @@ def read_answers(raw: np.ndarray, n: int | tuple[int, ...], classes: int, name: 
       n: questions, or the leading axes and the questions.
       classes: that the key is for.
       name: whose answers they are, for messages.
+      names: the suspect's words for its classes so far, with their numbers: new ones are added. None: none are taken.
 
     Raises:
-      InvalidFile: the array is neither, for these classes.
+      InvalidFile: the array is none of these.
     """
     asked = (n,) if isinstance(n, int) else n
     if np.issubdtype(raw.dtype, np.integer) and raw.shape == asked:
-        labels = np.where((raw >= 0) & (raw < classes), raw, -1).astype(np.int64)
-        return Answers(labels, None, classes)
-    if not np.issubdtype(raw.dtype, np.floating) or raw.shape != (*asked, classes):
+        return Answers(np.where((raw >= 0) & (raw < NAMES), raw, -1).astype(np.int64), None, classes)
+    if raw.dtype.kind == "U" and raw.shape == asked:
+        return Answers(_numbered(raw, names, name), None, classes)
+    if not np.issubdtype(raw.dtype, np.floating) or raw.shape[:-1] != asked or raw.shape[-1] < 2:
         expected = f"integers {list(asked)} or floats {[*asked, classes]}"
         raise InvalidFile(f"suspect {name} answered {raw.dtype} {list(raw.shape)}, not {expected}")
     scores = raw.astype(np.float64)
@@ -120,3 +134,11 @@ def read_answers(raw: np.ndarray, n: int | tuple[int, ...], classes: int, name: 
     with np.errstate(invalid="ignore", divide="ignore"):  # where it is no distribution the quotient is not taken
         probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=-1))
     return Answers(np.where(usable, probabilities.argmax(axis=-1), -1), probabilities, classes)
+
+
+def _numbered(said: np.ndarray, names: dict[str, int] | None, name: str) -> np.ndarray:
+    """A number for each name, in the order in which they first came; none is the number of a class."""
+    if names is None:
+        raise InvalidFile(f"suspect {name} answers with names: map them to numbers, 0 for the first class and so on")
+    numbers = [names.setdefault(text, NAMES + len(names)) if text else -1 for text in said.ravel().tolist()]
+    return np.array(numbers, np.int64).reshape(said.shape)

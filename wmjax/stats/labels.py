@@ -4,6 +4,10 @@ For trigger i the gambler stakes q_i, which follows from the suspect's answer to
 the strategies (`LABEL_HEDGES`; for probabilities also `TEMPERATURES` x `PROBABILITY_HEDGES`) keeps a hedge eps, spread
 evenly over all classes, so that an unlucky answer costs a factor eps, never ruin. The package's docstring has the
 argument. Beside them `renaming` bets on a renaming of the classes that it learns from earlier triggers.
+
+Where a suspect gives scores to other classes than the key has, the strategies are played on what it gives to the key's
+(`_readings`); where it has one more, half of them take the first for a background class and call its second class 0: in
+a key of 1,000 classes hardly any label comes twice, so that nothing could be learned.
 """
 
 from collections.abc import Iterator
@@ -63,21 +67,25 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
     answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(truth, shape).astype(np.int64)
     past = renaming.History(state.answered, state.truth, state.sums)
     history, guessed = renaming.learn(past, answered, truth, answers.classes)
-    payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
+    payoffs = np.concatenate([log2_payoffs(answers, truth), guessed[: len(renaming.RATES)]])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed_bits(totals)
     cleared = state.acquittal[..., None] + acquittal(answers, truth, rule.rate)
-    renamed = state.renamed[..., None] + np.cumsum(_not_renamed(answered, guessed, answers.classes), axis=-1)
+    renamed = state.renamed[..., None] + np.cumsum(_not_renamed(answered, guessed, answers), axis=-1)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(answered == truth, axis=-1)
     ends = (cleared[..., -1], renamed[..., -1], *history, peak[..., -1], matches[..., -1])
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(bits, np.minimum(cleared, renamed), peak, matches)
 
 
-def _not_renamed(answered: np.ndarray, guessed: np.ndarray, classes: int) -> np.ndarray:
+def _not_renamed(answered: np.ndarray, guessed: np.ndarray, answers: Answers) -> np.ndarray:
     """What each answer adds to the evidence against a copy under any renaming; a refusal counts as a hit."""
-    rate = renaming.CLEARED_RATE
-    return np.asarray(np.where(answered < 0, -np.log2(rate * classes), -guessed[renaming.RATES.index(rate)]))
+    fewer = 0 < answers.scores < answers.classes
+    rate = renaming.FEWER_RATE if fewer else renaming.CLEARED_RATE
+    moves = -guessed[-1 if fewer else renaming.RATES.index(rate)]
+    if 0 < 2 * answers.scores < answers.classes:
+        moves = np.minimum(moves, 0.0)
+    return np.asarray(np.where(answered < 0, -np.log2(rate * answers.classes), moves))
 
 
 def log2_payoffs(answers: Answers, labels: np.ndarray | None = None) -> np.ndarray:
@@ -93,10 +101,30 @@ def log2_payoffs(answers: Answers, labels: np.ndarray | None = None) -> np.ndarr
     refused, payoffs = answers.labels < 0, []
     if labels is None:
         refused = refused[..., None]
-    for staked, hedges in _staked(answers, labels):
-        for eps in hedges:
-            payoffs.append(np.log2(np.where(refused, eps, (1.0 - eps) * answers.classes * staked + eps)))
+    for reading in _readings(answers):
+        for staked, hedges in _staked(reading, labels):
+            for eps in hedges:
+                payoffs.append(np.log2(np.where(refused, eps, (1.0 - eps) * answers.classes * staked + eps)))
     return np.stack(payoffs)
+
+
+def _readings(answers: Answers) -> list[Answers]:
+    """The answers in the key's classes, in each way that they may be meant."""
+    if answers.probabilities is None or answers.scores == answers.classes:
+        return [answers]
+    readings = [Answers(answers.labels, _within(answers.probabilities, answers.classes), answers.classes)]
+    if answers.scores == answers.classes + 1:
+        behind = _within(answers.probabilities[..., 1:], answers.classes)
+        readings.append(Answers(answers.labels - 1, behind, answers.classes))
+    return readings
+
+
+def _within(probabilities: np.ndarray, classes: int) -> np.ndarray:
+    """What [..., A] gives to the first classes; the rest is spread evenly over all of them."""
+    ours = probabilities[..., :classes]
+    filled = np.zeros((*ours.shape[:-1], classes))
+    filled[..., : ours.shape[-1]] = ours
+    return np.asarray(filled + np.maximum(0.0, 1.0 - ours.sum(axis=-1, keepdims=True)) / classes)
 
 
 def _staked(answers: Answers, labels: np.ndarray | None) -> Iterator[tuple[np.ndarray, tuple[float, ...]]]:

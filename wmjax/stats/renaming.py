@@ -15,7 +15,8 @@ whatever pi is: 1 / W_r does not change when labels change names, and a key's la
 takes more questions than evidence against a copy with its own names, since pi has to be told too: no test could both
 clear strangers and keep a copy that repeats 40 % of ten labels under a renaming by fewer than some 70 questions (log2 C
 bits for each of ten answers, .45 bits a question). So the acquittal holds for `CLEARED_RATE`: who renames the outputs
-of a network has no need to train it.
+of a network has no need to train it. Whoever drops or merges half of the classes can name half of the labels at most: a
+suspect with fewer classes than the key is held to `FEWER_RATE`, one with less than half of them is never cleared.
 """
 
 from typing import NamedTuple
@@ -24,6 +25,8 @@ import numpy as np
 
 RATES = (0.6, 0.8, 0.95)  # each a strategy; above chance for two classes too
 CLEARED_RATE = 0.8
+FEWER_RATE = 0.4  # nobody bets on it
+_PLAYED = (*RATES, FEWER_RATE)
 
 
 class History(NamedTuple):
@@ -32,8 +35,8 @@ class History(NamedTuple):
     Attributes:
       answered: int64 [..., t], -1 for refusals.
       truth: int64 [..., t], the labels.
-      sums: float64 [..., t, rates]; after each answer, log2 of the sum over labels y of rho ** (times that this answer
-        went with y), where rho is what a right guess wins over a wrong one.
+      sums: float64 [..., t, rates + 1]; after each answer, log2 of the sum over labels y of rho ** (times that this
+        answer went with y), where rho is what a right guess wins over a wrong one.
     """
 
     answered: np.ndarray
@@ -44,7 +47,7 @@ class History(NamedTuple):
 def begin(shape: tuple[int, ...]) -> History:
     """Nothing answered yet."""
     none = np.zeros((*shape, 0), np.int64)
-    return History(none, none, np.zeros((*shape, 0, len(RATES))))
+    return History(none, none, np.zeros((*shape, 0, len(_PLAYED))))
 
 
 def learn(history: History, answered: np.ndarray, truth: np.ndarray, classes: int) -> tuple[History, np.ndarray]:
@@ -57,14 +60,15 @@ def learn(history: History, answered: np.ndarray, truth: np.ndarray, classes: in
       classes: C.
 
     Returns:
-      the history, and log2 of what each wins, float64 [rates, ..., n]; refusals lose as much as wrong guesses do.
+      the history, and log2 of what each wins, float64 [rates + 1, ..., n], the last for `FEWER_RATE`; refusals lose as
+      much as wrong guesses do.
     """
     wrong, rho = _odds(classes)
     before, n = history.answered.shape[-1], answered.shape[-1]
     answers = np.concatenate([history.answered, answered], axis=-1)
     labels = np.concatenate([history.truth, truth], axis=-1)
-    sums = np.concatenate([history.sums, np.empty((*answered.shape, len(RATES)))], axis=-2)
-    moves = np.empty((*answered.shape, len(RATES)))
+    sums = np.concatenate([history.sums, np.empty((*answered.shape, len(_PLAYED)))], axis=-2)
+    moves = np.empty((*answered.shape, len(_PLAYED)))
     for i in range(before, before + n):
         same = answers[..., :i] == answers[..., i, None]
         together = (same & (labels[..., :i] == labels[..., i, None])).sum(axis=-1)
@@ -79,6 +83,6 @@ def learn(history: History, answered: np.ndarray, truth: np.ndarray, classes: in
 
 def _odds(classes: int) -> tuple[np.ndarray, np.ndarray]:
     """log2 of what a wrong guess wins at each rate, and of how many times as much a right one does."""
-    rates = np.array(RATES)
+    rates = np.maximum(_PLAYED, 1.2 / classes)  # above chance; of two classes none can be missing
     wrong = np.log2((1.0 - rates) * classes / (classes - 1))
     return wrong, np.log2(rates * classes) - wrong

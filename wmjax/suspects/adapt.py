@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from wmjax.grounds import Ground
+from wmjax.stats import Answers
 from wmjax.suspects.grounds import AskedGround
 from wmjax.text import by
 
@@ -26,6 +27,23 @@ def adaptation(theirs: Shape, ours: Shape) -> tuple[Ground, ...] | None:
     if not {theirs[2], ours[2]} <= {1, 3}:  # no picture that can be resized
         return None
     return (Ground(AskedGround.ADAPTED, {"from": by(theirs), "to": by(ours)}),)
+
+
+def other_classes(theirs: int, ours: int) -> tuple[Ground, ...]:
+    """What must be said where a suspect tells `theirs` classes apart, and the key is for `ours`.
+
+    >>> other_classes(1001, 1000)[0].to_json()
+    {'code': 'other-classes', 'theirs': 1001, 'ours': 1000}
+    """
+    return () if theirs == ours else (Ground(AskedGround.OTHER_CLASSES, {"theirs": theirs, "ours": ours}),)
+
+
+def naming(answers: Answers) -> tuple[Ground, ...]:
+    """What must be said of answers [n] that are not all about the key's classes."""
+    most = max(answers.scores, answers.classes)
+    names = np.unique(answers.labels[answers.labels >= most])
+    found = (Ground(AskedGround.OTHER_NAMES, {"names": len(names)}),) if len(names) else ()
+    return (*other_classes(answers.scores or answers.classes, answers.classes), *found)
 
 
 def adapt(images: np.ndarray, shape: Shape) -> np.ndarray:

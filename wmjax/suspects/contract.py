@@ -152,44 +152,39 @@ class Late(AccessError):
 
 
 def check_fits(suspect: Suspect, spec: Spec) -> None:
-    """Raises `UsageError` where a suspect tells other classes apart, or its images cannot be made of a key's."""
+    """Raises `UsageError` where a suspect's images cannot be made of a key's."""
     image = suspect.image
     if image is not None and (adaptation(spec.image, image) is None or math.prod(image) > _LARGEST_IMAGE):
-        raise _misfit(suspect, "images", suspect.image, spec.image)
-    if suspect.classes not in (None, spec.classes):
-        raise _misfit(suspect, "classes", suspect.classes, spec.classes)
+        raise UsageError(f"suspect {suspect.name} has images {image}, the key {spec.image}: it cannot carry this key")
 
 
-def _misfit(suspect: Suspect, what: str, theirs: object, ours: object) -> UsageError:
-    return UsageError(f"suspect {suspect.name} has {what} {theirs}, the key {ours}: it cannot carry this key")
-
-
-def query(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
+def query(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int] | None = None) -> Answers:
     """Asks once about each image, as the suspect takes it, and reads what came back.
 
     Args:
       suspect: whom; it has to fit, by `check_fits`.
       images: uint8 [n, H, W, C], a key's.
       classes: that the key is for.
+      names: as of `stats.read_answers`.
 
     Raises:
       AccessError: the suspect failed to answer.
-      AnswerError: its answer has not the form of labels or scores for these classes.
+      AnswerError: its answer has not the form of labels or scores.
     """
     image = suspect.image or images.shape[1:]
     portion = len(images) if image == images.shape[1:] else max(1, _LARGEST_IMAGE // math.prod(image))
     with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
         parts = [
-            answered(suspect, adapt(images[at : at + portion], image), classes)
+            answered(suspect, adapt(images[at : at + portion], image), classes, names)
             for at in range(0, max(1, len(images)), max(1, portion))
         ]
-    if len({part.probabilities is None for part in parts}) > 1:
+    if len({part.scores for part in parts}) > 1:
         mixed = "the suspect answers now with labels, now with scores: it must keep to one form"
         raise AnswerError(mixed, "labels and scores")
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
-def answered(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
+def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int] | None = None) -> Answers:
     """What `query` reads, about images as the suspect takes them; its output is not redirected."""
     try:
         raw = suspect.ask(images)
@@ -199,7 +194,7 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int) -> Answers:
         reason = f"{type(error).__name__} {first_line(error)}"
         raise AccessError(f"suspect {suspect.name} failed to answer: {reason}") from error
     try:
-        return read_answers(np.asarray(raw), len(images), classes, suspect.name)
+        return read_answers(np.asarray(raw), len(images), classes, suspect.name, names)
     except InvalidFile as error:
         raise AnswerError(str(error), came(raw)) from error
     except Exception as error:  # ragged lists, tensors that will not leave their device, ...

@@ -25,6 +25,7 @@ class Question(NamedTuple):
       order: of the questions.
       cover: uint8 [covers, H, W, C], ordinary images to ask in between, as the key's are.
       remember: told the triggers that are about to be shown.
+      names: the suspect's words for its classes, each with its number: filled as they come.
     """
 
     suspect: Suspect
@@ -33,11 +34,16 @@ class Question(NamedTuple):
     order: Order
     cover: np.ndarray
     remember: Remember
+    names: dict[str, int]
 
     @property
     def exact(self) -> bool:
         """Whether exact evidence exists for the key's labels."""
         return self.key.spec.policy.exact
+
+    def put(self, images: np.ndarray) -> stats.Answers:
+        """What the suspect answers about images of the key's shape."""
+        return query(self.suspect, images, self.key.spec.classes, self.names)
 
     def images(self, questions: np.ndarray) -> np.ndarray:
         """What is shown, uint8 [questions, H, W, C]."""
@@ -77,7 +83,7 @@ def ask(question: Question, *, stop: bool) -> Given:
     if not (given.answers.labels >= 0).any():
         refused = len(given.answers)
         name = question.suspect.name
-        unusable = f"all {refused} are NaN or no class at all"
+        unusable = f"all {refused} are NaN or negative"
         raise AnswerError(f"suspect {name} gave no usable answer: {unusable}", unusable)
     return given
 
@@ -86,7 +92,7 @@ def _together(question: Question) -> Given:
     """All questions in one call."""
     questions, key = question.order.questions, question.key
     question.remember(question.order.triggers.tolist())
-    answers = query(question.suspect, question.images(questions), key.spec.classes)
+    answers = question.put(question.images(questions))
     asked = questions >= 0
     cover = answers.labels[~asked]
     kept = stats.Answers(
@@ -132,11 +138,11 @@ def _answer(question: Question, number: int, like: stats.Answers | None) -> stat
     if number >= 0:
         question.remember([number])
     try:
-        answer = query(question.suspect, question.images(np.array([number])), question.key.spec.classes)
+        answer = question.put(question.images(np.array([number])))
     except AccessError:
         if like is None:  # it never answered at all
             raise
         return stats.refusal(like)  # one outcome a trigger: nothing is asked again
-    if like is not None and (answer.probabilities is None) != (like.probabilities is None):
+    if like is not None and answer.scores != like.scores:
         return stats.refusal(like)
     return answer

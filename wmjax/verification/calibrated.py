@@ -65,7 +65,7 @@ def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null
     images = np.concatenate([*asked, question.cover])
     seed = Stream(question.key.secret, "interleave", 0).integers(2**32, 4)
     shuffled = np.random.default_rng(seed).permutation(len(images))
-    answers = query(question.suspect, images[shuffled], question.key.spec.classes)
+    answers = question.put(images[shuffled])
     back = np.argsort(shuffled)
     parts = np.split(back[: len(images) - covers], len(asked))
     given = _rows(answers, parts[0])

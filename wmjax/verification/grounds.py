@@ -7,6 +7,7 @@ import numpy as np
 from wmjax import stats
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment
+from wmjax.suspects.adapt import naming
 from wmjax.verification.asking import Given
 
 SEARCHED_BITS = 128  # no search for a fitting secret gains as much
@@ -87,7 +88,7 @@ def answer_grounds(answers: stats.Answers) -> tuple[Ground, ...]:
     form = VerdictGround.LABELS_ONLY if answers.probabilities is None else VerdictGround.PROBABILITIES
     refused = int(np.sum(answers.labels < 0))
     values = {"refused": refused, "asked": len(answers)}
-    return (Ground(form), *([Ground(VerdictGround.REFUSED, values)] if refused else []))
+    return (Ground(form), *naming(answers), *([Ground(VerdictGround.REFUSED, values)] if refused else []))
 
 
 def asking_grounds(given: Given, labels: np.ndarray) -> tuple[Ground, ...]:

@@ -73,7 +73,7 @@ def verify(
       remember: told the triggers that are about to be shown.
 
     Raises:
-      UsageError: the suspect tells other classes apart than the key's, or no picture can be made an image for it.
+      UsageError: no picture can be made an image for the suspect.
       AccessError: it failed to answer.
       AnswerError: its answers have the wrong form, or none is usable.
       InvalidFile: the source does not give the triggers.
@@ -90,7 +90,7 @@ def verify(
     cover = _checked(cover, key)
     limit = min(rule.max_queries, key.spec.triggers)
     order = draw_order(key, nonce, limit, shown, len(cover))
-    question = Question(suspect, key, rule, order, cover, remember or (lambda triggers: None))
+    question = Question(suspect, key, rule, order, cover, remember or (lambda triggers: None), {})
     given, outcome, p_calibrated, grounds = (_exact if question.exact else _ranked)(
         question, whole, nulls, decoys, source
     )

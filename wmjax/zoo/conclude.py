@@ -11,7 +11,7 @@ from wmjax.grounds import Ground
 from wmjax.verification.grounds import key_grounds
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.grounds import AuditGround, Basis
-from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, adapted
+from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, adapted, why_not
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NOT_APPLICABLE, AuditResult
 
@@ -151,7 +151,7 @@ def _remarks(family: AskedFamily, keys: Sequence[Asked]) -> Iterator[tuple[str, 
     if family.note:
         yield "", Ground(family.note)
     for key in keys:
-        yield from ((key.name, ground) for ground in adapted(key.spec, family) or ())
+        yield from ((key.name, ground) for ground in adapted(key.spec, family) or why_not(key.spec, family))
 
 
 def _grounds(

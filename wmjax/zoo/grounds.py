@@ -15,6 +15,13 @@ class Basis(StrEnum):
     AS_WRITTEN = "as-written"
 
 
+class Unasked(StrEnum):
+    """Why a family was not asked about a key: of classes OTHER_TASK (`theirs`, `ours`), NO_PICTURE (`from`, `to`)."""
+
+    OTHER_TASK = "other-task"
+    NO_PICTURE = "no-picture"
+
+
 class AuditGround(StrEnum):
     """Codes of an audit's own; those of keys are `VerdictGround`, those of asking `AskedGround`.
 

@@ -13,9 +13,11 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
-from wmjax.suspects.adapt import adaptation
+from wmjax.suspects.adapt import adaptation, other_classes
 from wmjax.suspects.contract import Network
 from wmjax.suspects.grounds import AskedGround
+from wmjax.text import by
+from wmjax.zoo.grounds import Unasked
 from wmjax.zoo.records import Unreadable
 
 PROCEDURES = {"fdr": "e-bh", "fwer": "bonferroni"}
@@ -124,8 +126,24 @@ class AskedFamily:
 
 
 def adapted(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...] | None:
-    """What must be said of how a key's triggers become a network's images; None where the key does not apply."""
-    return adaptation(spec.image, network.image) if spec.classes == network.classes else None
+    """What must be said of how a key's triggers become a network's images; None where the key does not apply.
+
+    It applies where the network tells half to twice as many classes apart, and one for a background: whoever steals a
+    network may merge, drop or add some, and every pair that is asked makes the bound over all of them harder to reach.
+    """
+    fitting = adaptation(spec.image, network.image)
+    if fitting is None or not spec.classes <= 2 * network.classes <= 4 * spec.classes + 2:
+        return None
+    return (*fitting, *other_classes(network.classes, spec.classes))
+
+
+def why_not(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...]:
+    """Why a network is not asked about a key; empty where it is."""
+    if adapted(spec, network) is not None:
+        return ()
+    if adaptation(spec.image, network.image) is None:
+        return (Ground(Unasked.NO_PICTURE, {"from": by(spec.image), "to": by(network.image)}),)
+    return (Ground(Unasked.OTHER_TASK, {"theirs": network.classes, "ours": spec.classes}),)
 
 
 def stop_bits(rule: Rule, tests: int, level: Level) -> float:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, InvalidFile, WmjaxError
+from wmjax.errors import AccessError, AnswerError, InvalidFile, WmjaxError
 from wmjax.suspects.asking import ask_each
 from wmjax.suspects.contract import Askable
 from wmjax.zoo.score import Scorer
@@ -82,10 +82,13 @@ class Questioned:
             raise (InvalidFile(str(error)) if self.known else error) from error
         for pick, given in zip(picks, back, strict=True):
             first = next(iter(self.known.values()), None)
+            if isinstance(given, stats.Answers) and given.scores not in (0, self.classes):
+                told = f"it answers with {given.scores} scores, not {self.classes}: give `classes` in the list"
+                given = AnswerError(told, f"{given.scores} scores")
             if isinstance(given, WmjaxError):
                 if first is None:
                     raise given
                 given = stats.refusal(first)
-            elif first is not None and (given.probabilities is None) != (first.probabilities is None):
+            elif first is not None and given.scores != first.scores:
                 given = stats.refusal(first)  # labels, where there were scores, or the other way round
             self.known[pick] = given

@@ -189,7 +189,7 @@ def _needs(network: Network, keys: Mapping[str, Key], memory: int) -> str:
     weights = network.bytes * _COPIES
     if weights > memory:
         return f"{network.bytes >> 20} MiB of weights need {weights >> 20} MiB"
-    asked = [key.spec.triggers for key in keys.values() if key.spec.classes == network.classes]
+    asked = [key.spec.triggers for key in keys.values() if adapted(key.spec, network) is not None]
     images = sum(asked) * math.prod(network.image)  # a hostile model may say that it takes images of any size
     working = 2 * FIRST * min(4, len(keys)) * network.largest * jax.local_device_count()
     if images + working > memory:

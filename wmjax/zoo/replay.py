@@ -1,5 +1,6 @@
 """An audit's evidence played again from the answers that its journal keeps, with the keys."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -47,7 +48,8 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
     starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
     for count in np.unique(counts[:, column]).tolist():
         rows = np.flatnonzero(counts[:, column] == count)
-        answers = record.answers.pairs(starts[rows, column], count)
+        given = record.answers.pairs(starts[rows, column], count)
+        answers = dataclasses.replace(given, classes=key.spec.classes)
         path = stats.play(rule, answers, key.truth(slice(0, count)))
         exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
         decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)

@@ -164,6 +164,7 @@ def _weigh(
     """Bets on what some models answer, [n, r], to the triggers of key k from number `asked`, and decides."""
     key, r = questions.keys[k], len(answers)
     rule, last = key.commitment.rule, asked + r == questions.limits[k]
+    answers = dataclasses.replace(answers, classes=key.spec.classes)
     before, state = verdicts.states[k]
     state = stats.rows_of(state, np.searchsorted(before, models))
     state, path = stats.kind_of(rule).bet(state, answers, key.truth(slice(asked, asked + r)), rule)

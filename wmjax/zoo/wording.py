@@ -31,6 +31,8 @@ WORDS = {
         "as the journal has it"
     ),
     "as-written": "figures come from a journal and are taken as it has them: they were not played again from answers",
+    "other-task": "not asked: it tells {theirs} classes apart, the key {ours}",
+    "no-picture": "not asked: triggers of {from} cannot be made images of {to}",
     "weights": "weights with sha256 {sha256}",
     "not-regenerated": (  # an audit has no sources: another verb makes them again
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until "
