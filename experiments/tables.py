@@ -267,7 +267,7 @@ def acquittal_rows() -> list[str]:
         row(
             f"thieves acquitted, of {figures['honest']['verifications']:,} verifications of each kind, digits",
             "; ".join(thieves),
-            f"{cleared}{innocent['median_queries']:.0f}; {innocent.get('match', 0)} of "
+            f"{cleared}{innocent['median_queries']:g}; {innocent.get('match', 0)} of "
             f"{innocent['verifications']:,} innocents a match",
             source("acquittals"),
         )
