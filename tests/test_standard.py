@@ -15,7 +15,7 @@ from wmjax.keys.schemes.content import _FONT
 from wmjax.stats import labels as label_bets
 from wmjax.stats import renaming
 
-STANDARD = (Path(wmjax.__file__).parent / "evidence" / "STANDARD.md").read_text()
+STANDARD = " ".join((Path(wmjax.__file__).parent / "evidence" / "STANDARD.md").read_text().split())
 
 
 def numbers(before: str) -> tuple[float, ...]:
