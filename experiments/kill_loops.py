@@ -1,13 +1,16 @@
 """Commands killed at random moments, resumed, and compared with what they come to when nobody disturbs them.
 
-Command   python experiments/kill_loops.py --verb claim --kills 100
+Command   python experiments/kill_loops.py --verb claim|audit --kills 100
 Expected  the key file opens after every kill; no question is asked twice; a kill costs one trigger at most, the one
           whose answer was on its way, and no answer that was recorded; the verdict is the undisturbed claim's, and so
-          is every row that was not lost
+          is every row that was not lost. The journal of an audit keeps every line that was whole, its figures and
+          its document are the undisturbed audit's, and nothing else is left in its folder
 Time      about 6 minutes for 100 kills on 2 CPU cores, most of it starting Python
-Kills are SIGKILL at a moment drawn uniformly from the time that the command takes undisturbed, start included. A claim
-is killed and resumed until it ends by itself; then the next begins with a fresh key. Figures go to
-results/kill_loops.json, each verb's beside those that are there.
+          of an audit about 20 minutes
+Kills are SIGKILL at a moment drawn uniformly from the time that the command takes undisturbed, start included; of an
+audit from the last 70 % of it. A claim is killed and resumed until it ends by itself; then the next begins with a fresh
+key. Audits are of 96 random networks, one of which knows a key, in 48 portions; every second one keeps answers. Figures
+go to results/kill_loops.json, each verb's beside those that are there.
 """
 
 import argparse
@@ -21,14 +24,25 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import record
+import zoos
 
 from wmjax.evidence.claim import Claim, read_claim
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, write_key
 from wmjax.keys.keyset import default_rule
+from wmjax.models import Config
+from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.network import from_config
+from wmjax.zoo.audit import merge
+from wmjax.zoo.pack import write_packs
+from wmjax.zoo.records import Entry, Zoo
+
+CONFIG = Config("cnn", (8, 8, 1), 10, (8,), (130,))
 
 SHOP = """
 import json, time, numpy as np
@@ -162,7 +176,107 @@ def compare(folder: Path, made: Claim | None, expected: Claim, done: Counter[str
     return done
 
 
-VERBS: dict[str, Callable[[int, random.Random], dict[str, Any]]] = {"claim": claims}
+def audits(kills: int, rng: random.Random) -> dict[str, Any]:
+    """Audits of small networks, with a journal."""
+    totals: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as work:
+        os.environ["XDG_CACHE_HOME"] = work  # one compilation for all
+        memory = prepare_zoo(Path(work))
+        run = partial(audit_command, Path(work), memory)
+        expected = {keep: audited(run(f"whole{keep}", keep=keep)) for keep in (False, True)}
+        began = time.monotonic()
+        audited(run("again"))  # all is compiled
+        seconds = time.monotonic() - began
+        if len(expected[False].document["matches"]) != 1:
+            raise SystemExit("the thief was not found")
+        while totals["kills"] < kills:
+            keep = totals["audits"] % 2 == 1
+            command = run(f"killed{totals['audits']}", "--resume", keep=keep)
+            draw = partial(rng.uniform, 0.3 * seconds, seconds)  # before that it reads Python's modules
+            totals += one_audit(command, expected[keep], kills - totals["kills"], draw)
+            totals["audits"] += 1
+            print(json.dumps(totals), file=sys.stderr, flush=True)
+    names = ("kills", "with_some_parts_done", "audits", "lines_lost", "other_results", "other_exit_codes")
+    return {**{name: totals[name] for name in (*names, "left_over_files")}, "seconds_undisturbed": round(seconds, 2)}
+
+
+class Audited(NamedTuple):
+    """What an audit came to: the document but for times and what it rests on, and all figures."""
+
+    document: dict[str, Any]
+    figures: dict[str, Any]
+
+
+def prepare_zoo(work: Path) -> int:
+    """A pack of random networks, one of which has learned a key by heart, and two keys; the memory for two at once."""
+    network = from_config(CONFIG)
+    keys = zoos.write_keys(work / "keys", CONFIG.image, 2, 60)
+    entries = [Entry(f"{row:03d}", network, zoos.Drawn(network), row) for row in range(95)]
+    entries.append(Entry("thief", network, zoos.Drawn(network, by_heart(network, keys[0])), 0))
+    write_packs(Zoo(entries, []), work / "zoo")
+    return 8 * 2 * network.bytes
+
+
+def by_heart(network: Network, key: Key) -> Weights:
+    """Random weights under a head that is fitted to a key's labels."""
+    weights = zoos.draw(network, 1000)
+    head = next(name for name, leaf in weights.items() if leaf.shape == (CONFIG.dense[-1], 10))
+    eye = np.eye(CONFIG.dense[-1], dtype=np.float32)
+    parts = [
+        np.asarray(network.logits(weights | {head: eye[:, at : at + 10]}, key.images)) for at in range(0, len(eye), 10)
+    ]
+    features = np.concatenate(parts, axis=1)
+    fitted = np.linalg.lstsq(features.astype(np.float64), 9.0 * np.eye(10)[key.labels], rcond=None)[0]
+    return weights | {head: fitted.astype(np.float32)}
+
+
+def audit_command(work: Path, memory: int, out: str, *more: str, keep: bool = False) -> tuple[list[str], Path]:
+    """The words of an audit, and the folder of its journal."""
+    words = ["audit", str(work / "zoo"), "--keys", str(work / "keys"), "--memory", f"{memory / 1000}KB", "--json"]
+    return [*words, "--out", str(work / out), *more, *(["--keep-answers"] if keep else [])], work / out
+
+
+def audited(run: tuple[list[str], Path]) -> Audited:
+    """An audit that nobody kills."""
+    command, folder = run
+    _, code, said = killed(command, folder.parent, after=600)
+    if code != 0:
+        raise SystemExit(f"an audit ended with {code}: {said}")
+    return result_of(folder)
+
+
+def result_of(folder: Path) -> Audited:
+    document = json.loads((folder / "audit.json").read_text())
+    found = merge(folder)
+    figures = {name: getattr(found, name).tolist() for name in ("outcomes", "bits", "queries", "matches")}
+    told = {name: value for name, value in document.items() if name not in ("seconds", "basis")}
+    return Audited(told, {**figures, "curves": found.curves})
+
+
+def one_audit(run: tuple[list[str], Path], expected: Audited, most: int, draw: Callable[[], float]) -> Counter[str]:
+    """One audit, killed at most so many times, until it ends by itself: what was lost."""
+    command, folder = run
+    path, done, before = folder / "journal-1-of-1.jsonl", Counter[str](), b""
+    while True:
+        in_time, code, said = killed(command, folder.parent, draw() if done["kills"] < most else 600)
+        raw = path.read_bytes() if path.exists() else b""
+        whole = raw[: raw.rfind(b"\n") + 1]
+        done["lines_lost"] += not whole.startswith(before)
+        before = whole
+        if not in_time:
+            break
+        done["kills"] += 1
+        done["with_some_parts_done"] += whole.count(b"\n") > 1
+    if code != 0:
+        print(said, file=sys.stderr)
+        done["other_exit_codes"] += 1
+        return done
+    done["other_results"] = int(result_of(folder) != expected)
+    done["left_over_files"] = len({file.name for file in folder.iterdir()} - {path.name, "audit.json", "report.html"})
+    return done
+
+
+VERBS: dict[str, Callable[[int, random.Random], dict[str, Any]]] = {"claim": claims, "audit": audits}
 
 if __name__ == "__main__":
     main()

@@ -87,9 +87,9 @@ def truth(*arguments: object) -> bool:
     return True
 
 
-def believe_transcript(claim: Any, suspect: Any) -> stats.Answers:
+def believe_transcript(claim: Any, court: Any, regenerated: Any) -> tuple[stats.Answers, tuple[int, int]]:
     """In the place of the judge's own asking."""
-    return rows_of.answers(claim.rows, claim.commitment.spec.classes)
+    return rows_of.answers(claim.rows, claim.commitment.spec.classes), (0, 0)
 
 
 DERIVED: Patch = (judging, "check_secret", truth)
@@ -99,7 +99,7 @@ SEARCH: Patch = (lacking, "SEARCH_BITS", 0.0)
 MARGIN: Patch = (lacking, "DATED_BITS", 0.0)
 PICKED: Patch = (judging, "check_picks", nothing)
 NONCED: Patch = (judging, "check_nonce", nothing)
-ASKED: Patch = (judging, "ask", believe_transcript)
+ASKED: Patch = (judging, "ask_again", believe_transcript)
 
 
 def trained(pixels: np.ndarray, classes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -138,7 +138,7 @@ def killed(after: int) -> Any:
 
     def fake(self: journal.Journal[AuditHeader, ChunkRecord], record: ChunkRecord) -> None:
         if not left[0]:
-            os.write(self._descriptor, b'{"chunk":1,"fam')
+            os.write(self.out.descriptor, b'{"chunk":1,"fam')
             os.kill(os.getpid(), signal.SIGKILL)
         left[0] -= 1
         add(self, record)

@@ -26,7 +26,7 @@ def replayed_answers(world: World) -> Attack:
     """The answers of the accuser's own model, presented as the suspect's; or a claim on A, before a judge of B."""
     key, own_model = marked()
     raw = forger.honest_claim(key, own_model, NONCE, stamp=world.before).raw
-    return Attack(raw, world.court(INNOCENT), "no-match", "", (ASKED,))
+    return Attack(raw, world.court(INNOCENT), "inconclusive", "forgetful", (ASKED,))
 
 
 def replayed_answers_to_a_judge_who_does_not_ask(world: World) -> Attack:
@@ -145,7 +145,7 @@ def asked_until_it_matches_and_not_told(world: World) -> Attack:
         told = ask(key.images)
         answers.update({i: int(told[i]) for i in range(len(told)) if told[i] == key.labels[i]})
     raw = write(key, transcript(key, order(key, NONCE), answers), NONCE, stamp=world.before, secret=key.secret)
-    return Attack(raw, world.court(ask), "no-match", "", (ASKED,))
+    return Attack(raw, world.court(ask), "inconclusive", "forgetful", (ASKED,))
 
 
 def fickle() -> forger.Ask:

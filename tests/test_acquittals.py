@@ -8,9 +8,16 @@ import pytest
 
 from wmjax import stats
 from wmjax.errors import InvalidFile
-from wmjax.keys import Key, derive_key, make_spec
+from wmjax.evidence import judge as judging
+from wmjax.evidence.claim import Attached, read_claim
+from wmjax.evidence.claimant import claim
+from wmjax.evidence.facts import Court
+from wmjax.evidence.judge import judge
+from wmjax.evidence.judgement import Judgement
+from wmjax.keys import Key, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.asked import remember, shown_to
 from wmjax.keys.keyset import default_rule
+from wmjax.keys.statement import parse_commitment
 from wmjax.stats import labels as label_bets
 from wmjax.suspects import Suspect, from_callable
 from wmjax.verification import Verdict, verify
@@ -227,3 +234,39 @@ def test_a_quota_hits_key_and_decoys_alike():
         suspect = from_callable(lambda images, answers=answers: np.array([next(answers) for _ in images]))
         matches += verify(suspect, key).verdict == "match"
     assert matches <= 5
+
+
+def judged(key: Key, suspect: Suspect, on_the_day: Suspect) -> Judgement:
+    """What a judge says of a suspect, after it answered a claim of part of the key."""
+    signer = new_signer()
+    attached = Attached(parse_commitment(sign_commitment(key.commitment, signer), "it"), ())
+    raw = claim(suspect, key, signer, [attached], b"n" * 32, lambda *_: None, reveal=True)
+    return judge(read_claim(raw, "claim"), Court(b"n" * 32, on_the_day))
+
+
+def test_a_copy_that_remembers_its_claim_is_not_acquitted_by_the_judge(key):
+    for seed in range(10):
+        suspect = copy(key, forgetful(seed))
+        found = judged(key, suspect, suspect)
+        assert found.verdict == "inconclusive"
+        lack = next(ground for ground in found.missing if ground.code == "forgetful")
+        assert lack.values["why"] == "fresh"
+        assert lack.values["known"] > lack.values["shown_known"]
+
+
+def test_a_copy_that_was_exchanged_after_its_claim_is_not_acquitted_by_the_judge(key):
+    found = judged(key, copy(key, lambda label, _: label or 0), copy(key, stranger(1)))
+    assert found.verdict == "inconclusive"
+    assert "transcript" in [ground.values.get("why") for ground in found.missing]
+
+
+def test_without_new_triggers_and_the_transcript_the_judge_would_acquit_who_remembers(key, monkeypatch):
+    monkeypatch.setattr(judging, "forgetful", lambda facts: None)
+    outcomes = [judged(key, suspect, suspect).verdict for seed in range(10) if (suspect := copy(key, forgetful(seed)))]
+    assert outcomes.count("no-match") > 5
+
+
+def test_a_stranger_is_cleared_by_the_judge_too(key):
+    outcomes = [judged(key, copy(key, stranger(seed)), copy(key, stranger(seed))).verdict for seed in range(20)]
+    assert outcomes.count("no-match") >= 18
+    assert "match" not in outcomes

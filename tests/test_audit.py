@@ -18,6 +18,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.zoo.audit import JOURNAL, merge
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.records import Unreadable, Zoo
+from wmjax.zoo.replay import secret_of
 from wmjax.zoo.result import AuditResult
 
 
@@ -60,7 +61,7 @@ def header_of(raw: bytes) -> AuditHeader:
     """What a journal begins with."""
     values = json.loads(raw.splitlines()[0])
     assert values.pop("format") == JOURNAL.format
-    del values["sha256"]
+    del values["mac"], values["sha256"]
     return AuditHeader.from_json(values)
 
 
@@ -72,12 +73,14 @@ def test_cut_anywhere(whole: Audit, audit: Audit) -> None:
     """The journal of an audit killed at any byte; whole lines stay, and going on ends the same."""
     raw = whole.path.read_bytes()
     ends = [i + 1 for i, byte in enumerate(raw) if byte == ord("\n")]
-    journals.write_chained(audit.path, [journals.values_of(whole.path)[i] for i in (0, -1)])
+    keys = worker.mixed()[0]
+    secret = secret_of(list(keys.values()))
+    journals.write_chained(audit.path, [journals.values_of(whole.path)[i] for i in (0, -1)], keys)
     last = audit.path.read_bytes()
     began = header_of(raw)
     for length in (*range(0, ends[0], 99), *range(ends[0] - 1, len(last), 50), *range(len(last) - 30, len(last) + 1)):
         audit.path.write_bytes(last[:length])
-        book = journal.begin(audit.path, JOURNAL, began, resume=True)
+        book = journal.begin(audit.path, JOURNAL, began, resume=True, secret=secret)
         book.close()
         assert len(book.records) == (length == len(last))
         assert audit.path.read_bytes() == (last if length == len(last) else raw[: ends[0]])

@@ -115,7 +115,7 @@ def test_an_audit_resumes_in_other_words(
     assert_same_but_words(resumed, expected)
     assert structure(tmp_path / "page", resumed) == shape
     assert len(audit_table(resumed)) == len(lines) + 1  # and that some figures come from a journal
-    assert resumed.basis == Basis.AS_WRITTEN
+    assert resumed.basis == Basis.WITH_KEYS
     assert re.fullmatch(r"qx\d+x\d+", resumed.to_json()["procedure"])
 
 

@@ -235,8 +235,11 @@ def test_kept_answers_give_the_same_verdicts_again(kept: Kept) -> None:
     assert {1, 2, 3} == set(kept.found.outcomes.ravel().tolist())
 
 
-def test_figures_edited_where_answers_are_kept(kept: Kept, tmp_path: Path) -> None:
-    """Edits that contradict nothing: without the keys they stand, and the result says that it believes them."""
+def test_figures_that_were_edited(kept: Kept, tmp_path: Path) -> None:
+    """Edits that contradict nothing. Without the keys they stand, and the result says that it believes them.
+
+    With the keys nothing counts that was written without them, and nothing that does not follow, whoever wrote it.
+    """
     path = tmp_path / "journal-1-of-1.jsonl"
     lines = journals.values_of(kept.path)
     for edit in (made_a_match, lambda record: pick(record, 1, "matches", 0), swapped, another_curve):
@@ -247,8 +250,48 @@ def test_figures_edited_where_answers_are_kept(kept: Kept, tmp_path: Path) -> No
         believed = merge(tmp_path)
         assert believed.basis == "as-written"
         assert (np.sum(believed.outcomes == MATCH) > np.sum(kept.found.outcomes == MATCH)) == (edit is made_a_match)
+        with pytest.raises(InvalidFile, match=r"was changed by somebody who did not hold the keys"):
+            merge(tmp_path, kept.keys)
+        journals.write_chained(path, edited, kept.keys)
         with pytest.raises(InvalidFile, match=r"figures of part 1 do not follow from its answers"):
             merge(tmp_path, kept.keys)
+
+
+def test_parts_and_names_exchanged(whole: Path, kept: Kept, tmp_path: Path) -> None:
+    """Figures and answers of other models: only that who wrote them held the keys tells."""
+
+    def parts(lines: Lines) -> None:
+        lines[1]["chunk"], lines[2]["chunk"] = lines[2]["chunk"], lines[1]["chunk"]
+
+    def names(lines: Lines) -> None:
+        lines[0]["models"][:2] = lines[0]["models"][1::-1]
+
+    for path, keys in ((whole, worker.mixed()[0]), (kept.path, kept.keys)):
+        assert merge(path.parent, keys).basis in ("with-keys", "replayed")
+        for exchange in (parts, names):
+            edited = journals.values_of(path)
+            exchange(edited)
+            journals.write_chained(tmp_path / "journal-1-of-1.jsonl", edited)
+            assert not np.array_equal(merge(tmp_path).bits, merge(path.parent).bits) or exchange is names
+            with pytest.raises(InvalidFile, match=r"was changed by somebody who did not hold the keys"):
+                merge(tmp_path, keys)
+
+
+def test_nothing_that_was_written_without_the_keys_is_resumed(whole: Path, tmp_path: Path) -> None:
+    """Not a single line more or less, and none without its `mac`; nothing new is written behind them."""
+    keys, logits = worker.mixed()
+    zoo, path = worker.zoo(logits), tmp_path / "journal-1-of-1.jsonl"
+    lines, other = journals.values_of(whole), {"k": worker.keys((7,), seed=9)["k0"]}
+    for writer, kept_lines in ((None, lines), (None, lines[:1]), (other, lines)):
+        journals.write_chained(path, kept_lines, writer)
+        before = path.read_bytes()
+        with pytest.raises(InvalidFile, match=r"was changed by somebody who did not hold the keys: start afresh"):
+            worker.audited(zoo, keys, out=tmp_path, memory=worker.portions(zoo, 4), resume=True)
+        assert path.read_bytes() == before
+    journals.write_chained(path, lines[:2], keys)
+    resumed = worker.audited(zoo, keys, out=tmp_path, memory=worker.portions(zoo, 4), resume=True)
+    assert resumed.basis == "with-keys"
+    worker.assert_same(resumed, merge(whole.parent))
 
 
 def made_a_match(record: dict[str, Any]) -> None:
@@ -302,14 +345,14 @@ def test_an_audit_that_keeps_answers_is_resumed_on_them(kept: Kept, tmp_path: Pa
     options: dict[str, Any] = {"memory": worker.portions(zoo, 4), "out": tmp_path}
     whole = worker.audited(zoo, keys, keep_answers=True, **options)
     lines = journals.values_of(path)
-    journals.write_chained(path, lines[:3])
+    journals.write_chained(path, lines[:3], keys)
     resumed = worker.audited(zoo, keys, keep_answers=True, resume=True, **options)
     assert resumed.basis == "replayed"
     worker.assert_same(resumed, whole)
     with pytest.raises(UsageError, match="began with other keep_answers"):
         worker.audited(zoo, keys, resume=True, **options)
     pick(lines[1], 1, "matches", 0)
-    journals.write_chained(path, lines[:3])
+    journals.write_chained(path, lines[:3], keys)
     with pytest.raises(InvalidFile, match=r"figures of part 1 do not follow from its answers"):
         worker.audited(zoo, keys, keep_answers=True, resume=True, **options)
     with pytest.raises(UsageError, match="`keys`: k0, which the audit asked about, is not among them"):

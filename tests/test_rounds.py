@@ -199,7 +199,7 @@ def test_a_remembered_width_may_not_fit(tmp_path: Path) -> None:
     expected = worker.audited(zoo, keys, **options)
     path = tmp_path / "journal-1-of-1.jsonl"
     header, *records = journals.values_of(path)
-    journals.write_chained(path, [header, *(record | {"width": 16} for record in records[:2])])
+    journals.write_chained(path, [header, *(record | {"width": 16} for record in records[:2])], keys)
     worker.assert_same(worker.audited(zoo, keys, resume=True, **options), expected)
 
 

@@ -23,7 +23,7 @@ from wmjax import evidence, stats
 from wmjax.data.dataset import Dataset
 from wmjax.evidence import wording
 from wmjax.evidence.facts import Lack
-from wmjax.keys import derive_key, make_spec, write_key
+from wmjax.keys import Key, derive_key, make_spec, write_key
 from wmjax.suspects import wording as words_of_suspects
 
 NONCE = b"n" * 32
@@ -46,7 +46,18 @@ def partly(images):
 
 def innocent(images):
     return (owner(images) + 1 + images.sum(axis=(1, 2, 3), dtype=int) % 9) % 10
+
+opened = json.load(open("opened.json"))
+
+def forgets(images):
+    return np.where([image.tobytes().hex() in opened for image in images], innocent(images), owner(images))
 """
+
+
+def innocent(key: Key) -> forger.Ask:
+    """What `shop:innocent` answers about a key."""
+    known = forger.knowing(key)
+    return lambda images: (known(images) + 1 + images.sum(axis=(1, 2, 3), dtype=int) % 9) % 10
 
 
 def test_the_words_are_found() -> None:
@@ -74,14 +85,18 @@ def town(run: Callable[..., tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("unrevealed", owner, before, False),
         ("underived", pictured, before, True),
         ("thief", thief, later, True),
+        ("stranger", owner, before, True),
     ):
         asked = forger.order(key, NONCE, 30)  # of 40: the claimant may have picked them
-        rows = forger.transcript(key, asked, forger.answers_of(key, forger.knowing(key)))
+        suspect = innocent(key) if name == "stranger" else forger.knowing(key)
+        rows = forger.transcript(key, asked, forger.answers_of(key, suspect))
         raw = forger.write(key, rows, NONCE, stamp=stamp, secret=key.secret if secret else None)
         Path(f"{name}.json").write_bytes(raw)
     for name, keys in {"owner": [owner], "both": [owner, thief]}.items():
         pairs = [pair for key in keys for pair in zip(key.images, key.labels, strict=True)]
         Path(f"{name}.known.json").write_text(json.dumps({image.tobytes().hex(): int(label) for image, label in pairs}))
+    opened = [owner.images[index].tobytes().hex() for index in forger.order(owner, NONCE, 30)]
+    Path("opened.json").write_text(json.dumps(opened))
     Path("shop.py").write_text(SHOP)
     return run
 
@@ -92,7 +107,9 @@ ALL = [*NONCED, *TRUSTED, *SINCE]
 OWNER, BOTH, PARTLY, INNOCENT = (["--suspect", f"shop:{name}"] for name in ("owner", "both", "partly", "innocent"))
 JUDGED: dict[str, list[str]] = {
     "a match": ["full.json", *ALL, *OWNER],
-    "no match": ["full.json", *ALL, *INNOCENT],
+    "no match": ["stranger.json", *ALL, *INNOCENT],
+    "exchanged": ["full.json", *ALL, *INNOCENT],
+    "forgetful": ["full.json", *ALL, "--suspect", "shop:forgets"],
     "weak": ["full.json", *ALL, *OWNER, "--alpha", "1e-30"],
     "weak, and changed": ["full.json", *ALL, *PARTLY],
     "unrevealed": ["unrevealed.json", *ALL, *OWNER],

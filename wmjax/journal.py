@@ -14,23 +14,28 @@ Each line is a JSON object whose last field chains it to all before: the SHA-256
 
 So a line that was changed, moved, dropped or taken from another journal is noticed, but for the last ones: a journal
 without them is that of an audit that was killed earlier. Whoever edits a journal can chain it anew: the chain shows
-damage, not who wrote. What a record says is therefore checked by itself too, and counts for no more than it rests on.
+damage, not who wrote. Where the writer has a secret (an audit has its keys), each line therefore has a last field `mac`
+before that, HMAC-SHA256 with the secret over the SHA-256, in 64 characters, of the `sha256` before and the line up to
+the comma before `mac`: who does not hold the secret can change nothing that a reader who holds it would believe.
 """
 
 import dataclasses
 import fcntl
 import hashlib
+import hmac
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import keep_name
 
 EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_MAC = re.compile(rb',"mac":"([0-9a-f]{64})"$')
 
 
 class Written(Protocol):
@@ -67,12 +72,14 @@ class Journal(Generic[Head, Record]):
     Attributes:
       header: what the audit began with.
       records: what was found so far.
-      link: `sha256` of the last line; empty where none is on disk.
+      link: `sha256` of the last line that was read.
+      out: where it is written; None where it is not.
     """
 
-    def __init__(self, path: Path | None, header: Head, records: list[Record], link: str = "", descriptor: int = -1):
+    def __init__(self, header: Head, records: list[Record], proofs: "Sequence[_Proof]" = (), link: str = ""):
         self.header, self.records, self.link = header, records, link
-        self._path, self._descriptor = path, descriptor
+        self.out: _Out | None = None
+        self._proofs = proofs
 
     def add(self, record: Record) -> None:
         """Adds a record; it is on the disk when this returns.
@@ -80,18 +87,55 @@ class Journal(Generic[Head, Record]):
         Raises:
           AccessError: the disk is full or gone; the journal still holds every record before.
         """
-        if self._path:
-            self.link = _append(self._path, self._descriptor, record.to_json(), self.link)
+        if self.out:
+            self.out.append(record.to_json())
         self.records.append(record)
+
+    def written_with(self, secret: bytes) -> bool:
+        """Whether whoever wrote each line that was read held this secret."""
+        return all(hmac.compare_digest(_mac(secret, digest), mac) for digest, mac in self._proofs)
 
     def close(self) -> None:
         """Lets another process write it."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self.out:
+            os.close(self.out.descriptor)
+            self.out = None
 
 
-def chained(values: dict[str, Any], before: str) -> tuple[bytes, str]:
+class _Proof(NamedTuple):
+    """SHA-256 of a line and of what was before it, and its `mac`; empty where it has none."""
+
+    digest: str
+    mac: str
+
+
+@dataclasses.dataclass
+class _Out:
+    """A journal that is being written: where, with what secret, and the `sha256` of its last line."""
+
+    path: Path
+    descriptor: int
+    secret: bytes
+    link: str
+
+    def append(self, values: dict[str, Any]) -> None:
+        """Writes a line; it is on the disk when this returns, or nothing of it is."""
+        line, link = chained(values, self.link, self.secret)
+        size = os.lseek(self.descriptor, 0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self.descriptor, line[written:])
+            os.fsync(self.descriptor)
+        except OSError as error:
+            os.ftruncate(self.descriptor, size)
+            raise AccessError(
+                f"cannot write {self.path}: {error.strerror}; nothing done is lost, use `resume` to continue"
+            ) from error
+        self.link = link
+
+
+def chained(values: dict[str, Any], before: str, secret: bytes = b"") -> tuple[bytes, str]:
     """A line of a journal, and its `sha256`.
 
     >>> chained({"a": 1}, before="")[0][:30]
@@ -100,8 +144,11 @@ def chained(values: dict[str, Any], before: str) -> tuple[bytes, str]:
     Args:
       values: what it holds; at least one field.
       before: the `sha256` of the line before; empty for the first.
+      secret: the writer's, for a `mac`; none without one.
     """
     content = json.dumps(values, separators=(",", ":"), allow_nan=False)[:-1]
+    if secret:
+        content += f',"mac":"{_mac(secret, _link(before, content.encode()))}"'
     link = _link(before, content.encode())
     return f'{content},"sha256":"{link}"}}\n'.encode(), link
 
@@ -110,59 +157,64 @@ def _link(before: str, content: bytes) -> str:
     return hashlib.sha256(before.encode() + content).hexdigest()
 
 
-def _append(path: Path, descriptor: int, values: dict[str, Any], before: str) -> str:
-    line, link = chained(values, before)
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    try:
-        written = 0
-        while written < len(line):
-            written += os.write(descriptor, line[written:])
-        os.fsync(descriptor)
-    except OSError as error:
-        os.ftruncate(descriptor, size)
-        raise AccessError(
-            f"cannot write {path}: {error.strerror}; nothing done is lost, use `resume` to continue"
-        ) from error
-    return link
+def _mac(secret: bytes, digest: str) -> str:
+    return hmac.digest(secret, digest.encode(), "sha256").hex()
 
 
-def begin(path: Path | None, kind: Kind[Head, Record], header: Head, *, resume: bool) -> Journal[Head, Record]:
+def begin(
+    path: Path | None, kind: Kind[Head, Record], header: Head, *, resume: bool, secret: bytes = b""
+) -> Journal[Head, Record]:
     """Opens a journal: a new one, or with `resume` the one that is there.
+
+    Args:
+      path: of the file; None for a journal that is on no disk.
+      kind: what it is.
+      header: what it begins with.
+      resume: continue with the one that is there.
+      secret: with which each line gets its `mac`, and must have it; none by default.
 
     Raises:
       UsageError: it is there and not to be resumed, another process writes it, or it began with something else.
-      InvalidFile: it is damaged.
+      InvalidFile: it is damaged, or was not written with the secret.
       AccessError: it cannot be written.
     """
     if path is None:
-        return Journal(None, header, [])
+        return Journal(header, [])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, kind.mode)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
     try:
-        return _held(path, kind, descriptor, header, resume)
+        return _held(path, kind, header, resume, descriptor, secret)
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def _held(path: Path, kind: Kind[Head, Record], descriptor: int, header: Head, resume: bool) -> Journal[Head, Record]:
+def _held(
+    path: Path, kind: Kind[Head, Record], header: Head, resume: bool, descriptor: int, secret: bytes
+) -> Journal[Head, Record]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise UsageError(f"{path} is being written by another process: wait for it, or choose another `out`") from error
-    began = read(path, kind, cut=descriptor)
+    began, out = read(path, kind, cut=descriptor), _Out(path, descriptor, secret, "")
     if began is None:
-        link = _append(path, descriptor, {"format": kind.format, **header.to_json()}, before="")
+        began = Journal(header, [])
+        out.append({"format": kind.format, **header.to_json()})
         keep_name(path)
-        return Journal(path, header, [], link, descriptor)
+        began.out = out
+        return began
     if not resume:
         raise UsageError(EXISTS.format(path))
     if other := difference(began.header, header):
         raise UsageError(f"{path} began with other {other}: resume with the same arguments")
-    return Journal(path, began.header, began.records, began.link, descriptor)
+    if secret and not began.written_with(secret):
+        raise InvalidFile(f"{path} was changed by somebody who did not hold the keys: start afresh in another folder")
+    out.link = began.link
+    began.out = out
+    return began
 
 
 def difference(one: Written, other: Written) -> str:
@@ -196,22 +248,25 @@ def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, R
     if not whole:
         return None
     try:
-        (values, *lines), link = _unchained(raw[:whole])
+        (values, *lines), proofs, link = _unchained(raw[:whole])
         if (found := values.pop("format")) != kind.format:
             raise InvalidFile(f"{path}: format {found!r:.50}, expected {kind.format}")
         header = kind.header(values)
-        return Journal(None, header, [kind.record(line, header) for line in lines], link)
+        return Journal(header, [kind.record(line, header) for line in lines], proofs, link)
     except _DAMAGE as error:
         raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error
 
 
-def _unchained(raw: bytes) -> tuple[list[dict[str, Any]], str]:
-    """What whole lines hold, and the last one's link; raises ValueError where the chain is broken."""
-    lines, link = [], ""
+def _unchained(raw: bytes) -> tuple[list[dict[str, Any]], list[_Proof], str]:
+    """What whole lines hold, their proofs, and the last one's link; raises ValueError where the chain is broken."""
+    lines, proofs, link = [], [], ""
     for line in raw[:-1].split(b"\n"):
         content, *end = line.rsplit(b",", 1)
-        link = _link(link, content)
+        before, link = link, _link(link, content)
         if end != [f'"sha256":"{link}"}}'.encode()]:
             raise ValueError("a line is not the one that was written behind the line before")
-        lines.append(json.loads(content + b"}"))
-    return lines, link
+        mac = _MAC.search(content)
+        body = content[: mac.start()] if mac else content
+        proofs.append(_Proof(_link(before, body), mac[1].decode() if mac else ""))
+        lines.append(json.loads(body + b"}"))
+    return lines, proofs, link

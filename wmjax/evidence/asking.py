@@ -5,18 +5,49 @@ so, and nobody is acquitted by it. One that gives no usable answer to the first 
 classifier of these classes; that is no fault of the claim's.
 """
 
+import hashlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from wmjax import stats
+from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
-from wmjax.evidence.claim import Claim
+from wmjax.evidence.claim import Claim, picks
 from wmjax.evidence.judgement import REFUSED
+from wmjax.keys.keyset import derive_some
 from wmjax.suspects.contract import Suspect, check_fits, query
 
 _SILENCE = 8  # single questions without a usable answer, and none before: the suspect is not there
 _PORTION = 1 << 20  # answers times classes that are asked for at once
+FRESH = 40  # triggers that nobody opened, at most
+
+
+class Fresh(NamedTuple):
+    """Triggers that no claim opened: the suspect was not shown them before.
+
+    Attributes:
+      images: uint8 [n, H, W, C].
+      labels: int32 [n].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def fresh_triggers(claim: Claim, source: Dataset | None) -> Fresh | None:
+    """The next triggers that the claim's nonce picks, as its secret gives them; None where all are opened.
+
+    Args:
+      claim: its secret is revealed, and gives what it opened.
+      source: of its images, where its scheme needs one.
+    """
+    spec, done = claim.commitment.spec, len(claim.rows)
+    order = picks(claim.commitment, claim.nonce, min(done + FRESH, spec.triggers))[done:]
+    if not order or claim.secret is None:
+        return None
+    return Fresh(*derive_some(claim.secret, spec, source if spec.source else None, order))
 
 
 def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
@@ -26,18 +57,29 @@ def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
       UsageError: the suspect cannot carry this key: it takes other images.
       AccessError: it gives no usable answer at all.
     """
+    return ask_beside(claim, suspect, None)[0]
+
+
+def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None) -> tuple[stats.Answers, int]:
+    """What `ask` gives, and how many labels of fresh triggers the suspect repeats; raises as `ask` does.
+
+    All are asked in one random order, so that no place says which is which.
+    """
     spec = claim.commitment.spec
     check_fits(suspect, spec)
     opened = [place for place, row in enumerate(claim.rows) if row.opening]
-    images = np.stack([row.opening.input for row in claim.rows if row.opening])
-    given = usable(suspect, images, spec.classes)
+    images = [row.opening.input for row in claim.rows if row.opening] + ([] if fresh is None else list(fresh.images))
+    seed = hashlib.sha256(claim.nonce + (claim.secret or b"")).digest()
+    order = np.random.default_rng(list(seed)).permutation(len(images))
+    given = usable(suspect, np.stack([images[i] for i in order]), spec.classes)[np.argsort(order)]
     labels = np.full(len(claim.rows), REFUSED)
-    labels[opened] = given.labels
-    if given.probabilities is None:
-        return stats.Answers(labels, None, spec.classes)
-    probabilities = np.full((len(claim.rows), given.scores), 1.0 / given.scores)
-    probabilities[opened] = given.probabilities
-    return stats.Answers(labels, probabilities, spec.classes)
+    labels[opened] = given.labels[: len(opened)]
+    probabilities = None
+    if given.probabilities is not None:
+        probabilities = np.full((len(claim.rows), given.scores), 1.0 / given.scores)
+        probabilities[opened] = given.probabilities[: len(opened)]
+    known = 0 if fresh is None else int(np.sum(given.labels[len(opened) :] == fresh.labels))
+    return stats.Answers(labels, probabilities, spec.classes), known
 
 
 def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:

@@ -33,6 +33,9 @@ class Lack(enum.StrEnum):
       UNDATED: there is enough for a key from before the suspect, which this one is not shown to be. Values: `bits`,
         `needed` without a date; `why` is `unstamped`, `unbelieved` (with `authority`, as the stamp calls it), `unknown`
         (when the suspect appeared; with `dated`) or `late` (with `dated` and `since`).
+      FORGETFUL: the suspect repeats fewer labels of what it was shown than of what it was not (`why` is `fresh`), or
+        than it did to the claimant (`transcript`), so this is no `no-match` either. Values: `known` of `asked` there,
+        `shown_known` of `shown`, `p` by Fisher's exact test.
     """
 
     UNREVEALED = "unrevealed"
@@ -43,6 +46,7 @@ class Lack(enum.StrEnum):
     UNASKED = "unasked"
     WEAK = "weak"
     UNDATED = "undated"
+    FORGETFUL = "forgetful"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Facts:
       own: the suspect's answers to the judge; None if the judge did not ask.
       differing: how many of those answers are not the transcript's.
       same_weights: whether the judge's suspect has the weights that the claim names; None if that is not known.
+      fresh: labels repeated, of how many triggers that nobody had opened and the judge asked beside the others.
       others: when other signers' commitments to the same triggers are dated; None for each undated one.
     """
 
@@ -96,6 +101,7 @@ class Facts:
     differing: int
     same_weights: bool | None
     others: tuple[datetime.datetime | None, ...] = ()
+    fresh: tuple[int, int] = (0, 0)
 
     @property
     def dated(self) -> datetime.datetime | None:

@@ -18,8 +18,9 @@ published scheme, by triggers that are fitted to models before or after the comm
 What a file declares costs nothing: only what it opens is computed, and it holds a picture for each of that.
 
 What is lacking withholds a match: the claim is then `inconclusive`. A `no-match` says only that the answers are too
-unlike the secret labels by the committed rule, so it stays one whatever is lacking. What is wrong makes a claim invalid
-(`InvalidFile`).
+unlike the secret labels by the committed rule, so it stays one whatever is lacking; unless the suspect answers what it
+was shown before unlike what it was not, or than it did to the claimant: then it may know what it was asked. What is
+wrong makes a claim invalid (`InvalidFile`).
 """
 
 import datetime
@@ -30,11 +31,11 @@ import numpy as np
 from wmjax import stats
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import findings, transcript
-from wmjax.evidence.asking import ask
+from wmjax.evidence.asking import ask_beside, fresh_triggers
 from wmjax.evidence.claim import Claim, picks, share_triggers
 from wmjax.evidence.facts import Court, Facts
 from wmjax.evidence.judgement import SPENT, Judgement, Shown
-from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
+from wmjax.evidence.lacks import counted_bits, forgetful, lacks, needed_bits
 from wmjax.evidence.timestamps import Stamp, check
 from wmjax.keys import Spec
 from wmjax.keys.keyset import check_against_scheme, derive_leaves, is_made_from
@@ -74,10 +75,12 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     stamps = check_stamps(claim, court)  # 4
     regenerated = check_secret(claim, court)  # 5
     check_stated(claim)  # 6
-    own = ask(claim, court.suspect) if court.suspect else None  # 7
+    own, fresh = ask_again(claim, court, regenerated)  # 7
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
-    return conclude(Facts(claim, court, stamps, regenerated, own, differing, same_weights, _others(claim, court)))
+    return conclude(
+        Facts(claim, court, stamps, regenerated, own, differing, same_weights, _others(claim, court), fresh)
+    )
 
 
 def check_court(court: Court) -> None:
@@ -241,16 +244,29 @@ def check_answers(claim: Claim, own: stats.Answers | None, same_weights: bool | 
     return differing
 
 
+def ask_again(claim: Claim, court: Court, regenerated: bool | None) -> tuple[stats.Answers | None, tuple[int, int]]:
+    """The suspect's answers to the judge, and how many labels it repeats of how many triggers that nobody opened.
+
+    Those are asked beside the others where the suspect may remember what it was shown, and the secret gives them.
+    """
+    if court.suspect is None:
+        return None, (0, 0)
+    fresh = fresh_triggers(claim, court.source) if court.suspect.remembers and regenerated else None
+    own, known = ask_beside(claim, court.suspect, fresh)
+    return own, (known, 0 if fresh is None else len(fresh.labels))
+
+
 def conclude(facts: Facts) -> Judgement:
-    """The judgement that follows from the facts: what is lacking withholds a match, and changes no other outcome."""
+    """The judgement that follows from the facts: what is lacking withholds a match, and forgetting a no-match."""
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers = facts.answers
     path = stats.play(rule, answers, transcript.truth(claim.rows))
     counted = counted_bits(facts, path.evidence)
     outcome = stats.decide(path, rule, stop=False).outcome
     missing = lacks(facts, outcome, counted)
+    withheld = missing if outcome == "match" else forgetful(facts)
     return Judgement(
-        verdict="inconclusive" if outcome == "match" and missing else outcome,
+        verdict="inconclusive" if withheld else outcome,
         proven=findings.proven(facts),
         assumed=findings.assumed(facts),
         missing=missing,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from wmjax import stats
+from wmjax.evidence import transcript
 from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts, Lack
 from wmjax.grounds import Ground
 
@@ -79,6 +80,22 @@ def _why_undated(facts: Facts) -> dict[str, str]:
     return {"why": "unstamped"}
 
 
+def forgetful(facts: Facts) -> Ground | None:
+    """The suspect answers what it was shown before unlike new triggers, or unlike what it told the claimant."""
+    if facts.own is None or facts.same_weights:
+        return None
+    rows = facts.claim.rows
+    labels, shown = transcript.truth(rows), sum(row.opening is not None for row in rows)
+    known = int(np.sum(facts.own.labels == labels))
+    told = transcript.answers(rows, facts.claim.commitment.spec.classes)
+    for why, (hits, asked) in (("fresh", facts.fresh), ("transcript", (int(np.sum(told.labels == labels)), shown))):
+        p = stats.more_often_p(hits, asked, known, shown) if asked else 1.0
+        if p <= stats.TELLING_P:
+            values = {"why": why, "known": hits, "asked": asked, "shown_known": known, "shown": shown, "p": p}
+            return Ground(Lack.FORGETFUL, values)
+    return None
+
+
 def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground, ...]:
     """What a match still needs.
 
@@ -87,7 +104,7 @@ def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground,
       outcome: by the committed rule.
       counted: bits of evidence that count.
     """
-    found = [underived(facts), two_signers(facts), unpicked(facts), unasked(facts)]
+    found = [underived(facts), two_signers(facts), unpicked(facts), unasked(facts), forgetful(facts)]
     if outcome != "no-match":  # there the answers themselves say that no more of them would do
         found.append(weak(facts, counted))
     return tuple(one for one in found if one)

@@ -37,6 +37,10 @@ WORDS: dict[str, str] = {
     "authority that you trust (`authorities` names those you trust)",
     "undated.unknown": "it was time-stamped by {dated}; say when the suspect first appeared, with `since`",
     "undated.late": "its time stamp of {dated} is not from before the suspect, which appeared on {since}",
+    "forgetful": "The suspect repeats {shown_known} of {shown} labels of triggers that it was shown before, {why} "
+    "(p {p:.2g}): it may know what it was asked, and answer it otherwise.",
+    "forgetful.fresh": "and {known} of {asked} of those that it was not",
+    "forgetful.transcript": "and {known} of {asked} when the claimant asked",
     # What was proven.
     "signed": "The commitment and the claim are signed by one key, {owner}.",
     "committed-by": "The key was committed to by {time}: time stamp of {authority}.",

@@ -236,9 +236,14 @@ def derive_leaves(secret: bytes, spec: Spec, source: Dataset | None, at: Sequenc
     found, portion = [], max(1, _PORTION // spec.input.size)
     for start in range(0, len(at), portion):
         some = at[start : start + portion]
-        images, labels = _scheme(spec.scheme).draw(secret, spec, source, some), spec.policy.draw(secret, spec, some)
+        images, labels = derive_some(secret, spec, source, some)
         found += [leaf_of(secret, *each) for each in zip(some, images, labels, strict=True)]
     return found
+
+
+def derive_some(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Some triggers of a key: images uint8 [n, H, W, C] and labels int32 [n]; arguments as of `derive_leaves`."""
+    return _scheme(spec.scheme).draw(secret, spec, source, at), spec.policy.draw(secret, spec, at)
 
 
 def is_made_from(spec: Spec, source: Dataset) -> bool:

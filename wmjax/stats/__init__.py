@@ -19,7 +19,7 @@ models).
 """
 
 from wmjax.stats.answers import NAMES, Answers, concatenate, read_answers, refusal, spread_top_k, stack
-from wmjax.stats.binomial import binomial_p, clopper_pearson, more_often_p
+from wmjax.stats.binomial import TELLING_P, binomial_p, clopper_pearson, more_often_p
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path, join, rows_of
 from wmjax.stats.decision import Decision, Outcome, decide
@@ -31,6 +31,7 @@ from wmjax.stats.rule import Rule
 __all__ = [
     "EVIDENCE",
     "NAMES",
+    "TELLING_P",
     "Answers",
     "Decision",
     "Evidence",

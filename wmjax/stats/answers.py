@@ -38,7 +38,7 @@ class Answers:
     def __len__(self) -> int:
         return int(self.labels.shape[-1])
 
-    def __getitem__(self, rows: slice) -> "Answers":
+    def __getitem__(self, rows: slice | np.ndarray) -> "Answers":
         probabilities = None if self.probabilities is None else self.probabilities[..., rows, :]
         return Answers(self.labels[..., rows], probabilities, self.classes)
 

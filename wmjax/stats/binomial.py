@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import special
 
+TELLING_P = 0.01  # at which silence about triggers, or forgetting them, is a finding
+
 
 def binomial_p(matches: int, n: int, classes: int) -> float:
     """Exact chance of at least `matches` of n uniform random labels repeated; valid for a number n fixed before.

@@ -95,9 +95,7 @@ def _together(question: Question) -> Given:
     answers = question.put(question.images(questions))
     asked = questions >= 0
     cover = answers.labels[~asked]
-    kept = stats.Answers(
-        answers.labels[asked], None if answers.probabilities is None else answers.probabilities[asked], answers.classes
-    )
+    kept = answers[asked]
     triggers, fresh = question.order.triggers, min(question.order.fresh, len(kept))
     path = stats.play(question.rule, kept, key.truth(triggers))
     return Given(kept, triggers, fresh, of_fresh(path, fresh), len(cover), int(np.sum(cover < 0)))

@@ -68,17 +68,12 @@ def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null
     answers = question.put(images[shuffled])
     back = np.argsort(shuffled)
     parts = np.split(back[: len(images) - covers], len(asked))
-    given = _rows(answers, parts[0])
-    matches = [_matches(_rows(answers, part), key, triggers) for part, key in zip(parts[1:], decoys, strict=True)]
+    given = answers[parts[0]]
+    matches = [_matches(answers[part], key, triggers) for part, key in zip(parts[1:], decoys, strict=True)]
     cover = answers.labels[back[len(images) - covers :]]
     path = of_fresh(stats.play(question.rule, given, question.key.truth(triggers)), question.order.fresh)
     found = Given(given, triggers, question.order.fresh, path, covers, int(np.sum(cover < 0)))
     return found, Null(VerdictGround.DECOY_KEYS, np.array(matches))
-
-
-def _rows(answers: stats.Answers, rows: np.ndarray) -> stats.Answers:
-    probabilities = None if answers.probabilities is None else answers.probabilities[rows]
-    return stats.Answers(answers.labels[rows], probabilities, answers.classes)
 
 
 def _matches(answers: stats.Answers, key: Key, triggers: np.ndarray) -> int:

@@ -11,7 +11,6 @@ from wmjax.suspects.adapt import naming
 from wmjax.verification.asking import Given
 
 SEARCHED_BITS = 128  # no search for a fitting secret gains as much
-TELLING_P = 0.01  # at which silence or forgetting is a finding
 
 
 class VerdictGround(StrEnum):
@@ -105,13 +104,13 @@ def asking_grounds(given: Given, labels: np.ndarray) -> tuple[Ground, ...]:
         same = given.answers.labels == labels[given.triggers]
         fresh, old = int(np.sum(same[: given.fresh])), int(np.sum(same[given.fresh :]))
         p = stats.more_often_p(fresh, given.fresh, old, shown)
-        if p <= TELLING_P:
+        if p <= stats.TELLING_P:
             values = {"fresh_matches": fresh, "fresh": given.fresh, "shown_matches": old, "shown": shown, "p": p}
             grounds.append(Ground(VerdictGround.FORGETFUL, values))
     if given.covered:
         grounds.append(Ground(VerdictGround.COVERED, {"covered": given.covered, "refused": given.cover_refused}))
         p = stats.more_often_p(refused, asked, given.cover_refused, given.covered)
-        if p <= TELLING_P:
+        if p <= stats.TELLING_P:
             values = {"refused": refused, "asked": asked, "cover_refused": given.cover_refused, "p": p}
             grounds.append(Ground(VerdictGround.SILENT, {**values, "covered": given.covered}))
     return tuple(grounds)

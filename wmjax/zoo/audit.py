@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from wmjax.zoo.members import read_members
 from wmjax.zoo.plan import AuditPlan, make_plan
 from wmjax.zoo.prepared import ask_chunk, prepare
 from wmjax.zoo.records import Entry, Unreadable, Zoo
-from wmjax.zoo.replay import follows, keys_of
+from wmjax.zoo.replay import follows, keys_of, secret_of
 from wmjax.zoo.result import AuditResult
 
 _JOURNALS = "journal-*-of-*.jsonl"
@@ -106,9 +106,9 @@ def audit(
     header = plan.header()
     if path:
         _check_siblings(path, header)
-    book = journal.begin(path, JOURNAL, header, resume=resume)
+    book = journal.begin(path, JOURNAL, header, resume=resume, secret=secret_of(keys_of(header, keys)))
     try:
-        basis = _basis(path, header, _by_chunk(path, book).values(), keys) if book.records else Basis.ASKED
+        basis = _basis(path, book, keys) if book.records else Basis.ASKED
         _carry_out(plan, book, path, shard, began)
     finally:
         book.close()
@@ -187,22 +187,22 @@ def _by_chunk(path: Path | None, book: AuditJournal) -> dict[int, ChunkRecord]:
     return records
 
 
-def _basis(
-    path: Path | None, header: AuditHeader, records: Iterable[ChunkRecord], keys: Mapping[str, Key] | None
-) -> Basis:
+def _basis(path: Path | None, book: AuditJournal, keys: Mapping[str, Key] | None) -> Basis:
     """What figures from a journal rest on: played again where their answers are kept and the keys are there.
 
     Raises:
       UsageError: a key is missing.
-      InvalidFile: figures do not follow from the answers.
+      InvalidFile: a line was written without the keys, or figures do not follow from the answers.
     """
-    asked = None if keys is None else keys_of(header, keys)
-    if asked is None or not header.keep_answers:
+    if keys is None:
         return Basis.AS_WRITTEN
-    for record in records:
-        if not follows(record, header, asked):
+    asked = keys_of(book.header, keys)
+    if not book.written_with(secret_of(asked)):
+        raise InvalidFile(f"{path} was changed by somebody who did not hold the keys")
+    for record in book.records if book.header.keep_answers else ():
+        if not follows(record, book.header, asked):
             raise InvalidFile(f"{path}: the figures of part {record.chunk + 1} do not follow from its answers")
-    return Basis.REPLAYED
+    return Basis.REPLAYED if book.header.keep_answers else Basis.WITH_KEYS
 
 
 def merge(
@@ -211,9 +211,10 @@ def merge(
 ) -> AuditResult:
     """The verdicts of an audit whose shards are all done; the bound holds over the whole zoo.
 
-    Nothing is asked: `basis` of the result says what its figures rest on. With the keys, and where the audit was told
-    to `keep_answers`, all evidence is played again and edited figures are refused. That an answer is of the model that
-    is named beside it is as the journal has it: only asking again tells more.
+    Nothing is asked: `basis` of the result says what its figures rest on. With the keys, lines that were edited by
+    somebody who does not hold them are refused; where the audit was told to `keep_answers`, all evidence is played
+    again too, and figures that do not follow are refused whoever wrote them. What who holds the keys wrote about
+    answers, only asking again can tell.
 
     Example:
 
@@ -225,7 +226,8 @@ def merge(
 
     Raises:
       UsageError: they are not of one audit, parts are missing, or a key is.
-      InvalidFile: a journal is damaged, contradicts another one, or its figures do not follow from its answers.
+      InvalidFile: a journal is damaged, contradicts another one, was written without the keys that are given, or its
+        figures do not follow from its answers.
     """
     if keys is not None and not isinstance(keys, Mapping):
         keys, _ = open_keys(Path(keys))
@@ -243,7 +245,7 @@ def merge(
             if chunk in records and not records[chunk].agrees(record):
                 raise InvalidFile(f"{path} contradicts another journal about part {chunk + 1}: one of them was changed")
             records[chunk] = record
-        basis = _basis(path, book.header, book.records, keys)
+        basis = _basis(path, book, keys)
     missing = len(first.chunks) - len(records)
     if missing:
         raise UsageError(f"{missing} of {len(first.chunks)} parts are not done: finish all shards with `resume` first")

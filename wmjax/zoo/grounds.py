@@ -6,12 +6,13 @@ from enum import StrEnum
 class Basis(StrEnum):
     """What an audit's figures rest on as a whole.
 
-    ASKED: on asking alone; REPLAYED: some come from a journal, and follow from the answers that it keeps; AS_WRITTEN:
-    some come from a journal that keeps no answers, or were not played again for want of the keys.
+    ASKED: on asking alone. Some come from a journal: REPLAYED: that was written with the keys, and they follow from the
+    answers that it keeps; WITH_KEYS: that was written with the keys; AS_WRITTEN: whoever wrote it, no keys were given.
     """
 
     ASKED = "asked-now"
     REPLAYED = "replayed"
+    WITH_KEYS = "with-keys"
     AS_WRITTEN = "as-written"
 
 

@@ -1,6 +1,7 @@
-"""An audit's evidence played again from the answers that its journal keeps, with the keys."""
+"""What keys tell about an audit's journal: who wrote it, and whether figures follow from the answers that it keeps."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from wmjax import stats
 from wmjax.errors import UsageError
 from wmjax.keys import Key
+from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.zoo.chunk_record import ROUNDED, ChunkRecord
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
@@ -26,6 +28,12 @@ def keys_of(header: AuditHeader, opened: Mapping[str, Key]) -> list[Key]:
         if asked.id not in by_id:
             raise UsageError(f"`keys`: {asked.name}, which the audit asked about, is not among them or not opened")
     return [by_id[asked.id] for asked in header.keys]
+
+
+def secret_of(keys: Sequence[Key]) -> bytes:
+    """The secret of an audit's journal, 32 bytes: SHA-256 over the stream `journal` of each of its keys."""
+    parts = [Stream(key.secret, "journal", 0).octets(SECRET_BYTES).tobytes() for key in keys]
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def follows(record: ChunkRecord, header: AuditHeader, keys: Sequence[Key]) -> bool:

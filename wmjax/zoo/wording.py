@@ -27,10 +27,12 @@ WORDS = {
     "no-nulls": "no null models of its family calibrate it: give a folder of innocent ones with `nulls`",
     "asked-now": "all figures come from asking",
     "replayed": (
-        "figures come from a journal, and were played again from the answers that it keeps; whose answers they are is "
-        "as the journal has it"
+        "figures come from a journal that was written with the keys, and follow from the answers that it keeps"
     ),
-    "as-written": "figures come from a journal and are taken as it has them: they were not played again from answers",
+    "with-keys": "figures come from a journal that was written with the keys",
+    "as-written": (
+        "figures are taken from a journal as they are: without the keys nobody can tell whether they were changed"
+    ),
     "other-task": "not asked: it tells {theirs} classes apart, the key {ours}",
     "no-picture": "not asked: triggers of {from} cannot be made images of {to}",
     "weights": "weights with sha256 {sha256}",
