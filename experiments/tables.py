@@ -313,18 +313,27 @@ def judge_rows() -> list[str]:
 def kill_rows() -> list[str]:
     """Of commands that are killed at random moments."""
     figures = result("kill_loops") if there("kill_loops") else {}
-    if "claim" not in figures:
-        return []
-    claim = figures["claim"]
-    return [
-        row(
-            f"`wmjax claim` killed {claim['kills']} times at random moments and resumed, {claim['claims']} claims",
-            f"{claim['triggers_lost']} triggers lost, at most one a kill; {claim['answers_lost']} answers",
-            f"{claim['asked_twice']} questions asked twice, {claim['other_verdicts']} other verdicts, "
-            f"{claim['other_rows']} other rows, {claim['keys_that_do_not_open']} keys that do not open",
-            f"{claim['kills']} kills; {source('kill_loops')}",
+    rows = []
+    if claim := figures.get("claim"):
+        rows.append(
+            row(
+                f"`wmjax claim` killed {claim['kills']} times at random moments and resumed, {claim['claims']} claims",
+                f"{claim['triggers_lost']} triggers lost, at most one a kill; {claim['answers_lost']} answers",
+                f"{claim['asked_twice']} questions asked twice, {claim['other_verdicts']} other verdicts, "
+                f"{claim['other_rows']} other rows, {claim['keys_that_do_not_open']} keys that do not open",
+                f"{claim['kills']} kills; {source('kill_loops')}",
+            )
         )
-    ]
+    if audit := figures.get("audit"):
+        rows.append(
+            row(
+                f"`wmjax audit` killed {audit['kills']} times at random moments and resumed, {audit['audits']} audits",
+                f"{audit['lines_lost']} lines of journals lost",
+                f"{audit['other_results']} other results",
+                f"{audit['kills']} kills; {source('kill_loops')}",
+            )
+        )
+    return rows
 
 
 def table() -> str:
