@@ -74,6 +74,8 @@ def write_hostile(folder: Path, raw: bytes) -> None:
 
 def judged(folder: Path, suspect: str = "ask") -> dict[str, Any]:
     """One run of the command: its seconds, its peak memory, what it said."""
+    for old in folder.glob("verdict.*"):
+        old.unlink()
     began = time.perf_counter()
     ended = subprocess.run(
         [sys.executable, __file__, "--worker", suspect],

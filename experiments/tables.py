@@ -240,6 +240,40 @@ def false_alarm_rows() -> list[str]:
     return rows
 
 
+def null_pair_rows() -> list[str]:
+    figures = result("null_pairs")
+    rows = []
+    for alpha, found in figures["alphas"].items():
+        rates = "; ".join(
+            "{}{:.2g} ({:.2g} to {:.2g})".format(what, one["rate"], *one["interval"])
+            for what, one in (("", found["all"]), (f"worst, {found['worst']['design']}: ", found["worst"]))
+        )
+        what = f"false alarms of {figures['designs']} kinds of made-up innocents at alpha {alpha}"
+        pairs = f"of {figures['pairs']:,} pairs; {len(found['designs_above'])} kinds above alpha"
+        rows.append(row(what, rates, pairs, source("null_pairs")))
+    return rows
+
+
+def acquittal_rows() -> list[str]:
+    figures = result("acquittals")
+    kinds = {name: found for name, found in figures.items() if isinstance(found, dict) and "verifications" in found}
+    innocent = kinds.pop("innocent")
+    thieves = [
+        f"{name.replace('_', ' ')} {found.get('no-match', 0)} ({found.get('match', 0)} convicted)"
+        for name, found in kinds.items()
+    ]
+    cleared = f"{100 * innocent['cleared_within_60']:.0f} % cleared within 60 questions, half within "
+    return [
+        row(
+            f"thieves acquitted, of {figures['honest']['verifications']:,} verifications of each kind, digits",
+            "; ".join(thieves),
+            f"{cleared}{innocent['median_queries']:g}; {innocent.get('match', 0)} of "
+            f"{innocent['verifications']:,} innocents a match",
+            source("acquittals"),
+        )
+    ]
+
+
 def null_models_rows() -> list[str]:
     figures = result("null_models")
     means = [kind["accuracy"]["mean"] for kind in figures["kinds"].values()]
@@ -281,6 +315,8 @@ def audit_rows() -> list[str]:
         "audit_growth": audit_growth_rows,
         "false_alarms": false_alarm_rows,
         "null_models": null_models_rows,
+        "null_pairs": null_pair_rows,
+        "acquittals": acquittal_rows,
         "audit_truth": truth_rows,
     }
     return [line for name, rows in made.items() if there(name) for line in rows()]
@@ -313,18 +349,27 @@ def judge_rows() -> list[str]:
 def kill_rows() -> list[str]:
     """Of commands that are killed at random moments."""
     figures = result("kill_loops") if there("kill_loops") else {}
-    if "claim" not in figures:
-        return []
-    claim = figures["claim"]
-    return [
-        row(
-            f"`wmjax claim` killed {claim['kills']} times at random moments and resumed, {claim['claims']} claims",
-            f"{claim['triggers_lost']} triggers lost, at most one a kill; {claim['answers_lost']} answers",
-            f"{claim['asked_twice']} questions asked twice, {claim['other_verdicts']} other verdicts, "
-            f"{claim['other_rows']} other rows, {claim['keys_that_do_not_open']} keys that do not open",
-            f"{claim['kills']} kills; {source('kill_loops')}",
+    rows = []
+    if claim := figures.get("claim"):
+        rows.append(
+            row(
+                f"`wmjax claim` killed {claim['kills']} times at random moments and resumed, {claim['claims']} claims",
+                f"{claim['triggers_lost']} triggers lost, at most one a kill; {claim['answers_lost']} answers",
+                f"{claim['asked_twice']} questions asked twice, {claim['other_verdicts']} other verdicts, "
+                f"{claim['other_rows']} other rows, {claim['keys_that_do_not_open']} keys that do not open",
+                f"{claim['kills']} kills; {source('kill_loops')}",
+            )
         )
-    ]
+    if audit := figures.get("audit"):
+        rows.append(
+            row(
+                f"`wmjax audit` killed {audit['kills']} times at random moments and resumed, {audit['audits']} audits",
+                f"{audit['lines_lost']} lines of journals lost",
+                f"{audit['other_results']} other results",
+                f"{audit['kills']} kills; {source('kill_loops')}",
+            )
+        )
+    return rows
 
 
 def table() -> str:

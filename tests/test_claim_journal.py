@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_claim_cli import NONCE, OTHER_NONCE, UNLOCK, claim, home, indices, know, make_key, one_line, opened
+from test_claim_cli import NONCE, OTHER_NONCE, claim, home, indices, know, make_key, one_line, opened
 from tsa import LocalTsa
 
 from wmjax import files, journal, keys
@@ -56,7 +56,7 @@ fails = _after(5, lambda label: 1 // 0)
 
 def broken(images):
     label = stolen(images)
-    return label if _count() < 5 else np.zeros((1, 1))
+    return label if _count() < 5 or os.path.exists("mended") else np.zeros((1, 1))
 """
 MALFORMED = {
     "wide": "ndarray float64 [1, 1]: array([[0.]])",
@@ -101,34 +101,37 @@ def told() -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(JOURNAL).read_text().splitlines()[1:]]
 
 
-def spawn(**options: Any) -> subprocess.Popen[bytes]:
+def spawn(key: str = "my", **options: Any) -> subprocess.Popen[bytes]:
     """A claim in a process of its own, which can be killed."""
-    words = ["claim", *UNLOCK, "shop:stolen", "--nonce-from", NONCE, "--reveal", "--out", "claim.json", "--resume"]
+    unlock = ["--key", f"{key}.age", "--identity", f"{key}.identity"]
+    words = ["claim", *unlock, "shop:stolen", "--nonce-from", NONCE, "--reveal", "--out", "claim.json", "--resume"]
     command = [sys.executable, "-m", "wmjax.cli", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def test_a_claim_killed_at_any_moment_is_continued_and_loses_what_was_on_its_way_alone(asked):
     """Seven kills, at the asking of different triggers, in one claim."""
+    make_key("big", 150)
+    know("big")
     rng, kills = random.Random(0), 0
     for _ in range(7):
-        process, before, more = spawn(), len(questions()), rng.randrange(1, 5)
+        process, before, more = spawn("big"), len(questions()), rng.randrange(1, 5)
         while process.poll() is None and len(questions()) < before + more:
             time.sleep(0.001)
         time.sleep(rng.random() * 0.02)
         kills += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert opened().spec.triggers == 60  # the key file always opens
+        assert opened("big").spec.triggers == 150  # the key file always opens
     assert kills == 7
-    assert spawn().wait() == 0
-    made, shown = read(), [image.tobytes().hex() for image in opened().images]
+    assert spawn("big").wait() == 0
+    made, shown = read(), [image.tobytes().hex() for image in opened("big").images]
     opening = [row.index for row in made.rows if row.attempts]
     assert [row.index for row in made.rows] == picks(made.commitment, bytes.fromhex(NONCE), len(made.rows))
     assert len(questions()) == len(set(questions()))  # nothing is asked twice
-    assert set(opening) <= {shown.index(image) for image in questions()} <= opened().spent
-    assert len(opened().spent - set(opening)) <= kills
-    assert all(row.answer == opened().labels[row.index] for row in made.rows if row.attempts)
+    assert set(opening) <= {shown.index(image) for image in questions()} <= opened("big").spent
+    assert len(opened("big").spent - set(opening)) <= kills
+    assert all(row.answer == opened("big").labels[row.index] for row in made.rows if row.attempts)
     assert made.stated["verdict"] == "match"
     assert asked("judge", "claim.json", "--nonce-from", NONCE, "--suspect", "shop:stolen")[0] == 0
 
@@ -226,11 +229,25 @@ def test_a_first_answer_in_another_form_ends_the_claim_and_costs_one_trigger(ask
     assert not Path("claim.json").exists()
 
 
-def test_a_suspect_that_breaks_ends_the_claim_and_leaves_most_of_the_key(asked):
-    code, _, _ = claim(asked, "--reveal", suspect="shop:broken")
-    assert code == 3
-    assert len(opened().spent) == 4 + 8
+def test_a_suspect_that_breaks_ends_the_claim_and_is_asked_on_when_it_is_mended(asked):
+    make_key("big", 100)
+    know("big")
+    big = ["--key", "big.age", "--identity", "big.identity", "--reveal"]
+    assert claim(asked, *big, suspect="shop:broken")[0] == 3
+    assert len(opened("big").spent) == 4 + 8
     assert read().secret is None  # it would prove nothing
+    Path("mended").touch()
+    assert claim(asked, *big, "--resume", suspect="shop:broken")[0] == 0
+    assert read().secret == opened("big").secret
+    assert sum(row.answer is None for row in read().rows) == 8
+
+
+def test_a_claim_that_has_become_hopeless_is_not_resumed(asked):
+    """Of 60 triggers 8 were refused: the rest cannot reach what a judge demands."""
+    assert claim(asked, "--reveal", suspect="shop:broken")[0] == 3
+    Path("mended").touch()
+    code, _, err = claim(asked, "--reveal", "--resume", suspect="shop:broken")
+    assert (code, "can reach a match" in one_line(err), len(opened().spent)) == (2, True, 12)
 
 
 def test_a_key_that_cannot_reach_what_a_judge_demands_asks_nothing(asked):

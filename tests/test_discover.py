@@ -33,12 +33,11 @@ from layouts import (
 from orbax.checkpoint import v1 as ocp
 from safetensors.numpy import save_file
 
-from wmjax import checkpoint
+from wmjax import checkpoint, orbax
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.models import Config, init
 from wmjax.suspects import network
-from wmjax.suspects.formats import orbax
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Zoo

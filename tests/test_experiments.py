@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import itertools
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -272,3 +273,16 @@ def test_kill_loops_count_what_a_kill_loses(tmp_path, monkeypatch):
     assert (figures["kills"], figures["triggers_lost"] <= 1, figures["questions"] > 40) == (1, True, True)
     for name in ("answers_lost", "asked_twice", "other_verdicts", "other_rows", "keys_that_do_not_open"):
         assert figures[name] == 0
+
+
+def test_damaged_journals_are_refused_or_without_effect():
+    """Sixty mutations; what who holds the keys exchanges as a whole is said apart."""
+    journal_damage = importlib.import_module("journal_damage")
+    figures = journal_damage.damage(60, random.Random(1))
+    assert set(figures["together"]) <= {"refused with 4", "refused with 2", "unchanged", "without effect", "listed"}
+    assert figures["together"]["refused with 4"] > 40
+    assert min(figures["verdicts"].values()) > 0
+    assert figures["all_of_two_parts_exchanged"] == {
+        "without the keys": "refused with 4",
+        "with the keys": "other verdicts",
+    }

@@ -1,5 +1,6 @@
 """Several claims before one judge: garbage beside an honest one changes nothing for it, and each gets its own code."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from wmjax.evidence.claim import Claim, read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.hearing import hear, read_all
 from wmjax.evidence.judge import judge
-from wmjax.keys import new_signer
+from wmjax.keys import derive_key, make_spec, new_signer
 from wmjax.report.evidence import judgement_page
 
 NONCE = b"n" * 32
@@ -60,12 +61,12 @@ def test_garbage_beside_an_honest_claim_is_listed_and_changes_nothing(garbage, p
     assert [ground.to_json() for ground in hearing.settlement.grounds] == [{"code": "only-valid", "claim": 1 - place}]
 
 
-def test_a_claim_by_a_key_of_other_classes_is_no_obstacle():
+def test_a_claim_by_a_key_of_other_images_is_no_obstacle():
     """The suspect cannot be asked about it; that is no reason not to ask about the other."""
-    junk = abstract_key(b"\x03" * 32, classes=4)
-    suspect = forger.suspect(ASK)
-    court = Court(NONCE, type(suspect)(suspect.name, suspect.ask, classes=10))
-    claims = read_all(files(forger.honest_claim(junk, knowing(junk), NONCE).raw, HONEST.raw))
+    spec = make_spec("abstract", image=(8, 8, 2), classes=10, triggers=40)
+    junk = derive_key(b"\x03" * 32, spec, forger.rule(spec), created=forger.MADE)
+    court = Court(NONCE, dataclasses.replace(forger.suspect(ASK), image=(8, 8, 1)))
+    claims = read_all(files(forger.honest_claim(junk, forger.knowing(junk, zeros), NONCE).raw, HONEST.raw))
     hearing = hear(claims, court)
     assert (hearing.judgements[0].code, hearing.judgements[0].exit_code) == ("misfit", 2)
     assert (hearing.judgements[1].verdict, hearing.outcome) == ("match", "match")
@@ -74,7 +75,7 @@ def test_a_claim_by_a_key_of_other_classes_is_no_obstacle():
 def test_a_strangers_unproven_claim_takes_nothing_from_an_honest_one_and_settles_nothing():
     stranger = forger.honest_claim(OTHER, knowing(OTHER), NONCE, whole=True)
     hearing = hear([HONEST, stranger], COURT)
-    assert [one.verdict for one in hearing.judgements] == ["match", "no-match"]
+    assert [one.verdict for one in hearing.judgements] == ["match", "inconclusive"]
     assert (hearing.outcome, hearing.settlement.grounds[0].code) == ("inconclusive", "one-proven")
 
 
@@ -113,13 +114,13 @@ def test_a_suspect_that_is_not_there_or_no_classifier_of_these_classes_is_no_fau
     def down(images: np.ndarray) -> np.ndarray:
         raise OSError("no such host")
 
-    for ask in (down, lambda images: np.zeros((len(images), 7)), lambda images: "words"):
+    for ask in (down, lambda images: np.zeros((len(images), 7, 2)), lambda images: object()):
         with pytest.raises(AccessError, match="no usable answer"):
             judge(HONEST, Court(NONCE, forger.suspect(ask)))
 
 
 def test_a_suspect_that_fails_on_some_pictures_has_refused_those_alone():
-    """Of the 60 it answers all but five: a failure, another shape, scores among labels."""
+    """Of the 60 it answers all but five: a failure, another shape, no number."""
     odd = {image.tobytes() for image in KEY.images[:5]}
 
     def ask(images: np.ndarray) -> np.ndarray:
@@ -128,11 +129,30 @@ def test_a_suspect_that_fails_on_some_pictures_has_refused_those_alone():
         which = int(ASK(images)[0]) % 3
         if which == 0:
             raise ValueError("a picture like that")
-        return np.zeros((1, 7)) if which == 1 else np.full((1, 10), 0.1)
+        return np.zeros((1, 7, 2)) if which == 1 else np.full(1, None)
 
     judgement = judge(forger.honest_claim(KEY, ASK, NONCE, whole=True), Court(NONCE, forger.suspect(ask)))
     (refused,) = [ground for ground in judgement.assumed if ground.code == "refused-here"]
     assert (judgement.verdict, refused.values["refused"], judgement.matches) == ("match", 5, 55)
+
+
+@pytest.mark.parametrize("scored", [1, 30, 59])
+def test_nobody_spoils_their_answers_by_some_in_another_form(scored):
+    """The labels of all of them count."""
+    some = {image.tobytes() for image in KEY.images[:scored]}
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        if len(images) > 1:
+            raise ValueError("one at a time")
+        labels = ASK(images)
+        return np.eye(12)[labels] if images[0].tobytes() in some else labels
+
+    judgement = judge(forger.honest_claim(KEY, ASK, NONCE, whole=True), Court(NONCE, forger.suspect(ask)))
+    assert (judgement.verdict, judgement.matches) == ("match", 60)
+
+
+def zeros(images: np.ndarray) -> np.ndarray:
+    return np.zeros(len(images), int)
 
 
 def test_nobody_is_acquitted_by_refusing_what_they_know():

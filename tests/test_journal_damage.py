@@ -328,7 +328,7 @@ def test_answers_that_cannot_be_kept_ones(kept: Kept, tmp_path: Path) -> None:
         {"labels": base64.b64encode(b"no zlib").decode(), "scores": None},
         {"labels": packed(bytes(4 * total + 4)), "scores": None},
         {"labels": packed(bytes(1 << 24)), "scores": None},
-        {"labels": packed(b"\0\0\x10" + bytes(4 * total - 3)), "scores": None},  # 2**20 is no class
+        {"labels": packed(b"\0\0\x20" + bytes(4 * total - 3)), "scores": None},  # 2**21 is no class and no name
         {"labels": packed(bytes(4 * total)), "scores": packed(bytes(40 * total))},  # probabilities that add up to 0
         {"labels": packed(bytes(4 * total)), "scores": packed(b"\xff" * 40 * total)},  # NaN
     ):

@@ -171,7 +171,7 @@ def test_the_judges_cost_is_measured_without_jax(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(importlib.import_module("figures"), "HERE", tmp_path)  # where tables read
     judge_cost.main(["--small"])
-    (row,) = tables.judge_rows()
+    row = next(row for row in tables.judge_rows() if "60 openings" in row)
     assert "match; JAX was never imported" in row
     assert "60 openings, 8x8x1 labels" in row
     assert "experiments/judge_cost.py" in row

@@ -43,6 +43,9 @@ def echo(images):
 def sums(images):
     return images.sum((1, 2, 3), dtype=int)
 
+def words(images):
+    return ["cat", "z\xfcrich\U0001f408"][: len(images)]
+
 def sums_of_16(images):
     assert len(images) <= 16
     return sums(images)
@@ -156,6 +159,14 @@ def test_it_answers_as_the_function_does():
         expected = (images + 1).reshape(len(images), 16)
         assert (answer.dtype, answer.shape) == (np.float32, expected.shape)
         np.testing.assert_array_equal(answer, expected)
+
+
+def test_it_may_answer_with_words():
+    answer = process.start("theirs:words")(np.concatenate([ONE, ONE]))
+    assert (answer.dtype.kind, answer.tolist()) == ("U", ["cat", "z\xfcrich\U0001f408"])
+    forged = child.pack(np.array(["a"])).replace(b"a\0\0\0", b"\xff\xff\xff\x7f")
+    with pytest.raises(ValueError, match="no characters"):
+        child.unpack(forged)
 
 
 def test_more_pictures_than_a_frame_holds_are_asked_in_parts(monkeypatch):
@@ -318,7 +329,16 @@ def test_no_bytes_are_read_as_more_than_they_are(payload):
 
 @pytest.mark.parametrize(
     "line",
-    ['["<f8", [1099511627776]]', '["<f8", [-1, -8]]', '["|O", [1]]', '["<f8", [true]]', '["<f3", [0]]', "[[]]", "7"],
+    [
+        '["<U99999", [0]]',
+        '["<f8", [1099511627776]]',
+        '["<f8", [-1, -8]]',
+        '["|O", [1]]',
+        '["<f8", [true]]',
+        '["<f3", [0]]',
+        "[[]]",
+        "7",
+    ],
 )
 def test_arrays_that_are_none_are_refused(line):
     with pytest.raises(ValueError, match=r"no |not"):

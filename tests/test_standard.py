@@ -15,7 +15,7 @@ from wmjax.keys.schemes.content import _FONT
 from wmjax.stats import labels as label_bets
 from wmjax.stats import renaming
 
-STANDARD = (Path(wmjax.__file__).parent / "evidence" / "STANDARD.md").read_text()
+STANDARD = " ".join((Path(wmjax.__file__).parent / "evidence" / "STANDARD.md").read_text().split())
 
 
 def numbers(before: str) -> tuple[float, ...]:
@@ -36,8 +36,9 @@ def test_the_strategies_are_those_that_are_averaged():
     assert numbers("Three on a renaming, r") == renaming.RATES
     assert f"with r = {renaming.CLEARED_RATE:g} wins" in STANDARD
     assert f"-log({renaming.CLEARED_RATE:g} C)" in STANDARD
-    for scored, count in ((False, 9), (True, 25)):
-        told = stats.Answers(np.array([1]), np.eye(4)[[1]] if scored else None, 4)
+    assert f"have {renaming.FEWER_RATE:g} in the place of" in STANDARD
+    for scores, count in ((0, 9), (4, 25), (3, 25), (5, 25 + 22)):
+        told = stats.Answers(np.array([1]), np.eye(scores)[[1]] if scores else None, 4)
         kind = stats.EVIDENCE["labels/1"]
         state, _ = kind.bet(kind.start(), told, np.array([1]), stats.Rule(0.01, 0.01, 0.5, 1))
         assert state.totals.shape[-1] == count

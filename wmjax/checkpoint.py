@@ -17,13 +17,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from wmjax import hosts
-from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax import hosts, orbax
+from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import check_room, read_bytes, write_bytes
 from wmjax.models import Config, Variables, read_config, shapes
 from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
+STATE = "state"  # the folder of a checkpoint's tensors
 _METADATA = "_CHECKPOINT_METADATA"
 
 
@@ -152,19 +153,15 @@ def load_variables(checkpoint: Path) -> tuple[Config, Variables]:
 
 def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
     """The tensors of a checkpoint that `like` names, as NumPy arrays; raises `InvalidFile` where they do not fit it."""
-    from orbax.checkpoint import v1 as ocp
-
-    context = ocp.Context()
-    context.pytree.loading.partial_load = True  # a suspect's optimiser is not read
-    with _one_line(f"cannot load checkpoint {checkpoint}", InvalidFile), context:
-        blank = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-        tree: dict[str, Any] = ocp.load(checkpoint.absolute(), blank)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(blank):
-        node: Any = tree
-        for part in path:
-            node = node[part.key]
-        if np.shape(node) != leaf.shape:
-            raise InvalidFile(f"{checkpoint}: tensor {jax.tree_util.keystr(path)} does not fit the model it names")
+    blank = jax.tree.map(lambda leaf: np.empty((1, *leaf.shape), leaf.dtype), like)
+    named = {
+        ".".join(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(blank)
+    }
+    try:
+        orbax.Folder(checkpoint / STATE, {name: name for name in named}).read(0, 1, named)
+    except WmjaxError as error:
+        raise type(error)(f"cannot load checkpoint {checkpoint}: {error}") from error
+    tree: dict[str, Any] = jax.tree.map(lambda leaf: leaf[0, ...], blank)
     return tree
 
 
@@ -188,7 +185,7 @@ def check_settings(run: Path, settings: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _one_line(what: str, kind: type[AccessError] | type[InvalidFile] = AccessError) -> Iterator[None]:
+def _one_line(what: str) -> Iterator[None]:
     """Turns Orbax's long errors and its background threads' log into one line."""
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     levels = [logger.level for logger in loggers]
@@ -199,7 +196,7 @@ def _one_line(what: str, kind: type[AccessError] | type[InvalidFile] = AccessErr
     except (ValueError, KeyError, TypeError, OSError, RuntimeError, MemoryError, ExceptionGroup) as error:
         first = first_line(error)
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else first[:160]
-        raise kind(f"{what}: {reason}") from error
+        raise AccessError(f"{what}: {reason}") from error
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -1,8 +1,8 @@
 """The judge asks: the suspect's own answers about the triggers that a claim opened.
 
-A suspect that fails on a picture, or answers it in another form, has refused that picture: nobody gets rid of a verdict
-so, and nobody is acquitted by it. One that gives no usable answer to the first questions is not there, or is no
-classifier of these classes; that is no fault of the claim's.
+A suspect that fails on a picture has refused that picture: nobody gets rid of a verdict so, and nobody is acquitted by
+it. One that gives no usable answer to the first questions is not there, or is no classifier; that is no fault of the
+claim's.
 """
 
 import hashlib
@@ -83,7 +83,9 @@ def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None) -> tuple[sta
 
 
 def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
-    """Answers about images, all of the form of the first; what fails or has another form is a refusal.
+    """Answers about images, of one form; what fails is a refusal.
+
+    Where answers of several forms come, their labels count alone: nobody spoils the others by one of another form.
 
     Args:
       suspect: whom; it has to fit.
@@ -94,12 +96,12 @@ def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
       AccessError: the suspect gives no usable answer at all.
     """
     parts = list(_answers(suspect, images, classes))
-    told = [part for part in parts if part is not None and np.any(part.labels >= 0)]
+    told = [part for part in parts if part is not None]
+    if len({part.scores for part in told}) > 1:
+        parts = [part and stats.Answers(part.labels, None, classes) for part in parts]
+        told = [part for part in parts if part is not None]
     silent = stats.refusal(told[0] if told else stats.Answers(np.array([REFUSED]), None, classes))
-    same = [part is not None and part.scores == silent.scores for part in parts]
-    return stats.concatenate(
-        [part if fits and part is not None else silent for part, fits in zip(parts, same, strict=True)]
-    )
+    return stats.concatenate([silent if part is None else part for part in parts])
 
 
 def _answers(suspect: Suspect, images: np.ndarray, classes: int) -> Iterator[stats.Answers | None]:

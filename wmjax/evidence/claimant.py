@@ -116,9 +116,10 @@ def _check_enough(key: Key, order: Sequence[int], bar: float, rows: Sequence[Row
       key: the opened key.
       order: of the questions.
       bar: bits that a judge demands.
-      rows: asked by this claim already; they count as if they had been answered well.
+      rows: asked by this claim already; what was answered counts as if it had been answered well.
     """
-    lost = key.spent - {row.index for row in rows}
+    refused = {row.index for row in rows if row.answer is None}
+    lost = (key.spent | refused) - {row.index for row in rows if row.answer is not None}
     rule, truth = key.commitment.rule, key.truth(np.array(order))
     sure = stats.kind_of(rule).perfect(truth, key.spec.classes)
     told = dataclasses.replace(sure, labels=np.where(np.isin(order, list(lost)), -1, sure.labels))

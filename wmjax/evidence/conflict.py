@@ -173,14 +173,16 @@ def _doubts_of_dates(first: int, shown: Sequence[_Original], since: datetime.dat
 def _order(first: int, shown: Sequence[_Original]) -> tuple[Ground, ...]:
     """The reason of a settlement."""
     own, other = shown[first], shown[1 - first]
-    assert own.released  # or there would be doubts
-    told = {"claim": first, "dated": own.released.isoformat(timespec="seconds")}
+    told = {"claim": first, "dated": _told_date(own.released)}
     if other.released:
-        earlier = Ground("model-earlier", {**told, "later": other.released.isoformat(timespec="seconds")})
+        earlier = Ground("model-earlier", {**told, "later": _told_date(other.released)})
     else:
-        assert other.keyed
-        earlier = Ground("before-key", {**told, "other": 1 - first, "later": other.keyed.isoformat(timespec="seconds")})
+        earlier = Ground("before-key", {**told, "other": 1 - first, "later": _told_date(other.keyed)})
     return earlier, Ground("descends", {"claim": 1 - first, "other": first})
+
+
+def _told_date(when: datetime.datetime | None) -> str:
+    return when.isoformat(timespec="seconds") if when else ""
 
 
 def _released(claim: Claim, original: Suspect, court: Court) -> datetime.datetime | None:

@@ -24,11 +24,11 @@ HEAD = struct.Struct("<IBQ")
 ARRAY, OTHER, FAILED, READY = range(4)  # what a frame holds: an array, an answer that is none, an error, nothing
 LARGEST = 1 << 28  # bytes of a frame
 _LONGEST = 200  # characters of a text
-_DTYPE = re.compile(r"[<>|][biuf]\d{1,2}")
+_DTYPE = re.compile(r"[<>|]([biuf]\d{1,2}|U\d{1,4})")
 
 
 def pack(array: np.ndarray) -> bytes:
-    """An array of numbers as a frame's bytes: dtype and shape in a line of JSON, then its values."""
+    """An array of numbers or of text as a frame's bytes: dtype and shape in a line of JSON, then its values."""
     return json.dumps([array.dtype.str, list(array.shape)]).encode() + b"\n" + array.tobytes()
 
 
@@ -39,7 +39,7 @@ def unpack(payload: bytes) -> np.ndarray:
     [0, 1, 2]
 
     Raises:
-      ValueError: the bytes are no array of numbers, or not as many as it says.
+      ValueError: the bytes are no such array, or not as many as it says.
     """
     end = payload.index(b"\n", 0, 1024)
     match json.loads(payload[:end]):
@@ -55,6 +55,8 @@ def unpack(payload: bytes) -> np.ndarray:
         raise ValueError("no dtype") from error
     if math.prod(shape) * kind.itemsize != len(values):
         raise ValueError("it is not as long as it says")
+    if kind.kind == "U" and (np.ndarray(len(values) // 4, f"{dtype[0]}u4", values) > sys.maxunicode).any():
+        raise ValueError("no characters")
     return np.ndarray(tuple(shape), kind, values)
 
 

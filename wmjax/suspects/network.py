@@ -16,8 +16,8 @@ from jax import Array
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import FAMILIES, Config, Variables, apply, default_config, shapes
 from wmjax.models.layers import conv_general_dilated
+from wmjax.orbax import FLOATS, Tensors
 from wmjax.suspects.contract import Network, Weights
-from wmjax.suspects.formats.orbax import FLOATS, Tensors
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.strangers import NAME, imported, strangers_code
 from wmjax.text import by

@@ -18,8 +18,9 @@ def from_callable(ask: Callable[[np.ndarray], Any], name: str = "callable") -> S
     'constant'
 
     Args:
-      ask: maps uint8 images [n, H, W, C] to class labels, int [n], or to scores, float [n, classes]: probabilities, or
-        logits. It is asked once about each image; what it raises counts as a refusal.
+      ask: maps uint8 images [n, H, W, C] to class labels, int [n], to names of classes, text [n], or to scores, float
+        [n, classes], probabilities or logits. Its classes need not be the key's; claims take no names. It is asked once
+        about each image; what it raises counts as a refusal.
       name: as verdicts show it.
     """
     return Suspect(name, ask)

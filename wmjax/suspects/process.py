@@ -8,7 +8,8 @@ again: whatever is asked then is refused.
 It is no sandbox: it may read the files that its user may, and use the network. Keep keys where that user has none, or
 run disputes as a user of their own.
 
-A call costs some 0.2 ms beyond the function's own time (`experiments/process_cost.py`).
+A call costs 0.2 ms beyond the function's own time with one picture of 32x32x3, 0.3 ms with 16; starting takes 0.15 s
+beside the module's own imports (2 CPU cores, a function that answers zeros).
 """
 
 import contextlib

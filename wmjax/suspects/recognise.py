@@ -11,12 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from wmjax import checkpoint
+from wmjax import checkpoint, orbax
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
+from wmjax.orbax import Tensors
 from wmjax.suspects.contract import Network, Stored
-from wmjax.suspects.formats import orbax
-from wmjax.suspects.formats.orbax import Tensors
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.safetensors import File, Header, read_header
@@ -92,10 +91,12 @@ def in_checkpoint(path: Path, models: Sequence[str], images: Sequence[Image]) ->
         if any("\udc80" <= c <= "\udcff" for c in str(path)):  # which TensorStore does not take
             raise InvalidFile("its path is not UTF-8: rename it")
         if is_wmjax(path):
-            network, item = from_config(checkpoint.read_metadata(path).model), path / "state"
+            network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
             if not (item / orbax.ITEM).is_file():
                 raise InvalidFile(_HALF)
             return Stored(network, orbax.Folder(item, _stored_names(network)), path, item / orbax.ITEM)
+        if (path / CHECKPOINT).exists() and _json(path / CHECKPOINT) is None:
+            raise InvalidFile(f"a half-written or damaged checkpoint: its {CHECKPOINT} is no JSON")
         items = orbax.items(path)
         if not items:
             raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else "no checkpoint: it holds no tensors")

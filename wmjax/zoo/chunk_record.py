@@ -1,6 +1,7 @@
 """What an audit's journal holds of one chunk: a row of figures for each model that answered, a column for each key."""
 
 import dataclasses
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ class ChunkRecord:
             again=forms.flag(found["again"]),
             rows=rows,
             keys=keys,
-            curves=dict(forms.items(found["curves"], lambda curve: _curve(curve, *shape))),
+            curves=_curves(found["curves"], *shape),
             failures=failures,
             digests=digests,
             answers=None,
@@ -185,7 +186,10 @@ def _by_place(value: Any, count: int) -> dict[int, str]:
     return {forms.whole(int(place), 0, count - 1): forms.text(told) for place, told in value.items()}
 
 
-def _curve(value: Any, rows: int, columns: int) -> tuple[tuple[int, int], list[float]]:
-    row, column, path = forms.items(value, lambda part: part)
-    place = forms.whole(row, 0, rows - 1), forms.whole(column, 0, columns - 1)
-    return place, list(forms.items(path, forms.number))
+def _curves(value: Any, rows: int, columns: int) -> dict[tuple[int, int], list[float]]:
+    """Evidence by row and column; its numbers are checked all at once, for there are many."""
+    listed = forms.items(value, lambda curve: forms.items(curve, lambda part: part))
+    places = [(forms.whole(row, 0, rows - 1), forms.whole(column, 0, columns - 1)) for row, column, _ in listed]
+    ends = list(accumulate((len(path) for _, _, path in listed), initial=0))
+    every = forms.table(list(chain.from_iterable(path for _, _, path in listed)), (ends[-1],), np.float64).tolist()
+    return {place: every[start:end] for place, (start, end) in zip(places, pairwise(ends), strict=True)}

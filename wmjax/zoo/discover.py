@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from wmjax import orbax
 from wmjax.errors import AccessError, WmjaxError
 from wmjax.suspects import recognise
 from wmjax.suspects.contract import Stored
-from wmjax.suspects.formats import orbax
 from wmjax.suspects.listing import FILE
 from wmjax.suspects.network import Image
 from wmjax.zoo.members import Members, read_members

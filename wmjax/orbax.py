@@ -1,4 +1,5 @@
-"""Tensors of Orbax checkpoints, read directly: most of what `ocp.load` takes is fixed work for every tensor.
+"""Tensors of Orbax checkpoints, read directly: most of what `ocp.load` takes is fixed work for every tensor,
+and what it finds damaged its threads tell in tracebacks.
 
 An Orbax item is a key-value store, an OCDBT database or a folder, of Zarr arrays (version 2 or 3), one for each tensor.
 A tensor that lies in one zstd chunk, as Orbax writes them on one device, is fetched and unpacked here; any other
@@ -9,6 +10,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,7 +21,6 @@ import ml_dtypes
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile
-from wmjax.suspects.contract import Weights
 from wmjax.text import first_line
 
 ITEM = "_METADATA"  # lies in every item's folder
@@ -29,6 +30,13 @@ _DOCUMENTS = (b"zarr.json", b".zarray")
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
 _MOST_FILES = 1 << 16
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
+
+_PLAIN = {
+    "OUT_OF_RANGE": "a file is truncated",
+    "NOT_FOUND|No such file": "a file is missing",
+    "DATA_LOSS|Error decoding|INVALID_ARGUMENT": "a file is damaged",
+    "(?i:zstd)": "a tensor's bytes are damaged",
+}
 
 Tensors = dict[str, tuple[tuple[int, ...], str]]  # shape and dtype by stored name
 
@@ -56,7 +64,7 @@ class Folder:
     path: Path
     names: Mapping[str, str]
 
-    def read(self, start: int, stop: int, out: Weights) -> None:
+    def read(self, start: int, stop: int, out: Mapping[str, np.ndarray]) -> None:
         """Fills `out[name][0]` with the tensors, converted to its dtype.
 
         Raises:
@@ -66,7 +74,7 @@ class Folder:
         wanted = sum(array[:1].nbytes for array in out.values())
         _check_files(self.path, 16 * wanted + (64 << 20))  # a training state takes several times its weights
         try:
-            _read(self.path, {self.names[name]: array[0] for name, array in out.items()})
+            _read(self.path, {self.names[name]: array[0, ...] for name, array in out.items()})
         except _DAMAGE as error:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
 
@@ -96,7 +104,9 @@ def tensors(path: Path) -> Tensors:
 
 
 def _reason(error: BaseException) -> str:
-    return first_line(error, 160)
+    """What is wrong, in plain words where TensorStore and its codecs have others."""
+    text = str(error)
+    return next((plain for words, plain in _PLAIN.items() if re.search(words, text)), first_line(error, 160))
 
 
 def _check_files(path: Path, most: int) -> None:
@@ -112,6 +122,8 @@ def _check_files(path: Path, most: int) -> None:
                     elif not stat.S_ISREG(status.st_mode):
                         raise InvalidFile(f"{path} holds a link or special file: copy the checkpoint as plain files")
                     total, count = total + status.st_size, count + 1
+    except FileNotFoundError as error:
+        raise InvalidFile(f"{path} is missing") from error
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
     if total > most or count > _MOST_FILES:
