@@ -189,11 +189,18 @@ def process(
             return json.loads(line)
 
         def turn() -> Any:
-            print("go", file=questions, flush=True)
+            try:
+                print("go", file=questions, flush=True)
+            except BrokenPipeError as error:  # it ended before it was asked
+                raise RuntimeError(f"{' '.join(command)} ended: what it wrote above says why") from error
             return answer()
 
         answer()  # it is ready: what it had to prepare does not slow down the others' first call
-        yield turn  # the process ends when its stdin is closed
+        try:
+            yield turn
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                questions.close()  # then the process ends
 
 
 def serve(work: Work) -> None:

@@ -62,7 +62,7 @@ MALFORMED = {
     "wide": "ndarray float64 [1, 1]: array([[0.]])",
     "scores": "ndarray float64 [1, 10]: array([[",
     "ragged": "list: [[1], [1, 2]]",
-    "text": "str: ",
+    "text": "ndarray <U",
 }
 
 

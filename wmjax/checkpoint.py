@@ -153,16 +153,24 @@ def load_variables(checkpoint: Path) -> tuple[Config, Variables]:
 
 def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
     """The tensors of a checkpoint that `like` names, as NumPy arrays; raises `InvalidFile` where they do not fit it."""
-    blank = jax.tree.map(lambda leaf: np.empty((1, *leaf.shape), leaf.dtype), like)
-    named = {
-        ".".join(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(blank)
-    }
     try:
+        stored = orbax.tensors(checkpoint / STATE)
+        for name, leaf in _named(like).items():  # before any memory is taken: a configuration may ask for terabytes
+            if name not in stored or stored[name][0] != leaf.shape:
+                there = f"has shape {list(stored[name][0])}" if name in stored else "is not there"
+                raise InvalidFile(f"its tensor {name:.80} {there}, and {list(leaf.shape)} is needed")
+        blank = jax.tree.map(lambda leaf: np.empty((1, *leaf.shape), leaf.dtype), like)
+        named = _named(blank)
         orbax.Folder(checkpoint / STATE, {name: name for name in named}).read(0, 1, named)
     except WmjaxError as error:
         raise type(error)(f"cannot load checkpoint {checkpoint}: {error}") from error
     tree: dict[str, Any] = jax.tree.map(lambda leaf: leaf[0, ...], blank)
     return tree
+
+
+def _named(tree: dict[str, Any]) -> dict[str, Any]:
+    """A tree's leaves by the names that Orbax gives them."""
+    return {".".join(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def write_settings(run: Path, settings: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ def more_often_p(hits: int, n: int, others: int, m: int) -> float:
     counts = np.arange(hits, min(n, total) + 1)
     counts = counts[total - counts <= m]
     logs = _choose(n, counts) + _choose(m, total - counts) - _choose(n + m, np.array(total))
-    return min(1.0, float(np.exp(special.logsumexp(logs)))) if len(counts) else 0.0
+    return min(1.0, float(np.exp(np.logaddexp.reduce(logs)))) if len(counts) else 0.0
 
 
 def _choose(n: int, k: np.ndarray) -> np.ndarray:

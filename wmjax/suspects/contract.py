@@ -204,8 +204,8 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str
 def came(raw: Any) -> str:
     r"""What a stranger's code returned, fit for a record: its form and how it begins.
 
-    >>> came(np.zeros((1, 3))), came("no\x1b[2J" * 99)[:20]
-    ('ndarray float64 [1, 3]: array([[0., 0., 0.]])', "str: 'no\\x1b[2Jno\\x")
+    >>> came(np.zeros((1, 3))), came("no\x1b[2J" * 99)[:14]
+    ('ndarray float64 [1, 3]: array([[0., 0., 0.]])', "str: 'no\\x1b[2")
     """
     form, brief = type(raw).__name__, reprlib.Repr()
     brief.maxstring = brief.maxother = LONGEST_CAME
