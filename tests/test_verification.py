@@ -265,6 +265,13 @@ def test_fixed_labels_are_calibrated_against_decoys():
     assert verify(biased, key, alpha=0.05).verdict != "match"  # every binomial test would convict it
 
 
+@pytest.mark.parametrize("options", [{}, {"nulls": [innocent(0)]}])
+def test_a_suspect_without_one_usable_answer_is_told_apart_whatever_it_is_ranked_among(options):
+    silent = from_callable(lambda images: np.full(len(images), -1), "silent")
+    with pytest.raises(AnswerError, match="no usable answer"):
+        verify(silent, make_key("fixed", 20), **options)
+
+
 def test_fixed_labels_are_calibrated_against_null_models():
     key = make_key("fixed", 40)
     nulls = [innocent(seed) for seed in range(30)]

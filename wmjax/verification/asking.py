@@ -80,12 +80,15 @@ def ask(question: Question, *, stop: bool) -> Given:
       AnswerError: no answer is usable, or the first one has the wrong form.
     """
     given = _one_by_one(question) if stop else _together(question)
-    if not (given.answers.labels >= 0).any():
-        refused = len(given.answers)
-        name = question.suspect.name
-        unusable = f"all {refused} are NaN or negative"
-        raise AnswerError(f"suspect {name} gave no usable answer: {unusable}", unusable)
+    check_usable(question.suspect, given.answers)
     return given
+
+
+def check_usable(suspect: Suspect, answers: stats.Answers) -> None:
+    """Raises `AnswerError` where none of a suspect's answers is usable."""
+    if not (answers.labels >= 0).any():
+        unusable = f"all {len(answers)} are NaN or negative"
+        raise AnswerError(f"suspect {suspect.name} gave no usable answer: {unusable}", unusable)
 
 
 def _together(question: Question) -> Given:
@@ -96,7 +99,7 @@ def _together(question: Question) -> Given:
     asked = questions >= 0
     cover = answers.labels[~asked]
     kept = answers[asked]
-    triggers, fresh = question.order.triggers, min(question.order.fresh, len(kept))
+    triggers, fresh = question.order.triggers, question.order.fresh
     path = stats.play(question.rule, kept, key.truth(triggers))
     return Given(kept, triggers, fresh, of_fresh(path, fresh), len(cover), int(np.sum(cover < 0)))
 

@@ -11,7 +11,7 @@ from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.suspects.contract import Suspect, query
-from wmjax.verification.asking import Given, Question, ask, of_fresh
+from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh
 from wmjax.verification.grounds import VerdictGround
 
 
@@ -66,6 +66,7 @@ def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null
     seed = Stream(question.key.secret, "interleave", 0).integers(2**32, 4)
     shuffled = np.random.default_rng(seed).permutation(len(images))
     answers = question.put(images[shuffled])
+    check_usable(question.suspect, answers)
     back = np.argsort(shuffled)
     parts = np.split(back[: len(images) - covers], len(asked))
     given = answers[parts[0]]
