@@ -72,13 +72,13 @@ const LABELS = [0.01, 0.05, 0.2, 0.5, 0.8, 0.95], HEDGES = [0.01, 0.1, 0.5, 0.9]
 const RENAMED = [0.6, 0.8, 0.95], CLEARED = 0.8;
 const add2 = (a, b) => Math.max(a, b) + Math.log2(1 + 2 ** -Math.abs(a - b));
 function weigh(answers, labels, C, rate) {
-  const scored = answers.some(Array.isArray), sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
+  const words = [...new Set(answers.filter((a) => typeof a === "string"))], scored = answers.some(Array.isArray), sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
   let own = 0, other = 0;
   answers.forEach((told, i) => {
     const total = Array.isArray(told) ? told.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(told) ? told.map((p) => p / total) : null;
-    const top = told === null ? -1 : q ? q.indexOf(Math.max(...q)) : told;
+    const top = told === null ? -1 : q ? q.indexOf(Math.max(...q)) : typeof told === "string" ? 2 ** 20 + words.indexOf(told) : told;
     const moves = LABELS.map((e) => Math.log2(top < 0 ? e : (1 - e) * C * (top === y ? 1 : 0) + e));
     if (scored) for (const t of POWERS) {
       const raised = q && q.map((p) => p ** (1 / t)), staked = q ? raised[y] / raised.reduce((s, p) => s + p, 0) : 0;
@@ -144,7 +144,9 @@ function judge(raw, nonce, asked, schemas) {
     ok(!told.secret || leaf(Buffer.from(told.secret, "hex"), spec, row.index).entry === entry, "secret");
   });
   ok(!nonce || nonce === told.nonce, "nonce");
-  const answers = rows.map((r) => r.answer && (r.answer.probabilities ?? r.answer.label));
+  const answers = rows.map((r) => r.answer && (r.answer.probabilities ?? r.answer.label ?? r.answer.name));
+  const { pattern, maxLength } = schemas.$defs.name.properties.name;
+  ok(answers.every((a) => typeof a !== "string" || ([...a].length <= maxLength && new RegExp(pattern).test(a))), "names");
   const path = weigh(answers, rows.map((r) => r.opening?.label ?? 0), spec.classes, rule.rate), outcome = decide(path, rule);
   ok(Math.abs(told.verdict.evidence_bits - path.bits.at(-1)) <= 0.002 && told.verdict.verdict === outcome, "figures");
   const counted = nonce ? Math.max(...path.bits) : path.bits.at(-1), needed = Math.max(-Math.log2(rule.alpha), -Math.log2(1e-6)) + 128;
