@@ -15,6 +15,7 @@ from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.errors import WmjaxError
 from wmjax.keys import write_key
+from wmjax.suspects.stored import load_variables
 
 UNLOCK = ["--key", "k.age", "--identity", "k.identity"]
 MUTATIONS = 40
@@ -82,7 +83,7 @@ def on_the_command_line(*words: str) -> Callable[[], int]:
 def training() -> int:
     """What resuming reads."""
     try:
-        checkpoint.load_variables(Path("bad"))
+        load_variables("bad")
     except WmjaxError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -131,6 +132,6 @@ def test_what_is_wrong_with_a_file_of_tensors_is_said_in_plain_words(how, damage
     largest = max((path for path in Path("bad").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     raw = WAYS[how](bytearray(largest.read_bytes()), random.Random(0))
     largest.unlink() if raw is None else largest.write_bytes(raw)
-    for read in (wmjax.from_checkpoint, lambda path: checkpoint.load_variables(Path(path))):
+    for read in (wmjax.from_checkpoint, load_variables):
         with pytest.raises(WmjaxError, match=WORDS[how]):
             read("bad")
