@@ -276,7 +276,6 @@ WORDS = {
     "removed": "a file is missing",
     "zeroed": "damaged",
     "emptied": "a file is truncated",
-    "a folder": "Is a directory",
 }
 
 
