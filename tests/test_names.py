@@ -121,7 +121,7 @@ def test_a_claim_in_words_is_resumed_as_it_would_have_been(words):
     Path("back").touch()
     assert claim(words, *BIG, "--reveal", "--resume", suspect="words:counted")[0] == 0
     (lost,) = [row for row in read().rows if row.answer is None]
-    assert read().rows[7] == lost
+    assert read().rows[7].index == lost.index
     assert words("judge", "claim.json", "--nonce-from", NONCE, "--suspect", "words:counted")[0] == 0
 
 
