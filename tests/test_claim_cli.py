@@ -271,7 +271,7 @@ WRONG = {
     "a key for an authority": (["--tsa", "my.signer.pem"], 4, "certificates"),
     "one original": (["--original", "shop:stolen"], 2, "--original"),
     "no such data": (["--source", "nothing"], None, "nothing"),
-    "other answers": (["--suspect", "shop:odd"], 5, "shop:odd"),
+    "other answers": (["--suspect", "shop:odd"], 2, "shop:odd"),
     "no answers": (["--suspect", "shop:down"], 5, "shop:down"),
     "another nonce": (["--nonce-from", OTHER_NONCE], 4, "another nonce"),
 }
