@@ -16,6 +16,7 @@ from wmjax.zoo.result import MATCH, NO_MATCH
 from wmjax.zoo.turns import Asking
 
 _TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32}
+_ASKED = ("asking", "known")  # fields of members that are asked in an order of their own
 ROUNDED = 1e-3  # bits, more than curves lose by rounding
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
 
@@ -115,8 +116,12 @@ class ChunkRecord:
         return mine == theirs or self.again or other.again
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """The record as JSON values; `asking` and `known` where the chunk is a member that is asked so."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.asking is None:
+            values = {name: value for name, value in values.items() if name not in _ASKED}
+        else:
+            values["asking"] = self.asking.to_json()
         return {
             **values,
             **{name: values[name].tolist() for name in _TABLES},
@@ -124,13 +129,14 @@ class ChunkRecord:
             "failures": {str(place): why for place, why in self.failures.items()},
             "digests": {str(place): sha256 for place, sha256 in self.digests.items()},
             "answers": None if self.answers is None else self.answers.to_json(),
-            "asking": None if self.asking is None else self.asking.to_json(),
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any], header: AuditHeader) -> "ChunkRecord":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be in such an audit."""
-        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        own = "asking" in values
+        names = [field.name for field in dataclasses.fields(cls) if own or field.name not in _ASKED]
+        found = forms.fields(values, names)
         chunk = forms.whole(found["chunk"], 0, len(header.chunks) - 1)
         size, family = header.chunks[chunk], header.families[header.family[header.starts[chunk]]]
         if found["family"] != family.fingerprint:
@@ -158,8 +164,8 @@ class ChunkRecord:
             failures=failures,
             digests=digests,
             answers=None,
-            asking=None if found["asking"] is None else Asking.from_json(found["asking"], header, chunk),
-            known=forms.items(found["known"], forms.whole),
+            asking=Asking.from_json(found["asking"], header, chunk) if own else None,
+            known=forms.items(found["known"], forms.whole) if own else (),
             seconds=forms.number(found["seconds"], 0.0, 1e9),
             **tables,
         )
