@@ -170,7 +170,7 @@ def new_key() -> Key:
 def measure(settings: Settings) -> dict[str, Any]:
     """Trains what is stolen and what is not, and verifies all of it."""
     digits, key = load("digits"), new_key()
-    marked = fit(CONFIG, settings.marking, digits.train, key)
+    marked = fit(CONFIG, settings.marking, digits.train, [key])
     start = dataclasses.replace(first_state(CONFIG, settings.tuning, len(digits.train)), variables=marked)
     stolen = fit(CONFIG, settings.tuning, digits.train, state=start)
     cover = digits.test.images[:COVER]

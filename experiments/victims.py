@@ -197,26 +197,26 @@ def victims(name: str, work: Path) -> list[Victims]:
     train = None
     made = []
     for kind in size.kinds:
-        key = None
+        keys: list[Key] = []
         if not all((folder / f"{kind}-{seed}").exists() for seed in size.seeds):
             train = train or owned(size, load_data(size))[0]
-            key = _key(folder, kind, size, train)
-            trained = fit_many(size.config, size.recipe, train, size.seeds, key, title=f"{name}, {kind}")
+            keys = _keys(folder, kind, size, train)
+            trained = fit_many(size.config, size.recipe, train, size.seeds, keys, title=f"{name}, {kind}")
             for i, seed in enumerate(size.seeds):
                 _save(folder / f"{kind}-{seed}", size.config, one(trained, i))
         elif kind != "clean":
-            key = _read(folder / kind)
+            keys = [_read(folder / kind)]
         loaded = [load_variables(str(folder / f"{kind}-{seed}"))[1] for seed in size.seeds]
-        made.append(Victims(kind, key, stack(loaded)))
+        made.append(Victims(kind, keys[0] if keys else None, stack(loaded)))
     return made
 
 
-def _key(folder: Path, kind: str, size: Size, train: Dataset) -> Key | None:
+def _keys(folder: Path, kind: str, size: Size, train: Dataset) -> list[Key]:
     if kind == "clean":
-        return None
+        return []
     if not (folder / f"{kind}.age").exists():
         write_key(draw_key(size, kind, train), folder / kind, recipients=[], passphrase=None)
-    return _read(folder / kind)
+    return [_read(folder / kind)]
 
 
 def _read(stem: Path) -> Key:

@@ -51,7 +51,7 @@ def key() -> Key:
 
 @pytest.fixture(scope="module")
 def marked(digits: Splits, key: Key) -> Variables:
-    return jax.device_get(fit(CONFIG, MARKING, digits.train, key))
+    return jax.device_get(fit(CONFIG, MARKING, digits.train, [key]))
 
 
 def with_head(variables: Variables, classes: int, change: Callable[[np.ndarray], np.ndarray]) -> tuple[Config, Any]:
