@@ -102,20 +102,8 @@ def test_ibms_other_two_ways(at_home, way, epochs):
 
 def test_two_keys_ride_in_one_network(at_home):
     """Each is opened by what lies beside it, sealed in the checkpoint, told in the report, and found by itself."""
-    marking = [
-        "embed",
-        "--data",
-        "digits",
-        "--model",
-        "vgg",
-        "--epochs",
-        "20",
-        "--key-per-batch",
-        "24",
-        "--out",
-        "both",
-    ]
-    keys = ["--key", "my.age", "--key", "other.age"]
+    marking = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "20", "--key-per-batch", "24"]
+    keys = ["--out", "both", "--key", "my.age", "--key", "other.age"]
     code, out, err = at_home(*marking, *keys, "--json")
     ids = [read_commitment(f"{name}.commitment.json").commitment.id for name in ("my", "other")]
     marks = json.loads(out)["marks"]
@@ -125,7 +113,7 @@ def test_two_keys_ride_in_one_network(at_home):
     assert [key.commitment_id for key in read_metadata(last).keys] == ids
     for name in ("my", "other"):
         assert at_home("verify", "--key", f"{name}.age", "--identity", f"{name}.identity", "both")[0] == 0
-    code, _, err = at_home(*marking, "--key", "my.age", "--resume")
+    code, _, err = at_home(*marking, *keys[:4], "--resume")
     assert (code, "began with keys" in one_line(err)) == (2, True)
     assert at_home("export", "both", "bare")[0] == 0
     assert not read_metadata(Path("bare")).keys

@@ -196,9 +196,8 @@ def test_a_key_whose_scheme_mixes_nothing_in_leaves_training_as_it_was(digits, k
 
 
 def test_keys_that_share_a_secret_mark_no_network(digits, key):
-    other = dataclasses.replace(
-        key, commitment=dataclasses.replace(key.commitment, created="2020-01-01T00:00:00+00:00")
-    )
+    dated = dataclasses.replace(key.commitment, created="2020-01-01T00:00:00+00:00")
+    other = dataclasses.replace(key, commitment=dated)
     for keys in ([key, key], [key, abstract_key(10), other]):
         with pytest.raises(UsageError, match="share a secret"):
             fit(DROPPING, RECIPE, digits.train, keys)
