@@ -1,8 +1,10 @@
 """Training: a golden step, resume equals uninterrupted, no recompilation; a loop of one's own is in test_readme.py."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -201,6 +203,19 @@ def test_keys_that_share_a_secret_mark_no_network(digits, key):
     for keys in ([key, key], [key, abstract_key(10), other]):
         with pytest.raises(UsageError, match="share a secret"):
             fit(DROPPING, RECIPE, digits.train, keys)
+
+
+def test_progress_tells_the_bits_of_each_key(digits, key, monkeypatch):
+    texts = []
+
+    @contextlib.contextmanager
+    def recorded(*_, **__):
+        yield lambda steps, text="": texts.append(text)
+
+    monkeypatch.setattr(loop, "progress", recorded)
+    for keys, words in (([key], "key -?[0-9]+ bits$"), ([key, abstract_key(6)], "keys -?[0-9]+ bits, -?[0-9]+ bits$")):
+        fit(DROPPING, RECIPE, digits.train, keys)
+        assert re.search(words, texts[-1])
 
 
 def test_mix_replaces_the_first_rows_only():
