@@ -8,7 +8,7 @@ import pytest
 from wmjax import stats
 from wmjax.keys import make_spec
 from wmjax.keys.keyset import default_rule
-from wmjax.stats import Answers, Rule, renaming, told
+from wmjax.stats import Answers, Rule, ranked, renaming, told
 
 KEYS, ASKED = 2000, 80
 BETAS = (0.05, 0.01, 1e-3)
@@ -72,23 +72,27 @@ def test_a_copy_of_some_classes_is_cleared_at_most_as_often_as_beta(form: str, c
             assert cleared(path, beta) <= beta + 4 * math.sqrt(beta / KEYS), (favourites, beta)
 
 
-@pytest.mark.parametrize("served", [2, 5, 8, 10])
-def test_without_exact_evidence_a_copy_of_some_classes_is_cleared_no_more_often(served: int) -> None:
-    """Of a key of ten labels: a ranked key's labels need no draw, and may be all of one class."""
-    answered, truth = copies(np.random.default_rng(served), 10, served, served)
-    path = stats.play(rule(10, "ranked/1"), Answers(answered, None, 10), truth)
-    for beta in BETAS:
-        assert cleared(path, beta) <= beta + 4 * math.sqrt(beta / KEYS)
+def of_one_label(rng: np.random.Generator, served: int) -> tuple[Answers, np.ndarray]:
+    """What copies say that dropped the one class of a key without exact evidence, and its labels."""
+    truth = np.full((KEYS, ASKED), 9)
+    return Answers(rng.integers(served, size=truth.shape), None, 10), truth
 
 
-@pytest.mark.parametrize("kind", ["labels/1", "ranked/1"])
-def test_held_to_the_rate_of_a_whole_copy_those_of_half_of_the_classes_would_be_cleared(kind, monkeypatch) -> None:
+@pytest.mark.parametrize("served", [2, 5, 8])
+def test_without_exact_evidence_a_copy_without_the_one_class_is_not_cleared(served: int, monkeypatch) -> None:
+    """Nor is any other without a tenth of the classes; and the rule taken out."""
+    answers, truth = of_one_label(np.random.default_rng(served), served)
+    assert cleared(stats.play(rule(10, "ranked/1"), answers, truth), 1e-3) == 0.0
+    monkeypatch.setattr(ranked, "NEARLY_ALL", 0)
+    assert (cleared(stats.play(rule(10, "ranked/1"), answers, truth), 0.05) > 0.1) == (served == 8)
+
+
+def test_held_to_the_rate_of_a_whole_copy_those_of_half_of_the_classes_would_be_cleared(monkeypatch) -> None:
     """The rule taken out."""
     monkeypatch.setattr(renaming, "least", lambda against, tenths: against[-1])
-    served = 4 if kind == "labels/1" else 2
-    answered, truth = copies(np.random.default_rng(1), 10, served, served)
-    path = stats.play(rule(10, kind), Answers(answered, None, 10), truth)
-    assert cleared(path, 1e-3) > 0.01
+    answered, truth = copies(np.random.default_rng(1), 10, 5, 5)
+    path = stats.play(rule(10), Answers(answered, None, 10), truth)
+    assert cleared(path, 1e-3) > 0.2
 
 
 def test_if_a_new_answer_cost_nothing_copies_with_a_favourite_would_be_cleared(monkeypatch) -> None:

@@ -1,20 +1,21 @@
 """Evidence of kind `ranked/1`: none, for keys whose labels are no fair draw: matches are ranked among the null's.
 
 What can be told exactly is an acquittal: even if each label had the name that its triggers were most often answered
-with, a copy would repeat more of them. A suspect that was seen to tell k tenths of the classes apart (`told`) is held
-to as many tenths of `rule.rate`, as in `renaming`; a key of one label for all says nothing of a copy that dropped this
-very class.
+with, a copy would repeat more of them. The key may have one label for all, and a copy may have dropped this very class:
+so nobody is cleared who was not seen to tell nearly all classes apart, `NEARLY_ALL` tenths of them (`told`).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import renaming, told
+from wmjax.stats import told
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import perfect, redraw_p
 from wmjax.stats.rule import Rule
+
+NEARLY_ALL = 9
 
 
 class Counts(NamedTuple):
@@ -47,9 +48,8 @@ def start(shape: tuple[int, ...] = ()) -> Counts:
 def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple[Counts, Path]:
     """Counts n more answers; arguments as of `labels.bet`.
 
-    The acquittal is the likelihood ratio of a hit by chance (1/C) over one at `rule.rate`, or at the part of it that a
-    suspect with fewer classes is held to, under the naming of the labels that has most hits: it is larger under any
-    other. A refusal is a hit.
+    The acquittal is the likelihood ratio of a hit by chance (1/C) over one at `rule.rate`, under the naming of the
+    labels that has most hits: it is larger under any other. A refusal is a hit.
     """
     shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
     fresh, before = np.broadcast_to(answers.labels, shape), state.answered.shape[-1]
@@ -66,20 +66,13 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
     hits = state.hits[..., None] + np.cumsum(gains, axis=-1)
     misses = np.arange(before + 1, answered.shape[-1] + 1) - hits
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
-    cleared = renaming.least(_against(hits, misses, answers.classes, rule.rate), tenths)
+    chance = 1.0 / answers.classes
+    cleared = hits * np.log2(chance / rule.rate) + misses * np.log2((1.0 - chance) / (1.0 - rule.rate))
+    cleared = np.where(tenths >= NEARLY_ALL, cleared, np.minimum(cleared, 0.0))
     matches = state.matches[..., None] + np.cumsum(fresh == truth, axis=-1)
     none = np.zeros(shape)
     after = Counts(answered, labels, best, *seen, hits[..., -1], matches[..., -1])
     return after, Path(none, cleared, none, matches)
-
-
-def _against(hits: np.ndarray, misses: np.ndarray, classes: int, whole: float) -> np.ndarray:
-    """Evidence against copies of one to ten tenths of the classes, [10, ..., n]; none at the rate of chance."""
-    chance, parts = 1.0 / classes, []
-    for rate in whole * np.arange(1, 11) / 10:
-        bits = hits * np.log2(chance / rate) + misses * np.log2((1.0 - chance) / (1.0 - rate))
-        parts.append(bits if rate > chance else np.zeros(bits.shape))
-    return np.stack(parts)
 
 
 EVIDENCE = Evidence("ranked/1", start, bet, perfect, redraw_p, exact=False, independent=False)
