@@ -20,6 +20,7 @@ from wmjax.data import Dataset, Splits, load, load_source
 from wmjax.files import read_bytes
 from wmjax.keys import Key, Paper, Unlock, generate, make_spec, open_key, write_key
 from wmjax.models import Config, Variables, one, stack
+from wmjax.suspects.stored import load_variables
 from wmjax.train import Recipe, fit_many
 
 PAPER = Paper(source_class=1, target_class=0, share_percent=30)  # automobiles become airplanes
@@ -214,7 +215,7 @@ def victims(name: str, work: Path) -> list[Victims]:
                 _save(folder / f"{kind}-{seed}", size.config, one(trained, i))
         elif kind != "clean":
             key = _read(folder / kind)
-        loaded = [checkpoint.load_variables(folder / f"{kind}-{seed}")[1] for seed in size.seeds]
+        loaded = [load_variables(str(folder / f"{kind}-{seed}"))[1] for seed in size.seeds]
         made.append(Victims(kind, key, stack(loaded)))
     return made
 

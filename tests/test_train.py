@@ -25,6 +25,7 @@ from wmjax.data.batches import augment, batch_indices
 from wmjax.errors import UsageError
 from wmjax.keys import generate, make_spec
 from wmjax.models import Config, Variables, apply, default_config, init
+from wmjax.suspects.stored import load_variables
 from wmjax.train import (
     Batch,
     Inputs,
@@ -232,7 +233,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
     (half / "step-00000099.orbax-checkpoint-tmp-1").mkdir()  # what a kill leaves half-written
     embed(half, NETS[1], recipe, digits, key=sealed, resume=True)
     like = as_tree(first_state(NETS[1], recipe, 64))
-    finals = [checkpoint.load_tree(checkpoint.find(run), like) for run in (whole, half)]
+    finals = [checkpoint.load_tree(checkpoint.latest(run), like) for run in (whole, half)]
     assert int(finals[0]["step"]) == total_steps(recipe, 64) == 16
     assert leaves_equal(finals[0], finals[1])
 
@@ -249,9 +250,9 @@ def test_resume_after_kill_9(tmp_path):
         os.kill(killed.pid, signal.SIGKILL)
     subprocess.run([*command, "killed", "--resume"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     subprocess.run([*command, "whole"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    paths = [checkpoint.find(tmp_path / run) for run in ("killed", "whole")]
+    paths = [checkpoint.latest(tmp_path / run) for run in ("killed", "whole")]
     assert paths[0].name == paths[1].name
-    assert leaves_equal(*(checkpoint.load_variables(path)[1] for path in paths))
+    assert leaves_equal(*(load_variables(str(path))[1] for path in paths))
 
 
 @dataclasses.dataclass(frozen=True)
