@@ -122,12 +122,12 @@ def test_copies_that_rename_or_remember_are_convicted_on_the_first_day(key, kind
 
 
 def test_strangers_are_cleared(key):
-    """Of 3,000 in tests/test_stats.py 95 in a hundred are, within 60 questions."""
+    """By labels alone, which show fewer classes: five questions later than by scores, as in tests/test_stats.py."""
     found = [verify(copy(key, stranger(seed)), key, nonce=bytes([seed]) * 16) for seed in range(200)]
     assert all(verdict.verdict != "match" for verdict in found)
     used = [verdict.queries if verdict.verdict == "no-match" else 1000 for verdict in found]
     assert np.quantile(used, 0.92) <= 60
-    assert np.median(used) <= 31
+    assert np.median(used) <= 36
 
 
 def test_strangers_that_never_change_their_mind_are_not_called_forgetful(key):

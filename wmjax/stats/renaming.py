@@ -17,7 +17,7 @@ answer's labels may then change names without anybody knowing), not where they a
 labels look like a stranger's, while most of the others come once and say nothing. Of few classes they soon come again;
 of many they do not, and without more such copies of 100 classes were cleared 14 times in 100. So beyond `EVEN_CLASSES`
 each new answer takes log2(C / EVEN_CLASSES) bits off the evidence against a copy. (All of log2 C would make it exact
-for every copy, and clear innocents of ten classes after 40 questions in place of 28.) `tests/test_cleared.py` simulates
+for every copy, and clear innocents of ten classes after 40 questions in place of 30.) `tests/test_cleared.py` simulates
 all of this.
 
 It takes more questions than evidence against a copy with its own names, since pi has to be told too: no test could both
