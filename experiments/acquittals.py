@@ -2,7 +2,8 @@
 
 Command   python experiments/acquittals.py [--data cifar10 --work DIR] [--verifications 1000] [--innocents 1000]
 Expected  no thief acquitted, of 1,000 verifications of each kind; of the innocent at least 95 % cleared within 60
-          questions, the median below 30, and none a match; those that answer with labels alone take longer. It came out so but for the median, which is 31
+          questions, the median below 30, and none a match; those that answer with labels alone take longer. It came out
+          so but for the median, which is 31
 Time      about 15 minutes each on 2 CPU cores; as long again for what `victims.py` trains once in DIR
 
 On digits the stolen network is a CNN that was marked with 100 abstract triggers, then trained on by the thief for some
