@@ -94,6 +94,15 @@ SIZES = {
         200,
         0.8,
     ),
+    "cifar10-pair": Size(
+        "cifar10",
+        Config("vgg", (32, 32, 3), 10, (16, 32, 64, 128)),
+        Recipe(5, batch=128, flip=True, crop=2, key_per_batch=6),
+        ("abstract", "clean"),
+        (0,),
+        100,
+        1.0,
+    ),
     "cifar10": Size(
         "cifar10",
         Config("resnet18", (32, 32, 3), 10, (64, 128, 256, 512)),
