@@ -107,7 +107,7 @@ def claims() -> dict[str, bytes]:
         "match-probabilities": made(rows_of(TEN, probabilities), TEN),
         "match-with-spent": made(rows_of(left_out=2)),
         "short": made(rows_of(count=12)),
-        "no-match": made(rows_of(TEN, lambda images: np.zeros(len(images), int)), TEN),
+        "no-match": made(rows_of(TEN, lambda images: images.reshape(len(images), -1).sum(axis=1) % 10), TEN),
         "notice": made(rows_of(), secret=None),
         "invalid-signature": write_canonical(envelope),
         "invalid-form": whole[:-1],
@@ -197,6 +197,9 @@ def transcripts() -> list[dict[str, Any]]:
         ("labels, all right", 10, 30, lambda y: y),
         ("labels, renamed", 10, 80, lambda y: (3 * y + 1) % 10),
         ("labels, none right", 10, 60, lambda y: (y + 1 + np.arange(len(y)) % 8) % 10),
+        ("labels, half of the classes, renamed", 10, 80, lambda y: (y + 1) % 5),
+        ("labels, one for all", 10, 60, np.zeros_like),
+        ("labels, of thirty classes, once or twice each", 30, 60, lambda y: np.arange(len(y)) % 29),
         ("labels, refused here and there", 10, 40, lambda y: np.where(np.arange(len(y)) % 4 == 0, -1, y)),
         ("labels, all refused", 10, 20, lambda y: np.full(len(y), -1)),
         ("labels, of two classes", 2, 40, lambda y: y),
@@ -204,6 +207,18 @@ def transcripts() -> list[dict[str, Any]]:
         ("probabilities, right", 10, 20, lambda y: np.where(np.eye(10)[y] > 0, 0.55, 0.05)),
         ("probabilities, ties", 4, 12, lambda y: np.full((len(y), 4), 0.25)),
         ("probabilities, sure and wrong at times", 5, 30, lambda y: np.eye(5)[np.where(np.arange(len(y)) % 5, y, 0)]),
+        (
+            "probabilities, some classes never told apart",
+            10,
+            60,
+            lambda y: np.eye(10)[np.arange(len(y)) % 7] * 0.9 + 0.01,
+        ),
+        (
+            "probabilities, some classes told apart and never answered",
+            5,
+            40,
+            lambda y: np.eye(5)[np.arange(len(y)) % 3] * 0.6 + np.eye(5)[3] * 0.3 + 0.02,
+        ),
         ("probabilities, at random", 6, 30, lambda y: np.round(rng.dirichlet(np.ones(6), len(y)), 6)),
     ):
         labels = rng.integers(classes, size=n)
