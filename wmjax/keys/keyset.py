@@ -46,6 +46,11 @@ class Key:
     def spec(self) -> Spec:
         return self.commitment.spec
 
+    @property
+    def mixed(self) -> bool:
+        """Whether training mixes the triggers into its batches."""
+        return _scheme(self.spec.scheme).mixed
+
     def truth(self, rows: slice | np.ndarray) -> Truth:
         """What the secret says about some triggers, for the key's kind of evidence: their labels."""
         return self.labels[rows]
@@ -244,6 +249,15 @@ def derive_leaves(secret: bytes, spec: Spec, source: Dataset | None, at: Sequenc
 def derive_some(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Some triggers of a key: images uint8 [n, H, W, C] and labels int32 [n]; arguments as of `derive_leaves`."""
     return _scheme(spec.scheme).draw(secret, spec, source, at), spec.policy.draw(secret, spec, at)
+
+
+def check_independent(keys: Sequence[Key]) -> None:
+    """Raises `UsageError` where two keys share a secret: what one proves, the other would prove again."""
+    for number, key in enumerate(keys):
+        for other in keys[:number]:
+            if key.secret == other.secret:
+                names = f"{other.commitment.id[:12]} and {key.commitment.id[:12]}"
+                raise UsageError(f"`keys` {names} share a secret: give each key once, and each a secret of its own")
 
 
 def is_made_from(spec: Spec, source: Dataset) -> bool:
