@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -62,6 +62,9 @@ class Scheme(NamedTuple):
       paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
       stamp: whether all triggers of a key carry one and the same mark.
       parameters: what users choose about it.
+      labels: the policy that it goes with, where that is one of its own with material; None: any other.
+      split: of the source, whose images it starts from.
+      rate: what a copy is held to, for `Rule.rate`; None: a third of what chance leaves.
     """
 
     name: str
@@ -71,6 +74,9 @@ class Scheme(NamedTuple):
     paper: bool = False
     stamp: bool = False
     parameters: tuple[Parameter, ...] = ()
+    labels: str | None = None
+    split: Literal["train", "test"] = "train"
+    rate: float | None = None
 
 
 def required(source: Dataset | None) -> Dataset:
