@@ -52,6 +52,11 @@ class Key:
     def spec(self) -> Spec:
         return self.commitment.spec
 
+    @property
+    def mixed(self) -> bool:
+        """Whether training mixes the triggers into its batches."""
+        return _scheme(self.spec.scheme).mixed
+
     def truth(self, rows: slice | np.ndarray) -> Truth:
         """What the secret says about some triggers, for the key's kind of evidence: mostly their labels."""
         numbers = np.arange(self.spec.triggers)[rows]
@@ -309,6 +314,15 @@ def derive_some(
     """Some triggers of a key: images uint8 [n, H, W, C] and labels int32 [n]; arguments as of `derive_leaves`."""
     images = _scheme(spec.scheme).draw(secret, spec, _starting(source, material), at)
     return images, spec.policy.draw(secret, spec, at)
+
+
+def check_independent(keys: Sequence[Key]) -> None:
+    """Raises `UsageError` where two keys share a secret: what one proves, the other would prove again."""
+    for number, key in enumerate(keys):
+        for other in keys[:number]:
+            if key.secret == other.secret:
+                names = f"{other.commitment.id[:12]} and {key.commitment.id[:12]}"
+                raise UsageError(f"`keys` {names} share a secret: give each key once, and each a secret of its own")
 
 
 def is_made_from(spec: Spec, source: Dataset) -> bool:

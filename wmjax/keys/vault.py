@@ -311,18 +311,32 @@ def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) ->
     keys: dict[str, Key] = {}
     closed = {}
     for path in paths:
-        why = "nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
         try:
-            beside = path.with_suffix(".identity")
-            own = [Unlock(identity=read_bytes(beside).decode("ascii", "replace"))] if beside.exists() else []
+            keys[path.stem] = open_by(path, [*beside(path), *unlocks])
         except WmjaxError as error:
-            own, why = [], str(error)
-        for unlock in (*own, *unlocks):
-            try:
-                keys[path.stem] = open_key(path, unlock)
-                break
-            except WmjaxError as error:
-                why = str(error).removeprefix(f"{path}: ")
-        if path.stem not in keys:
-            closed[str(path)] = why
+            closed[str(path)] = str(error).removeprefix(f"{path}: ")
     return keys, closed
+
+
+def beside(path: Path) -> list[Unlock]:
+    """What lies beside a key file to open it: NAME.identity, or nothing."""
+    identity = path.with_suffix(".identity")
+    return [read_identity(identity)] if identity.exists() else []
+
+
+def read_identity(path: Path) -> Unlock:
+    """What an age identity file opens."""
+    return Unlock(identity=read_bytes(path).decode("ascii", "replace"))
+
+
+def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
+    """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
+    met: WmjaxError = UsageError(
+        f"{path}: nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
+    )
+    for unlock in unlocks:
+        try:
+            return open_key(path, unlock)
+        except WmjaxError as error:
+            met = error
+    raise met
