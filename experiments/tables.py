@@ -367,12 +367,13 @@ def kill_rows() -> list[str]:
             )
         )
     if audit := figures.get("audit"):
+        shared = f", {audit['note']}" if "note" in audit else ""
         rows.append(
             row(
                 f"`wmjax audit` killed {audit['kills']} times at random moments and resumed, {audit['audits']} audits",
                 f"{audit['lines_lost']} lines of journals lost",
                 f"{audit['other_results']} other results, {audit['other_exit_codes']} other exit codes",
-                f"{audit['kills']} kills, {audit['note']}; {source('kill_loops', commit=audit['commit'])}",
+                f"{audit['kills']} kills{shared}; {source('kill_loops', commit=audit['commit'])}",
             )
         )
     return rows
