@@ -16,13 +16,13 @@ SEARCHED_BITS = 128  # no search for a fitting secret gains as much
 class VerdictGround(StrEnum):
     """What a verdict may rest on; documents hold these codes.
 
-    Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`).
-    Of the key: COMMITTED (`created`), NOT_SEARCHED (`bits`), EXACT_LABELS or CALIBRATED_LABELS (`labels`), OTHER_ALPHA
-    (`alpha`, `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`), STOPPED, PEAKED
-    (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`, `shown_matches`, `shown`,
-    `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`, `covered`, `p`). Of calibration:
-    NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`, `classes`, `smallest_p`), TOO_FEW
-    (`alpha`, `needed`).
+    Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`). Of the key:
+    COMMITTED (`created`), NOT_SEARCHED (`bits`), EXACT_LABELS, EXACT_COINS or CALIBRATED_LABELS (`labels`),
+    OTHER_ALPHA (`alpha`, `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`),
+    STOPPED, PEAKED (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`,
+    `shown_matches`, `shown`, `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`,
+    `covered`, `p`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`,
+    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`).
     """
 
     SELF_DERIVED = "self-derived"
@@ -31,6 +31,7 @@ class VerdictGround(StrEnum):
     COMMITTED = "committed"
     NOT_SEARCHED = "not-searched"
     EXACT_LABELS = "exact-labels"
+    EXACT_COINS = "exact-coins"
     CALIBRATED_LABELS = "calibrated-labels"
     OTHER_ALPHA = "other-alpha"
     LABELS_ONLY = "labels-only"
@@ -69,6 +70,8 @@ def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) 
 
 
 def _labels(commitment: Commitment) -> Ground:
+    if commitment.spec.material is not None:
+        return Ground(VerdictGround.EXACT_COINS)
     if commitment.spec.policy.exact:
         return Ground(VerdictGround.EXACT_LABELS)
     return Ground(VerdictGround.CALIBRATED_LABELS, {"labels": commitment.spec.labels})
@@ -90,20 +93,20 @@ def answer_grounds(answers: stats.Answers) -> tuple[Ground, ...]:
     return (Ground(form), *naming(answers), *([Ground(VerdictGround.REFUSED, values)] if refused else []))
 
 
-def asking_grounds(given: Given, labels: np.ndarray) -> tuple[Ground, ...]:
+def asking_grounds(given: Given, labels: np.ndarray | None) -> tuple[Ground, ...]:
     """What must be said of a suspect that may remember, or be silent on purpose.
 
     Args:
       given: what was answered.
-      labels: int [triggers], the whole key's.
+      labels: int [triggers], what a marked model answers; None where single answers tell nothing.
     """
     asked, grounds = len(given.triggers), list[Ground]()
     refused = int(np.sum(given.answers.labels < 0))
     if shown := asked - given.fresh:
         grounds.append(shown_before(shown, asked))
-        same = given.answers.labels == labels[given.triggers]
-        fresh = int(np.sum(same[: given.fresh]))
-        if forgets := forgetful(fresh, given.fresh, int(np.sum(same)), asked):
+        same = None if labels is None else given.answers.labels == labels[given.triggers]
+        fresh = 0 if same is None else int(np.sum(same[: given.fresh]))
+        if same is not None and (forgets := forgetful(fresh, given.fresh, int(np.sum(same)), asked)):
             grounds.append(forgets)
     if given.covered:
         grounds.append(Ground(VerdictGround.COVERED, {"covered": given.covered, "refused": given.cover_refused}))

@@ -105,7 +105,7 @@ class ChunkRecord:
 
     def forgetful(self, column: int, header: AuditHeader) -> Ground | None:
         """What withholds an acquittal from a member that may remember what it was shown."""
-        if not self.asking:
+        if not self.asking or header.keys[self.keys[column]].spec.policy.answers is None:
             return None
         figures = int(self.matches[0, column]), int(self.queries[0, column])
         return forgetful(self.known[column], self.fresh(column, header), *figures)

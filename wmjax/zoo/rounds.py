@@ -205,7 +205,7 @@ def _weigh(
     verdicts.bits[models, k] = path.evidence[each, used]
     verdicts.queries[models, k] += decision.used.astype(np.int32)
     verdicts.matches[models, k] = path.matches[each, used]
-    for model in models[decided & decision.cleared] if fresh < r else ():
+    for model in models[decided & decision.cleared] if fresh < r and key.spec.policy.answers else ():
         at = int(model), k
         if forgets(int(verdicts.known[at]), questions.fresh(k), int(verdicts.matches[at]), int(verdicts.queries[at])):
             verdicts.outcomes[at] = INCONCLUSIVE  # as `wmjax.verify` withholds it
