@@ -5,14 +5,15 @@ Expected  the key file opens after every kill; no question is asked twice; a kil
           whose answer was on its way, and no answer that was recorded; the verdict is the undisturbed claim's, and so
           is every row that was not lost. The journal of an audit keeps every line that was whole, its figures and
           its document are the undisturbed audit's, and nothing else is left in its folder
-Time      about 6 minutes for 100 kills on 2 CPU cores, most of it starting Python
-          of an audit about 20 minutes
-Kills are SIGKILL. Of a claim one in five comes at a moment of the first two seconds, which is about what starting
-takes; the others after as many further questions as were drawn, and a pause of up to two questions. A claim is killed
-up to eight times, then resumed until it ends by itself, and the next one begins with a fresh key. An audit is killed at
-a moment drawn uniformly from the last 70 % of the time that it takes undisturbed. Audits are of 96 random networks, one
-of which knows a key, in 48 portions; every second one keeps answers. Figures go to results/kill_loops.json, each verb's
-beside those that are there.
+Time      about 6 minutes for 100 kills of claims on 2 CPU cores, most of it starting Python;
+          of audits about 10, or 30 where the machine is shared
+Kills are SIGKILL, and a claim or an audit is killed up to eight times, then resumed until it ends by itself. Of a claim
+one kill in five comes at a moment of the first two seconds, which is about what starting takes; the others after as
+many further questions as were drawn, and a pause of up to two questions; the next claim begins with a fresh key. An
+audit is killed after as many further lines of its journal as were drawn, and a pause of up to two portions, or, one in
+five, at any moment of the time that it takes undisturbed. Most moments are thus counted in what was done, so that a
+busy machine does not move them. Audits are of 96 random networks, one of which knows a key, in 48 portions; every
+second one keeps answers. Figures go to results/kill_loops.json, each verb's beside those that are there.
 """
 
 import argparse
@@ -58,6 +59,7 @@ def service(images):
 """
 NONCE = "5a" * 32
 PACE = 0.03  # seconds that an answer takes
+PORTION = 0.01  # seconds that a portion of an audit takes
 
 
 def main() -> None:
@@ -89,14 +91,22 @@ def killed(command: list[str], folder: Path, after: float) -> tuple[bool, int, s
         return ended(process)
 
 
-def killed_asking(command: list[str], folder: Path, rng: random.Random) -> tuple[bool, int, str]:
-    """Starts a claim and kills it at its start or some questions later; as `killed`."""
-    begun, early, more = asked(folder), rng.random() < 0.2, rng.randrange(1, 12)
+def killed_working(
+    command: list[str], folder: Path, done: Callable[[], int], more: int, pause: float
+) -> tuple[bool, int, str]:
+    """Starts a command and kills it when so much more is done, and a pause later; as `killed`."""
+    begun = done()
     process = started(command, folder)
-    while not early and process.poll() is None and len(asked(folder)) < len(begun) + more:
+    while process.poll() is None and done() < begun + more:
         time.sleep(0.002)
-    time.sleep(rng.uniform(0, 2.0 if early else 2 * PACE))
+    time.sleep(pause)
     return ended(process)
+
+
+def moment(rng: random.Random, most: int, pace: float, seconds: float) -> tuple[int, float]:
+    """How much more is done before a kill, and the pause; one in five comes at any moment of so many seconds."""
+    early = rng.random() < 0.2
+    return (0, rng.uniform(0, seconds)) if early else (rng.randint(1, most), rng.uniform(0, 2 * pace))
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[bool, int, str]:
@@ -158,7 +168,8 @@ def resumed(folder: Path, most: int, rng: random.Random) -> tuple[Claim | None, 
     done: Counter[str] = Counter()
     in_time, code, said = True, 0, ""
     while in_time and done["kills"] < most:
-        in_time, code, said = killed_asking(command("--resume"), folder, rng)
+        when = moment(rng, 11, PACE, 2.0)
+        in_time, code, said = killed_working(command("--resume"), folder, lambda: len(asked(folder)), *when)
         done["kills"] += in_time
         try:
             opened(folder)
@@ -217,8 +228,8 @@ def audits(kills: int, rng: random.Random) -> dict[str, Any]:
         while totals["kills"] < kills:
             keep = totals["audits"] % 2 == 1
             command = run(f"killed{totals['audits']}", "--resume", keep=keep)
-            draw = partial(rng.uniform, 0.3 * seconds, seconds)  # before that it reads Python's modules
-            totals += one_audit(command, expected[keep], kills - totals["kills"], draw)
+            most = min(kills - totals["kills"], rng.randint(1, 8))
+            totals += one_audit(command, expected[keep], most, partial(moment, rng, 16, PORTION, seconds))
             totals["audits"] += 1
             print(json.dumps(totals), file=sys.stderr, flush=True)
     names = ("kills", "with_some_parts_done", "audits", "lines_lost", "other_results", "other_exit_codes")
@@ -278,20 +289,23 @@ def result_of(folder: Path) -> Audited:
     return Audited(told, {**figures, "curves": found.curves})
 
 
-def one_audit(run: tuple[list[str], Path], expected: Audited, most: int, draw: Callable[[], float]) -> Counter[str]:
+def one_audit(
+    run: tuple[list[str], Path], expected: Audited, most: int, draw: Callable[[], tuple[int, float]]
+) -> Counter[str]:
     """One audit, killed at most so many times, until it ends by itself: what was lost."""
     command, folder = run
-    path, done, before = folder / "journal-1-of-1.jsonl", Counter[str](), b""
-    while True:
-        in_time, code, said = killed(command, folder.parent, draw() if done["kills"] < most else 600)
+    path, done, before, in_time = folder / "journal-1-of-1.jsonl", Counter[str](), b"", True
+    while in_time:
+        if done["kills"] < most:
+            in_time, code, said = killed_working(command, folder.parent, lambda: lines(path), *draw())
+        else:
+            in_time, code, said = killed(command, folder.parent, after=600)
         raw = path.read_bytes() if path.exists() else b""
         whole = raw[: raw.rfind(b"\n") + 1]
         done["lines_lost"] += not whole.startswith(before)
         before = whole
-        if not in_time:
-            break
-        done["kills"] += 1
-        done["with_some_parts_done"] += whole.count(b"\n") > 1
+        done["kills"] += in_time
+        done["with_some_parts_done"] += in_time and whole.count(b"\n") > 1
     if code != 0:
         print(said, file=sys.stderr)
         done["other_exit_codes"] += 1
@@ -299,6 +313,10 @@ def one_audit(run: tuple[list[str], Path], expected: Audited, most: int, draw: C
     done["other_results"] = int(result_of(folder) != expected)
     done["left_over_files"] = len({file.name for file in folder.iterdir()} - {path.name, "audit.json", "report.html"})
     return done
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 VERBS: dict[str, Callable[[int, random.Random], dict[str, Any]]] = {"claim": claims, "audit": audits}

@@ -4,6 +4,15 @@ import time
 from pathlib import Path
 
 
+def children(pid: int, count: int) -> list[int]:
+    """The processes that one has started, once they are so many, or after a minute."""
+    deadline, found = time.monotonic() + 60, list[str]()
+    while len(found) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
 def gone(pid: int) -> bool:
     """Whether a process ends; one that nobody has reaped yet has ended."""
     deadline = time.monotonic() + 60

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import wmjax
-from wmjax import checkpoint
 from wmjax.data.dataset import Dataset, Splits
 from wmjax.errors import InvalidFile
+from wmjax.suspects.stored import load_variables
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
 airbench, record, speed_recipe, gpu_throughput, null_models, made_zoo, audit_truth = (
@@ -201,7 +201,7 @@ def test_null_models_are_a_zoo_of_different_networks(tmp_path, monkeypatch):
     null_models.main(["--small", "--models", "3", "--out", str(tmp_path / "zoo")])
     figures = json.loads((tmp_path / "null_models.json").read_text())
     assert figures["kinds"]["cnn"]["accuracy"]["n"] == figures["models"] == 3
-    loaded = [checkpoint.load_variables(path)[1] for path in sorted((tmp_path / "zoo").glob("cnn/*"))]
+    loaded = [load_variables(str(path))[1] for path in sorted((tmp_path / "zoo").glob("cnn/*"))]
     assert len({model.params["head"]["kernel"].tobytes() for model in loaded}) == 3
     rows = null_models.draws([1, 2], 100, 50)
     assert [len(set(row)) for row in rows.tolist()] == [50, 50]
@@ -220,11 +220,11 @@ def test_a_made_zoo_tells_the_truth(tmp_path, monkeypatch, capsys):
     assert {made["how"] for made in truth["models"].values() if not made["key"]} == {"clean", made_zoo.OTHERS}
     for path in truth["models"]:
         if not path.endswith(".safetensors"):
-            checkpoint.load_variables(checkpoint.find(zoo / path))
+            load_variables(str(zoo / path))
     for name in ("cut", "no-json", "huge"):
         assert f"hostile/{name}" in truth["hostile"]
         with pytest.raises(InvalidFile):
-            checkpoint.load_variables(zoo / "hostile" / name)
+            load_variables(str(zoo / "hostile" / name))
     assert "executed" not in capsys.readouterr().out
 
 

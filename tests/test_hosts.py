@@ -16,9 +16,11 @@ from test_train import leaves_equal
 from wmjax import checkpoint, hosts
 from wmjax.errors import UsageError
 from wmjax.keys import write_key
+from wmjax.suspects.stored import load_variables
 
 EMBED = ["embed", "--data", "digits", "--model", "vgg", "--batch", "128", "--epochs", "6", "--key-per-batch", "24"]
 EMBED += ["--stream"]
+WAIT = 300  # seconds that processes have to start, on a machine that does much else
 
 
 def start(folder: Path, *arguments: object, **environment: str) -> subprocess.Popen:
@@ -33,13 +35,13 @@ def start(folder: Path, *arguments: object, **environment: str) -> subprocess.Po
 
 
 def pair(folder: Path, *arguments: object, second: tuple[object, ...] = ()) -> list[subprocess.Popen]:
-    meet = ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2, "--wait", 60]
+    meet = ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2, "--wait", WAIT]
     return [start(folder, *arguments, *(second if i else ()), *meet, "--process-id", i) for i in range(2)]
 
 
 def ends(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
     """Exit code, stdout and stderr of each."""
-    said = [process.communicate(timeout=240) for process in processes]
+    said = [process.communicate(timeout=2 * WAIT) for process in processes]
     return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]
 
 
@@ -80,9 +82,9 @@ def test_killed_in_mid_run_then_resumed_equals_uninterrupted(tmp_path, key_optio
     assert out.startswith('{"version": 1')
     assert silence == ""
     assert [code for code, _, _ in ends(pair(tmp_path, *EMBED, *key_options, "--out", "whole"))] == [0, 0]
-    paths = [checkpoint.find(tmp_path / run) for run in ("killed", "whole")]
+    paths = [checkpoint.latest(tmp_path / run) for run in ("killed", "whole")]
     assert paths[0].name == paths[1].name == "step-00000066"
-    assert leaves_equal(*(checkpoint.load_variables(path)[1] for path in paths))
+    assert leaves_equal(*(load_variables(str(path))[1] for path in paths))
 
 
 def test_two_keys_or_flags_in_one_run_are_refused_by_both(tmp_path, key_options):

@@ -101,7 +101,7 @@ def slow(images):
 
 def colour(images):
     assert images.shape == (1, 16, 16, 3)
-    return np.zeros(1, int)
+    return images.sum((1, 2, 3), dtype=int) % 10
 """
 
 

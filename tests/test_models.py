@@ -34,7 +34,7 @@ from wmjax.models import (
 from wmjax.models.contract import Training
 from wmjax.suspects import open_suspect
 from wmjax.suspects.network import from_config
-from wmjax.suspects.stored import export
+from wmjax.suspects.stored import export, load_variables
 from wmjax.train import Recipe, default_recipe, embed
 from wmjax.verification import verify
 from wmjax.zoo.audit import audit
@@ -78,8 +78,8 @@ def trained(digits: Splits, key: Key, tmp_path_factory: pytest.TempPathFactory) 
     def train(name: str) -> Trained:
         config, run = narrow(name), tmp_path_factory.mktemp(name) / "run"
         recipe = dataclasses.replace(default_recipe(config), epochs=16, key_per_batch=8)
-        embed(run, config, recipe, digits, key=key)
-        return Trained(config, recipe, run, checkpoint.load_variables(checkpoint.find(run))[1])
+        embed(run, config, recipe, digits, keys=[key])
+        return Trained(config, recipe, run, load_variables(str(run))[1])
 
     return train
 
@@ -205,9 +205,9 @@ def test_resumed_in_mid_run_it_ends_the_same_bit_for_bit(
     network, half = trained(name), tmp_path / "half"
     steps = sorted(path.name for path in network.run.glob("step-*"))
     shutil.copytree(network.run, half, ignore=lambda folder, names: set(steps[-3:]) & set(names))
-    embed(half, network.config, network.recipe, digits, key=key, resume=True)
-    assert checkpoint.find(half).name == steps[-1]
-    config, variables = checkpoint.load_variables(checkpoint.find(half))
+    embed(half, network.config, network.recipe, digits, keys=[key], resume=True)
+    assert checkpoint.latest(half).name == steps[-1]
+    config, variables = load_variables(str(half))
     assert config == network.config
     jax.tree.map(np.testing.assert_array_equal, variables, network.variables)
 
@@ -263,8 +263,8 @@ def test_a_family_of_ones_own_is_one_record(
     )
     monkeypatch.setitem(FAMILIES, "linear", family)
     config = default_config("linear", IMAGE, 10)
-    embed(tmp_path / "run", config, dataclasses.replace(default_recipe(config), epochs=30), digits, key=key)
-    assert checkpoint.load_variables(checkpoint.find(tmp_path / "run"))[0] == config
+    embed(tmp_path / "run", config, dataclasses.replace(default_recipe(config), epochs=30), digits, keys=[key])
+    assert load_variables(str(tmp_path / "run"))[0] == config
     assert verify(open_suspect(tmp_path / "run"), key).verdict == "match"
     assert [finding.verdict for finding in audit(tmp_path, {"owner": key})] == ["match"]
 

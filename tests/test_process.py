@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import gone
+from processes import children, gone
 
 import wmjax
 from wmjax.errors import AccessError, AnswerError, UsageError
@@ -307,10 +307,11 @@ def test_it_ends_with_its_parent_though_it_hangs():
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        started = children(parent.pid, 2)
         parent.send_signal(signal.SIGKILL)
-    assert len(pids) == 2
-    assert all(gone(pid) for pid in (*pids, *map(int, children)))
+    assert len(pids) == len(started) == 2
+    assert pids[1] in started
+    assert all(gone(pid) for pid in (*pids, *started))
 
 
 def test_one_that_dies_half_way_clears_nobody():

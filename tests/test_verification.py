@@ -17,6 +17,7 @@ from wmjax.suspects import Suspect, from_callable, open_suspect
 from wmjax.verification import Verdict, verify
 
 FIELDS = {
+    "coins",
     "version", "verdict", "evidence_bits", "alpha", "queries", "matches", "triggers", "match_rate",
     "p_binomial", "p_calibrated", "assumptions", "grounds", "key_id", "suspect", "nonce",
 }  # fmt: skip
@@ -298,7 +299,7 @@ def test_fixed_labels_over_a_source_without_calibration():
 
 def test_a_function_by_name(tmp_path, monkeypatch, key):
     (tmp_path / "their_model.py").write_text(
-        "import numpy as np\ndef predict(images):\n    return np.zeros(len(images), int)\n"
+        "import numpy as np\ndef predict(images):\n    return images.sum((1, 2, 3), dtype=int) % 10\n"
     )
     monkeypatch.chdir(tmp_path)
     assert verify(open_suspect("their_model:predict"), key).verdict == "no-match"

@@ -1,7 +1,7 @@
-"""Checkpoints: Orbax folders whose plain-JSON metadata names the network and holds the sealed key.
+"""Checkpoints: Orbax folders whose plain-JSON metadata names the network and holds the sealed keys.
 
 A run folder holds `run.json` (the settings it began with) and `step-NNNNNNNN/`, one Orbax checkpoint each. The sealed
-key travels in the checkpoint's `custom_metadata`, readable without loading a tensor; `export` leaves it out.
+keys travel in the checkpoint's `custom_metadata`, readable without loading a tensor; `export` leaves them out.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import numpy as np
 from wmjax import hosts, orbax
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import check_room, read_bytes, write_bytes
-from wmjax.models import Config, Variables, read_config, shapes
+from wmjax.models import Config, read_config
 from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
@@ -48,16 +48,16 @@ class Metadata:
     Attributes:
       model: the network.
       step: training steps taken, which is also the position in the data; None in an exported model.
-      key: the sealed key; None in a clean or an exported model.
+      keys: the sealed keys; none in a clean or an exported model.
     """
 
     model: Config
     step: int | None = None
-    key: SealedKey | None = None
+    keys: tuple[SealedKey, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        key = dataclasses.asdict(self.key) if self.key else None
-        return {"format": FORMAT, "model": self.model.to_json(), "step": self.step, "key": key}
+        keys = [dataclasses.asdict(key) for key in self.keys]
+        return {"format": FORMAT, "model": self.model.to_json(), "step": self.step, "keys": keys}
 
 
 def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
@@ -119,58 +119,28 @@ def latest(path: Path) -> Path | None:
     return next(reversed(_steps(path)), None)
 
 
-def find(path: str | os.PathLike[str]) -> Path:
-    """`latest`, or an error that says what is at `path` instead."""
-    path = Path(path)
-    if found := latest(path):
-        return found
-    if not path.exists():
-        raise AccessError(f"{path} does not exist: give a checkpoint or a run folder")
-    raise InvalidFile(f"{path} holds no complete wmjax checkpoint")
-
-
 def read_metadata(checkpoint: Path) -> Metadata:
     """What a checkpoint says of itself, from plain JSON; raises `InvalidFile` where it is not wmjax's."""
     try:
         values = json.loads(read_bytes(checkpoint / _METADATA))["custom_metadata"]
         if values["format"] != FORMAT:
             raise InvalidFile(f"{checkpoint}: format {values['format']!r}, this version reads {FORMAT}")
-        key = SealedKey(**values["key"]) if values["key"] else None
-        return Metadata(read_config(values["model"]), values["step"], key)
+        keys = tuple(SealedKey(**key) for key in values["keys"])
+        return Metadata(read_config(values["model"]), values["step"], keys)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidFile(f"{checkpoint} is not a wmjax checkpoint: its metadata cannot be read") from error
-
-
-def load_variables(checkpoint: Path) -> tuple[Config, Variables]:
-    """Network and weights (NumPy arrays) of a checkpoint, wherever and on however many devices it was written."""
-    config = read_metadata(checkpoint).model
-    try:
-        wanted = shapes(config)
-    except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
-        raise InvalidFile(f"{checkpoint}: its model configuration cannot be built") from error
-    return config, Variables(**load_tree(checkpoint, wanted._asdict()))
 
 
 def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
     """The tensors of a checkpoint that `like` names, as NumPy arrays; raises `InvalidFile` where they do not fit it."""
     try:
-        stored = orbax.tensors(checkpoint / STATE)
-        for name, leaf in _named(like).items():  # before any memory is taken: a configuration may ask for terabytes
-            if name not in stored or stored[name][0] != leaf.shape:
-                there = f"has shape {list(stored[name][0])}" if name in stored else "is not there"
-                raise InvalidFile(f"its tensor {name:.80} {there}, and {list(leaf.shape)} is needed")
-        blank = jax.tree.map(lambda leaf: np.empty((1, *leaf.shape), leaf.dtype), like)
-        named = _named(blank)
-        orbax.Folder(checkpoint / STATE, {name: name for name in named}).read(0, 1, named)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+        named = {".".join(str(part.key) for part in path): leaf for path, leaf in leaves}  # as Orbax names them
+        found = orbax.load(checkpoint / STATE, named)
     except WmjaxError as error:
         raise type(error)(f"cannot load checkpoint {checkpoint}: {error}") from error
-    tree: dict[str, Any] = jax.tree.map(lambda leaf: leaf[0, ...], blank)
+    tree: dict[str, Any] = jax.tree.unflatten(structure, [found[name] for name in named])
     return tree
-
-
-def _named(tree: dict[str, Any]) -> dict[str, Any]:
-    """A tree's leaves by the names that Orbax gives them."""
-    return {".".join(str(part.key) for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def write_settings(run: Path, settings: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -73,10 +73,26 @@ class Folder:
         """
         wanted = sum(array[:1].nbytes for array in out.values())
         _check_files(self.path, 16 * wanted + (64 << 20))  # a training state takes several times its weights
+        arrays = {self.names[name]: array[0, ...] for name, array in out.items()}
         try:
-            _read(self.path, {self.names[name]: array[0, ...] for name, array in out.items()})
+            _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays)
         except _DAMAGE as error:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
+
+
+def load(path: Path, like: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+    """Tensors of an item by stored name; no memory is taken before all are known to have the shapes of `like`.
+
+    Raises:
+      InvalidFile: a tensor is missing, damaged, or of another shape.
+      AccessError: the folder cannot be read.
+    """
+    _check_files(path, _LARGEST)
+    try:
+        shapes = {name: tuple(leaf.shape) for name, leaf in like.items()}
+        return _read(path, shapes, lambda: {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in like.items()})
+    except _DAMAGE as error:
+        raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
 
 
 def items(path: Path) -> list[Path]:
@@ -105,8 +121,8 @@ def tensors(path: Path) -> Tensors:
 
 def _reason(error: BaseException) -> str:
     """What is wrong, in plain words where TensorStore and its codecs have others."""
-    text = str(error)
-    return next((plain for words, plain in _PLAIN.items() if re.search(words, text)), first_line(error, 160))
+    text = (isinstance(error, OSError) and error.strerror) or first_line(error, 160)
+    return next((plain for words, plain in _PLAIN.items() if re.search(words, str(error))), text)
 
 
 def _check_files(path: Path, most: int) -> None:
@@ -208,28 +224,38 @@ def _document(found: list[bytes]) -> bytes:
     return next((key for key in _DOCUMENTS if key in found), b"")
 
 
-def _read(path: Path, out: Mapping[str, np.ndarray]) -> None:
-    """Fills arrays by stored name."""
+def _read(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], make: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """Fills the arrays that `make` gives, by stored name; it is called when all tensors have these shapes."""
     import pyarrow as pa
     import tensorstore as ts
 
     codec, others = pa.Codec("zstd"), {}
     with _Store(path) as store:
-        for name, array in out.items():
-            found = store.keys.get(name, [])
-            document = _document(found)
-            if not document:
-                raise ValueError(f"it has no tensor {name}")
-            layout = _layout(document, store.value(name, document))
-            if layout.shape != array.shape:
-                raise ValueError(f"tensor {name} has shape {list(layout.shape)}, its model's has {list(array.shape)}")
+        layouts = {name: _checked(store, name, shape) for name, shape in shapes.items()}
+        out = make()
+        for name, layout in layouts.items():
+            found = store.keys[name]
             if layout.chunk and len(found) == 2 and layout.chunk in found:
-                np.copyto(array, _unpack(codec, store.value(name, layout.chunk), layout), casting="unsafe")
+                np.copyto(out[name], _unpack(codec, store.value(name, layout.chunk), layout), casting="unsafe")
             else:
                 spec = {"driver": layout.driver, "kvstore": {**_base(path), "path": _inside(path, name)}}
                 others[name] = ts.open(spec, open=True, read=True, context=_context())
     for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
         np.copyto(out[name], values.result(), casting="unsafe")
+    return out
+
+
+def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> _Layout:
+    """How a tensor lies that must have this shape."""
+    document = _document(store.keys.get(name, []))
+    if not document:
+        raise ValueError(f"it has no tensor {name:.80}")
+    layout = _layout(document, store.value(name, document))
+    if layout.shape != shape:
+        raise ValueError(f"tensor {name:.80} has shape {list(layout.shape)}, its model's has {list(shape)}")
+    return layout
 
 
 def _inside(path: Path, name: str) -> str:

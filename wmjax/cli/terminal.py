@@ -13,7 +13,7 @@ from wmjax.errors import AccessError, UsageError, WmjaxError
 from wmjax.text import printable
 
 if TYPE_CHECKING:
-    from wmjax.keys import Unlock
+    from wmjax.keys import Key, Unlock
 
 EXIT_CODES = {"match": 0, "no-match": 1, "inconclusive": 3}
 
@@ -90,14 +90,32 @@ def passphrase(file: Path | None) -> str | None:
 
 def unlock(options: argparse.Namespace) -> "Unlock":
     """What opens --key."""
-    from wmjax.files import read_bytes
     from wmjax.keys import Unlock
+    from wmjax.keys.vault import read_identity
 
     if options.identity:
-        return Unlock(identity=read_bytes(options.identity).decode("ascii", "replace"))
+        return read_identity(options.identity)
     if text := passphrase(options.passphrase):
         return Unlock(passphrase=text)
     raise UsageError(f"{options.key} is sealed: give --identity FILE or --passphrase-file FILE")
+
+
+def unlocks(options: argparse.Namespace) -> "list[Unlock]":
+    """What may open several keys: every --identity, and the passphrase."""
+    from wmjax.keys import Unlock
+    from wmjax.keys.vault import read_identity
+
+    identities = [read_identity(path) for path in options.identity]
+    text = passphrase(options.passphrase)
+    return [*identities, Unlock(passphrase=text)] if text else identities
+
+
+def opened(options: argparse.Namespace) -> "list[Key]":
+    """Every --key: opened with what is given, or with NAME.identity beside it where nothing is."""
+    from wmjax.keys.vault import beside, open_by
+
+    given = unlocks(options)
+    return [open_by(path, given or beside(path)) for path in options.keys]
 
 
 def use_all_cores() -> None:

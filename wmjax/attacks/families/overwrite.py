@@ -20,7 +20,7 @@ def _run(stolen: Stolen, thief: Thief) -> Attacked:
         thief.tuning(),
         stolen.seeds,
         stolen.strengths,
-        key=own,
+        keys=[own],
         title="overwriting",
     )
     return Attacked(stolen.config, tuned)
