@@ -27,6 +27,7 @@ from wmjax.suspects.contract import Suspect, came, check_fits, query
 from wmjax.text import printable
 
 Spend = Callable[[Collection[int]], None]
+PORTION = 100  # triggers that are marked as spent at once, at most
 _SILENCE = 8  # unusable answers one after another that end a claim
 
 
@@ -49,11 +50,12 @@ def claim(
     The nonce orders all triggers; they are asked in that order, one by one, until the evidence reaches what a judge
     demands (`lacks.demanded_bits`), or acquits. A suspect that falls silent ends the claim too. Each trigger is marked
     as spent before it is asked, and each answer is in the journal before the next question. So whatever ends a claim
-    costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner.
+    costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner. Where
+    the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there.
 
     Args:
       suspect: the model that is accused.
-      key: the opened key, with `random` labels.
+      key: the opened key, of a kind that exact evidence exists for.
       signer: the one that signed the key's commitment (`wmjax.open_signer`).
       commitments: as `wmjax.attach` reads them: the key's first, then any that name a released model.
       nonce: the challenger's, 16 to 64 bytes.
@@ -61,7 +63,7 @@ def claim(
         unlock)`.
       whole: ask about every trigger that the committed rule allows.
       reveal: hand over the secret; without it the claim is a notice, and no judge says `match`. It is handed over only
-        if the answers reach what a judge demands.
+        if the answers reach what a judge demands. A notice by a key whose coins only the secret tells has no figures.
       anyway: begin also where the key cannot reach that any more, and hand over the secret also where it was not.
       journal: file of what was asked and answered; without one, what was asked before an error is lost.
       resume: continue with the journal that is there. A claim that is finished can be resumed too, e.g. with `reveal`.
@@ -91,9 +93,19 @@ def claim(
         rows, reached = _ask(_Case(suspect, key, order, bar, whole), asked, spend)
     finally:
         asked.close()
-    stated = state(rows, rule, key.spec)
     secret = key.secret if reveal and (reached or anyway) else None
-    return write_claim(commitments, signer, rows, stated, suspect=suspect.name, model=model, nonce=nonce, secret=secret)
+    stated = state(rows, rule, key.spec, secret, key.material)
+    return write_claim(
+        commitments,
+        signer,
+        rows,
+        stated,
+        suspect=suspect.name,
+        model=model,
+        nonce=nonce,
+        secret=secret,
+        material=key.material,
+    )
 
 
 def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Attached], nonce: bytes) -> None:
@@ -160,14 +172,18 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
         spend(sorted(unmarked))
     rows: list[Row] = []
     now: list[Row] = []  # of them, those that are asked in this run
+    marked = before.keys() | key.spent
     weighed = _Weighed(None, 0, False, False)
     with progress(f"asking {case.suspect.name}", len(case.order)) as advance:
-        for index in case.order:
+        for place, index in enumerate(case.order):
             if index not in before and (_is_silent(now) or (weighed.decided and not case.whole)):
                 break
             row = before.get(index, Row(index))
             if index not in before and index not in key.spent:
-                spend([index])
+                if index not in marked:
+                    portion = [i for i in case.order[place : _until(case, place)] if i not in marked]
+                    spend(portion)
+                    marked = marked.union(portion)
                 row, gone = _ask_one(case, index, rows, first=not now)
                 asked.add(row)
                 now.append(row)
@@ -175,8 +191,19 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
                     raise type(gone)(f"{gone}; the claim goes on with `resume`") from gone
             rows.append(opened.row(row))
             advance(1)
-            weighed = _weigh(weighed, rows, case)
+            if len(rows) == _stage(case, place):
+                weighed = _weigh(weighed, rows, case)
     return rows, weighed.reached
+
+
+def _stage(case: _Case, asked: int) -> int:
+    """After how many questions the evidence moves again."""
+    return stats.next_stage(stats.kind_of(case.key.commitment.rule), asked, case.key.spec.triggers)
+
+
+def _until(case: _Case, place: int) -> int:
+    """Up to which question triggers are marked as spent together."""
+    return min(_stage(case, place), place + PORTION)
 
 
 class _Opened:
@@ -224,7 +251,8 @@ def _weigh(before: _Weighed, rows: Sequence[Row], case: _Case) -> _Weighed:
     kind, fresh = stats.kind_of(rule), rows[before.rows :]
     state = kind.start(()) if before.state is None else before.state
     given = transcript.answers(fresh, classes, before=rows[: before.rows])
-    state, path = kind.bet(state, given, transcript.truth(fresh), rule)
+    truth = transcript.truth(fresh, case.key.spec, case.key.secret, case.key.material)
+    state, path = kind.bet(state, given, truth, rule)
     decided = bool(stats.decide(path, rule, stop=False, match_bits=case.bar).decided)
     return _Weighed(state, len(rows), decided, bool(path.peak[-1] >= case.bar))
 

@@ -170,7 +170,7 @@ def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
     norms = np.sqrt((truth.contrasts**2).sum(axis=1))[:, None]
     found = []
     for answered, expected in _forms(given, references):
-        sums = [truth.contrasts @ (each.T @ features) / norms for each in (answered, *expected)]
+        sums = [truth.contrasts @ each.T @ features / norms for each in (answered, *expected)]  # fewer than classes
         for used in dict.fromkeys((0, 1, len(expected))):
             fit = _fitted(answered, expected[:used])
             residual = sums[0] - sum((c * s for c, s in zip(fit, sums[1:], strict=False)), start=np.zeros(1))
@@ -269,6 +269,22 @@ def coins(truth: Coins) -> int:
     return int(truth.coins.size)
 
 
+def leanings(answers: Answers, truth: Coins) -> np.ndarray:
+    """How far T shows each coin, float64 [M K]; from the answers up to the last stage, none before the first."""
+    last = max((stage for stage in stages(len(truth.features)) if stage <= len(answers)), default=0)
+    told = statistics(np.asarray(truth.rows)[:last], _quantised(answers[:last]), truth)
+    return np.asarray((told[-1] * truth.coins).ravel())
+
+
 EVIDENCE = Evidence(
-    "spread/1", start, bet, perfect, redraw_p, exact=True, independent=False, stages=stages, coins=coins
+    "spread/1",
+    start,
+    bet,
+    perfect,
+    redraw_p,
+    exact=True,
+    independent=False,
+    stages=stages,
+    coins=coins,
+    leanings=leanings,
 )
