@@ -87,7 +87,7 @@ def judged(folder: Path, suspect: str = "ask") -> dict[str, Any]:
     )
     seconds = time.perf_counter() - began
     *said, cost = map(json.loads, ended.stdout.splitlines())
-    if "error" in said[0] and "proof" not in ended.stderr:
+    if "error" in said[0] and not any(words in ended.stderr for words in hostile_claims.REFUSED.values()):
         raise SystemExit(f"{folder.name}: {ended.stderr}")
     verdict = said[0]["error"] if "error" in said[0] else said[0]["judgements"][0]["verdict"]
     return {"seconds": seconds, "verdict": verdict, **cost}

@@ -12,9 +12,7 @@ from wmjax.text import quoted
 WORDS: dict[str, str] = {
     # The verdict in one sentence.
     "match": "{suspect} knows the secret key that the owner of {owner:.16}... committed to.",
-    "no-match": "{suspect} repeats fewer of the secret labels than a copy would: its answers give no sign of this key.",
-    "no-match-coins": "{suspect} shows fewer of the secret coins than a copy or a student would: its answers give no "
-    "sign of this key.",
+    "no-match": "{suspect} shows less of the secret than a copy would: its answers give no sign of this key.",
     "inconclusive": "It is not proven that {suspect} knows the secret key that the owner of {owner:.16}... committed "
     "to.",
     # What a match lacks, and how to supply it. {why}, where it stands, becomes the words of CODE.WHY.
@@ -156,9 +154,7 @@ def told(ground: Ground) -> str:
 
 def headline(judgement: Judgement) -> str:
     """The verdict in one plain sentence."""
-    coins = judgement.verdict == "no-match" and judgement.coins is not None
-    code = "no-match-coins" if coins else judgement.verdict
-    return told(Ground(code, {"suspect": judgement.suspect, "owner": judgement.owner}))
+    return told(Ground(judgement.verdict, {"suspect": judgement.suspect, "owner": judgement.owner}))
 
 
 def digest_rows(digests: Digests) -> list[tuple[str, str]]:

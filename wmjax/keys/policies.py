@@ -15,7 +15,7 @@ from wmjax.stats.contract import Truth
 from wmjax.stats.pairs import Pairs
 from wmjax.stats.spread import Coins
 
-_MOST_CLASSES = 1 << 16  # that coins are told of: contrasts have an entry for each
+_MOST_CLASSES = 1 << 10  # that coins are told of: a suspect's outputs are matched to them
 
 
 class Labelled(Protocol):

@@ -40,6 +40,7 @@ UNIT = 65_535  # a probability of 1
 _LEAST = 7  # of UNIT: smaller probabilities count as this one in logarithms
 _FINEST = 1_024  # T is rounded to such parts of its root mean square
 _SURE = 0.999  # most that is staked on a coin
+_WIDEST = 1 << 20  # outputs times classes that are matched: of a suspect with more only labels count
 
 
 class Coins(NamedTuple):
@@ -96,6 +97,7 @@ def start(shape: tuple[int, ...] = ()) -> Gathered:
 
 def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule) -> tuple[Gathered, Path]:
     """Takes n more answers, [..., n], and plays the stages that they complete."""
+    answers = _narrow(answers)
     shape, before = answers.labels.shape, state.rows.shape[-1]
     due = stages(len(truth.features))
     if not before:
@@ -127,7 +129,15 @@ def _sum_of(stakes: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(np.isneginf(total), 0.0, total - np.log2(max(1, stakes.shape[-1]))))
 
 
+def _narrow(answers: Answers) -> Answers:
+    """The answers; labels alone where there are too many outputs."""
+    if answers.scores * answers.classes <= _WIDEST:
+        return answers
+    return Answers(answers.labels, None, answers.classes)
+
+
 def _quantised(answers: Answers) -> np.ndarray:
+    answers = _narrow(answers)
     refused = answers.labels[..., None] < 0
     if answers.probabilities is None:
         named = np.where(answers.labels >= NAMES, answers.labels - NAMES, answers.labels)[..., None]
