@@ -99,12 +99,13 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.suspects.stored import export
     from wmjax.train import Recipe, embed
     from wmjax.verification import verify
+    from wmjax.train import spread_key
     from wmjax.zoo.audit import audit
     from wmjax.zoo.pack import pack
 
     return {
         "demo": [run_demo],
-        "keygen": [make_spec, Paper, generate, write_key, load],
+        "keygen": [make_spec, Paper, generate, write_key, load, spread_key],
         "embed": [embed, Recipe, open_splits, meeting, Unlock],
         "verify": [verify, Unlock, load, open_suspect],
         "audit": [audit, Unlock],
