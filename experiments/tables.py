@@ -363,16 +363,17 @@ def kill_rows() -> list[str]:
                 f"{claim['triggers_lost']} triggers lost, at most one a kill; {claim['answers_lost']} answers",
                 f"{claim['asked_twice']} questions asked twice, {claim['other_verdicts']} other verdicts, "
                 f"{claim['other_rows']} other rows, {claim['keys_that_do_not_open']} keys that do not open",
-                f"{claim['kills']} kills; {source('kill_loops')}",
+                f"{claim['kills']} kills; {source('kill_loops', commit=claim['commit'])}",
             )
         )
     if audit := figures.get("audit"):
+        shared = f", {audit['note']}" if "note" in audit else ""
         rows.append(
             row(
                 f"`wmjax audit` killed {audit['kills']} times at random moments and resumed, {audit['audits']} audits",
                 f"{audit['lines_lost']} lines of journals lost",
-                f"{audit['other_results']} other results",
-                f"{audit['kills']} kills; {source('kill_loops')}",
+                f"{audit['other_results']} other results, {audit['other_exit_codes']} other exit codes",
+                f"{audit['kills']} kills{shared}; {source('kill_loops', commit=audit['commit'])}",
             )
         )
     return rows

@@ -53,7 +53,8 @@ function valueNoise(stream, [H, W, C], finest) {
 function leaf(secret, spec, index) {
   const shape = spec.input.shape, finest = Math.max(2, Math.min(32, Math.max(shape[0], shape[1]) >> 1));
   const image = valueNoise(new Stream(secret, "image/abstract", index), shape, finest);
-  const label = new Stream(secret, "label", index).integer(spec.classes);
+  const drawn = spec.labels === "fixed" ? new Stream(secret, "target", 0) : new Stream(secret, "label", index);
+  const label = drawn.integer(spec.classes);
   const salt = Buffer.from(new Stream(secret, "salt", index).octets(16)).toString("hex");
   return { image, label, entry: jcs({ index, input_sha256: sha(image).toString("hex"), label, salt }) };
 }
@@ -162,7 +163,7 @@ function judge(raw, nonce, asked, schemas) {
 
 const folder = process.argv[2], load = (name) => JSON.parse(readFileSync(`${folder}/${name}`));
 const schema = load("../schemas/watermark-claim.v1.json");
-const keys = load("keys.v1.json").keys.filter((k) => k.commitment.spec.scheme === "abstract" && k.commitment.spec.labels === "random");
+const keys = load("keys.v1.json").keys.filter((k) => k.commitment.spec.scheme === "abstract");
 console.log(JSON.stringify({
   keys: keys.map(({ secret, commitment: { id, spec } }) => {
     const leaves = Array.from({ length: spec.triggers }, (_, i) => leaf(Buffer.from(secret, "hex"), spec, i));

@@ -17,6 +17,7 @@ from wmjax.suspects import Suspect, from_callable, open_suspect
 from wmjax.verification import Verdict, verify
 
 FIELDS = {
+    "coins",
     "version", "verdict", "evidence_bits", "alpha", "queries", "matches", "triggers", "match_rate",
     "p_binomial", "p_calibrated", "assumptions", "grounds", "key_id", "suspect", "nonce",
 }  # fmt: skip

@@ -211,10 +211,12 @@ def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Su
 
 def _source(options: argparse.Namespace, claim: "Claim") -> Any:
     from wmjax.data import load_source
+    from wmjax.keys.keyset import split_of
 
     if not options.source:
         return None
-    return load_source(options.source, options.data_dir, claim.commitment.spec.image)
+    spec = claim.commitment.spec
+    return load_source(options.source, options.data_dir, spec.image, split_of(spec))
 
 
 def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:

@@ -177,15 +177,16 @@ def _cover(key: "Key", options: argparse.Namespace) -> "np.ndarray | None":
 def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
     """The key's source images: if `regenerate` asks for them, or decoys can use them."""
     from wmjax.data import load_source
+    from wmjax.keys.keyset import split_of
 
     if key.spec.source is None:
         return None
     if options.source:
-        return load_source(key.spec.source.name, options.data_dir, key.spec.image)
+        return load_source(key.spec.source.name, options.data_dir, key.spec.image, split_of(key.spec))
     if key.spec.policy.exact or options.nulls:
         return None
     try:
-        return load_source(key.spec.source.name, options.data_dir, key.spec.image)
+        return load_source(key.spec.source.name, options.data_dir, key.spec.image, split_of(key.spec))
     except (AccessError, UsageError):
         return None
 
@@ -194,9 +195,12 @@ def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
     from wmjax.verification.wording import told
 
     rate = "" if verdict.match_rate is None else " (rate {:.2f} to {:.2f} at 95 %)".format(*verdict.match_rate)
+    told_of = f"{verdict.matches} of {verdict.queries} answers match{rate}"
+    if verdict.coins is not None:
+        told_of = f"{verdict.matches} of {verdict.coins} coins agree after {verdict.queries} answers"
     lines = [
         f"{verdict.verdict}: {verdict.suspect} and key {verdict.key_id[:12]}",
-        f"  {verdict.matches} of {verdict.queries} answers match{rate}; {verdict.triggers} triggers in the key",
+        f"  {told_of}; {verdict.triggers} triggers in the key",
     ]
     if verdict.evidence_bits is not None:
         needed = dataclasses.replace(key.commitment.rule, alpha=verdict.alpha).match_bits

@@ -1,6 +1,6 @@
 """Asking one suspect about one key's triggers, in an order that it cannot foretell, and betting on what it answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -107,33 +107,70 @@ def _together(question: Question) -> Given:
 
 
 def _one_by_one(question: Question) -> Given:
+    """Portion after portion; where each answer moves the evidence, a portion is one question."""
     key, rule, kind = question.key, question.rule, stats.kind_of(question.rule)
     gathered, paths, asked = list[stats.Answers](), list[stats.Path](), list[int]()
     state, like, cleared, covered, silent = kind.start(()), None, np.zeros(1), 0, 0
     with progress(f"asking {question.suspect.name}", len(question.order.questions)) as advance:
-        for number in question.order.questions.tolist():
-            answer = _answer(question, number, like)
-            like = like or answer
-            if number < 0:
-                covered, silent = covered + 1, silent + int(answer.labels[0] < 0)
-                advance(1)
+        for numbers in _portions(question):
+            answers = _answers(question, numbers, like)
+            like = like or answers[:1]
+            of_key = numbers >= 0
+            covered, silent = covered + int(np.sum(~of_key)), silent + int(np.sum(answers.labels[~of_key] < 0))
+            if not of_key.any():
+                advance(len(numbers))
                 continue
-            asked.append(number)
-            gathered.append(answer)
-            state, path = kind.bet(state, answer, key.truth(np.array([number])), rule)
-            cleared = path.acquittal if len(asked) <= question.order.fresh else cleared
-            paths.append(path._replace(acquittal=cleared))
-            advance(1, f"{path.evidence[-1]:.1f} bits")
-            if stats.decide(paths[-1], rule, stop=True, match_bits=question.stop_bits).decided:
+            triggers = numbers[of_key]
+            fresh = question.order.fresh - len(asked)
+            asked += triggers.tolist()
+            gathered.append(answers[of_key])
+            state, path = kind.bet(state, gathered[-1], key.truth(triggers), rule)
+            path = of_fresh(path, min(max(fresh, 0), len(triggers)), cleared[-1])
+            cleared = path.acquittal
+            paths.append(path)
+            advance(len(numbers), f"{path.evidence[-1]:.1f} bits")
+            if stats.decide(path, rule, stop=True, match_bits=question.stop_bits).decided:
                 break
     fresh = min(question.order.fresh, len(asked))
     return Given(stats.concatenate(gathered), np.array(asked), fresh, stats.join(paths), covered, silent)
 
 
-def of_fresh(path: stats.Path, fresh: int) -> stats.Path:
-    """The path with the acquittal of its first answers alone: what was shown before clears nobody."""
-    last = path.acquittal[fresh - 1] if fresh else 0.0
+def _portions(question: Question) -> Iterator[np.ndarray]:
+    """The questions, cut behind each trigger at which the evidence may move, and behind each ordinary image there."""
+    kind, questions = stats.kind_of(question.rule), question.order.questions
+    if not kind.stages(question.key.spec.triggers):
+        yield from questions[:, None]
+        return
+    asked = np.cumsum(questions >= 0)
+    begin = 0
+    while begin < len(questions):
+        before = int(asked[begin - 1]) if begin else 0
+        end = int(np.searchsorted(asked, stats.next_stage(kind, before, question.key.spec.triggers))) + 1
+        yield questions[begin:end]
+        begin = end
+
+
+def of_fresh(path: stats.Path, fresh: int, before: float = 0.0) -> stats.Path:
+    """The path with the acquittal of its first answers alone: what was shown before clears nobody.
+
+    Args:
+      path: of the evidence, [n].
+      fresh: how many were not shown before; they come first.
+      before: the acquittal when the path began.
+    """
+    last = path.acquittal[fresh - 1] if fresh else before
     return path._replace(acquittal=np.where(np.arange(len(path.acquittal)) < fresh, path.acquittal, last))
+
+
+def _answers(question: Question, numbers: np.ndarray, like: stats.Answers | None) -> stats.Answers:
+    """What the suspect answers to a portion: a service image by image, a network at hand all at once."""
+    if len(numbers) > 1 and not question.suspect.remembers:
+        question.remember(numbers[numbers >= 0].tolist())
+        return question.put(question.images(numbers))
+    parts: list[stats.Answers] = []
+    for number in numbers.tolist():
+        parts.append(_answer(question, number, like or (parts[0] if parts else None)))
+    return stats.concatenate(parts)
 
 
 def _answer(question: Question, number: int, like: stats.Answers | None) -> stats.Answers:

@@ -16,13 +16,13 @@ SEARCHED_BITS = 128  # no search for a fitting secret gains as much
 class VerdictGround(StrEnum):
     """What a verdict may rest on; documents hold these codes.
 
-    Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`).
-    Of the key: COMMITTED (`created`), NOT_SEARCHED (`bits`), EXACT_LABELS or CALIBRATED_LABELS (`labels`), OTHER_ALPHA
-    (`alpha`, `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`), STOPPED, PEAKED
-    (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`, `shown_matches`, `shown`,
-    `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`, `covered`, `p`). Of calibration:
-    NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`, `classes`, `smallest_p`), TOO_FEW
-    (`alpha`, `needed`). Of several keys: COMBINED (`keys`, `cost`).
+    Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`). Of the key:
+    COMMITTED (`created`), NOT_SEARCHED (`bits`), EXACT_LABELS, EXACT_COINS or CALIBRATED_LABELS (`labels`),
+    OTHER_ALPHA (`alpha`, `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`),
+    STOPPED, PEAKED (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`,
+    `shown_matches`, `shown`, `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`,
+    `covered`, `p`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`,
+    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`). Of several keys: COMBINED (`keys`, `cost`).
     """
 
     SELF_DERIVED = "self-derived"
@@ -31,6 +31,7 @@ class VerdictGround(StrEnum):
     COMMITTED = "committed"
     NOT_SEARCHED = "not-searched"
     EXACT_LABELS = "exact-labels"
+    EXACT_COINS = "exact-coins"
     CALIBRATED_LABELS = "calibrated-labels"
     OTHER_ALPHA = "other-alpha"
     LABELS_ONLY = "labels-only"
@@ -70,6 +71,8 @@ def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) 
 
 
 def _labels(commitment: Commitment) -> Ground:
+    if commitment.spec.material is not None:
+        return Ground(VerdictGround.EXACT_COINS)
     if commitment.spec.policy.exact:
         return Ground(VerdictGround.EXACT_LABELS)
     return Ground(VerdictGround.CALIBRATED_LABELS, {"labels": commitment.spec.labels})
@@ -91,23 +94,18 @@ def answer_grounds(answers: stats.Answers) -> tuple[Ground, ...]:
     return (Ground(form), *naming(answers), *([Ground(VerdictGround.REFUSED, values)] if refused else []))
 
 
-def asking_grounds(given: Given, labels: np.ndarray) -> tuple[Ground, ...]:
+def asking_grounds(given: Given, labels: np.ndarray | None) -> tuple[Ground, ...]:
     """What must be said of a suspect that may remember, or be silent on purpose.
 
     Args:
       given: what was answered.
-      labels: int [triggers], the whole key's.
+      labels: int [triggers], what a marked model answers; None where single answers tell nothing.
     """
     asked, grounds = len(given.triggers), list[Ground]()
     refused = int(np.sum(given.answers.labels < 0))
     if shown := asked - given.fresh:
         grounds.append(Ground(VerdictGround.SHOWN_BEFORE, {"shown": shown, "asked": asked}))
-        same = given.answers.labels == labels[given.triggers]
-        fresh, old = int(np.sum(same[: given.fresh])), int(np.sum(same[given.fresh :]))
-        p = stats.more_often_p(fresh, given.fresh, old, shown)
-        if p <= stats.TELLING_P:
-            values = {"fresh_matches": fresh, "fresh": given.fresh, "shown_matches": old, "shown": shown, "p": p}
-            grounds.append(Ground(VerdictGround.FORGETFUL, values))
+        grounds += [] if labels is None else _forgetful(given, labels[given.triggers], shown)
     if given.covered:
         grounds.append(Ground(VerdictGround.COVERED, {"covered": given.covered, "refused": given.cover_refused}))
         p = stats.more_often_p(refused, asked, given.cover_refused, given.covered)
@@ -115,6 +113,14 @@ def asking_grounds(given: Given, labels: np.ndarray) -> tuple[Ground, ...]:
             values = {"refused": refused, "asked": asked, "cover_refused": given.cover_refused, "p": p}
             grounds.append(Ground(VerdictGround.SILENT, {**values, "covered": given.covered}))
     return tuple(grounds)
+
+
+def _forgetful(given: Given, labels: np.ndarray, shown: int) -> list[Ground]:
+    same = given.answers.labels == labels
+    fresh, old = int(np.sum(same[: given.fresh])), int(np.sum(same[given.fresh :]))
+    p = stats.more_often_p(fresh, given.fresh, old, shown)
+    values = {"fresh_matches": fresh, "fresh": given.fresh, "shown_matches": old, "shown": shown, "p": p}
+    return [Ground(VerdictGround.FORGETFUL, values)] if p <= stats.TELLING_P else []
 
 
 def withholds(ground: Ground) -> bool:
