@@ -104,8 +104,11 @@ def asking_grounds(given: Given, labels: np.ndarray | None) -> tuple[Ground, ...
     asked, grounds = len(given.triggers), list[Ground]()
     refused = int(np.sum(given.answers.labels < 0))
     if shown := asked - given.fresh:
-        grounds.append(Ground(VerdictGround.SHOWN_BEFORE, {"shown": shown, "asked": asked}))
-        grounds += [] if labels is None else _forgetful(given, labels[given.triggers], shown)
+        grounds.append(shown_before(shown, asked))
+        same = None if labels is None else given.answers.labels == labels[given.triggers]
+        fresh = 0 if same is None else int(np.sum(same[: given.fresh]))
+        if same is not None and (forgets := forgetful(fresh, given.fresh, int(np.sum(same)), asked)):
+            grounds.append(forgets)
     if given.covered:
         grounds.append(Ground(VerdictGround.COVERED, {"covered": given.covered, "refused": given.cover_refused}))
         p = stats.more_often_p(refused, asked, given.cover_refused, given.covered)
@@ -115,12 +118,28 @@ def asking_grounds(given: Given, labels: np.ndarray | None) -> tuple[Ground, ...
     return tuple(grounds)
 
 
-def _forgetful(given: Given, labels: np.ndarray, shown: int) -> list[Ground]:
-    same = given.answers.labels == labels
-    fresh, old = int(np.sum(same[: given.fresh])), int(np.sum(same[given.fresh :]))
-    p = stats.more_often_p(fresh, given.fresh, old, shown)
-    values = {"fresh_matches": fresh, "fresh": given.fresh, "shown_matches": old, "shown": shown, "p": p}
-    return [Ground(VerdictGround.FORGETFUL, values)] if p <= stats.TELLING_P else []
+def shown_before(shown: int, asked: int) -> Ground:
+    """Of the triggers that were asked some were shown before."""
+    return Ground(VerdictGround.SHOWN_BEFORE, {"shown": shown, "asked": asked})
+
+
+def forgetful(fresh_matches: int, fresh: int, matches: int, asked: int) -> Ground | None:
+    """A suspect repeats labels of new triggers more often than of those that it was shown before; None if it does not.
+
+    Args:
+      fresh_matches: labels of new triggers that it repeats.
+      fresh: triggers that are new, as far as they were asked.
+      matches: labels that it repeats.
+      asked: triggers that were asked.
+    """
+    old, shown = matches - fresh_matches, asked - fresh
+    if shown <= 0:
+        return None
+    p = stats.more_often_p(fresh_matches, fresh, old, shown)
+    if p > stats.TELLING_P:
+        return None
+    values = {"fresh_matches": fresh_matches, "fresh": fresh, "shown_matches": old, "shown": shown, "p": p}
+    return Ground(VerdictGround.FORGETFUL, values)
 
 
 def withholds(ground: Ground) -> bool:

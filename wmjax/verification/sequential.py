@@ -77,8 +77,8 @@ def verify(
 
     Raises:
       UsageError: no picture can be made an image for the suspect.
-      AccessError: it failed to answer.
-      AnswerError: its answers have the wrong form, or none is usable.
+      NoAnswerError: it failed to answer, or no answer is usable; `GoneError` where it is not there any more.
+      AnswerError: its answers have the wrong form.
       InvalidFile: the source does not give the triggers.
     """
     for model in (suspect, *nulls):
