@@ -1,26 +1,26 @@
 """WRK: the boundaries that a mark shaped are moved, under a new last layer that may not grow back (Xiao et al. 2026).
 
 Xiao et al., "Class-feature Watermark", AAAI 2026 (arXiv 2511.07947), who found that it removes the marks made for
-extraction. The thief has few labelled images. He moves them over the nearest boundaries by steps along the gradient's
-sign, gives what comes out random labels, and trains on both; the last layer is drawn anew and pushed away from the
-stolen one. Theirs is pushed by a term of the loss; here, before each round of training, each class gives up what it has
-in common with its stolen weights.
+extraction. Their thief has a twentieth of the owner's images. He moves them over the nearest boundaries by steps along
+the gradient's sign, gives what comes out random labels, and trains on both; the last layer is drawn anew and pushed
+away from the stolen one. Theirs is pushed by a term of the loss; here, before each round of training, each class gives
+up what it has in common with its stolen weights.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 
-import jax
 import numpy as np
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.families.adversarial import adversaries
 from wmjax.attacks.families.finetune import fresh_heads, tune
 from wmjax.data.dataset import Dataset
-from wmjax.models import Config, Variables
+from wmjax.models import Config, Variables, accuracy, one
 
-SHARE = 0.05  # of his images are enough for him
-RADIUS = 8.0  # grey levels that a pixel may move
-ROUNDS = 10  # on a tenth as many images as a fine-tuning sees: the two cost the same
+RADII = (8.0, 16.0, 32.0, 64.0)  # grey levels that a pixel may move: the least that takes half of the images across
+ROUNDS = 10  # of training, each from rest
 
 
 def pushed(variables: Variables, stolen: Variables) -> Variables:
@@ -37,51 +37,64 @@ def pushed(variables: Variables, stolen: Variables) -> Variables:
     return Variables({**variables.params, "head": head}, variables.stats)
 
 
-def crossed(config: Config, variables: Variables, few: Dataset, seeds: list[int]) -> tuple[Dataset, np.ndarray]:
-    """The thief's few images, and for each network as many beyond its boundaries, under random labels.
+def across(config: Config, variables: Variables, few: Dataset, seeds: Sequence[int]) -> np.ndarray:
+    """Images moved by steps along the gradient's sign, by each network's least radius at which it errs on half of them.
 
     Args:
       config: of all networks.
       variables: theirs, arrays [networks, ...].
-      few: his images and their true labels.
+      few: images and their true labels.
       seeds: one a network.
 
     Returns:
-      all of them, and the rows of each network, int [networks, twice as many].
+      uint8 [networks, images, H, W, C].
     """
-    networks, count = len(seeds), len(few)
-    radii = np.full(networks, RADIUS, np.float32)
-    moved = adversaries(config, variables, few.images, few.labels, radii, np.array(seeds, np.int32))
-    drawn = [np.random.default_rng([seed, 0x3B4]).integers(few.classes, size=count) for seed in seeds]
-    images = np.concatenate([few.images, np.asarray(moved).reshape(-1, *config.image)])
+    found = np.empty((len(seeds), *few.images.shape), np.uint8)
+    left = np.ones(len(seeds), bool)
+    for radius in RADII:
+        radii = np.full(len(seeds), radius, np.float32)
+        moved = np.asarray(adversaries(config, variables, few.images, few.labels, radii, np.array(seeds, np.int32)))
+        found[left] = moved[left]
+        for i in np.flatnonzero(left):
+            left[i] = accuracy(config, one(variables, int(i)), moved[i], few.labels) > 0.5
+    return found
+
+
+def _examples(stolen: Stolen, few: Dataset) -> tuple[Dataset, np.ndarray]:
+    """The few images, and for each network as many beyond its boundaries under random labels; rows of each network."""
+    count = len(few)
+    moved = across(stolen.config, stolen.variables, few, stolen.seeds)
+    drawn = [np.random.default_rng([seed, 0x3B4]).integers(few.classes, size=count) for seed in stolen.seeds]
+    images = np.concatenate([few.images, moved.reshape(-1, *stolen.config.image)])
     labels = np.concatenate([few.labels, *drawn]).astype(np.int32)
-    rows = np.arange(count * (networks + 1)).reshape(networks + 1, count)
+    rows = np.arange(len(images)).reshape(-1, count)
     return Dataset(images, labels, few.classes), np.stack([np.concatenate([rows[0], own]) for own in rows[1:]])
 
 
-def _wrk(stolen: Stolen, thief: Thief) -> Attacked:
-    """Rounds of fine-tuning at the learning rate `strength`; momentum starts each of them at rest."""
-    own, seeds = thief.owned(), list(stolen.seeds)
-    few = own[np.random.default_rng(0x3B4).permutation(len(own))[: max(1, round(SHARE * len(own)))]]
-    data, rows = crossed(stolen.config, stolen.variables, few, seeds)
-    recipe = dataclasses.replace(thief.recipe, epochs=thief.tuning_epochs)
-    variables = fresh_heads(stolen.config, stolen.variables, seeds)
+def _wrk(stolen: Stolen, thief: Thief, *, share: float) -> Attacked:
+    """Rounds of fine-tuning on a share of the thief's images, at the learning rate `strength`."""
+    own, config = thief.owned(), stolen.config
+    count = max(1, round(share * len(own)))
+    few = own[np.random.default_rng(0x3B4).permutation(len(own))[:count]]
+    data, rows = _examples(stolen, few)
+    # all rounds together see as many images as a fine-tuning, and each round sees its own at least once
+    epochs = max(1, round(thief.tuning_epochs * len(own) / (ROUNDS * rows.shape[1])))
+    recipe = dataclasses.replace(thief.recipe, epochs=epochs)
+    variables = fresh_heads(config, stolen.variables, stolen.seeds)
     for turn in range(ROUNDS):
-        drawn = [int(np.random.default_rng([seed, turn, 0x3B4]).integers(2**31)) for seed in seeds]
+        seeds = [int(np.random.default_rng([seed, turn, 0x3B4]).integers(2**31)) for seed in stolen.seeds]
         start, title = pushed(variables, stolen.variables), f"boundaries moved {turn + 1}/{ROUNDS}"
-        variables = tune(stolen.config, start, data, recipe, drawn, stolen.strengths, rows=rows, title=title)
-    return Attacked(stolen.config, jax.tree.map(np.asarray, variables))
+        variables = tune(config, start, data, recipe, seeds, stolen.strengths, rows=rows, title=title)
+    return Attacked(config, variables)
+
+
+def _attack(name: str, share: float, who: str) -> Attack:
+    attacker = f"has the weights and {who}; moves the boundaries around them under a new last layer"
+    rates = (0.01, 0.03, 0.1)
+    return Attack(name, attacker, "learning rate", (0.03,), rates, frozenset({"images"}), partial(_wrk, share=share))
 
 
 ATTACKS: tuple[Attack, ...] = (
-    Attack(
-        "wrk",
-        f"has the weights and few images of the task, {SHARE:.0%} of the thief's; moves the boundaries around them "
-        "under a new last layer",
-        "learning rate",
-        (0.03,),
-        (0.003, 0.01, 0.03, 0.1),
-        frozenset({"images"}),
-        _wrk,
-    ),
+    _attack("wrk", 0.05, "few labelled images of the task, a twentieth of the thief's"),
+    _attack("wrk-all", 1.0, "all the thief's labelled images of the task"),
 )
