@@ -17,10 +17,9 @@ from them. Only asking those models again, whose weights' digests stand beside t
 """
 
 import argparse
-import hashlib
-import hmac
 import json
 import random
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +28,9 @@ from typing import Any
 
 import numpy as np
 import record
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import journals
 
 from wmjax import journal, stats
 from wmjax.errors import InvalidFile, UsageError
@@ -156,46 +158,16 @@ def _names(result: AuditResult) -> list[str]:
     return [key.name for key in result.keys]
 
 
-def lines_of(raw: bytes) -> Lines:
-    lines = [json.loads(line) for line in raw.splitlines()]
-    return [{name: value for name, value in line.items() if name not in ("mac", "sha256")} for line in lines]
-
-
 def edited(
     change: Callable[[Lines, random.Random], None], raw: bytes, rng: random.Random, keys: dict[str, Key], who: str
 ) -> bytes:
     """The journal after a change, chained anew; with the codes that only the keys give where the writer had them."""
-    lines, link, written = lines_of(raw), "", b""
-    lines, link, written = lines_of(raw), "", b""
-    secret = secret_of(list(keys.values())) if who == HOLDER else b""
+    lines = journals.lines_of(raw)
     change(lines, rng)
-    for values in lines:
-        content = json.dumps(values, separators=(",", ":"))[:-1].encode()
-        if secret:
-            digest = hashlib.sha256(link.encode() + content).hexdigest()
-            content += f',"mac":"{hmac.new(secret, digest.encode(), "sha256").hexdigest()}"'.encode()
-        link = hashlib.sha256(link.encode() + content).hexdigest()
-        written += content + f',"sha256":"{link}"}}\n'.encode()
-    return written
+    return journals.chained(lines, keys if who == HOLDER else None)
 
 
 # As a disk or a hasty editor damages a journal
-
-
-def _bytes(raw: bytes, rng: random.Random) -> bytes:
-    text, at, n = bytearray(raw), rng.randrange(len(raw)), rng.choice([1, 1, 2, 40])
-    kind = rng.randrange(5)
-    if kind == 0:
-        text[at] ^= 1 << rng.randrange(8)
-    elif kind == 1:
-        del text[at : at + n]
-    elif kind == 2:
-        text[at:at] = rng.randbytes(n)
-    elif kind == 3:
-        text[at : at + n] = rng.randbytes(len(text[at : at + n]))
-    else:
-        text[at] = rng.choice(b"0123456789")
-    return bytes(text)
 
 
 def _digits(raw: bytes, rng: random.Random) -> bytes:
@@ -231,7 +203,7 @@ def _numbers(raw: bytes, rng: random.Random) -> bytes:
     return b"".join(lines)
 
 
-PLAIN = {"bytes": _bytes, "digits": _digits, "lines": _lines, "figures exchanged": _numbers}
+PLAIN = {"bytes": journals.mutated, "digits": _digits, "lines": _lines, "figures exchanged": _numbers}
 
 
 # As who knows the format edits it, and chains it anew

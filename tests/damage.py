@@ -1,9 +1,11 @@
-"""Every way to damage a file of evidence."""
+"""Every way to damage a file of evidence, and how a disk, a hasty hand or a stranger damages a model's files."""
 
 import base64
 import copy
+import os
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,3 +111,74 @@ def unsigned(raw: bytes, part: str | None) -> Iterator[bytes]:
 def written(values: Iterator[Any]) -> Iterator[bytes]:
     for value in values:
         yield write_canonical(value)
+
+
+# A model's files
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a model that lies in a folder or a file, the largest first; the order of the rest is its names'."""
+    found = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return sorted(found, key=lambda file: -file.stat().st_size)
+
+
+def _rewritten(change: Callable[[bytes, random.Random], bytes]) -> Callable[[Path, random.Random], None]:
+    def damage(path: Path, rng: random.Random) -> None:
+        path.write_bytes(change(path.read_bytes(), rng))
+
+    return damage
+
+
+def _replaced(make: Callable[[Path], object]) -> Callable[[Path, random.Random], None]:
+    def damage(path: Path, rng: random.Random) -> None:
+        path.unlink()
+        make(path)
+
+    return damage
+
+
+def _flipped(raw: bytes, rng: random.Random) -> bytes:
+    """Eight bytes changed, half of them at the beginning, where a format says what it is."""
+    changed = bytearray(raw)
+    for place in range(8 if raw else 0):
+        changed[rng.randrange(min(len(raw), 400) if place % 2 else len(raw))] ^= rng.randrange(1, 256)
+    return bytes(changed)
+
+
+def _swapped(path: Path, rng: random.Random) -> None:
+    """It has changed places with another in its folder, as Orbax names its data; where there is none, its halves."""
+    others = [file for file in path.parent.iterdir() if file.is_file() and file.suffix == path.suffix == ""]
+    raw, other = path.read_bytes(), rng.choice(sorted(others or [path]))
+    if other != path:
+        path.write_bytes(other.read_bytes())
+        other.write_bytes(raw)
+    else:
+        path.write_bytes(raw[len(raw) // 2 :] + raw[: len(raw) // 2])
+
+
+def _renumbered(raw: bytes, rng: random.Random) -> bytes:
+    """Numbers of a description exchanged for absurd ones; other bytes where it has none."""
+    digits = [place for place, byte in enumerate(raw[:4000]) if 48 <= byte <= 57]
+    if not digits:
+        return _flipped(raw, rng)
+    place = rng.choice(digits)
+    return raw[:place] + rng.choice([b"-1", b"1e999", b"99999999999", b"9" * 5000, b"0.5", b"null"]) + raw[place + 1 :]
+
+
+# What happens to one file of a model. Those in `FATAL`, to its largest one, leave nothing to load.
+WAYS: dict[str, Callable[[Path, random.Random], None]] = {
+    "cut": _rewritten(lambda raw, rng: raw[: rng.randrange(len(raw) or 1)]),
+    "emptied": _rewritten(lambda raw, rng: b""),
+    "flipped": _rewritten(_flipped),
+    "grown": _rewritten(lambda raw, rng: raw + rng.randbytes(50)),
+    "zeroed": _rewritten(lambda raw, rng: bytes(len(raw))),
+    "renumbered": _rewritten(_renumbered),
+    "nested": _rewritten(lambda raw, rng: b"[" * 100_000),
+    "swapped": _swapped,
+    "removed": lambda path, rng: path.unlink(),
+    "a folder": _replaced(Path.mkdir),
+    "a pipe": _replaced(os.mkfifo),
+    "a device": _replaced(lambda path: path.symlink_to("/dev/zero")),
+    "a link to nothing": _replaced(lambda path: path.symlink_to("nothing")),
+}
+FATAL = set(WAYS) - {"flipped", "grown", "renumbered", "swapped"}

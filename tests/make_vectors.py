@@ -1,30 +1,38 @@
-"""Makes the vectors of claims and transcripts in `wmjax/evidence/vectors`, always the same bytes.
+"""Makes the vectors of claims, transcripts and journals in `wmjax/evidence/vectors`, always the same bytes.
 
 Command   PYTHONPATH=tests python tests/make_vectors.py
 
-Whoever changes a byte of the standard runs it; `test_vectors.py` says whether what lies there is what it makes.
+Time stamps and the figures of audits' journals are not the same each time: they are made once, and frozen; whoever
+deletes one folder has them made anew. Whoever changes a byte of the standard runs it; `test_vectors.py` says whether
+what lies there is what it makes.
 """
 
 import base64
+import datetime
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import forger
+import journal_vectors
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tsa import IN_2020, LocalTsa
 
 import wmjax
 from wmjax import stats
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.errors import InvalidFile
-from wmjax.evidence.claim import read_claim
+from wmjax.evidence.claim import Attached, read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
+from wmjax.evidence.timestamps import read_authority
 from wmjax.evidence.transcript import Row
-from wmjax.keys import Key, Signer, derive_key, make_spec
+from wmjax.keys import Key, Signer, derive_key, make_spec, sign_commitment
+from wmjax.keys.statement import parse_commitment
 
 FOLDER = Path(wmjax.__file__).parent / "evidence" / "vectors"
 SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
@@ -33,6 +41,10 @@ ABOUT_CLAIMS = """\
 Each file is judged by a court with `nonce` (hex, or null for none), alpha 1e-6, no time-stamping authority and no \
 data set, and with a suspect that answers as the transcript says, where `asked` is true. `bits` are those that count, \
 `needed` those of a match, `lacks` the codes of what is missing; of an invalid claim there is none of it."""
+ABOUT_STAMPED = """\
+Claims whose commitment is time-stamped, judged as those of claims.v1.json with the nonce and the suspect, by a court \
+that trusts `authorities`, files with the authority's certificate and its root, and was told that the suspect first \
+appeared at `since`, or was not."""
 ABOUT_TRANSCRIPTS = """\
 Answers to triggers in the order of asking: a class, probabilities, or null for a refusal; `labels` are the secret \
 ones, `classes` and `rule` as committed to. After each answer: `bits` of evidence and of `acquittal`; then what the \
@@ -140,6 +152,43 @@ def nobodys(raw: bytes) -> bytes:
 COURTS = [(NONCE.hex(), True), (None, True), (NONCE.hex(), False)]
 
 
+FUTURE = datetime.datetime(2044, 1, 1, tzinfo=datetime.UTC)
+
+
+def tokens() -> dict[str, bytes]:
+    """An authority's certificate and its time stamps, and those of one that has the same name and another key."""
+    commitment = sign_commitment(KEY.commitment, SIGNER)
+    with tempfile.TemporaryDirectory() as folder:
+        honest, other = (LocalTsa(Path(folder) / name, serial=7) for name in ("honest", "other"))
+        return {
+            "stamped/authority.pem": honest.authority.read_bytes(),
+            "stamped/of-2020.tsr": honest.stamp(commitment, IN_2020),
+            "stamped/of-2044.tsr": honest.stamp(commitment, FUTURE),
+            "stamped/of-other-data.tsr": honest.stamp(commitment[:-1], IN_2020),
+            "stamped/of-another-key.tsr": other.stamp(commitment, IN_2020),
+            "stamped/not-granted.tsr": honest.stamp(commitment, IN_2020, status=2),
+        }
+
+
+def stamped(stamps: dict[str, bytes]) -> dict[str, bytes]:
+    """A claim with each of the time stamps: enough evidence where it is dated, too little otherwise."""
+    files = {}
+    for name, token in stamps.items():
+        attached = Attached(parse_commitment(sign_commitment(KEY.commitment, SIGNER), "commitment"), (token,))
+        raw = forger.write(KEY, rows_of(count=12), NONCE, signer=SIGNER, commitments=[attached], secret=SECRET)
+        files[name.replace(".tsr", ".json")] = signed(raw)
+    return files
+
+
+# What a court knows of a time-stamped claim: whom it trusts, and since when the suspect is there.
+KNOWN = [
+    (["stamped/authority.pem"], "2026-01-01T00:00:00+00:00"),
+    (["stamped/authority.pem"], "2019-01-01T00:00:00+00:00"),
+    (["stamped/authority.pem"], None),
+    ([], "2026-01-01T00:00:00+00:00"),
+]
+
+
 def transcripts() -> list[dict[str, Any]]:
     """Answers of every form, and what they come to."""
     rng = np.random.default_rng(0)
@@ -183,8 +232,11 @@ def weighed(name: str, classes: int, labels: np.ndarray, raw: np.ndarray) -> dic
     }
 
 
-def expected(raw: bytes, nonce: str | None, asked: bool) -> dict[str, Any]:
+def expected(
+    raw: bytes, nonce: str | None, asked: bool, authorities: list[str] | None = None, since: str | None = None
+) -> dict[str, Any]:
     """What the judge of this project says of a claim."""
+    trusted = [read_authority(FOLDER / name) for name in authorities or ()]
     try:
         claim = read_claim(raw)
         told = {row.opening.input.tobytes(): row.answer for row in claim.rows if row.opening}
@@ -192,7 +244,12 @@ def expected(raw: bytes, nonce: str | None, asked: bool) -> dict[str, Any]:
         def ask(images: np.ndarray) -> np.ndarray:
             return np.array([told[image.tobytes()] for image in images])
 
-        court = Court(nonce and bytes.fromhex(nonce), forger.suspect(ask) if asked else None)
+        court = Court(
+            nonce and bytes.fromhex(nonce),
+            forger.suspect(ask) if asked else None,
+            authorities=trusted,
+            since=since and datetime.datetime.fromisoformat(since),
+        )
         judgement = judge(claim, court)
     except InvalidFile:
         return {"verdict": "invalid"}
@@ -204,6 +261,21 @@ def expected(raw: bytes, nonce: str | None, asked: bool) -> dict[str, Any]:
     }
 
 
+def freeze() -> None:
+    """Makes what is made once, where it is missing."""
+    for make, one in ((tokens, "stamped/authority.pem"), (journal_vectors.frozen, "journals/audit.jsonl")):
+        if not (FOLDER / one).exists():
+            (FOLDER / one).parent.mkdir(exist_ok=True)
+            for name, raw in make().items():
+                (FOLDER / name).write_bytes(raw)
+
+
+def kept(*patterns: str) -> dict[str, bytes]:
+    """Files as they lie there, by name."""
+    paths = sorted(path for pattern in patterns for path in FOLDER.glob(pattern))
+    return {str(path.relative_to(FOLDER)): path.read_bytes() for path in paths}
+
+
 def written() -> dict[str, bytes]:
     """All files of the vectors but the keys', by name."""
     files = {f"claims/{name}.json": raw for name, raw in claims().items()}
@@ -212,14 +284,26 @@ def written() -> dict[str, bytes]:
         for name, raw in files.items()
         for nonce, asked in COURTS
     ]
+    dated = stamped(kept("stamped/*.tsr"))
+    more = [
+        {"file": name, "nonce": NONCE.hex(), "asked": True, "authorities": authorities, "since": since}
+        | expected(raw, NONCE.hex(), True, authorities, since)
+        for name, raw in dated.items()
+        for authorities, since in KNOWN
+    ]
+    good = kept("journals/audit.jsonl", "journals/audit-other.jsonl")
+    journals = journal_vectors.derived(good)
     documents = {
         "claims.v1.json": {"about": ABOUT_CLAIMS, "cases": cases},
+        "stamped.v1.json": {"about": ABOUT_STAMPED, "cases": more},
+        "journals.v1.json": {"about": journal_vectors.ABOUT, "cases": journal_vectors.cases({**good, **journals})},
         "transcripts.v1.json": {"about": ABOUT_TRANSCRIPTS, "transcripts": transcripts()},
     }
+    files |= dated | journals
     return {**files, **{name: json.dumps(value, indent=1).encode() + b"\n" for name, value in documents.items()}}
 
 
 if __name__ == "__main__":
-    (FOLDER / "claims").mkdir(exist_ok=True)
+    freeze()
     for name, raw in written().items():
         (FOLDER / name).write_bytes(raw)

@@ -80,18 +80,7 @@ def test_bytes_changed_dropped_added_and_moved(whole: Path, tmp_path: Path) -> N
     rng, raw, expected = random.Random(0), whole.read_bytes(), merge(whole.parent)
     path, changed = tmp_path / "journal-1-of-1.jsonl", 0
     for _ in range(200):
-        text, at, n = bytearray(raw), rng.randrange(len(raw)), rng.choice([1, 1, 1, 2, 30])
-        kind = rng.randrange(5)
-        if kind == 0:
-            text[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            del text[at : at + n]
-        elif kind == 2:
-            text[at:at] = rng.randbytes(n)
-        elif kind == 3:
-            text[at : at + n] = text[at : at + n][::-1]
-        else:
-            text[at] = rng.choice(b"0123456789")
+        text = journals.mutated(raw, rng)
         path.write_bytes(text)
         changed += text != raw
         assert refused(path, expected) == (text != raw)

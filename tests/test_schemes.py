@@ -187,7 +187,7 @@ def test_keys_are_frozen_to_the_last_byte_of_their_commitments(vector, digits):
 
 
 def test_every_scheme_policy_and_paper_variant_has_a_frozen_key():
-    assert sorted(map(named, VECTORS)) == sorted("-".join(variant) for variant in VARIANTS)
+    assert set(map(named, VECTORS)) == {"-".join(variant) for variant in VARIANTS}
 
 
 # The written standard, anew: `naive_schemes` follows the docstrings alone

@@ -13,6 +13,9 @@ import pytest
 
 HERE = make_vectors.FOLDER
 CASES = json.loads((HERE / "claims.v1.json").read_text())["cases"]
+STAMPED = json.loads((HERE / "stamped.v1.json").read_text())["cases"]
+JOURNALS = json.loads((HERE / "journals.v1.json").read_text())["cases"]
+GOOD = ("journals/audit.jsonl", "journals/audit-other.jsonl")
 TRANSCRIPTS = json.loads((HERE / "transcripts.v1.json").read_text())["transcripts"]
 KEYS = {key["commitment"]["id"]: key for key in json.loads((HERE / "keys.v1.json").read_text())["keys"]}
 
@@ -20,9 +23,9 @@ KEYS = {key["commitment"]["id"]: key for key in json.loads((HERE / "keys.v1.json
 def test_they_are_what_the_script_makes():
     """After a change of the standard: PYTHONPATH=tests python tests/make_vectors.py."""
     made = make_vectors.written()
-    assert {path.name for path in (HERE / "claims").iterdir()} == {
-        Path(n).name for n in made if n.startswith("claims/")
-    }
+    there = {str(path.relative_to(HERE)) for path in HERE.rglob("*") if path.is_file()}
+    frozen = {"keys.v1.json", *make_vectors.kept("stamped/*.tsr", "stamped/*.pem", *GOOD)}
+    assert there == {*made, *frozen}
     for name, raw in made.items():
         assert (HERE / name).read_bytes() == raw, name
 
@@ -32,6 +35,35 @@ def test_the_judge_says_what_they_say(case):
     told = make_vectors.expected((HERE / case["file"]).read_bytes(), case["nonce"], case["asked"])
     assert {"file": case["file"], "nonce": case["nonce"], "asked": case["asked"], **told} == case
     assert case["verdict"] == "invalid" or not case["file"].startswith("claims/invalid-")
+
+
+@pytest.mark.parametrize("case", STAMPED, ids=lambda case: f"{case['file'][8:-5]}-{case['since']}")
+def test_the_judge_says_what_they_say_of_time_stamps(case):
+    asked = [case[name] for name in ("nonce", "asked", "authorities", "since")]
+    told = make_vectors.expected((HERE / case["file"]).read_bytes(), *asked)
+    assert {name: case[name] for name in told} == told
+
+
+def test_a_time_stamp_decides_only_where_it_can():
+    """The same evidence: a match where a trusted stamp is older than the suspect, and nowhere else."""
+    matched = [case for case in STAMPED if case["verdict"] == "match"]
+    assert [(case["file"], case["since"][:4]) for case in matched] == [("stamped/of-2020.json", "2026")]
+    assert {case["verdict"] for case in STAMPED if case["file"] == "stamped/of-other-data.json"} == {"invalid"}
+
+
+@pytest.mark.parametrize("case", JOURNALS, ids=lambda case: f"{case['file'][9:-6]}-{bool(case['secrets'])}")
+def test_journals_are_believed_as_they_say(case):
+    found = make_vectors.journal_vectors.expected(case["file"], (HERE / case["file"]).read_bytes(), case["secrets"])
+    assert found == case["found"]
+
+
+def test_an_edited_journal_is_believed_only_without_its_keys():
+    found = {(case["file"], bool(case["secrets"])): case["found"] for case in JOURNALS}
+    good = found["journals/audit.jsonl", True]
+    assert good["basis"] == "replayed"
+    for edited in ("journals/audit-edited.jsonl", "journals/audit-edited-with-keys.jsonl"):
+        assert found[edited, True] == "invalid"
+        assert found[edited, False]["verdicts"] != good["verdicts"]
 
 
 def test_there_is_a_claim_of_each_kind():
@@ -51,7 +83,8 @@ def second() -> dict[str, Any]:
 
 
 def test_a_second_implementation_derives_the_same_keys(second):
-    assert len(second["keys"]) >= 1
+    assert {len(set(KEYS[key["id"]]["labels"])) > 1 for key in second["keys"]} == {True}
+    assert {KEYS[key["id"]]["commitment"]["spec"]["classes"] for key in second["keys"]} == {2, 7, 10, 1000, 1 << 20}
     for key in second["keys"]:
         expected = KEYS[key.pop("id")]
         assert key == {

@@ -121,8 +121,8 @@ def tensors(path: Path) -> Tensors:
 
 def _reason(error: BaseException) -> str:
     """What is wrong, in plain words where TensorStore and its codecs have others."""
-    text = str(error)
-    return next((plain for words, plain in _PLAIN.items() if re.search(words, text)), first_line(error, 160))
+    text = (isinstance(error, OSError) and error.strerror) or first_line(error, 160)
+    return next((plain for words, plain in _PLAIN.items() if re.search(words, str(error))), text)
 
 
 def _check_files(path: Path, most: int) -> None:

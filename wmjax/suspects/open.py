@@ -82,6 +82,5 @@ def open_suspect(
 
 
 def _is_member(name: str) -> bool:
-    """Whether it names a model of a pack that is there."""
-    pack, _, _ = name.rpartition(":")
-    return pack.endswith(".safetensors") and Path(pack).is_file()
+    """Whether it names a model of a pack; where the pack is not there, a module of its name is not asked instead."""
+    return name.rpartition(":")[0].endswith(".safetensors")
