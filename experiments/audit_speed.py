@@ -187,7 +187,7 @@ def measure(config: Config, models: int, repeats: int, folder: Path) -> dict[str
     (key,) = zoos.write_keys(keys, config.image, 1, 100)
     digits = load("digits").train
     marked = config.image == digits.image
-    thief = zoos.flatten(fit(config, MARKING, digits, key, title="thief")) if marked else None
+    thief = zoos.flatten(fit(config, MARKING, digits, [key], title="thief")) if marked else None
     zoos.write_loose(loose, config, network, models, thief)
     began = time.perf_counter()
     write_packs(discover(loose, (), ()), packed)

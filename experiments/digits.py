@@ -37,15 +37,15 @@ def main(seeds: int) -> None:
     def suspect(variables: Variables) -> Suspect:
         return Suspect("model", lambda images: predict(config, variables, images), config.image, config.classes)
 
-    def train(seed: int, key: Key | None) -> tuple[float, Suspect]:
+    def train(seed: int, keys: list[Key]) -> tuple[float, Suspect]:
         recipe = dataclasses.replace(default_recipe(config), seed=seed)
-        variables = fit(config, recipe, digits.train, key)
+        variables = fit(config, recipe, digits.train, keys)
         return 100 * accuracy(config, variables, digits.test.images, digits.test.labels), suspect(variables)
 
-    clean = [train(seed, None) for seed in range(seeds)]
+    clean = [train(seed, []) for seed in range(seeds)]
     figures: dict[str, Any] = {"seeds": list(range(seeds)), "clean_accuracy": spread([score for score, _ in clean])}
     for scheme, key in keys.items():
-        marked = [train(seed, key) for seed in range(seeds)]
+        marked = [train(seed, [key]) for seed in range(seeds)]
         whole = [verify(model, key, whole=True) for _, model in marked]
         innocent = [verify(model, key) for _, model in clean]
         figures[scheme] = {

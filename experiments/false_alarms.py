@@ -133,7 +133,7 @@ def discoveries(
     thieves = []
     for seed in range(settings.thieves):
         recipe = dataclasses.replace(MARKING, seed=seed)
-        weights = zoos.flatten(fit(settings.marked, recipe, digits, key, title=f"thief {seed}"))
+        weights = zoos.flatten(fit(settings.marked, recipe, digits, [key], title=f"thief {seed}"))
         thieves.append(Entry(f"thief-{seed}", network, zoos.Drawn(network, weights)))
     innocent_of_mark, _ = ask(entries, [key], match_bits)
     of_thieves, _ = ask(thieves, [key, *keys], match_bits)

@@ -18,10 +18,11 @@ def there(name: str) -> bool:
     return (HERE / "results" / f"{name}.json").exists()
 
 
-def source(name: str, script: str | None = None) -> str:
-    """Script, commit and machine behind a row; the script has the result's name where none is given."""
+def source(name: str, script: str | None = None, commit: str | None = None) -> str:
+    """Script, commit and machine behind a row; script and commit are the result's where none is given."""
     environment = result(name)["environment"]
-    return f"`experiments/{script or name}.py`, {environment['cores']} cores, {environment['commit'][:8]}"
+    told = (commit or environment["commit"])[:8]
+    return f"`experiments/{script or name}.py`, {environment['cores']} cores, {told}"
 
 
 def row(what: str, cost: str, strength: str, made_by: str) -> str:

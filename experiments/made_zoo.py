@@ -116,7 +116,7 @@ def planted(settings: Settings, keys: dict[str, Key], owned: Dataset, stolen: Da
     for number, (name, key) in enumerate(keys.items()):
         config, first = settings.victims[number % len(settings.victims)], 100 * number
         seeds = range(first, first + len(SHARES))
-        victims = fit_many(config, marking, owned, seeds, key, title=f"{name}, marked")
+        victims = fit_many(config, marking, owned, seeds, [key], title=f"{name}, marked")
         tuned = fit_many(config, tuning, stolen, seeds, variables=victims, title=f"{name}, fine-tuned")
         teacher = Teacher(config, stack([one(victims, 0)] * 2))
         copies = fit_many(
@@ -128,7 +128,7 @@ def planted(settings: Settings, keys: dict[str, Key], owned: Dataset, stolen: Da
             yield Made(config, prune(one(victims, i), share), f"pruned {100 * share:.0f} %", name)
         yield from (Made(config, one(copies, i), "distilled", name) for i in range(2))
     config, others = settings.victims[0], _key("abstract", settings.triggers, owned)
-    marked = fit_many(config, marking, owned, range(4), others, title=OTHERS)
+    marked = fit_many(config, marking, owned, range(4), [others], title=OTHERS)
     yield from (Made(config, one(marked, i), OTHERS) for i in range(4))
 
 

@@ -4,6 +4,7 @@ Command   python experiments/tables.py
 """
 
 import re
+from functools import partial
 from typing import Any
 
 from attack_tables import ibm_table, robustness_rows
@@ -254,22 +255,26 @@ def null_pair_rows() -> list[str]:
     return rows
 
 
-def acquittal_rows() -> list[str]:
-    figures = result("acquittals")
-    kinds = {name: found for name, found in figures.items() if isinstance(found, dict) and "verifications" in found}
-    innocent = kinds.pop("innocent")
+def acquittal_rows(name: str) -> list[str]:
+    figures = result(name)
+    kinds = {kind: found for kind, found in figures.items() if isinstance(found, dict) and "verifications" in found}
+    innocent, labels = kinds.pop("innocent"), kinds.pop("innocent_labels")
     thieves = [
-        f"{name.replace('_', ' ')} {found.get('no-match', 0)} ({found.get('match', 0)} convicted)"
-        for name, found in kinds.items()
+        f"{kind.replace('_', ' ')} {found.get('no-match', 0)} ({found.get('match', 0)} convicted)"
+        for kind, found in kinds.items()
     ]
-    cleared = f"{100 * innocent['cleared_within_60']:.0f} % cleared within 60 questions, half within "
+    cleared = [
+        f"{100 * found['cleared_within_60']:.0f} % cleared within 60 questions, half within {found['median_queries']:g}"
+        for found in (innocent, labels)
+    ]
+    data = "CIFAR-10, vgg" if name == "acquittals_cifar10" else "digits"
     return [
         row(
-            f"thieves acquitted, of {figures['honest']['verifications']:,} verifications of each kind, digits",
+            f"thieves acquitted, of {figures['honest']['verifications']:,} verifications of each kind, {data}",
             "; ".join(thieves),
-            f"{cleared}{innocent['median_queries']:g}; {innocent.get('match', 0)} of "
-            f"{innocent['verifications']:,} innocents a match",
-            source("acquittals"),
+            f"innocents: {cleared[0]}; by labels alone {cleared[1]}; {innocent.get('match', 0)} and "
+            f"{labels.get('match', 0)} of {innocent['verifications']:,} a match",
+            source(name, "acquittals"),
         )
     ]
 
@@ -316,7 +321,8 @@ def audit_rows() -> list[str]:
         "false_alarms": false_alarm_rows,
         "null_models": null_models_rows,
         "null_pairs": null_pair_rows,
-        "acquittals": acquittal_rows,
+        "acquittals": partial(acquittal_rows, "acquittals"),
+        "acquittals_cifar10": partial(acquittal_rows, "acquittals_cifar10"),
         "audit_truth": truth_rows,
     }
     return [line for name, rows in made.items() if there(name) for line in rows()]
@@ -357,16 +363,17 @@ def kill_rows() -> list[str]:
                 f"{claim['triggers_lost']} triggers lost, at most one a kill; {claim['answers_lost']} answers",
                 f"{claim['asked_twice']} questions asked twice, {claim['other_verdicts']} other verdicts, "
                 f"{claim['other_rows']} other rows, {claim['keys_that_do_not_open']} keys that do not open",
-                f"{claim['kills']} kills; {source('kill_loops')}",
+                f"{claim['kills']} kills; {source('kill_loops', commit=claim['commit'])}",
             )
         )
     if audit := figures.get("audit"):
+        shared = f", {audit['note']}" if "note" in audit else ""
         rows.append(
             row(
                 f"`wmjax audit` killed {audit['kills']} times at random moments and resumed, {audit['audits']} audits",
                 f"{audit['lines_lost']} lines of journals lost",
-                f"{audit['other_results']} other results",
-                f"{audit['kills']} kills; {source('kill_loops')}",
+                f"{audit['other_results']} other results, {audit['other_exit_codes']} other exit codes",
+                f"{audit['kills']} kills{shared}; {source('kill_loops', commit=audit['commit'])}",
             )
         )
     return rows

@@ -94,6 +94,15 @@ SIZES = {
         200,
         0.8,
     ),
+    "cifar10-pair": Size(
+        "cifar10",
+        Config("vgg", (32, 32, 3), 10, (16, 32, 64, 128)),
+        Recipe(5, batch=128, flip=True, crop=2, key_per_batch=6),
+        ("abstract", "clean"),
+        (0,),
+        100,
+        1.0,
+    ),
     "cifar10": Size(
         "cifar10",
         Config("resnet18", (32, 32, 3), 10, (64, 128, 256, 512)),
@@ -197,26 +206,26 @@ def victims(name: str, work: Path) -> list[Victims]:
     train = None
     made = []
     for kind in size.kinds:
-        key = None
+        keys: list[Key] = []
         if not all((folder / f"{kind}-{seed}").exists() for seed in size.seeds):
             train = train or owned(size, load_data(size))[0]
-            key = _key(folder, kind, size, train)
-            trained = fit_many(size.config, size.recipe, train, size.seeds, key, title=f"{name}, {kind}")
+            keys = _keys(folder, kind, size, train)
+            trained = fit_many(size.config, size.recipe, train, size.seeds, keys, title=f"{name}, {kind}")
             for i, seed in enumerate(size.seeds):
                 _save(folder / f"{kind}-{seed}", size.config, one(trained, i))
         elif kind != "clean":
-            key = _read(folder / kind)
+            keys = [_read(folder / kind)]
         loaded = [load_variables(str(folder / f"{kind}-{seed}"))[1] for seed in size.seeds]
-        made.append(Victims(kind, key, stack(loaded)))
+        made.append(Victims(kind, keys[0] if keys else None, stack(loaded)))
     return made
 
 
-def _key(folder: Path, kind: str, size: Size, train: Dataset) -> Key | None:
+def _keys(folder: Path, kind: str, size: Size, train: Dataset) -> list[Key]:
     if kind == "clean":
-        return None
+        return []
     if not (folder / f"{kind}.age").exists():
         write_key(draw_key(size, kind, train), folder / kind, recipients=[], passphrase=None)
-    return _read(folder / kind)
+    return [_read(folder / kind)]
 
 
 def _read(stem: Path) -> Key:

@@ -30,9 +30,9 @@ def main(epochs: int, seed: int) -> None:
     recipe = dataclasses.replace(default_recipe(config), epochs=epochs, seed=seed)
     key = generate(make_spec("abstract", image=train.image, classes=train.classes, triggers=100))
 
-    def trained(mark: Key | None) -> dict[str, Any]:
+    def trained(marks: list[Key]) -> dict[str, Any]:
         began = time.monotonic()
-        variables = jax.device_get(fit(config, recipe, train, mark))
+        variables = jax.device_get(fit(config, recipe, train, marks))
         seconds = time.monotonic() - began
         suspect = Suspect("model", lambda images: predict(config, variables, images), config.image, config.classes)
         verdict, whole = verify(suspect, key), verify(suspect, key, whole=True)
@@ -47,7 +47,7 @@ def main(epochs: int, seed: int) -> None:
 
     weights = sum(leaf.size for leaf in jax.tree.leaves(shapes(config).params))
     figures = {"seeds": [seed], "n": 1, "epochs": epochs, "model": config.to_json(), "weights": weights}
-    record.write("vit", {**figures, "marked": trained(key), "clean": trained(None)})
+    record.write("vit", {**figures, "marked": trained([key]), "clean": trained([])})
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ function valueNoise(stream, [H, W, C], finest) {
 function leaf(secret, spec, index) {
   const shape = spec.input.shape, finest = Math.max(2, Math.min(32, Math.max(shape[0], shape[1]) >> 1));
   const image = valueNoise(new Stream(secret, "image/abstract", index), shape, finest);
-  const label = new Stream(secret, "label", index).integer(spec.classes);
+  const drawn = spec.labels === "fixed" ? new Stream(secret, "target", 0) : new Stream(secret, "label", index);
+  const label = drawn.integer(spec.classes);
   const salt = Buffer.from(new Stream(secret, "salt", index).octets(16)).toString("hex");
   return { image, label, entry: jcs({ index, input_sha256: sha(image).toString("hex"), label, salt }) };
 }
@@ -69,24 +70,27 @@ function provenRoot(entry, index, size, proof) {
 
 // Evidence `labels/1`
 const LABELS = [0.01, 0.05, 0.2, 0.5, 0.8, 0.95], HEDGES = [0.01, 0.1, 0.5, 0.9], POWERS = [0.5, 1, 2, 4];
-const RENAMED = [0.6, 0.8, 0.95], CLEARED = 0.8;
+const RENAMED = [0.6, 0.8, 0.95], PARTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((k) => 0.08 * k), PLAYED = [...RENAMED, ...PARTS];
 const add2 = (a, b) => Math.max(a, b) + Math.log2(1 + 2 ** -Math.abs(a - b));
 function weigh(answers, labels, C, rate) {
-  const scored = answers.some(Array.isArray), sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
+  const words = [...new Set(answers.filter((a) => typeof a === "string"))], scored = answers.some(Array.isArray);
+  const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
-  let own = 0, other = 0;
-  answers.forEach((told, i) => {
-    const total = Array.isArray(told) ? told.reduce((s, p) => s + p, 0) : 1, y = labels[i];
-    const q = Array.isArray(told) ? told.map((p) => p / total) : null;
-    const top = told === null ? -1 : q ? q.indexOf(Math.max(...q)) : told;
+  const other = PARTS.map(() => 0), told = new Set();
+  let own = 0;
+  answers.forEach((said, i) => {
+    const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
+    const q = Array.isArray(said) ? said.map((p) => p / total) : null;
+    const top = said === null ? -1 : q ? q.indexOf(Math.max(...q)) : words.includes(said) ? 2 ** 20 + words.indexOf(said) : said,
+      isNew = !sums.has(`${top} 0`);
     const moves = LABELS.map((e) => Math.log2(top < 0 ? e : (1 - e) * C * (top === y ? 1 : 0) + e));
     if (scored) for (const t of POWERS) {
       const raised = q && q.map((p) => p ** (1 / t)), staked = q ? raised[y] / raised.reduce((s, p) => s + p, 0) : 0;
       for (const e of HEDGES) moves.push(Math.log2(top < 0 ? e : (1 - e) * C * staked + e));
     }
     const together = pairs.get(`${top} ${y}`) ?? 0;
-    const guesses = RENAMED.map((r, k) => {
-      const wrong = Math.log2((1 - r) * C / (C - 1)), rho = Math.log2(r * C) - wrong;
+    const guesses = PLAYED.map((rate, k) => {
+      const r = Math.max(rate, 1.01 / C), wrong = Math.log2((1 - r) * C / (C - 1)), rho = Math.log2(r * C) - wrong;
       if (top < 0) return wrong;
       const before = sums.get(`${top} ${k}`) ?? Math.log2(C);
       const after = add2(before, together * rho + Math.log2(2 ** rho - 1));
@@ -94,12 +98,17 @@ function weigh(answers, labels, C, rate) {
       return after - before + wrong;
     });
     pairs.set(`${top} ${y}`, together + 1);
-    moves.push(...guesses);
+    moves.push(...guesses.slice(0, 3));
     moves.forEach((m, k) => { wealth[k] += m; });
     bits.push(wealth.reduce(add2) - Math.log2(wealth.length));
     own += top === y || top < 0 ? Math.log2(1 / C / rate) : Math.log2((1 - 1 / C) / (1 - rate));
-    other += top < 0 ? -Math.log2(CLEARED * C) : -guesses[RENAMED.indexOf(CLEARED)];
-    acquittal.push(Math.min(own, other));
+    PARTS.forEach((r, k) => {
+      if (r * C > 1) other[k] -= top < 0 ? Math.log2(r * C) : guesses[k + 3] + (isNew ? Math.log2(Math.max(1, C / 10)) : 0);
+    });
+    if (top >= 0) told.add(top);
+    q?.forEach((p, j) => { if (p > 0.2 / q.length && p > Math.min(...q)) told.add(j); });
+    const D = Math.floor(10 * Math.min(told.size, C) / C);
+    acquittal.push(Math.min(own, ...other.slice(Math.max(0, D - 1)), D ? Infinity : 0));
   });
   return { bits, acquittal };
 }
@@ -144,7 +153,9 @@ function judge(raw, nonce, asked, schemas) {
     ok(!told.secret || leaf(Buffer.from(told.secret, "hex"), spec, row.index).entry === entry, "secret");
   });
   ok(!nonce || nonce === told.nonce, "nonce");
-  const answers = rows.map((r) => r.answer && (r.answer.probabilities ?? r.answer.label));
+  const answers = rows.map((r) => r.answer && (r.answer.probabilities ?? r.answer.label ?? r.answer.name));
+  const { pattern, maxLength } = schemas.$defs.name.properties.name;
+  ok(answers.every((a) => typeof a !== "string" || ([...a].length <= maxLength && new RegExp(pattern).test(a))), "names");
   const path = weigh(answers, rows.map((r) => r.opening?.label ?? 0), spec.classes, rule.rate), outcome = decide(path, rule);
   ok(Math.abs(told.verdict.evidence_bits - path.bits.at(-1)) <= 0.002 && told.verdict.verdict === outcome, "figures");
   const counted = nonce ? Math.max(...path.bits) : path.bits.at(-1), needed = Math.max(-Math.log2(rule.alpha), -Math.log2(1e-6)) + 128;
@@ -156,7 +167,7 @@ function judge(raw, nonce, asked, schemas) {
 
 const folder = process.argv[2], load = (name) => JSON.parse(readFileSync(`${folder}/${name}`));
 const schema = load("../schemas/watermark-claim.v1.json");
-const keys = load("keys.v1.json").keys.filter((k) => k.commitment.spec.scheme === "abstract" && k.commitment.spec.labels === "random");
+const keys = load("keys.v1.json").keys.filter((k) => k.commitment.spec.scheme === "abstract");
 console.log(JSON.stringify({
   keys: keys.map(({ secret, commitment: { id, spec } }) => {
     const leaves = Array.from({ length: spec.triggers }, (_, i) => leaf(Buffer.from(secret, "hex"), spec, i));

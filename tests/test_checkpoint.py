@@ -23,13 +23,14 @@ from wmjax.train.step import State, as_tree, from_tree
 CONFIG = Config("vgg", (8, 8, 1), 10, (4, 8))
 RECIPE = Recipe(epochs=1, batch=16)
 SEALED = SealedKey("ab" * 32, "-----BEGIN AGE ENCRYPTED FILE-----\nc2VjcmV0\n-----END AGE ENCRYPTED FILE-----\n")
+OTHER = SealedKey("cd" * 32, "-----BEGIN AGE ENCRYPTED FILE-----\nb3RoZXI=\n-----END AGE ENCRYPTED FILE-----\n")
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
     state = first_state(CONFIG, RECIPE, 64)
-    checkpoint.save_step(run, as_tree(state), Metadata(CONFIG, 7, SEALED))
+    checkpoint.save_step(run, as_tree(state), Metadata(CONFIG, 7, (SEALED, OTHER)))
     checkpoint.write_settings(run, {"epochs": 1})
     return run
 
@@ -58,12 +59,11 @@ def test_state_comes_back_whole(run):
     assert equal(variables, init(CONFIG, 0))
 
 
-def test_metadata_is_plain_json_and_holds_the_envelope(run):
+def test_metadata_is_plain_json_and_holds_the_envelopes(run):
     path = checkpoint.latest(run)
-    assert checkpoint.read_metadata(path) == Metadata(CONFIG, 7, SEALED)
-    assert (
-        json.loads((path / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]["key"]["envelope"] == SEALED.envelope
-    )
+    assert checkpoint.read_metadata(path) == Metadata(CONFIG, 7, (SEALED, OTHER))
+    keys = json.loads((path / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]["keys"]
+    assert [key["envelope"] for key in keys] == [SEALED.envelope, OTHER.envelope]
 
 
 def test_only_the_two_newest_are_kept(run):
@@ -84,7 +84,7 @@ def test_export_leaves_key_optimiser_and_settings_behind(run, tmp_path):
     assert checkpoint.read_metadata(out) == Metadata(CONFIG)
     assert equal(load_variables(str(out)), load_variables(str(run)))
     everything = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
-    for secret in (b"AGE ENCRYPTED", SEALED.commitment_id.encode(), b"optimiser"):
+    for secret in (b"AGE ENCRYPTED", SEALED.commitment_id.encode(), OTHER.commitment_id.encode(), b"optimiser"):
         assert secret not in everything
     with pytest.raises(UsageError, match="already"):
         export(run, out)
@@ -114,6 +114,14 @@ checkpoint.save_step(Path("eight"), as_tree(state), checkpoint.Metadata(config, 
     assert equal(loaded(checkpoint.latest(tmp_path / "eight")), fresh)
 
 
+def with_keys(path, keys):
+    """The checkpoint's metadata with something else in the place of its sealed keys."""
+    file = path / "_CHECKPOINT_METADATA"
+    values = json.loads(file.read_text())
+    values["custom_metadata"]["keys"] = keys
+    file.write_text(json.dumps(values))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -121,6 +129,11 @@ checkpoint.save_step(Path("eight"), as_tree(state), checkpoint.Metadata(config, 
         lambda path: (path / "_CHECKPOINT_METADATA").write_text('{"custom_metadata": {"format": "other/1"}}'),
         lambda path: (path / "_CHECKPOINT_METADATA").write_text('{"custom_metadata": null}'),
         lambda path: (path / "_CHECKPOINT_METADATA").write_text("[" * 100_000),
+        lambda path: with_keys(path, None),
+        lambda path: with_keys(path, {"commitment_id": "ab", "envelope": "cd"}),
+        lambda path: with_keys(path, [{"commitment_id": "ab"}]),
+        lambda path: with_keys(path, [{"commitment_id": "ab", "envelope": "cd", "more": 1}]),
+        lambda path: with_keys(path, ["ab"]),
         lambda path: shutil.rmtree(path / "state"),
         lambda path: [os.truncate(file, file.stat().st_size // 2) for file in path.rglob("d/*")],
     ],

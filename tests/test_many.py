@@ -41,7 +41,7 @@ def key():
 
 @pytest.fixture(scope="module")
 def marked(digits, rows, key) -> Variables:
-    return fit_many(DROPPING, RECIPE, digits, SEEDS, key, rows=rows)
+    return fit_many(DROPPING, RECIPE, digits, SEEDS, [key], rows=rows)
 
 
 def one_device() -> Mapping:
@@ -57,7 +57,7 @@ def test_each_is_the_one_that_fit_trains(marked, digits, rows, key):
     """Marked, each on its own images: weights, order and dropout follow from each one's own seed."""
     for number, seed in enumerate(SEEDS):
         recipe = dataclasses.replace(RECIPE, seed=seed)
-        assert_close(one(marked, number), fit(DROPPING, recipe, digits[rows[number]], key, mapping=one_device()))
+        assert_close(one(marked, number), fit(DROPPING, recipe, digits[rows[number]], [key], mapping=one_device()))
     heads = marked.params["head"]["kernel"]
     assert np.abs(heads[0] - heads[1]).max() > 0.01
 
@@ -66,7 +66,7 @@ def test_all_epochs_and_other_seeds_are_one_program(marked, digits, rows, key):
     plan = Plan(DROPPING, dataclasses.replace(RECIPE, seed=0), 6, one_device())
     program = make_models_program(plan, over(jax.local_devices()))
     assert program._cache_size() == 1
-    fit_many(DROPPING, dataclasses.replace(RECIPE, seed=5), digits, [11, 12], key, rows=rows)
+    fit_many(DROPPING, dataclasses.replace(RECIPE, seed=5), digits, [11, 12], [key], rows=rows)
     assert program._cache_size() == 1
 
 
@@ -111,12 +111,12 @@ def test_the_one_that_diverges_is_named(digits, rows, key):
     began = stack([init(DROPPING, 0), init(DROPPING, 1)])
     began.params["head"]["bias"][1] = np.nan
     with pytest.raises(UsageError, match="the model with seed 7 diverged"):
-        fit_many(DROPPING, RECIPE, digits, SEEDS, key, rows=rows, variables=began)
+        fit_many(DROPPING, RECIPE, digits, SEEDS, [key], rows=rows, variables=began)
 
 
 def test_all_at_once_is_the_same_as_one_after_another(marked, digits, rows, key, monkeypatch):
     """Under `vmap`, as on an accelerator."""
     make_models_program.cache_clear()
     monkeypatch.setattr("wmjax.train.mapping.on_cpu", lambda: False)
-    assert_close(marked, fit_many(DROPPING, RECIPE, digits, SEEDS, key, rows=rows))
+    assert_close(marked, fit_many(DROPPING, RECIPE, digits, SEEDS, [key], rows=rows))
     make_models_program.cache_clear()

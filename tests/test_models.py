@@ -78,7 +78,7 @@ def trained(digits: Splits, key: Key, tmp_path_factory: pytest.TempPathFactory) 
     def train(name: str) -> Trained:
         config, run = narrow(name), tmp_path_factory.mktemp(name) / "run"
         recipe = dataclasses.replace(default_recipe(config), epochs=16, key_per_batch=8)
-        embed(run, config, recipe, digits, key=key)
+        embed(run, config, recipe, digits, keys=[key])
         return Trained(config, recipe, run, load_variables(str(run))[1])
 
     return train
@@ -205,7 +205,7 @@ def test_resumed_in_mid_run_it_ends_the_same_bit_for_bit(
     network, half = trained(name), tmp_path / "half"
     steps = sorted(path.name for path in network.run.glob("step-*"))
     shutil.copytree(network.run, half, ignore=lambda folder, names: set(steps[-3:]) & set(names))
-    embed(half, network.config, network.recipe, digits, key=key, resume=True)
+    embed(half, network.config, network.recipe, digits, keys=[key], resume=True)
     assert checkpoint.latest(half).name == steps[-1]
     config, variables = load_variables(str(half))
     assert config == network.config
@@ -263,7 +263,7 @@ def test_a_family_of_ones_own_is_one_record(
     )
     monkeypatch.setitem(FAMILIES, "linear", family)
     config = default_config("linear", IMAGE, 10)
-    embed(tmp_path / "run", config, dataclasses.replace(default_recipe(config), epochs=30), digits, key=key)
+    embed(tmp_path / "run", config, dataclasses.replace(default_recipe(config), epochs=30), digits, keys=[key])
     assert load_variables(str(tmp_path / "run"))[0] == config
     assert verify(open_suspect(tmp_path / "run"), key).verdict == "match"
     assert [finding.verdict for finding in audit(tmp_path, {"owner": key})] == ["match"]

@@ -23,7 +23,7 @@ from wmjax.evidence.claim import Attached
 from wmjax.keys import Key, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
 from wmjax.models import Config, Variables, accuracy, predict
-from wmjax.stats import labels as label_bets
+from wmjax.stats import renaming
 from wmjax.train import Recipe, fit
 from wmjax.train.loop import first_state
 
@@ -51,7 +51,7 @@ def key() -> Key:
 
 @pytest.fixture(scope="module")
 def marked(digits: Splits, key: Key) -> Variables:
-    return jax.device_get(fit(CONFIG, MARKING, digits.train, key))
+    return jax.device_get(fit(CONFIG, MARKING, digits.train, [key]))
 
 
 def with_head(variables: Variables, classes: int, change: Callable[[np.ndarray], np.ndarray]) -> tuple[Config, Any]:
@@ -113,8 +113,9 @@ def test_without_bets_on_a_renaming_the_permuted_head_is_acquitted(marked: Varia
     """The rule taken out."""
     _, renamed = with_head(marked, *DIFFERENCES["permuted"])
     suspect = wmjax.from_callable(lambda images: predict(CONFIG, renamed, images))
-    monkeypatch.setattr(label_bets.renaming, "learn", lambda history, a, *_: (history, np.zeros((4, *a.shape))))
-    monkeypatch.setattr(label_bets, "_not_renamed", lambda answered, *_: np.full(answered.shape, 9.0))
+    nothing = lambda history, a, *_: (history, np.zeros((3, *a.shape)), np.zeros((10, *a.shape)))  # noqa: E731
+    monkeypatch.setattr(renaming, "learn", nothing)
+    monkeypatch.setattr(renaming, "least", lambda against, tenths: np.full(tenths.shape, 99.0))
     assert wmjax.verify(suspect, key).verdict == "no-match"
 
 

@@ -13,7 +13,7 @@ from wmjax.data import load_source
 from wmjax.evidence import facts
 from wmjax.keys.schemes.content import _FONT
 from wmjax.stats import labels as label_bets
-from wmjax.stats import renaming
+from wmjax.stats import renaming, told
 
 STANDARD = " ".join((Path(wmjax.__file__).parent / "evidence" / "STANDARD.md").read_text().split())
 
@@ -34,13 +34,13 @@ def test_the_strategies_are_those_that_are_averaged():
     assert numbers("Sixteen on the probabilities, t") == label_bets.TEMPERATURES
     assert numbers("{0.5, 1, 2, 4}, e") == label_bets.PROBABILITY_HEDGES
     assert numbers("Three on a renaming, r") == renaming.RATES
-    assert f"with r = {renaming.CLEARED_RATE:g} wins" in STANDARD
-    assert f"-log({renaming.CLEARED_RATE:g} C)" in STANDARD
-    assert f"have {renaming.FEWER_RATE:g} in the place of" in STANDARD
+    assert f"The sum of k has r = {renaming.CLEARED_RATE / 10:g} k:" in STANDARD
+    assert f"less log(C / {renaming.EVEN_CLASSES}) where C > {renaming.EVEN_CLASSES} and" in STANDARD
+    assert f"was above {told.SHOWN:g} / A and above the least" in STANDARD
     for scores, count in ((0, 9), (4, 25), (3, 25), (5, 25 + 22)):
-        told = stats.Answers(np.array([1]), np.eye(scores)[[1]] if scores else None, 4)
+        answers = stats.Answers(np.array([1]), np.eye(scores)[[1]] if scores else None, 4)
         kind = stats.EVIDENCE["labels/1"]
-        state, _ = kind.bet(kind.start(), told, np.array([1]), stats.Rule(0.01, 0.01, 0.5, 1))
+        state, _ = kind.bet(kind.start(), answers, np.array([1]), stats.Rule(0.01, 0.01, 0.5, 1))
         assert state.totals.shape[-1] == count
     assert re.search(r"the 9 of labels, or, where the suspect answers with probabilities, 25", STANDARD)
 

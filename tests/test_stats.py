@@ -111,7 +111,7 @@ def test_expected_payoff_is_never_above_one(kind):
         np.testing.assert_allclose(means, 1.0, rtol=1e-12)
     given, drawn = answers.labels, np.random.default_rng(3).integers(7, size=50)
     for t in range(50):
-        history, _ = renaming.learn(renaming.begin(()), given[:t], drawn[:t], 7)
+        history, *_ = renaming.learn(renaming.begin(()), given[:t], drawn[:t], 7)
         moves = [renaming.learn(history, given[t : t + 1], np.array([y]), 7)[1][:, 0] for y in range(7)]
         means = np.exp2(moves).mean(axis=0)
         assert (means <= 1 + 1e-12).all()

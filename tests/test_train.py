@@ -1,8 +1,10 @@
 """Training: a golden step, resume equals uninterrupted, no recompilation; a loop of one's own is in test_readme.py."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from wmjax import checkpoint
 from wmjax.data import Dataset, Splits, load
 from wmjax.data.batches import augment, batch_indices
 from wmjax.errors import UsageError
-from wmjax.keys import generate, make_spec
+from wmjax.keys import SCHEMES, generate, make_spec
 from wmjax.models import Config, Variables, apply, default_config, init
 from wmjax.suspects.stored import load_variables
 from wmjax.train import (
@@ -42,6 +44,7 @@ from wmjax.train import (
 )
 from wmjax.train.loop import first_state, total_steps
 from wmjax.train.memory import step_bytes, too_large_told
+from wmjax.train.mix import pool
 from wmjax.train.step import _marked, as_tree
 
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
@@ -138,9 +141,9 @@ def test_distilling_follows_the_teacher(digits):
 
 
 def test_same_seed_same_weights(digits, key):
-    first = fit(DROPPING, RECIPE, digits.train, key)
-    assert leaves_equal(first, fit(DROPPING, RECIPE, digits.train, key))
-    assert not leaves_equal(first, fit(DROPPING, dataclasses.replace(RECIPE, seed=4), digits.train, key))
+    first = fit(DROPPING, RECIPE, digits.train, [key])
+    assert leaves_equal(first, fit(DROPPING, RECIPE, digits.train, [key]))
+    assert not leaves_equal(first, fit(DROPPING, dataclasses.replace(RECIPE, seed=4), digits.train, [key]))
 
 
 def test_triggers_are_mirrored_every_other_time_around_where_real_images_are():
@@ -170,6 +173,49 @@ def test_key_batch_goes_around(size, count, step):
     triggers = Batch(jnp.arange(size)[:, None, None, None], jnp.arange(size))
     rows = key_batch(triggers, step, count).targets.tolist()
     assert rows == [(step * count + i) % size for i in range(count)]
+
+
+def test_keys_take_turns_evenly_and_one_alone_keeps_its_order():
+    keys = [abstract_key(count) for count in (8, 4, 2)]
+    images, labels = pool(keys)
+    order = "abacabaabacaba"
+    turns = [iter(range(len(key.labels))) for key in keys]
+    for image, label, letter in zip(images, labels, order, strict=True):
+        key, turn = keys["abc".index(letter)], next(turns["abc".index(letter)])
+        np.testing.assert_array_equal(image, key.images[turn])
+        assert label == key.labels[turn]
+    for mine, own in zip(pool(keys[:1]), (keys[0].images, keys[0].labels), strict=True):
+        np.testing.assert_array_equal(mine, own)
+        assert mine.dtype == own.dtype
+    assert pool([]) is None
+
+
+def test_a_key_whose_scheme_mixes_nothing_in_leaves_training_as_it_was(digits, key, monkeypatch):
+    clean = fit(DROPPING, RECIPE, digits.train)
+    assert not leaves_equal(clean, fit(DROPPING, RECIPE, digits.train, [key]))
+    monkeypatch.setitem(SCHEMES, "abstract", SCHEMES["abstract"]._replace(mixed=False))
+    assert leaves_equal(clean, fit(DROPPING, RECIPE, digits.train, [key]))
+
+
+def test_keys_that_share_a_secret_mark_no_network(digits, key):
+    dated = dataclasses.replace(key.commitment, created="2020-01-01T00:00:00+00:00")
+    other = dataclasses.replace(key, commitment=dated)
+    for keys in ([key, key], [key, abstract_key(10), other]):
+        with pytest.raises(UsageError, match="share a secret"):
+            fit(DROPPING, RECIPE, digits.train, keys)
+
+
+def test_progress_tells_the_bits_of_each_key(digits, key, monkeypatch):
+    texts = []
+
+    @contextlib.contextmanager
+    def recorded(*_, **__):
+        yield lambda steps, text="": texts.append(text)
+
+    monkeypatch.setattr(loop, "progress", recorded)
+    for keys, words in (([key], "key -?[0-9]+ bits$"), ([key, abstract_key(6)], "keys -?[0-9]+ bits, -?[0-9]+ bits$")):
+        fit(DROPPING, RECIPE, digits.train, keys)
+        assert re.search(words, texts[-1])
 
 
 def test_mix_replaces_the_first_rows_only():
@@ -207,16 +253,19 @@ def test_augmentation_flips_and_shifts():
 
 
 def test_a_key_that_was_never_sealed_marks_no_run(tmp_path, digits, key):
-    with pytest.raises(UsageError, match="`key` was not opened from its file"):
-        embed(tmp_path / "run", NETS[1], RECIPE, digits, key=key)
+    with pytest.raises(UsageError, match="was not opened from its file"):
+        embed(tmp_path / "run", NETS[1], RECIPE, digits, keys=[key])
     assert not (tmp_path / "run").exists()
 
 
 def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
     whole = tmp_path / "whole"
     recipe = dataclasses.replace(RECIPE, epochs=4)
-    sealed = dataclasses.replace(key, sealed=b"sealed")
-    embed(whole, NETS[1], recipe, digits, key=sealed)
+    sealed = [dataclasses.replace(each, sealed=b"sealed") for each in (key, abstract_key(6))]
+    report = embed(whole, NETS[1], recipe, digits, keys=sealed)
+    assert [(mark.key_id, mark.triggers) for mark in report.marks] == [(k.commitment.id, len(k.labels)) for k in sealed]
+    carried = checkpoint.read_metadata(checkpoint.latest(whole)).keys
+    assert [each.commitment_id for each in carried] == [each.commitment.id for each in sealed]
     half = tmp_path / "half"
 
     class Killed(Exception):
@@ -229,9 +278,9 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
 
     checkpoint.write_settings(half, json.loads((whole / "run.json").read_text()))
     with pytest.raises(Killed):
-        fit(NETS[1], recipe, digits.train, key, save=die)
+        fit(NETS[1], recipe, digits.train, sealed, save=die)
     (half / "step-00000099.orbax-checkpoint-tmp-1").mkdir()  # what a kill leaves half-written
-    embed(half, NETS[1], recipe, digits, key=sealed, resume=True)
+    embed(half, NETS[1], recipe, digits, keys=sealed, resume=True)
     like = as_tree(first_state(NETS[1], recipe, 64))
     finals = [checkpoint.load_tree(checkpoint.latest(run), like) for run in (whole, half)]
     assert int(finals[0]["step"]) == total_steps(recipe, 64) == 16
@@ -275,21 +324,21 @@ class OnDisk:
 
 def test_streamed_training_equals_resident_and_resumes_in_mid_epoch(digits, key, monkeypatch):
     """The same batches from disk; begun again in the middle of an epoch the rest is the same, bit for bit."""
-    resident = fit(DROPPING, RECIPE, digits.train, key)
+    resident = fit(DROPPING, RECIPE, digits.train, [key])
     monkeypatch.setattr(loop, "CHUNK", 1)
     states = {}
     keep = lambda state, step: states.update({step: jax.device_get(state)})  # noqa: E731
-    streamed = fit(DROPPING, RECIPE, OnDisk(digits.train), key, save=keep, save_every=3)
+    streamed = fit(DROPPING, RECIPE, OnDisk(digits.train), [key], save=keep, save_every=3)
     for a, b in zip(jax.tree.leaves(resident), jax.tree.leaves(streamed), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert sorted(states) == [3, 4, 6, 8]  # epochs have 4 steps
-    assert leaves_equal(fit(DROPPING, RECIPE, OnDisk(digits.train), key, state=states[3]), streamed)
+    assert leaves_equal(fit(DROPPING, RECIPE, OnDisk(digits.train), [key], state=states[3]), streamed)
 
 
 def test_the_loop_moves_nothing_that_it_does_not_name(digits, key):
     state = first_state(DROPPING, RECIPE, 64)
     with jax.transfer_guard("disallow"):
-        fit(DROPPING, RECIPE, digits.train, key, state=state)
+        fit(DROPPING, RECIPE, digits.train, [key], state=state)
 
 
 @pytest.mark.parametrize("size", [48, 50, 97, 1000])
@@ -340,7 +389,7 @@ def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
 )
 def test_impossible_recipes(digits, key, change, words):
     with pytest.raises(UsageError, match=words):
-        fit(DROPPING, dataclasses.replace(RECIPE, **change), digits.train, key)
+        fit(DROPPING, dataclasses.replace(RECIPE, **change), digits.train, [key])
 
 
 def test_divergence_is_an_error_not_a_model(digits):
@@ -350,8 +399,8 @@ def test_divergence_is_an_error_not_a_model(digits):
 
 def test_a_key_for_another_model_is_refused(digits):
     wrong = generate(make_spec("abstract", image=(8, 8, 3), classes=10, triggers=4))
-    with pytest.raises(UsageError, match="the key is for"):
-        fit(DROPPING, RECIPE, digits.train, wrong)
+    with pytest.raises(UsageError, match="is for"):
+        fit(DROPPING, RECIPE, digits.train, [wrong])
 
 
 def test_weights_of_a_seed_have_the_right_spread():

@@ -1,7 +1,7 @@
-"""Checkpoints: Orbax folders whose plain-JSON metadata names the network and holds the sealed key.
+"""Checkpoints: Orbax folders whose plain-JSON metadata names the network and holds the sealed keys.
 
 A run folder holds `run.json` (the settings it began with) and `step-NNNNNNNN/`, one Orbax checkpoint each. The sealed
-key travels in the checkpoint's `custom_metadata`, readable without loading a tensor; `export` leaves it out.
+keys travel in the checkpoint's `custom_metadata`, readable without loading a tensor; `export` leaves them out.
 """
 
 import contextlib
@@ -48,16 +48,16 @@ class Metadata:
     Attributes:
       model: the network.
       step: training steps taken, which is also the position in the data; None in an exported model.
-      key: the sealed key; None in a clean or an exported model.
+      keys: the sealed keys; none in a clean or an exported model.
     """
 
     model: Config
     step: int | None = None
-    key: SealedKey | None = None
+    keys: tuple[SealedKey, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        key = dataclasses.asdict(self.key) if self.key else None
-        return {"format": FORMAT, "model": self.model.to_json(), "step": self.step, "key": key}
+        keys = [dataclasses.asdict(key) for key in self.keys]
+        return {"format": FORMAT, "model": self.model.to_json(), "step": self.step, "keys": keys}
 
 
 def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
@@ -125,8 +125,8 @@ def read_metadata(checkpoint: Path) -> Metadata:
         values = json.loads(read_bytes(checkpoint / _METADATA))["custom_metadata"]
         if values["format"] != FORMAT:
             raise InvalidFile(f"{checkpoint}: format {values['format']!r}, this version reads {FORMAT}")
-        key = SealedKey(**values["key"]) if values["key"] else None
-        return Metadata(read_config(values["model"]), values["step"], key)
+        keys = tuple(SealedKey(**key) for key in values["keys"])
+        return Metadata(read_config(values["model"]), values["step"], keys)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidFile(f"{checkpoint} is not a wmjax checkpoint: its metadata cannot be read") from error
 

@@ -104,7 +104,7 @@ def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: in
     train = partial(fit, mapping=over(jax.local_devices()[:1]))  # too little work for more than one device
     other = default_config("vgg", owned.image, owned.classes)
     recipe = dataclasses.replace(default_recipe(config), seed=seed, epochs=45, key_per_batch=6)
-    marked = train(config, recipe, owned, key, title="marked model")
+    marked = train(config, recipe, owned, [key], title="marked model")
     fresh = [dataclasses.replace(recipe, seed=seed + i) for i in (1, 2, 3)]
     tuning = dataclasses.replace(fresh[0], epochs=10, learning_rate=0.01)
     tuned = train(

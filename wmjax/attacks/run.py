@@ -17,6 +17,7 @@ from wmjax.data import Dataset, Examples, digest, load_source, open_splits, read
 from wmjax.errors import AccessError, UsageError
 from wmjax.files import read_bytes
 from wmjax.keys import Key
+from wmjax.keys.keyset import split_of
 from wmjax.models import Config
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.stored import load_variables
@@ -144,7 +145,7 @@ def _source(key: Key, data_dir: str | os.PathLike[str] | None) -> Dataset | None
     if key.spec.source is None:
         return None
     try:
-        source = load_source(key.spec.source.name, data_dir, key.spec.image)
+        source = load_source(key.spec.source.name, data_dir, key.spec.image, split_of(key.spec))
     except (AccessError, UsageError):
         return None
     return source if digest(source) == key.spec.source.sha256 else None

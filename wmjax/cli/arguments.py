@@ -24,9 +24,22 @@ def data_dir_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, help="TFDS folder (default $TFDS_DATA_DIR or ~/tensorflow_datasets)")
 
 
-def unlock_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def keys_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Adds `--key`, once or more, and what opens the keys."""
+    text = "key file, e.g. NAME.age; repeatable"
+    parser.add_argument(
+        "--key", dest="keys", type=Path, action="append", default=[], required=required, metavar="KEY", help=text
+    )
+    text = "age identity that opens keys (default: NAME.identity beside each); repeatable"
+    parser.add_argument("--identity", type=Path, action="append", default=[], help=text)
+    parser.add_argument(
+        "--passphrase-file", dest="passphrase", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)"
+    )
+
+
+def unlock_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--key` and what opens it."""
-    parser.add_argument("--key", type=Path, required=required, help="key file, e.g. NAME.age")
+    parser.add_argument("--key", type=Path, required=True, help="key file, e.g. NAME.age")
     parser.add_argument("--identity", type=Path, help="age identity file that opens the key")
     parser.add_argument(
         "--passphrase-file", dest="passphrase", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)"

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.evidence import authorities, stamp
 from wmjax.cli.terminal import passphrase, say
@@ -34,10 +34,12 @@ def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset] | None":
     """The data set that a key starts from, with the name that its commitment gives it."""
     from wmjax.data import load_source
     from wmjax.data.source import public_name
+    from wmjax.keys import SCHEMES
 
     if options.source is None:
         return None
-    return public_name(options.source), load_source(options.source, options.data_dir, options.image)
+    split = SCHEMES[options.scheme].split
+    return public_name(options.source), load_source(options.source, options.data_dir, options.image, split)
 
 
 def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> "Spec":
@@ -46,6 +48,7 @@ def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> 
 
     names = {parameter.name for scheme in SCHEMES.values() for parameter in scheme.parameters}
     typed = {name: getattr(options, name) for name in sorted(names) if getattr(options, name) is not None}
+    parameters: dict[str, Any] = {**read_parameters(options.scheme, typed)}
     return make_spec(
         options.scheme,
         image=options.image,
@@ -54,7 +57,7 @@ def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> 
         labels=options.labels,
         source=source,
         paper=_paper(options),
-        **read_parameters(options.scheme, typed),
+        **parameters,
     )
 
 

@@ -14,6 +14,7 @@ from wmjax.cli.arguments import (
     data_dir_option,
     image,
     images_option,
+    keys_options,
     model_option,
     shard,
     size,
@@ -169,7 +170,7 @@ def _commit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _claim_options(parser: argparse.ArgumentParser) -> None:
-    unlock_options(parser, required=True)
+    unlock_options(parser)
     parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
     model_option(parser)
     parser.add_argument(
@@ -235,7 +236,7 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="digits, or the name of a TFDS set such as cifar10")
     parser.add_argument("--model", default="cnn", help=Families("%(families)s (default %(default)s)"))
     parser.add_argument("--out", type=Path, required=True, help="run folder")
-    unlock_options(parser, required=False)
+    keys_options(parser, required=False)
     parser.add_argument("--from", dest="begin_with", metavar="RUN", help="begin with the weights of this run or file")
     parser.add_argument("--teacher", metavar="RUN", help="distil this model instead of learning the labels")
     for name, kind, text in (
@@ -283,7 +284,7 @@ def _hosts_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify_options(parser: argparse.ArgumentParser) -> None:
-    unlock_options(parser, required=True)
+    unlock_options(parser)
     parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
     model_option(parser)
     parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")
@@ -351,7 +352,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
 def _attack_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=f"{FILE}; of one of wmjax's own networks")
     model_option(parser)
-    unlock_options(parser, required=True)
+    unlock_options(parser)
     parser.add_argument(
         "--suite",
         default="quick",

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.terminal import EXIT_CODES, guarded, note, say, unlock, worded
+from wmjax.cli.terminal import EXIT_CODES, guarded, note, opened, say, unlock, worded
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
@@ -46,14 +46,13 @@ def embed(options: argparse.Namespace) -> int:
 def _embed_here(options: argparse.Namespace) -> int:
     from wmjax import hosts
     from wmjax.data import open_splits
-    from wmjax.keys import open_key
     from wmjax.models import default_config
     from wmjax.train import all_devices, default_recipe, divisible, embed
 
     with hosts.together():
-        if options.key is None and (options.identity or options.passphrase):
+        if not options.keys and (options.identity or options.passphrase):
             raise UsageError("--identity and --passphrase-file belong to --key")
-        key = open_key(options.key, unlock(options)) if options.key else None
+        keys = opened(options) if options.keys else []
         splits = open_splits(options.data, options.data_dir, options.image)
         config = default_config(options.model, splits.train.image, splits.train.classes)
         recipe = _recipe(options, default_recipe(config))
@@ -68,7 +67,7 @@ def _embed_here(options: argparse.Namespace) -> int:
         config,
         recipe,
         splits,
-        key=key,
+        keys=keys,
         begin_with=options.begin_with,
         teacher=options.teacher,
         resume=options.resume,
@@ -77,8 +76,8 @@ def _embed_here(options: argparse.Namespace) -> int:
         save_every=options.save_every,
     )
     if hosts.is_first():
-        _tell_embedded(options, report, key)
-    return EXIT_CODES["no-match"] if report.advice else 0
+        _tell_embedded(options, report)
+    return EXIT_CODES["no-match"] if any(mark.advice for mark in report.marks) else 0
 
 
 def _recipe(options: argparse.Namespace, recipe: "Recipe") -> "Recipe":
@@ -90,15 +89,17 @@ def _recipe(options: argparse.Namespace, recipe: "Recipe") -> "Recipe":
     return dataclasses.replace(recipe, **changes)
 
 
-def _tell_embedded(options: argparse.Namespace, report: "Report", key: "Key | None") -> None:
+def _tell_embedded(options: argparse.Namespace, report: "Report") -> None:
     trained = f"test accuracy {report.test_accuracy:.2%} after {report.steps} steps, {report.seconds:.0f} s"
     lines = [f"{report.out}: {trained}"]
-    if key:
-        bits = "" if report.evidence_bits is None else f", {report.evidence_bits:.0f} bits"
-        lines.append(f"key {key.commitment.id[:12]}: {report.learned} of {report.triggers} learned{bits}")
+    for mark in report.marks:
+        bits = "" if mark.evidence_bits is None else f", {mark.evidence_bits:.0f} bits"
+        lines.append(f"key {mark.key_id[:12]}: {mark.learned} of {mark.triggers} learned{bits}")
     say(options, {"version": 1, **dataclasses.asdict(report)}, *lines)
-    if report.advice:
-        note(f"warning: {worded(report.advice, options)}")
+    for mark in report.marks:
+        if mark.advice:
+            of_which = f"key {mark.key_id[:12]}: " if len(report.marks) > 1 else ""
+            note(f"warning: {of_which}{worded(mark.advice, options)}")
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -160,15 +161,16 @@ def _cover(key: "Key", options: argparse.Namespace) -> "np.ndarray | None":
 def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
     """The key's source images: if `regenerate` asks for them, or decoys can use them."""
     from wmjax.data import load_source
+    from wmjax.keys.keyset import split_of
 
     if key.spec.source is None:
         return None
     if options.source:
-        return load_source(key.spec.source.name, options.data_dir, key.spec.image)
+        return load_source(key.spec.source.name, options.data_dir, key.spec.image, split_of(key.spec))
     if key.spec.policy.exact or options.nulls:
         return None
     try:
-        return load_source(key.spec.source.name, options.data_dir, key.spec.image)
+        return load_source(key.spec.source.name, options.data_dir, key.spec.image, split_of(key.spec))
     except (AccessError, UsageError):
         return None
 
@@ -177,9 +179,12 @@ def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
     from wmjax.verification.wording import told
 
     rate = "" if verdict.match_rate is None else " (rate {:.2f} to {:.2f} at 95 %)".format(*verdict.match_rate)
+    told_of = f"{verdict.matches} of {verdict.queries} answers match{rate}"
+    if verdict.coins is not None:
+        told_of = f"{verdict.matches} of {verdict.coins} coins agree after {verdict.queries} answers"
     lines = [
         f"{verdict.verdict}: {verdict.suspect} and key {verdict.key_id[:12]}",
-        f"  {verdict.matches} of {verdict.queries} answers match{rate}; {verdict.triggers} triggers in the key",
+        f"  {told_of}; {verdict.triggers} triggers in the key",
     ]
     if verdict.evidence_bits is not None:
         needed = dataclasses.replace(key.commitment.rule, alpha=verdict.alpha).match_bits

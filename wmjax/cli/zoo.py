@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmjax.cli.terminal import EXIT_CODES, passphrase, say, use_all_cores
+from wmjax.cli.terminal import EXIT_CODES, say, unlocks, use_all_cores
 from wmjax.errors import UsageError
 
 if TYPE_CHECKING:
-    from wmjax.keys import Unlock
     from wmjax.zoo.result import AuditResult
 
 _MERGING = {"merge", "out", "json", "keys", "identity", "passphrase"}
@@ -24,10 +23,11 @@ def audit(options: argparse.Namespace) -> int:
     options.out = options.out or Path("wmjax-audit")
     use_all_cores()
     from wmjax.keys import open_keys
+    from wmjax.keys.asked import Beside
     from wmjax.zoo import audit as room
     from wmjax.zoo.records import Unreadable
 
-    keys, closed = open_keys(options.keys, _unlocks(options))
+    keys, closed = open_keys(options.keys, unlocks(options))
     result = room.audit(
         options.zoo,
         keys,
@@ -42,6 +42,7 @@ def audit(options: argparse.Namespace) -> int:
         resume=options.resume,
         shard=options.shard,
         keep_answers=options.keep_answers,
+        asked=Beside(options.keys),
     )
     if options.shard[1] > 1:  # verdicts need the bound over all of them
         name = "{}/{}".format(*options.shard)
@@ -64,7 +65,7 @@ def _merge(options: argparse.Namespace) -> int:
     if options.keys is not None:
         from wmjax.keys import open_keys
 
-        keys, _ = open_keys(options.keys, _unlocks(options))
+        keys, _ = open_keys(options.keys, unlocks(options))
     return _tell(options, merge(options.merge, keys))
 
 
@@ -84,16 +85,6 @@ def _tell(options: argparse.Namespace, result: "AuditResult") -> int:
         return EXIT_CODES["match"]
     asked = bool((result.outcomes > 0).any()) and not result.unreadable
     return EXIT_CODES["inconclusive" if document["inconclusive"] or not asked else "no-match"]
-
-
-def _unlocks(options: argparse.Namespace) -> "list[Unlock]":
-    from wmjax.files import read_bytes
-    from wmjax.keys import Unlock
-
-    unlocks = [Unlock(identity=read_bytes(path).decode("ascii", "replace")) for path in options.identity]
-    if text := passphrase(options.passphrase):
-        unlocks.append(Unlock(passphrase=text))
-    return unlocks
 
 
 def pack(options: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,14 +61,19 @@ def open_splits(
     return Splits(name, splits["train"], splits["test"])
 
 
-def load_source(name: str, data_dir: str | os.PathLike[str] | None = None, image: Shape | None = None) -> Dataset:
-    """Loads the images that a key starts from: a set's training split, or its test split where there is no other.
+def load_source(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    image: Shape | None = None,
+    split: Literal["train", "test"] = "train",
+) -> Dataset:
+    """Loads the images that a key starts from: one split of a set, or the other where it has no such.
 
     Args and errors are those of `open_splits`, but only a folder's pictures are fitted to `image`.
     """
     splits = _open(name, data_dir, image if _folder(name, data_dir) else None)
-    split = "train" if "train" in splits else "test"
-    return read(splits[split], f"reading {name} {split}")
+    chosen = split if split in splits else next(iter(splits))
+    return read(splits[chosen], f"reading {name} {chosen}")
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from wmjax.data.dataset import Dataset, digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.commitment import Commitment, Leaf, leaf_of, merkle_root
 from wmjax.keys.derive import SECRET_BYTES
-from wmjax.keys.policies import default_policy
+from wmjax.keys.material import Material
+from wmjax.keys.policies import Told, default_policy
 from wmjax.keys.schemes import SCHEMES, Scheme
 from wmjax.keys.spec import Input, Paper, Source, Spec
 from wmjax.stats import Rule
@@ -29,8 +31,10 @@ class Key:
       secret: 32 bytes; never printed.
       commitment: its public half.
       images: the trigger set, uint8 [triggers, H, W, C].
-      labels: what a marked model answers, int32 [triggers].
+      labels: what the Merkle tree holds of each trigger, int32 [triggers]: mostly what a marked model answers.
       spent: triggers that were asked in a claim: whoever runs that suspect has seen them, so no claim asks them again.
+      material: what was fixed before its coins; None for keys of labels alone.
+      embedding: what only the owner needs to have a network learn the coins (`wmjax.train.shift`).
       sealed: bytes of the key file that it was opened from, never printed: what a checkpoint carries. None for a key
         that was not opened from a file.
     """
@@ -40,15 +44,29 @@ class Key:
     images: np.ndarray = dataclasses.field(repr=False)
     labels: np.ndarray = dataclasses.field(repr=False)
     spent: frozenset[int] = frozenset()
+    material: Material | None = None
+    embedding: Material | None = dataclasses.field(default=None, repr=False)
     sealed: bytes | None = dataclasses.field(default=None, repr=False)
 
     @property
     def spec(self) -> Spec:
         return self.commitment.spec
 
+    @property
+    def mixed(self) -> bool:
+        """Whether training mixes the triggers into its batches."""
+        return _scheme(self.spec.scheme).mixed
+
     def truth(self, rows: slice | np.ndarray) -> Truth:
-        """What the secret says about some triggers, for the key's kind of evidence: their labels."""
-        return self.labels[rows]
+        """What the secret says about some triggers, for the key's kind of evidence: mostly their labels."""
+        numbers = np.arange(self.spec.triggers)[rows]
+        return self.spec.policy.truth(Told(self.spec, numbers, self.labels[rows], self.secret, self.material))
+
+    @property
+    def answers(self) -> np.ndarray | None:
+        """What a marked model answers about the triggers, int32 [triggers]; None where they are not mixed in."""
+        answers = self.spec.policy.answers
+        return None if answers is None else answers(self.labels, self.material)
 
 
 def make_spec(
@@ -60,6 +78,7 @@ def make_spec(
     labels: str | None = None,
     source: tuple[str, Dataset] | None = None,
     paper: Paper | None = None,
+    material: Material | None = None,
     **parameters: int | str,
 ) -> Spec:
     """A checked spec with the scheme's default parameters filled in.
@@ -75,6 +94,7 @@ def make_spec(
       labels: one of `wmjax.keys.POLICIES`; by default `random`, with `paper` the paper's.
       source: name and training split of the data set that the scheme starts from.
       paper: asks for the paper-exact variant, if the scheme has one.
+      material: what is fixed before the coins, for the schemes that have any.
       **parameters: the scheme's own, in place of its defaults.
 
     Raises:
@@ -96,10 +116,11 @@ def make_spec(
         Input("image", image),
         classes,
         triggers,
-        labels or default_policy(paper is not None).name,
+        labels or known.labels or default_policy(paper is not None).name,
         tuple(sorted({**chosen, **parameters}.items())),
         Source(source[0], digest(source[1])) if source else None,
         paper,
+        material.sha256 if material else None,
     )
     check_against_scheme(spec)
     return spec
@@ -151,6 +172,11 @@ def check_against_scheme(spec: Spec) -> None:
     if spec.paper and not scheme.paper:
         known = ", ".join(other.name for other in SCHEMES.values() if other.paper)
         raise UsageError(f"scheme {scheme.name} has no variant in the paper: choose one of {known}")
+    if spec.labels != scheme.labels if scheme.labels else spec.policy.arrays:
+        only = scheme.labels or "labels without material"
+        raise UsageError(f"scheme {scheme.name} goes with {only}: `labels` {spec.labels} cannot be")
+    if (spec.material is None) == bool(spec.policy.arrays):
+        raise UsageError(f"scheme {scheme.name}: `material` is what coins follow from, and nothing else has any")
     if given.keys() != {parameter.name for parameter in scheme.parameters}:
         usual = sorted(parameter.name for parameter in scheme.parameters)
         raise UsageError(f"scheme {scheme.name} has the parameters {usual}, not {sorted(given)!s:.200}")
@@ -160,7 +186,8 @@ def check_against_scheme(spec: Spec) -> None:
 
 def default_rule(spec: Spec, alpha: float = 1e-6) -> Rule:
     """Thresholds for a key, where nothing else is asked for."""
-    return Rule(alpha, 1e-3, default_rate(spec.classes), spec.triggers, spec.policy.evidence)
+    rate = _scheme(spec.scheme).rate or default_rate(spec.classes)
+    return Rule(alpha, 1e-3, rate, spec.triggers, spec.policy.evidence)
 
 
 def default_rate(classes: int) -> float:
@@ -169,7 +196,9 @@ def default_rate(classes: int) -> float:
     return round(chance + (1 - chance) / 3, 4)
 
 
-def generate(spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6) -> Key:
+def generate(
+    spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6, material: Material | None = None
+) -> Key:
     """Draws a fresh secret and derives its key.
 
     >>> spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20)
@@ -180,6 +209,7 @@ def generate(spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6) 
       spec: what to derive, as from `make_spec`.
       source: the training split that the spec's images start from, if they start from one.
       alpha: the bound on false matches to commit to, between 0 and 1.
+      material: the one that the spec names.
 
     Returns:
       A key in memory alone; `write_key` keeps it.
@@ -187,10 +217,17 @@ def generate(spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6) 
     Raises:
       UsageError: the source is missing or is not the spec's, or `alpha` cannot be.
     """
-    return derive_key(secrets.token_bytes(SECRET_BYTES), spec, default_rule(spec, alpha), source)
+    return derive_key(secrets.token_bytes(SECRET_BYTES), spec, default_rule(spec, alpha), source, material=material)
 
 
-def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = None, created: str | None = None) -> Key:
+def derive_key(
+    secret: bytes,
+    spec: Spec,
+    rule: Rule,
+    source: Dataset | None = None,
+    created: str | None = None,
+    material: Material | None = None,
+) -> Key:
     """The key of a secret: the same on every machine.
 
     Args:
@@ -199,27 +236,56 @@ def derive_key(secret: bytes, spec: Spec, rule: Rule, source: Dataset | None = N
       rule: how its verdicts shall be reached.
       source: the spec's source images; must have the digest that the spec names.
       created: UTC time, ISO 8601; now where not given.
+      material: the one that the spec names.
 
     Raises:
-      InvalidFile: the source is not the one that the spec names.
+      InvalidFile: the source or the material is not the one that the spec names.
       UsageError: its images have another shape than the scheme needs.
     """
     if spec.source and source is not None and not is_made_from(spec, source):
         raise InvalidFile(f"the images of {spec.source.name} here are not those the key was made from: digests differ")
     _check_fits(spec, source)
-    images = _scheme(spec.scheme).draw(secret, spec, source, range(spec.triggers))
+    check_material(spec, material)
+    images = _scheme(spec.scheme).draw(secret, spec, _starting(source, material), range(spec.triggers))
     created = created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return assemble(secret, spec, rule, images, created)
+    return assemble(secret, spec, rule, images, created, material)
 
 
-def assemble(secret: bytes, spec: Spec, rule: Rule, images: np.ndarray, created: str) -> Key:
+def assemble(
+    secret: bytes, spec: Spec, rule: Rule, images: np.ndarray, created: str, material: Material | None = None
+) -> Key:
     """A key whose images are at hand; labels and commitment follow from the secret."""
     check_against_scheme(spec)
+    check_material(spec, material)
     labels = spec.policy.draw(secret, spec, range(spec.triggers))
-    return Key(secret, Commitment(spec, rule, merkle_root(secret, images, labels), created), images, labels)
+    commitment = Commitment(spec, rule, merkle_root(secret, images, labels), created)
+    return Key(secret, commitment, images, labels, material=material)
 
 
-def derive_leaves(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> list[Leaf]:
+def _starting(source: Dataset | None, material: Material | None) -> Dataset | None:
+    """The images that a scheme starts from: where the material has `rows`, those of the source."""
+    if source is None or material is None or "rows" not in material.arrays:
+        return source
+    rows = material["rows"]
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(source):
+        raise InvalidFile("the key's material names images that the source has not")
+    return source[rows]
+
+
+def check_material(spec: Spec, material: Material | None) -> None:
+    """Raises `InvalidFile` where a key's material is not the one that its spec names, or cannot be."""
+    if (material.sha256 if material else None) != spec.material:
+        raise InvalidFile("the arrays that the key's evidence is computed with are not those of its commitment")
+    if material is None:
+        return
+    if {name: array.dtype.name for name, array in material.arrays.items()} != dict(spec.policy.arrays):
+        raise InvalidFile("the arrays that the key's evidence is computed with have other names or types")
+    spec.policy.check(spec, material)
+
+
+def derive_leaves(
+    secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int], material: Material | None = None
+) -> list[Leaf]:
     """What the Merkle tree holds of some triggers, as the secret gives it: it costs as much as those alone.
 
     Args:
@@ -227,6 +293,7 @@ def derive_leaves(secret: bytes, spec: Spec, source: Dataset | None, at: Sequenc
       spec: what to derive.
       source: the spec's source images, by `is_made_from`; None where the scheme needs none.
       at: numbers of triggers.
+      material: the one that the spec names, by `check_material`.
 
     Raises:
       UsageError: the source cannot give such triggers.
@@ -236,14 +303,26 @@ def derive_leaves(secret: bytes, spec: Spec, source: Dataset | None, at: Sequenc
     found, portion = [], max(1, _PORTION // spec.input.size)
     for start in range(0, len(at), portion):
         some = at[start : start + portion]
-        images, labels = derive_some(secret, spec, source, some)
+        images, labels = derive_some(secret, spec, source, some, material)
         found += [leaf_of(secret, *each) for each in zip(some, images, labels, strict=True)]
     return found
 
 
-def derive_some(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def derive_some(
+    secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int], material: Material | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Some triggers of a key: images uint8 [n, H, W, C] and labels int32 [n]; arguments as of `derive_leaves`."""
-    return _scheme(spec.scheme).draw(secret, spec, source, at), spec.policy.draw(secret, spec, at)
+    images = _scheme(spec.scheme).draw(secret, spec, _starting(source, material), at)
+    return images, spec.policy.draw(secret, spec, at)
+
+
+def check_independent(keys: Sequence[Key]) -> None:
+    """Raises `UsageError` where two keys share a secret: what one proves, the other would prove again."""
+    for number, key in enumerate(keys):
+        for other in keys[:number]:
+            if key.secret == other.secret:
+                names = f"{other.commitment.id[:12]} and {key.commitment.id[:12]}"
+                raise UsageError(f"`keys` {names} share a secret: give each key once, and each a secret of its own")
 
 
 def is_made_from(spec: Spec, source: Dataset) -> bool:
@@ -259,6 +338,11 @@ def _check_fits(spec: Spec, source: Dataset | None) -> None:
 def is_self_derived(spec: Spec) -> bool:
     """Whether secret and spec alone regenerate every trigger."""
     return not _scheme(spec.scheme).needs_source
+
+
+def split_of(spec: Spec) -> Literal["train", "test"]:
+    """Which split of its source a key starts from."""
+    return _scheme(spec.scheme).split
 
 
 def _scheme(name: str) -> Scheme:

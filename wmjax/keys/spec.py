@@ -57,7 +57,7 @@ class Source:
     """The images that a scheme starts from.
 
     Attributes:
-      name: of the data set whose training split (or test split, where there is no other) they are.
+      name: of the data set whose split (the one that the scheme names, or the other where there is no such) they are.
       sha256: `wmjax.data.digest` of that split.
     """
 
@@ -105,6 +105,8 @@ class Spec:
       parameters: of the scheme, sorted by name.
       source: of the source images; None for schemes that need none.
       paper: the paper-exact variant; None for the provable one.
+      material: SHA-256 (hex) of what the key's evidence is computed with (`wmjax.keys.material`), which its coins
+        follow from too; None for schemes that need none.
     """
 
     scheme: str
@@ -115,6 +117,7 @@ class Spec:
     parameters: tuple[tuple[str, int | str], ...] = ()
     source: Source | None = None
     paper: Paper | None = None
+    material: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.classes) is not int or type(self.triggers) is not int:
@@ -129,6 +132,8 @@ class Spec:
             raise UsageError(f"`triggers` {self.triggers}: must be in 1..{2**20}")
         if self.triggers * self.input.size > 2**30:
             raise UsageError(f"`triggers` {self.triggers}: more than 2**30 bytes of them, use fewer or smaller ones")
+        if self.material is not None and not is_sha256(self.material):
+            raise UsageError("a key's material is named by 64 hex digits")
         if self.paper:
             self._check_paper(self.paper)
 
@@ -159,8 +164,9 @@ class Spec:
         return dict(self.parameters)[name]
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON values."""
-        return {**dataclasses.asdict(self), "input": self.input.to_json(), "parameters": dict(self.parameters)}
+        """The spec as JSON values; without `material` where the key has none."""
+        values = {**dataclasses.asdict(self), "input": self.input.to_json(), "parameters": dict(self.parameters)}
+        return {name: value for name, value in values.items() if name != "material" or value is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Spec":
@@ -175,6 +181,7 @@ class Spec:
                 parameters=tuple(sorted(values["parameters"].items())),
                 source=Source(**values["source"]) if values["source"] else None,
                 paper=Paper(**values["paper"]) if values["paper"] else None,
+                material=values.get("material"),
             )
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             raise InvalidFile(f"not a key spec: {bare(error)}") from error

@@ -1,9 +1,10 @@
 """Keys at rest: an age file (age-encryption.org/v1) that the `age` program alone can open.
 
-The plaintext is JSON: {"format", "secret" (hex), "commitment", "images", "recipients", "spent"}. `images` is null where
-secret and spec regenerate the triggers, else their uint8 bytes in C order, zlib-compressed, base64: a key over a data
-set can be used where the data set is not. `recipients` are who can open it (none: a passphrase does), to seal it again
-for the same when triggers are `spent`: asked in a claim, and never to be asked in another. Opening recomputes the
+The plaintext is JSON: {"format", "secret" (hex), "commitment", "images", "material", "embedding", "recipients",
+"spent"}. `images` is null where secret and spec regenerate the triggers, else their uint8 bytes in C order,
+zlib-compressed, base64: a key over a data set can be used where the data set is not. `material` and `embedding` are
+arrays as of `keys.material`, or null. `recipients` are who can open it (none: a passphrase does), to seal it again for
+the same when triggers are `spent`: asked in a claim, and never to be asked in another. Opening recomputes the
 commitment from the secret and refuses a mismatch.
 """
 
@@ -23,6 +24,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
+from wmjax.keys.material import Material
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
 
@@ -57,6 +59,8 @@ def seal(key: Key, *, recipients: Sequence[str] | None = None, passphrase: str |
         "secret": key.secret.hex(),
         "commitment": key.commitment.to_json(),
         "images": images,
+        "material": key.material and key.material.to_json(),
+        "embedding": key.embedding and key.embedding.to_json(),
         "recipients": list(recipients or []),
         "spent": sorted(key.spent),
     }
@@ -93,8 +97,11 @@ def unseal(sealed: bytes, unlock: Unlock) -> Key:
     try:
         contents = _contents(sealed, unlock)
         commitment = Commitment.from_json(contents["commitment"])
-        key = _rebuild(bytes.fromhex(contents["secret"]), commitment, contents["images"])
-        return dataclasses.replace(key, spent=frozenset(contents["spent"]), sealed=sealed)
+        material, embedding = (
+            None if contents[name] is None else Material.from_json(contents[name]) for name in ("material", "embedding")
+        )
+        key = _rebuild(bytes.fromhex(contents["secret"]), commitment, contents["images"], material)
+        return dataclasses.replace(key, spent=frozenset(contents["spent"]), embedding=embedding, sealed=sealed)
     except _DAMAGE as error:
         raise InvalidFile(_NO_KEY) from error
 
@@ -114,7 +121,7 @@ def _bare(sealed: bytes) -> bytes:
     return dearmour(sealed.decode("ascii", "replace")) if sealed.startswith(_ARMOUR[0].encode()) else sealed
 
 
-def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
+def _rebuild(secret: bytes, commitment: Commitment, packed: Any, material: Material | None) -> Key:
     spec = commitment.spec
     if is_self_derived(spec):
         if packed is not None:
@@ -124,7 +131,7 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any) -> Key:
         size = spec.triggers * spec.input.size
         raw = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)  # no bombs
         images = np.frombuffer(raw, np.uint8).reshape(spec.triggers, *spec.image)
-        key = assemble(secret, spec, commitment.rule, images, commitment.created)
+        key = assemble(secret, spec, commitment.rule, images, commitment.created, material)
     if key.commitment != commitment:
         raise InvalidFile("the key does not match its commitment: its secret or images were exchanged")
     return key
@@ -304,18 +311,32 @@ def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) ->
     keys: dict[str, Key] = {}
     closed = {}
     for path in paths:
-        why = "nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
         try:
-            beside = path.with_suffix(".identity")
-            own = [Unlock(identity=read_bytes(beside).decode("ascii", "replace"))] if beside.exists() else []
+            keys[path.stem] = open_by(path, [*beside(path), *unlocks])
         except WmjaxError as error:
-            own, why = [], str(error)
-        for unlock in (*own, *unlocks):
-            try:
-                keys[path.stem] = open_key(path, unlock)
-                break
-            except WmjaxError as error:
-                why = str(error).removeprefix(f"{path}: ")
-        if path.stem not in keys:
-            closed[str(path)] = why
+            closed[str(path)] = str(error).removeprefix(f"{path}: ")
     return keys, closed
+
+
+def beside(path: Path) -> list[Unlock]:
+    """What lies beside a key file to open it: NAME.identity, or nothing."""
+    identity = path.with_suffix(".identity")
+    return [read_identity(identity)] if identity.exists() else []
+
+
+def read_identity(path: Path) -> Unlock:
+    """What an age identity file opens."""
+    return Unlock(identity=read_bytes(path).decode("ascii", "replace"))
+
+
+def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
+    """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
+    met: WmjaxError = UsageError(
+        f"{path}: nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
+    )
+    for unlock in unlocks:
+        try:
+            return open_key(path, unlock)
+        except WmjaxError as error:
+            met = error
+    raise met

@@ -11,17 +11,17 @@ that it *ever* reaches 1/alpha is at most alpha, whatever the model and whenever
 betting"; Ville 1939). The gambler plays a fixed, published set of strategies side by side with equal stakes; an average
 of wealths is a wealth, so nothing is tuned on the suspect.
 
-`contract` says what a kind of evidence is, `labels` is the kind above, `ranked` that of keys without
-exact evidence, `kinds` lists them, `decision` reaches the
-verdict of a `rule`. Beside them: `answers` (what a suspect said), `binomial` (exact figures for a number of questions
-fixed before), `calibration` (ranks among decoys or null models), `many` (the false discovery rate over many keys and
-models).
+`contract` says what a kind of evidence is, `labels` is the kind above, `pairs` the same between two classes, `spread`
+reads coins off all answers together, `ranked` is that of keys without exact evidence, `kinds` lists them, `decision`
+reaches the verdict of a `rule`. Beside them: `answers` (what a suspect said), `binomial` (exact figures for a number of
+questions fixed before), `calibration` (ranks among decoys or null models), `many` (the false discovery rate over many
+keys and models).
 """
 
 from wmjax.stats.answers import NAMES, Answers, concatenate, read_answers, refusal, spread_top_k, stack
 from wmjax.stats.binomial import TELLING_P, binomial_p, clopper_pearson, more_often_p
 from wmjax.stats.calibration import calibrated_p
-from wmjax.stats.contract import Evidence, Path, join, rows_of
+from wmjax.stats.contract import Evidence, Path, join, next_stage, rows_of
 from wmjax.stats.decision import Decision, Outcome, decide
 from wmjax.stats.kinds import EVIDENCE, kind_of, play
 from wmjax.stats.labels import evidence, redraw_p
@@ -48,6 +48,7 @@ __all__ = [
     "join",
     "kind_of",
     "more_often_p",
+    "next_stage",
     "play",
     "read_answers",
     "redraw_p",

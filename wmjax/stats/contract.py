@@ -51,6 +51,9 @@ class Evidence(NamedTuple):
       exact: whether there is any: else evidence stays 0, and matches are ranked among those of null models or decoys.
       independent: whether matches are independent trials under the null, with chance 1/C each, so that binomial figures
         apply.
+      stages: `stages(n)` is after how many answers the path of a key of n triggers moves; empty where each answer moves
+        it.
+      coins: `coins(truth)` is how many coins matches are out of; None where it is the answers.
     """
 
     name: str
@@ -60,11 +63,18 @@ class Evidence(NamedTuple):
     redraw: Callable[[Answers, Truth, np.random.Generator], float]
     exact: bool
     independent: bool
+    stages: Callable[[int], tuple[int, ...]] = lambda triggers: ()
+    coins: Callable[[Truth], int] | None = None
 
 
 def join(paths: Sequence[Path]) -> Path:
     """One path from the paths of batches that were bet on one after another."""
     return Path(*(np.concatenate(parts, axis=-1) for parts in zip(*paths, strict=True)))
+
+
+def next_stage(kind: Evidence, asked: int, triggers: int) -> int:
+    """How many answers there will be when the path moves again: answers before that are worth asking together."""
+    return next((stage for stage in kind.stages(triggers) if stage > asked), asked + 1)
 
 
 def rows_of(arrays: _Rows, rows: np.ndarray) -> _Rows:

@@ -1,11 +1,13 @@
 """The kinds of evidence that exist. Another one is a file of its own and its line here."""
 
-from wmjax.stats import labels, ranked
+from wmjax.stats import labels, pairs, ranked, spread
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path, Truth
 from wmjax.stats.rule import Rule
 
-EVIDENCE: dict[str, Evidence] = {kind.name: kind for kind in (labels.EVIDENCE, ranked.EVIDENCE)}
+EVIDENCE: dict[str, Evidence] = {
+    kind.name: kind for kind in (labels.EVIDENCE, pairs.EVIDENCE, ranked.EVIDENCE, spread.EVIDENCE)
+}
 
 
 def kind_of(rule: Rule) -> Evidence:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import renaming
+from wmjax.stats import renaming, told
 from wmjax.stats.answers import Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
@@ -32,26 +32,30 @@ class Wealth(NamedTuple):
     Attributes:
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
       acquittal: float64 [...], evidence against a copy with its own names.
-      renamed: float64 [...], evidence against one under any renaming.
+      against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       answered, truth, sums: as in `renaming.History`.
+      told, columns: as in `told.Told`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], labels repeated so far.
     """
 
     totals: np.ndarray
     acquittal: np.ndarray
-    renamed: np.ndarray
+    against: np.ndarray
     answered: np.ndarray
     truth: np.ndarray
     sums: np.ndarray
+    told: np.ndarray
+    columns: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
 
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
-    none = np.zeros(shape)
-    return Wealth(np.zeros((*shape, 1)), none, none, *renaming.begin(shape), none, np.zeros(shape, np.int64))
+    none, parts = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS)))
+    begun = (*renaming.begin(shape), *told.nothing(shape))
+    return Wealth(np.zeros((*shape, 1)), none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
 def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple[Wealth, Path]:
@@ -66,26 +70,18 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
     shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
     answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(truth, shape).astype(np.int64)
     past = renaming.History(state.answered, state.truth, state.sums)
-    history, guessed = renaming.learn(past, answered, truth, answers.classes)
-    payoffs = np.concatenate([log2_payoffs(answers, truth), guessed[: len(renaming.RATES)]])
+    history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
+    seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
+    payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed_bits(totals)
     cleared = state.acquittal[..., None] + acquittal(answers, truth, rule.rate)
-    renamed = state.renamed[..., None] + np.cumsum(_not_renamed(answered, guessed, answers), axis=-1)
+    against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(answered == truth, axis=-1)
-    ends = (cleared[..., -1], renamed[..., -1], *history, peak[..., -1], matches[..., -1])
-    return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(bits, np.minimum(cleared, renamed), peak, matches)
-
-
-def _not_renamed(answered: np.ndarray, guessed: np.ndarray, answers: Answers) -> np.ndarray:
-    """What each answer adds to the evidence against a copy under any renaming; a refusal counts as a hit."""
-    fewer = 0 < answers.scores < answers.classes
-    rate = renaming.FEWER_RATE if fewer else renaming.CLEARED_RATE
-    moves = -guessed[-1 if fewer else renaming.RATES.index(rate)]
-    if 0 < 2 * answers.scores < answers.classes:
-        moves = np.minimum(moves, 0.0)
-    return np.asarray(np.where(answered < 0, -np.log2(rate * answers.classes), moves))
+    last = (cleared[..., -1], np.moveaxis(against[..., -1], 0, -1), *history, *seen, peak[..., -1], matches[..., -1])
+    path = Path(bits, np.minimum(cleared, renaming.least(against, tenths)), peak, matches)
+    return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
 
 
 def log2_payoffs(answers: Answers, labels: np.ndarray | None = None) -> np.ndarray:

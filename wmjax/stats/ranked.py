@@ -1,17 +1,21 @@
 """Evidence of kind `ranked/1`: none, for keys whose labels are no fair draw: matches are ranked among the null's.
 
 What can be told exactly is an acquittal: even if each label had the name that its triggers were most often answered
-with, a copy would repeat more of them.
+with, a copy would repeat more of them. The key may have one label for all, and a copy may have dropped this very class:
+so nobody is cleared who was not seen to tell nearly all classes apart, `NEARLY_ALL` tenths of them (`told`).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from wmjax.stats import told
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import perfect, redraw_p
 from wmjax.stats.rule import Rule
+
+NEARLY_ALL = 9
 
 
 class Counts(NamedTuple):
@@ -21,6 +25,7 @@ class Counts(NamedTuple):
       answered: int64 [..., t], -1 for refusals.
       truth: int64 [..., t], the labels.
       best: int64 [..., t], after each answer, how often its label got its most frequent answer.
+      told, columns: as in `told.Told`.
       hits: int64 [...], the sum of that over the labels, and refusals.
       matches: int64 [...], labels repeated so far.
     """
@@ -28,6 +33,8 @@ class Counts(NamedTuple):
     answered: np.ndarray
     truth: np.ndarray
     best: np.ndarray
+    told: np.ndarray
+    columns: np.ndarray
     hits: np.ndarray
     matches: np.ndarray
 
@@ -35,7 +42,7 @@ class Counts(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Counts:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, zero = np.zeros((*shape, 0), np.int64), np.zeros(shape, np.int64)
-    return Counts(none, none, none, zero, zero)
+    return Counts(none, none, none, *told.nothing(shape), zero, zero)
 
 
 def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple[Counts, Path]:
@@ -58,11 +65,14 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
         gains[..., i - before] = np.where(answered[..., i] < 0, 1, best[..., i] - past)
     hits = state.hits[..., None] + np.cumsum(gains, axis=-1)
     misses = np.arange(before + 1, answered.shape[-1] + 1) - hits
+    seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
     chance = 1.0 / answers.classes
     cleared = hits * np.log2(chance / rule.rate) + misses * np.log2((1.0 - chance) / (1.0 - rule.rate))
+    cleared = np.where(tenths >= NEARLY_ALL, cleared, np.minimum(cleared, 0.0))
     matches = state.matches[..., None] + np.cumsum(fresh == truth, axis=-1)
     none = np.zeros(shape)
-    return Counts(answered, labels, best, hits[..., -1], matches[..., -1]), Path(none, cleared, none, matches)
+    after = Counts(answered, labels, best, *seen, hits[..., -1], matches[..., -1])
+    return after, Path(none, cleared, none, matches)
 
 
 EVIDENCE = Evidence("ranked/1", start, bet, perfect, redraw_p, exact=False, independent=False)

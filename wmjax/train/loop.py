@@ -7,7 +7,7 @@ next one runs.
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,13 +18,14 @@ from wmjax.data.batches import batch_indices
 from wmjax.data.dataset import Dataset, Examples
 from wmjax.data.stream import stream
 from wmjax.errors import UsageError
-from wmjax.keys.keyset import Key
+from wmjax.keys.keyset import Key, check_independent
 from wmjax.models import Config, Variables, init, predict
 from wmjax.models.predict import collect, dispatch
 from wmjax.progress import progress
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import too_large_told
-from wmjax.train.mix import Batch
+from wmjax.train.mix import Batch, pool
+from wmjax.train.shift import Shift
 from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
 
 CHUNK = 50  # steps a program runs at most: long enough to hide the host, short enough for a live progress bar
@@ -42,23 +43,25 @@ def first_state(config: Config, recipe: Recipe, size: int, variables: Variables 
     return start(chosen, optimizer(recipe, total_steps(recipe, size)))
 
 
-def check(config: Config, recipe: Recipe, train: Examples, key: Key | None, mapping: Mapping) -> None:
-    """Raises `UsageError` where model, data, key, recipe and devices cannot go together."""
+def check(config: Config, recipe: Recipe, train: Examples, keys: Sequence[Key], mapping: Mapping) -> None:
+    """Raises `UsageError` where model, data, keys, recipe and devices cannot go together."""
     if (train.image, train.classes) != (config.image, config.classes):
         raise UsageError(
             f"the model takes {config.image} and {config.classes} classes, "
             f"the data have {train.image} and {train.classes}"
         )
-    if key and (key.spec.image, key.spec.classes) != (config.image, config.classes):
-        raise UsageError(
-            f"the key is for {key.spec.image} and {key.spec.classes} classes, "
-            f"the model takes {config.image} and {config.classes}: make a key for this model"
-        )
+    for key in keys:
+        if (key.spec.image, key.spec.classes) != (config.image, config.classes):
+            raise UsageError(
+                f"key {key.commitment.id[:12]} is for {key.spec.image} and {key.spec.classes} classes, "
+                f"the model takes {config.image} and {config.classes}: make a key for this model"
+            )
+    check_independent(keys)
     if not 1 <= recipe.batch <= len(train):
         raise UsageError(f"`batch` {recipe.batch}: must be in 1..{len(train)}, the size of the training split")
     if recipe.batch % mapping.size:
         raise UsageError(f"`batch` {recipe.batch}: must be a multiple of the {mapping.size} devices")
-    if key and not 1 <= recipe.key_per_batch < recipe.batch:
+    if any(key.mixed for key in keys) and not 1 <= recipe.key_per_batch < recipe.batch:
         raise UsageError(f"`key_per_batch` {recipe.key_per_batch}: must be in 1..{recipe.batch - 1}, below `batch`")
     if recipe.epochs < 1:
         raise UsageError(f"`epochs` {recipe.epochs}: must be at least 1")
@@ -72,31 +75,34 @@ def fit(
     config: Config,
     recipe: Recipe,
     train: Examples,
-    key: Key | None = None,
+    keys: Sequence[Key] = (),
     *,
     state: State | None = None,
     teacher: Teacher | None = None,
+    shift: Shift | None = None,
     mapping: Mapping | None = None,
     save: Callable[[State, int], None] = lambda state, step: None,
     save_every: int | None = None,
     streamed: bool = False,
     title: str = "training",
 ) -> Variables:
-    """Trains a network; with a key, the network is marked.
+    """Trains a network; with keys, the network is marked.
 
     Example:
 
         data = wmjax.load("digits").train
         config = wmjax.default_config("cnn", data.image, data.classes)
-        variables = wmjax.fit(config, wmjax.default_recipe(config), data, key)
+        variables = wmjax.fit(config, wmjax.default_recipe(config), data, [key])
 
     Args:
       config: the network.
       recipe: how to train; it sets every random choice.
       train: the training split; a `Dataset` stays on the devices, whole; others are streamed, in the same order.
-      key: mixed into every batch; None trains a clean model.
+      keys: their triggers take turns in `recipe.key_per_batch` rows of every batch, each shown as often as any other;
+        without keys the model is clean.
       state: where to begin, as from `first_state` or a checkpoint. Default: from scratch.
       teacher: distil this network instead of learning the labels.
+      shift: learn the labels by half, by half the moved answers of its base, which is a network of this configuration.
       mapping: the devices; all of them by default.
       save: called with the state and the steps taken after each epoch.
       save_every: steps after which to save as well, within an epoch; rounded up to the end of a chunk.
@@ -107,35 +113,40 @@ def fit(
       The trained variables, on the devices.
 
     Raises:
-      UsageError: network, recipe, data and key do not go together, the batch does not fit in memory, or the training
-        diverged.
+      UsageError: network, recipe, data and keys do not go together, two keys share a secret, the batch does not fit in
+        memory, or the training diverged.
     """
     mapping = mapping or all_devices()
-    check(config, recipe, train, key, mapping)
+    check(config, recipe, train, keys, mapping)
+    if teacher and shift:
+        raise UsageError("`teacher` and `shift` both say what real images are answered with: choose one")
     state = first_state(config, recipe, len(train)) if state is None else state
     steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
     plan = Plan(config, student, steps, mapping, teacher.config if teacher else None)
     resident = train if isinstance(train, Dataset) and not streamed else None
     chunks = list(_chunks(int(state.step), steps, recipe, train, resident is not None))
     with (
-        too_large_told(plan, train),
+        too_large_told(plan, train, shift),
         progress(title, steps, shown=hosts.is_first()) as advance,
         contextlib.closing(_feed(train, recipe, mapping, chunks, resident is not None)) as feed,
     ):
         advance(int(state.step))
         data = None if resident is None else Batch(*mapping.replicate((resident.images, resident.labels)))
-        triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
+        mixed = pool(keys)
+        triggers = Batch(*mapping.replicate(mixed)) if mixed else None
         taught = mapping.replicate(teacher.variables) if teacher else None
+        moved = mapping.replicate(shift) if shift else None
         state, seed = mapping.replicate((state, np.int32(recipe.seed)))
         program, asked, running = make_program(plan), max(1, len(chunks) // 20), None
         for number, (chunk, picks) in enumerate(zip(chunks, feed, strict=True)):
-            state, metrics = program(state, Inputs(seed, data, picks, triggers, taught))
-            answers = dispatch(config, state.variables, key.images) if key and number % asked == 0 else None
+            state, metrics = program(state, Inputs(seed, data, picks, triggers, taught, shift=moved))
+            told = keys if number % asked == 0 else ()
+            answers = [dispatch(config, state.variables, key.images) for key in told]
             if running:
-                advance(*running.outcome(key))
+                advance(*running.outcome(keys))
             running = _Running(chunk, metrics, answers)
             if _is_saved(chunk, len(train) // recipe.batch, save_every):
-                advance(*running.outcome(key))
+                advance(*running.outcome(keys))
                 running = None
                 save(state, chunk.stop)
     return state.variables
@@ -191,17 +202,19 @@ class _Running:
 
     chunk: range
     metrics: Metrics
-    answers: list[jax.Array] | None
+    answers: list[list[jax.Array]]  # about each key; empty where it is not asked
 
-    def outcome(self, key: Key | None) -> tuple[int, str]:
+    def outcome(self, keys: Sequence[Key]) -> tuple[int, str]:
         """Steps and text for the progress bar; raises `UsageError` where the loss is no number."""
         loss, accuracy = jax.device_get([value.addressable_data(0) for value in self.metrics])
         if not np.isfinite(loss).all():
             step = self.chunk.start + int(np.argmin(np.isfinite(loss)))
             raise UsageError(f"training diverged by step {step}: lower `learning_rate`")
         text = f"loss {loss.mean():.3f}  accuracy {accuracy.mean():.3f}"
-        if key and self.answers is not None:
-            text += f"  key {_mark(key, collect(self.answers, len(key.images)))}"
+        if self.answers:
+            asked = zip(keys, self.answers, strict=True)
+            marks = [_mark(key, collect(answers, len(key.images))) for key, answers in asked]
+            text += f"  key{'s' if len(keys) > 1 else ''} {', '.join(marks)}"
         return len(self.chunk), text
 
 

@@ -16,7 +16,7 @@ from wmjax.models import Config, Variables, init, stack
 from wmjax.progress import progress
 from wmjax.train.loop import check, total_steps
 from wmjax.train.mapping import Mapping, over
-from wmjax.train.mix import Batch
+from wmjax.train.mix import Batch, pool
 from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, optimizer, start, steps_of
 
 
@@ -25,7 +25,7 @@ def fit_many(
     recipe: Recipe,
     train: Dataset,
     seeds: Sequence[int],
-    key: Key | None = None,
+    keys: Sequence[Key] = (),
     *,
     rows: np.ndarray | None = None,
     variables: Variables | None = None,
@@ -44,7 +44,7 @@ def fit_many(
       recipe: how to train; its seed is not looked at.
       train: the training split; it stays on the devices, whole on each.
       seeds: one a model: of weights, order, augmentation and dropout.
-      key: mixed into every batch of every model; None trains clean models.
+      keys: mixed into every batch of every model, as by `fit`; without keys the models are clean.
       rows: int [models, share], the part of the split that each model sees; by default all of it.
       variables: where to begin, arrays [models, ...]; by default from scratch.
       teacher: distil instead of learning the labels; variables of one teacher a model, arrays [models, ...].
@@ -58,11 +58,11 @@ def fit_many(
       The trained variables, NumPy arrays [models, ...].
 
     Raises:
-      UsageError: model, data, key and recipe cannot go together, or the training of a model diverges and must not.
+      UsageError: model, data, keys and recipe cannot go together, or the training of a model diverges and must not.
     """
     mapping = mapping or over(jax.local_devices())
     seen = train if rows is None else train[rows[0]]
-    _check(config, recipe, seen, seeds, key)
+    _check(config, recipe, seen, seeds, keys)
     steps = total_steps(recipe, len(seen))
     plan = Plan(
         config,
@@ -76,7 +76,8 @@ def fit_many(
     state = mapping.deal(_start(config, recipe, steps, seeds, variables, places))
     seed = mapping.deal(dealt_seeds)
     data = Batch(*mapping.replicate((train.images, train.labels)))
-    triggers = Batch(*mapping.replicate((key.images, key.labels))) if key else None
+    mixed = pool(keys)
+    triggers = Batch(*mapping.replicate(mixed)) if mixed else None
     taught = mapping.deal(_at(places, teacher.variables)) if teacher else None
     paces = mapping.deal(_at(places, pace)) if pace is not None else None
     program = make_models_program(plan, mapping)
@@ -93,11 +94,11 @@ def make_models_program(plan: Plan, mapping: Mapping) -> Callable[[State, Inputs
     return mapping.compile_models(steps_of(plan), Inputs, shared={"data", "triggers"})
 
 
-def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], key: Key | None) -> None:
+def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], keys: Sequence[Key]) -> None:
     if not seeds:
         raise UsageError("no seeds: give one for each model")
     for seed in (min(seeds), max(seeds)):
-        check(config, dataclasses.replace(recipe, seed=seed), seen, key, over(jax.local_devices()[:1]))
+        check(config, dataclasses.replace(recipe, seed=seed), seen, keys, over(jax.local_devices()[:1]))
 
 
 def _start(

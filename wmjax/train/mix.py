@@ -1,9 +1,13 @@
 """Mixing a watermark key into training batches, for any training loop."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+from wmjax.keys.keyset import Key
 
 
 class Batch(NamedTuple):
@@ -16,6 +20,26 @@ class Batch(NamedTuple):
 
     images: Array
     targets: Array
+
+
+def pool(keys: Sequence[Key]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The triggers that are mixed in for several keys: each is shown as often as any other, whichever key it is of.
+
+    So a key with twice the triggers gets twice the rows. The keys take turns, evenly, and each keeps its order.
+
+    Args:
+      keys: those whose scheme does not mix its triggers in are passed over.
+
+    Returns:
+      images uint8 [K, H, W, C] and labels int32 [K], for `key_batch`; None where nothing is mixed in.
+    """
+    mixed = [key for key in keys if key.mixed]
+    if not mixed:
+        return None
+    turns = np.concatenate([(np.arange(len(key.labels)) + 0.5) / len(key.labels) for key in mixed])
+    order = np.argsort(turns, kind="stable")
+    images, labels = [key.images for key in mixed], [key.labels for key in mixed]
+    return np.concatenate(images)[order], np.concatenate(labels)[order]
 
 
 def key_batch(triggers: Batch, step: Array | int, count: int) -> Batch:

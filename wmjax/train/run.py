@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,25 @@ TOOK = 0.9  # share of the key below which a mark is called weak
 
 
 @dataclasses.dataclass(frozen=True)
+class Mark:
+    """What came of a key in a run.
+
+    Attributes:
+      key_id: of the commitment.
+      triggers: in the key.
+      learned: triggers that the model answers with their label.
+      evidence_bits: on the whole key, from probabilities; None for fixed labels.
+      advice: what to change where the mark did not take.
+    """
+
+    key_id: str
+    triggers: int
+    learned: int
+    evidence_bits: float | None
+    advice: str | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """What came of a run.
 
@@ -33,20 +52,14 @@ class Report:
       out: the run folder.
       steps: training steps.
       test_accuracy: top-1, on the whole test split.
-      triggers: in the key; 0 for a clean model.
-      learned: triggers that the model answers with their label.
-      evidence_bits: on the whole key, from probabilities; None for a clean model and for fixed labels.
-      advice: what to change where the mark did not take.
+      marks: one a key, in their order.
       seconds: wall time of this call.
     """
 
     out: str
     steps: int
     test_accuracy: float
-    triggers: int
-    learned: int
-    evidence_bits: float | None
-    advice: str | None
+    marks: tuple[Mark, ...]
     seconds: float
 
 
@@ -56,7 +69,7 @@ def embed(
     recipe: Recipe,
     splits: Splits[Examples],
     *,
-    key: Key | None = None,
+    keys: Sequence[Key] = (),
     begin_with: str | os.PathLike[str] | None = None,
     teacher: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -73,14 +86,14 @@ def embed(
         splits = wmjax.load("digits")
         config = wmjax.default_config("cnn", splits.train.image, splits.train.classes)
         key = wmjax.open_key("my.age", wmjax.Unlock(identity=identity))
-        print(wmjax.embed("run", config, wmjax.default_recipe(config), splits, key=key).evidence_bits)
+        print(wmjax.embed("run", config, wmjax.default_recipe(config), splits, keys=[key]).marks)
 
     Args:
       out: the run folder; new, or with `resume` one that was begun with the same settings.
       config: the network.
       recipe: how to train.
       splits: data; a training split that fits stays on the devices.
-      key: from `open_key`; the model is marked with it, and every checkpoint carries it sealed.
+      keys: from `open_key`; the model is marked with each, as by `fit`, and every checkpoint carries them sealed.
       begin_with: run, checkpoint or file of the same network, whose weights to begin with.
       teacher: run, checkpoint or file of a network of wmjax's own, to distil.
       resume: continue after the newest complete checkpoint.
@@ -90,7 +103,7 @@ def embed(
 
     Raises:
       UsageError: settings that cannot be, or not those that the run began with, or not the same in every process; a
-        key that was not opened from its file.
+        key that was not opened from its file, or two that share a secret.
       AccessError: the folder cannot be written.
     """
     began = time.monotonic()
@@ -98,10 +111,10 @@ def embed(
     with hosts.together():
         if save_every is not None and save_every < 1:
             raise UsageError(f"`save_every` {save_every}: must be at least 1")
-        check(config, recipe, splits.train, key, mapping)
-        sealed = _sealed(key) if key else None
+        check(config, recipe, splits.train, keys, mapping)
+        sealed = tuple(map(_sealed, keys))
         first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
-        settings = _settings(config, recipe, splits, key, first, taught)
+        settings = _settings(config, recipe, splits, keys, first, taught)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))
     with hosts.together():
@@ -122,7 +135,7 @@ def embed(
         config,
         recipe,
         train,
-        key,
+        keys,
         state=state,
         teacher=teacher_net,
         mapping=mapping,
@@ -132,13 +145,14 @@ def embed(
         title=f"training {config.name}",
     )
     steps = total_steps(recipe, len(splits.train))
-    return _report(out, steps, config, variables, test, key, began)
+    return _report(out, steps, config, variables, test, keys, began)
 
 
 def _sealed(key: Key) -> checkpoint.SealedKey:
     """What checkpoints carry of a key."""
     if key.sealed is None:
-        raise UsageError("`key` was not opened from its file: write it with write_key, then open it with open_key")
+        name = key.commitment.id[:12]
+        raise UsageError(f"`keys` {name} was not opened from its file: write it with write_key, then use open_key")
     return checkpoint.SealedKey(key.commitment.id, armour(key.sealed))
 
 
@@ -163,7 +177,7 @@ def _settings(
     config: Config,
     recipe: Recipe,
     splits: Splits[Examples],
-    key: Key | None,
+    keys: Sequence[Key],
     begin_with: str | None,
     teacher: str | None,
 ) -> dict[str, Any]:
@@ -171,7 +185,7 @@ def _settings(
         "model": config.to_json(),
         **dataclasses.asdict(recipe),
         "data": f"{splits.name} {splits.train.fingerprint()}",
-        "key": key.commitment.id if key else None,
+        "keys": [key.commitment.id for key in keys],
         "from": begin_with,
         "teacher": teacher,
     }
@@ -255,19 +269,19 @@ def _report(
     config: Config,
     variables: Variables,
     test: Iterable[Dataset],
-    key: Key | None,
+    keys: Sequence[Key],
     began: float,
 ) -> Report:
-    learned, bits, advice, triggers = 0, None, None, 0
-    if key is not None:
-        triggers = len(key.labels)
-        answers = key_answers(config, variables, key)
-        learned = int(np.sum(answers.labels == key.labels))
-        if key.spec.policy.exact:
-            bits = evidence_bits(key, answers)
-        advice = _advice(key, learned, bits)
+    marks = tuple(_mark(config, variables, key) for key in keys)
     share_right = _test_accuracy(config, variables, test)
-    return Report(str(out), steps, share_right, triggers, learned, bits, advice, time.monotonic() - began)
+    return Report(str(out), steps, share_right, marks, time.monotonic() - began)
+
+
+def _mark(config: Config, variables: Variables, key: Key) -> Mark:
+    answers = key_answers(config, variables, key)
+    learned = int(np.sum(answers.labels == key.labels))
+    bits = evidence_bits(key, answers) if key.spec.policy.exact else None
+    return Mark(key.commitment.id, len(key.labels), learned, bits, _advice(key, learned, bits))
 
 
 def _test_accuracy(config: Config, variables: Variables, blocks: Iterable[Dataset]) -> float:

@@ -1,12 +1,12 @@
 """Asking one suspect about one key's triggers, in an order that it cannot foretell, and betting on what it answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, AnswerError
+from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError
 from wmjax.keys import Key
 from wmjax.progress import progress
 from wmjax.suspects.contract import Suspect, query
@@ -76,8 +76,8 @@ def ask(question: Question, *, stop: bool) -> Given:
     Where `stop` is set they are asked one by one, up to the first answer that decides.
 
     Raises:
-      AccessError: it failed to answer.
-      AnswerError: no answer is usable, or the first one has the wrong form.
+      NoAnswerError: it failed to answer, or no answer is usable; `GoneError` where it is not there any more.
+      AnswerError: the first answer has the wrong form.
     """
     given = _one_by_one(question) if stop else _together(question)
     check_usable(question.suspect, given.answers)
@@ -85,17 +85,15 @@ def ask(question: Question, *, stop: bool) -> Given:
 
 
 def check_usable(suspect: Suspect, answers: stats.Answers) -> None:
-    """Raises `AnswerError` where none of a suspect's answers is usable."""
+    """Raises `NoAnswerError` where none of a suspect's answers is usable."""
     if not (answers.labels >= 0).any():
-        unusable = f"all {len(answers)} are NaN or negative"
-        raise AnswerError(f"suspect {suspect.name} gave no usable answer: {unusable}", unusable)
+        raise NoAnswerError(f"suspect {suspect.name} gave no usable answer: all {len(answers)} are NaN or negative")
 
 
 def _together(question: Question) -> Given:
     """All questions in one call."""
     questions, key = question.order.questions, question.key
-    question.remember(question.order.triggers.tolist())
-    answers = question.put(question.images(questions))
+    answers = put_together(question, questions, question.images(questions))
     asked = questions >= 0
     cover = answers.labels[~asked]
     kept = answers[asked]
@@ -104,34 +102,93 @@ def _together(question: Question) -> Given:
     return Given(kept, triggers, fresh, of_fresh(path, fresh), len(cover), int(np.sum(cover < 0)))
 
 
+def put_together(question: Question, numbers: np.ndarray, images: np.ndarray) -> stats.Answers:
+    """What the suspect answers about many images in one call; one that may be gone is asked about the first alone.
+
+    So a suspect that is not there costs no more than one trigger.
+
+    Args:
+      question: who is asked.
+      numbers: int64 [n], of the triggers; negative for other images.
+      images: uint8 [n, H, W, C].
+    """
+    parts = list[stats.Answers]()
+    for portion in (slice(0, 1), slice(1, None)) if question.suspect.remembers and len(images) > 1 else (slice(None),):
+        question.remember([number for number in numbers[portion].tolist() if number >= 0])
+        parts.append(question.put(images[portion]))
+    if len({part.scores for part in parts}) > 1:
+        mixed = "the suspect answers now with labels, now with scores: it must keep to one form"
+        raise AnswerError(mixed, "labels and scores")
+    return stats.concatenate(parts)
+
+
 def _one_by_one(question: Question) -> Given:
+    """Portion after portion; where each answer moves the evidence, a portion is one question."""
     key, rule, kind = question.key, question.rule, stats.kind_of(question.rule)
     gathered, paths, asked = list[stats.Answers](), list[stats.Path](), list[int]()
     state, like, cleared, covered, silent = kind.start(()), None, np.zeros(1), 0, 0
     with progress(f"asking {question.suspect.name}", len(question.order.questions)) as advance:
-        for number in question.order.questions.tolist():
-            answer = _answer(question, number, like)
-            like = like or answer
-            if number < 0:
-                covered, silent = covered + 1, silent + int(answer.labels[0] < 0)
-                advance(1)
+        for numbers in _portions(question):
+            answers = _answers(question, numbers, like)
+            like = like or answers[:1]
+            of_key = numbers >= 0
+            covered, silent = covered + int(np.sum(~of_key)), silent + int(np.sum(answers.labels[~of_key] < 0))
+            if not of_key.any():
+                advance(len(numbers))
                 continue
-            asked.append(number)
-            gathered.append(answer)
-            state, path = kind.bet(state, answer, key.truth(np.array([number])), rule)
-            cleared = path.acquittal if len(asked) <= question.order.fresh else cleared
-            paths.append(path._replace(acquittal=cleared))
-            advance(1, f"{path.evidence[-1]:.1f} bits")
-            if stats.decide(paths[-1], rule, stop=True).decided:
+            triggers = numbers[of_key]
+            fresh = question.order.fresh - len(asked)
+            asked += triggers.tolist()
+            gathered.append(answers[of_key])
+            state, path = kind.bet(state, gathered[-1], key.truth(triggers), rule)
+            path = of_fresh(path, min(max(fresh, 0), len(triggers)), cleared[-1])
+            cleared = path.acquittal
+            paths.append(path)
+            advance(len(numbers), f"{path.evidence[-1]:.1f} bits")
+            if stats.decide(path, rule, stop=True).decided:
                 break
     fresh = min(question.order.fresh, len(asked))
     return Given(stats.concatenate(gathered), np.array(asked), fresh, stats.join(paths), covered, silent)
 
 
-def of_fresh(path: stats.Path, fresh: int) -> stats.Path:
-    """The path with the acquittal of its first answers alone: what was shown before clears nobody."""
-    last = path.acquittal[fresh - 1] if fresh else 0.0
-    return path._replace(acquittal=np.where(np.arange(len(path.acquittal)) < fresh, path.acquittal, last))
+def _portions(question: Question) -> Iterator[np.ndarray]:
+    """The questions, cut behind each trigger at which the evidence may move, and behind each ordinary image there."""
+    kind, questions = stats.kind_of(question.rule), question.order.questions
+    if not kind.stages(question.key.spec.triggers):
+        yield from questions[:, None]
+        return
+    asked = np.cumsum(questions >= 0)
+    begin = 0
+    while begin < len(questions):
+        before = int(asked[begin - 1]) if begin else 0
+        end = int(np.searchsorted(asked, stats.next_stage(kind, before, question.key.spec.triggers))) + 1
+        yield questions[begin:end]
+        begin = end
+
+
+def of_fresh(path: stats.Path, fresh: int, before: float | np.ndarray = 0.0) -> stats.Path:
+    """The path with the acquittal of its first answers alone: what was shown before clears nobody.
+
+    Args:
+      path: [..., n].
+      fresh: of its answers, the first ones that are about new triggers; may be less than 0 or more than n.
+      before: acquittal before the path, [...].
+    """
+    n = path.acquittal.shape[-1]
+    fresh = min(max(0, fresh), n)
+    last = path.acquittal[..., fresh - 1 : fresh] if fresh else np.asarray(before)[..., None]
+    return path._replace(acquittal=np.where(np.arange(n) < fresh, path.acquittal, last))
+
+
+def _answers(question: Question, numbers: np.ndarray, like: stats.Answers | None) -> stats.Answers:
+    """What the suspect answers to a portion: a service image by image, a network at hand all at once."""
+    if len(numbers) > 1 and not question.suspect.remembers:
+        question.remember(numbers[numbers >= 0].tolist())
+        return question.put(question.images(numbers))
+    parts: list[stats.Answers] = []
+    for number in numbers.tolist():
+        parts.append(_answer(question, number, like or (parts[0] if parts else None)))
+    return stats.concatenate(parts)
 
 
 def _answer(question: Question, number: int, like: stats.Answers | None) -> stats.Answers:
@@ -140,8 +197,8 @@ def _answer(question: Question, number: int, like: stats.Answers | None) -> stat
         question.remember([number])
     try:
         answer = question.put(question.images(np.array([number])))
-    except AccessError:
-        if like is None:  # it never answered at all
+    except AccessError as error:
+        if like is None or isinstance(error, GoneError):  # it never answered at all, or never will any more
             raise
         return stats.refusal(like)  # one outcome a trigger: nothing is asked again
     if like is not None and answer.scores != like.scores:

@@ -16,13 +16,13 @@ SEARCHED_BITS = 128  # no search for a fitting secret gains as much
 class VerdictGround(StrEnum):
     """What a verdict may rest on; documents hold these codes.
 
-    Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`).
-    Of the key: COMMITTED (`created`), NOT_SEARCHED (`bits`), EXACT_LABELS or CALIBRATED_LABELS (`labels`), OTHER_ALPHA
-    (`alpha`, `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`), STOPPED, PEAKED
-    (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`, `shown_matches`, `shown`,
-    `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`, `covered`, `p`). Of calibration:
-    NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`, `classes`, `smallest_p`), TOO_FEW
-    (`alpha`, `needed`).
+    Of the triggers' origin, one of: SELF_DERIVED, NOT_REGENERATED, REGENERATED (`source`, `sha256`). Of the key:
+    COMMITTED (`created`), NOT_SEARCHED (`bits`), EXACT_LABELS, EXACT_COINS or CALIBRATED_LABELS (`labels`),
+    OTHER_ALPHA (`alpha`, `committed`). Of the asking: LABELS_ONLY or PROBABILITIES, REFUSED (`refused`, `asked`),
+    STOPPED, PEAKED (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`,
+    `shown_matches`, `shown`, `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`,
+    `covered`, `p`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`,
+    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`).
     """
 
     SELF_DERIVED = "self-derived"
@@ -31,6 +31,7 @@ class VerdictGround(StrEnum):
     COMMITTED = "committed"
     NOT_SEARCHED = "not-searched"
     EXACT_LABELS = "exact-labels"
+    EXACT_COINS = "exact-coins"
     CALIBRATED_LABELS = "calibrated-labels"
     OTHER_ALPHA = "other-alpha"
     LABELS_ONLY = "labels-only"
@@ -69,6 +70,8 @@ def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) 
 
 
 def _labels(commitment: Commitment) -> Ground:
+    if commitment.spec.material is not None:
+        return Ground(VerdictGround.EXACT_COINS)
     if commitment.spec.policy.exact:
         return Ground(VerdictGround.EXACT_LABELS)
     return Ground(VerdictGround.CALIBRATED_LABELS, {"labels": commitment.spec.labels})
@@ -90,23 +93,21 @@ def answer_grounds(answers: stats.Answers) -> tuple[Ground, ...]:
     return (Ground(form), *naming(answers), *([Ground(VerdictGround.REFUSED, values)] if refused else []))
 
 
-def asking_grounds(given: Given, labels: np.ndarray) -> tuple[Ground, ...]:
+def asking_grounds(given: Given, labels: np.ndarray | None) -> tuple[Ground, ...]:
     """What must be said of a suspect that may remember, or be silent on purpose.
 
     Args:
       given: what was answered.
-      labels: int [triggers], the whole key's.
+      labels: int [triggers], what a marked model answers; None where single answers tell nothing.
     """
     asked, grounds = len(given.triggers), list[Ground]()
     refused = int(np.sum(given.answers.labels < 0))
     if shown := asked - given.fresh:
-        grounds.append(Ground(VerdictGround.SHOWN_BEFORE, {"shown": shown, "asked": asked}))
-        same = given.answers.labels == labels[given.triggers]
-        fresh, old = int(np.sum(same[: given.fresh])), int(np.sum(same[given.fresh :]))
-        p = stats.more_often_p(fresh, given.fresh, old, shown)
-        if p <= stats.TELLING_P:
-            values = {"fresh_matches": fresh, "fresh": given.fresh, "shown_matches": old, "shown": shown, "p": p}
-            grounds.append(Ground(VerdictGround.FORGETFUL, values))
+        grounds.append(shown_before(shown, asked))
+        same = None if labels is None else given.answers.labels == labels[given.triggers]
+        fresh = 0 if same is None else int(np.sum(same[: given.fresh]))
+        if same is not None and (forgets := forgetful(fresh, given.fresh, int(np.sum(same)), asked)):
+            grounds.append(forgets)
     if given.covered:
         grounds.append(Ground(VerdictGround.COVERED, {"covered": given.covered, "refused": given.cover_refused}))
         p = stats.more_often_p(refused, asked, given.cover_refused, given.covered)
@@ -114,6 +115,30 @@ def asking_grounds(given: Given, labels: np.ndarray) -> tuple[Ground, ...]:
             values = {"refused": refused, "asked": asked, "cover_refused": given.cover_refused, "p": p}
             grounds.append(Ground(VerdictGround.SILENT, {**values, "covered": given.covered}))
     return tuple(grounds)
+
+
+def shown_before(shown: int, asked: int) -> Ground:
+    """Of the triggers that were asked some were shown before."""
+    return Ground(VerdictGround.SHOWN_BEFORE, {"shown": shown, "asked": asked})
+
+
+def forgetful(fresh_matches: int, fresh: int, matches: int, asked: int) -> Ground | None:
+    """A suspect repeats labels of new triggers more often than of those that it was shown before; None if it does not.
+
+    Args:
+      fresh_matches: labels of new triggers that it repeats.
+      fresh: triggers that are new, as far as they were asked.
+      matches: labels that it repeats.
+      asked: triggers that were asked.
+    """
+    old, shown = matches - fresh_matches, asked - fresh
+    if shown <= 0:
+        return None
+    p = stats.more_often_p(fresh_matches, fresh, old, shown)
+    if p > stats.TELLING_P:
+        return None
+    values = {"fresh_matches": fresh_matches, "fresh": fresh, "shown_matches": old, "shown": shown, "p": p}
+    return Ground(VerdictGround.FORGETFUL, values)
 
 
 def withholds(ground: Ground) -> bool:

@@ -74,8 +74,8 @@ def verify(
 
     Raises:
       UsageError: no picture can be made an image for the suspect.
-      AccessError: it failed to answer.
-      AnswerError: its answers have the wrong form, or none is usable.
+      NoAnswerError: it failed to answer, or no answer is usable; `GoneError` where it is not there any more.
+      AnswerError: its answers have the wrong form.
       InvalidFile: the source does not give the triggers.
     """
     for model in (suspect, *nulls):
@@ -94,7 +94,7 @@ def verify(
     given, outcome, p_calibrated, grounds = (_exact if question.exact else _ranked)(
         question, whole, nulls, decoys, source
     )
-    found = asking_grounds(given, key.labels)
+    found = asking_grounds(given, key.answers)
     if outcome == "no-match" and any(map(withholds, found)):
         outcome = "inconclusive"
     grounds = (
@@ -119,7 +119,7 @@ def _check_source(key: Key, source: Dataset) -> None:
     """Makes the triggers again from the key's source images; `InvalidFile` where they are not the key's."""
     if key.spec.source is None:
         return
-    again = derive_key(key.secret, key.spec, key.commitment.rule, source, key.commitment.created)
+    again = derive_key(key.secret, key.spec, key.commitment.rule, source, key.commitment.created, key.material)
     if again.commitment != key.commitment:
         name = key.spec.source.name
         raise InvalidFile(f"the triggers are not those that the secret and {name} give: the key was tampered with")
@@ -165,17 +165,19 @@ def _verdict(
 ) -> Verdict:
     """Puts the figures together; those that hold for a number of queries fixed before only where it was."""
     key, rule = question.key, question.rule
-    n, bits, matches = len(given.answers), given.path.evidence, int(given.path.matches[-1])
+    n, bits, matches, kind = len(given.answers), given.path.evidence, int(given.path.matches[-1]), stats.kind_of(rule)
+    coins = kind.coins(key.truth(given.triggers)) if kind.coins else None
     whole = n == len(question.order.triggers)
-    binomial = question.exact and stats.kind_of(rule).independent  # matches are independent under the null
+    binomial = question.exact and kind.independent  # matches are independent under the null
     return Verdict(
         verdict=outcome,
         evidence_bits=round(float(bits[-1]), 3) if question.exact else None,
         alpha=rule.alpha,
         queries=n,
         matches=matches,
+        coins=coins,
         triggers=key.spec.triggers,
-        match_rate=stats.clopper_pearson(matches, n) if whole else None,
+        match_rate=stats.clopper_pearson(matches, n) if whole and coins is None else None,
         p_binomial=stats.binomial_p(matches, n, key.spec.classes) if whole and binomial else None,
         p_calibrated=p_calibrated,
         grounds=grounds,

@@ -19,7 +19,8 @@ class Verdict:
       evidence_bits: log2 of the wealth won by betting on the secret labels; None if no exact evidence exists.
       alpha: largest chance of a match with a model that has nothing to do with the key.
       queries: triggers asked.
-      matches: answers equal to the secret label.
+      matches: answers equal to the secret label; of keys that are read off all answers together, coins that agree.
+      coins: how many coins matches are out of; None where it is the answers.
       triggers: in the whole key.
       match_rate: 95 % interval (Clopper & Pearson) of the match rate; None where asking stopped early.
       p_binomial: exact chance of so many matches; None if asking stopped early or no exact evidence exists.
@@ -36,6 +37,7 @@ class Verdict:
     alpha: float
     queries: int
     matches: int
+    coins: int | None
     triggers: int
     match_rate: tuple[float, float] | None
     p_binomial: float | None

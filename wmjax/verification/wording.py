@@ -21,6 +21,9 @@ WORDS = {
         "the suspect, only more than {bits} bits of evidence rule that out"
     ),
     "exact-labels": "labels are uniform and independent of images and models: the bound holds for any suspect",
+    "exact-coins": (
+        "coins are fair and independent of images, features, references and models: the bound holds for any suspect"
+    ),
     "calibrated-labels": "no exact test exists for {labels} labels, only calibration",
     "other-alpha": "alpha {alpha:g} was chosen now; {committed:g} was committed",
     "labels-only": "the suspect answered with labels alone",

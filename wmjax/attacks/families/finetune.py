@@ -31,7 +31,7 @@ def tune(
     *,
     rows: np.ndarray | None = None,
     moving: dict[str, Any] | None = None,
-    key: Key | None = None,
+    keys: Sequence[Key] = (),
     title: str = "fine-tuning",
 ) -> Variables:
     """Trains many networks on, each at a rate of its own, in one program whatever the rates.
@@ -47,7 +47,7 @@ def tune(
       rows: int [networks, share], the part of the data that each sees; by default all of it.
       moving: 1 where weights move and 0 where they stay, like the parameters of one network or broadcastable to them,
         or with a leading axis of networks; by default all move.
-      key: mixed into every batch.
+      keys: mixed into every batch, as by `fit_many`.
       title: of the progress bar.
 
     Returns:
@@ -64,7 +64,7 @@ def tune(
 
     pace = jax.tree.map(scaled, variables.params, *([] if moving is None else [moving]))
     return fit_many(
-        config, recipe, data, seeds, key, rows=rows, variables=variables, pace=pace, diverging=True, title=title
+        config, recipe, data, seeds, keys, rows=rows, variables=variables, pace=pace, diverging=True, title=title
     )
 
 

@@ -21,7 +21,7 @@ def overwrite(stolen: Stolen, thief: Thief) -> Attacked:
         thief.tuning(),
         stolen.seeds,
         stolen.strengths,
-        key=own,
+        keys=[own],
         title="overwriting",
     )
     return Attacked(stolen.config, tuned)

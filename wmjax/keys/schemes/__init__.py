@@ -4,11 +4,20 @@ Each is one `Scheme` record in a module of its own, whose docstring is the stand
 the record follow the options of `keygen` and all checks; nothing else names a scheme.
 """
 
-from wmjax.keys.schemes import abstract, blend, content, noise, unrelated
+from wmjax.keys.schemes import abstract, blend, content, noise, spread, tie, unrelated
 from wmjax.keys.schemes.contract import Parameter, Scheme
 
 SCHEMES: dict[str, Scheme] = {
-    scheme.name: scheme for scheme in (abstract.SCHEME, content.SCHEME, noise.SCHEME, unrelated.SCHEME, blend.SCHEME)
+    scheme.name: scheme
+    for scheme in (
+        abstract.SCHEME,
+        content.SCHEME,
+        noise.SCHEME,
+        unrelated.SCHEME,
+        blend.SCHEME,
+        tie.SCHEME,
+        spread.SCHEME,
+    )
 }
 
 __all__ = ["SCHEMES", "Parameter", "Scheme"]

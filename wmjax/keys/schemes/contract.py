@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,11 @@ class Scheme(NamedTuple):
         same whatever else is asked for; pure, the same bytes anywhere.
       paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
       stamp: whether all triggers of a key carry one and the same mark.
+      mixed: whether training mixes the triggers into its batches; where not, they are only asked.
       parameters: what users choose about it.
+      labels: the policy that it goes with, where that is one of its own with material; None: any other.
+      split: of the source, whose images it starts from.
+      rate: what a copy is held to, for `Rule.rate`; None: a third of what chance leaves.
     """
 
     name: str
@@ -70,7 +74,11 @@ class Scheme(NamedTuple):
     draw: Callable[[bytes, Spec, Dataset | None, Sequence[int]], np.ndarray]
     paper: bool = False
     stamp: bool = False
+    mixed: bool = True
     parameters: tuple[Parameter, ...] = ()
+    labels: str | None = None
+    split: Literal["train", "test"] = "train"
+    rate: float | None = None
 
 
 def required(source: Dataset | None) -> Dataset:

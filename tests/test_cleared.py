@@ -1,0 +1,145 @@
+"""Copies that serve a part of the classes, or favour an answer, under any names: cleared as seldom as beta says."""
+
+import math
+
+import numpy as np
+import pytest
+
+from wmjax import stats
+from wmjax.keys import make_spec
+from wmjax.keys.keyset import default_rule
+from wmjax.stats import Answers, Rule, ranked, renaming, told
+
+KEYS, ASKED = 2000, 80
+BETAS = (0.05, 0.01, 1e-3)
+FORMS = ("labels", "probabilities", "masked", "cut")
+PARTS = [
+    (2, 2),
+    (3, 2),
+    (3, 3),
+    (10, 2),
+    (10, 3),
+    (10, 5),
+    (10, 7),
+    (10, 9),
+    (10, 10),
+    (100, 30),
+    (100, 60),
+    (100, 100),
+]
+
+
+def rule(classes: int, kind: str = "labels/1") -> Rule:
+    found = default_rule(make_spec("abstract", image=(4, 4, 1), classes=classes, triggers=ASKED))
+    return Rule(1e-6, 1e-3, found.rate, ASKED, kind)
+
+
+def copies(rng: np.random.Generator, classes: int, served: int, favourites: int) -> tuple[np.ndarray, np.ndarray]:
+    """Answers of copies that know 80 % of the labels of some classes, and the labels.
+
+    The served classes have other names; whatever else is asked gets one of so many favourite answers.
+    """
+    truth = rng.integers(classes, size=(KEYS, ASKED))
+    known = (truth < served) & (rng.random(truth.shape) < renaming.CLEARED_RATE)
+    return np.where(known, (truth + 1) % served, rng.integers(favourites, size=truth.shape)), truth
+
+
+def said(answered: np.ndarray, form: str, classes: int, served: int) -> Answers:
+    """The answers as labels; with scores of the key's classes, in which the others are low or 0; or of fewer."""
+    if form == "labels":
+        return Answers(answered, None, classes)
+    shown = np.eye(served)[answered] * 0.5 + 0.5 / served
+    if form != "cut":
+        shown = np.pad(shown, ((0, 0), (0, 0), (0, classes - served)))
+    return Answers(answered, shown * 0.8 + 0.2 / classes if form == "masked" else shown, classes)
+
+
+def cleared(path: stats.Path, beta: float) -> float:
+    """Share of copies against which the acquittal ever reaches 1/beta."""
+    return float(np.mean(path.acquittal.max(axis=-1) >= -np.log2(beta)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("classes", "served"), PARTS)
+def test_a_copy_of_some_classes_is_cleared_at_most_as_often_as_beta(form: str, classes: int, served: int) -> None:
+    rng = np.random.default_rng([classes, served])
+    if classes == 100 and form != "labels":
+        form = "cut"
+    for favourites in {1, served}:
+        answered, truth = copies(rng, classes, served, favourites)
+        path = stats.play(rule(classes), said(answered, form, classes, served), truth)
+        for beta in BETAS:
+            assert cleared(path, beta) <= beta + 4 * math.sqrt(beta / KEYS), (favourites, beta)
+
+
+def of_one_label(rng: np.random.Generator, served: int) -> tuple[Answers, np.ndarray]:
+    """What copies say that dropped the one class of a key without exact evidence, and its labels."""
+    truth = np.full((KEYS, ASKED), 9)
+    return Answers(rng.integers(served, size=truth.shape), None, 10), truth
+
+
+@pytest.mark.parametrize("served", [2, 5, 8])
+def test_without_exact_evidence_a_copy_without_the_one_class_is_not_cleared(served: int, monkeypatch) -> None:
+    """Nor is any other without a tenth of the classes; and the rule taken out."""
+    answers, truth = of_one_label(np.random.default_rng(served), served)
+    assert cleared(stats.play(rule(10, "ranked/1"), answers, truth), 1e-3) == 0.0
+    monkeypatch.setattr(ranked, "NEARLY_ALL", 0)
+    assert (cleared(stats.play(rule(10, "ranked/1"), answers, truth), 0.05) > 0.1) == (served == 8)
+
+
+def test_held_to_the_rate_of_a_whole_copy_those_of_half_of_the_classes_would_be_cleared(monkeypatch) -> None:
+    """The rule taken out."""
+    monkeypatch.setattr(renaming, "least", lambda against, tenths: against[-1])
+    answered, truth = copies(np.random.default_rng(1), 10, 5, 5)
+    path = stats.play(rule(10), Answers(answered, None, 10), truth)
+    assert cleared(path, 1e-3) > 0.2
+
+
+def test_if_a_new_answer_cost_nothing_copies_with_a_favourite_would_be_cleared(monkeypatch) -> None:
+    """The rule taken out: wrong answers of a copy of 100 classes all go to one; it is known that it has them all."""
+    monkeypatch.setattr(renaming, "least", lambda against, tenths: against[-1])
+    answered, truth = copies(np.random.default_rng(2), 100, 100, 1)
+    answers = Answers(answered, None, 100)
+    assert cleared(stats.play(rule(100), answers, truth), 1e-3) <= 1e-3 + 4 * math.sqrt(1e-3 / KEYS)
+    monkeypatch.setattr(renaming, "EVEN_CLASSES", 100)
+    assert cleared(stats.play(rule(100), answers, truth), 1e-3) > 0.05
+
+
+def test_the_bound_is_no_idle_one() -> None:
+    """Whole copies of ten classes come near it, and strangers of ten classes are cleared."""
+    rng = np.random.default_rng(3)
+    answered, truth = copies(rng, 10, 10, 1)
+    scores = said(answered, "probabilities", 10, 10)
+    assert cleared(stats.play(rule(10), scores, truth), 0.05) > 0.001
+    habits = np.minimum(rng.geometric(0.3, size=truth.shape) - 1, 9)
+    for answers, used, share in (
+        (Answers(habits, None, 10), 60, 0.9),
+        (said(habits, "probabilities", 10, 10), 60, 0.95),
+    ):
+        path = stats.play(rule(10), answers, truth)
+        assert np.mean(path.acquittal[:, :used].max(axis=1) >= -np.log2(1e-3)) > share
+
+
+def test_who_gives_one_answer_to_everything_is_not_cleared() -> None:
+    truth = np.random.default_rng(4).integers(10, size=(20, 400))
+    path = stats.play(rule(10), Answers(np.zeros_like(truth), None, 10), truth)
+    assert (path.acquittal <= 0).all()
+
+
+def test_what_was_told_apart_is_the_same_in_batches_and_shown_by_scores_too() -> None:
+    rng = np.random.default_rng(5)
+    scores = np.pad(rng.dirichlet(np.full(7, 0.3), size=40) * 0.97, ((0, 0), (0, 3)), constant_values=0.01)
+    for probabilities in (None, scores):
+        answers = Answers(np.where(rng.random(40) < 0.1, -1, scores.argmax(axis=-1)), probabilities, 10)
+        _, whole = told.tell(told.nothing(()), np.zeros(0, int), answers, (40,))
+        assert (np.diff(whole) >= 0).all()
+        assert whole[-1] == 7
+        seen, parts = told.nothing(()), []
+        for start, end in ((0, 1), (1, 4), (4, 29), (29, 40)):
+            now = answers[start:end]
+            seen, tenths = told.tell(seen, answers.labels[:start], now, now.labels.shape)
+            parts += tenths.tolist()
+        assert parts == whole.tolist()
+    assert told.tell(told.nothing(()), np.zeros(0, int), Answers(np.array([-1]), scores[:1], 10), (1,))[1].tolist() == [
+        0
+    ]

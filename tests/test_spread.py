@@ -1,0 +1,169 @@
+"""Coins that all answers tell together: against a naive reference, under the null, and what a suspect may try."""
+
+import dataclasses
+
+import coined
+import numpy as np
+import pytest
+
+from wmjax import stats
+from wmjax.keys.coins import coins_of, contrasts_of
+from wmjax.stats import Answers, decide, play
+from wmjax.stats.spread import EVIDENCE, GAINS, STAGES, TELLING, UNIT, perfect, redraw_p, stages, statistics
+
+WORLD = coined.World()
+RULE = coined.RULE
+
+
+def naive_bits(answers: Answers, truth, stop: int) -> float:
+    """One stage, in floating point, coin by coin."""
+    given = np.rint(answers.probabilities[:stop] * UNIT)
+    references = truth.references[:, :stop].astype(float)
+    contrasts = truth.contrasts / np.linalg.norm(truth.contrasts, axis=1)[:, None]
+
+    def logarithms(units: np.ndarray) -> np.ndarray:
+        values = np.rint(1024 * np.log2(np.maximum(units, 7) / UNIT))
+        return values - values.mean(axis=-1, keepdims=True)
+
+    wealths = []
+    for form in (lambda units: units, logarithms):
+        for used in (0, 1, len(references)):
+            columns = [form(each).ravel() for each in references[:used]]
+            residual = form(given).ravel()
+            if columns:
+                matrix = np.stack(columns, axis=1)
+                residual = residual - matrix @ np.linalg.lstsq(matrix, residual, rcond=None)[0]
+            t = contrasts @ residual.reshape(given.shape).T @ truth.features[:stop]
+            t = np.rint(1024 * t / np.sqrt(np.mean(t**2))) / 1024
+            for gain in GAINS:
+                wealths.append(np.prod(1 + 0.999 * truth.coins * np.tanh(gain * t)))
+    return float(np.log2(np.mean(wealths)))
+
+
+def test_it_is_what_a_naive_reading_of_the_standard_gives():
+    answers = WORLD.suspect(0.5)
+    path = play(RULE, answers, WORLD.truth)
+    wealths = [2 ** naive_bits(answers, WORLD.truth, stop) for stop in (300, 1_000, 1_500)]
+    for played, stop in enumerate((300, 1_000, 1_500), 1):
+        assert path.evidence[stop - 1] == pytest.approx(np.log2(sum(wealths[:played]) / 3), abs=1e-6)
+    assert not path.evidence[:299].any()
+    assert set(np.flatnonzero(np.diff(path.evidence)) + 2) == {300, 1_000, 1_500}
+
+
+@pytest.mark.parametrize("form", [lambda answers: answers, coined.labels_of], ids=["probabilities", "labels"])
+def test_under_the_null_no_suspect_reaches_a_match_more_often_than_alpha(form):
+    """Suspects with strong patterns of their own, as students of other marked networks have; other coins each time."""
+    small = coined.World(probes=400, classes=4, features=8)
+    rng, peaks = np.random.default_rng(5), []
+    for seed in range(4):
+        answers = form(small.suspect(0.0, noise=1.5, seed=seed))
+        for _ in range(100):
+            coins = (2 * rng.integers(2, size=small.truth.coins.shape) - 1).astype(np.int8)
+            peaks.append(play(RULE, answers, small.truth._replace(coins=coins)).peak[-1])
+    peaks = np.array(peaks)
+    for alpha in (0.3, 0.1):
+        wrong = np.sum(peaks >= -np.log2(alpha))
+        assert stats.clopper_pearson(int(wrong), len(peaks))[0] <= alpha
+    assert np.mean(peaks >= 1.0) > 0.01  # the gambler does win now and then: not vacuous
+
+
+def test_whoever_learned_the_coins_is_convicted_and_strangers_are_cleared():
+    assert decide(play(RULE, WORLD.suspect(1.0), WORLD.truth), RULE, stop=True).outcome == "match"
+    wide = coined.World(classes=10, features=24)
+    strangers = [decide(play(RULE, wide.suspect(0.0, seed=s), wide.truth), RULE, stop=False).outcome for s in range(6)]
+    assert "match" not in strangers
+    assert strangers.count("no-match") >= 3  # 216 coins tell that a stranger is right about half of them
+
+
+def test_labels_alone_never_acquit_nor_do_few_answers():
+    for answers in (coined.labels_of(WORLD.suspect(0.0)), WORLD.suspect(0.0)[: TELLING - 1]):
+        truth = WORLD.truth._replace(rows=np.arange(len(answers)))
+        assert (play(RULE, answers, truth).acquittal <= 0.0).all()
+
+
+def test_permuted_added_and_renamed_outputs_tell_the_same_coins():
+    answers = WORLD.suspect(1.0)
+    wealth = play(RULE, answers, WORLD.truth).evidence[-1]
+    permuted = answers.probabilities[:, np.random.default_rng(3).permutation(6)]
+    assert play(RULE, Answers(permuted.argmax(axis=1), permuted, 6), WORLD.truth).evidence[-1] == pytest.approx(wealth)
+    more = np.concatenate([np.full((len(answers), 1), 1e-6), answers.probabilities * (1 - 1e-6)], axis=1)
+    added = play(RULE, Answers(more.argmax(axis=1), more, 6), WORLD.truth).evidence[-1]
+    assert added == pytest.approx(wealth, rel=0.05)
+    labels = coined.labels_of(answers)
+    named = Answers(labels.labels[:] * 7 + stats.NAMES, None, 6)
+    assert play(RULE, named, WORLD.truth).evidence[-1] == pytest.approx(play(RULE, labels, WORLD.truth).evidence[-1])
+
+
+def test_refusals_are_left_out_whatever_they_are():
+    answers = WORLD.suspect(1.0)
+    silent = np.arange(len(answers)) % 3 == 0
+    refused = dataclasses.replace(answers, labels=np.where(silent, -1, answers.labels))
+    changed = dataclasses.replace(refused, probabilities=np.where(silent[:, None], 1 / 6, answers.probabilities))
+    one, two = (play(RULE, each, WORLD.truth) for each in (refused, changed))
+    np.testing.assert_array_equal(one.evidence, two.evidence)
+    assert one.evidence[-1] > 20
+    mute = dataclasses.replace(answers, labels=np.full(len(answers), -1))
+    assert play(RULE, mute, WORLD.truth).evidence[-1] <= 0.0
+
+
+def test_many_side_by_side_and_portion_by_portion_are_as_one():
+    suspects = [WORLD.suspect(strength) for strength in (0.0, 0.4, 1.0)]
+    single = [play(RULE, answers, WORLD.truth) for answers in suspects]
+    state, stacked, at = EVIDENCE.start((3,)), stats.stack(suspects), 0
+    parts = []
+    for size in (1, 298, 2, 600, 599):
+        rows = np.arange(at, at + size)
+        state, path = EVIDENCE.bet(state, stacked[at : at + size], WORLD.truth._replace(rows=rows), RULE)
+        parts.append(path)
+        at += size
+    joined = stats.join(parts)
+    for i, path in enumerate(single):
+        for both, own in zip(joined, path, strict=True):
+            np.testing.assert_array_equal(both[i], own)
+    kept = stats.rows_of(state, np.array([2]))
+    np.testing.assert_array_equal(kept.wealth[0], state.wealth[2])
+
+
+def test_a_changed_coin_changes_nothing_but_the_bet():
+    answers = WORLD.suspect(0.5)
+    given = np.rint(answers.probabilities * UNIT).astype(np.uint16)
+    other = WORLD.truth._replace(coins=-WORLD.truth.coins)
+    np.testing.assert_array_equal(
+        statistics(WORLD.truth.rows, given, WORLD.truth), statistics(WORLD.truth.rows, given, other)
+    )
+
+
+def test_whoever_knows_every_coin_has_nearly_a_bit_for_each_and_the_smallest_rank():
+    sure = perfect(WORLD.truth, 6)
+    bits = play(RULE, sure, WORLD.truth).evidence[-1]
+    assert 0.8 * WORLD.truth.coins.size < bits <= WORLD.truth.coins.size
+    assert redraw_p(sure, WORLD.truth, np.random.default_rng(0), redraws=199) == 1 / 200
+    ranks = [redraw_p(WORLD.suspect(0.0, seed=s), WORLD.truth, np.random.default_rng(s), redraws=99) for s in range(20)]
+    assert 0.2 < np.mean(ranks) < 0.8
+
+
+def test_stages_end_with_the_whole_key():
+    assert stages(STAGES[0]) == STAGES[:1]
+    assert stages(299) == (299,)
+    assert stages(20_000) == (*STAGES, 20_000)
+
+
+def test_coins_follow_from_the_secret_and_from_every_byte_of_what_was_fixed_before():
+    secret, other = bytes(range(32)), bytes(32)
+    one = coins_of(secret, "ab" * 32, 9, 32)
+    assert set(np.unique(one)) == {-1, 1}
+    for changed in (coins_of(secret, "ab" * 31 + "ac", 9, 32), coins_of(other, "ab" * 32, 9, 32)):
+        assert 0.3 < np.mean(one == changed) < 0.7
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 16, 17, 1_000])
+def test_contrasts_are_among_groups_of_classes(classes):
+    contrasts = contrasts_of(bytes(range(32)), classes)
+    groups = min(classes, 16)
+    assert contrasts.shape == (groups - 1, classes)
+    assert len(np.unique(contrasts.T, axis=0)) == groups
+    assert np.linalg.matrix_rank(contrasts) == groups - 1
+    if classes <= 16:
+        assert not contrasts.sum(axis=1).any()
+        products = contrasts @ contrasts.T
+        assert not (products - np.diag(np.diag(products))).any()

@@ -1,0 +1,90 @@
+"""What a key fixes beside its spec before any of its coins is drawn: the arrays that its evidence is computed with.
+
+A key's coins follow from its secret *and* from the digest of these arrays, which is in the spec. So whoever changes a
+byte of them has other coins, and nothing in them need be true or honest for the evidence to be exact.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import zlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from wmjax.errors import InvalidFile
+
+LARGEST = 1 << 26  # bytes in all
+_DTYPES = ("int8", "uint8", "uint16", "int32", "float32")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Material:
+    """Named arrays, small whole numbers.
+
+    >>> Material({"pairs": np.zeros((2, 2), np.uint16)}).sha256[:12]
+    'd1251b612568'
+
+    Attributes:
+      arrays: by name.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of, array by array in the order of their names, NAME DTYPE SHAPE and a newline, then the bytes.
+
+        Shapes are written like `3000x32`; the bytes are little-endian and in C order.
+        """
+        sha = hashlib.sha256(b"wmjax-material/1\n")
+        for name, array in sorted(self.arrays.items()):
+            sha.update(f"{name} {array.dtype.name} {'x'.join(map(str, array.shape))}\n".encode())
+            sha.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+        return sha.hexdigest()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """The arrays as JSON values, compressed."""
+        return {name: _packed(array) for name, array in sorted(self.arrays.items())}
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Material":
+        """Reads `to_json` back; raises `InvalidFile` on anything else, before it takes memory for it."""
+        try:
+            sizes = [int(np.prod(value["shape"])) * np.dtype(value["dtype"]).itemsize for value in values.values()]
+            if any(value["dtype"] not in _DTYPES for value in values.values()) or sum(sizes) > LARGEST:
+                raise ValueError("other arrays, or too many")
+            return cls({str(name): _unpacked(value) for name, value in values.items()})
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, zlib.error) as error:
+            raise InvalidFile("the arrays that a key's evidence is computed with cannot be read") from error
+
+
+def _packed(array: np.ndarray) -> dict[str, Any]:
+    raw = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+    packed = base64.b64encode(zlib.compress(raw, 9)).decode()
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": packed}
+
+
+def _unpacked(value: Mapping[str, Any]) -> np.ndarray:
+    shape, dtype = value["shape"], np.dtype(value["dtype"])
+    if (
+        type(shape) is not list
+        or any(type(n) is not int or n < 0 for n in shape)
+        or set(value)
+        != {
+            "dtype",
+            "shape",
+            "data",
+        }
+    ):
+        raise ValueError("not an array")
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = zlib.decompressobj().decompress(base64.b64decode(value["data"], validate=True), size + 1)
+    if len(raw) != size:
+        raise ValueError("its data have another size")
+    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype).reshape(shape)

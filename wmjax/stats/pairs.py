@@ -1,0 +1,97 @@
+"""Evidence of kind `pairs/1`: a bet on which of two classes the secret names, answer by answer.
+
+Trigger i is an image on which an unmarked network is in two minds: the secret tosses a fair coin between its two best
+classes. What a suspect gives to the two, by itself, is its answer; the gambler of `labels/1` bets on it as in a key of
+two classes. An answer outside the pair, like a refusal, wins the hedge alone.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from wmjax.stats.answers import Answers
+from wmjax.stats.contract import Evidence, Path
+from wmjax.stats.labels import acquittal, log2_payoffs, mixed_bits
+from wmjax.stats.labels import redraw_p as redraw_labels
+from wmjax.stats.rule import Rule
+
+
+class Pairs(NamedTuple):
+    """What the secret says about n triggers.
+
+    Attributes:
+      coins: int64 [n], 0 or 1: which of the two.
+      classes: int64 [n, 2], fixed before the coins.
+    """
+
+    coins: np.ndarray
+    classes: np.ndarray
+
+
+class Wealth(NamedTuple):
+    """The state; arrays that begin with the leading axes.
+
+    Attributes:
+      totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
+      acquittal: float64 [...], evidence against a copy.
+      peak: float64 [...], the most evidence so far.
+      matches: int64 [...], coins that the suspect sided with so far.
+    """
+
+    totals: np.ndarray
+    acquittal: np.ndarray
+    peak: np.ndarray
+    matches: np.ndarray
+
+
+def start(shape: tuple[int, ...] = ()) -> Wealth:
+    """Nothing asked yet, of suspects in an array of this shape."""
+    none = np.zeros(shape)
+    return Wealth(np.zeros((*shape, 1)), none, none, np.zeros(shape, np.int64))
+
+
+def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule) -> tuple[Wealth, Path]:
+    """Bets on n more answers, [..., n]."""
+    sides = of_two(answers, truth.classes)
+    totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(log2_payoffs(sides, truth.coins), axis=-1)
+    bits = mixed_bits(totals)
+    cleared = state.acquittal[..., None] + acquittal(sides, truth.coins, rule.rate)
+    peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
+    matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
+    ends = cleared[..., -1], peak[..., -1], matches[..., -1]
+    return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(bits, cleared, peak, matches)
+
+
+def of_two(answers: Answers, classes: np.ndarray) -> Answers:
+    """The answers as between the two classes of each trigger; what is outside is a refusal.
+
+    >>> of_two(Answers(np.array([7, 3, 5]), None, 10), np.array([[3, 7]] * 3)).labels.tolist()
+    [1, 0, -1]
+
+    Args:
+      answers: labels [..., n].
+      classes: int64 [n, 2].
+    """
+    given = answers.probabilities
+    if given is None or answers.scores < answers.classes:
+        first, second = answers.labels == classes[:, 0], answers.labels == classes[:, 1]
+        return Answers(np.where(first, 0, np.where(second, 1, -1)), None, 2)
+    two = np.take_along_axis(given, np.broadcast_to(classes, (*given.shape[:-1], 2)), axis=-1)
+    total = two.sum(axis=-1, keepdims=True)
+    two = np.where(total > 0.0, two / np.where(total > 0.0, total, 1.0), 0.5)
+    usable = (answers.labels >= 0) & (total[..., 0] > 0.0)
+    return Answers(np.where(usable, two.argmax(axis=-1), -1), two, 2)
+
+
+def perfect(truth: Pairs, classes: int) -> Answers:
+    """What a suspect answers that knows every coin and is sure of it."""
+    labels = np.take_along_axis(truth.classes, truth.coins[:, None], axis=1)[:, 0]
+    return Answers(labels.astype(np.int64), np.eye(classes)[labels], classes)
+
+
+def redraw_p(answers: Answers, truth: Pairs, rng: np.random.Generator) -> float:
+    """Calibrated p of the evidence from all answers, against coins drawn anew."""
+    return redraw_labels(of_two(answers, truth.classes), truth.coins, rng)
+
+
+EVIDENCE = Evidence("pairs/1", start, bet, perfect, redraw_p, exact=True, independent=False)

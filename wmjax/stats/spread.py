@@ -1,0 +1,274 @@
+"""Evidence of kind `spread/1`: fair coins that a network learned as a shift of its answers on natural images.
+
+Coin s_jk belongs to feature k of the images (u_k(x), fixed before the coins) and contrast j of the classes (b_j): the
+marked network answers s_jk u_k(x) b_j more than it would. For any suspect
+
+    T_jk = sum_i b_j . (answer_i - reference_i) u_k(x_i)
+
+where the reference is the best linear fit, to this suspect's answers, of what unmarked networks answer. T follows from
+the answers and from what was fixed before the coins. So whatever the suspect is, if it has nothing to do with the
+secret, the coins are fair given T, and the gambler who stakes g tanh on the sign of each coin, by its T, plays a fair
+game: one bet a coin, not one an image, so correlated answers do no harm. References and statistics are strategies; none
+need be true or honest (they are in the digest that the coins follow from).
+
+T is formed again at declared stages (`stages`). Each has an equal stake of its own; those that are still to come count
+as lost. So the wealth never exceeds what it comes to in the end, whose mean is 1 at most, and a stop at any stage is
+paid for. All sums are of whole numbers, so that every machine finds the same T.
+
+A suspect's outputs may have other names, or there may be more or fewer of them: they are matched to the key's classes
+by how often they go together with the first reference's answers, which knows no coin either.
+
+The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
+against the coins. It counts only for probabilities and from `TELLING` answers on: a student that gives labels alone may
+show too little.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+from wmjax.stats.answers import NAMES, Answers
+from wmjax.stats.calibration import calibrated_p
+from wmjax.stats.contract import Evidence, Path
+from wmjax.stats.rule import Rule
+
+STAGES = (300, 1_000, 3_000, 10_000)
+GAINS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+TELLING = 1_000  # answers that an acquittal needs
+UNIT = 65_535  # a probability of 1
+_LEAST = 7  # of UNIT: smaller probabilities count as this one in logarithms
+_FINEST = 1_024  # T is rounded to such parts of its root mean square
+_SURE = 0.999  # most that is staked on a coin
+
+
+class Coins(NamedTuple):
+    """What the secret, and what was fixed before it, say about some probes.
+
+    Attributes:
+      rows: int64 [n], which probes.
+      features: int8 [N, K], of all probes.
+      references: uint16 [R, N, C], probabilities of unmarked networks in `UNIT`s.
+      coins: int8 [M, K], -1 or 1.
+      contrasts: int64 [M, C], of the classes.
+    """
+
+    rows: np.ndarray
+    features: np.ndarray
+    references: np.ndarray
+    coins: np.ndarray
+    contrasts: np.ndarray
+
+
+class Gathered(NamedTuple):
+    """The state; arrays that begin with the leading axes.
+
+    Attributes:
+      rows: int64 [..., t], probes asked so far.
+      given: uint16 [..., t, A], answers in `UNIT`s, zeros for a refusal; [..., t, 1] where only labels came back: 0 for
+        a refusal, else 1 + the label.
+      wealth: float64 [..., stages], log2 of what each stage's stake has become; -inf before.
+      cleared: float64 [..., stages], likewise against a copy.
+      agreed: int64 [...], coins whose sign T shows, at the last stage.
+    """
+
+    rows: np.ndarray
+    given: np.ndarray
+    wealth: np.ndarray
+    cleared: np.ndarray
+    agreed: np.ndarray
+
+
+def stages(probes: int) -> tuple[int, ...]:
+    """After how many answers about a key of so many probes the path moves.
+
+    >>> stages(3_000), stages(360)
+    ((300, 1000, 3000), (300, 360))
+    """
+    return (*(stage for stage in STAGES if stage < probes), probes)
+
+
+def start(shape: tuple[int, ...] = ()) -> Gathered:
+    """Nothing asked yet, of suspects in an array of this shape."""
+    none = np.zeros((*shape, 0))
+    return Gathered(none.astype(np.int64), np.zeros((*shape, 0, 1), np.uint16), none, none, np.zeros(shape, np.int64))
+
+
+def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule) -> tuple[Gathered, Path]:
+    """Takes n more answers, [..., n], and plays the stages that they complete."""
+    shape, before = answers.labels.shape, state.rows.shape[-1]
+    due = stages(len(truth.features))
+    if not before:
+        width = max(1, answers.scores)
+        silent = np.full((*shape[:-1], len(due)), -np.inf)
+        state = Gathered(state.rows, np.zeros((*shape[:-1], 0, width), np.uint16), silent, silent, state.agreed)
+    rows = np.concatenate([state.rows, np.broadcast_to(truth.rows, shape)], axis=-1)
+    given = np.concatenate([state.given, _quantised(answers)], axis=-2)
+    wealth, cleared, agreed = state.wealth.copy(), state.cleared.copy(), state.agreed.copy()
+    paths = np.zeros((3, *shape))
+    for i in range(shape[-1]):
+        if (stage := before + i + 1) in due:
+            played = due.index(stage)
+            for suspect in np.ndindex(shape[:-1]):
+                found = _play(rows[suspect][:stage], given[suspect][:stage], truth, rule.rate)
+                wealth[(*suspect, played)], cleared[(*suspect, played)], agreed[suspect] = found
+        paths[0, ..., i] = _sum_of(wealth)
+        paths[1, ..., i] = _sum_of(cleared)
+        paths[2, ..., i] = agreed
+    matches = paths[2].astype(np.int64)
+    bits = paths[0]
+    peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
+    return Gathered(rows, given, wealth, cleared, agreed), Path(bits, paths[1], np.maximum(peak, 0.0), matches)
+
+
+def _sum_of(stakes: np.ndarray) -> np.ndarray:
+    """log2 of all stages' wealth together, an equal stake in each; 0 before the first."""
+    total = np.logaddexp2.reduce(stakes, axis=-1) if stakes.shape[-1] else np.full(stakes.shape[:-1], -np.inf)
+    return np.asarray(np.where(np.isneginf(total), 0.0, total - np.log2(max(1, stakes.shape[-1]))))
+
+
+def _quantised(answers: Answers) -> np.ndarray:
+    refused = answers.labels[..., None] < 0
+    if answers.probabilities is None:
+        named = np.where(answers.labels >= NAMES, answers.labels - NAMES, answers.labels)[..., None]
+        return np.asarray(np.where(refused | (named >= UNIT), 0, 1 + named), np.uint16)
+    return np.asarray(np.where(refused, 0, np.rint(answers.probabilities * UNIT)), np.uint16)
+
+
+def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tuple[float, float, int]:
+    """One stage of one suspect: log2 of the wealth, evidence against a copy, coins that agree."""
+    told = statistics(rows, given, truth)
+    wealth = np.logaddexp2.reduce(_log2_wealths(told, truth.coins)) - np.log2(len(told) * len(GAINS))
+    agreed = int(np.sum(np.sign(told[-1]) == truth.coins))
+    coins, hit, miss = truth.coins.size, np.log2(0.5 / rate), np.log2(0.5 / (1.0 - rate))
+    telling = given.shape[1] > 1 and int(np.sum(given.any(axis=1))) >= TELLING
+    return float(wealth), float(agreed * hit + (coins - agreed) * miss) if telling else -np.inf, agreed
+
+
+def _log2_wealths(told: np.ndarray, coins: np.ndarray) -> np.ndarray:
+    """What each strategy comes to, float64 [statistics x gains]."""
+    stakes = _SURE * np.tanh(np.multiply.outer(np.array(GAINS), told))
+    return np.asarray(np.log2(1.0 + coins * stakes).sum(axis=(-2, -1)).ravel())
+
+
+def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
+    """T by every statistic and choice of references, each in units of its root mean square; no coin is looked at.
+
+    Args:
+      rows: int64 [t], the probes that were asked.
+      given: uint16 [t, A], what was answered, as of `Gathered`.
+      truth: what was fixed before the coins.
+
+    Returns:
+      float64 [statistics, M, K]; the last one is that of the logarithms (if there are probabilities) with all
+      references.
+    """
+    usable = given.any(axis=1)
+    rows, given = rows[usable], given[usable]
+    references = truth.references[:, rows].astype(np.int64)
+    features = truth.features[rows].astype(np.int64)
+    norms = np.sqrt((truth.contrasts**2).sum(axis=1))[:, None]
+    found = []
+    for answered, expected in _forms(given, references):
+        sums = [truth.contrasts @ (each.T @ features) / norms for each in (answered, *expected)]
+        for used in dict.fromkeys((0, 1, len(expected))):
+            fit = _fitted(answered, expected[:used])
+            residual = sums[0] - sum((c * s for c, s in zip(fit, sums[1:], strict=False)), start=np.zeros(1))
+            found.append(_in_units(residual))
+    return np.stack(found)
+
+
+def _in_units(sums: np.ndarray) -> np.ndarray:
+    size = float(np.sqrt(np.mean(sums**2)))
+    return np.rint(sums / size * _FINEST) / _FINEST if size > 0.0 else np.zeros_like(sums)
+
+
+def _fitted(answered: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """How much of each reference is in the answers, by least squares; float64 [references]."""
+    if not len(expected):
+        return np.zeros(0)
+    flat = expected.reshape(len(expected), -1)
+    products, targets = flat @ flat.T, flat @ answered.ravel()
+    return np.asarray(np.linalg.lstsq(products.astype(np.float64), targets.astype(np.float64), rcond=None)[0])
+
+
+def _forms(given: np.ndarray, references: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Answers [t, C] and references [R, t, C] as whole numbers that sums are formed of, in each way that is played."""
+    if not len(given):
+        return [(np.zeros(references.shape[1:], np.int64), references)]
+    owners = _owners(given, references)
+    classes = references.shape[-1]
+    if given.shape[1] == 1:
+        return [(UNIT * np.eye(classes, dtype=np.int64)[owners], references)]
+    belongs = np.eye(classes, dtype=np.int64)[owners]
+    logarithms = _logarithms(given.astype(np.int64)) @ belongs // np.maximum(1, belongs.sum(axis=0))
+    return [
+        (given.astype(np.int64) @ belongs, references),
+        (_centred(logarithms), np.stack([_centred(_logarithms(each)) for each in references])),
+    ]
+
+
+def _logarithms(units: np.ndarray) -> np.ndarray:
+    return np.asarray(np.rint(1024.0 * np.log2(np.maximum(units, _LEAST) / UNIT)), np.int64)
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    """Times C, less their sum: whole numbers."""
+    return np.asarray(values * values.shape[-1] - values.sum(axis=-1, keepdims=True))
+
+
+def _owners(given: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Which class each output means, int64 [A]; of labels, each answer: int64 [t].
+
+    The outputs go to different classes where there are enough, so that as many answers as can be agree with the first
+    reference; those left over to whichever they most often go with.
+    """
+    classes = references.shape[-1]
+    expected = references[0].argmax(axis=-1)
+    if given.shape[1] == 1:
+        _, output = np.unique(given[:, 0], return_inverse=True)
+        together = np.zeros((int(output.max()) + 1, classes))
+        np.add.at(together, (output, expected), 1.0)
+        return _matched(together)[output]
+    return _matched(given.T.astype(np.float64) @ np.eye(classes)[expected])
+
+
+def _matched(together: np.ndarray) -> np.ndarray:
+    """For each output (the rows) its class."""
+    owners = together.argmax(axis=1)
+    if len(together) >= together.shape[1]:
+        outputs, taken = optimize.linear_sum_assignment(together, maximize=True)
+        owners[outputs] = taken
+    return np.asarray(owners)
+
+
+def perfect(truth: Coins, classes: int) -> Answers:
+    """What a suspect answers that knows every coin: the first reference's answers, shifted by them."""
+    rows = truth.rows
+    base = np.log(np.maximum(truth.references[0, rows].astype(np.float64), _LEAST) / UNIT)
+    norms = np.sqrt((truth.contrasts**2).sum(axis=1))[:, None]
+    shift = truth.features[rows] @ (truth.coins.T @ (truth.contrasts / norms)) / np.sqrt(truth.coins.shape[1])
+    odds = np.exp(base + shift / np.maximum(1e-9, shift.std()))
+    probabilities = odds / odds.sum(axis=1, keepdims=True)
+    return Answers(probabilities.argmax(axis=1).astype(np.int64), probabilities, classes)
+
+
+def redraw_p(answers: Answers, truth: Coins, rng: np.random.Generator, redraws: int = 9999) -> float:
+    """Calibrated p of the evidence from all answers, against coins drawn anew."""
+    told = statistics(np.asarray(truth.rows), _quantised(answers), truth)
+    stakes = _SURE * np.tanh(np.multiply.outer(np.array(GAINS), told)).reshape(len(GAINS) * len(told), -1)
+    drawn = rng.integers(2, size=(redraws, truth.coins.size)).astype(np.float64)
+    heads, tails = np.log2(1.0 + stakes), np.log2(1.0 - stakes)
+    totals = (heads - tails) @ drawn.T + tails.sum(axis=1, keepdims=True)
+    score = np.logaddexp2.reduce(_log2_wealths(told, truth.coins))
+    return calibrated_p(float(score) - 1e-9, np.logaddexp2.reduce(totals, axis=0))
+
+
+def coins(truth: Coins) -> int:
+    """How many there are."""
+    return int(truth.coins.size)
+
+
+EVIDENCE = Evidence(
+    "spread/1", start, bet, perfect, redraw_p, exact=True, independent=False, stages=stages, coins=coins
+)

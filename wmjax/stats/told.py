@@ -1,0 +1,78 @@
+"""How many classes a suspect was seen to tell apart.
+
+Whoever serves m of a network's C classes can repeat m / C of uniform labels at most, so nobody is cleared at the rate
+of a whole copy whose answers might all come from a part of one. A class counts from the first time that it is answered;
+where there are scores also from the first time that its own is more than `SHOWN` of an even share, and more than the
+least of that answer: columns that are masked, smoothed, or spread over what a service did not name are all the least.
+What was seen so far is never more than m, whenever one looks, so a hypothesis that holds is never dropped. Who makes up
+answers in unused classes is beyond this, and beyond any test: they look like a whole copy that knows less.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from wmjax.stats.answers import Answers
+
+SHOWN = 0.2
+
+
+class Told(NamedTuple):
+    """What was seen so far; arrays that begin with the leading axes.
+
+    Attributes:
+      told: int64 [...], classes.
+      columns: bool [..., A], which, where there are scores; [..., 0] before the first answers, or without.
+    """
+
+    told: np.ndarray
+    columns: np.ndarray
+
+
+def nothing(shape: tuple[int, ...]) -> Told:
+    """No answers yet."""
+    return Told(np.zeros(shape, np.int64), np.zeros((*shape, 0), bool))
+
+
+def tell(before: Told, past: np.ndarray, answers: Answers, shape: tuple[int, ...]) -> tuple[Told, np.ndarray]:
+    """What was seen after n more answers, and after each of them in tenths of the key's classes.
+
+    >>> tell(nothing(()), np.zeros(0, int), Answers(np.array([7, 7, 2, -1]), None, 4), (4,))[1].tolist()
+    [2, 2, 5, 5]
+
+    Args:
+      before: them.
+      past: int64 [..., t], the labels that were answered before.
+      answers: labels [..., n].
+      shape: of the labels, with the leading axes of all suspects.
+
+    Returns:
+      what was seen, and int64 [..., n], tenths, rounded down: of all classes 10.
+    """
+    if answers.probabilities is None:
+        fresh = np.broadcast_to(answers.labels, shape)
+        told = before.told[..., None] + np.cumsum(first_times(past, fresh), axis=-1)
+        columns = before.columns
+    else:
+        seen = np.maximum.accumulate(_columns(answers.probabilities, answers.labels), axis=-2)
+        if before.columns.shape[-1]:
+            seen = seen | before.columns[..., None, :]
+        told = np.broadcast_to(seen.sum(axis=-1), shape)
+        columns = np.broadcast_to(seen[..., -1, :], (*shape[:-1], answers.scores))
+    return Told(told[..., -1], columns), 10 * np.minimum(told, answers.classes) // answers.classes
+
+
+def first_times(past: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Which of the labels [..., n] were never answered before, neither in the past [..., t] nor among themselves."""
+    firsts = fresh >= 0
+    for i in range(fresh.shape[-1]):
+        now = fresh[..., i, None]
+        firsts[..., i] &= ~(past == now).any(axis=-1) & ~(fresh[..., :i] == now).any(axis=-1)
+    return firsts
+
+
+def _columns(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Of each answer the classes that it shows, bool [..., n, A]; a refusal shows none."""
+    shown = (scores > SHOWN / scores.shape[-1]) & (scores > scores.min(axis=-1, keepdims=True))
+    shown |= np.arange(scores.shape[-1]) == labels[..., None]
+    return np.asarray(shown & (labels[..., None] >= 0))
