@@ -35,7 +35,7 @@ def case(digits: Dataset, test: Dataset) -> Case:
     """A small marked network, and a thief with as many images as its owner."""
     spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=40)
     key = derive_key(bytes(range(32)), spec, default_rule(spec))
-    marked = one(fit_many(CNN, dataclasses.replace(RECIPE, epochs=20), digits[:600], [0], key), 0)
+    marked = one(fit_many(CNN, dataclasses.replace(RECIPE, epochs=20), digits[:600], [0], [key]), 0)
     thief = Thief(digits[600:1200], None, RECIPE, 3)
     return Case("digits", CNN, [make_victim("net", CNN, marked, {"mine": key}, test)], thief, test, {}, 0)
 
