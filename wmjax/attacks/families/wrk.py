@@ -88,13 +88,13 @@ def _wrk(stolen: Stolen, thief: Thief, *, share: float) -> Attacked:
     return Attacked(config, variables)
 
 
-def _attack(name: str, share: float, who: str) -> Attack:
+def _attack(name: str, share: float, who: str, quick: tuple[float, ...]) -> Attack:
     attacker = f"has the weights and {who}; moves the boundaries around them under a new last layer"
     rates = (0.01, 0.03, 0.1)
-    return Attack(name, attacker, "learning rate", (0.03,), rates, frozenset({"images"}), partial(_wrk, share=share))
+    return Attack(name, attacker, "learning rate", quick, rates, frozenset({"images"}), partial(_wrk, share=share))
 
 
 ATTACKS: tuple[Attack, ...] = (
-    _attack("wrk", 0.05, "few labelled images of the task, a twentieth of the thief's"),
-    _attack("wrk-all", 1.0, "all the thief's labelled images of the task"),
+    _attack("wrk", 0.05, "few labelled images of the task, a twentieth of the thief's", (0.03,)),
+    _attack("wrk-all", 1.0, "all the thief's labelled images of the task", (0.03, 0.1)),
 )
