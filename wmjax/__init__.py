@@ -74,7 +74,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.train import shifted_targets as shifted_targets
     from wmjax.train import spread_key as spread_key
     from wmjax.train.mix import mix as mix
+    from wmjax.verification import Combined as Combined
     from wmjax.verification import Verdict as Verdict
+    from wmjax.verification import combine as combine
     from wmjax.verification import verify as verify
     from wmjax.zoo.audit import audit as audit
     from wmjax.zoo.audit import merge as merge
@@ -93,6 +95,7 @@ _HOME = {
     "Authority": "wmjax.evidence.timestamps",
     "Batch": "wmjax.train",
     "Claim": "wmjax.evidence.claim",
+    "Combined": "wmjax.verification",
     "Commitment": "wmjax.keys",
     "Config": "wmjax.models",
     "Court": "wmjax.evidence.facts",
@@ -121,6 +124,7 @@ _HOME = {
     "attack": "wmjax.attacks.run",
     "audit": "wmjax.zoo.audit",
     "claim": "wmjax.evidence.claimant",
+    "combine": "wmjax.verification",
     "default_config": "wmjax.models",
     "default_recipe": "wmjax.train",
     "embed": "wmjax.train",
