@@ -70,8 +70,13 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.train import embed as embed
     from wmjax.train import fit as fit
     from wmjax.train import key_batch as key_batch
+    from wmjax.train import shift_of as shift_of
+    from wmjax.train import shifted_targets as shifted_targets
+    from wmjax.train import spread_key as spread_key
     from wmjax.train.mix import mix as mix
+    from wmjax.verification import Combined as Combined
     from wmjax.verification import Verdict as Verdict
+    from wmjax.verification import combine as combine
     from wmjax.verification import verify as verify
     from wmjax.zoo.audit import audit as audit
     from wmjax.zoo.audit import merge as merge
@@ -90,6 +95,7 @@ _HOME = {
     "Authority": "wmjax.evidence.timestamps",
     "Batch": "wmjax.train",
     "Claim": "wmjax.evidence.claim",
+    "Combined": "wmjax.verification",
     "Commitment": "wmjax.keys",
     "Config": "wmjax.models",
     "Court": "wmjax.evidence.facts",
@@ -118,6 +124,7 @@ _HOME = {
     "attack": "wmjax.attacks.run",
     "audit": "wmjax.zoo.audit",
     "claim": "wmjax.evidence.claimant",
+    "combine": "wmjax.verification",
     "default_config": "wmjax.models",
     "default_recipe": "wmjax.train",
     "embed": "wmjax.train",
@@ -142,7 +149,10 @@ _HOME = {
     "read_claim": "wmjax.evidence.claim",
     "read_commitment": "wmjax.keys",
     "settle": "wmjax.evidence.conflict",
+    "shift_of": "wmjax.train",
+    "shifted_targets": "wmjax.train",
     "spend": "wmjax.keys",
+    "spread_key": "wmjax.train",
     "spread_top_k": "wmjax.stats",
     "verify": "wmjax.verification",
     "write_key": "wmjax.keys",

@@ -22,6 +22,7 @@ class Question(NamedTuple):
       suspect: whom.
       key: the opened key.
       rule: by which the verdict is reached.
+      stop_bits: evidence at which asking stops; a match may need less.
       order: of the questions.
       cover: uint8 [covers, H, W, C], ordinary images to ask in between, as the key's are.
       remember: told the triggers that are about to be shown.
@@ -31,6 +32,7 @@ class Question(NamedTuple):
     suspect: Suspect
     key: Key
     rule: stats.Rule
+    stop_bits: float
     order: Order
     cover: np.ndarray
     remember: Remember
@@ -145,7 +147,7 @@ def _one_by_one(question: Question) -> Given:
             cleared = path.acquittal
             paths.append(path)
             advance(len(numbers), f"{path.evidence[-1]:.1f} bits")
-            if stats.decide(path, rule, stop=True).decided:
+            if stats.decide(path, rule, stop=True, match_bits=question.stop_bits).decided:
                 break
     fresh = min(question.order.fresh, len(asked))
     return Given(stats.concatenate(gathered), np.array(asked), fresh, stats.join(paths), covered, silent)

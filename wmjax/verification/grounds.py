@@ -22,7 +22,7 @@ class VerdictGround(StrEnum):
     STOPPED, PEAKED (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`,
     `shown_matches`, `shown`, `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`,
     `covered`, `p`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`,
-    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`).
+    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`). Of several keys: COMBINED (`keys`, `cost`).
     """
 
     SELF_DERIVED = "self-derived"
@@ -47,6 +47,7 @@ class VerdictGround(StrEnum):
     NULL_MODELS = "null-models"
     DECOY_KEYS = "decoy-keys"
     TOO_FEW = "too-few"
+    COMBINED = "combined"
 
 
 def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) -> tuple[Ground, ...]:
@@ -176,9 +177,13 @@ def path_grounds(path: stats.Path, outcome: stats.Outcome, rule: stats.Rule, *, 
       rule: by which it was reached.
       most: triggers that might have been asked.
     """
-    bits = path.evidence
-    grounds = [Ground(VerdictGround.STOPPED)] if len(bits) < most else []
-    if outcome == "match" and bits[-1] < rule.match_bits:
-        peak = int(bits.argmax())
-        grounds.append(Ground(VerdictGround.PEAKED, {"bits": float(bits[peak]), "query": peak + 1}))
-    return tuple(grounds)
+    stopped = (Ground(VerdictGround.STOPPED),) if len(path.evidence) < most else ()
+    return (*stopped, *peak_grounds(path.evidence, outcome, rule.match_bits))
+
+
+def peak_grounds(bits: np.ndarray, outcome: stats.Outcome, needed: float) -> tuple[Ground, ...]:
+    """What must be said of a match whose evidence, [n], does not end where a match needs it."""
+    if outcome != "match" or bits[-1] >= needed:
+        return ()
+    peak = int(bits.argmax())
+    return (Ground(VerdictGround.PEAKED, {"bits": float(bits[peak]), "query": peak + 1}),)
