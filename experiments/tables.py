@@ -349,7 +349,23 @@ def judge_rows() -> list[str]:
         )
         for name, case in figures["cases"].items()
     ]
-    return [*honest, worst]
+    return [*honest, *_coins(), worst]
+
+
+def _coins() -> list[str]:
+    """Of judging a claim of coins that all answers tell."""
+    if not there("judge_coins"):
+        return []
+    case = result("judge_coins")
+    return [
+        row(
+            f"`wmjax judge`, a claim of {case['coins']} coins over {case['probes']:,} probes of 32x32x3",
+            f"{spread(case['seconds'])} s; {spread(case['cpu_seconds'])} s of all cores together",
+            f"{spread(case['peak_mb'], 0)} MB; {', '.join(case['verdicts'])}; JAX was "
+            f"{'imported' if case['jax_imported'] else 'never imported'}",
+            f"{case['repeats']} repeats; {source('judge_coins')}",
+        )
+    ]
 
 
 def kill_rows() -> list[str]:

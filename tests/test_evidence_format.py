@@ -149,7 +149,7 @@ def test_no_field_may_be_missing_and_none_added(statements):
         statement = copy.deepcopy(whole)
         judge = validator(statement)
         for part in objects(statement):
-            for name in list(part):
+            for name in [name for name in part if name != "material"]:  # which some keys have
                 taken = part.pop(name)
                 assert not judge.is_valid(statement), f"without {name}"
                 part[name] = taken

@@ -11,9 +11,9 @@ from coined import softmax
 from refusals import assert_refused
 
 from wmjax import stats
-from wmjax.errors import InvalidFile
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.evidence import claimant, transcript, wording
 from wmjax.evidence import judge as judging
-from wmjax.evidence import transcript, wording
 from wmjax.evidence.claim import picks, read_claim
 from wmjax.evidence.claimant import PORTION
 from wmjax.evidence.judge import judge
@@ -288,6 +288,15 @@ def test_it_is_asked_up_to_the_stage_that_decides_and_marked_in_portions(long):
     assert [index for some in marked for index in some] == order[:300]
     whole = owner.claimed(long, owner.knowing(long), whole=True)
     assert len(read_claim(whole).rows) == 360
+
+
+def test_no_more_is_asked_than_the_file_has_room_for(long, monkeypatch):
+    """Up to a stage: answers behind it would count for nothing."""
+    monkeypatch.setattr(claimant, "LARGEST", (1 << 22) + 650_000)
+    assert len(read_claim(owner.claimed(long, owner.knowing(long), whole=True)).rows) == 300
+    monkeypatch.setattr(claimant, "LARGEST", 1 << 22)
+    with pytest.raises(UsageError, match="can reach a match"):
+        owner.claimed(long, owner.knowing(long), anyway=False)
 
 
 def test_a_kill_costs_a_portion_at_most_and_nothing_is_asked_twice(long, tmp_path):

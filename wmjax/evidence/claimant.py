@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmjax import stats
+from wmjax.canonical import LARGEST
 from wmjax.errors import AccessError, AnswerError, GoneError, UsageError
 from wmjax.evidence import claim_journal, transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
@@ -17,7 +18,7 @@ from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import state
 from wmjax.evidence.lacks import demanded_bits
 from wmjax.evidence.transcript import Opening, Row
-from wmjax.keys import Key, Signer
+from wmjax.keys import Key, Signer, Spec
 from wmjax.keys.commitment import leaves
 from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
@@ -50,7 +51,8 @@ def claim(
     The nonce orders all triggers; they are asked in that order, one by one, until the evidence reaches what a judge
     demands (`lacks.demanded_bits`), or acquits. A suspect that falls silent ends the claim too. Each trigger is marked
     as spent before it is asked, and each answer is in the journal before the next question. So whatever ends a claim
-    costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner. Where
+    costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner. More
+    than the file has room for (64 MiB) are not asked: of images of 32x32x3 about 8,000. Where
     the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there.
 
     Args:
@@ -83,7 +85,7 @@ def claim(
     path = None if journal is None else Path(journal)
     rule = key.commitment.rule
     bar = demanded_bits(rule, Court().alpha, any(attached.tokens for attached in commitments))
-    order = picks(key.commitment, nonce, min(rule.max_queries, key.spec.triggers))
+    order = picks(key.commitment, nonce, min(rule.max_queries, _room(key.spec, stats.kind_of(rule))))
     if not anyway:
         _check_enough(key, order, bar, claim_journal.told(path) if resume else ())
     model = suspect.describe() if suspect.describe else None
@@ -121,6 +123,15 @@ def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Att
             raise UsageError("a commitment is of another key than `key`")
         if attached.public.owner != signer.owner:
             raise UsageError("the signing key is not the one that signed the commitment: give that one as `signer`")
+
+
+def _room(spec: Spec, kind: stats.Evidence) -> int:
+    """Triggers that a claim's file has room for, twice in base64; where the evidence moves at stages, up to one."""
+    opening = spec.input.size * 4 // 3 + 70 * spec.triggers.bit_length()  # and what else is in a row
+    most = (LARGEST - (1 << 22)) * 3 // 4 // (opening + 25 * min(spec.classes, 1000) + 500)
+    if most >= spec.triggers:
+        return spec.triggers
+    return max((stage for stage in kind.stages(spec.triggers) if stage <= most), default=max(1, most))
 
 
 def _check_enough(key: Key, order: Sequence[int], bar: float, rows: Sequence[Row]) -> None:
