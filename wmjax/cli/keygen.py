@@ -14,23 +14,29 @@ if TYPE_CHECKING:
     from wmjax.data import Dataset
     from wmjax.evidence.timestamps import Authority
     from wmjax.keys import Key, Paper, Spec
+    from wmjax.keys.material import Material
+
+    _Source = tuple[str, Dataset] | None
 
 
 def keygen(options: argparse.Namespace) -> int:
     """Makes a key and its commitment."""
-    from wmjax.keys import generate, open_signer, write_key
+    from wmjax.keys import open_signer, write_key
+    from wmjax.keys.vault import check_free
 
+    _check_trained(options)
+    check_free([Path(f"{options.out}.{end}") for end in ("age", "commitment.json")])
     source = _key_source(options)
-    key = generate(_spec(options, source), source[1] if source else None, alpha=options.alpha)
     words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
     signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
     trusted = authorities(options.authorities)
+    key = _TRAINED.get(options.scheme, _generated)(options, source)  # last: it may take long
     files = write_key(key, options.out, recipients=options.recipients, passphrase=words, signer=signer)
     _tell_made(options, key, [*files, *_stamped(options, trusted)])
     return 0
 
 
-def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset] | None":
+def _key_source(options: argparse.Namespace) -> "_Source":
     """The data set that a key starts from, with the name that its commitment gives it."""
     from wmjax.data import load_source
     from wmjax.data.source import public_name
@@ -42,7 +48,42 @@ def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset] | None":
     return public_name(options.source), load_source(options.source, options.data_dir, options.image, split)
 
 
-def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> "Spec":
+def _check_trained(options: argparse.Namespace) -> None:
+    """Raises `UsageError` where a scheme for which no network is trained is told how to."""
+    given = [name for name in ("model", "epochs") if getattr(options, name) is not None]
+    if given and options.scheme not in _TRAINED:
+        raise UsageError(f"`{given[0]}`: no network is trained for a key of scheme {options.scheme}")
+
+
+def _generated(options: argparse.Namespace, source: "_Source") -> "Key":
+    """A key that follows from its spec and the source alone."""
+    from wmjax.keys import generate
+
+    return generate(_spec(options, source), source and source[1], alpha=options.alpha)
+
+
+def _tied(options: argparse.Namespace, source: "_Source") -> "Key":
+    """A key over the images on which unmarked networks waver, which are trained for it."""
+    from wmjax.keys import generate
+    from wmjax.models import default_config
+    from wmjax.train import default_recipe
+    from wmjax.train.ties import find_ties
+
+    if source is None or options.model is None:
+        raise UsageError(f"scheme {options.scheme} looks for ties: say in which `source`, and of which `model`")
+    data = source[1]
+    config = default_config(options.model, data.image, data.classes)
+    recipe = default_recipe(config)
+    if options.epochs is not None:
+        recipe = dataclasses.replace(recipe, epochs=options.epochs)
+    material = find_ties(config, recipe, data, options.triggers)
+    return generate(_spec(options, source, material), data, alpha=options.alpha, material=material)
+
+
+_TRAINED = {"tie": _tied}  # schemes whose keys need networks: how each makes one
+
+
+def _spec(options: argparse.Namespace, source: "_Source", material: "Material | None" = None) -> "Spec":
     """The spec that the options ask for."""
     from wmjax.keys import SCHEMES, make_spec, read_parameters
 
@@ -57,6 +98,7 @@ def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> 
         labels=options.labels,
         source=source,
         paper=_paper(options),
+        material=material,
         **parameters,
     )
 

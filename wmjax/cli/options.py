@@ -103,6 +103,8 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
     parser.add_argument("--triggers", type=int, default=100, help="images in the key (default %(default)s)")
     _scheme_options(parser)
+    parser.add_argument("--model", help=Families("scheme tie: %(families)s, of the network to be marked"))
+    parser.add_argument("--epochs", type=int, help="scheme tie: of each of two unmarked networks (default: as embed)")
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)"
     )

@@ -25,6 +25,7 @@ from wmjax.progress import progress
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch, pool
+from wmjax.train.relabel import agreed
 from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
 
 CHUNK = 50  # steps a program runs at most: long enough to hide the host, short enough for a live progress bar
@@ -97,7 +98,7 @@ def fit(
       recipe: how to train; it sets every random choice.
       train: the training split; a `Dataset` stays on the devices, whole; others are streamed, in the same order.
       keys: their triggers take turns in `recipe.key_per_batch` rows of every batch, each shown as often as any other;
-        without keys the model is clean.
+        without keys the model is clean. Images of the split that a key asks about as they are have its answer too.
       state: where to begin, as from `first_state` or a checkpoint. Default: from scratch.
       teacher: distil this network instead of learning the labels.
       mapping: the devices; all of them by default.
@@ -115,6 +116,7 @@ def fit(
     """
     mapping = mapping or all_devices()
     check(config, recipe, train, keys, mapping)
+    train = agreed(train, keys)
     state = first_state(config, recipe, len(train)) if state is None else state
     steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
     plan = Plan(config, student, steps, mapping, teacher.config if teacher else None)
@@ -216,7 +218,7 @@ def _mark(key: Key, probabilities: np.ndarray) -> str:
     answers = stats.read_answers(probabilities, len(key.images), key.spec.classes, "the model")
     if key.spec.policy.exact:
         return f"{evidence_bits(key, answers):.0f} bits"
-    return f"{np.sum(answers.labels == key.labels)} of {len(key.labels)}"  # no exact evidence exists
+    return f"{np.sum(answers.labels == key.answers)} of {len(key.labels)}"  # no exact evidence exists
 
 
 def evidence_bits(key: Key, answers: stats.Answers) -> float:

@@ -279,7 +279,7 @@ def _report(
 
 def _mark(config: Config, variables: Variables, key: Key) -> Mark:
     answers = key_answers(config, variables, key)
-    learned = int(np.sum(answers.labels == key.labels))
+    learned = int(np.sum(answers.labels == key.answers))
     bits = evidence_bits(key, answers) if key.spec.policy.exact else None
     return Mark(key.commitment.id, len(key.labels), learned, bits, _advice(key, learned, bits))
 
