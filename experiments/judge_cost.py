@@ -87,9 +87,10 @@ def judged(folder: Path, suspect: str = "ask") -> dict[str, Any]:
     )
     seconds = time.perf_counter() - began
     *said, cost = map(json.loads, ended.stdout.splitlines())
-    if not said and "proof" not in ended.stderr:
+    if "error" in said[0] and "proof" not in ended.stderr:
         raise SystemExit(f"{folder.name}: {ended.stderr}")
-    return {"seconds": seconds, "verdict": said[0]["judgements"][0]["verdict"] if said else "invalid", **cost}
+    verdict = said[0]["error"] if "error" in said[0] else said[0]["judgements"][0]["verdict"]
+    return {"seconds": seconds, "verdict": verdict, **cost}
 
 
 def worker(name: str) -> None:

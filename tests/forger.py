@@ -131,7 +131,7 @@ def transcript(key: Key, indices: Sequence[int], answers: Mapping[int, Any]) -> 
 def answers_of(key: Key, ask: Ask) -> dict[int, Any]:
     """What a suspect answers to each trigger."""
     told = ask(key.images)
-    return {i: int(told[i]) if told.ndim == 1 else told[i] for i in range(key.spec.triggers)}
+    return {i: told[i].item() if told.ndim == 1 else told[i] for i in range(key.spec.triggers)}
 
 
 def to_peak(key: Key, rows: Sequence[Row]) -> list[Row]:

@@ -29,7 +29,7 @@ ABOUT = """\
 Each file of an audit is merged as the only journal of its audit, with its `secrets` (hex) or without them (null). \
 `found` is `invalid`; `unfinished` where parts are missing, and the audit can be resumed; or the verdict of each model \
 about each key, and on what it rests (`basis`). Each file of a claim is resumed with the same key, nonce and suspect: \
-`found` is `invalid`; `other` where it is another claim's; or the number of rows that are kept."""
+`found` is `invalid`, also where it is another claim's; or the number of rows that are kept."""
 SECRETS = bytes(range(32)), bytes(range(7, 39))
 NONCE = b"n" * 32
 
@@ -152,7 +152,7 @@ def expected(name: str, raw: bytes, secrets: list[str] | None) -> Any:
         except InvalidFile:
             return "invalid"
         except UsageError:
-            return "other" if Path(name).name.startswith("claim") else "unfinished"
+            return "unfinished"
     return {"basis": str(found.basis), "verdicts": [[OUTCOMES[one] for one in row] for row in found.outcomes]}
 
 

@@ -8,6 +8,7 @@ what lies there is what it makes.
 """
 
 import base64
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -46,9 +47,9 @@ Claims whose commitment is time-stamped, judged as those of claims.v1.json with 
 that trusts `authorities`, files with the authority's certificate and its root, and was told that the suspect first \
 appeared at `since`, or was not."""
 ABOUT_TRANSCRIPTS = """\
-Answers to triggers in the order of asking: a class, probabilities, or null for a refusal; `labels` are the secret \
-ones, `classes` and `rule` as committed to. After each answer: `bits` of evidence and of `acquittal`; then what the \
-rule says of the whole."""
+Answers to triggers in the order of asking: a class, a name, probabilities, or null for a refusal; `labels` are the \
+secret ones, `classes` and `rule` as committed to. After each answer: `bits` of evidence and of `acquittal`; then what \
+the rule says of the whole."""
 
 
 def key_of(classes: int = 1000, triggers: int = 20, secret: bytes = SECRET) -> Key:
@@ -86,6 +87,14 @@ def probabilities(images: np.ndarray) -> np.ndarray:
     return np.where(np.eye(10)[known] > 0, 0.55, 0.05)
 
 
+def words(images: np.ndarray) -> np.ndarray:
+    """A copy that speaks in words."""
+    known = forger.knowing(LONG, lambda images: np.zeros(len(images), int))(images)
+    return np.array([WORDS[label] for label in known])
+
+
+WORDS = ("-1", "3", "two words", '"quoted"', "é", "猫", "cat", "Cat", "cat ", "null")
+LONG = key_of(classes=10, triggers=110)
 TEN = key_of(classes=10, triggers=70)
 FALSE = forger.made_up(KEY.spec, KEY.images, (KEY.labels + 1) % 1000, SECRET)
 
@@ -102,10 +111,13 @@ def claims() -> dict[str, bytes]:
     twice = [{**row, "attempts": row["attempts"] * 2}, *(one.to_json() for one in rows_of()[1:])]
     proof = [{**row, "opening": {**row["opening"], "proof": row["opening"]["proof"][::-1]}}, *twice[1:]]
     stated = read_claim(whole).stated
+    named = rows_of(LONG, words)
+    named[3] = dataclasses.replace(named[3], answer="a\u202eb")
     return {
         "match": whole,
         "match-probabilities": made(rows_of(TEN, probabilities), TEN),
         "match-with-spent": made(rows_of(left_out=2)),
+        "match-names": made(rows_of(LONG, words), LONG),
         "short": made(rows_of(count=12)),
         "no-match": made(rows_of(TEN, lambda images: images.reshape(len(images), -1).sum(axis=1) % 10), TEN),
         "notice": made(rows_of(), secret=None),
@@ -121,6 +133,7 @@ def claims() -> dict[str, bytes]:
         "invalid-figures": made(rows_of(), verdict={**stated, "evidence_bits": stated["evidence_bits"] + 1}),
         "invalid-time": made(rows_of(), made="2026-01-02T03:04:05Z"),
         "invalid-name": made(rows_of(), suspect="a\u202eb"),
+        "invalid-answer-name": made(named, LONG),
         "invalid-nonce": made(rows_of(), nonce="6E" * 32),
         "other-nonce": signed(
             forger.write(
@@ -220,6 +233,13 @@ def transcripts() -> list[dict[str, Any]]:
             lambda y: np.eye(5)[np.arange(len(y)) % 3] * 0.6 + np.eye(5)[3] * 0.3 + 0.02,
         ),
         ("probabilities, at random", 6, 30, lambda y: np.round(rng.dirichlet(np.ones(6), len(y)), 6)),
+        ("names", 10, 60, lambda y: np.array(WORDS)[(3 * y + 1) % 10]),
+        (
+            "names, refused here and there",
+            4,
+            40,
+            lambda y: np.where(np.arange(len(y)) % 4 == 1, "", np.array(WORDS)[y]),
+        ),
     ):
         labels = rng.integers(classes, size=n)
         raw = np.asarray(answers(labels))
@@ -233,8 +253,8 @@ def transcripts() -> list[dict[str, Any]]:
 def weighed(name: str, classes: int, labels: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
     """A transcript with its bits."""
     rule = stats.Rule(1e-6, 1e-3, round(1 / classes + 0.3, 4), len(labels))
-    path = stats.play(rule, stats.read_answers(raw, len(labels), classes), labels)
-    told = [None if raw.ndim == 1 and one < 0 else one for one in raw.tolist()]
+    path = stats.play(rule, stats.read_answers(raw, len(labels), classes, names={}), labels)
+    told = [None if one == "" or (raw.ndim == 1 and one == -1) else one for one in raw.tolist()]
     return {
         "name": name,
         "classes": classes,

@@ -8,13 +8,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from wmjax.models import Config
+from wmjax.models import Config, init
 from wmjax.train import Batch, Inputs, Plan, Recipe, all_devices, make_program
 from wmjax.train.loop import first_state
+from wmjax.train.shift import Directions, Shift
 
 NETS = {
     "dropout": Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25),
     "batch norm": Config("vgg", (8, 8, 1), 10, (4,)),
+    "shift": Config("vgg", (8, 8, 1), 10, (4,)),
 }
 # Three triggers a batch: on 8 devices with 2 rows each they lie on two devices, and one is half theirs.
 RECIPE = Recipe(epochs=1, batch=16, seed=3, learning_rate=0.05, flip=True, crop=1, key_per_batch=3)
@@ -34,10 +36,20 @@ def steps(kind: str, net: str, streamed: bool = False) -> dict[str, np.ndarray]:
     triggers = Batch(*mapping.replicate((images[::-1][:7], labels[:7])))
     state, seed = mapping.replicate((first_state(NETS[net], RECIPE, 64), np.int32(3)))
     program = make_program(Plan(NETS[net], dataclasses.replace(RECIPE, seed=0), 10, mapping))
-    state, metrics = program(state, Inputs(seed, data, picks, triggers))
+    moved = mapping.replicate(shift(NETS[net])) if net == "shift" else None
+    state, metrics = program(state, Inputs(seed, data, picks, triggers, shift=moved))
     tree = {"loss": metrics.loss, "accuracy": metrics.accuracy, **state.variables._asdict()}
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): np.asarray(leaf.addressable_data(0)) for path, leaf in leaves}
+
+
+def shift(config: Config) -> Shift:
+    """Twenty features of another network, as strong as its logits."""
+    rng, classes = np.random.default_rng(1), config.classes
+    shapes = {"hidden": (4, 20), "logits": (classes, 20), "probabilities": (classes, 20), "bias": (20,)}
+    directions = Directions(**{name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()})
+    by = (rng.standard_normal((20, classes)) / 4).astype(np.float32)
+    return Shift(init(config, 8), directions, by, np.float32(0.25))
 
 
 def main(out: str, asked: str, coordinator: str, processes: int, process: int) -> None:

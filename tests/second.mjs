@@ -73,14 +73,16 @@ const LABELS = [0.01, 0.05, 0.2, 0.5, 0.8, 0.95], HEDGES = [0.01, 0.1, 0.5, 0.9]
 const RENAMED = [0.6, 0.8, 0.95], PARTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((k) => 0.08 * k), PLAYED = [...RENAMED, ...PARTS];
 const add2 = (a, b) => Math.max(a, b) + Math.log2(1 + 2 ** -Math.abs(a - b));
 function weigh(answers, labels, C, rate) {
-  const scored = answers.some(Array.isArray), sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
+  const words = [...new Set(answers.filter((a) => typeof a === "string"))], scored = answers.some(Array.isArray);
+  const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
   const other = PARTS.map(() => 0), told = new Set();
   let own = 0;
   answers.forEach((said, i) => {
     const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(said) ? said.map((p) => p / total) : null;
-    const top = said === null ? -1 : q ? q.indexOf(Math.max(...q)) : said, isNew = !sums.has(`${top} 0`);
+    const top = said === null ? -1 : q ? q.indexOf(Math.max(...q)) : words.includes(said) ? 2 ** 20 + words.indexOf(said) : said,
+      isNew = !sums.has(`${top} 0`);
     const moves = LABELS.map((e) => Math.log2(top < 0 ? e : (1 - e) * C * (top === y ? 1 : 0) + e));
     if (scored) for (const t of POWERS) {
       const raised = q && q.map((p) => p ** (1 / t)), staked = q ? raised[y] / raised.reduce((s, p) => s + p, 0) : 0;
@@ -151,7 +153,9 @@ function judge(raw, nonce, asked, schemas) {
     ok(!told.secret || leaf(Buffer.from(told.secret, "hex"), spec, row.index).entry === entry, "secret");
   });
   ok(!nonce || nonce === told.nonce, "nonce");
-  const answers = rows.map((r) => r.answer && (r.answer.probabilities ?? r.answer.label));
+  const answers = rows.map((r) => r.answer && (r.answer.probabilities ?? r.answer.label ?? r.answer.name));
+  const { pattern, maxLength } = schemas.$defs.name.properties.name;
+  ok(answers.every((a) => typeof a !== "string" || ([...a].length <= maxLength && new RegExp(pattern).test(a))), "names");
   const path = weigh(answers, rows.map((r) => r.opening?.label ?? 0), spec.classes, rule.rate), outcome = decide(path, rule);
   ok(Math.abs(told.verdict.evidence_bits - path.bits.at(-1)) <= 0.002 && told.verdict.verdict === outcome, "figures");
   const counted = nonce ? Math.max(...path.bits) : path.bits.at(-1), needed = Math.max(-Math.log2(rule.alpha), -Math.log2(1e-6)) + 128;

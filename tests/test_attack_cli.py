@@ -75,7 +75,7 @@ def test_json_and_resume(attack):
     assert err == ""  # nothing was left to do
     assert json.loads(out)["points"][1]["attack"] == "flip"
     code, _, err = attack("--suite", "jpeg", "--resume")
-    assert code == 2
+    assert code == 4
     assert "began with other suite" in err
 
 

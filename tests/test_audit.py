@@ -143,7 +143,7 @@ def test_what_is_no_resumption(whole: Audit) -> None:
         (zoo, keys, {"fwer": 0.01}, "level"),
         (zoo, keys, {"nulls": worker.zoo(logits[:2], "null")}, "models"),
     ):
-        with pytest.raises(UsageError, match=f"journal-1-of-1.jsonl began with other {what}: "):
+        with pytest.raises(InvalidFile, match=f"journal-1-of-1.jsonl began with other {what}: "):
             worker.audited(found, asked, out=out, resume=True, **{"memory": memory} | options)
     with pytest.raises(UsageError, match="already exists: use `resume` to continue"):
         whole.run()
@@ -268,7 +268,7 @@ def test_what_cannot_be_merged(audit: Audit, tmp_path: Path) -> None:
     keys, logits = worker.mixed()
     audit.run(shard=(1, 2), out=tmp_path / "a")
     worker.audited(worker.zoo(logits), keys, out=tmp_path / "b", shard=(2, 2))
-    with pytest.raises(UsageError, match=r"b/journal-2-of-2.jsonl is not of the audit that .*a/journal-1-of-2.jsonl"):
+    with pytest.raises(InvalidFile, match=r"b/journal-2-of-2.jsonl is not of the audit that .*a/journal-1-of-2.jsonl"):
         merge([tmp_path / "a", tmp_path / "b"])
     with pytest.raises(UsageError, match="3 of 6 parts are not done: finish all shards with `resume`"):
         merge([tmp_path / "a"])

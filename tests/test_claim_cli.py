@@ -15,6 +15,7 @@ from tsa import LocalTsa
 from wmjax.evidence.claim import read_claim
 from wmjax.files import alone
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, read_commitment, write_key
+from wmjax.keys.asked import shown_to
 from wmjax.keys.keyset import default_rule
 
 NONCE, OTHER_NONCE = "11" * 32, "22" * 32
@@ -114,6 +115,15 @@ def test_a_dispute_from_key_to_verdict(home, tmp_path):
     for fewer in (everything, everything + after, everything[:4] + before, everything[2:] + before):
         code, out, _ = home("judge", "claim.json", *fewer, "--json")
         assert (code, json.loads(out)["judgements"][0]["verdict"]) == (3, "inconclusive")
+
+
+def test_what_a_claim_asked_clears_the_suspect_no_more(home):
+    claim(home, suspect="shop:innocent")
+    asked = indices("claim.json")
+    assert shown_to("my.age", "shop:innocent") == {*asked}
+    code, out, _ = home("verify", *UNLOCK, "shop:innocent", "--json", "--all")
+    grounds = {ground["code"]: ground for ground in json.loads(out)["grounds"]}
+    assert (code in (1, 3), grounds["shown-before"]["shown"]) == (True, len(asked))
 
 
 def test_in_words_a_judge_says_what_is_missing(home):
@@ -261,7 +271,7 @@ WRONG = {
     "a key for an authority": (["--tsa", "my.signer.pem"], 4, "certificates"),
     "one original": (["--original", "shop:stolen"], 2, "--original"),
     "no such data": (["--source", "nothing"], None, "nothing"),
-    "other answers": (["--suspect", "shop:odd"], 5, "shop:odd"),
+    "other answers": (["--suspect", "shop:odd"], 2, "shop:odd"),
     "no answers": (["--suspect", "shop:down"], 5, "shop:down"),
     "another nonce": (["--nonce-from", OTHER_NONCE], 4, "another nonce"),
 }

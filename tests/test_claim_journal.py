@@ -29,7 +29,7 @@ from wmjax.keys.keyset import default_rule
 __all__ = ["home"]  # a fixture
 JOURNAL = "claim.json.journal.jsonl"
 SHOP = """
-import json, os, time, numpy as np
+import json, os, socket, time, numpy as np
 _KNOWN = json.load(open("known.json"))
 
 def stolen(images):
@@ -39,7 +39,7 @@ def stolen(images):
     return np.array([_KNOWN[image.tobytes().hex()] for image in images])
 
 def _count():
-    return len(open("asked.txt").read().split())
+    return len(open("asked.txt").read().split()) if os.path.exists("asked.txt") else 0
 
 def _after(good, other):
     def ask(images):
@@ -53,6 +53,22 @@ ragged = _after(5, lambda label: [[1], [1, 2]])
 text = _after(5, lambda label: "\\x1b[2J" * 1000)
 wide_at_once = _after(0, lambda label: np.zeros((1, 1)))
 fails = _after(5, lambda label: 1 // 0)
+
+def _gone(how):
+    def ask(images):
+        if os.path.exists("back") or _count() < 5:
+            return stolen(images)
+        return how()
+    return ask
+
+def _refused():
+    import urllib.request
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    urllib.request.urlopen("http://127.0.0.1:%d" % port)
+
+dies, is_refused = _gone(lambda: os._exit(3)), _gone(_refused)
 
 def broken(images):
     label = stolen(images)
@@ -224,7 +240,7 @@ def test_an_answer_in_another_form_costs_one_trigger_and_is_on_record(asked, for
 
 def test_a_first_answer_in_another_form_ends_the_claim_and_costs_one_trigger(asked):
     code, _, err = claim(asked, suspect="shop:wide_at_once")
-    assert (code, "float64 [1, 1]" in one_line(err)) == (5, True)
+    assert (code, "float64 [1, 1]" in one_line(err)) == (2, True)
     assert len(opened().spent) == 1
     assert not Path("claim.json").exists()
 
@@ -240,6 +256,21 @@ def test_a_suspect_that_breaks_ends_the_claim_and_is_asked_on_when_it_is_mended(
     assert claim(asked, *big, "--resume", suspect="shop:broken")[0] == 0
     assert read().secret == opened("big").secret
     assert sum(row.answer is None for row in read().rows) == 8
+
+
+@pytest.mark.parametrize("how", ["dies", "is_refused"])
+def test_a_suspect_that_is_gone_costs_one_trigger_and_is_asked_on_when_it_is_back(asked, how):
+    code, _, err = claim(asked, "--reveal", suspect=f"shop:{how}")
+    words = {"dies": "answers no more: its process ended with exit code 3", "is_refused": "Connection refused"}
+    assert (code, words[how] in one_line(err), "goes on with --resume" in err) == (5, True, True)
+    assert len(opened().spent) == len(told()) == 6
+    assert not Path("claim.json").exists()
+    code, _, err = claim(asked, "--reveal", "--resume", suspect=f"shop:{how}")
+    assert (code, len(opened().spent), words[how] in one_line(err)) == (5, 7, True)
+    Path("back").touch()
+    assert claim(asked, "--reveal", "--resume", suspect=f"shop:{how}")[0] == 0
+    assert [row.answer is None for row in read().rows[:8]] == [n in (5, 6) for n in range(8)]
+    assert len(questions()) == len(set(questions()))
 
 
 def test_a_claim_that_has_become_hopeless_is_not_resumed(asked):
@@ -314,10 +345,10 @@ def test_only_the_same_claim_is_resumed(asked):
         ({"suspect": "shop:fails"}, "other suspect"),
     ):
         code, _, err = claim(asked, "--resume", **more)
-        assert (code, words in one_line(err)) == (2, True)
+        assert (code, words in one_line(err)) == (4, True)
     make_key("other", 61)
     code, _, err = claim(asked, "--key", "other.age", "--identity", "other.identity", "--resume")
-    assert (code, "other commitment" in one_line(err)) == (2, True)
+    assert (code, "other commitment" in one_line(err)) == (4, True)
     assert not opened("other").spent
 
 

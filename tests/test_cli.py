@@ -221,7 +221,8 @@ BAD = [
     (["verify", "--key", "my.age", "--identity", "nowhere", "marked"], 5, "nowhere"),
     (["verify", "--key", "my.age", "--identity", "other.identity", "marked"], 4, "identity is not its own"),
     (["verify", "--key", "my.age", "--identity", "my.age", "marked"], 4, "not an age identity"),
-    (["verify", "--key", "my.age", "marked"], 2, "sealed"),
+    (["verify", "--key", "nowhere.age", "marked"], 2, "give its --identity"),
+    (["verify", "--key", "my.age", "--key", "my.age", "marked"], 2, "share a secret"),
     (["verify", *UNLOCK, "nowhere"], 5, "nowhere does not exist"),
     (["verify", *UNLOCK, "my.age"], 4, "holds no model"),
     (["verify", *UNLOCK, "no_module:f"], 2, "no_module"),
@@ -283,16 +284,39 @@ def test_suspects_that_answer_badly(at_home):
         "def nan(x): return np.full((len(x), 10), np.nan)\n"
         "def wide(x): return np.zeros((len(x), 1))\n"
         "def down(x): raise TimeoutError('no answer')\n"
+        "def gone(x): raise OSError('no server') from ConnectionRefusedError()\n"
+        "def leaves(x): import os; os._exit(0)\n"
         "def quits(x): raise SystemExit(0)\n"
     )
-    for name, code, words in (
-        ("nan", 5, "no usable answer"),
-        ("wide", 5, "[1, 1]"),
-        ("down", 5, "no answer"),
-        ("quits", 5, "SystemExit"),
+    for name, code, told, words in (
+        ("nan", 5, "no-answer", "no usable answer"),
+        ("wide", 2, "answer-form", "[1, 1]"),
+        ("down", 5, "no-answer", "no answer"),
+        ("quits", 5, "no-answer", "SystemExit"),
+        ("gone", 5, "gone", "no server"),
+        ("leaves", 5, "gone", "answers no more"),
+        ("absent", 2, "usage", "AttributeError"),
     ):
         got, out, err = at_home("verify", *UNLOCK, f"theirs:{name}")
         assert (got, out, words in one_line(err)) == (code, "", True)
+        got, out, err = at_home("verify", *UNLOCK, f"theirs:{name}", "--json")
+        document = json.loads(out)
+        assert (got, document["error"], document["exit_code"]) == (code, told, code)
+        assert f"wmjax: {document['message']}\n" == err
+
+
+def test_an_error_has_its_code_in_the_document(at_home):
+    for arguments, code, told in (
+        (["verify", *UNLOCK, "nowhere"], 5, "access"),
+        (["verify", "--key", "my.age", "--identity", "other.identity", "marked"], 4, "invalid"),
+        (["verify", *UNLOCK, "marked", "--alpha", "0"], 2, "usage"),
+    ):
+        got, out, _ = at_home(*arguments, "--json")
+        assert (got, json.loads(out)["error"], json.loads(out)["version"]) == (code, told, 1)
+    assert at_home("keygen", "--image", "8x8x4", "--classes", "10", "--out", "four")[0] == 0
+    unlock = ["--key", "four.age", "--identity", "four.identity"]
+    got, out, _ = at_home("verify", *unlock, "marked", "--json")
+    assert (got, json.loads(out)["error"]) == (2, "misfit")
 
 
 def test_a_suspect_that_prints_does_not_spoil_the_document(at_home):

@@ -124,7 +124,7 @@ def test_another_grid_is_not_resumed(case, tmp_path):
         (wanted, case._replace(victims=case.victims[:1]), "victims"),
         (wanted, case._replace(thief=dataclasses.replace(case.thief, images=None)), "images"),
     ):
-        with pytest.raises(UsageError, match=f"began with other {what}"):
+        with pytest.raises(InvalidFile, match=f"began with other {what}"):
             try_suite(other, given, out=tmp_path, resume=True)
     with pytest.raises(UsageError, match="`resume`"):
         try_suite(wanted, case, out=tmp_path)

@@ -338,7 +338,7 @@ def test_an_audit_that_keeps_answers_is_resumed_on_them(kept: Kept, tmp_path: Pa
     resumed = worker.audited(zoo, keys, keep_answers=True, resume=True, **options)
     assert resumed.basis == "replayed"
     worker.assert_same(resumed, whole)
-    with pytest.raises(UsageError, match="began with other keep_answers"):
+    with pytest.raises(InvalidFile, match="began with other keep_answers"):
         worker.audited(zoo, keys, resume=True, **options)
     pick(lines[1], 1, "matches", 0)
     journals.write_chained(path, lines[:3], keys)
@@ -346,6 +346,8 @@ def test_an_audit_that_keeps_answers_is_resumed_on_them(kept: Kept, tmp_path: Pa
         worker.audited(zoo, keys, keep_answers=True, resume=True, **options)
     with pytest.raises(UsageError, match="`keys`: k0, which the audit asked about, is not among them"):
         merge(kept.path.parent, {"k1": keys["k1"]})
+    with pytest.raises(InvalidFile, match="the audit asked about none of the 1 keys in `keys`"):
+        merge(kept.path.parent, worker.keys((7,), seed=8))
 
 
 def test_what_is_kept_is_what_was_answered(kept: Kept) -> None:

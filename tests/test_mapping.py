@@ -47,7 +47,7 @@ def one_device() -> dict[str, dict[str, np.ndarray]]:
 
 @pytest.mark.parametrize(
     ("processes", "devices", "asked"),
-    [(1, 8, BOTH), (2, 4, [["jit", "dropout"], ["pmap", "batch norm"]])],
+    [(1, 8, BOTH), (2, 4, [["jit", "dropout"], ["pmap", "batch norm"], ["jit", "shift"]])],
     ids=["8 devices", "2 processes x 4"],
 )
 def test_losses_weights_and_statistics_are_those_of_one_device(tmp_path, one_device, processes, devices, asked):

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from processes import children, gone
 
 import wmjax
-from wmjax.errors import AccessError, AnswerError, UsageError
+from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError, UsageError
 from wmjax.keys import Key, generate, make_spec
 from wmjax.suspects import child, from_callable, open_suspect, process
-from wmjax.suspects.contract import Late
 from wmjax.suspects.strangers import imported, strangers_code
 
 ONE = np.arange(4 * 4, dtype=np.uint8).reshape(1, 4, 4, 1)
@@ -227,27 +226,27 @@ def test_harmless_oddities_are_answers(name):
 
 
 FAILS: dict[str, tuple[type[Exception], str]] = {
-    "quits": (AccessError, "theirs:quits failed to answer: SystemExit no more"),
-    "interrupts": (AccessError, "failed to answer: KeyboardInterrupt"),
-    "exits": (AccessError, "theirs:exits answers no more: its process ended with exit code 3"),
-    "is_killed": (AccessError, "its process was killed by signal 9"),
-    "stops": (Late, "theirs:stops did not answer within 1 seconds"),
-    "hangs": (Late, "did not answer within 1 seconds"),
-    "hoards": (AccessError, "failed to answer: MemoryError"),
+    "quits": (NoAnswerError, "theirs:quits failed to answer: SystemExit no more"),
+    "interrupts": (NoAnswerError, "failed to answer: KeyboardInterrupt"),
+    "exits": (GoneError, "theirs:exits answers no more: its process ended with exit code 3"),
+    "is_killed": (GoneError, "its process was killed by signal 9"),
+    "stops": (GoneError, "theirs:stops did not answer within 1 seconds"),
+    "hangs": (GoneError, "did not answer within 1 seconds"),
+    "hoards": (NoAnswerError, "failed to answer: MemoryError"),
     "is_huge": (AnswerError, "no array of numbers"),
     "is_ragged": (AnswerError, "no array of numbers"),
     "is_none": (AnswerError, "no array of numbers"),
     "is_object": (AnswerError, "no array of numbers"),
-    "forges": (AccessError, "sent what is no answer"),
-    "closes_pipes": (AccessError, "its process was killed"),
-    "forks_and_dies": (AccessError, "ended with exit code 4"),
+    "forges": (GoneError, "sent what is no answer"),
+    "closes_pipes": (GoneError, "its process was killed"),
+    "forks_and_dies": (GoneError, "ended with exit code 4"),
 }
 
 
 @pytest.mark.parametrize("name", FAILS)
 def test_whatever_it_does_is_one_line(name):
     kind, words = FAILS[name]
-    limit = 1.0 if kind is Late else 60.0
+    limit = 1.0 if name in ("stops", "hangs") else 60.0
     ask = process.start(f"theirs:{name}", timeout=limit, first=limit, memory=2 << 30)
     for _ in range(2):  # and stays so
         with pytest.raises(AccessError, match=words) as caught:
@@ -285,7 +284,7 @@ def test_what_cannot_be_imported_is_one_line(name, words, theirs, capsys):
 
 def test_a_batch_has_more_time_than_one_picture():
     ask = process.start("theirs:hangs", timeout=1.0, first=0.0)
-    with pytest.raises(Late, match="within 3 seconds"):
+    with pytest.raises(GoneError, match="within 3 seconds"):
         ask(np.concatenate([ONE] * 3))
 
 
@@ -314,10 +313,21 @@ def test_it_ends_with_its_parent_though_it_hangs():
     assert all(gone(pid) for pid in (*pids, *started))
 
 
-def test_one_that_dies_half_way_clears_nobody():
+def test_one_that_dies_half_way_clears_nobody_and_is_asked_nothing_more():
     key = generate(make_spec("abstract", image=(4, 4, 1), classes=10, triggers=200))
-    verdict = wmjax.verify(open_suspect("theirs:dies_later"), key)
-    assert verdict.verdict != "no-match"
+    shown = list[int]()
+    with pytest.raises(GoneError, match="theirs:dies_later answers no more: its process ended"):
+        wmjax.verify(open_suspect("theirs:dies_later"), key, remember=shown.extend)
+    died = len(shown)
+    for whole in (False, True):  # the same process, dead from the start: one trigger is all that it costs
+        shown.clear()
+        suspect = open_suspect("theirs:dies_later")
+        with contextlib.suppress(GoneError):
+            for _ in range(died):
+                suspect.ask(key.images[:1])
+        with pytest.raises(GoneError, match="answers no more"):
+            wmjax.verify(suspect, key, whole=whole, remember=shown.extend)
+        assert len(shown) == 1
     alive = from_callable(lambda images: images.sum((1, 2, 3), dtype=int) % 10)
     assert wmjax.verify(alive, key).verdict == "no-match"
 

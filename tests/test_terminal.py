@@ -98,7 +98,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.suspects import open_suspect
     from wmjax.suspects.stored import export
     from wmjax.train import Recipe, embed
-    from wmjax.verification import verify
+    from wmjax.verification import combine, verify
     from wmjax.zoo.audit import audit
     from wmjax.zoo.pack import pack
 
@@ -106,7 +106,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
         "demo": [run_demo],
         "keygen": [make_spec, Paper, generate, write_key, load],
         "embed": [embed, Recipe, open_splits, meeting, Unlock],
-        "verify": [verify, Unlock, load, open_suspect],
+        "verify": [verify, combine, Unlock, load, open_suspect],
         "audit": [audit, Unlock],
         "attack": [attack, Unlock],
         "commit": [sign_commitment, write_key, open_suspect],

@@ -71,7 +71,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.train import fit as fit
     from wmjax.train import key_batch as key_batch
     from wmjax.train.mix import mix as mix
+    from wmjax.verification import Combined as Combined
     from wmjax.verification import Verdict as Verdict
+    from wmjax.verification import combine as combine
     from wmjax.verification import verify as verify
     from wmjax.zoo.audit import audit as audit
     from wmjax.zoo.audit import merge as merge
@@ -90,6 +92,7 @@ _HOME = {
     "Authority": "wmjax.evidence.timestamps",
     "Batch": "wmjax.train",
     "Claim": "wmjax.evidence.claim",
+    "Combined": "wmjax.verification",
     "Commitment": "wmjax.keys",
     "Config": "wmjax.models",
     "Court": "wmjax.evidence.facts",
@@ -118,6 +121,7 @@ _HOME = {
     "attack": "wmjax.attacks.run",
     "audit": "wmjax.zoo.audit",
     "claim": "wmjax.evidence.claimant",
+    "combine": "wmjax.verification",
     "default_config": "wmjax.models",
     "default_recipe": "wmjax.train",
     "embed": "wmjax.train",

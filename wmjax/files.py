@@ -96,14 +96,14 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Holds a file for one process at a time; raises `UsageError` where another one holds it."""
+def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds a file for one process at a time; waits for another one that holds it, or raises `UsageError`."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     except BlockingIOError as error:
         raise UsageError(f"{path} is in use by another process: wait for it to end") from error

@@ -174,8 +174,8 @@ def begin(
       secret: with which each line gets its `mac`, and must have it; none by default.
 
     Raises:
-      UsageError: it is there and not to be resumed, another process writes it, or it began with something else.
-      InvalidFile: it is damaged, or was not written with the secret.
+      UsageError: it is there and not to be resumed, or another process writes it.
+      InvalidFile: it is damaged, began with something else, or was not written with the secret.
       AccessError: it cannot be written.
     """
     if path is None:
@@ -209,7 +209,7 @@ def _held(
     if not resume:
         raise UsageError(EXISTS.format(path))
     if other := difference(began.header, header):
-        raise UsageError(f"{path} began with other {other}: resume with the same arguments")
+        raise InvalidFile(f"{path} began with other {other}: resume with the same arguments, or in another folder")
     if secret and not began.written_with(secret):
         raise InvalidFile(f"{path} was changed by somebody who did not hold the keys: start afresh in another folder")
     out.link = began.link

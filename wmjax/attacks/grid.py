@@ -44,8 +44,8 @@ def try_suite(
       say: told a line about each attack that is done.
 
     Raises:
-      UsageError: the journal is of another grid, or there and not to be resumed; two keys have one name.
-      InvalidFile: the journal is damaged.
+      UsageError: the journal is there and not to be resumed; two keys have one name.
+      InvalidFile: the journal is damaged, or of another grid.
       AccessError: the journal cannot be written.
     """
     path = out and out / "journal.jsonl"

@@ -2,7 +2,7 @@
 
 import argparse
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,24 +140,31 @@ def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> 
 
 def _asked(options: argparse.Namespace, public: Path) -> bytes:
     """The claim's file."""
-    from functools import partial
-
     from wmjax.evidence.claim import attach, read_nonce
     from wmjax.evidence.claimant import claim as make
     from wmjax.keys import open_key, open_signer, spend
+    from wmjax.keys.asked import remember
     from wmjax.suspects import open_suspect
 
     opener = unlock(options)
     key = open_key(options.key, opener)
+    suspect = open_suspect(options.suspect, options.models, key.spec.image)
+
+    def mark(triggers: Collection[int]) -> None:
+        """As spent, and as shown: in a later verification they clear this suspect no more."""
+        spend(options.key, opener, triggers)
+        if suspect.remembers:
+            remember(options.key, options.suspect, triggers)
+
     signer = open_signer(options.signer or _companion(options.key, ".signer.pem"), passphrase(options.passphrase))
     commitments = [attach(path) for path in (public, *options.commitments)]
     return make(
-        open_suspect(options.suspect, options.models, key.spec.image),
+        suspect,
         key,
         signer,
         commitments,
         read_nonce(options.nonce),
-        partial(spend, options.key, opener),
+        mark,
         whole=options.whole,
         reveal=options.reveal,
         anyway=options.anyway,

@@ -286,7 +286,7 @@ def _hosts_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify_options(parser: argparse.ArgumentParser) -> None:
-    unlock_options(parser)
+    keys_options(parser, required=True)
     parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
     model_option(parser)
     parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")

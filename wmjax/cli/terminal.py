@@ -23,29 +23,37 @@ def guarded(work: Callable[[], int], options: argparse.Namespace) -> int:
     try:
         return work()
     except WmjaxError as error:
-        return _fail(worded(str(error), options), error.exit_code)
+        return _fail(options, error.code, worded(str(error), options), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail(options, "interrupted", "interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nothing more to say at exit
         return AccessError.exit_code
     except OSError as error:
-        return _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", AccessError.exit_code)
+        why = f"{error.filename or 'input/output'}: {error.strerror or error}"
+        return _fail(options, AccessError.code, why, AccessError.exit_code)
     except MemoryError:
-        return _fail("out of memory: use a smaller --batch or model", AccessError.exit_code)
+        why = "out of memory: use a smaller --batch or model"
+        return _fail(options, AccessError.code, why, AccessError.exit_code)
     except ModuleNotFoundError as error:  # an installation by requirements-judge.txt, asked for more than it can
         needs = "this command needs the full installation: run `pip install .` in the wmjax checkout"
-        return _fail(f"the package {error.name} is missing: {needs}", UsageError.exit_code)
+        why = f"the package {error.name} is missing: {needs}"
+        return _fail(options, UsageError.code, why, UsageError.exit_code)
     except Exception as error:  # a defect of ours: still one line, and never the exit code of a verdict
         if os.environ.get("WMJAX_TRACEBACK"):
             raise
         what = f"{type(error).__name__}: {error!s:.300}"
-        return _fail(f"internal error (WMJAX_TRACEBACK=1 shows more): {what}", AccessError.exit_code)
+        why = f"internal error (WMJAX_TRACEBACK=1 shows more): {what}"
+        return _fail(options, "internal", why, AccessError.exit_code)
 
 
-def _fail(message: str, code: int) -> int:
-    note(" ".join(message.split()))
-    return code
+def _fail(options: argparse.Namespace, code: str, message: str, exit_code: int) -> int:
+    """Tells what went wrong in one line on stderr, and where a document is asked for, in one."""
+    message = " ".join(message.split())
+    if options.json:
+        print(json.dumps({"version": 1, "error": code, "exit_code": exit_code, "message": printable(message)}))
+    note(message)
+    return exit_code
 
 
 def worded(text: str, options: argparse.Namespace) -> str:

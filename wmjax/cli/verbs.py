@@ -4,16 +4,18 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.terminal import EXIT_CODES, guarded, note, opened, say, unlock, worded
+from wmjax.cli.terminal import EXIT_CODES, guarded, note, opened, say, worded
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from wmjax.data import Dataset
     from wmjax.keys import Key
     from wmjax.train import Recipe, Report
-    from wmjax.verification import Verdict
+    from wmjax.verification import Combined, Verdict
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -103,31 +105,45 @@ def _tell_embedded(options: argparse.Namespace, report: "Report") -> None:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Asks a suspect about a key."""
+    """Asks a suspect about one key or several."""
+    from wmjax.verification.several import check_combinable, combine, stop_bits
+
+    keys = opened(options)
+    if len(keys) > 1:
+        check_combinable(keys)
+    enough = stop_bits(keys, options.alpha)
+    verdicts = [_ask(options, path, key, enough) for path, key in zip(options.keys, keys, strict=True)]
+    lines = [line for verdict, key in zip(verdicts, keys, strict=True) for line in _verdict_lines(verdict, key)]
+    if len(keys) == 1:
+        say(options, verdicts[0].to_json(), *lines)
+        return EXIT_CODES[verdicts[0].verdict]
+    combined = combine(keys, verdicts)
+    say(options, combined.to_json(), *lines, *_combined_lines(combined))
+    return EXIT_CODES[combined.verdict]
+
+
+def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float | None) -> "Verdict":
     from functools import partial
 
-    from wmjax.keys import open_key
     from wmjax.keys.asked import remember, shown_to
     from wmjax.suspects import open_suspect
     from wmjax.verification import verify
 
-    key = open_key(options.key, unlock(options))
     suspect, *nulls = (open_suspect(name, options.models, key.spec.image) for name in (options.suspect, *options.nulls))
-    verdict = verify(
+    return verify(
         suspect,
         key,
         alpha=options.alpha,
         whole=options.whole,
+        stop_bits=stop_bits,
         nulls=nulls,
         decoys=options.decoys,
         source=_source_of(key, options),
         cover=_cover(key, options),
         nonce=_nonce(options.nonce),
-        shown=shown_to(options.key, options.suspect) if suspect.remembers else (),
-        remember=partial(remember, options.key, options.suspect) if suspect.remembers else None,
+        shown=shown_to(path, options.suspect) if suspect.remembers else (),
+        remember=partial(remember, path, options.suspect) if suspect.remembers else None,
     )
-    say(options, verdict.to_json(), *_verdict_lines(verdict, key))
-    return EXIT_CODES[verdict.verdict]
 
 
 def _nonce(text: str | None) -> bytes | None:
@@ -194,6 +210,16 @@ def _verdict_lines(verdict: "Verdict", key: "Key") -> list[str]:
     if verdict.p_calibrated is not None:
         lines.append(f"  calibrated p {verdict.p_calibrated:.3g}")
     return lines + [f"  - {told(ground)}" for ground in verdict.grounds]
+
+
+def _combined_lines(combined: "Combined") -> list[str]:
+    from wmjax.verification.wording import told
+
+    return [
+        f"{combined.verdict}: {combined.suspect} and the {len(combined.verdicts)} keys together",
+        f"  evidence {combined.evidence_bits:.1f} bits; alpha {combined.alpha:g} needs {combined.needed_bits:.1f}",
+        *(f"  - {told(ground)}" for ground in combined.grounds),
+    ]
 
 
 def export(options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ def audit(options: argparse.Namespace) -> int:
     options.out = options.out or Path("wmjax-audit")
     use_all_cores()
     from wmjax.keys import open_keys
+    from wmjax.keys.asked import Beside
     from wmjax.zoo import audit as room
     from wmjax.zoo.records import Unreadable
 
@@ -41,6 +42,7 @@ def audit(options: argparse.Namespace) -> int:
         resume=options.resume,
         shard=options.shard,
         keep_answers=options.keep_answers,
+        asked=Beside(options.keys),
     )
     if options.shard[1] > 1:  # verdicts need the bound over all of them
         name = "{}/{}".format(*options.shard)

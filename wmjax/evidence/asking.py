@@ -13,7 +13,8 @@ import numpy as np
 
 from wmjax import stats
 from wmjax.data.dataset import Dataset
-from wmjax.errors import AccessError, InvalidFile
+from wmjax.errors import AccessError, AnswerError, InvalidFile, NoAnswerError
+from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim, picks
 from wmjax.evidence.judgement import REFUSED
 from wmjax.keys.keyset import derive_some
@@ -54,16 +55,22 @@ def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
     """The suspect's answers about every opened trigger; in the place of a spent one a refusal.
 
     Raises:
-      UsageError: the suspect cannot carry this key: it takes other images.
-      AccessError: it gives no usable answer at all.
+      MisfitError: the suspect cannot carry this key: it takes other images.
+      NoAnswerError, AnswerError: as of `usable`.
     """
-    return ask_beside(claim, suspect, None)[0]
+    return ask_beside(claim, suspect, None, transcript.names_of(claim.rows))[0]
 
 
-def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None) -> tuple[stats.Answers, int]:
+def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None, names: dict[str, int]) -> tuple[stats.Answers, int]:
     """What `ask` gives, and how many labels of fresh triggers the suspect repeats; raises as `ask` does.
 
     All are asked in one random order, so that no place says which is which.
+
+    Args:
+      claim: whose triggers are asked.
+      suspect: whom.
+      fresh: triggers that nobody opened.
+      names: those of the transcript, with their numbers: new ones are added.
     """
     spec = claim.commitment.spec
     check_fits(suspect, spec)
@@ -71,7 +78,7 @@ def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None) -> tuple[sta
     images = [row.opening.input for row in claim.rows if row.opening] + ([] if fresh is None else list(fresh.images))
     seed = hashlib.sha256(claim.nonce + (claim.secret or b"")).digest()
     order = np.random.default_rng(list(seed)).permutation(len(images))
-    given = usable(suspect, np.stack([images[i] for i in order]), spec.classes)[np.argsort(order)]
+    given = usable(suspect, np.stack([images[i] for i in order]), spec.classes, names)[np.argsort(order)]
     labels = np.full(len(claim.rows), REFUSED)
     labels[opened] = given.labels[: len(opened)]
     probabilities = None
@@ -82,7 +89,7 @@ def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None) -> tuple[sta
     return stats.Answers(labels, probabilities, spec.classes), known
 
 
-def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
+def usable(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int]) -> stats.Answers:
     """Answers about images, of one form; what fails is a refusal.
 
     Where answers of several forms come, their labels count alone: nobody spoils the others by one of another form.
@@ -91,11 +98,13 @@ def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
       suspect: whom; it has to fit.
       images: uint8 [n, H, W, C], a key's.
       classes: that the key is for.
+      names: the suspect's, with their numbers: new ones are added.
 
     Raises:
-      AccessError: the suspect gives no usable answer at all.
+      NoAnswerError: the suspect gives no usable answer at all.
+      AnswerError: all that it gives has another form.
     """
-    parts = list(_answers(suspect, images, classes))
+    parts = list(_answers(suspect, images, classes, names))
     told = [part for part in parts if part is not None]
     if len({part.scores for part in told}) > 1:
         parts = [part and stats.Answers(part.labels, None, classes) for part in parts]
@@ -104,23 +113,30 @@ def usable(suspect: Suspect, images: np.ndarray, classes: int) -> stats.Answers:
     return stats.concatenate([silent if part is None else part for part in parts])
 
 
-def _answers(suspect: Suspect, images: np.ndarray, classes: int) -> Iterator[stats.Answers | None]:
+def _answers(
+    suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int]
+) -> Iterator[stats.Answers | None]:
     """What comes back: about many images at once where that works, else about each; None for a failure."""
     portion, answered, failed = max(1, _PORTION // classes), False, 0
     for start in range(0, len(images), portion):
         batch = images[start : start + portion]
         try:
-            yield query(suspect, batch, classes)
+            yield query(suspect, batch, classes, names)
             answered = True
             continue
         except (AccessError, InvalidFile):
             pass  # whose fault it was, only single questions show
         for image in batch:
             try:
-                yield query(suspect, image[None], classes)
+                yield query(suspect, image[None], classes, names)
                 answered = True
             except (AccessError, InvalidFile) as error:
                 failed += 1
                 if not answered and failed == min(_SILENCE, len(images)):
-                    raise AccessError(f"no usable answer to {failed} questions: {error}") from error
+                    raise _no_answer(f"no usable answer to {failed} questions: {error}", error) from error
                 yield None
+
+
+def _no_answer(told: str, error: Exception) -> AccessError:
+    """Of a suspect that answers in another form something else is wrong than with one that is not there."""
+    return AnswerError(told, error.came) if isinstance(error, AnswerError) else NoAnswerError(told)

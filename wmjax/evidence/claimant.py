@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, AnswerError, UsageError
+from wmjax.errors import AccessError, AnswerError, GoneError, UsageError
 from wmjax.evidence import claim_journal, transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
 from wmjax.evidence.facts import Court
@@ -22,6 +22,7 @@ from wmjax.keys.commitment import leaves
 from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
 from wmjax.stats.contract import State
+from wmjax.stats.said import Said, said
 from wmjax.suspects.contract import Suspect, came, check_fits, query
 from wmjax.text import printable
 
@@ -70,10 +71,11 @@ def claim(
 
     Raises:
       UsageError: the suspect takes other images than the key, signer or commitments are of another key, the
-        nonce has another length, the key can support no claim, or the journal exists or is of another claim.
+        nonce has another length, the key can support no claim, or the journal exists.
       AccessError: the suspect did not answer the first question, or key file or journal cannot be written.
+      GoneError: it is not there any more; `resume` continues the claim when it is.
       AnswerError: its answer to the first question had the wrong form.
-      InvalidFile: the journal is damaged.
+      InvalidFile: the journal is damaged, or of another claim.
     """
     _check(suspect, key, signer, commitments, nonce)
     path = None if journal is None else Path(journal)
@@ -166,9 +168,11 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
             row = before.get(index, Row(index))
             if index not in before and index not in key.spent:
                 spend([index])
-                row = _ask_one(case, index, scores=transcript.scores_of(rows), first=not now)
+                row, gone = _ask_one(case, index, rows, first=not now)
                 asked.add(row)
                 now.append(row)
+                if gone:
+                    raise type(gone)(f"{gone}; the claim goes on with `resume`") from gone
             rows.append(opened.row(row))
             advance(1)
             weighed = _weigh(weighed, rows, case)
@@ -214,43 +218,45 @@ class _Weighed(NamedTuple):
 
 def _weigh(before: _Weighed, rows: Sequence[Row], case: _Case) -> _Weighed:
     """Bets on the rows that came since."""
-    scores = transcript.scores_of(rows)
-    if scores is None:
+    if transcript.scores_of(rows) is None:
         return before
     rule, classes = case.key.commitment.rule, case.key.spec.classes
     kind, fresh = stats.kind_of(rule), rows[before.rows :]
     state = kind.start(()) if before.state is None else before.state
-    state, path = kind.bet(state, transcript.answers(fresh, classes, scores=scores), transcript.truth(fresh), rule)
+    given = transcript.answers(fresh, classes, before=rows[: before.rows])
+    state, path = kind.bet(state, given, transcript.truth(fresh), rule)
     decided = bool(stats.decide(path, rule, stop=False, match_bits=case.bar).decided)
     return _Weighed(state, len(rows), decided, bool(path.peak[-1] >= case.bar))
 
 
-def _ask_one(case: _Case, index: int, *, scores: int | None, first: bool) -> Row:
+def _ask_one(case: _Case, index: int, rows: Sequence[Row], *, first: bool) -> tuple[Row, GoneError | None]:
     """Asks once; a failure is an outcome, unless it is the first: then the suspect is not there at all.
 
-    An answer in another form is a refusal, and what came is kept.
+    An answer in another form is a refusal, and what came is kept. A suspect that is gone costs this trigger alone: why
+    is given too.
 
     Args:
       case: who is asked.
       index: of the trigger.
-      scores: how many it gave in an answer before, 0 with labels; None if it gave no usable answer.
+      rows: what it answered before, which shows its form and its names.
       first: whether this is the first question of this run.
     """
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    answer: int | np.ndarray | None = None
+    answer: Said | None = None
     detail: dict[str, str] = {}
+    scores, names = transcript.scores_of(rows), transcript.names_of(rows)
     try:
-        given = query(case.suspect, case.key.images[index][None], case.key.spec.classes)
+        given = query(case.suspect, case.key.images[index][None], case.key.spec.classes, names)
+        answer = said(given, names)
         if scores not in (None, given.scores):
-            told = came(given.labels if given.probabilities is None else given.probabilities)
+            told, answer = came(np.array([answer]) if given.probabilities is None else given.probabilities), None
             raise AnswerError("the suspect answers now with labels, now with scores: it must keep to one form", told)
-        if given.labels[0] >= 0:
-            answer = int(given.labels[0]) if given.probabilities is None else given.probabilities[0]
     except AccessError as error:
         if first:
             raise
         detail = {"error": printable(f"{error!s:.200}")}
         if not isinstance(error, AnswerError):
-            return Row(index, ({"at": at, "outcome": "failed", "detail": detail},))
+            row = Row(index, ({"at": at, "outcome": "failed", "detail": detail},))
+            return row, error if isinstance(error, GoneError) else None
         detail["came"] = error.came
-    return Row(index, ({"at": at, "outcome": "answered", "detail": detail},), answer)
+    return Row(index, ({"at": at, "outcome": "answered", "detail": detail},), answer), None

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wmjax import stats
 from wmjax.data.dataset import Dataset
@@ -90,6 +90,7 @@ class Facts:
       differing: how many of those answers are not the transcript's.
       same_weights: whether the judge's suspect has the weights that the claim names; None if that is not known.
       fresh: labels repeated, of how many triggers that nobody had opened and the judge asked beside the others.
+      names: that the suspect has for its classes, with the numbers that stand for them in answers.
       others: when other signers' commitments to the same triggers are dated; None for each undated one.
     """
 
@@ -102,6 +103,7 @@ class Facts:
     same_weights: bool | None
     others: tuple[datetime.datetime | None, ...] = ()
     fresh: tuple[int, int] = (0, 0)
+    names: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def dated(self) -> datetime.datetime | None:

@@ -24,7 +24,7 @@ wrong makes a claim invalid (`InvalidFile`).
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -75,11 +75,12 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     stamps = check_stamps(claim, court)  # 4
     regenerated = check_secret(claim, court)  # 5
     check_stated(claim)  # 6
-    own, fresh = ask_again(claim, court, regenerated)  # 7
+    names = transcript.names_of(claim.rows)
+    own, fresh = ask_again(claim, court, regenerated, names)  # 7
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
     return conclude(
-        Facts(claim, court, stamps, regenerated, own, differing, same_weights, _others(claim, court), fresh)
+        Facts(claim, court, stamps, regenerated, own, differing, same_weights, _others(claim, court), fresh, names)
     )
 
 
@@ -244,15 +245,18 @@ def check_answers(claim: Claim, own: stats.Answers | None, same_weights: bool | 
     return differing
 
 
-def ask_again(claim: Claim, court: Court, regenerated: bool | None) -> tuple[stats.Answers | None, tuple[int, int]]:
+def ask_again(
+    claim: Claim, court: Court, regenerated: bool | None, names: dict[str, int]
+) -> tuple[stats.Answers | None, tuple[int, int]]:
     """The suspect's answers to the judge, and how many labels it repeats of how many triggers that nobody opened.
 
-    Those are asked beside the others where the suspect may remember what it was shown, and the secret gives them.
+    Those are asked beside the others where the suspect may remember what it was shown, and the secret gives them. Names
+    that it has for its classes are added to `names`.
     """
     if court.suspect is None:
         return None, (0, 0)
     fresh = fresh_triggers(claim, court.source) if court.suspect.remembers and regenerated else None
-    own, known = ask_beside(claim, court.suspect, fresh)
+    own, known = ask_beside(claim, court.suspect, fresh, names)
     return own, (known, 0 if fresh is None else len(fresh.labels))
 
 
@@ -281,17 +285,18 @@ def conclude(facts: Facts) -> Judgement:
         matches=int(path.matches[-1]),
         triggers=spec.triggers,
         path=path.evidence,
-        shown=_shown(claim, answers),
+        shown=_shown(claim, answers, facts.names),
         dates=findings.dates(facts),
         digests=findings.digests(facts),
         brought=findings.brought(facts),
     )
 
 
-def _shown(claim: Claim, answers: stats.Answers) -> tuple[Shown, ...]:
+def _shown(claim: Claim, answers: stats.Answers, names: Mapping[str, int]) -> tuple[Shown, ...]:
     """The triggers, in the order of asking."""
+    words = {number: word for word, number in names.items()}
     return tuple(
-        Shown(row.index, row.opening.input, row.opening.leaf.label, int(answer))
+        Shown(row.index, row.opening.input, row.opening.leaf.label, int(answer), words.get(int(answer), ""))
         if row.opening
         else Shown(row.index, None, 0, SPENT)
         for row, answer in zip(claim.rows, answers.labels, strict=True)

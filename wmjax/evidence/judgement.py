@@ -22,12 +22,14 @@ class Shown:
       image: uint8 [H, W, C]; None if it was spent before and is not shown.
       label: the secret one.
       answer: the suspect's class, REFUSED or SPENT.
+      name: the suspect's word for that class; empty where it answers with numbers.
     """
 
     index: int
     image: np.ndarray | None
     label: int
     answer: int
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,10 @@ A transcript is a list of rows, in the order in which the challenger's nonce pic
 
 An attempt is {"at": UTC time, "outcome": "answered" or "failed", "detail": {text: text}}; a remote suspect's adapter
 puts there what it saw (address, certificate, status, digest of the body). Only the last attempt may be answered: an
-answer ends the asking, so nothing is asked again for a better one. An answer is {"label": class} or {"probabilities":
-[...]}; null is a refusal. Whatever came in another form than a label or one score a class, or than the suspect's first
-answer, is a refusal too, and `detail` says in `came` what it was. A trigger that was spent before, by an earlier claim
+answer ends the asking, so nothing is asked again for a better one. An answer is {"label": class}, {"name": the
+suspect's word for it} or {"probabilities": [...]}; null is a refusal. Whatever came in another form than a label, a
+name or one score a class, or than the suspect's first answer, is a refusal too, and `detail` says in `came` what it
+was. A trigger that was spent before, by an earlier claim
 or by a question whose answer was lost, is not asked: no attempts, no answer, no opening; like a refusal it counts
 against the owner, so that nobody gains by calling a trigger spent. An opening is what the commitment's Merkle tree
 holds of the trigger, with its input and the proof: {"salt", "label", "input", "proof"}.
@@ -29,6 +30,7 @@ from wmjax.keys import Spec
 from wmjax.keys.commitment import Leaf, input_sha256
 from wmjax.keys.times import read_time
 from wmjax.stats.contract import Truth
+from wmjax.stats.said import Said, as_answers, numbered, read_said, said_json, scores_in
 from wmjax.text import by, is_sha256
 
 
@@ -63,47 +65,42 @@ class Row:
     Attributes:
       index: of the trigger.
       attempts: as in the JSON.
-      answer: class, or probabilities float64 [classes], by the suspect's own classes; None for a refusal.
+      answer: class, its name, or probabilities float64 [classes], by the suspect's own classes; None for a refusal.
       opening: None for a trigger that was spent before.
     """
 
     index: int
     attempts: tuple[dict[str, Any], ...] = ()
-    answer: int | np.ndarray | None = None
+    answer: Said | None = None
     opening: Opening | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The row as JSON values."""
-        answer: dict[str, Any] | None = None
-        if isinstance(self.answer, np.ndarray):
-            answer = {"probabilities": self.answer.tolist()}
-        elif self.answer is not None:
-            answer = {"label": self.answer}
         opening = self.opening and self.opening.to_json()
+        answer = said_json(self.answer)
         return {"index": self.index, "attempts": list(self.attempts), "answer": answer, "opening": opening}
 
 
 def scores_of(rows: Sequence[Row]) -> int | None:
-    """How many classes the suspect gives scores to, 0 if it answers with labels; None without a usable answer."""
-    given = next((row.answer for row in rows if row.answer is not None), None)
-    return None if given is None else len(given) if isinstance(given, np.ndarray) else 0
+    """How many classes the suspect gives scores to, 0 if it names one; None without a usable answer."""
+    return scores_in(row.answer for row in rows)
 
 
-def answers(rows: Sequence[Row], classes: int, *, scores: int | None = None) -> stats.Answers:
+def names_of(rows: Sequence[Row]) -> dict[str, int]:
+    """The suspect's names for its classes, numbered in the order in which they first came."""
+    return numbered(row.answer for row in rows)
+
+
+def answers(rows: Sequence[Row], classes: int, *, before: Sequence[Row] = ()) -> stats.Answers:
     """The rows' answers, as evidence is computed from them; a spent trigger is a refusal.
 
     Args:
       rows: of the transcript.
       classes: that the key is for.
-      scores: as of `scores_of`, from which they follow by default.
+      before: earlier rows, which show the suspect's form and names.
     """
-    scores = scores_of(rows) if scores is None else scores
-    if not scores:
-        labels = [-1 if row.answer is None else int(row.answer) for row in rows]
-        return stats.Answers(np.array(labels, np.int64), None, classes)
-    missing = np.full(scores, np.nan)
-    told = [row.answer if isinstance(row.answer, np.ndarray) else missing for row in rows]
-    return stats.read_answers(np.stack(told), len(rows), classes)
+    known = (*before, *rows)
+    return as_answers([row.answer for row in rows], classes, scores_of(known) or 0, names_of(known))
 
 
 def truth(rows: Sequence[Row]) -> Truth:
@@ -157,7 +154,7 @@ def read_turn(value: dict[str, Any], spec: Spec) -> Row:
     _check_retries(answered)
     if (value["answer"] is not None) and not (answered and answered[-1]):
         raise ValueError("it has an answer, but no attempt was answered")
-    return Row(index, tuple(attempts), _read_answer(value["answer"]))
+    return Row(index, tuple(attempts), read_said(value["answer"]))
 
 
 def _check_attempt(attempt: dict[str, Any]) -> bool:
@@ -174,21 +171,6 @@ def _check_retries(answered: Sequence[bool]) -> None:
     """Nothing is asked again for a better answer."""
     if any(answered[:-1]):
         raise ValueError("it was asked again after an answer: only the first one counts")
-
-
-def _read_answer(value: dict[str, Any] | None) -> int | np.ndarray | None:
-    if value is None:
-        return None
-    if set(value) == {"label"}:
-        if type(value["label"]) is not int or not 0 <= value["label"] < stats.NAMES:
-            raise ValueError(f"its label is not in 0..{stats.NAMES - 1}")
-        return int(value["label"])
-    told = value["probabilities"]
-    if set(value) != {"probabilities"} or not isinstance(told, list) or len(told) < 2:
-        raise ValueError("its answer is neither a label nor two or more probabilities")
-    if any(type(p) not in (int, float) or not 0 <= p <= 1 for p in told) or abs(sum(told) - 1) > 1e-6:
-        raise ValueError("its probabilities are not in 0..1 or do not add up to 1")
-    return np.array(told, np.float64)
 
 
 def _read_opening(value: dict[str, Any], index: int, spec: Spec) -> Opening:

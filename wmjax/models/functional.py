@@ -96,13 +96,35 @@ def apply(
     Returns:
       logits float32 [N, classes], and the new `stats` (unchanged where `train` is false).
     """
-    graph, _ = _skeleton(config)
-    model: Any = nnx.merge(graph, variables.params, variables.stats)
+    model = _module(config, variables)
     for _, module in nnx.iter_modules(model):
         if hasattr(module, "dtype"):
             module.dtype = jnp.dtype(precision)
         if isinstance(module, nnx.BatchNorm):
             module.use_running_average, module.axis_name = not train, axis
-    scaled = (images.astype(jnp.float32) - 127.5) / 64.0  # about unit variance on photographs
-    logits = model(scaled, keys if train else None)
+    logits = model(_scaled(images), keys if train else None)
     return logits.astype(jnp.float32), nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+
+
+def features(config: Config, variables: Variables, images: Array) -> tuple[Array, Array]:
+    """What goes into the network's `head`, float32 [N, H], and the logits that come out of it, float32 [N, classes]."""
+    model = _module(config, variables)
+    model.eval()
+    head, model.head = model.head, _Nothing()
+    hidden = model(_scaled(images), None)
+    return hidden, head(hidden)
+
+
+class _Nothing(nnx.Module):
+    """A layer that gives what it gets."""
+
+    def __call__(self, x: Array) -> Array:
+        return x
+
+
+def _module(config: Config, variables: Variables) -> Any:
+    return nnx.merge(_skeleton(config)[0], variables.params, variables.stats)
+
+
+def _scaled(images: Array) -> Array:
+    return (images.astype(jnp.float32) - 127.5) / 64.0  # about unit variance on photographs

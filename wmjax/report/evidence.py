@@ -233,7 +233,7 @@ def _picture(shown: Shown) -> dict[str, Any]:
         "fate": fate,
         "source": source,
         "label": None if fate == "spent" else shown.label,
-        "answer": shown.answer if fate in ("hit", "miss") else "none",
+        "answer": (quoted(shown.name) if shown.name else shown.answer) if fate in ("hit", "miss") else "none",
     }
 
 

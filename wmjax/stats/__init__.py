@@ -15,7 +15,7 @@ of wealths is a wealth, so nothing is tuned on the suspect.
 reads coins off all answers together, `ranked` is that of keys without exact evidence, `kinds` lists them, `decision`
 reaches the verdict of a `rule`. Beside them: `answers` (what a suspect said), `binomial` (exact figures for a number of
 questions fixed before), `calibration` (ranks among decoys or null models), `many` (the false discovery rate over many
-keys and models).
+keys and models), `several` (keys about one suspect: their evidence multiplies).
 """
 
 from wmjax.stats.answers import NAMES, Answers, concatenate, read_answers, refusal, spread_top_k, stack
@@ -27,6 +27,7 @@ from wmjax.stats.kinds import EVIDENCE, kind_of, play
 from wmjax.stats.labels import evidence, redraw_p
 from wmjax.stats.many import e_bh
 from wmjax.stats.rule import Rule
+from wmjax.stats.several import cost, multiplied
 
 __all__ = [
     "EVIDENCE",
@@ -42,12 +43,14 @@ __all__ = [
     "calibrated_p",
     "clopper_pearson",
     "concatenate",
+    "cost",
     "decide",
     "e_bh",
     "evidence",
     "join",
     "kind_of",
     "more_often_p",
+    "multiplied",
     "next_stage",
     "play",
     "read_answers",

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.text import named
 
 NAMES = 1 << 20  # from here on numbers stand for names: no key has so many classes
 
@@ -137,8 +138,8 @@ def read_answers(
 
 
 def _numbered(said: np.ndarray, names: dict[str, int] | None, name: str) -> np.ndarray:
-    """A number for each name, in the order in which they first came; none is the number of a class."""
+    """A number for each name as `text.named` writes it, in the order in which they first came; none is a class's."""
     if names is None:
         raise InvalidFile(f"suspect {name} answers with names: map them to numbers, 0 for the first class and so on")
-    numbers = [names.setdefault(text, NAMES + len(names)) if text else -1 for text in said.ravel().tolist()]
+    numbers = [names.setdefault(named(text), NAMES + len(names)) if text else -1 for text in said.ravel().tolist()]
     return np.array(numbers, np.int64).reshape(said.shape)

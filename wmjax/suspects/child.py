@@ -21,9 +21,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 HEAD = struct.Struct("<IBQ")
-ARRAY, OTHER, FAILED, READY = range(4)  # what a frame holds: an array, an answer that is none, an error, nothing
+ARRAY, OTHER, FAILED, READY, REFUSED = range(5)  # a frame's array, answer that is none, error, nothing, lost server
 LARGEST = 1 << 28  # bytes of a frame
 _LONGEST = 200  # characters of a text
+_DEEPEST = 20  # errors behind an error
 _DTYPE = re.compile(r"[<>|]([biuf]\d{1,2}|U\d{1,4})")
 
 
@@ -110,7 +111,7 @@ class _Answering:
             try:
                 kind, answer = _shown(self._ask(unpack(payload).copy()))
             except BaseException as error:  # whatever a stranger's code raises is its failure to answer
-                kind, answer = FAILED, _told(error)
+                kind, answer = REFUSED if is_refused(error) else FAILED, _told(error)
             _flush()
             with self._writing:
                 write(self._pipe, number, kind, answer)
@@ -126,6 +127,19 @@ def _shown(raw: Any) -> tuple[int, bytes]:
         return ARRAY, pack(array)
     form = f" {raw.dtype} {list(raw.shape)}" if hasattr(raw, "dtype") else ""
     return OTHER, f"{type(raw).__name__}{form}: {reprlib.repr(raw)}"[:_LONGEST].encode(errors="replace")
+
+
+def is_refused(error: BaseException | None) -> bool:
+    """Whether an error comes of a server that takes no calls, whatever a client's library makes of that.
+
+    >>> is_refused(ConnectionRefusedError()), is_refused(ConnectionResetError())
+    (True, False)
+    """
+    for _ in range(_DEEPEST):
+        if error is None or isinstance(error, ConnectionRefusedError):
+            break
+        error = error.__cause__ or error.__context__
+    return isinstance(error, ConnectionRefusedError)
 
 
 def _told(error: BaseException) -> bytes:

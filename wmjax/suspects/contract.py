@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from wmjax.errors import AccessError, AnswerError, InvalidFile, UsageError
+from wmjax.errors import AccessError, AnswerError, GoneError, InvalidFile, MisfitError, NoAnswerError
 from wmjax.grounds import Ground
 from wmjax.keys import Model, Spec
 from wmjax.stats import Answers, concatenate, read_answers
 from wmjax.suspects.adapt import adapt, adaptation
+from wmjax.suspects.child import is_refused
 from wmjax.text import first_line, printable
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ class Suspect:
 
     Attributes:
       name: as shown in verdicts.
-      ask: maps uint8 images [n, H, W, C] to class labels, int [n], or to scores, float [n, classes] (a service that
-        names its k best classes: through `stats.spread_top_k`).
+      ask: maps uint8 images [n, H, W, C] to class labels, int [n], to names of classes, text [n], or to scores, float
+        [n, classes] (a service that scores its k best classes alone: through `stats.spread_top_k`).
       image: height, width and channels it takes, where known.
       classes: that it tells apart, where known.
       describe: its name and digests, where it lies in files at hand.
@@ -138,6 +139,7 @@ class Askable:
 
     Attributes:
       suspect: whom; its image and classes are known.
+      called: as `wmjax verify` calls it, by which it is remembered what it was shown; the suspect's name where empty.
       timeout: seconds that an answer may take.
       concurrency: calls at once.
     """
@@ -145,17 +147,14 @@ class Askable:
     suspect: Suspect
     timeout: float = TIMEOUT
     concurrency: int = 1
-
-
-class Late(AccessError):
-    """A suspect did not answer in time, and is not asked again."""
+    called: str = ""
 
 
 def check_fits(suspect: Suspect, spec: Spec) -> None:
-    """Raises `UsageError` where a suspect's images cannot be made of a key's."""
+    """Raises `MisfitError` where a suspect's images cannot be made of a key's."""
     image = suspect.image
     if image is not None and (adaptation(spec.image, image) is None or math.prod(image) > _LARGEST_IMAGE):
-        raise UsageError(f"suspect {suspect.name} has images {image}, the key {spec.image}: it cannot carry this key")
+        raise MisfitError(f"suspect {suspect.name} has images {image}, the key {spec.image}: it cannot carry this key")
 
 
 def query(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int] | None = None) -> Answers:
@@ -168,7 +167,7 @@ def query(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, i
       names: as of `stats.read_answers`.
 
     Raises:
-      AccessError: the suspect failed to answer.
+      NoAnswerError: the suspect failed to answer; `GoneError` where it is not there any more.
       AnswerError: its answer has not the form of labels or scores.
     """
     image = suspect.image or images.shape[1:]
@@ -192,7 +191,8 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str
         raise
     except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is its failure to answer
         reason = f"{type(error).__name__} {first_line(error)}"
-        raise AccessError(f"suspect {suspect.name} failed to answer: {reason}") from error
+        kind = GoneError if is_refused(error) else NoAnswerError
+        raise kind(f"suspect {suspect.name} failed to answer: {reason}") from error
     try:
         return read_answers(np.asarray(raw), len(images), classes, suspect.name, names)
     except InvalidFile as error:

@@ -19,8 +19,8 @@ def from_callable(ask: Callable[[np.ndarray], Any], name: str = "callable") -> S
 
     Args:
       ask: maps uint8 images [n, H, W, C] to class labels, int [n], to names of classes, text [n], or to scores, float
-        [n, classes], probabilities or logits. Its classes need not be the key's; claims take no names. It is asked once
-        about each image; what it raises counts as a refusal.
+        [n, classes], probabilities or logits. Its classes need not be the key's. It is asked once about each image;
+        what it raises counts as a refusal.
       name: as verdicts show it.
     """
     return Suspect(name, ask)

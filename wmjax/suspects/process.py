@@ -3,7 +3,7 @@
 The process has a clean environment, a session of its own, a limit of memory and one of time for each answer. It sees
 pictures as a service would, one or several a call. What it prints goes to stderr. It stands in the user's working
 folder, where its module is looked for first; the parent imports nothing from there. One that ended is not started
-again: whatever is asked then is refused.
+again: whoever asks it then is told so (`GoneError`).
 
 It is no sandbox: it may read the files that its user may, and use the network. Keep keys where that user has none, or
 run disputes as a user of their own.
@@ -31,9 +31,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from wmjax.devices import host_bytes
-from wmjax.errors import AccessError, AnswerError, UsageError
+from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError, UsageError
 from wmjax.suspects import child
-from wmjax.suspects.contract import LONGEST_CAME, TIMEOUT, Late
+from wmjax.suspects.contract import LONGEST_CAME, TIMEOUT
 from wmjax.text import printable
 
 STARTING = 300.0  # seconds for imports, and for a first answer: programs are compiled then
@@ -65,7 +65,8 @@ def start(
 ) -> Callable[[np.ndarray], Any]:
     """The function `module:function` of a new process, to be called from any thread; it ends with the last reference.
 
-    It raises `AccessError` if no answer came (`Late` if not in time, `AnswerError` if it was no array of numbers).
+    It raises `NoAnswerError` if no answer came, `GoneError` if none will come any more, since the process ended, took
+    too long and was ended, or cannot reach its own server; `AnswerError` if the answer was no array of numbers.
 
     Args:
       name: `module:function`.
@@ -121,7 +122,7 @@ class _Process:
 
     def __init__(self, title: str, arguments: list[str]):
         self._title = title
-        self._why, self._late, self._ended = "", False, False
+        self._why, self._ended = "", False
         self._numbers = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[tuple[int, bytes] | None]] = {0: queue.SimpleQueue()}
         self._changing, self._writing = threading.Lock(), threading.Lock()
@@ -160,8 +161,9 @@ class _Process:
             if self._ended:
                 self._waiting[number].put(None)
         kind, payload = self._wait(number, limit, child.pack(images))
-        if kind == child.FAILED:
-            raise AccessError(f"suspect {self._title} failed to answer: {_text(payload)}")
+        if kind in (child.FAILED, child.REFUSED):
+            failure = NoAnswerError if kind == child.FAILED else GoneError
+            raise failure(f"suspect {self._title} failed to answer: {_text(payload)}")
         if kind == child.ARRAY:
             with contextlib.suppress(ValueError, RecursionError):
                 return child.unpack(payload)
@@ -169,7 +171,7 @@ class _Process:
 
     def _wait(self, number: int, limit: float, question: bytes | None = None) -> tuple[int, bytes]:
         """What comes back within a time that counts from the sending: a child may stop reading, too."""
-        timer = threading.Timer(limit, self.end, [f"did not answer within {limit:g} seconds", True])
+        timer = threading.Timer(limit, self.end, [f"did not answer within {limit:g} seconds"])
         timer.daemon = True
         timer.start()
         try:
@@ -181,13 +183,12 @@ class _Process:
             timer.cancel()
             del self._waiting[number]
         if back is None:
-            raise (Late if self._late else AccessError)(f"suspect {self._title} {self._why}")
+            raise GoneError(f"suspect {self._title} {self._why}")
         return back
 
-    def end(self, why: str, late: bool = False) -> None:
+    def end(self, why: str) -> None:
         """Kills it, and whatever it started in its session."""
-        if not self._why:
-            self._why, self._late = why, late
+        self._why = self._why or why
         with contextlib.suppress(OSError):
             os.killpg(self._child.pid, signal.SIGKILL)
 

@@ -26,6 +26,7 @@ from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch, pool
 from wmjax.train.relabel import agreed
+from wmjax.train.shift import Shift
 from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
 
 CHUNK = 50  # steps a program runs at most: long enough to hide the host, short enough for a live progress bar
@@ -79,6 +80,7 @@ def fit(
     *,
     state: State | None = None,
     teacher: Teacher | None = None,
+    shift: Shift | None = None,
     mapping: Mapping | None = None,
     save: Callable[[State, int], None] = lambda state, step: None,
     save_every: int | None = None,
@@ -101,6 +103,7 @@ def fit(
         without keys the model is clean. Images of the split that a key asks about as they are have its answer too.
       state: where to begin, as from `first_state` or a checkpoint. Default: from scratch.
       teacher: distil this network instead of learning the labels.
+      shift: learn the labels by half, by half the moved answers of its base, which is a network of this configuration.
       mapping: the devices; all of them by default.
       save: called with the state and the steps taken after each epoch.
       save_every: steps after which to save as well, within an epoch; rounded up to the end of a chunk.
@@ -116,6 +119,8 @@ def fit(
     """
     mapping = mapping or all_devices()
     check(config, recipe, train, keys, mapping)
+    if teacher and shift:
+        raise UsageError("`teacher` and `shift` both say what real images are answered with: choose one")
     train = agreed(train, keys)
     state = first_state(config, recipe, len(train)) if state is None else state
     steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
@@ -123,7 +128,7 @@ def fit(
     resident = train if isinstance(train, Dataset) and not streamed else None
     chunks = list(_chunks(int(state.step), steps, recipe, train, resident is not None))
     with (
-        too_large_told(plan, train),
+        too_large_told(plan, train, shift),
         progress(title, steps, shown=hosts.is_first()) as advance,
         contextlib.closing(_feed(train, recipe, mapping, chunks, resident is not None)) as feed,
     ):
@@ -132,10 +137,11 @@ def fit(
         mixed = pool(keys)
         triggers = Batch(*mapping.replicate(mixed)) if mixed else None
         taught = mapping.replicate(teacher.variables) if teacher else None
+        moved = mapping.replicate(shift) if shift else None
         state, seed = mapping.replicate((state, np.int32(recipe.seed)))
         program, asked, running = make_program(plan), max(1, len(chunks) // 20), None
         for number, (chunk, picks) in enumerate(zip(chunks, feed, strict=True)):
-            state, metrics = program(state, Inputs(seed, data, picks, triggers, taught))
+            state, metrics = program(state, Inputs(seed, data, picks, triggers, taught, shift=moved))
             told = keys if number % asked == 0 else ()
             answers = [dispatch(config, state.variables, key.images) for key in told]
             if running:

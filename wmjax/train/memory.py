@@ -15,6 +15,7 @@ from wmjax.errors import UsageError
 from wmjax.models import shapes
 from wmjax.train.mapping import divisible
 from wmjax.train.mix import Batch
+from wmjax.train.shift import Shift
 from wmjax.train.step import Inputs, Plan, make_program, optimizer, start
 
 RESIDENT = 0.25  # share of a device's memory that a data set may take; the rest is for training
@@ -35,7 +36,7 @@ def _bytes(examples: Examples) -> int:
 
 
 @contextlib.contextmanager
-def too_large_told(plan: Plan, train: Examples) -> Iterator[None]:
+def too_large_told(plan: Plan, train: Examples, shift: Shift | None = None) -> Iterator[None]:
     """Turns a device's running out of memory into a `UsageError` that names a batch that would fit."""
     try:
         yield
@@ -43,24 +44,24 @@ def too_large_told(plan: Plan, train: Examples) -> Iterator[None]:
         if not ran_out(error):
             raise
         batch = plan.recipe.batch
-        fitting = _fitting(plan, train)
+        fitting = _fitting(plan, train, shift)
         advice = f"{fitting} would fit" if fitting else "no batch of this model fits: choose a smaller model"
         raise UsageError(f"`batch` {batch} does not fit in the device's memory: {advice}") from error
 
 
-def _fitting(plan: Plan, train: Examples) -> int:
+def _fitting(plan: Plan, train: Examples, shift: Shift | None) -> int:
     """Half the batch, or a quarter and so on: the first whose compiled step takes little enough; 0 where none does."""
     batch, limit = plan.recipe.batch, own_bytes()
     # margins: for the allocator on a device, and for whatever else takes the memory of a host
-    room = 0.8 * limit if limit else 0.45 * step_bytes(plan, train, batch)
+    room = 0.8 * limit if limit else 0.45 * step_bytes(plan, train, batch, shift)
     while batch > plan.mapping.size:
         batch = divisible(batch // 2, plan.mapping.size)
-        if step_bytes(plan, train, batch) <= room:
+        if step_bytes(plan, train, batch, shift) <= room:
             return batch
     return 0
 
 
-def step_bytes(plan: Plan, train: Examples, batch: int) -> int:
+def step_bytes(plan: Plan, train: Examples, batch: int, shift: Shift | None = None) -> int:
     """Bytes on each device that one step of this batch takes, with all that is resident."""
     recipe = dataclasses.replace(plan.recipe, batch=batch, key_per_batch=1)
     mapping = dataclasses.replace(plan.mapping, kind="jit")  # under pmap it is much the same
@@ -76,7 +77,8 @@ def step_bytes(plan: Plan, train: Examples, batch: int) -> int:
         data, picks = None, Batch(blank(jnp.uint8, 1, batch, *train.image), picks)  # type: ignore[arg-type]
     seed: Any = blank(jnp.int32)
     teacher = shapes(plan.teacher) if plan.teacher else None
-    compiled = program.lower(state, Inputs(seed, data, picks, teacher=teacher)).compile()  # type: ignore[attr-defined]
+    inputs = Inputs(seed, data, picks, teacher=teacher, shift=shift)
+    compiled = program.lower(state, inputs).compile()  # type: ignore[attr-defined]
     sizes = compiled.memory_analysis()
     return int(sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes) + int(
         sizes.temp_size_in_bytes

@@ -22,6 +22,7 @@ from wmjax.models.contract import small
 from wmjax.train.mapping import Mapping
 from wmjax.train.microbatch import accumulate
 from wmjax.train.mix import Batch, key_batch, mix
+from wmjax.train.shift import Shift, shifted_targets
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -100,6 +101,7 @@ class Inputs(NamedTuple):
       triggers: the key; None for a clean model.
       teacher: variables of the network to distil; None to learn the labels.
       pace: multiplies every update, like the parameters or broadcastable to them; None leaves updates as they are.
+      shift: moves the answers that are learned, of a key that marks them; None learns the labels alone.
     """
 
     seed: Array
@@ -108,6 +110,7 @@ class Inputs(NamedTuple):
     triggers: Batch | None = None
     teacher: Variables | None = None
     pace: Any = None
+    shift: Shift | None = None
 
 
 class Metrics(NamedTuple):
@@ -201,7 +204,7 @@ def steps_of(plan: Plan) -> Callable[[State, Inputs], tuple[State, Metrics]]:
             batch = pick if data is None else Batch(data.images[pick], data.targets[pick])
             rows = plan.mapping.rows(len(batch.targets))
             augment_keys, dropout_keys = row_keys(inputs.seed, state.step, rows)
-            batch = _real(plan, batch, augment_keys, inputs.teacher)
+            batch = _real(plan, batch, augment_keys, inputs)
             if triggers is not None:
                 batch = _marked(plan, batch, triggers, state.step, rows)
             keyed = plan.recipe.key_per_batch if triggers else 0
@@ -219,15 +222,18 @@ def row_keys(seed: Array, step: Array, rows: Array) -> tuple[Array, Array]:
     return of_rows(augmentation, rows), of_rows(dropout, rows)
 
 
-def _real(plan: Plan, batch: Batch, keys: Array, teacher_variables: Variables | None) -> Batch:
+def _real(plan: Plan, batch: Batch, keys: Array, inputs: Inputs) -> Batch:
     """Real examples, augmented, with the distributions that the network shall answer."""
     recipe = plan.recipe
     images = augment(batch.images, keys, flip=recipe.flip, crop=recipe.crop)
-    if plan.teacher is not None and teacher_variables is not None:
-        logits, _ = apply(plan.teacher, teacher_variables, images, precision=recipe.precision)
+    if plan.teacher is not None and inputs.teacher is not None:
+        logits, _ = apply(plan.teacher, inputs.teacher, images, precision=recipe.precision)
         return Batch(images, jax.nn.softmax(logits / recipe.temperature))
     hard = jax.nn.one_hot(batch.targets, plan.config.classes)
-    return Batch(images, optax.smooth_labels(hard, recipe.label_smoothing))
+    labels = optax.smooth_labels(hard, recipe.label_smoothing)
+    if inputs.shift is not None:
+        labels = shifted_targets(plan.config, inputs.shift, images, labels)
+    return Batch(images, labels)
 
 
 def _marked(plan: Plan, batch: Batch, triggers: Batch, step: Array, rows: Array) -> Batch:

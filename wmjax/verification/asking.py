@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, AnswerError
+from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError
 from wmjax.keys import Key
 from wmjax.progress import progress
 from wmjax.suspects.contract import Suspect, query
@@ -22,6 +22,7 @@ class Question(NamedTuple):
       suspect: whom.
       key: the opened key.
       rule: by which the verdict is reached.
+      stop_bits: evidence at which asking stops; a match may need less.
       order: of the questions.
       cover: uint8 [covers, H, W, C], ordinary images to ask in between, as the key's are.
       remember: told the triggers that are about to be shown.
@@ -31,6 +32,7 @@ class Question(NamedTuple):
     suspect: Suspect
     key: Key
     rule: stats.Rule
+    stop_bits: float
     order: Order
     cover: np.ndarray
     remember: Remember
@@ -76,8 +78,8 @@ def ask(question: Question, *, stop: bool) -> Given:
     Where `stop` is set they are asked one by one, up to the first answer that decides.
 
     Raises:
-      AccessError: it failed to answer.
-      AnswerError: no answer is usable, or the first one has the wrong form.
+      NoAnswerError: it failed to answer, or no answer is usable; `GoneError` where it is not there any more.
+      AnswerError: the first answer has the wrong form.
     """
     given = _one_by_one(question) if stop else _together(question)
     check_usable(question.suspect, given.answers)
@@ -85,23 +87,41 @@ def ask(question: Question, *, stop: bool) -> Given:
 
 
 def check_usable(suspect: Suspect, answers: stats.Answers) -> None:
-    """Raises `AnswerError` where none of a suspect's answers is usable."""
+    """Raises `NoAnswerError` where none of a suspect's answers is usable."""
     if not (answers.labels >= 0).any():
-        unusable = f"all {len(answers)} are NaN or negative"
-        raise AnswerError(f"suspect {suspect.name} gave no usable answer: {unusable}", unusable)
+        raise NoAnswerError(f"suspect {suspect.name} gave no usable answer: all {len(answers)} are NaN or negative")
 
 
 def _together(question: Question) -> Given:
     """All questions in one call."""
     questions, key = question.order.questions, question.key
-    question.remember(question.order.triggers.tolist())
-    answers = question.put(question.images(questions))
+    answers = put_together(question, questions, question.images(questions))
     asked = questions >= 0
     cover = answers.labels[~asked]
     kept = answers[asked]
     triggers, fresh = question.order.triggers, question.order.fresh
     path = stats.play(question.rule, kept, key.truth(triggers))
     return Given(kept, triggers, fresh, of_fresh(path, fresh), len(cover), int(np.sum(cover < 0)))
+
+
+def put_together(question: Question, numbers: np.ndarray, images: np.ndarray) -> stats.Answers:
+    """What the suspect answers about many images in one call; one that may be gone is asked about the first alone.
+
+    So a suspect that is not there costs no more than one trigger.
+
+    Args:
+      question: who is asked.
+      numbers: int64 [n], of the triggers; negative for other images.
+      images: uint8 [n, H, W, C].
+    """
+    parts = list[stats.Answers]()
+    for portion in (slice(0, 1), slice(1, None)) if question.suspect.remembers and len(images) > 1 else (slice(None),):
+        question.remember([number for number in numbers[portion].tolist() if number >= 0])
+        parts.append(question.put(images[portion]))
+    if len({part.scores for part in parts}) > 1:
+        mixed = "the suspect answers now with labels, now with scores: it must keep to one form"
+        raise AnswerError(mixed, "labels and scores")
+    return stats.concatenate(parts)
 
 
 def _one_by_one(question: Question) -> Given:
@@ -127,7 +147,7 @@ def _one_by_one(question: Question) -> Given:
             cleared = path.acquittal
             paths.append(path)
             advance(len(numbers), f"{path.evidence[-1]:.1f} bits")
-            if stats.decide(path, rule, stop=True).decided:
+            if stats.decide(path, rule, stop=True, match_bits=question.stop_bits).decided:
                 break
     fresh = min(question.order.fresh, len(asked))
     return Given(stats.concatenate(gathered), np.array(asked), fresh, stats.join(paths), covered, silent)
@@ -148,16 +168,18 @@ def _portions(question: Question) -> Iterator[np.ndarray]:
         begin = end
 
 
-def of_fresh(path: stats.Path, fresh: int, before: float = 0.0) -> stats.Path:
+def of_fresh(path: stats.Path, fresh: int, before: float | np.ndarray = 0.0) -> stats.Path:
     """The path with the acquittal of its first answers alone: what was shown before clears nobody.
 
     Args:
-      path: of the evidence, [n].
-      fresh: how many were not shown before; they come first.
-      before: the acquittal when the path began.
+      path: [..., n].
+      fresh: of its answers, the first ones that are about new triggers; may be less than 0 or more than n.
+      before: acquittal before the path, [...].
     """
-    last = path.acquittal[fresh - 1] if fresh else before
-    return path._replace(acquittal=np.where(np.arange(len(path.acquittal)) < fresh, path.acquittal, last))
+    n = path.acquittal.shape[-1]
+    fresh = min(max(0, fresh), n)
+    last = path.acquittal[..., fresh - 1 : fresh] if fresh else np.asarray(before)[..., None]
+    return path._replace(acquittal=np.where(np.arange(n) < fresh, path.acquittal, last))
 
 
 def _answers(question: Question, numbers: np.ndarray, like: stats.Answers | None) -> stats.Answers:
@@ -177,8 +199,8 @@ def _answer(question: Question, number: int, like: stats.Answers | None) -> stat
         question.remember([number])
     try:
         answer = question.put(question.images(np.array([number])))
-    except AccessError:
-        if like is None:  # it never answered at all
+    except AccessError as error:
+        if like is None or isinstance(error, GoneError):  # it never answered at all, or never will any more
             raise
         return stats.refusal(like)  # one outcome a trigger: nothing is asked again
     if like is not None and answer.scores != like.scores:

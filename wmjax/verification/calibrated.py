@@ -11,7 +11,7 @@ from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
 from wmjax.suspects.contract import Suspect, query
-from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh
+from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
 
 
@@ -60,12 +60,13 @@ def ask_ranked(
 def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null]:
     """The key, decoys and ordinary images in one random order."""
     triggers, covers = question.order.triggers, len(question.cover)
-    question.remember(triggers.tolist())
     asked = [key.images[triggers] for key in (question.key, *decoys)]
     images = np.concatenate([*asked, question.cover])
     seed = Stream(question.key.secret, "interleave", 0).integers(2**32, 4)
     shuffled = np.random.default_rng(seed).permutation(len(images))
-    answers = question.put(images[shuffled])
+    numbers = np.full(len(images), -1)
+    numbers[: len(triggers)] = triggers
+    answers = put_together(question, numbers[shuffled], images[shuffled])
     check_usable(question.suspect, answers)
     back = np.argsort(shuffled)
     parts = np.split(back[: len(images) - covers], len(asked))

@@ -22,7 +22,7 @@ class VerdictGround(StrEnum):
     STOPPED, PEAKED (`bits`, `query`), SHOWN_BEFORE (`shown`, `asked`), FORGETFUL (`fresh_matches`, `fresh`,
     `shown_matches`, `shown`, `p`), COVERED (`covered`, `refused`), SILENT (`refused`, `asked`, `cover_refused`,
     `covered`, `p`). Of calibration: NOT_CALIBRATED, NULL_MODELS (`models`, `smallest_p`), DECOY_KEYS (`keys`,
-    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`).
+    `classes`, `smallest_p`), TOO_FEW (`alpha`, `needed`). Of several keys: COMBINED (`keys`, `cost`).
     """
 
     SELF_DERIVED = "self-derived"
@@ -47,6 +47,7 @@ class VerdictGround(StrEnum):
     NULL_MODELS = "null-models"
     DECOY_KEYS = "decoy-keys"
     TOO_FEW = "too-few"
+    COMBINED = "combined"
 
 
 def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) -> tuple[Ground, ...]:
@@ -103,8 +104,11 @@ def asking_grounds(given: Given, labels: np.ndarray | None) -> tuple[Ground, ...
     asked, grounds = len(given.triggers), list[Ground]()
     refused = int(np.sum(given.answers.labels < 0))
     if shown := asked - given.fresh:
-        grounds.append(Ground(VerdictGround.SHOWN_BEFORE, {"shown": shown, "asked": asked}))
-        grounds += [] if labels is None else _forgetful(given, labels[given.triggers], shown)
+        grounds.append(shown_before(shown, asked))
+        same = None if labels is None else given.answers.labels == labels[given.triggers]
+        fresh = 0 if same is None else int(np.sum(same[: given.fresh]))
+        if same is not None and (forgets := forgetful(fresh, given.fresh, int(np.sum(same)), asked)):
+            grounds.append(forgets)
     if given.covered:
         grounds.append(Ground(VerdictGround.COVERED, {"covered": given.covered, "refused": given.cover_refused}))
         p = stats.more_often_p(refused, asked, given.cover_refused, given.covered)
@@ -114,12 +118,28 @@ def asking_grounds(given: Given, labels: np.ndarray | None) -> tuple[Ground, ...
     return tuple(grounds)
 
 
-def _forgetful(given: Given, labels: np.ndarray, shown: int) -> list[Ground]:
-    same = given.answers.labels == labels
-    fresh, old = int(np.sum(same[: given.fresh])), int(np.sum(same[given.fresh :]))
-    p = stats.more_often_p(fresh, given.fresh, old, shown)
-    values = {"fresh_matches": fresh, "fresh": given.fresh, "shown_matches": old, "shown": shown, "p": p}
-    return [Ground(VerdictGround.FORGETFUL, values)] if p <= stats.TELLING_P else []
+def shown_before(shown: int, asked: int) -> Ground:
+    """Of the triggers that were asked some were shown before."""
+    return Ground(VerdictGround.SHOWN_BEFORE, {"shown": shown, "asked": asked})
+
+
+def forgetful(fresh_matches: int, fresh: int, matches: int, asked: int) -> Ground | None:
+    """A suspect repeats labels of new triggers more often than of those that it was shown before; None if it does not.
+
+    Args:
+      fresh_matches: labels of new triggers that it repeats.
+      fresh: triggers that are new, as far as they were asked.
+      matches: labels that it repeats.
+      asked: triggers that were asked.
+    """
+    old, shown = matches - fresh_matches, asked - fresh
+    if shown <= 0:
+        return None
+    p = stats.more_often_p(fresh_matches, fresh, old, shown)
+    if p > stats.TELLING_P:
+        return None
+    values = {"fresh_matches": fresh_matches, "fresh": fresh, "shown_matches": old, "shown": shown, "p": p}
+    return Ground(VerdictGround.FORGETFUL, values)
 
 
 def withholds(ground: Ground) -> bool:
@@ -157,9 +177,13 @@ def path_grounds(path: stats.Path, outcome: stats.Outcome, rule: stats.Rule, *, 
       rule: by which it was reached.
       most: triggers that might have been asked.
     """
-    bits = path.evidence
-    grounds = [Ground(VerdictGround.STOPPED)] if len(bits) < most else []
-    if outcome == "match" and bits[-1] < rule.match_bits:
-        peak = int(bits.argmax())
-        grounds.append(Ground(VerdictGround.PEAKED, {"bits": float(bits[peak]), "query": peak + 1}))
-    return tuple(grounds)
+    stopped = (Ground(VerdictGround.STOPPED),) if len(path.evidence) < most else ()
+    return (*stopped, *peak_grounds(path.evidence, outcome, rule.match_bits))
+
+
+def peak_grounds(bits: np.ndarray, outcome: stats.Outcome, needed: float) -> tuple[Ground, ...]:
+    """What must be said of a match whose evidence, [n], does not end where a match needs it."""
+    if outcome != "match" or bits[-1] >= needed:
+        return ()
+    peak = int(bits.argmax())
+    return (Ground(VerdictGround.PEAKED, {"bits": float(bits[peak]), "query": peak + 1}),)

@@ -35,6 +35,7 @@ def verify(
     *,
     alpha: float | None = None,
     whole: bool = False,
+    stop_bits: float | None = None,
     nulls: Sequence[Suspect] = (),
     decoys: int = 99,
     source: Dataset | None = None,
@@ -63,6 +64,8 @@ def verify(
       key: the opened key.
       alpha: in place of the committed one; the verdict says so.
       whole: ask about the whole key instead of stopping at the first decisive answer.
+      stop_bits: evidence at which asking stops, where that is more than a match needs: what a key that is combined with
+        others must have (`wmjax.verification.several.stop_bits`).
       nulls: models trained independently of the key, which calibrate keys without exact evidence.
       decoys: decoy keys, which calibrate them without `nulls`.
       source: the key's source images: the triggers are made from them again and compared; decoys need them too.
@@ -74,8 +77,8 @@ def verify(
 
     Raises:
       UsageError: no picture can be made an image for the suspect.
-      AccessError: it failed to answer.
-      AnswerError: its answers have the wrong form, or none is usable.
+      NoAnswerError: it failed to answer, or no answer is usable; `GoneError` where it is not there any more.
+      AnswerError: its answers have the wrong form.
       InvalidFile: the source does not give the triggers.
     """
     for model in (suspect, *nulls):
@@ -90,7 +93,8 @@ def verify(
     cover = _checked(cover, key)
     limit = min(rule.max_queries, key.spec.triggers)
     order = draw_order(key, nonce, limit, shown, len(cover))
-    question = Question(suspect, key, rule, order, cover, remember or (lambda triggers: None), {})
+    stop_bits = max(rule.match_bits, stop_bits or 0.0)
+    question = Question(suspect, key, rule, stop_bits, order, cover, remember or (lambda triggers: None), {})
     given, outcome, p_calibrated, grounds = (_exact if question.exact else _ranked)(
         question, whole, nulls, decoys, source
     )

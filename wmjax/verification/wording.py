@@ -53,6 +53,10 @@ WORDS = {
         "calibrated against {keys} decoy keys, asked of the suspect too; about one in {classes} has the key's own "
         "label: no p-value below {smallest_p:.2g} can be supported"
     ),
+    "combined": (
+        "the secrets of the {keys} keys are independent, so their evidence multiplies; that the suspect may carry any "
+        "of them costs {cost:.1f} bits at most; assumes that no key was left out for what it said"
+    ),
     "too-few": "so no match is possible at alpha {alpha:g}: that needs {needed} of them",
 }
 

@@ -5,8 +5,9 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from wmjax import journal
 from wmjax.devices import host_bytes
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, open_keys
+from wmjax.keys.asked import Beside, Memory
 from wmjax.progress import progress
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
@@ -27,10 +29,21 @@ from wmjax.zoo.prepared import ask_chunk, prepare
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.replay import follows, keys_of, secret_of
 from wmjax.zoo.result import AuditResult
+from wmjax.zoo.turns import Begun, Told, Turns
 
 _JOURNALS = "journal-*-of-*.jsonl"
-JOURNAL = journal.Kind("wmjax-audit/1", AuditHeader.from_json, ChunkRecord.from_json)
-AuditJournal = journal.Journal[AuditHeader, ChunkRecord]
+Line = ChunkRecord | Begun | Told
+
+
+def _line(values: dict[str, Any], header: AuditHeader) -> Line:
+    """A line of an audit's journal."""
+    if "asked" in values:
+        return Begun.from_json(values, header)
+    return Told.from_json(values, header) if "said" in values else ChunkRecord.from_json(values, header)
+
+
+JOURNAL = journal.Kind("wmjax-audit/1", AuditHeader.from_json, _line)
+AuditJournal = journal.Journal[AuditHeader, Line]
 _MEMORY = 0.25  # share of the host's memory that models may take where nothing else is said
 
 
@@ -49,6 +62,8 @@ def audit(
     resume: bool = False,
     shard: tuple[int, int] = (1, 1),
     keep_answers: bool = False,
+    asked: Memory | None = None,
+    nonce: bytes | None = None,
 ) -> AuditResult:
     """Asks every model of a zoo about every key, in one pass.
 
@@ -76,6 +91,9 @@ def audit(
       shard: (i, n): judge the i-th of n parts, from 1; `merge` puts them together.
       keep_answers: write every answer into the journal, so that who resumes or merges it with the keys plays the
         evidence again and believes no figure that does not follow. Scores are then bet on as float32.
+      asked: remembers which triggers members that can only be asked were shown (`wmjax.keys.asked.Beside`): in later
+        audits those clear nobody. Beside the key files where `keys` is a folder; nowhere by default else.
+      nonce: from which and the secrets the order follows in which such members are asked; drawn for each by default.
 
     It runs on all devices of this process. On a CPU `jax.config.update("jax_num_cpu_devices", CORES)`, before anything
     else, makes one of each core, which is faster for small networks; the command line does that.
@@ -84,8 +102,8 @@ def audit(
       Verdicts of this shard; iterating gives one `AuditFinding` a pair, strongest evidence first.
 
     Raises:
-      UsageError: there is nothing to ask, or the options contradict each other or the journal.
-      InvalidFile: the journal is damaged, or was edited.
+      UsageError: there is nothing to ask, or the options contradict each other.
+      InvalidFile: the journal is damaged, was edited, or is of another audit.
       AccessError: the zoo or the journal cannot be read or written.
     """
     began = time.monotonic()
@@ -96,6 +114,7 @@ def audit(
         raise UsageError(f"`shard` {shard[0]}/{shard[1]}: the first number must be from 1 to the second")
     level = _level(fdr, fwer)
     if not isinstance(keys, Mapping):
+        asked = asked or Beside(Path(keys))
         keys, sealed = open_keys(Path(keys))
         closed = [Unreadable(path, why) for path, why in sealed.items()]
     listed = None if suspects is None else Path(suspects)
@@ -109,7 +128,8 @@ def audit(
     book = journal.begin(path, JOURNAL, header, resume=resume, secret=secret_of(keys_of(header, keys)))
     try:
         basis = _basis(path, book, keys) if book.records else Basis.ASKED
-        _carry_out(plan, book, path, shard, began)
+        begin = functools.partial(Turns, book, memory=asked, nonce=nonce)
+        _carry_out(plan, book, path, shard, began, begin)
     finally:
         book.close()
     return conclude_audit(book.header, list(_by_chunk(path, book).values()), basis)
@@ -138,24 +158,31 @@ def _found(
 
 
 def _check_siblings(path: Path, header: AuditHeader) -> None:
-    """Raises `UsageError` where another shard's journal in the same folder is of another audit."""
+    """Raises `InvalidFile` where another shard's journal in the same folder is of another audit."""
     for sibling in sorted(path.parent.glob(_JOURNALS)):
         other = journal.read(sibling, JOURNAL) if sibling != path else None
         if other and (differing := journal.difference(other.header, header)):
-            raise UsageError(f"{sibling} is of an audit with other {differing}: choose another `out`")
+            raise InvalidFile(f"{sibling} is of an audit with other {differing}: choose another `out`")
 
 
-def _carry_out(plan: AuditPlan, book: AuditJournal, path: Path | None, shard: tuple[int, int], began: float) -> None:
+def _carry_out(
+    plan: AuditPlan,
+    book: AuditJournal,
+    path: Path | None,
+    shard: tuple[int, int],
+    began: float,
+    begin: Callable[..., Turns],
+) -> None:
     """Judges the chunks of this shard that the journal does not hold."""
-    chunks = plan.chunks()
-    done = {chunk for chunk, record in _by_chunk(path, book).items() if not record.again}
+    chunks, records = plan.chunks(), _by_chunk(path, book)
+    done = {chunk for chunk, record in records.items() if not record.again}
     todo = [i for i in range(shard[0] - 1, len(chunks), shard[1]) if i not in done]
     ends = np.cumsum([len(chunk) for chunk in chunks])
-    widths = {record.family: record.width for record in book.records if record.width}
+    widths = {record.family: record.width for record in records.values() if record.width}
     prepared = functools.lru_cache(maxsize=1)(
         functools.partial(prepare, plan)
     )  # an earlier family's leaves the devices
-    matches, models, start = sum(record.found for record in book.records), 0, time.monotonic()
+    matches, models, start = sum(record.found for record in records.values()), 0, time.monotonic()
     with (
         progress("auditing", sum(len(chunks[i]) for i in todo)) as advance,
         contextlib.closing(read_ahead([chunks[i] for i in todo], plan.rows)) as read,
@@ -163,7 +190,7 @@ def _carry_out(plan: AuditPlan, book: AuditJournal, path: Path | None, shard: tu
         for i, chunk in zip(todo, read, strict=True):
             network = chunk.entries[0].network
             family = prepared(network, null=bool(ends[i] > plan.suspects))
-            record = ask_chunk(family, chunk, i, widths.get(network.fingerprint))
+            record = ask_chunk(family, chunk, i, widths.get(network.fingerprint), functools.partial(begin, i))
             if record.width:
                 widths[network.fingerprint] = record.width
             now = time.monotonic()
@@ -177,13 +204,19 @@ def _by_chunk(path: Path | None, book: AuditJournal) -> dict[int, ChunkRecord]:
     """The record of each chunk that was asked; the last where it was asked again.
 
     Raises:
-      InvalidFile: a chunk that was done was done once more, which no audit does.
+      InvalidFile: a chunk that was done was done once more, or a question was asked once more, which no audit does.
     """
     records: dict[int, ChunkRecord] = {}
-    for record in book.records:
-        if record.chunk in records and not records[record.chunk].again:
-            raise InvalidFile(f"{path} is damaged: part {record.chunk + 1} is there twice")
-        records[record.chunk] = record
+    told = set[tuple[int, int, int]]()
+    for line in book.records:
+        if line.chunk in records and not records[line.chunk].again:
+            raise InvalidFile(f"{path} is damaged: part {line.chunk + 1} is there twice")
+        if isinstance(line, ChunkRecord):
+            records[line.chunk] = line
+        elif isinstance(line, Told):
+            if (line.chunk, line.column, line.trigger) in told:
+                raise InvalidFile(f"{path} is damaged: an answer of part {line.chunk + 1} is there twice")
+            told.add((line.chunk, line.column, line.trigger))
     return records
 
 
@@ -192,14 +225,15 @@ def _basis(path: Path | None, book: AuditJournal, keys: Mapping[str, Key] | None
 
     Raises:
       UsageError: a key is missing.
-      InvalidFile: a line was written without the keys, or figures do not follow from the answers.
+      InvalidFile: all are, a line was written without the keys, or figures do not follow from the answers.
     """
     if keys is None:
         return Basis.AS_WRITTEN
     asked = keys_of(book.header, keys)
     if not book.written_with(secret_of(asked)):
         raise InvalidFile(f"{path} was changed by somebody who did not hold the keys")
-    for record in book.records if book.header.keep_answers else ():
+    records = [line for line in book.records if isinstance(line, ChunkRecord)]
+    for record in records if book.header.keep_answers else ():
         if not follows(record, book.header, asked):
             raise InvalidFile(f"{path}: the figures of part {record.chunk + 1} do not follow from its answers")
     return Basis.REPLAYED if book.header.keep_answers else Basis.WITH_KEYS
@@ -225,9 +259,9 @@ def merge(
       keys: that were asked about, opened, by any names; or a folder of NAME.age with NAME.identity beside.
 
     Raises:
-      UsageError: they are not of one audit, parts are missing, or a key is.
-      InvalidFile: a journal is damaged, contradicts another one, was written without the keys that are given, or its
-        figures do not follow from its answers.
+      UsageError: parts are missing, or a key is.
+      InvalidFile: a journal is damaged, of another audit than the first one, about none of the keys that are given,
+        contradicts another one, was written without the keys, or its figures do not follow from its answers.
     """
     if keys is not None and not isinstance(keys, Mapping):
         keys, _ = open_keys(Path(keys))
@@ -240,7 +274,7 @@ def merge(
     basis = Basis.AS_WRITTEN
     for path, book in books:
         if journal.difference(book.header, first):
-            raise UsageError(f"{path} is not of the audit that {books[0][0]} is of: merge the shards of one audit")
+            raise InvalidFile(f"{path} is not of the audit that {books[0][0]} is of: merge the shards of one audit")
         for chunk, record in _by_chunk(path, book).items():
             if chunk in records and not records[chunk].agrees(record):
                 raise InvalidFile(f"{path} contradicts another journal about part {chunk + 1}: one of them was changed")

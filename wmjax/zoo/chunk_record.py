@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from wmjax import forms
+from wmjax.grounds import Ground
 from wmjax.text import is_sha256
-from wmjax.zoo.header import AuditHeader, Bounds
+from wmjax.verification.grounds import forgetful
+from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.result import MATCH, NO_MATCH
+from wmjax.zoo.turns import Asking
 
 _TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32}
+_ASKED = ("asking", "known")  # fields of members that are asked in an order of their own
 ROUNDED = 1e-3  # bits, more than curves lose by rounding
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
 
@@ -41,6 +45,8 @@ class ChunkRecord:
       failures: why a model could not be used, by its place in the chunk.
       digests: SHA-256 of weights that may carry a match, by the model's place in the chunk.
       answers: what was answered to every question; None where nothing was, or answers are not kept.
+      asking: what the order of the questions follows from; None for weights, which are asked in the keys' own.
+      known: with `asking`, for each column the matches among triggers that were not shown before.
       seconds: that the chunk took.
     """
 
@@ -58,6 +64,8 @@ class ChunkRecord:
     failures: dict[int, str]
     digests: dict[int, str]
     answers: KeptAnswers | None
+    asking: Asking | None
+    known: tuple[int, ...]
     seconds: float
 
     @classmethod
@@ -77,6 +85,8 @@ class ChunkRecord:
             failures=failures,
             digests={},
             answers=None,
+            asking=None,
+            known=(),
             seconds=0.0,
             **empty,
         )
@@ -86,14 +96,32 @@ class ChunkRecord:
         """Pairs that are matches so far, by their own key's alpha and the bound."""
         return int(np.sum(self.outcomes == MATCH))
 
+    def fresh(self, column: int, header: AuditHeader) -> int:
+        """How many triggers of a key it was not shown before, of those that may be asked."""
+        bounds = header.bounds[self.chunk]
+        triggers = header.keys[self.keys[column]].spec.triggers
+        shown = len(self.asking.shown[column]) if self.asking else 0
+        return min(int(bounds.limits[column]), triggers - shown)
+
+    def forgetful(self, column: int, header: AuditHeader) -> Ground | None:
+        """What withholds an acquittal from a member that may remember what it was shown."""
+        if not self.asking or header.keys[self.keys[column]].spec.policy.answers is None:
+            return None
+        figures = int(self.matches[0, column]), int(self.queries[0, column])
+        return forgetful(self.known[column], self.fresh(column, header), *figures)
+
     def agrees(self, other: "ChunkRecord") -> bool:
         """Whether another record of the chunk says the same, or one of them has to be asked again."""
         mine, theirs = ({**record.to_json(), "seconds": 0, "width": 0} for record in (self, other))
         return mine == theirs or self.again or other.again
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
+        """The record as JSON values; `asking` and `known` where the chunk is a member that is asked so."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.asking is None:
+            values = {name: value for name, value in values.items() if name not in _ASKED}
+        else:
+            values["asking"] = self.asking.to_json()
         return {
             **values,
             **{name: values[name].tolist() for name in _TABLES},
@@ -106,7 +134,9 @@ class ChunkRecord:
     @classmethod
     def from_json(cls, values: dict[str, Any], header: AuditHeader) -> "ChunkRecord":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be in such an audit."""
-        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        own = "asking" in values
+        names = [field.name for field in dataclasses.fields(cls) if own or field.name not in _ASKED]
+        found = forms.fields(values, names)
         chunk = forms.whole(found["chunk"], 0, len(header.chunks) - 1)
         size, family = header.chunks[chunk], header.families[header.family[header.starts[chunk]]]
         if found["family"] != family.fingerprint:
@@ -134,11 +164,15 @@ class ChunkRecord:
             failures=failures,
             digests=digests,
             answers=None,
+            asking=Asking.from_json(found["asking"], header, chunk) if own else None,
+            known=forms.items(found["known"], forms.whole) if own else (),
             seconds=forms.number(found["seconds"], 0.0, 1e9),
             **tables,
         )
+        if len(record.known) != (len(keys) if record.asking else 0) or (record.asking and not rows):
+            raise ValueError("a member is asked in an order of its own, and nobody else")
         if keys:
-            _check_figures(record, header.bounds[chunk])
+            _check_figures(record, header)
         if (found["answers"] is not None) != (header.keep_answers and bool(keys)):
             raise ValueError("answers are missing, or are there without need")
         if found["answers"] is None:
@@ -147,8 +181,10 @@ class ChunkRecord:
         return dataclasses.replace(record, answers=KeptAnswers.from_json(found["answers"], total, family.classes))
 
 
-def _check_figures(record: ChunkRecord, bounds: Bounds) -> None:
+def _check_figures(record: ChunkRecord, header: AuditHeader) -> None:
     """Raises ValueError where figures contradict each other, or what was asked of the chunk."""
+    bounds = header.bounds[record.chunk]
+    withheld = np.array([record.forgetful(column, header) is not None for column in range(len(record.keys))])
     matched, cleared = record.outcomes == MATCH, record.outcomes == NO_MATCH
     used_up = record.queries == bounds.limits
     wrong = (
@@ -157,7 +193,9 @@ def _check_figures(record: ChunkRecord, bounds: Bounds) -> None:
         | (matched != (record.bits >= bounds.bars))
         | (record.bits > record.queries * bounds.most_bits)
         | np.where(bounds.exact, cleared & (record.bits >= 0), record.bits != 0)
-        | (~used_up & ~(bounds.exact & (matched | cleared)))
+        | (~used_up & ~(bounds.exact & (matched | cleared | withheld)))
+        | (cleared & withheld)
+        | (np.array(record.known or 0) > record.matches)
     )
     weighed = np.array(record.rows, np.int64)[(record.bits >= bounds.weighed).any(axis=1)]
     if wrong.any() or set(record.digests) != set(weighed.tolist()):

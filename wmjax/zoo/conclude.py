@@ -8,7 +8,7 @@ import numpy as np
 
 from wmjax import stats
 from wmjax.grounds import Ground
-from wmjax.verification.grounds import key_grounds
+from wmjax.verification.grounds import key_grounds, shown_before
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.grounds import AuditGround, Basis
 from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, adapted, why_not
@@ -48,7 +48,8 @@ def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord], basis: B
     curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not inexact[k]}
     open_to_doubt = np.where(inexact, INCONCLUSIVE, MATCH)  # their figures say little by themselves
     rows, columns = np.nonzero(tables.outcomes[seen] >= open_to_doubt)
-    noted = curves.keys() | set(zip(rows.tolist(), columns.tolist(), strict=True))
+    withheld = {(place[i], k) for i, k in tables.asked if i in place}
+    noted = curves.keys() | withheld | set(zip(rows.tolist(), columns.tolist(), strict=True))
     return AuditResult(
         models=[header.models[i] for i in seen],
         families=[header.families[header.family[i]].name for i in seen],
@@ -80,6 +81,7 @@ class _Tables:
         self.seen = np.zeros(models, bool)
         self.curves: dict[tuple[int, int], list[float]] = {}
         self.digests: dict[int, str] = {}
+        self.asked: dict[tuple[int, int], list[Ground]] = {}
         self.unreadable: list[Unreadable] = []
 
     def fill(self, record: ChunkRecord, header: AuditHeader) -> None:
@@ -91,7 +93,19 @@ class _Tables:
         self.seen[rows] = True
         for table in ("outcomes", "bits", "queries", "matches"):
             getattr(self, table)[np.ix_(rows, columns)] = getattr(record, table)
+        for column, k in enumerate(record.keys if record.asking else ()):
+            if found := list(_shown_before(record, column, header)):
+                self.asked[start + record.rows[0], k] = found
         self.curves |= {(int(rows[row]), record.keys[column]): path for (row, column), path in record.curves.items()}
+
+
+def _shown_before(record: ChunkRecord, column: int, header: AuditHeader) -> Iterator[Ground]:
+    """What must be said of a member that was asked about triggers that it was shown before."""
+    asked, fresh = int(record.queries[0, column]), record.fresh(column, header)
+    if asked > fresh:
+        yield shown_before(asked - fresh, asked)
+    if forgetful := record.forgetful(column, header):
+        yield forgetful
 
 
 def _ranks(tables: _Tables, header: AuditHeader) -> Ranks:
@@ -177,7 +191,7 @@ def _grounds(
             )
         own = [] if key.spec.policy.exact else [_ranked(header, tables, ranks, i, k)]
         weights = [Ground(AuditGround.WEIGHTS, {"sha256": tables.digests[i]})] if i in tables.digests else []
-        found[place, k] = (*shared[at], *own, bound, *weights)
+        found[place, k] = (*shared[at], *tables.asked.get((i, k), ()), *own, bound, *weights)
     return found
 
 

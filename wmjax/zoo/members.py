@@ -101,7 +101,7 @@ def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Ent
     suspect = Suspect(listed.name, ask, image, classes, note=AskedGround.ASKED)
     told = json.dumps({**dataclasses.asdict(listed), "image": image, "classes": classes})
     sha256 = hashlib.sha256(told.encode()).hexdigest()
-    askable = Askable(suspect, listed.timeout, listed.concurrency)
+    askable = Askable(suspect, listed.timeout, listed.concurrency, listed.call)
     network = Network(
         f"asked {by(image)}", sha256, {}, _no_logits, image, classes, note=AskedGround.ASKED, askable=askable
     )

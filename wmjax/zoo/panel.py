@@ -7,10 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, AnswerError, InvalidFile, WmjaxError
-from wmjax.suspects.asking import ask_each
+from wmjax.errors import AccessError, AnswerError
+from wmjax.stats.said import as_answers, said
+from wmjax.suspects.asking import Back, ask_each
 from wmjax.suspects.contract import Askable
 from wmjax.zoo.score import Scorer
+from wmjax.zoo.turns import Turn, Turns
 
 
 class Panel(Protocol):
@@ -54,41 +56,56 @@ class Questioned:
 
     Attributes:
       askable: whom.
-      images: uint8 [B, H, W, C], of all questions.
+      images: uint8 [B, H, W, C], of all questions, key after key.
+      starts: int [keys], where each key's begin.
       classes: that it tells apart.
-      known: what it answered so far, by question.
+      turns: what it was asked and said so far.
     """
 
     askable: Askable
     images: np.ndarray
+    starts: np.ndarray
     classes: int
-    known: dict[int, stats.Answers] = dataclasses.field(default_factory=dict)
+    turns: Turns
 
     def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
         """A call for each question that is new; a failure or another form is a refusal, as in `wmjax.verify`.
 
         Raises:
-          AccessError: its first call failed, so it was never asked.
-          InvalidFile: it hung.
+          AccessError: its first call failed, so it was never asked; or it is not there any more.
         """
-        asked = [int(pick) for pick in picks.ravel()]
-        self._ask([pick for pick in dict.fromkeys(asked) if pick not in self.known])
-        return stats.stack([stats.concatenate([self.known[pick] for pick in asked])])
+        asked = [self._place(int(pick)) for pick in picks.ravel()]
+        self._ask([place for place in dict.fromkeys(asked) if place not in self.turns.known])
+        known = self.turns.known.values()
+        scores = next((turn.scores for turn in known if turn.scores is not None), 0)
+        turns = [self.turns.known[place] for place in asked]
+        said = [turn.answer if turn.scores == scores else None for turn in turns]
+        return stats.stack([as_answers(said, self.classes, scores, self.turns.names)])
 
-    def _ask(self, picks: Sequence[int]) -> None:
-        try:
-            back = ask_each(self.askable, [self.images[pick] for pick in picks], self.classes)
-        except AccessError as error:
-            raise (InvalidFile(str(error)) if self.known else error) from error
-        for pick, given in zip(picks, back, strict=True):
-            first = next(iter(self.known.values()), None)
-            if isinstance(given, stats.Answers) and given.scores not in (0, self.classes):
-                told = f"it answers with {given.scores} scores, not {self.classes}: give `classes` in the list"
-                given = AnswerError(told, f"{given.scores} scores")
-            if isinstance(given, WmjaxError):
-                if first is None:
-                    raise given
-                given = stats.refusal(first)
-            elif first is not None and given.scores != first.scores:
-                given = stats.refusal(first)  # labels, where there were scores, or the other way round
-            self.known[pick] = given
+    def _place(self, pick: int) -> tuple[int, int]:
+        """The key's column and the trigger of a question."""
+        column = int(np.searchsorted(self.starts, pick, side="right")) - 1
+        return column, pick - int(self.starts[column])
+
+    def _ask(self, places: Sequence[tuple[int, int]]) -> None:
+        """Asks what is new; each answer is written down before the next question."""
+        ask_each(
+            self.askable,
+            [self.images[self.starts[column] + trigger] for column, trigger in places],
+            self.classes,
+            self.turns.names,
+            before=lambda at: self.turns.before(*places[at]),
+            told=lambda at, back: self._told(*places[at], back),
+        )
+
+    def _told(self, column: int, trigger: int, back: Back) -> None:
+        if isinstance(back, stats.Answers) and back.scores not in (0, self.classes):
+            told = f"it answers with {back.scores} scores, not {self.classes}: give `classes` in the list"
+            back = AnswerError(told, f"{back.scores} scores")
+        if isinstance(back, AccessError):
+            if not self.turns.known:
+                raise back
+            turn = Turn(None, None)
+        else:
+            turn = Turn(back.scores, said(back, self.turns.names))
+        self.turns.told(column, trigger, turn)

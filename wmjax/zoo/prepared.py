@@ -2,14 +2,15 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
 from wmjax.digest import digest
-from wmjax.errors import AccessError, WmjaxError
-from wmjax.suspects.contract import Askable, Network, Weights
+from wmjax.errors import WmjaxError
+from wmjax.keys import Key
+from wmjax.suspects.contract import Network, Weights
 from wmjax.text import first_line
 from wmjax.zoo.chunk_record import ChunkRecord, notable
 from wmjax.zoo.kept import KeptAnswers
@@ -18,21 +19,10 @@ from wmjax.zoo.panel import Loaded, Panel, Questioned
 from wmjax.zoo.plan import AuditPlan
 from wmjax.zoo.rounds import Questions, Verdicts, ask_all
 from wmjax.zoo.score import Scorer, mesh_for
+from wmjax.zoo.turns import Begin, Turns
 from wmjax.zoo.width import choose_width
 
 _ALTERED = "its weights are not those that were packed: their digests differ"
-
-
-class Bench(Protocol):
-    """Where the models of a family are asked."""
-
-    def panel(self, weights: Weights, width: int | None) -> tuple[Panel, int | None]:
-        """The models of a chunk as a panel, and how many of them run side by side on a device.
-
-        Args:
-          weights: the chunk's, [size, ...] each.
-          width: as it was measured before; None where it was not.
-        """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,41 +52,24 @@ class Stacked:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Asking:
-    """At the other end of a call; such a family has one model.
-
-    Attributes:
-      askable: whom to ask.
-      images: of all questions.
-      classes: that it tells apart.
-    """
-
-    askable: Askable
-    images: np.ndarray
-    classes: int
-
-    def panel(self, weights: Weights, width: int | None) -> tuple[Panel, int | None]:
-        """There is nothing to place and nothing to measure."""
-        return Questioned(self.askable, self.images, self.classes), None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
     """What the models of a family are asked, and where.
 
     Attributes:
       network: the family's.
       places: for each key that applies its place among all keys.
+      keys: those that apply, with their names.
       questions: what to ask.
       bars: float64 [keys that apply], evidence from which a pair may become a match, if others do.
-      bench: where to ask.
+      bench: where; None for a member at the other end of a call.
     """
 
     network: Network
     places: tuple[int, ...]
+    keys: tuple[tuple[str, Key], ...]
     questions: Questions
     bars: np.ndarray
-    bench: Bench
+    bench: Stacked | None
 
 
 def prepare(plan: AuditPlan, network: Network, null: bool) -> Prepared:
@@ -110,18 +83,21 @@ def prepare(plan: AuditPlan, network: Network, null: bool) -> Prepared:
     places, questions = plan.questions(network, null=null)
     ranked = -np.inf if plan.calibrated and not null else np.inf  # their rank is not known yet
     bars = [key.commitment.rule.match_bits if key.spec.policy.exact else ranked for key in questions.keys]
-    return Prepared(network, tuple(places), questions, np.array(bars), _bench(plan, network, questions))
+    named = list(plan.keys.items())
+    keys = tuple(named[place] for place in places)
+    bench = None if network.askable else _bench(plan, network, questions)
+    return Prepared(network, tuple(places), keys, questions, np.array(bars), bench)
 
 
-def _bench(plan: AuditPlan, network: Network, questions: Questions) -> Bench:
-    if network.askable:
-        return Asking(network.askable, questions.images, network.classes)
+def _bench(plan: AuditPlan, network: Network, questions: Questions) -> Stacked:
     scorer = Scorer(network, mesh_for(plan.rows(network)))
     bank, share = scorer.replicate(questions.images), plan.rows(network) // scorer.mesh.size
     return Stacked(bank, scorer, questions.block, plan.counts[network], share)
 
 
-def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -> ChunkRecord:
+def ask_chunk(
+    prepared: Prepared, chunk: Chunk, place: int, width: int | None, begin: Begin | None = None
+) -> ChunkRecord:
     """Asks the models of a chunk; the record of it, but for the seconds that it took.
 
     Args:
@@ -129,21 +105,21 @@ def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -
       chunk: its models and their weights.
       place: of the chunk in the plan.
       width: models that a device runs side by side; measured where it is None.
+      begin: the turns of a member that can only be asked.
     """
     family, failures = prepared.network.fingerprint, dict(chunk.failures)
     rows = np.array([row for row in range(len(chunk.entries)) if row not in failures], np.int64)
     if not prepared.places or not len(rows):
         return ChunkRecord.unasked(place, family, rows, failures)
     try:
-        panel, width = prepared.bench.panel(chunk.weights, width)
-        verdicts = ask_all(panel, prepared.questions, rows)
+        panel, questions, turns, width = _seated(prepared, chunk, width, begin)
+        verdicts = ask_all(panel, questions, rows)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
         why = f"cannot be asked: {first_line(error)}; `resume` tries again"
         return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
-    except WmjaxError as error:  # a suspect that is asked: what it never answered may be asked again, nothing else
-        again = isinstance(error, AccessError)
-        why = f"{error}; `resume` tries again" if again else str(error)
-        return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=again)
+    except WmjaxError as error:  # a suspect that is asked: what it answered is in the journal, and is not asked again
+        why = f"{error}; `resume` tries again"
+        return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
     mute = {int(rows[model]): why for model, why in verdicts.failures.items()}
     weighed: Iterable[int] = rows[(verdicts.bits >= prepared.bars).any(axis=1)] if chunk.weights else []
     digests = _digests(chunk, weighed, but=mute)
@@ -152,6 +128,8 @@ def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -
     tables = _tables(rows, verdicts, failures)
     if prepared.questions.keep:
         tables["answers"] = _kept(rows, verdicts, failures, prepared.network.classes)
+    if turns and turns.asking and not mute:
+        tables |= {"asking": turns.asking, "known": tuple(verdicts.known[0].tolist())}
     return dataclasses.replace(
         ChunkRecord.unasked(place, family, rows[~np.isin(rows, list(failures))], failures),
         width=width,
@@ -159,6 +137,25 @@ def ask_chunk(prepared: Prepared, chunk: Chunk, place: int, width: int | None) -
         digests={row: found for row, found in digests.items() if row not in failures},
         **tables,
     )
+
+
+def _seated(
+    prepared: Prepared, chunk: Chunk, width: int | None, begin: Begin | None
+) -> tuple[Panel, Questions, Turns | None, int | None]:
+    """A chunk's models as a panel, what it is asked, the turns of a member that is asked, and the width."""
+    network, questions = prepared.network, prepared.questions
+    if prepared.bench:
+        panel, width = prepared.bench.panel(chunk.weights, width)
+        return panel, questions, None, width
+    assert network.askable is not None
+    assert begin is not None
+    turns = begin(network.askable, prepared.keys)
+    if asking := turns.asking:
+        limits = zip(questions.keys, questions.limits.tolist(), strict=True)
+        orders = [asking.order(column, key, limit) for column, (key, limit) in enumerate(limits)]
+        questions = dataclasses.replace(questions, orders=orders)
+    asked = Questioned(network.askable, questions.images, questions.starts, network.classes, turns)
+    return asked, questions, turns, width
 
 
 def _digests(chunk: Chunk, rows: Iterable[int], but: Mapping[int, str]) -> dict[int, str]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import UsageError
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key
 from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.verification.asking import of_fresh
 from wmjax.zoo.chunk_record import ROUNDED, ChunkRecord
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
@@ -22,8 +23,13 @@ def keys_of(header: AuditHeader, opened: Mapping[str, Key]) -> list[Key]:
 
     Raises:
       UsageError: one is not among them.
+      InvalidFile: none is: the journal is of another audit.
     """
     by_id = {key.commitment.id: key for key in opened.values()}
+    if opened and by_id.keys().isdisjoint(asked.id for asked in header.keys):
+        raise InvalidFile(
+            f"the audit asked about none of the {len(by_id)} keys in `keys`: its journal is another one's"
+        )
     for asked in header.keys:
         if asked.id not in by_id:
             raise UsageError(f"`keys`: {asked.name}, which the audit asked about, is not among them or not opened")
@@ -53,19 +59,24 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
     """The same for all models and one key; those with as many questions at once."""
     assert record.answers is not None
     counts, bounds, rule = record.queries, header.bounds[record.chunk], key.commitment.rule
+    order = record.asking and record.asking.order(column, key, int(bounds.limits[column]))
     starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
     for count in np.unique(counts[:, column]).tolist():
         rows = np.flatnonzero(counts[:, column] == count)
         given = record.answers.pairs(starts[rows, column], count)
         answers = dataclasses.replace(given, classes=key.spec.classes)
-        path = stats.play(rule, answers, key.truth(slice(0, count)))
+        path = stats.play(rule, answers, key.truth(order.triggers[:count] if order else slice(0, count)))
+        path = of_fresh(path, order.fresh if order else count)
         exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
         decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)
-        outcomes = np.where(decision.matched, MATCH, np.where(decision.cleared, NO_MATCH, INCONCLUSIVE))
+        cleared = decision.cleared & (record.forgetful(column, header) is None)
+        outcomes = np.where(decision.matched, MATCH, np.where(cleared, NO_MATCH, INCONCLUSIVE))
+        fresh = min(count, order.fresh) if order else 0
         same = (
             (outcomes == record.outcomes[rows, column])
             & (decision.used == count)
             & (path.matches[:, -1] == record.matches[rows, column])
+            & (not order or (int(path.matches[0, fresh - 1]) if fresh else 0) == record.known[column])
             & (np.abs(path.evidence[:, -1] - record.bits[rows, column]) < _CLOSE)
         )
         if not same.all() or not all(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.grounds import Ground
+from wmjax.verification.grounds import withholds
 from wmjax.zoo.grounds import Basis
 from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
@@ -92,7 +93,10 @@ class AuditResult:
             )
 
     def pairs(self, outcome: str) -> list[dict[str, Any]]:
-        """The pairs with this outcome as JSON values, strongest evidence first; matches with what they rest on."""
+        """The pairs with this outcome as JSON values, strongest evidence first; matches with what they rest on.
+
+        So are acquittals that are withheld.
+        """
         rows, columns = np.nonzero(self.outcomes == OUTCOMES.index(outcome))
         found = sorted(zip(rows, columns, strict=True), key=lambda at: -np.nan_to_num(self.bits[at], nan=-np.inf))
         return [
@@ -102,9 +106,11 @@ class AuditResult:
                 "evidence_bits": None if np.isnan(self.bits[i, k]) else round(float(self.bits[i, k]), 3),
                 "queries": int(self.queries[i, k]),
                 "verdict": outcome,
-                **({"grounds": [g.to_json() for g in self.grounds[int(i), int(k)]]} if outcome == "match" else {}),
+                **({"grounds": [ground.to_json() for ground in grounds]} if outcome == "match" or withheld else {}),
             }
             for i, k in found
+            for grounds in [self.grounds.get((int(i), int(k)), ())]
+            for withheld in [any(map(withholds, grounds))]
         ]
 
     def to_json(self) -> dict[str, Any]:

@@ -4,6 +4,9 @@ Every pair of a model and a key goes through the sequence that `wmjax.verify` go
 cleared at the same trigger; a match is asked on where the bound over all pairs needs more evidence than its own key.
 What `verify` would have called a match is never cleared. Asking goes on in blocks of one shape, about the models that
 still have an undecided key.
+
+A suspect that may remember is asked in an order of its own, as by `wmjax.verify`: what it was shown before comes last,
+and clears nobody.
 """
 
 import dataclasses
@@ -15,6 +18,9 @@ from wmjax import stats
 from wmjax.devices import on_cpu
 from wmjax.keys import Key
 from wmjax.stats.contract import State
+from wmjax.verification.asking import of_fresh
+from wmjax.verification.grounds import forgetful as forgets
+from wmjax.verification.order import Order
 from wmjax.zoo.kept import as_kept
 from wmjax.zoo.panel import Panel
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
@@ -33,6 +39,7 @@ class Questions:
       limits: int [K], triggers that may be asked of each.
       match_bits: evidence at which asking about a key stops: enough for its own alpha and for the whole audit.
       keep: whether all answers are kept.
+      orders: for each key in which order it is asked; its own where there are none.
     """
 
     keys: Sequence[Key]
@@ -41,6 +48,16 @@ class Questions:
     limits: np.ndarray
     match_bits: np.ndarray
     keep: bool = False
+    orders: Sequence[Order] = ()
+
+    def triggers(self, k: int, start: int, stop: int) -> np.ndarray:
+        """Which triggers of a key are asked from place `start` to `stop` of its order."""
+        places = np.arange(start, min(stop, self.limits[k]))
+        return self.orders[k].triggers[places] if self.orders else places
+
+    def fresh(self, k: int) -> int:
+        """How many of a key's first triggers were not shown before."""
+        return self.orders[k].fresh if self.orders else int(self.limits[k])
 
     @property
     def block(self) -> int:
@@ -53,14 +70,17 @@ class Verdicts:
     """What is known so far of n models and K keys; arrays [n, K].
 
     `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.AuditResult`, `open` says which pairs are
-    undecided. `states` holds for each key the models that it is open with, and the state of their evidence; `kept`, by
-    (model, key), all that was answered, where that is kept.
+    undecided. `cleared` is the acquittal, and `known` the matches, from triggers that were not shown before. `states`
+    holds for each key the models that it is open with, and the state of their evidence; `kept`, by (model, key), all
+    that was answered, where that is kept.
     """
 
     outcomes: np.ndarray
     bits: np.ndarray
     queries: np.ndarray
     matches: np.ndarray
+    cleared: np.ndarray
+    known: np.ndarray
     open: np.ndarray
     states: dict[int, tuple[np.ndarray, State]]
     paths: dict[tuple[int, int], list[float]]
@@ -75,6 +95,8 @@ def nothing_asked(models: int, keys: Sequence[Key]) -> Verdicts:
         np.full(shape, INCONCLUSIVE, np.int8),
         np.zeros(shape),
         np.zeros(shape, np.int32),
+        np.zeros(shape, np.int32),
+        np.zeros(shape),
         np.zeros(shape, np.int32),
         np.ones(shape, bool),
         {k: (np.arange(models), stats.kind_of(key.commitment.rule).start((models,))) for k, key in enumerate(keys)},
@@ -111,7 +133,7 @@ def _round(
 ) -> dict[int, tuple[np.ndarray, stats.Answers]]:
     """For each key the models with which it is undecided, and their answers to its triggers in `span`, [n, r]."""
     models = np.flatnonzero(undecided.any(axis=1))
-    ranges = [np.arange(span[0], min(span[1], limit)) for limit in questions.limits]
+    ranges = [questions.triggers(k, *span) for k in range(len(questions.keys))]
     alike = bool((undecided[models] == undecided[models[0]]).all())
     wanted = [
         np.concatenate([questions.starts[k] + ranges[k] for k in np.flatnonzero(undecided[i])])
@@ -167,16 +189,26 @@ def _weigh(
     answers = dataclasses.replace(answers, classes=key.spec.classes)
     before, state = verdicts.states[k]
     state = stats.rows_of(state, np.searchsorted(before, models))
-    state, path = stats.kind_of(rule).bet(state, answers, key.truth(slice(asked, asked + r)), rule)
+    truth = key.truth(questions.triggers(k, asked, asked + r))
+    state, path = stats.kind_of(rule).bet(state, answers, truth, rule)
+    fresh = questions.fresh(k) - asked
+    path = of_fresh(path, fresh, verdicts.cleared[models, k])
+    verdicts.cleared[models, k] = path.acquittal[:, -1]
     exact = key.spec.policy.exact  # else the whole key is asked, then ranked
     decision = stats.decide(path, rule, stop=exact, match_bits=questions.match_bits[k], exact=exact)
     decided = decision.decided & (exact or last)
     verdicts.outcomes[models[decided & decision.matched], k] = MATCH
     verdicts.outcomes[models[decided & decision.cleared], k] = NO_MATCH
     each, used = np.arange(len(models)), decision.used - 1
+    if fresh > 0:
+        verdicts.known[models, k] = path.matches[each, np.minimum(used, fresh - 1)]
     verdicts.bits[models, k] = path.evidence[each, used]
     verdicts.queries[models, k] += decision.used.astype(np.int32)
     verdicts.matches[models, k] = path.matches[each, used]
+    for model in models[decided & decision.cleared] if fresh < r and key.spec.policy.answers else ():
+        at = int(model), k
+        if forgets(int(verdicts.known[at]), questions.fresh(k), int(verdicts.matches[at]), int(verdicts.queries[at])):
+            verdicts.outcomes[at] = INCONCLUSIVE  # as `wmjax.verify` withholds it
     still = ~decided & (not last)
     verdicts.open[models, k] = still
     verdicts.states[k] = models[still], stats.rows_of(state, still)
