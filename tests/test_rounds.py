@@ -15,10 +15,14 @@ import jax.numpy as jnp
 import journals
 import numpy as np
 import pytest
+from test_material_keys import material_of
 
 import wmjax
 from wmjax.grounds import Ground
+from wmjax.keys import SCHEMES, Source
+from wmjax.keys.keyset import default_rule
 from wmjax.models import Config, init
+from wmjax.stats.spread import perfect
 from wmjax.suspects import Suspect
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
@@ -82,6 +86,46 @@ def test_what_verify_calls_a_match_is_never_cleared() -> None:
     assert OUTCOMES[result.outcomes[0, 0]] == "inconclusive"
     assert result.bits[0, 0] < 0
     assert result.queries[0, 0] == 60
+
+
+def with_material(size: int = 340) -> tuple[dict[str, wmjax.Key], np.ndarray]:
+    """A key of labels, one of coins and one of pairs, and tables: of a stranger, of whoever knows one, or all."""
+    labelled = worker.keys((20, size, size))
+    (one, key), *others = labelled.items()
+    made = {one: key}
+    for (name, other), scheme in zip(others, ("spread", "tie"), strict=True):
+        material = material_of(scheme, range(size), n=size)
+        source = Source("any", "0" * 64)
+        policy = SCHEMES[scheme].labels
+        spec = dataclasses.replace(other.spec, scheme=scheme, labels=policy, source=source, material=material.sha256)
+        drawn = spec.policy.draw(other.secret, spec, range(size))
+        commitment = dataclasses.replace(other.commitment, spec=spec, rule=default_rule(spec))
+        made[name] = dataclasses.replace(other, commitment=commitment, labels=drawn, material=material)
+    rng = np.random.default_rng(3)
+    logits = rng.standard_normal((5, 20 + 2 * size, 10))
+    known = [8.0 * np.eye(10)[key.labels]]
+    coins, pairs = list(made.values())[1:]
+    known.append(np.log(perfect(coins.truth(slice(None)), 10).probabilities))
+    known.append(4.0 * np.eye(10)[pairs.answers])
+    ends = np.cumsum([0, 20, size, size])
+    for place, table in enumerate(known):
+        for model in (place + 1, 4):
+            logits[model, ends[place] : ends[place + 1]] = table + 0.1 * rng.standard_normal(table.shape)
+    return made, logits.astype(np.float32)
+
+
+def test_keys_with_material_are_asked_by_stages_beside_others() -> None:
+    keys, logits = with_material()
+    result = worker.audited(worker.zoo(logits), keys, width=1)
+    for (i, k), outcome in np.ndenumerate(result.outcomes):
+        alone = wmjax.verify(table_suspect(logits[i]), list(keys.values())[k])
+        told = (OUTCOMES[outcome], result.queries[i, k], result.matches[i, k])
+        assert told == (alone.verdict, alone.queries, alone.matches), (i, k)
+        assert result.bits[i, k] == pytest.approx(alone.path[-1], abs=1e-9)
+    matched = result.outcomes == MATCH
+    assert matched[4].all()
+    assert (matched[1:4] == np.eye(3, dtype=bool)).all()
+    assert not matched[0].any()
 
 
 def cnn_weights(models: int) -> dict[str, np.ndarray]:

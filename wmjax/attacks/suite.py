@@ -5,22 +5,28 @@ from typing import NamedTuple
 from wmjax.attacks.contract import Attack
 from wmjax.attacks.families import (
     adversarial,
+    answers,
     evade,
     extract,
     finetune,
     inputs,
+    mixture,
     overwrite,
+    own,
     perturb,
     prune,
     quantise,
     rename,
+    shift,
     transfer,
     unlearn,
+    wrk,
 )
 from wmjax.errors import UsageError
 
 _FAMILIES = (
-    prune, finetune, quantise, perturb, inputs, rename, evade, overwrite, adversarial, unlearn, extract, transfer,
+    prune, finetune, quantise, perturb, inputs, answers, rename, evade, overwrite, own, shift, adversarial, unlearn,
+    wrk, extract, mixture, transfer,
 )  # fmt: skip
 ATTACKS: dict[str, Attack] = {attack.name: attack for family in _FAMILIES for attack in family.ATTACKS}
 

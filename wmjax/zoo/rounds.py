@@ -25,7 +25,8 @@ from wmjax.zoo.kept import as_kept
 from wmjax.zoo.panel import Panel
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
 
-FIRST = 16  # triggers in the first round; later ones on a CPU ask as many, on an accelerator as many as all before
+FIRST = 16  # triggers in the first round; later ones on a CPU ask as many, on an accelerator as many as all before;
+# where the evidence moves at stages, a round is a stage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +59,20 @@ class Questions:
     def fresh(self, k: int) -> int:
         """How many of a key's first triggers were not shown before."""
         return self.orders[k].fresh if self.orders else int(self.limits[k])
+
+    def until(self, asked: np.ndarray) -> np.ndarray:
+        """How many triggers of each key will have been asked after the next round, int [K].
+
+        Args:
+          asked: int [K], before it.
+        """
+        kinds = [stats.kind_of(key.commitment.rule) for key in self.keys]
+        evenly = asked + FIRST if on_cpu() else np.maximum(FIRST, 2 * asked)  # fewer, larger calls where calls cost
+        ends = [
+            stats.next_stage(kind, at, key.spec.triggers) if kind.stages(key.spec.triggers) else end
+            for kind, key, at, end in zip(kinds, self.keys, asked.tolist(), evenly.tolist(), strict=True)
+        ]
+        return np.minimum(ends, self.limits)
 
     @property
     def block(self) -> int:
@@ -115,25 +130,25 @@ def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
       rows: int [n], the models that could be read.
     """
     verdicts = nothing_asked(len(rows), questions.keys)
-    asked = 0
+    asked = np.zeros(len(questions.keys), np.int64)
     while verdicts.open.any():
-        until = asked + FIRST if on_cpu() else max(FIRST, 2 * asked)  # fewer, larger calls where calls are what costs
-        answers = _round(panel, questions, rows, verdicts.open, (asked, until))
+        until = questions.until(asked)
+        answers = _round(panel, questions, rows, verdicts.open, list(zip(asked.tolist(), until.tolist(), strict=True)))
         for k, (models, given) in answers.items():
             given = as_kept(given) if questions.keep else given
-            _weigh(verdicts, questions, k, models, given, asked)
-        if asked == 0:
+            _weigh(verdicts, questions, k, models, given, int(asked[k]))
+        if not asked.any():
             _drop_mute(verdicts, answers)
         asked = until
     return verdicts
 
 
 def _round(
-    panel: Panel, questions: Questions, rows: np.ndarray, undecided: np.ndarray, span: tuple[int, int]
+    panel: Panel, questions: Questions, rows: np.ndarray, undecided: np.ndarray, spans: Sequence[tuple[int, int]]
 ) -> dict[int, tuple[np.ndarray, stats.Answers]]:
-    """For each key the models with which it is undecided, and their answers to its triggers in `span`, [n, r]."""
+    """For each key the models with which it is undecided, and their answers to its triggers in its span, [n, r]."""
     models = np.flatnonzero(undecided.any(axis=1))
-    ranges = [questions.triggers(k, *span) for k in range(len(questions.keys))]
+    ranges = [questions.triggers(k, *span) for k, span in enumerate(spans)]
     alike = bool((undecided[models] == undecided[models[0]]).all())
     wanted = [
         np.concatenate([questions.starts[k] + ranges[k] for k in np.flatnonzero(undecided[i])])

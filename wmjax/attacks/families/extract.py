@@ -26,7 +26,7 @@ STEADY = 2.0  # temperature up to which the learning rate stays: gradients grow 
 
 def fresh_seeds(seeds: Sequence[int]) -> list[int]:
     """Seeds of what thieves train, one for each of theirs: none that a victim is likely to have been trained with."""
-    return [int(_rng(seed, 0).integers(2**31)) for seed in seeds]
+    return [int(rng_of(seed, 0).integers(2**31)) for seed in seeds]
 
 
 def students(
@@ -81,10 +81,10 @@ def retrain(stolen: Stolen, thief: Thief) -> Attacked:
     def run(part: Stolen, share: float) -> Attacked:
         count = max(1, round(share * len(owned)))
         answered = []
-        for network in _each(part):
-            images = owned.images[_rng(network.seed, 1).permutation(len(owned))[:count]]
-            answered.append(_labelled(images, predict(network.config, network.variables, images)))
-        return students(part, thief.recipe, *_side_by_side(answered))
+        for network in each(part):
+            images = owned.images[rng_of(network.seed, 1).permutation(len(owned))[:count]]
+            answered.append(labelled(images, predict(network.config, network.variables, images)))
+        return students(part, thief.recipe, *side_by_side(answered))
 
     return by_strength(stolen, run)
 
@@ -97,12 +97,12 @@ def retrain_smooth(stolen: Stolen, thief: Thief) -> Attacked:
     """
     owned = thief.owned()
     answered = []
-    for network in _each(stolen):
-        rng = _rng(network.seed, 2)
+    for network in each(stolen):
+        rng = rng_of(network.seed, 2)
         copies = (noised(owned.images, network.strength, owned.image[0] // 16, rng) for _ in range(COPIES))
         answers = sum(predict(network.config, network.variables, copy) for copy in copies)
-        answered.append(_labelled(owned.images, np.asarray(answers)))
-    return students(stolen, thief.recipe, *_side_by_side(answered))
+        answered.append(labelled(owned.images, np.asarray(answers)))
+    return students(stolen, thief.recipe, *side_by_side(answered))
 
 
 def distil(stolen: Stolen, thief: Thief) -> Attacked:
@@ -123,11 +123,11 @@ def distil_shifted(stolen: Stolen, thief: Thief) -> Attacked:
     """
     owned = thief.owned()
     asked = [
-        _unlabelled(shifted(owned.images, network.strength, _rng(network.seed, 3)), stolen.config.classes)
-        for network in _each(stolen)
+        _unlabelled(shifted(owned.images, network.strength, rng_of(network.seed, 3)), stolen.config.classes)
+        for network in each(stolen)
     ]
     recipe = soft_recipe(thief.recipe, stolen.config, thief.recipe.temperature)
-    return students(stolen, recipe, *_side_by_side(asked), soft=stolen.config)
+    return students(stolen, recipe, *side_by_side(asked), soft=stolen.config)
 
 
 def distil_noise(stolen: Stolen, thief: Thief) -> Attacked:
@@ -141,7 +141,7 @@ def distil_noise(stolen: Stolen, thief: Thief) -> Attacked:
         count = max(2, round(1000 * thousands))
         asked = [_unlabelled(made_up(config.image, count, seed), config.classes) for seed in part.seeds]
         recipe = soft_recipe(thief.recipe, config, thief.recipe.temperature)
-        return students(part, recipe, *_side_by_side(asked), soft=config)
+        return students(part, recipe, *side_by_side(asked), soft=config)
 
     return by_strength(stolen, run)
 
@@ -168,22 +168,25 @@ def knockoff(stolen: Stolen, thief: Thief) -> Attacked:
 
     def run(part: Stolen, share: float) -> Attacked:
         count = max(1, round(share * len(asked)))
-        rows = np.stack([_rng(seed, 4).permutation(len(asked))[:count] for seed in part.seeds])
+        rows = np.stack([rng_of(seed, 4).permutation(len(asked))[:count] for seed in part.seeds])
         return students(part, soft_recipe(thief.recipe, part.config, 1.0), asked, rows, soft=part.config)
 
     return by_strength(stolen, run)
 
 
-def _rng(seed: int, purpose: int) -> np.random.Generator:
+def rng_of(seed: int, purpose: int) -> np.random.Generator:
+    """Random choices about one network, by what they are for."""
     return np.random.default_rng([seed, purpose, 0x57EA])
 
 
-def _each(stolen: Stolen) -> Iterator[Served]:
+def each(stolen: Stolen) -> Iterator[Served]:
+    """The networks one by one."""
     for i, (strength, seed) in enumerate(zip(stolen.strengths, stolen.seeds, strict=True)):
         yield Served(stolen.config, one(stolen.variables, i), strength, seed)
 
 
-def _labelled(images: np.ndarray, answers: np.ndarray) -> Dataset:
+def labelled(images: np.ndarray, answers: np.ndarray) -> Dataset:
+    """Images [n, H, W, C] under the top-1 of the answers to them [n, classes]."""
     return Dataset(images, answers.argmax(axis=1).astype(np.int32), answers.shape[1])
 
 
@@ -191,7 +194,7 @@ def _unlabelled(images: np.ndarray, classes: int) -> Dataset:
     return Dataset(images, np.zeros(len(images), np.int32), classes)
 
 
-def _side_by_side(parts: Sequence[Dataset]) -> tuple[Dataset, np.ndarray]:
+def side_by_side(parts: Sequence[Dataset]) -> tuple[Dataset, np.ndarray]:
     """Data sets of one size, one after another, and the rows of each, int [parts, size]."""
     images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
     return Dataset(images, labels, parts[0].classes), np.arange(len(labels)).reshape(len(parts), -1)

@@ -87,22 +87,15 @@ def _tuned(stolen: Stolen, thief: Thief, *, last_only: bool = False, fresh: bool
     return Attacked(stolen.config, tuned._replace(stats=stolen.variables.stats) if last_only else tuned)
 
 
-def _few(stolen: Stolen, thief: Thief) -> Attacked:
-    """FTAL with a share of the thief's images, another for each network."""
-
-    def run(stolen: Stolen, share: float) -> Attacked:
-        size = len(thief.owned())
-        count = max(1, round(share * size))
-        rows = np.stack([np.random.default_rng([seed, 0xFE3]).permutation(size)[:count] for seed in stolen.seeds])
-        rates = [RATE] * len(rows)
-        # as many images pass by as with all of them
-        recipe = dataclasses.replace(thief.tuning(), epochs=round(thief.tuning_epochs / min(1.0, share)))
-        return Attacked(
-            stolen.config,
-            tune(stolen.config, stolen.variables, thief.owned(), recipe, stolen.seeds, rates, rows=rows),
-        )
-
-    return by_strength(stolen, run)
+def _few(stolen: Stolen, thief: Thief, *, most: int) -> Attacked:
+    """FTAL with so many of the thief's images, others for each network; strengths are learning rates."""
+    own = thief.owned()
+    count = min(most, len(own))
+    rows = np.stack([np.random.default_rng([seed, 0xFE3]).permutation(len(own))[:count] for seed in stolen.seeds])
+    # as many images pass by as with all of them
+    recipe = dataclasses.replace(thief.tuning(), epochs=round(thief.tuning_epochs * len(own) / count))
+    tuned = tune(stolen.config, stolen.variables, own, recipe, stolen.seeds, stolen.strengths, rows=rows)
+    return Attacked(stolen.config, tuned)
 
 
 def _changed(stolen: Stolen, thief: Thief, *, setting: str) -> Attacked:
@@ -121,6 +114,7 @@ def _changed(stolen: Stolen, thief: Thief, *, setting: str) -> Attacked:
 
 _WHO = "has the weights and labelled images of the task"
 _ALL = (0.001, 0.003, 0.01, 0.03, 0.1)
+_FEW = (100, 500, 2500, 5000)
 
 
 def _attack(
@@ -148,13 +142,16 @@ ATTACKS = (
         _ALL,
         partial(_tuned, fresh=True),
     ),
-    _attack(
-        "ftal-few",
-        "trains all layers on with few of them, for as long",
-        "share of the images",
-        (),
-        (0.02, 0.1, 0.3),
-        _few,
+    *(
+        _attack(
+            f"ftal-{most}",
+            f"trains all layers on with {most} of them or all he has, for as long",
+            "learning rate",
+            (),
+            _ALL[1:],
+            partial(_few, most=most),
+        )
+        for most in _FEW
     ),
     _attack(
         "smooth",

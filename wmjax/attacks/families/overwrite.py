@@ -10,7 +10,8 @@ from wmjax.keys.keyset import default_rule, derive_key
 TRIGGERS = 100
 
 
-def _run(stolen: Stolen, thief: Thief) -> Attacked:
+def overwrite(stolen: Stolen, thief: Thief) -> Attacked:
+    """Fine-tunes at the learning rate `strength` with a key of the thief's own mixed in."""
     spec = make_spec("abstract", image=stolen.config.image, classes=stolen.config.classes, triggers=TRIGGERS)
     own = derive_key(hashlib.sha256(b"a thief's own key").digest(), spec, default_rule(spec))  # no secret: it is his
     tuned = tune(
@@ -35,6 +36,6 @@ ATTACKS = (
         (0.03,),
         (0.003, 0.01, 0.03, 0.1),
         frozenset({"images"}),
-        _run,
+        overwrite,
     ),
 )
