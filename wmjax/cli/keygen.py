@@ -65,6 +65,7 @@ def _generated(options: argparse.Namespace, source: "_Source") -> "Key":
 def _tied(options: argparse.Namespace, source: "_Source") -> "Key":
     """A key over the images on which unmarked networks waver, which are trained for it."""
     from wmjax.keys import generate
+    from wmjax.keys.material import Material
     from wmjax.models import default_config
     from wmjax.train import default_recipe
     from wmjax.train.ties import find_ties
@@ -76,6 +77,7 @@ def _tied(options: argparse.Namespace, source: "_Source") -> "Key":
     recipe = default_recipe(config)
     if options.epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=options.epochs)
+    _spec(options, source, Material({}))  # what cannot be is refused before networks are trained
     material = find_ties(config, recipe, data, options.triggers)
     return generate(_spec(options, source, material), data, alpha=options.alpha, material=material)
 
