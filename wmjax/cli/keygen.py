@@ -16,53 +16,50 @@ if TYPE_CHECKING:
     from wmjax.keys import Key, Paper, Spec
     from wmjax.keys.material import Material
 
-    _Source = tuple[str, Dataset] | None
-
 
 def keygen(options: argparse.Namespace) -> int:
     """Makes a key and its commitment."""
     from wmjax.keys import open_signer, write_key
     from wmjax.keys.vault import check_free
 
-    _check_trained(options)
+    for name, scheme in _OWN_OPTIONS.items():
+        if getattr(options, name) is not None and options.scheme != scheme:
+            raise UsageError(f"`{name}` belongs to scheme {scheme}")
     check_free([Path(f"{options.out}.{end}") for end in ("age", "commitment.json")])
-    source = _key_source(options)
     words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
     signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
     trusted = authorities(options.authorities)
-    key = _TRAINED.get(options.scheme, _generated)(options, source)  # last: it may take long
+    key = _MAKERS.get(options.scheme, _generated)(options)  # last: it may take long
     files = write_key(key, options.out, recipients=options.recipients, passphrase=words, signer=signer)
     _tell_made(options, key, [*files, *_stamped(options, trusted)])
     return 0
 
 
-def _key_source(options: argparse.Namespace) -> "_Source":
-    """The data set that a key starts from, with the name that its commitment gives it."""
-    from wmjax.data import load_source
-    from wmjax.data.source import public_name
-    from wmjax.keys import SCHEMES
-
-    if options.source is None:
-        return None
-    split = SCHEMES[options.scheme].split
-    return public_name(options.source), load_source(options.source, options.data_dir, options.image, split)
-
-
-def _check_trained(options: argparse.Namespace) -> None:
-    """Raises `UsageError` where a scheme for which no network is trained is told how to."""
-    given = [name for name in ("model", "epochs") if getattr(options, name) is not None]
-    if given and options.scheme not in _TRAINED:
-        raise UsageError(f"`{given[0]}`: no network is trained for a key of scheme {options.scheme}")
-
-
-def _generated(options: argparse.Namespace, source: "_Source") -> "Key":
-    """A key that follows from its spec and the source alone."""
+def _generated(options: argparse.Namespace) -> "Key":
+    """A key that follows from its secret, its spec and the images of its source alone."""
     from wmjax.keys import generate
 
-    return generate(_spec(options, source), source and source[1], alpha=options.alpha)
+    source = None if options.source is None else _key_source(options)
+    return generate(_spec(options, source), source[1] if source else None, alpha=options.alpha)
 
 
-def _tied(options: argparse.Namespace, source: "_Source") -> "Key":
+def _spread(options: argparse.Namespace) -> "Key":
+    """A key for a trained network, whose own answers it moves."""
+    from wmjax.data import load
+    from wmjax.train import spread_key
+
+    for name in ("labels", "classes", "paper"):
+        if getattr(options, name):
+            raise UsageError(f"`{name}`: not with scheme {options.scheme}, whose source and `base` say it")
+    if options.base is None or options.source is None:
+        raise UsageError(f"scheme {options.scheme} needs a trained network and its data: `base` and `source`")
+    splits = load(options.source, options.data_dir, options.image)
+    return spread_key(
+        options.base, splits, triggers=options.triggers, rehearsals=options.rehearsals, alpha=options.alpha
+    )
+
+
+def _tied(options: argparse.Namespace) -> "Key":
     """A key over the images on which unmarked networks waver, which are trained for it."""
     from wmjax.keys import generate
     from wmjax.keys.material import Material
@@ -70,22 +67,36 @@ def _tied(options: argparse.Namespace, source: "_Source") -> "Key":
     from wmjax.train import default_recipe
     from wmjax.train.ties import find_ties
 
-    if source is None or options.model is None:
+    if options.source is None or options.model is None:
         raise UsageError(f"scheme {options.scheme} looks for ties: say in which `source`, and of which `model`")
+    source = _key_source(options)
     data = source[1]
     config = default_config(options.model, data.image, data.classes)
     recipe = default_recipe(config)
     if options.epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=options.epochs)
-    _spec(options, source, Material({}))  # what cannot be is refused before networks are trained
-    material = find_ties(config, recipe, data, options.triggers)
+    spec = _spec(options, source, Material({}))  # what cannot be is refused before networks are trained
+    material = find_ties(config, recipe, data, spec.triggers)
     return generate(_spec(options, source, material), data, alpha=options.alpha, material=material)
 
 
-_TRAINED = {"tie": _tied}  # schemes whose keys need networks: how each makes one
+_MAKERS = {"spread": _spread, "tie": _tied}  # schemes whose keys need networks: how each makes one
+_OWN_OPTIONS = {"base": "spread", "model": "tie", "epochs": "tie"}  # options of one of them alone
 
 
-def _spec(options: argparse.Namespace, source: "_Source", material: "Material | None" = None) -> "Spec":
+def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset]":
+    """The data set that a key starts from, with the name that its commitment gives it."""
+    from wmjax.data import load_source
+    from wmjax.data.source import public_name
+    from wmjax.keys import SCHEMES
+
+    split = SCHEMES[options.scheme].split
+    return public_name(options.source), load_source(options.source, options.data_dir, options.image, split)
+
+
+def _spec(
+    options: argparse.Namespace, source: "tuple[str, Dataset] | None", material: "Material | None" = None
+) -> "Spec":
     """The spec that the options ask for."""
     from wmjax.keys import SCHEMES, make_spec, read_parameters
 
@@ -96,7 +107,7 @@ def _spec(options: argparse.Namespace, source: "_Source", material: "Material | 
         options.scheme,
         image=options.image,
         classes=options.classes,
-        triggers=options.triggers,
+        triggers=100 if options.triggers is None else options.triggers,
         labels=options.labels,
         source=source,
         paper=_paper(options),
