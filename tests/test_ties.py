@@ -177,6 +177,7 @@ def test_from_keygen_to_a_verdict(run):
     ("options", "words"),
     [
         (["--scheme", "tie"], "--source"),
+        (["--scheme", "nothing", "--source", "digits"], "unknown scheme 'nothing'"),
         (["--scheme", "tie", "--source", "digits"], "--model"),
         (["--scheme", "tie", "--source", "digits", "--model", "nothing"], "unknown --model 'nothing'"),
         ([*KEYGEN[1:], "--epochs", "0"], "--epochs 0"),

@@ -90,7 +90,8 @@ def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset]":
     from wmjax.data.source import public_name
     from wmjax.keys import SCHEMES
 
-    split = SCHEMES[options.scheme].split
+    scheme = SCHEMES.get(options.scheme)  # one that is unknown is refused with the spec
+    split = scheme.split if scheme else "train"
     return public_name(options.source), load_source(options.source, options.data_dir, options.image, split)
 
 
