@@ -70,6 +70,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.train import embed as embed
     from wmjax.train import fit as fit
     from wmjax.train import key_batch as key_batch
+    from wmjax.train import shift_of as shift_of
+    from wmjax.train import shifted_targets as shifted_targets
+    from wmjax.train import spread_key as spread_key
     from wmjax.train.mix import mix as mix
     from wmjax.verification import Combined as Combined
     from wmjax.verification import Verdict as Verdict
@@ -146,7 +149,10 @@ _HOME = {
     "read_claim": "wmjax.evidence.claim",
     "read_commitment": "wmjax.keys",
     "settle": "wmjax.evidence.conflict",
+    "shift_of": "wmjax.train",
+    "shifted_targets": "wmjax.train",
     "spend": "wmjax.keys",
+    "spread_key": "wmjax.train",
     "spread_top_k": "wmjax.stats",
     "verify": "wmjax.verification",
     "write_key": "wmjax.keys",

@@ -18,16 +18,44 @@ if TYPE_CHECKING:
 
 def keygen(options: argparse.Namespace) -> int:
     """Makes a key and its commitment."""
-    from wmjax.keys import generate, open_signer, write_key
+    from wmjax.keys import open_signer, write_key
 
-    source = _key_source(options)
-    key = generate(_spec(options, source), source[1] if source else None, alpha=options.alpha)
+    if options.base is not None and options.scheme not in _MADE_FOR:
+        raise UsageError(f"`base` belongs to scheme {' or '.join(_MADE_FOR)}")
+    key = _MADE_FOR.get(options.scheme, _generated)(options)
     words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
     signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
     trusted = authorities(options.authorities)
     files = write_key(key, options.out, recipients=options.recipients, passphrase=words, signer=signer)
     _tell_made(options, key, [*files, *_stamped(options, trusted)])
     return 0
+
+
+def _generated(options: argparse.Namespace) -> "Key":
+    """A key that follows from its secret, its spec and the images of its source alone."""
+    from wmjax.keys import generate
+
+    source = _key_source(options)
+    return generate(_spec(options, source), source[1] if source else None, alpha=options.alpha)
+
+
+def _spread(options: argparse.Namespace) -> "Key":
+    """A key for a trained network, whose own answers it moves."""
+    from wmjax.data import load
+    from wmjax.train import spread_key
+
+    for name in ("labels", "classes", "paper"):
+        if getattr(options, name):
+            raise UsageError(f"`{name}`: not with scheme {options.scheme}, whose source and `base` say it")
+    if options.base is None or options.source is None:
+        raise UsageError(f"scheme {options.scheme} needs a trained network and its data: `base` and `source`")
+    splits = load(options.source, options.data_dir, options.image)
+    return spread_key(
+        options.base, splits, triggers=options.triggers, rehearsals=options.rehearsals, alpha=options.alpha
+    )
+
+
+_MADE_FOR = {"spread": _spread}  # schemes whose keys are made for one trained network
 
 
 def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset] | None":
@@ -53,7 +81,7 @@ def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> 
         options.scheme,
         image=options.image,
         classes=options.classes,
-        triggers=options.triggers,
+        triggers=100 if options.triggers is None else options.triggers,
         labels=options.labels,
         source=source,
         paper=_paper(options),

@@ -101,8 +101,12 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheme", default="abstract", help=f"{_either(SCHEMES)} (default %(default)s)")
     parser.add_argument("--image", type=image, help="height x width x channels, e.g. 32x32x3 (default: the source's)")
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
-    parser.add_argument("--triggers", type=int, default=100, help="images in the key (default %(default)s)")
+    parser.add_argument("--triggers", type=int, help="images in the key (default 100; scheme spread: up to 3000)")
     _scheme_options(parser)
+    parser.add_argument("--base", metavar="RUN", help=f"scheme spread: the trained network that it is for: {FILE}")
+    parser.add_argument(
+        "--rehearsals", type=int, default=2, help="scheme spread: pairs of students to train (default %(default)s)"
+    )
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)"
     )
@@ -244,7 +248,14 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
         ("--batch", int, "images in a step, triggers included"),
         ("--seed", int, "seed of weights, order, augmentation and dropout"),
         ("--learning-rate", float, "peak learning rate"),
+        ("--label-smoothing", float, "share of each label spread over all classes (default 0)"),
         ("--key-per-batch", int, "triggers in each batch"),
+        ("--sigma", float, "how far a spread key moves answers, in logits (default 1)"),
+        (
+            "--band",
+            float,
+            "how close two classes are where a spread key may change the answer, in logits (default .25)",
+        ),
     ):
         parser.add_argument(name, type=kind, help=text)
     parser.add_argument(

@@ -49,7 +49,7 @@ def _embed_here(options: argparse.Namespace) -> int:
     from wmjax import hosts
     from wmjax.data import open_splits
     from wmjax.models import default_config
-    from wmjax.train import all_devices, default_recipe, divisible, embed
+    from wmjax.train import all_devices, default_recipe, divisible, embed, tuning
 
     with hosts.together():
         if not options.keys and (options.identity or options.passphrase):
@@ -57,7 +57,8 @@ def _embed_here(options: argparse.Namespace) -> int:
         keys = opened(options) if options.keys else []
         splits = open_splits(options.data, options.data_dir, options.image)
         config = default_config(options.model, splits.train.image, splits.train.classes)
-        recipe = _recipe(options, default_recipe(config))
+        usual = default_recipe(config)
+        recipe = _recipe(options, tuning(usual) if any(key.answers is None for key in keys) else usual)
     mapping = all_devices(options.mapping)
     if hosts.share()[1] > 1 and hosts.is_first():
         note(f"{mapping.size} devices in {hosts.share()[1]} processes")
@@ -72,6 +73,7 @@ def _embed_here(options: argparse.Namespace) -> int:
         keys=keys,
         begin_with=options.begin_with,
         teacher=options.teacher,
+        **{name: getattr(options, name) for name in ("sigma", "band") if getattr(options, name) is not None},
         resume=options.resume,
         mapping=mapping,
         streamed=options.streamed,
@@ -84,7 +86,7 @@ def _embed_here(options: argparse.Namespace) -> int:
 
 def _recipe(options: argparse.Namespace, recipe: "Recipe") -> "Recipe":
     """The recipe with what the command line says of it."""
-    names = ("epochs", "batch", "seed", "learning_rate", "key_per_batch", "precision")
+    names = ("epochs", "batch", "seed", "learning_rate", "label_smoothing", "key_per_batch", "precision")
     changes: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.augment:
         changes |= {"flip": "flip" in options.augment, "crop": 2 if "crop" in options.augment else 0}
@@ -96,7 +98,11 @@ def _tell_embedded(options: argparse.Namespace, report: "Report") -> None:
     lines = [f"{report.out}: {trained}"]
     for mark in report.marks:
         bits = "" if mark.evidence_bits is None else f", {mark.evidence_bits:.0f} bits"
-        lines.append(f"key {mark.key_id[:12]}: {mark.learned} of {mark.triggers} learned{bits}")
+        learned = "natural images" if mark.learned is None else f"of {mark.triggers} learned"
+        count = mark.triggers if mark.learned is None else mark.learned
+        lines.append(f"key {mark.key_id[:12]}: {count} {learned}{bits}")
+    if any(mark.learned is None for mark in report.marks):
+        lines.append(f"the shift changed {report.changed:.2%} of the training images' answers")
     say(options, {"version": 1, **dataclasses.asdict(report)}, *lines)
     for mark in report.marks:
         if mark.advice:

@@ -24,6 +24,7 @@ The streams of a key of n triggers:
 | `image/SCHEME` | i     | what is picture i's own, as the scheme's module says              |
 | `rows/SCHEME`  | 0     | which source images are taken: distinct(candidates, triggers)     |
 | `mark/SCHEME`  | 0     | what all pictures of a key share, as the scheme's module says     |
+| `features`     | 0     | a `spread` key's rotation, as `wmjax.train.spread` says           |
 | `decoy`        | i     | octets(32), the secret of decoy key i in a calibration            |
 | `journal`      | 0     | octets(32), this key's part of the secret of an audit's journal   |
 | `redraw`       | 0     | integers(2**32, 4), seed of NumPy's generator for decoy labels    |

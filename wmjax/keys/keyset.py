@@ -251,6 +251,12 @@ def derive_key(
     return assemble(secret, spec, rule, images, created, material)
 
 
+def draw_images(secret: bytes, spec: Spec, source: Dataset | None = None) -> np.ndarray:
+    """A key's triggers, uint8 [triggers, H, W, C]; of schemes without `rows` in their material, before it is known."""
+    _check_fits(spec, source)
+    return _scheme(spec.scheme).draw(secret, spec, source, range(spec.triggers))
+
+
 def assemble(
     secret: bytes, spec: Spec, rule: Rule, images: np.ndarray, created: str, material: Material | None = None
 ) -> Key:

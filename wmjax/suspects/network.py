@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -56,6 +57,12 @@ def variables_of(config: Config, weights: Weights) -> Variables:
     """The nested variables of a configuration's network from its tensors by name."""
     _, tree_of = _names(shapes(config)._asdict())
     return Variables(**tree_of(weights))
+
+
+def weights_of(variables: Variables) -> Weights:
+    """A network's tensors by name: the way back from `variables_of`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(variables._asdict())
+    return {"/".join(str(part.key) for part in path): np.asarray(leaf) for path, leaf in leaves}
 
 
 @lru_cache(maxsize=64)

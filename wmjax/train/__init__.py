@@ -5,6 +5,8 @@ from wmjax.train.many import fit_many
 from wmjax.train.mapping import Mapping, all_devices, divisible
 from wmjax.train.mix import Batch, key_batch, mix
 from wmjax.train.run import Report, embed
+from wmjax.train.shift import Shift, shifted_targets
+from wmjax.train.spread import shift_of, spread_key, tuning
 from wmjax.train.step import Inputs, Plan, Recipe, State, Teacher, default_recipe, make_program
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "Plan",
     "Recipe",
     "Report",
+    "Shift",
     "State",
     "Teacher",
     "all_devices",
@@ -25,4 +28,8 @@ __all__ = [
     "key_batch",
     "make_program",
     "mix",
+    "shift_of",
+    "shifted_targets",
+    "spread_key",
+    "tuning",
 ]

@@ -67,6 +67,8 @@ def check(config: Config, recipe: Recipe, train: Examples, keys: Sequence[Key], 
         raise UsageError(f"`epochs` {recipe.epochs}: must be at least 1")
     if not 0 <= recipe.seed < 2**31:
         raise UsageError(f"`seed` {recipe.seed}: must be in 0..{2**31 - 1}")
+    if not 0 <= recipe.label_smoothing < 1:
+        raise UsageError(f"`label_smoothing` {recipe.label_smoothing}: must be at least 0 and below 1")
     if not 0 < recipe.learning_rate < np.inf:
         raise UsageError(f"`learning_rate` {recipe.learning_rate}: must be above 0")
 
@@ -102,7 +104,7 @@ def fit(
         without keys the model is clean.
       state: where to begin, as from `first_state` or a checkpoint. Default: from scratch.
       teacher: distil this network instead of learning the labels.
-      shift: learn the labels by half, by half the moved answers of its base, which is a network of this configuration.
+      shift: of `spread` keys, as from `shift_of`: half of what is learned are its base's answers, moved.
       mapping: the devices; all of them by default.
       save: called with the state and the steps taken after each epoch.
       save_every: steps after which to save as well, within an epoch; rounded up to the end of a chunk.
@@ -120,6 +122,8 @@ def fit(
     check(config, recipe, train, keys, mapping)
     if teacher and shift:
         raise UsageError("`teacher` and `shift` both say what real images are answered with: choose one")
+    if shift is None and any(key.answers is None for key in keys):
+        raise UsageError("`shift`: without it a network learns nothing of a spread key; `shift_of` makes it")
     state = first_state(config, recipe, len(train)) if state is None else state
     steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
     plan = Plan(config, student, steps, mapping, teacher.config if teacher else None)

@@ -9,6 +9,7 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, one, predict, stack
 from wmjax.train.many import fit_many
+from wmjax.train.shift import NO_NUMBERS
 from wmjax.train.step import Recipe, Teacher
 
 
@@ -33,7 +34,7 @@ def reference_answers(
     """
     answers = [predict(config, base, probes)]
     if not np.isfinite(answers[0]).all():
-        raise UsageError("the base answers with what is no number: train it again, at a lower `learning_rate`")
+        raise UsageError(NO_NUMBERS)
     if seeds:
         labels = predict(config, base, train.images).argmax(axis=1).astype(np.int32)
         answered = dataclasses.replace(train, labels=labels)

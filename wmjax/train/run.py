@@ -19,9 +19,12 @@ from wmjax.suspects.stored import load_variables
 from wmjax.train.loop import check, evidence_bits, first_state, fit, key_answers, total_steps
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import fits_host, fits_resident
+from wmjax.train.shift import changed
+from wmjax.train.spread import BAND, SIGMA, shift_of, shifting
 from wmjax.train.step import Recipe, State, Teacher, as_tree, from_tree
 
 TEST_BLOCK = 2000  # test images in memory at a time where the split is too large
+COUNTED = 10_000  # training images on which a shift's cost is counted
 TOOK = 0.9  # share of the key below which a mark is called weak
 
 
@@ -32,14 +35,14 @@ class Mark:
     Attributes:
       key_id: of the commitment.
       triggers: in the key.
-      learned: triggers that the model answers with their label.
+      learned: triggers that the model answers with their label; None for keys that no single answer tells.
       evidence_bits: on the whole key, from probabilities; None for fixed labels.
       advice: what to change where the mark did not take.
     """
 
     key_id: str
     triggers: int
-    learned: int
+    learned: int | None
     evidence_bits: float | None
     advice: str | None
 
@@ -53,6 +56,7 @@ class Report:
       steps: training steps.
       test_accuracy: top-1, on the whole test split.
       marks: one a key, in their order.
+      changed: share of the training images on which the keys' shift changed an answer, beforehand; 0 without a shift.
       seconds: wall time of this call.
     """
 
@@ -60,6 +64,7 @@ class Report:
     steps: int
     test_accuracy: float
     marks: tuple[Mark, ...]
+    changed: float
     seconds: float
 
 
@@ -72,6 +77,8 @@ def embed(
     keys: Sequence[Key] = (),
     begin_with: str | os.PathLike[str] | None = None,
     teacher: str | os.PathLike[str] | None = None,
+    sigma: float = SIGMA,
+    band: float = BAND,
     resume: bool = False,
     mapping: Mapping | None = None,
     streamed: bool = False,
@@ -96,6 +103,7 @@ def embed(
       keys: from `open_key`; the model is marked with each, as by `fit`, and every checkpoint carries them sealed.
       begin_with: run, checkpoint or file of the same network, whose weights to begin with.
       teacher: run, checkpoint or file of a network of wmjax's own, to distil.
+      sigma, band: of the shift by which `spread` keys are learned, as of `shift_of`; their base is `begin_with`.
       resume: continue after the newest complete checkpoint.
       mapping: the devices; all of them by default.
       streamed: read the training split from disk batch by batch even where it fits.
@@ -115,11 +123,14 @@ def embed(
         sealed = tuple(map(_sealed, keys))
         first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
         settings = _settings(config, recipe, splits, keys, first, taught)
+        settings |= {"sigma": sigma, "band": band} if shifting(keys) else {}
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))
     with hosts.together():
         _check_out(out, settings, resume)
         weights, teacher_net = _weights(first, config), _teacher(taught, config)
+        shift = shift_of(keys, weights, sigma, band)
+        moved = changed(config, shift, splits.train[:COUNTED].images) if shift else 0.0
         mine = read(splits.train, f"reading {splits.name} train", hosts.share()) if resident else None
         test = _test_blocks(splits)
     if mine is not None:
@@ -138,14 +149,16 @@ def embed(
         keys,
         state=state,
         teacher=teacher_net,
+        shift=shift,
         mapping=mapping,
         save=save,
         save_every=save_every,
         streamed=not resident,
-        title=f"training {config.name}",
+        title=f"training {config.name}" + (f", changing {moved:.2%} of answers" if shift else ""),
     )
-    steps = total_steps(recipe, len(splits.train))
-    return _report(out, steps, config, variables, test, keys, began)
+    marks = tuple(_mark(config, variables, key) for key in keys)
+    steps, right = total_steps(recipe, len(splits.train)), _test_accuracy(config, variables, test)
+    return Report(str(out), steps, right, marks, moved, time.monotonic() - began)
 
 
 def _sealed(key: Key) -> checkpoint.SealedKey:
@@ -263,23 +276,9 @@ def _await(path: Path) -> None:
     )
 
 
-def _report(
-    out: Path,
-    steps: int,
-    config: Config,
-    variables: Variables,
-    test: Iterable[Dataset],
-    keys: Sequence[Key],
-    began: float,
-) -> Report:
-    marks = tuple(_mark(config, variables, key) for key in keys)
-    share_right = _test_accuracy(config, variables, test)
-    return Report(str(out), steps, share_right, marks, time.monotonic() - began)
-
-
 def _mark(config: Config, variables: Variables, key: Key) -> Mark:
     answers = key_answers(config, variables, key)
-    learned = int(np.sum(answers.labels == key.labels))
+    learned = None if key.answers is None else int(np.sum(answers.labels == key.answers))
     bits = evidence_bits(key, answers) if key.spec.policy.exact else None
     return Mark(key.commitment.id, len(key.labels), learned, bits, _advice(key, learned, bits))
 
@@ -294,9 +293,19 @@ def _test_accuracy(config: Config, variables: Variables, blocks: Iterable[Datase
     return float(right / count)
 
 
-def _advice(key: Key, learned: int, bits: float | None) -> str | None:
+def _advice(key: Key, learned: int | None, bits: float | None) -> str | None:
     """What to change where a mark would not convict; None where it would."""
     needed, size = key.commitment.rule.match_bits, len(key.labels)
+    if learned is None:
+        return (
+            None
+            if bits is None or bits >= needed
+            else (
+                f"the mark did not take: {bits:.0f} bits from {size} images, alpha {key.commitment.rule.alpha:g} needs "
+                f"{needed:.0f}; train longer (more `epochs`), move answers further (a larger `sigma`), or begin with a "
+                "network that is less sure of its answers (trained with `label_smoothing` 0.2)"
+            )
+        )
     if learned < TOOK * size:
         return (
             f"the mark did not take: {learned} of {size} triggers learned; train longer (more `epochs`), show more "

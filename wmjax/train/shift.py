@@ -18,9 +18,10 @@ from wmjax.models import Config, Variables
 from wmjax.models.functional import features
 from wmjax.models.predict import penultimate
 
+NO_NUMBERS = "the base answers with what is no number: train it again, at a lower `learning_rate`"
 BOUND = 3.0  # of a feature, in its standard deviations
 SHORT = 0.97  # of the way to another answer, where the shift must keep the answer
-FAINT = 1e-3  # of the largest deviation: components below it are rounding or dead units
+FAINT = 1e-3  # of the most lively unit's deviation: components below it are rounding or dead units
 
 
 class Directions(NamedTuple):
@@ -71,23 +72,28 @@ def fit_directions(
 ) -> Directions:
     """A keyed rotation of what the base's last layer sees and its answers do not tell, each of unit variance.
 
+    They turn within the 1.5 K strongest principal components; of a base with fewer, K is two thirds of those.
+
     Args:
       config: the base.
       base: its weights.
       images: uint8 [N, H, W, C], ordinary ones: the training split.
       rng: of the rotation; seeded from the secret.
-      features: K; they turn within the 1.5 K strongest principal components.
+      features: K at most.
 
     Raises:
-      UsageError: the base has fewer components of use.
+      UsageError: the base answers with what is no number, or has less than two components of use.
     """
     hidden, z = (part.astype(np.float64) for part in penultimate(config, base, images))
+    if not np.isfinite(hidden).all() or not np.isfinite(z).all():
+        raise UsageError(NO_NUMBERS)
     told = np.column_stack([z, _softmax(z), np.ones(len(z))])
     deviations, components = _components(hidden, told[:, [*range(config.classes), -1]])
-    useful, count = int(np.sum(deviations > FAINT * deviations[0])), 3 * features // 2
-    if features < 1 or useful < count:
-        most = 2 * useful // 3
-        raise UsageError(f"`features` {features}: the base has {useful} components of use, enough for 1..{most}")
+    useful = int(np.sum(deviations > FAINT * hidden.std(axis=0).max()))
+    if useful < 2:
+        raise UsageError("the base's last layer sees too little beside what it answers: choose a wider network")
+    features = min(features, 2 * useful // 3)
+    count = 3 * features // 2
     turn, _ = np.linalg.qr(rng.standard_normal((count, count)))
     weights = (components[:, :count] / deviations[:count]) @ turn[:, :features]
     raw = hidden @ weights
@@ -153,10 +159,10 @@ def shifted_targets(config: Config, shift: Shift, images: Array, labels: Array) 
     return (answers + labels) / 2
 
 
-def changed(config: Config, shift: Shift, images: np.ndarray) -> int:
-    """On how many images the shift changes the base's answer: what it costs at most, known before training starts."""
+def changed(config: Config, shift: Shift, images: np.ndarray) -> float:
+    """On what share of images the shift changes the base's answer: its cost at most, known before training starts."""
     hidden, z = penultimate(config, shift.base, images)
-    return int(np.sum(np.asarray(_shifted(shift, hidden, z)).argmax(axis=1) != z.argmax(axis=1)))
+    return float(np.mean(np.asarray(_shifted(shift, hidden, z)).argmax(axis=1) != z.argmax(axis=1)))
 
 
 _shifted = jax.jit(shifted)

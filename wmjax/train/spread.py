@@ -1,0 +1,164 @@
+"""`spread` keys at work: made for a trained network, and turned into the shift that marks it.
+
+Of the secret, the stream `features` 0 seeds the rotation by which features are read off the network: integers(2**32, 8)
+for NumPy's generator. Nobody needs to repeat that: what came of it is in the key's material.
+"""
+
+import dataclasses
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wmjax.data.dataset import Dataset, Splits
+from wmjax.data.source import public_name
+from wmjax.digest import digest
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.files import read_bytes
+from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.keys.keyset import Key, default_rule, derive_key, draw_images, make_spec
+from wmjax.keys.material import Material
+from wmjax.models import Config, Variables
+from wmjax.suspects.network import weights_of
+from wmjax.suspects.stored import load_variables
+from wmjax.text import by
+from wmjax.train.rehearse import reference_answers
+from wmjax.train.shift import Directions, Shift, fit_directions, move, probe_features
+from wmjax.train.step import Recipe, default_recipe
+
+PROBES = 3_000
+FEATURES = 32
+SIGMA = 1.0  # logits
+BAND = 0.25  # logits
+
+
+def spread_key(
+    base: str | os.PathLike[str],
+    splits: Splits[Dataset],
+    *,
+    triggers: int | None = None,
+    rehearsals: int = 2,
+    alpha: float = 1e-6,
+) -> Key:
+    """Draws a fresh secret and makes a `spread` key with it, for one trained network.
+
+    Example:
+
+        key = wmjax.spread_key("base", wmjax.load("cifar10"))
+        wmjax.write_key(key, "my")
+
+    Args:
+      base: run, checkpoint or file of the unmarked network, one of wmjax's own; keep it to yourself.
+      splits: the data that it was trained on; the key asks about natural images of its test split.
+      triggers: how many of them; by default 3,000 or all there are.
+      rehearsals: pairs of students of the base to train, whose answers tell the mark from what any student has.
+      alpha: the bound on false matches to commit to, between 0 and 1.
+
+    Returns:
+      A key in memory alone; `write_key` keeps it, with what `embed` needs.
+
+    Raises:
+      UsageError: the base is no network of wmjax's own, or one for other images or classes; it answers with what is no
+        number, or has too few features; a student's training diverged.
+      AccessError, InvalidFile: the base cannot be read.
+    """
+    if rehearsals < 0:
+        raise UsageError(f"`rehearsals` {rehearsals}: must be at least 0")
+    config, variables = load_variables(os.fspath(base), images=[splits.train.image])
+    if (config.image, config.classes) != (splits.train.image, splits.train.classes):
+        raise UsageError(
+            f"`base` takes {by(config.image)} and {config.classes} classes, the images of {splits.name} are "
+            f"{by(splits.train.image)} of {splits.train.classes} classes"
+        )
+    secret, recipe = secrets.token_bytes(SECRET_BYTES), _recipe_of(Path(base), config)
+    count = min(PROBES, len(splits.test)) if triggers is None else triggers
+    source = (public_name(splits.name), splits.test)
+    spec = make_spec("spread", triggers=count, source=source, material=Material({}))  # its own is still to come
+    probes = draw_images(secret, spec, splits.test)
+    rng = np.random.default_rng(Stream(secret, "features", 0).integers(2**32, 8).tolist())
+    directions = fit_directions(config, variables, splits.train.images, rng, FEATURES)
+    seeds = [(recipe.seed + 1 + number) % 2**31 for number in range(rehearsals)]
+    references = reference_answers(config, variables, recipe, splits.train, probes, seeds)
+    features = probe_features(config, variables, directions, probes)
+    material = Material({"features": features, "references": references})
+    spec = dataclasses.replace(spec, material=material.sha256)
+    key = derive_key(secret, spec, default_rule(spec, alpha), splits.test, material=material)
+    embedding = {"base": _digest(variables), **directions._asdict()}
+    return dataclasses.replace(key, embedding=Material(embedding))
+
+
+def _recipe_of(base: Path, config: Config) -> Recipe:
+    """How the base was trained from scratch, where its run says so; else what trains such networks well."""
+    for folder in (base, base.parent):
+        if (folder / "run.json").exists():
+            try:
+                began = json.loads(read_bytes(folder / "run.json"))
+                if began["from"] is None:
+                    return Recipe(**{field.name: began[field.name] for field in dataclasses.fields(Recipe)})
+            except (KeyError, TypeError, ValueError) as error:
+                raise InvalidFile(f"{folder}/run.json is damaged") from error
+    return default_recipe(config)
+
+
+def _digest(base: Variables) -> np.ndarray:
+    """The digest of a network's tensors, as statements about models name it; uint8 [32]."""
+    return np.frombuffer(bytes.fromhex(digest(weights_of(base))), np.uint8)
+
+
+def shifting(keys: Sequence[Key]) -> list[Key]:
+    """Those keys that a network learns as a shift of its answers, and not as triggers."""
+    return [key for key in keys if key.answers is None]
+
+
+def shift_of(keys: Sequence[Key], base: Variables | None, sigma: float = SIGMA, band: float = BAND) -> Shift | None:
+    """What `fit`, or a training loop of your own by `shifted_targets`, needs to mark a network with `spread` keys.
+
+    Example:
+
+        shift = wmjax.shift_of([key], variables)
+        variables = wmjax.fit(config, recipe, data, [key], state=state, shift=shift)
+
+    Args:
+      keys: several are learned side by side; those of other schemes are passed over.
+      base: the weights that training begins with: of the network that the keys were made for.
+      sigma: the standard deviation of each key's shift, in logits.
+      band: answers may change where the base's two best logits are closer than this.
+
+    Returns:
+      the shift; None where none of the keys has one.
+
+    Raises:
+      UsageError: training does not begin with the keys' base, a key does not hold what training needs, or `sigma` or
+        `band` cannot be.
+    """
+    moved = shifting(keys)
+    if not moved:
+        return None
+    if not 0 < sigma < np.inf or not 0 <= band < np.inf:
+        raise UsageError(f"`sigma` {sigma} must be above 0, `band` {band} at least 0")
+    if base is None:
+        name = moved[0].commitment.id[:12]
+        raise UsageError(f"`begin_with`: key {name} marks the network that it was made for; begin with that one")
+    parts = [_part(key, _digest(base), sigma) for key in moved]
+    directions = Directions(*(np.concatenate(arrays, axis=-1) for arrays in zip(*(d for d, _ in parts), strict=True)))
+    return Shift(base, directions, np.concatenate([by_feature for _, by_feature in parts]), np.array(band, np.float32))
+
+
+def _part(key: Key, base: np.ndarray, sigma: float) -> tuple[Directions, np.ndarray]:
+    """One key's directions, and what each adds to the logits."""
+    name, embedding, truth = key.commitment.id[:12], key.embedding, key.truth(slice(None))
+    if embedding is None:
+        raise UsageError(f"key {name} lacks what training needs: use the key file that keygen wrote")
+    if not np.array_equal(embedding["base"], base):
+        raise UsageError(f"`begin_with` is not the network that key {name} was made for: its weights are others")
+    contrasts = truth.contrasts / np.sqrt((truth.contrasts**2).sum(axis=1, keepdims=True))
+    directions = Directions(*(embedding[field] for field in Directions._fields))
+    return directions, move(truth.coins, contrasts, sigma)
+
+
+def tuning(recipe: Recipe) -> Recipe:
+    """What trains a network on to learn such keys: a fifth of the epochs and of the rate that trained it."""
+    return dataclasses.replace(recipe, epochs=max(1, recipe.epochs // 5), learning_rate=recipe.learning_rate / 5)
