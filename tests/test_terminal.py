@@ -97,14 +97,14 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.keys import Paper, Unlock, generate, make_spec, sign_commitment, write_key
     from wmjax.suspects import open_suspect
     from wmjax.suspects.stored import export
-    from wmjax.train import Recipe, embed
+    from wmjax.train import Recipe, embed, spread_key
     from wmjax.verification import combine, verify
     from wmjax.zoo.audit import audit
     from wmjax.zoo.pack import pack
 
     return {
         "demo": [run_demo],
-        "keygen": [make_spec, Paper, generate, write_key, load],
+        "keygen": [make_spec, Paper, generate, write_key, load, spread_key],
         "embed": [embed, Recipe, open_splits, meeting, Unlock],
         "verify": [verify, combine, Unlock, load, open_suspect],
         "audit": [audit, Unlock],

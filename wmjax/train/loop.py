@@ -123,7 +123,7 @@ def fit(
     if teacher and shift:
         raise UsageError("`teacher` and `shift` both say what real images are answered with: choose one")
     if shift is None and any(key.answers is None for key in keys):
-        raise UsageError("`shift`: without it a network learns nothing of a spread key; `shift_of` makes it")
+        raise UsageError("`shift`: without it a network learns nothing of a spread key; wmjax.shift_of makes it")
     state = first_state(config, recipe, len(train)) if state is None else state
     steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
     plan = Plan(config, student, steps, mapping, teacher.config if teacher else None)

@@ -149,6 +149,11 @@ def shifted_targets(config: Config, shift: Shift, images: Array, labels: Array) 
 
     Pure and traceable; call it inside your own jitted step, after augmentation, and train on from the base's weights.
 
+    Example:
+
+        shift = wmjax.shift_of([key], weights)
+        targets = wmjax.shifted_targets(config, shift, images, jax.nn.one_hot(labels, config.classes))
+
     Args:
       config: the network.
       shift: of a key.
