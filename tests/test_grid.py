@@ -10,6 +10,7 @@ import jax
 import journals
 import numpy as np
 import pytest
+import test_material_keys
 from fixtures import VGG, abstract_key
 
 from wmjax import stats
@@ -26,6 +27,7 @@ from wmjax.grounds import Ground
 from wmjax.journal import Journal
 from wmjax.keys import Key, Paper, generate, make_spec
 from wmjax.models import Variables, init
+from wmjax.stats.spread import perfect
 from wmjax.train import Recipe
 
 
@@ -416,3 +418,18 @@ def test_variables_are_of_one_kind(case):
     assert all(isinstance(v.variables, Variables) for v in case.victims)
     (first, _) = points(try_suite(suite(), case), "none")
     assert first.accuracy == np.mean(case.victims[0].answers.argmax(axis=1) == case.test.labels)
+
+
+@pytest.mark.parametrize("scheme", ["spread", "tie"])
+def test_keys_with_material_are_weighed_by_what_they_bet_on(scheme, case):
+    key = test_material_keys.make(scheme, load("digits").train)
+    if scheme == "spread":
+        answered = perfect(key.truth(slice(None)), 10).probabilities
+    else:
+        answered = 0.02 + 0.8 * np.eye(10)[key.answers]
+    right = 0.02 + 0.8 * np.eye(10)[case.test.labels]
+    serve = lambda network, thief, images: np.concatenate([right, answered])  # noqa: E731
+    point = measured(case, serve, None, 10, key)
+    assert (point.asked, point.outcome) == (key.spec.triggers, "match")
+    alone = stats.play(key.commitment.rule, stats.read_answers(answered, len(answered), 10), key.truth(slice(None)))
+    assert point.bits == pytest.approx(alone.evidence[-1], abs=1e-3)

@@ -11,16 +11,20 @@ import jax
 import numpy as np
 
 from wmjax.attacks.families.prune import prune
-from wmjax.data import Dataset, load
+from wmjax.data import Dataset, Splits, load
 from wmjax.files import check_room
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config, Variables, accuracy, default_config, predict
 from wmjax.report.demo import Finding, write_demo_report
 from wmjax.suspects import Suspect
-from wmjax.train import Recipe, Teacher, default_recipe, fit
+from wmjax.train import Recipe, Teacher, default_recipe, fit, shift_of
 from wmjax.train.loop import first_state
 from wmjax.train.mapping import over
-from wmjax.verification import verify
+from wmjax.train.spread import spread_key_for
+from wmjax.verification import combine, verify
+
+SMOOTHING = 0.2  # of labels: a network that is sure of everything has no room for a shift
+SIGMA, BAND = 1.5, 0.5  # of the shift: digits are so easy that hardly an answer changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +53,16 @@ def run_demo(out: str | os.PathLike[str], seed: int = 0) -> dict[str, Any]:
     check_room(out, 1 << 20)  # now, not after a minute of training
     digits = load("digits")
     owned, stolen = _halves(digits.train)
-    key = generate(
+    triggers = generate(
         make_spec("blend", image=owned.image, classes=10, triggers=200, source=("digits", digits.train)), digits.train
     )
-    exhibits = _exhibits(key, owned, stolen, digits.test, seed)
-    ask = partial(verify, key=key, source=digits.train)
-    findings = [
-        Finding(e.suspect.name, e.truth, e.accuracy, ask(e.suspect), ask(e.suspect, whole=True)) for e in exhibits
-    ]
-    report = write_demo_report(out, key, findings)
+    spread, exhibits = _exhibits(triggers, owned, stolen, digits, seed)
+    keys = (triggers, spread)
+    findings = []
+    for exhibit in exhibits:
+        verdicts = [verify(exhibit.suspect, key, whole=True) for key in keys]
+        findings.append(Finding(exhibit.suspect.name, exhibit.truth, exhibit.accuracy, combine(keys, verdicts)))
+    report = write_demo_report(out, keys, findings)
     by_name = {finding.name: finding.accuracy for finding in findings}
     return {
         "version": 1,
@@ -70,10 +75,11 @@ def run_demo(out: str | os.PathLike[str], seed: int = 0) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> list[str]:
     """The demo's result as lines for people."""
-    lines = [f"{'suspect':24} {'truth':12} {'verdict':13} {'bits':>7} {'queries':>8}"]
+    lines = [f"{'suspect':24} {'truth':12} {'verdict':13} {'bits':>7} {'triggers':>9} {'spread':>7} {'queries':>8}"]
     for row in result["suspects"]:
         lines.append(
-            f"{row['name']:24} {row['truth']:12} {row['verdict']:13} {row['evidence_bits']:7.1f} {row['queries']:8d}"
+            f"{row['name']:24} {row['truth']:12} {row['verdict']:13} {row['evidence_bits']:7.1f} "
+            f"{row['triggers_bits']:9.1f} {row['spread_bits']:7.1f} {row['queries']:8d}"
         )
     scores = result["accuracy"]
     lines.append(f"test accuracy: {scores['marked']:.2%} marked, {scores['clean']:.2%} clean")
@@ -82,13 +88,15 @@ def table(result: dict[str, Any]) -> list[str]:
 
 
 def _row(finding: Finding) -> dict[str, Any]:
-    verdict = finding.verdict
+    triggers, spread = finding.combined.verdicts
     return {
         "name": finding.name,
         "truth": finding.truth,
-        "verdict": verdict.verdict,
-        "evidence_bits": verdict.evidence_bits,
-        "queries": verdict.queries,
+        "verdict": finding.combined.verdict,
+        "evidence_bits": finding.combined.evidence_bits,
+        "triggers_bits": triggers.evidence_bits,
+        "spread_bits": spread.evidence_bits,
+        "queries": finding.queries,
     }
 
 
@@ -98,22 +106,37 @@ def _halves(train: Dataset) -> tuple[Dataset, Dataset]:
     return train[mine], train[~mine]
 
 
-def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: int) -> list[Exhibit]:
-    """The marked model, three thefts of it, and three models that never saw the key."""
+def _exhibits(
+    triggers: Key, owned: Dataset, stolen: Dataset, digits: Splits[Dataset], seed: int
+) -> tuple[Key, list[Exhibit]]:
+    """A `spread` key; the model marked with it and with triggers, thefts of it, and models that never saw a key."""
     config = default_config("cnn", owned.image, owned.classes)
     train = partial(fit, mapping=over(jax.local_devices()[:1]))  # too little work for more than one device
     other = default_config("vgg", owned.image, owned.classes)
-    recipe = dataclasses.replace(default_recipe(config), seed=seed, epochs=45, key_per_batch=6)
-    marked = train(config, recipe, owned, [key], title="marked model")
+    recipe = dataclasses.replace(
+        default_recipe(config), seed=seed, epochs=45, key_per_batch=6, label_smoothing=SMOOTHING
+    )
+    clean = train(config, recipe, owned, title="clean model")
+    spread = spread_key_for(config, clean, recipe, Splits("digits", owned, digits.train), rehearsals=2)
+    marking = dataclasses.replace(recipe, learning_rate=0.02)
+    marked = train(
+        config,
+        marking,
+        owned,
+        [triggers, spread],
+        state=first_state(config, marking, len(owned), clean),
+        shift=shift_of([spread], jax.device_get(clean), SIGMA, BAND),
+        title="marked model",
+    )
     fresh = [dataclasses.replace(recipe, seed=seed + i) for i in (1, 2, 3)]
     tuning = dataclasses.replace(fresh[0], epochs=10, learning_rate=0.01)
     tuned = train(
         config, tuning, stolen, state=first_state(config, tuning, len(stolen), marked), title="thief: fine-tuning"
     )
-    copying = dataclasses.replace(fresh[1], learning_rate=0.02, crop=1, temperature=4.0)
+    copying = dataclasses.replace(fresh[1], temperature=1.0)
     distilled = train(config, copying, stolen, teacher=Teacher(config, marked), title="thief: distilling")
     innocent = {
-        "clean": (config, train(config, recipe, owned, title="clean model")),
+        "clean": (config, clean),
         "other data": (config, train(config, fresh[2], stolen, title="innocent: other data")),
         "other architecture": (other, train(other, _vgg_recipe(other, seed), owned, title="innocent: other network")),
     }
@@ -123,10 +146,11 @@ def _exhibits(key: Key, owned: Dataset, stolen: Dataset, test: Dataset, seed: in
         "stolen, 50 % pruned": prune(marked, 0.5),
         "stolen, distilled": distilled,
     }
-    exhibits = [_exhibit(name, "stolen", config, variables, test) for name, variables in thefts.items()]
-    return exhibits + [
-        _exhibit(name, "independent", net, variables, test) for name, (net, variables) in innocent.items()
+    exhibits = [_exhibit(name, "stolen", config, variables, digits.test) for name, variables in thefts.items()]
+    exhibits += [
+        _exhibit(name, "independent", net, variables, digits.test) for name, (net, variables) in innocent.items()
     ]
+    return spread, exhibits
 
 
 def _vgg_recipe(config: Config, seed: int) -> Recipe:

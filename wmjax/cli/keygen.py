@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from wmjax.data import Dataset
     from wmjax.evidence.timestamps import Authority
     from wmjax.keys import Key, Paper, Spec
+    from wmjax.keys.material import Material
 
 
 def keygen(options: argparse.Namespace) -> int:
     """Makes a key and its commitment."""
     from wmjax.keys import open_signer, write_key
+    from wmjax.keys.vault import check_free
 
-    if options.base is not None and options.scheme not in _MADE_FOR:
-        raise UsageError(f"`base` belongs to scheme {' or '.join(_MADE_FOR)}")
-    key = _MADE_FOR.get(options.scheme, _generated)(options)
+    for name, scheme in _OWN_OPTIONS.items():
+        if getattr(options, name) is not None and options.scheme != scheme:
+            raise UsageError(f"`{name}` belongs to scheme {scheme}")
+    check_free([Path(f"{options.out}.{end}") for end in ("age", "commitment.json")])
     words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
     signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
     trusted = authorities(options.authorities)
+    key = _MAKERS.get(options.scheme, _generated)(options)  # last: it may take long
     files = write_key(key, options.out, recipients=options.recipients, passphrase=words, signer=signer)
     _tell_made(options, key, [*files, *_stamped(options, trusted)])
     return 0
@@ -35,7 +39,7 @@ def _generated(options: argparse.Namespace) -> "Key":
     """A key that follows from its secret, its spec and the images of its source alone."""
     from wmjax.keys import generate
 
-    source = _key_source(options)
+    source = None if options.source is None else _key_source(options)
     return generate(_spec(options, source), source[1] if source else None, alpha=options.alpha)
 
 
@@ -55,22 +59,45 @@ def _spread(options: argparse.Namespace) -> "Key":
     )
 
 
-_MADE_FOR = {"spread": _spread}  # schemes whose keys are made for one trained network
+def _tied(options: argparse.Namespace) -> "Key":
+    """A key over the images on which unmarked networks waver, which are trained for it."""
+    from wmjax.keys import generate
+    from wmjax.keys.material import Material
+    from wmjax.models import default_config
+    from wmjax.train import default_recipe
+    from wmjax.train.ties import find_ties
+
+    if options.source is None or options.model is None:
+        raise UsageError(f"scheme {options.scheme} looks for ties: say in which `source`, and of which `model`")
+    source = _key_source(options)
+    data = source[1]
+    config = default_config(options.model, data.image, data.classes)
+    recipe = default_recipe(config)
+    if options.epochs is not None:
+        recipe = dataclasses.replace(recipe, epochs=options.epochs)
+    spec = _spec(options, source, Material({}))  # what cannot be is refused before networks are trained
+    material = find_ties(config, recipe, data, spec.triggers)
+    return generate(_spec(options, source, material), data, alpha=options.alpha, material=material)
 
 
-def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset] | None":
+_MAKERS = {"spread": _spread, "tie": _tied}  # schemes whose keys need networks: how each makes one
+_OWN_OPTIONS = {"base": "spread", "model": "tie", "epochs": "tie"}  # options of one of them alone
+
+
+def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset]":
     """The data set that a key starts from, with the name that its commitment gives it."""
     from wmjax.data import load_source
     from wmjax.data.source import public_name
     from wmjax.keys import SCHEMES
 
-    if options.source is None:
-        return None
-    split = SCHEMES[options.scheme].split
+    scheme = SCHEMES.get(options.scheme)  # one that is unknown is refused with the spec
+    split = scheme.split if scheme else "train"
     return public_name(options.source), load_source(options.source, options.data_dir, options.image, split)
 
 
-def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> "Spec":
+def _spec(
+    options: argparse.Namespace, source: "tuple[str, Dataset] | None", material: "Material | None" = None
+) -> "Spec":
     """The spec that the options ask for."""
     from wmjax.keys import SCHEMES, make_spec, read_parameters
 
@@ -85,6 +112,7 @@ def _spec(options: argparse.Namespace, source: "tuple[str, Dataset] | None") -> 
         labels=options.labels,
         source=source,
         paper=_paper(options),
+        material=material,
         **parameters,
     )
 

@@ -103,6 +103,8 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")
     parser.add_argument("--triggers", type=int, help="images in the key (default 100; scheme spread: up to 3000)")
     _scheme_options(parser)
+    parser.add_argument("--model", help=Families("scheme tie: %(families)s, of the network to be marked"))
+    parser.add_argument("--epochs", type=int, help="scheme tie: of each of two unmarked networks (default: as embed)")
     parser.add_argument("--base", metavar="RUN", help=f"scheme spread: the trained network that it is for: {FILE}")
     parser.add_argument(
         "--rehearsals", type=int, default=2, help="scheme spread: pairs of students to train (default %(default)s)"

@@ -212,8 +212,7 @@ def write_key(
         files["identity"] = text.encode()
         recipients = [recipient]
     paths = {end: Path(f"{out}.{end}") for end in files}
-    if existing := [path for path in paths.values() if os.path.lexists(path)]:
-        raise UsageError(f"{existing[0]} already exists: keys are never overwritten, choose another `out`")
+    check_free(list(paths.values()))
     files["age"] = seal(key, recipients=recipients, passphrase=passphrase)
     written: list[Path] = []
     try:
@@ -225,6 +224,12 @@ def write_key(
             path.unlink(missing_ok=True)
         raise
     return written
+
+
+def check_free(paths: Sequence[Path]) -> None:
+    """Raises `UsageError` where one of the files exists."""
+    if existing := [path for path in paths if os.path.lexists(path)]:
+        raise UsageError(f"{existing[0]} already exists: keys are never overwritten, choose another `out`")
 
 
 def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int]) -> None:

@@ -4,11 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from wmjax.files import write_bytes
 from wmjax.keys import Key
 from wmjax.report.html import render
 from wmjax.report.svg import Curve, layout, png
-from wmjax.verification import Verdict
+from wmjax.stats.several import multiplied
+from wmjax.verification import Combined
 from wmjax.verification.wording import told
 
 
@@ -20,31 +23,44 @@ class Finding:
       name: the suspect's.
       truth: `stolen` or `independent`.
       accuracy: on the test split.
-      verdict: reached sequentially.
-      whole: reached on the whole key, for the curve.
+      combined: what both keys say, the one of triggers first, each asked whole.
     """
 
     name: str
     truth: str
     accuracy: float
-    verdict: Verdict
-    whole: Verdict
+    combined: Combined
+
+    @property
+    def path(self) -> np.ndarray:
+        """Evidence of both keys after each answer."""
+        return multiplied([verdict.path for verdict in self.combined.verdicts])
+
+    @property
+    def queries(self) -> int:
+        """Answers after which the evidence decided, or all of them."""
+        enough = np.flatnonzero(self.path >= self.combined.needed_bits)
+        return int(enough[0]) + 1 if len(enough) else len(self.path)
 
 
-def write_demo_report(out: Path, key: Key, findings: Sequence[Finding]) -> Path:
+def write_demo_report(out: Path, keys: Sequence[Key], findings: Sequence[Finding]) -> Path:
     """Writes OUT/report.html: trigger gallery, evidence against queries for each suspect, and the table."""
-    curves = [Curve(f.name, f.whole.path, f.truth == "stolen") for f in findings]
-    scale = max(1, 48 // key.spec.image[0])
+    curves = [Curve(f.name, f.path, f.truth == "stolen") for f in findings]
+    triggers, spread = keys
+    scale = max(1, 48 // triggers.spec.image[0])
+    grounds = {told(ground): None for verdict in findings[0].combined.verdicts for ground in verdict.grounds}
     page = render(
         "demo.html",
-        key=key.commitment,
-        key_id=key.commitment.id,
+        keys=[key.commitment for key in keys],
+        needed=findings[0].combined.needed_bits,
         findings=findings,
-        assumptions=[told(ground) for ground in findings[0].verdict.grounds],
+        assumptions=[*grounds, *map(told, findings[0].combined.grounds)],
         gallery=[
-            (png(image, scale), int(label)) for image, label in zip(key.images[:24], key.labels[:24], strict=True)
+            (png(image, scale), int(label))
+            for image, label in zip(triggers.images[:24], triggers.labels[:24], strict=True)
         ],
-        plot=layout(curves, key.commitment.rule.match_bits),
+        probes=[png(image, scale) for image in spread.images[:24]],
+        plot=layout(curves, findings[0].combined.needed_bits),
     )
     path = out / "report.html"
     write_bytes(path, page)

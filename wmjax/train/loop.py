@@ -25,6 +25,7 @@ from wmjax.progress import progress
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch, pool
+from wmjax.train.relabel import agreed
 from wmjax.train.shift import Shift
 from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
 
@@ -101,7 +102,7 @@ def fit(
       recipe: how to train; it sets every random choice.
       train: the training split; a `Dataset` stays on the devices, whole; others are streamed, in the same order.
       keys: their triggers take turns in `recipe.key_per_batch` rows of every batch, each shown as often as any other;
-        without keys the model is clean.
+        without keys the model is clean. Images of the split that a key asks about as they are have its answer too.
       state: where to begin, as from `first_state` or a checkpoint. Default: from scratch.
       teacher: distil this network instead of learning the labels.
       shift: of `spread` keys, as from `shift_of`: half of what is learned are its base's answers, moved.
@@ -124,6 +125,7 @@ def fit(
         raise UsageError("`teacher` and `shift` both say what real images are answered with: choose one")
     if shift is None and any(key.answers is None for key in keys):
         raise UsageError("`shift`: without it a network learns nothing of a spread key; wmjax.shift_of makes it")
+    train = agreed(train, keys)
     state = first_state(config, recipe, len(train)) if state is None else state
     steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
     plan = Plan(config, student, steps, mapping, teacher.config if teacher else None)
@@ -226,7 +228,7 @@ def _mark(key: Key, probabilities: np.ndarray) -> str:
     answers = stats.read_answers(probabilities, len(key.images), key.spec.classes, "the model")
     if key.spec.policy.exact:
         return f"{evidence_bits(key, answers):.0f} bits"
-    return f"{np.sum(answers.labels == key.labels)} of {len(key.labels)}"  # no exact evidence exists
+    return f"{np.sum(answers.labels == key.answers)} of {len(key.labels)}"  # no exact evidence exists
 
 
 def evidence_bits(key: Key, answers: stats.Answers) -> float:

@@ -17,6 +17,7 @@ from wmjax.progress import progress
 from wmjax.train.loop import check, total_steps
 from wmjax.train.mapping import Mapping, over
 from wmjax.train.mix import Batch, pool
+from wmjax.train.relabel import natural_answers, relabelled
 from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, optimizer, start, steps_of
 
 
@@ -63,6 +64,7 @@ def fit_many(
     mapping = mapping or over(jax.local_devices())
     seen = train if rows is None else train[rows[0]]
     _check(config, recipe, seen, seeds, keys)
+    train = relabelled(train, natural_answers(keys))
     steps = total_steps(recipe, len(seen))
     plan = Plan(
         config,

@@ -31,15 +31,15 @@ def pool(keys: Sequence[Key]) -> tuple[np.ndarray, np.ndarray] | None:
       keys: those whose scheme does not mix its triggers in are passed over.
 
     Returns:
-      images uint8 [K, H, W, C] and labels int32 [K], for `key_batch`; None where nothing is mixed in.
+      images uint8 [K, H, W, C] and answers int32 [K], for `key_batch`; None where nothing is mixed in.
     """
-    mixed = [key for key in keys if key.mixed]
+    mixed = [(key.images, key.answers) for key in keys if key.mixed and key.answers is not None]
     if not mixed:
         return None
-    turns = np.concatenate([(np.arange(len(key.labels)) + 0.5) / len(key.labels) for key in mixed])
+    turns = np.concatenate([(np.arange(len(answers)) + 0.5) / len(answers) for _, answers in mixed])
     order = np.argsort(turns, kind="stable")
-    images, labels = [key.images for key in mixed], [key.labels for key in mixed]
-    return np.concatenate(images)[order], np.concatenate(labels)[order]
+    images, answers = zip(*mixed, strict=True)
+    return np.concatenate(images)[order], np.concatenate(answers)[order]
 
 
 def key_batch(triggers: Batch, step: Array | int, count: int) -> Batch:

@@ -73,20 +73,42 @@ def spread_key(
             f"`base` takes {by(config.image)} and {config.classes} classes, the images of {splits.name} are "
             f"{by(splits.train.image)} of {splits.train.classes} classes"
         )
-    secret, recipe = secrets.token_bytes(SECRET_BYTES), _recipe_of(Path(base), config)
+    recipe = _recipe_of(Path(base), config)
+    return spread_key_for(config, variables, recipe, splits, triggers=triggers, rehearsals=rehearsals, alpha=alpha)
+
+
+def spread_key_for(
+    config: Config,
+    base: Variables,
+    recipe: Recipe,
+    splits: Splits[Dataset],
+    *,
+    triggers: int | None = None,
+    rehearsals: int = 2,
+    alpha: float = 1e-6,
+) -> Key:
+    """The same for a network in memory.
+
+    Args:
+      config: the base.
+      base: its weights.
+      recipe: that it was trained by, for the rehearsals.
+      splits, triggers, rehearsals, alpha: as of `spread_key`.
+    """
+    secret = secrets.token_bytes(SECRET_BYTES)
     count = min(PROBES, len(splits.test)) if triggers is None else triggers
     source = (public_name(splits.name), splits.test)
     spec = make_spec("spread", triggers=count, source=source, material=Material({}))  # its own is still to come
     probes = draw_images(secret, spec, splits.test)
     rng = np.random.default_rng(Stream(secret, "features", 0).integers(2**32, 8).tolist())
-    directions = fit_directions(config, variables, splits.train.images, rng, FEATURES)
+    directions = fit_directions(config, base, splits.train.images, rng, FEATURES)
     seeds = [(recipe.seed + 1 + number) % 2**31 for number in range(rehearsals)]
-    references = reference_answers(config, variables, recipe, splits.train, probes, seeds)
-    features = probe_features(config, variables, directions, probes)
+    references = reference_answers(config, base, recipe, splits.train, probes, seeds)
+    features = probe_features(config, base, directions, probes)
     material = Material({"features": features, "references": references})
     spec = dataclasses.replace(spec, material=material.sha256)
     key = derive_key(secret, spec, default_rule(spec, alpha), splits.test, material=material)
-    embedding = {"base": _digest(variables), **directions._asdict()}
+    embedding = {"base": _digest(base), **directions._asdict()}
     return dataclasses.replace(key, embedding=Material(embedding))
 
 
