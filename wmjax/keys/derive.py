@@ -25,6 +25,7 @@ The streams of a key of n triggers:
 | `rows/SCHEME`  | 0     | which source images are taken: distinct(candidates, triggers)     |
 | `mark/SCHEME`  | 0     | what all pictures of a key share, as the scheme's module says     |
 | `features`     | 0     | a `spread` key's rotation, as `wmjax.train.spread` says           |
+| `coin/DIGEST`  | i     | coin i of a `tie` key: integers(2, 1); of a `spread` key all, index 0 |
 | `decoy`        | i     | octets(32), the secret of decoy key i in a calibration            |
 | `journal`      | 0     | octets(32), this key's part of the secret of an audit's journal   |
 | `redraw`       | 0     | integers(2**32, 4), seed of NumPy's generator for decoy labels    |

@@ -123,6 +123,8 @@ def embed(
         sealed = tuple(map(_sealed, keys))
         first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
         settings = _settings(config, recipe, splits, keys, first, taught)
+        if not shifting(keys) and (sigma, band) != (SIGMA, BAND):
+            raise UsageError("`sigma` and `band` belong to keys of scheme spread: none of `keys` is one")
         settings |= {"sigma": sigma, "band": band} if shifting(keys) else {}
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))
@@ -306,7 +308,7 @@ def _advice(key: Key, learned: int | None, bits: float | None) -> str | None:
                 "network that is less sure of its answers (trained with `label_smoothing` 0.2)"
             )
         )
-    if learned < TOOK * size:
+    if learned < TOOK * size and (key.material is None or bits is None or bits < needed):  # half the ties may do
         return (
             f"the mark did not take: {learned} of {size} triggers learned; train longer (more `epochs`), show more "
             "of the key (a larger `key_per_batch`), or make a smaller key (fewer `triggers`)"
