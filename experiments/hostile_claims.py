@@ -10,8 +10,11 @@ from wmjax.evidence.claim import Attached, picks, write_claim
 from wmjax.evidence.judge import state
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Commitment, Signer, Spec, derive_key, make_spec, new_signer, sign_commitment
+from wmjax.keys.commitment import leaves
 from wmjax.keys.keyset import default_rule, derive_leaves
+from wmjax.keys.material import Material
 from wmjax.keys.merkle import Tree
+from wmjax.keys.spec import Input, Source
 from wmjax.keys.statement import parse_commitment
 
 SECRET, NONCE, MADE = bytes(range(32)), bytes(32), "2026-01-01T00:00:00+00:00"
@@ -22,7 +25,14 @@ def attempt(number: int = 0) -> dict[str, Any]:
     return {"at": "2026-01-02T03:04:05+00:00", "outcome": "answered" if not number else "failed", "detail": {}}
 
 
-def claim(spec: Spec, root: str, rows: Sequence[Row], signer: Signer | None = None, copies: int = 1) -> bytes:
+def claim(
+    spec: Spec,
+    root: str,
+    rows: Sequence[Row],
+    signer: Signer | None = None,
+    copies: int = 1,
+    material: Material | None = None,
+) -> bytes:
     """A claim over any rows, with figures that follow from them; the commitment, `copies` times."""
     signer = signer or new_signer()
     rule = dataclasses.replace(default_rule(spec), max_queries=spec.triggers)
@@ -31,11 +41,12 @@ def claim(spec: Spec, root: str, rows: Sequence[Row], signer: Signer | None = No
         [Attached(public, ())] * copies,
         signer,
         rows,
-        state(rows, rule, spec),
+        state(rows, rule, spec, SECRET, material),
         suspect="hostile",
         model=None,
         nonce=NONCE,
         secret=SECRET,
+        material=material,
     )
 
 
@@ -81,6 +92,23 @@ def opened(triggers: int, rows: int) -> bytes:
     return claim(spec, tree.root.hex(), [Row(first, (attempt(),), 0, opening), *(Row(i) for i in rest)])
 
 
+def with_material(features: int, classes: int, references: int, triggers: int, rows: int, answer: Any = None) -> bytes:
+    """Coins over arrays of zeros, which pack to nearly nothing; some probes are opened, and the rest are empty rows."""
+    drawn = np.zeros((triggers, features), np.int8)
+    material = Material({"features": drawn, "references": np.zeros((references, triggers, classes), np.uint16)})
+    source = Source("digits", "0" * 64)
+    spec = Spec("spread", Input("image", (1, 1, 1)), classes, triggers, "coins", (), source, None, material.sha256)
+    images, labels = np.zeros((triggers, 1, 1, 1), np.uint8), np.zeros(triggers, int)
+    made = leaves(SECRET, images, labels)
+    tree = Tree([leaf.entry for leaf in made])
+    order = ordered(spec, tree.root.hex(), triggers)
+    told: list[Row] = [Row(i) for i in order]
+    for place, i in enumerate(order[:rows]):
+        opening = Opening(made[i], images[i], tuple(tree.proof(i)))
+        told[place] = Row(i, (attempt(),), place % classes if answer is None else answer, opening)
+    return claim(spec, tree.root.hex(), told, material=material)
+
+
 CLAIMS: dict[str, Callable[[], bytes]] = {
     "2**20 triggers declared": declared,
     "8,192 triggers, one of them opened": lambda: opened(8192, 1),
@@ -92,7 +120,16 @@ CLAIMS: dict[str, Callable[[], bytes]] = {
     "100 rows of 1,000 probabilities": lambda: whole(1, 1, 100, 1000, np.full(1000, 0.001)),
     "two rows of 40,000 probabilities": lambda: whole(1, 1, 2, 40_000, np.full(40_000, 2.5e-5)),
     "four rows of 2**20 classes": lambda: whole(1, 1, 4, 1 << 20),
+    "64 MiB of features and references in few bytes": lambda: with_material(4096, 1000, 16, 1600, 1),
+    "coins of 4,096 features": lambda: with_material(4096, 2, 1, 680, 680),
+    "coins of 1,000 classes": lambda: with_material(32, 1000, 3, 680, 680),
+    "coins of 1,024 classes and 16 references": lambda: with_material(1, 1024, 16, 230, 230),
+    "coins told by 50,000 scores": lambda: with_material(1, 1000, 1, 2, 1, np.full(50_000, 2e-5)),
 }
+
+
+# What is refused before its work is done, with words of the refusal.
+REFUSED = {"2**20 triggers declared": "proof", "64 MiB of features and references in few bytes": "stakes"}
 
 
 def sizes() -> dict[str, int]:

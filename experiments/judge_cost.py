@@ -72,13 +72,13 @@ def write_hostile(folder: Path, raw: bytes) -> None:
     (folder / "classes").write_text(str(read_claim(raw).commitment.spec.classes))
 
 
-def judged(folder: Path, suspect: str = "ask") -> dict[str, Any]:
-    """One run of the command: its seconds, its peak memory, what it said."""
+def judged(folder: Path, suspect: str = "judge_cost:ask", *more: str) -> dict[str, Any]:
+    """One run of the command: its seconds, its peak memory, what it said; `more` are further arguments."""
     for old in folder.glob("verdict.*"):
         old.unlink()
     began = time.perf_counter()
     ended = subprocess.run(
-        [sys.executable, __file__, "--worker", suspect],
+        [sys.executable, __file__, "--worker", suspect, *more],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 0))},
         capture_output=True,
@@ -87,18 +87,18 @@ def judged(folder: Path, suspect: str = "ask") -> dict[str, Any]:
     )
     seconds = time.perf_counter() - began
     *said, cost = map(json.loads, ended.stdout.splitlines())
-    if "error" in said[0] and "proof" not in ended.stderr:
+    if "error" in said[0] and not any(words in ended.stderr for words in hostile_claims.REFUSED.values()):
         raise SystemExit(f"{folder.name}: {ended.stderr}")
     verdict = said[0]["error"] if "error" in said[0] else said[0]["judgements"][0]["verdict"]
     return {"seconds": seconds, "verdict": verdict, **cost}
 
 
-def worker(name: str) -> None:
+def worker(suspect: str, *more: str) -> None:
     """The command, and after it the most memory that this process had (not what forked it: `ru_maxrss` may be that)."""
     from wmjax.cli import main as command
 
-    suspect = ["--suspect", f"judge_cost:{name}", "--suspect-since", SINCE]
-    command(["judge", "claim.json", "--nonce-from", NONCE.hex(), *suspect, "--out", "verdict", "--json"])
+    asked = ["--nonce-from", NONCE.hex(), "--suspect", suspect, "--suspect-since", SINCE]
+    command(["judge", "claim.json", *asked, *more, "--out", "verdict", "--json"])
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) * 1024 / 1e6
     print(json.dumps({"cpu_seconds": time.process_time(), "peak_mb": peak, "jax": "jax" in sys.modules}))
@@ -144,13 +144,13 @@ def hostile_cost(name: str) -> dict[str, Any]:
     raw = hostile_claims.CLAIMS[name]()
     with tempfile.TemporaryDirectory() as work:
         write_hostile(Path(work, "hostile"), raw)
-        told = judged(Path(work, "hostile"), "scores")
+        told = judged(Path(work, "hostile"), "judge_cost:scores")
     rounded = {what: round(told[what], 2) for what in ("seconds", "cpu_seconds", "peak_mb")}
     return {"claim_bytes": len(raw), "verdict": told["verdict"], **rounded}
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        worker(sys.argv[2])
+        worker(*sys.argv[2:])
     else:
         main()

@@ -10,6 +10,7 @@ from typing import Any
 from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 from gpu_tables import gpu_rows
+from student_tables import student_rows
 
 README = HERE.parent / "README.md"
 MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -349,7 +350,23 @@ def judge_rows() -> list[str]:
         )
         for name, case in figures["cases"].items()
     ]
-    return [*honest, worst]
+    return [*honest, *_coins(), worst]
+
+
+def _coins() -> list[str]:
+    """Of judging a claim of coins that all answers tell."""
+    if not there("judge_coins"):
+        return []
+    case = result("judge_coins")
+    return [
+        row(
+            f"`wmjax judge`, a claim of {case['coins']} coins over {case['probes']:,} probes of 32x32x3",
+            f"{spread(case['seconds'])} s; {spread(case['cpu_seconds'])} s of all cores together",
+            f"{spread(case['peak_mb'], 0)} MB; {', '.join(case['verdicts'])}; JAX was "
+            f"{'imported' if case['jax_imported'] else 'never imported'}",
+            f"{case['repeats']} repeats; {source('judge_coins')}",
+        )
+    ]
 
 
 def kill_rows() -> list[str]:
@@ -387,6 +404,7 @@ def table() -> str:
         *digits_rows(),
         *cifar10_rows(),
         *vit_rows(),
+        *student_rows(),
         *speed_rows(),
         *device_rows(),
         *audit_rows(),

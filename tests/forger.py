@@ -136,7 +136,8 @@ def answers_of(key: Key, ask: Ask) -> dict[int, Any]:
 
 def to_peak(key: Key, rows: Sequence[Row]) -> list[Row]:
     """The rows up to the best moment for the claimant, as anybody may stop when he likes."""
-    path = [float(state(rows[: n + 1], key.commitment.rule, key.spec)["evidence_bits"]) for n in range(len(rows))]
+    told = key.commitment.rule, key.spec, key.secret, key.material
+    path = [float(state(rows[: n + 1], *told)["evidence_bits"]) for n in range(len(rows))]
     return list(rows[: int(np.argmax(path)) + 1])
 
 
@@ -154,8 +155,9 @@ def write(
     """A claim's file, correctly signed, with the figures that follow from its rows."""
     signer = signer or new_signer()
     attached = commitments or [commit(key, signer, stamp)]
-    stated = state(rows, key.commitment.rule, key.spec)
-    return write_claim(attached, signer, rows, stated, suspect="suspect", model=model, nonce=nonce, secret=secret)
+    stated = state(rows, key.commitment.rule, key.spec, secret, key.material)
+    named = {"suspect": "suspect", "model": model, "nonce": nonce}
+    return write_claim(attached, signer, rows, stated, **named, secret=secret, material=key.material)
 
 
 def honest_claim(

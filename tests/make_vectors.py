@@ -2,9 +2,9 @@
 
 Command   PYTHONPATH=tests python tests/make_vectors.py
 
-Time stamps and the figures of audits' journals are not the same each time: they are made once, and frozen; whoever
-deletes one folder has them made anew. Whoever changes a byte of the standard runs it; `test_vectors.py` says whether
-what lies there is what it makes.
+Time stamps, packed arrays and the figures of audits' journals are not the same each time: they are made once, and
+frozen; whoever deletes one folder has them made anew. Whoever changes a byte of the standard runs it;
+`test_vectors.py` says whether what lies there is what it makes.
 """
 
 import base64
@@ -20,12 +20,14 @@ from typing import Any
 import forger
 import journal_vectors
 import numpy as np
+import owner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tsa import IN_2020, LocalTsa
 
 import wmjax
 from wmjax import stats
 from wmjax.canonical import read_canonical, write_canonical
+from wmjax.data import Dataset
 from wmjax.errors import InvalidFile
 from wmjax.evidence.claim import Attached, read_claim
 from wmjax.evidence.facts import Court
@@ -46,6 +48,10 @@ ABOUT_STAMPED = """\
 Claims whose commitment is time-stamped, judged as those of claims.v1.json with the nonce and the suspect, by a court \
 that trusts `authorities`, files with the authority's certificate and its root, and was told that the suspect first \
 appeared at `since`, or was not."""
+ABOUT_MATERIAL = """\
+`keys` start from scikit-learn's digits; their material is in the claims. `coins` are -1 and 1, a row a contrast, or \
+0 and 1, one a trigger: the labels of the leaves; `answers` are what a marked model then says. Each file is judged as \
+those of claims.v1.json, by a court that has the data set `source` from elsewhere, or none."""
 ABOUT_TRANSCRIPTS = """\
 Answers to triggers in the order of asking: a class, a name, probabilities, or null for a refusal; `labels` are the \
 secret ones, `classes` and `rule` as committed to. After each answer: `bits` of evidence and of `acquittal`; then what \
@@ -268,7 +274,12 @@ def weighed(name: str, classes: int, labels: np.ndarray, raw: np.ndarray) -> dic
 
 
 def expected(
-    raw: bytes, nonce: str | None, asked: bool, authorities: list[str] | None = None, since: str | None = None
+    raw: bytes,
+    nonce: str | None,
+    asked: bool,
+    authorities: list[str] | None = None,
+    since: str | None = None,
+    source: Dataset | None = None,
 ) -> dict[str, Any]:
     """What the judge of this project says of a claim."""
     trusted = [read_authority(FOLDER / name) for name in authorities or ()]
@@ -284,6 +295,7 @@ def expected(
             forger.suspect(ask) if asked else None,
             authorities=trusted,
             since=since and datetime.datetime.fromisoformat(since),
+            source=source,
         )
         judgement = judge(claim, court)
     except InvalidFile:
@@ -296,9 +308,51 @@ def expected(
     }
 
 
+COINED = {"spread": owner.key_of("spread", 100, material=owner.material_of("spread", 100, features=24))}
+COINED["tie"] = owner.key_of("tie", 170)
+
+
+def material() -> dict[str, bytes]:
+    """Claims by keys with material, which is packed by a library that may pack otherwise one day."""
+    files = {}
+    for scheme, key in COINED.items():
+        ask, few = owner.knowing(key), 12
+        false = owner.with_arrays(key, **owner.material_of(scheme, key.spec.triggers, seed=1, features=24).arrays)
+        files[f"material/match-{scheme}.json"] = made(rows_of(key, ask), key)
+        files[f"material/notice-{scheme}.json"] = made(rows_of(key, ask, few), key, secret=None)
+        files[f"material/invalid-other-{scheme}.json"] = made(rows_of(key, ask, few), false)
+    return files
+
+
+def coined_key(key: Key) -> dict[str, Any]:
+    """What follows from its secret and its material."""
+    if key.answers is None:
+        truth = key.truth(slice(None))
+        drawn = {"coins": truth.coins.tolist(), "contrasts": truth.contrasts.tolist()}
+    else:
+        drawn = {"coins": key.labels.tolist(), "answers": key.answers.tolist()}
+    leaf = forger.leaves_of(key)[0].entry.decode()
+    return {"secret": key.secret.hex(), "commitment": key.commitment.to_json(), "first_leaf": leaf, **drawn}
+
+
+def coined_cases(files: dict[str, bytes]) -> list[dict[str, Any]]:
+    """How claims with material are judged, with and without the judge's own digits."""
+    courts = ((*COURTS[0], None), *((*court, "digits") for court in COURTS))
+    return [
+        {"file": name, "nonce": nonce, "asked": asked, "source": source}
+        | expected(raw, nonce, asked, source=owner.source_of(name.split("-")[-1][:-5]) if source else None)
+        for name, raw in files.items()
+        for nonce, asked, source in courts
+    ]
+
+
 def freeze() -> None:
     """Makes what is made once, where it is missing."""
-    for make, one in ((tokens, "stamped/authority.pem"), (journal_vectors.frozen, "journals/audit.jsonl")):
+    for make, one in (
+        (tokens, "stamped/authority.pem"),
+        (journal_vectors.frozen, "journals/audit.jsonl"),
+        (material, "material/match-tie.json"),
+    ):
         if not (FOLDER / one).exists():
             (FOLDER / one).parent.mkdir(exist_ok=True)
             for name, raw in make().items():
@@ -330,6 +384,11 @@ def written() -> dict[str, bytes]:
     journals = journal_vectors.derived(good)
     documents = {
         "claims.v1.json": {"about": ABOUT_CLAIMS, "cases": cases},
+        "material.v1.json": {
+            "about": ABOUT_MATERIAL,
+            "keys": [coined_key(key) for key in COINED.values()],
+            "cases": coined_cases(kept("material/*.json")),
+        },
         "stamped.v1.json": {"about": ABOUT_STAMPED, "cases": more},
         "journals.v1.json": {"about": journal_vectors.ABOUT, "cases": journal_vectors.cases({**good, **journals})},
         "transcripts.v1.json": {"about": ABOUT_TRANSCRIPTS, "transcripts": transcripts()},

@@ -245,7 +245,9 @@ def test_to_call_losing_triggers_spent_gains_nothing(spent, share, probabilities
         transcript(key, order(key, NONCE), {i: a for i, a in answers.items() if i not in left_out})
         for left_out in (set(), spent)
     )
-    paths = [stats.evidence(rows_of.answers(rows, 10), rows_of.truth(rows)) for rows in (honest, lying)]
+    paths = [
+        stats.evidence(rows_of.answers(rows, 10), rows_of.truth(rows, key.spec, None, None)) for rows in (honest, lying)
+    ]
     assert np.all(paths[1] <= paths[0] + 1e-9)
 
 

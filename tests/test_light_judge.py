@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import owner
 import pytest
 from packaging.requirements import Requirement
+from PIL import Image
 from tsa import LocalTsa
 
 import wmjax
+from wmjax.data import load_source
 from wmjax.evidence import claimant
 from wmjax.evidence.claim import attach
-from wmjax.keys import generate, make_spec, new_signer, sign_commitment
+from wmjax.keys import derive_key, generate, make_spec, new_signer, sign_commitment
+from wmjax.keys.keyset import default_rule
+from wmjax.stats.spread import perfect
 from wmjax.suspects import from_callable
 
 ROOT = Path(__file__).parent.parent
@@ -35,13 +40,23 @@ from wmjax.cli import main
 def judge(*arguments):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(["judge", "claim.json", *arguments])
+        code = main(["judge", *arguments])
     return [code, out.getvalue(), err.getvalue()]
 
 found = {name: judge(*arguments) for name, arguments in json.loads(sys.argv[1]).items()}
 found["jax"] = importlib.util.find_spec("jax") is not None
 found["imported"] = sorted({name.partition(".")[0] for name in sys.modules})
 print(json.dumps(found))
+"""
+
+
+COINED = """
+import numpy as np
+
+def ask(images):
+    with np.load("coined.npz") as stored:
+        known = dict(zip([image.tobytes() for image in stored["images"]], stored["table"]))
+    return np.stack([known[image.tobytes()] for image in images])
 """
 
 
@@ -74,6 +89,24 @@ def links(folder: Path) -> Path:
     return folder
 
 
+def write_coins(folder: Path) -> None:
+    """A claim by a key of coins over a folder of pictures, and a suspect that shows them."""
+    (folder / "pictures" / "test" / "all").mkdir(parents=True)
+    for number, image in enumerate(owner.source_of("spread").images):
+        Image.fromarray(image[..., 0]).save(folder / "pictures" / "test" / "all" / f"{number:03}.png")
+    data = load_source(f"{folder}/pictures", image=(8, 8, 1), split="test")
+    material = owner.material_of("spread", 100, features=24)
+    spec = make_spec("spread", classes=10, triggers=100, source=("pictures", data), material=material)
+    key = derive_key(owner.SECRET, spec, default_rule(spec), data, owner.MADE, material)
+    table = perfect(key.truth(slice(None)), 10).probabilities
+    np.savez(folder / "coined.npz", images=key.images, table=table)
+    (folder / "coined.py").write_text(COINED)
+    signer = new_signer()
+    suspect = from_callable(owner.looking_up(key, table))
+    raw = claimant.claim(suspect, key, signer, [owner.attached(key, signer)], NONCE, lambda asked: None, reveal=True)
+    (folder / "coins.json").write_bytes(raw)
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict[str, Any]:
     """What the commands said in such a place."""
@@ -99,6 +132,9 @@ def found(tmp_path_factory) -> dict[str, Any]:
         "cifar10": ["--source", "cifar10"],
     }
     commands["all"] += ["--out", "verdict", "--json"]
+    commands = {name: ["claim.json", *arguments] for name, arguments in commands.items()}
+    write_coins(folder)
+    commands["coins"] = ["coins.json", *nonce, "--suspect", "coined:ask", "--source", "./pictures", "--json"]
     (folder / "run").mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONPATH"] = str(links(folder / "packages"))
@@ -123,6 +159,13 @@ def test_it_judges_and_writes_its_page(found):
     assert [one["authority"] for one in judgement["proofs"] if one["code"] == "committed-by"] == ["Test time stamps"]
     assert len(judgement["proven"]) == len(judgement["proofs"])  # the sentences beside the codes
     assert b"knows the secret key" in (found["folder"] / "verdict.html").read_bytes()
+
+
+def test_it_reads_coins_off_all_answers(found):
+    code, out, err = found["coins"]
+    (judgement,) = json.loads(out)["judgements"]
+    assert (code, judgement["verdict"], judgement["lacks"], err) == (0, "match", [], "")
+    assert (judgement["coins"], judgement["queries"]) == (9 * 24, 100)
 
 
 def test_it_judges_with_nothing_at_hand(found):

@@ -144,6 +144,19 @@ def test_impossible_shifts(base, key, splits, tmp_path, change):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_shift_without_a_key_of_its_kind_is_refused(splits, tmp_path):
+    with pytest.raises(UsageError, match="belong to keys of scheme spread"):
+        embed(tmp_path / "run", NET, TUNED, splits, sigma=2.0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_is_refused_before_students_are_trained(base, splits, monkeypatch):
+    monkeypatch.setattr("wmjax.train.spread.reference_answers", lambda *arguments: pytest.fail("students were trained"))
+    for change, words in (({"alpha": 2.0}, "`alpha`"), ({"triggers": 361}, "too few for 361")):
+        with pytest.raises(UsageError, match=words):
+            spread_key(base, splits, **change)
+
+
 def test_a_key_without_its_embedding_marks_nothing(base, key):
     variables = load_variables(str(base))[1]
     with pytest.raises(UsageError, match="lacks what training needs"):

@@ -11,11 +11,14 @@ from typing import Any
 import make_vectors
 import pytest
 
+from wmjax.evidence.claim import read_claim
+
 HERE = make_vectors.FOLDER
 CASES = json.loads((HERE / "claims.v1.json").read_text())["cases"]
 STAMPED = json.loads((HERE / "stamped.v1.json").read_text())["cases"]
 JOURNALS = json.loads((HERE / "journals.v1.json").read_text())["cases"]
 GOOD = ("journals/audit.jsonl", "journals/audit-other.jsonl")
+MATERIAL = json.loads((HERE / "material.v1.json").read_text())
 TRANSCRIPTS = json.loads((HERE / "transcripts.v1.json").read_text())["transcripts"]
 KEYS = {key["commitment"]["id"]: key for key in json.loads((HERE / "keys.v1.json").read_text())["keys"]}
 
@@ -24,7 +27,7 @@ def test_they_are_what_the_script_makes():
     """After a change of the standard: PYTHONPATH=tests python tests/make_vectors.py."""
     made = make_vectors.written()
     there = {str(path.relative_to(HERE)) for path in HERE.rglob("*") if path.is_file()}
-    frozen = {"keys.v1.json", *make_vectors.kept("stamped/*.tsr", "stamped/*.pem", *GOOD)}
+    frozen = {"keys.v1.json", *make_vectors.kept("stamped/*.tsr", "stamped/*.pem", "material/*.json", *GOOD)}
     assert there == {*made, *frozen}
     for name, raw in made.items():
         assert (HERE / name).read_bytes() == raw, name
@@ -64,6 +67,28 @@ def test_an_edited_journal_is_believed_only_without_its_keys():
     for edited in ("journals/audit-edited.jsonl", "journals/audit-edited-with-keys.jsonl"):
         assert found[edited, True] == "invalid"
         assert found[edited, False]["verdicts"] != good["verdicts"]
+
+
+def test_a_key_with_material_matches_only_before_a_judge_with_the_data_set():
+    """All cases were judged again in `test_they_are_what_the_script_makes`."""
+    for scheme in make_vectors.COINED:
+        found = {
+            (case["nonce"] is None, case["asked"], case["source"]): case["verdict"]
+            for case in MATERIAL["cases"]
+            if case["file"] == f"material/match-{scheme}.json"
+        }
+        assert found[False, True, "digits"] == found[True, True, "digits"] == "match"
+        assert found[False, True, None] == found[False, False, "digits"] == "inconclusive"
+    told = {case["file"]: case["verdict"] for case in MATERIAL["cases"]}
+    assert {told[f"material/invalid-other-{scheme}.json"] for scheme in make_vectors.COINED} == {"invalid"}
+
+
+def test_frozen_material_is_that_of_the_frozen_keys():
+    for key in MATERIAL["keys"]:
+        raw = (HERE / f"material/match-{key['commitment']['spec']['scheme']}.json").read_bytes()
+        claim = read_claim(raw)
+        assert claim.commitment.to_json() == key["commitment"]
+        assert claim.material.sha256 == key["commitment"]["spec"]["material"]
 
 
 def test_there_is_a_claim_of_each_kind():

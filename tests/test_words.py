@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import forger
 import numpy as np
+import owner as made_of
 import pytest
 from forger import abstract_key, day
 from pages import Page
@@ -24,6 +25,7 @@ from wmjax.data.dataset import Dataset
 from wmjax.evidence import wording
 from wmjax.evidence.facts import Lack
 from wmjax.keys import Key, derive_key, make_spec, write_key
+from wmjax.stats.spread import perfect
 from wmjax.suspects import wording as words_of_suspects
 
 NONCE = b"n" * 32
@@ -51,6 +53,11 @@ opened = json.load(open("opened.json"))
 
 def forgets(images):
     return np.where([image.tobytes().hex() in opened for image in images], innocent(images), owner(images))
+
+def flipped(images):
+    with np.load("flipped.npz") as stored:
+        told = dict(zip([image.tobytes() for image in stored["images"]], stored["table"]))
+    return np.stack([told[image.tobytes()] for image in images])
 """
 
 
@@ -92,6 +99,11 @@ def town(run: Callable[..., tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPa
         rows = forger.transcript(key, asked, forger.answers_of(key, suspect))
         raw = forger.write(key, rows, NONCE, stamp=stamp, secret=key.secret if secret else None)
         Path(f"{name}.json").write_bytes(raw)
+    coins = made_of.key_of("spread")
+    rows = forger.transcript(coins, forger.order(coins, NONCE), forger.answers_of(coins, made_of.knowing(coins)))
+    Path("coins.json").write_bytes(forger.write(coins, rows, NONCE, stamp=before, secret=coins.secret))
+    truth = coins.truth(slice(None))
+    np.savez("flipped.npz", images=coins.images, table=perfect(truth._replace(coins=-truth.coins), 10).probabilities)
     for name, keys in {"owner": [owner], "both": [owner, thief]}.items():
         pairs = [pair for key in keys for pair in zip(key.images, key.labels, strict=True)]
         Path(f"{name}.known.json").write_text(json.dumps({image.tobytes().hex(): int(label) for image, label in pairs}))
@@ -110,6 +122,7 @@ JUDGED: dict[str, list[str]] = {
     "no match": ["stranger.json", *ALL, *INNOCENT],
     "exchanged": ["full.json", *ALL, *INNOCENT],
     "forgetful": ["full.json", *ALL, "--suspect", "shop:forgets"],
+    "coins": ["coins.json", *ALL, "--source", "digits", "--suspect", "shop:flipped"],
     "weak": ["full.json", *ALL, *OWNER, "--alpha", "1e-30"],
     "weak, and changed": ["full.json", *ALL, *PARTLY],
     "unrevealed": ["unrevealed.json", *ALL, *OWNER],

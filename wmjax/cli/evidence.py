@@ -118,6 +118,10 @@ def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> 
 
     stated = made.stated
     repeated = f"{stated['matches']} of {stated['queries']} answers match, {stated['evidence_bits']:.1f} bits"
+    if made.commitment.spec.policy.revealed:
+        repeated = f"{stated['queries']} answers"
+        if made.truth is not None:
+            repeated += f", {stated['matches']} coins agree, {stated['evidence_bits']:.1f} bits"
     document = {"version": 1, "key_id": made.commitment.id, "out": str(options.out), "sha256": made.sha256, **stated}
     say(
         options,
@@ -283,7 +287,10 @@ def judgement_lines(one: "Judgement") -> list[str]:
 
     asked = "answers to you" if one.asked_by == "judge" else "answers, by the claimant"
     bits = f"{one.evidence_bits:.1f} bits, a match needs {one.needed_bits:.1f}"
-    lines = [f"{one.verdict}: {wording.headline(one)}", f"  {one.matches} of {one.queries} {asked}, match; {bits}"]
+    found = f"{one.matches} of {one.queries} {asked}, match"
+    if one.coins is not None:
+        found = f"{one.matches} of {one.coins} coins agree after {one.queries} {asked}"
+    lines = [f"{one.verdict}: {wording.headline(one)}", f"  {found}; {bits}"]
     for title, grounds in (
         ("proven", one.proven),
         ("taken on trust", one.assumed),

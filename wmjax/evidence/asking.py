@@ -18,6 +18,8 @@ from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim, picks
 from wmjax.evidence.judgement import REFUSED
 from wmjax.keys.keyset import derive_some
+from wmjax.keys.policies import Told
+from wmjax.stats.contract import Truth
 from wmjax.suspects.contract import Suspect, check_fits, query
 
 _SILENCE = 8  # single questions without a usable answer, and none before: the suspect is not there
@@ -30,11 +32,11 @@ class Fresh(NamedTuple):
 
     Attributes:
       images: uint8 [n, H, W, C].
-      labels: int32 [n].
+      truth: what the secret says about them.
     """
 
     images: np.ndarray
-    labels: np.ndarray
+    truth: Truth
 
 
 def fresh_triggers(claim: Claim, source: Dataset | None) -> Fresh | None:
@@ -48,7 +50,8 @@ def fresh_triggers(claim: Claim, source: Dataset | None) -> Fresh | None:
     order = picks(claim.commitment, claim.nonce, min(done + FRESH, spec.triggers))[done:]
     if not order or claim.secret is None:
         return None
-    return Fresh(*derive_some(claim.secret, spec, source if spec.source else None, order))
+    images, labels = derive_some(claim.secret, spec, source if spec.source else None, order, claim.material)
+    return Fresh(images, spec.policy.truth(Told(spec, np.array(order), labels, claim.secret, claim.material)))
 
 
 def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
@@ -85,7 +88,9 @@ def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None, names: dict[
     if given.probabilities is not None:
         probabilities = np.full((len(claim.rows), given.scores), 1.0 / given.scores)
         probabilities[opened] = given.probabilities[: len(opened)]
-    known = 0 if fresh is None else int(np.sum(given.labels[len(opened) :] == fresh.labels))
+    known = 0
+    if fresh is not None:
+        known = int(stats.play(claim.commitment.rule, given[len(opened) :], fresh.truth).matches[-1])
     return stats.Answers(labels, probabilities, spec.classes), known
 
 

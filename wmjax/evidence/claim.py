@@ -17,15 +17,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from wmjax import stats
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.evidence import transcript
 from wmjax.evidence.transcript import Row, read_rows
 from wmjax.files import read_bytes
 from wmjax.keys import Commitment, Model, SignedCommitment, Signer
 from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.keys.material import Material
 from wmjax.keys.signing import read_signed, sign
 from wmjax.keys.statement import model_of, parse_commitment
 from wmjax.keys.times import read_time
+from wmjax.stats.contract import Truth
 from wmjax.text import is_name, named
 
 FORMAT = "wmjax-claim/1"
@@ -64,6 +68,7 @@ class Claim:
       made: UTC time by the claimant's clock, ISO 8601.
       rows: the transcript.
       secret: 32 bytes; None if it is not revealed.
+      material: what the key's evidence is computed with; None for keys of labels alone.
       stated: verdict and figures, by the claimant.
       raw: the file's bytes.
     """
@@ -76,6 +81,7 @@ class Claim:
     made: str
     rows: tuple[Row, ...]
     secret: bytes | None = dataclasses.field(repr=False)
+    material: Material | None
     stated: dict[str, Any]
     raw: bytes = dataclasses.field(repr=False)
 
@@ -83,6 +89,16 @@ class Claim:
     def commitment(self) -> Commitment:
         """What the claim's key committed to."""
         return self.commitments[0].public.commitment
+
+    @cached_property
+    def truth(self) -> Truth | None:
+        """What the secret says about the rows; None where only a secret could tell that is not revealed."""
+        return transcript.truth(self.rows, self.commitment.spec, self.secret, self.material)
+
+    def weigh(self, answers: stats.Answers) -> stats.Path:
+        """What answers about the rows come to, by the committed rule; nothing where the truth is not told."""
+        rule, spec = self.commitment.rule, self.commitment.spec
+        return transcript.weigh(self.rows, answers, rule, spec, self.secret, self.material)
 
     @property
     def sha256(self) -> str:
@@ -155,6 +171,7 @@ def write_claim(
     model: Model | None,
     nonce: bytes,
     secret: bytes | None = None,
+    material: Material | None = None,
 ) -> bytes:
     """The claim's file; arguments as the attributes of `Claim`."""
     attached = [one.to_json() for one in commitments]
@@ -168,6 +185,7 @@ def write_claim(
         "suspect": named(suspect),
         "transcript": transcript,
         "verdict": stated,
+        **({"material": material.to_json()} if material else {}),
     }
     statement = read_canonical(sign(_subjects(transcript, model), CLAIM, predicate, signer), "the claim")
     return write_canonical({"format": FORMAT, "commitments": attached, "claim": statement})
@@ -197,7 +215,7 @@ def read_claim(raw: bytes, what: str = "the claim") -> Claim:
         if set(values) != {"format", "commitments", "claim"}:
             raise InvalidFile("unexpected or missing fields")
         commitments = _read_commitments(values["commitments"])
-        signed = read_signed(write_canonical(values["claim"]), CLAIM, "its claim")
+        signed = read_signed(write_canonical(values.pop("claim")), CLAIM, "its claim")  # large: kept no longer
         return _claim(signed.statement, commitments, values["commitments"], raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidFile(f"{what} is not a valid claim: a field is missing or malformed") from error
@@ -252,8 +270,9 @@ def _check_time(text: Any) -> None:
 def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attached: Any, raw: bytes) -> Claim:
     """The claim of a statement whose signature was checked."""
     told, public = statement["predicate"], commitments[0].public
+    spec = public.commitment.spec
     names = {"attached", "commitment", "made", "nonce", "owner", "secret", "suspect", "transcript", "verdict"}
-    if set(told) != names:
+    if set(told) != (names if spec.material is None else names | {"material"}):
         raise InvalidFile("its statement has unexpected or missing fields")
     if told["attached"] != hashlib.sha256(write_canonical(attached)).hexdigest():
         raise InvalidFile("its commitments or time stamps are not those that were there when it was signed")
@@ -266,9 +285,9 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     nonce = _exact(told["nonce"])
     if not 16 <= len(nonce) <= 64 or (secret is not None and len(secret) != SECRET_BYTES):
         raise InvalidFile("its nonce or its secret has the wrong length")
-    rows = read_rows(told["transcript"], public.commitment.spec)
+    rows = read_rows(told["transcript"], spec)
     if not is_name(told["suspect"]):
         raise InvalidFile("the name of its suspect is not 1 to 200 characters that can be seen")
-    return Claim(
-        commitments, public.owner, told["suspect"], model, nonce, told["made"], rows, secret, told["verdict"], raw
-    )
+    material = None if spec.material is None else Material.from_json(told["material"])
+    said = told["suspect"], model, nonce, told["made"], rows, secret, material, told["verdict"]
+    return Claim(commitments, public.owner, *said, raw)

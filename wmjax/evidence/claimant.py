@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmjax import stats
+from wmjax.canonical import LARGEST
 from wmjax.errors import AccessError, AnswerError, GoneError, UsageError
 from wmjax.evidence import claim_journal, transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
@@ -17,7 +18,7 @@ from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import state
 from wmjax.evidence.lacks import demanded_bits
 from wmjax.evidence.transcript import Opening, Row
-from wmjax.keys import Key, Signer
+from wmjax.keys import Key, Signer, Spec
 from wmjax.keys.commitment import leaves
 from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
@@ -27,6 +28,7 @@ from wmjax.suspects.contract import Suspect, came, check_fits, query
 from wmjax.text import printable
 
 Spend = Callable[[Collection[int]], None]
+PORTION = 100  # triggers that are marked as spent at once, at most
 _SILENCE = 8  # unusable answers one after another that end a claim
 
 
@@ -49,11 +51,13 @@ def claim(
     The nonce orders all triggers; they are asked in that order, one by one, until the evidence reaches what a judge
     demands (`lacks.demanded_bits`), or acquits. A suspect that falls silent ends the claim too. Each trigger is marked
     as spent before it is asked, and each answer is in the journal before the next question. So whatever ends a claim
-    costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner.
+    costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner. More
+    than the file has room for (64 MiB) are not asked: of images of 32x32x3 about 8,000. Where
+    the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there.
 
     Args:
       suspect: the model that is accused.
-      key: the opened key, with `random` labels.
+      key: the opened key, of a kind that exact evidence exists for.
       signer: the one that signed the key's commitment (`wmjax.open_signer`).
       commitments: as `wmjax.attach` reads them: the key's first, then any that name a released model.
       nonce: the challenger's, 16 to 64 bytes.
@@ -61,7 +65,7 @@ def claim(
         unlock)`.
       whole: ask about every trigger that the committed rule allows.
       reveal: hand over the secret; without it the claim is a notice, and no judge says `match`. It is handed over only
-        if the answers reach what a judge demands.
+        if the answers reach what a judge demands. A notice by a key whose coins only the secret tells has no figures.
       anyway: begin also where the key cannot reach that any more, and hand over the secret also where it was not.
       journal: file of what was asked and answered; without one, what was asked before an error is lost.
       resume: continue with the journal that is there. A claim that is finished can be resumed too, e.g. with `reveal`.
@@ -81,7 +85,7 @@ def claim(
     path = None if journal is None else Path(journal)
     rule = key.commitment.rule
     bar = demanded_bits(rule, Court().alpha, any(attached.tokens for attached in commitments))
-    order = picks(key.commitment, nonce, min(rule.max_queries, key.spec.triggers))
+    order = picks(key.commitment, nonce, min(rule.max_queries, _room(key.spec, stats.kind_of(rule))))
     if not anyway:
         _check_enough(key, order, bar, claim_journal.told(path) if resume else ())
     model = suspect.describe() if suspect.describe else None
@@ -91,9 +95,19 @@ def claim(
         rows, reached = _ask(_Case(suspect, key, order, bar, whole), asked, spend)
     finally:
         asked.close()
-    stated = state(rows, rule, key.spec)
     secret = key.secret if reveal and (reached or anyway) else None
-    return write_claim(commitments, signer, rows, stated, suspect=suspect.name, model=model, nonce=nonce, secret=secret)
+    stated = state(rows, rule, key.spec, secret, key.material)
+    return write_claim(
+        commitments,
+        signer,
+        rows,
+        stated,
+        suspect=suspect.name,
+        model=model,
+        nonce=nonce,
+        secret=secret,
+        material=key.material,
+    )
 
 
 def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Attached], nonce: bytes) -> None:
@@ -109,6 +123,15 @@ def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Att
             raise UsageError("a commitment is of another key than `key`")
         if attached.public.owner != signer.owner:
             raise UsageError("the signing key is not the one that signed the commitment: give that one as `signer`")
+
+
+def _room(spec: Spec, kind: stats.Evidence) -> int:
+    """Triggers that a claim's file has room for, twice in base64; where the evidence moves at stages, up to one."""
+    opening = spec.input.size * 4 // 3 + 70 * spec.triggers.bit_length()  # and what else is in a row
+    most = (LARGEST - (1 << 22)) * 3 // 4 // (opening + 25 * min(spec.classes, 1000) + 500)
+    if most >= spec.triggers:
+        return spec.triggers
+    return max((stage for stage in kind.stages(spec.triggers) if stage <= most), default=max(1, most))
 
 
 def _check_enough(key: Key, order: Sequence[int], bar: float, rows: Sequence[Row]) -> None:
@@ -160,14 +183,18 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
         spend(sorted(unmarked))
     rows: list[Row] = []
     now: list[Row] = []  # of them, those that are asked in this run
+    marked = before.keys() | key.spent
     weighed = _Weighed(None, 0, False, False)
     with progress(f"asking {case.suspect.name}", len(case.order)) as advance:
-        for index in case.order:
+        for place, index in enumerate(case.order):
             if index not in before and (_is_silent(now) or (weighed.decided and not case.whole)):
                 break
             row = before.get(index, Row(index))
             if index not in before and index not in key.spent:
-                spend([index])
+                if index not in marked:
+                    portion = [i for i in case.order[place : _until(case, place)] if i not in marked]
+                    spend(portion)
+                    marked = marked.union(portion)
                 row, gone = _ask_one(case, index, rows, first=not now)
                 asked.add(row)
                 now.append(row)
@@ -175,8 +202,19 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
                     raise type(gone)(f"{gone}; the claim goes on with `resume`") from gone
             rows.append(opened.row(row))
             advance(1)
-            weighed = _weigh(weighed, rows, case)
+            if len(rows) == _stage(case, place):
+                weighed = _weigh(weighed, rows, case)
     return rows, weighed.reached
+
+
+def _stage(case: _Case, asked: int) -> int:
+    """After how many questions the evidence moves again."""
+    return stats.next_stage(stats.kind_of(case.key.commitment.rule), asked, case.key.spec.triggers)
+
+
+def _until(case: _Case, place: int) -> int:
+    """Up to which question triggers are marked as spent together."""
+    return min(_stage(case, place), place + PORTION)
 
 
 class _Opened:
@@ -224,7 +262,8 @@ def _weigh(before: _Weighed, rows: Sequence[Row], case: _Case) -> _Weighed:
     kind, fresh = stats.kind_of(rule), rows[before.rows :]
     state = kind.start(()) if before.state is None else before.state
     given = transcript.answers(fresh, classes, before=rows[: before.rows])
-    state, path = kind.bet(state, given, transcript.truth(fresh), rule)
+    truth = transcript.truth(fresh, case.key.spec, case.key.secret, case.key.material)
+    state, path = kind.bet(state, given, truth, rule)
     decided = bool(stats.decide(path, rule, stop=False, match_bits=case.bar).decided)
     return _Weighed(state, len(rows), decided, bool(path.peak[-1] >= case.bar))
 

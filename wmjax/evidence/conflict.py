@@ -23,9 +23,7 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 
-from wmjax import stats
 from wmjax.errors import UsageError
-from wmjax.evidence import transcript
 from wmjax.evidence.asking import ask
 from wmjax.evidence.claim import Claim, share_triggers
 from wmjax.evidence.facts import Court
@@ -200,5 +198,4 @@ def _released(claim: Claim, original: Suspect, court: Court) -> datetime.datetim
 
 def _bits(claim: Claim, suspect: Suspect) -> float:
     """The most evidence that a claim's triggers ever gave against a model, in the claim's order."""
-    path = stats.play(claim.commitment.rule, ask(claim, suspect), transcript.truth(claim.rows))
-    return float(path.evidence.max())
+    return float(claim.weigh(ask(claim, suspect)).evidence.max())

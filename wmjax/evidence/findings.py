@@ -2,9 +2,15 @@
 
 import datetime
 import hashlib
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from wmjax import stats
+from wmjax.evidence import transcript
+from wmjax.evidence.claim import Claim
 from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts
-from wmjax.evidence.judgement import Brought, Digests
+from wmjax.evidence.judgement import SPENT, Brought, Digests, Shown
 from wmjax.grounds import Ground
 from wmjax.keys.times import read_time
 from wmjax.suspects.adapt import naming
@@ -24,6 +30,8 @@ def proven(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("regenerated-from-source", {"triggers": opened, "source": spec.source.name}))
     elif facts.regenerated:
         grounds.append(Ground("regenerated", {"triggers": opened}))
+    if claim.material:
+        grounds.append(Ground("material-committed", {"arrays": ", ".join(sorted(claim.material.arrays))}))
     grounds.append(Ground("figures-follow"))
     if facts.own is not None:
         grounds.append(Ground("asked-again"))
@@ -118,6 +126,32 @@ def brought(facts: Facts) -> Brought:
         source=source.name if source and court.source else None,
         alpha=court.alpha,
     )
+
+
+def leanings(claim: Claim, answers: stats.Answers) -> np.ndarray | None:
+    """How far each coin shows, where the key has coins that all answers tell together, and they are told."""
+    show = stats.kind_of(claim.commitment.rule).leanings
+    return None if show is None or claim.truth is None else show(answers, claim.truth)
+
+
+def shown(claim: Claim, answers: stats.Answers, names: Mapping[str, int]) -> tuple[Shown, ...]:
+    """The triggers, in the order of asking."""
+    words = {number: word for word, number in names.items()}
+    return tuple(
+        Shown(row.index, row.opening.input, label, int(answer), words.get(int(answer), ""))
+        if row.opening
+        else Shown(row.index, None, None, SPENT)
+        for row, label, answer in zip(claim.rows, _secret_labels(claim), answers.labels, strict=True)
+    )
+
+
+def _secret_labels(claim: Claim) -> Sequence[int | None]:
+    """What whoever knows the secret answers to each trigger; None where single answers tell nothing."""
+    spec = claim.commitment.spec
+    if spec.policy.answers is None:
+        return [None] * len(claim.rows)
+    told = transcript.told(claim.rows, spec, claim.secret, claim.material)
+    return [int(label) for label in spec.policy.answers(told)]
 
 
 def _ground(code: str, time: datetime.datetime, **values: str) -> Ground:

@@ -24,7 +24,7 @@ wrong makes a claim invalid (`InvalidFile`).
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,11 +34,12 @@ from wmjax.evidence import findings, transcript
 from wmjax.evidence.asking import ask_beside, fresh_triggers
 from wmjax.evidence.claim import Claim, picks, share_triggers
 from wmjax.evidence.facts import Court, Facts
-from wmjax.evidence.judgement import SPENT, Judgement, Shown
+from wmjax.evidence.judgement import Judgement
 from wmjax.evidence.lacks import counted_bits, forgetful, lacks, needed_bits
 from wmjax.evidence.timestamps import Stamp, check
 from wmjax.keys import Spec
-from wmjax.keys.keyset import check_against_scheme, derive_leaves, is_made_from
+from wmjax.keys.keyset import check_against_scheme, check_material, derive_leaves, is_made_from
+from wmjax.keys.material import Material
 from wmjax.keys.merkle import proven_root
 from wmjax.text import bare
 
@@ -101,7 +102,12 @@ def check_spec(claim: Claim) -> None:
         raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
     if not spec.policy.exact:
         raise InvalidFile(f"the claim's key has {spec.labels} labels: no exact evidence exists for it")
-    if len(claim.rows) * max(spec.classes, transcript.scores_of(claim.rows) or 0) > LARGEST_TABLE:
+    if (kind := claim.commitment.rule.evidence) != spec.policy.evidence:
+        raise InvalidFile(f"the claim's rule weighs {kind}, which is not for {spec.labels} labels")
+    check_material(spec, claim.material)
+    arrays = claim.material.arrays.values() if claim.material else ()
+    more = sum(array.size for array in arrays) // spec.triggers
+    if len(claim.rows) * (max(spec.classes, transcript.scores_of(claim.rows) or 0) + more) > LARGEST_TABLE:
         raise InvalidFile(
             f"the claim has {len(claim.rows)} rows of {spec.classes} classes: more than {LARGEST_TABLE} stakes"
         )
@@ -195,7 +201,7 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
     opened = [row.opening.leaf for row in claim.rows if row.opening]
     try:
         source = court.source if spec.source else None
-        made = derive_leaves(claim.secret, spec, source, [leaf.index for leaf in opened])
+        made = derive_leaves(claim.secret, spec, source, [leaf.index for leaf in opened], claim.material)
     except UsageError as error:
         raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error
     if made != opened:
@@ -205,7 +211,8 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
 
 def check_stated(claim: Claim) -> None:
     """The claimant's own verdict and figures follow from the transcript by the committed rule."""
-    stated, told = state(claim.rows, claim.commitment.rule, claim.commitment.spec), claim.stated
+    commitment, told = claim.commitment, claim.stated
+    stated = state(claim.rows, commitment.rule, commitment.spec, claim.secret, claim.material)
     if not isinstance(told, dict) or set(told) != set(stated):
         raise InvalidFile("the claim's verdict has other figures than a claim has")
     bits = told["evidence_bits"]
@@ -216,9 +223,18 @@ def check_stated(claim: Claim) -> None:
             raise InvalidFile(f"the claim states {name} {told[name]!r:.40}; its transcript gives {stated[name]!r}")
 
 
-def state(rows: Sequence[transcript.Row], rule: stats.Rule, spec: Spec) -> dict[str, str | int | float]:
-    """The verdict and its figures, as a transcript gives them by the committed rule."""
-    path = stats.play(rule, transcript.answers(rows, spec.classes), transcript.truth(rows))
+def state(
+    rows: Sequence[transcript.Row],
+    rule: stats.Rule,
+    spec: Spec,
+    secret: bytes | None = None,
+    material: Material | None = None,
+) -> dict[str, str | int | float]:
+    """The verdict and its figures, as a transcript gives them by the committed rule.
+
+    They are none where only the secret could tell, and it is not revealed.
+    """
+    path = transcript.weigh(rows, transcript.answers(rows, spec.classes), rule, spec, secret, material)
     return {
         "verdict": stats.decide(path, rule, stop=False).outcome,
         "evidence_bits": round(float(path.evidence[-1]), 3),
@@ -255,16 +271,17 @@ def ask_again(
     """
     if court.suspect is None:
         return None, (0, 0)
-    fresh = fresh_triggers(claim, court.source) if court.suspect.remembers and regenerated else None
+    single = stats.kind_of(claim.commitment.rule).coins is None  # else one answer by itself tells nothing
+    fresh = fresh_triggers(claim, court.source) if single and court.suspect.remembers and regenerated else None
     own, known = ask_beside(claim, court.suspect, fresh, names)
-    return own, (known, 0 if fresh is None else len(fresh.labels))
+    return own, (known, 0 if fresh is None else len(fresh.images))
 
 
 def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts: what is lacking withholds a match, and forgetting a no-match."""
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers = facts.answers
-    path = stats.play(rule, answers, transcript.truth(claim.rows))
+    path = claim.weigh(answers)
     counted = counted_bits(facts, path.evidence)
     outcome = stats.decide(path, rule, stop=False).outcome
     missing = lacks(facts, outcome, counted)
@@ -285,19 +302,9 @@ def conclude(facts: Facts) -> Judgement:
         matches=int(path.matches[-1]),
         triggers=spec.triggers,
         path=path.evidence,
-        shown=_shown(claim, answers, facts.names),
+        shown=findings.shown(claim, answers, facts.names),
         dates=findings.dates(facts),
         digests=findings.digests(facts),
         brought=findings.brought(facts),
-    )
-
-
-def _shown(claim: Claim, answers: stats.Answers, names: Mapping[str, int]) -> tuple[Shown, ...]:
-    """The triggers, in the order of asking."""
-    words = {number: word for word, number in names.items()}
-    return tuple(
-        Shown(row.index, row.opening.input, row.opening.leaf.label, int(answer), words.get(int(answer), ""))
-        if row.opening
-        else Shown(row.index, None, 0, SPENT)
-        for row, answer in zip(claim.rows, answers.labels, strict=True)
+        leanings=findings.leanings(claim, answers),
     )

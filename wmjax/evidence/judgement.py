@@ -20,14 +20,14 @@ class Shown:
     Attributes:
       index: the trigger's number in the key.
       image: uint8 [H, W, C]; None if it was spent before and is not shown.
-      label: the secret one.
+      label: the secret one; None where it is not told, or single answers tell nothing.
       answer: the suspect's class, REFUSED or SPENT.
       name: the suspect's word for that class; empty where it answers with numbers.
     """
 
     index: int
     image: np.ndarray | None
-    label: int
+    label: int | None
     answer: int
     name: str = ""
 
@@ -91,7 +91,7 @@ class Judgement:
       alpha: chance of a match with a model that has nothing to do with the key, at most.
       asked_by: whose questions the evidence comes from: `judge` or `claimant`.
       queries: triggers that were asked.
-      matches: answers equal to the secret label.
+      matches: answers equal to the secret label; of keys that are read off all answers together, coins that agree.
       triggers: in the whole key.
       path: evidence in bits after each query, float64.
       shown: the triggers in the order of asking.
@@ -99,6 +99,7 @@ class Judgement:
         as such.
       digests: what was judged.
       brought: what the judge brought.
+      leanings: how far each coin shows, float64 [coins], above 0 where it agrees; None where there are none.
     """
 
     verdict: stats.Outcome
@@ -120,18 +121,25 @@ class Judgement:
     dates: tuple[Ground, ...]
     digests: Digests
     brought: Brought
+    leanings: np.ndarray | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def coins(self) -> int | None:
+        """How many coins matches are out of; None where it is the answers, or the coins are not told."""
+        return None if self.leanings is None else len(self.leanings)
 
     def to_json(self) -> dict[str, Any]:
-        """The judgement as JSON values: codes and figures, without pictures and path.
+        """The judgement as JSON values: codes and figures, without pictures, path and leanings.
 
         The words are not here: `wmjax.evidence.wording.document` adds them.
         """
         grounds = {"proofs": self.proven, "grounds": self.assumed, "lacks": self.missing, "events": self.dates}
-        left_out = {"proven", "assumed", "missing", "dates", "digests", "brought", "path", "shown"}
+        left_out = {"proven", "assumed", "missing", "dates", "digests", "brought", "path", "leanings", "shown"}
         figures = [field.name for field in dataclasses.fields(self) if field.name not in left_out]
         return {
             "version": 2,
             **{name: getattr(self, name) for name in figures},
+            "coins": self.coins,
             **{name: [ground.to_json() for ground in some] for name, some in grounds.items()},
             "digests": dataclasses.asdict(self.digests),
             "brought": dataclasses.asdict(self.brought),

@@ -84,11 +84,13 @@ def forgetful(facts: Facts) -> Ground | None:
     """The suspect answers what it was shown before unlike new triggers, or unlike what it told the claimant."""
     if facts.own is None or facts.same_weights:
         return None
-    rows = facts.claim.rows
-    labels, shown = transcript.truth(rows), sum(row.opening is not None for row in rows)
-    known = int(np.sum(facts.own.labels == labels))
+    rows, kind = facts.claim.rows, stats.kind_of(facts.claim.commitment.rule)
+    if facts.claim.truth is None:
+        return None
+    shown = kind.coins(facts.claim.truth) if kind.coins else sum(row.opening is not None for row in rows)
     told = transcript.answers(rows, facts.claim.commitment.spec.classes)
-    for why, (hits, asked) in (("fresh", facts.fresh), ("transcript", (int(np.sum(told.labels == labels)), shown))):
+    known, before = (int(facts.claim.weigh(answers).matches[-1]) for answers in (facts.own, told))
+    for why, (hits, asked) in (("fresh", facts.fresh), ("coins" if kind.coins else "transcript", (before, shown))):
         p = stats.more_often_p(hits, asked, known, shown) if asked else 1.0
         if p <= stats.TELLING_P:
             values = {"why": why, "known": hits, "asked": asked, "shown_known": known, "shown": shown, "p": p}
@@ -105,6 +107,7 @@ def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground,
       counted: bits of evidence that count.
     """
     found = [underived(facts), two_signers(facts), unpicked(facts), unasked(facts), forgetful(facts)]
-    if outcome != "no-match":  # there the answers themselves say that no more of them would do
+    # Of a no-match the answers themselves say that no more of them would do; what was not weighed is not weak.
+    if outcome != "no-match" and facts.claim.truth is not None:
         found.append(weak(facts, counted))
     return tuple(one for one in found if one)

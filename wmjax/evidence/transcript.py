@@ -28,6 +28,8 @@ from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.keys import Spec
 from wmjax.keys.commitment import Leaf, input_sha256
+from wmjax.keys.material import Material
+from wmjax.keys.policies import Told
 from wmjax.keys.times import read_time
 from wmjax.stats.contract import Truth
 from wmjax.stats.said import Said, as_answers, numbered, read_said, said_json, scores_in
@@ -103,9 +105,39 @@ def answers(rows: Sequence[Row], classes: int, *, before: Sequence[Row] = ()) ->
     return as_answers([row.answer for row in rows], classes, scores_of(known) or 0, names_of(known))
 
 
-def truth(rows: Sequence[Row]) -> Truth:
-    """What the secret says about the rows: the labels, int64 [rows]; of a spent trigger 0, since it is refused."""
-    return np.array([row.opening.leaf.label if row.opening else 0 for row in rows], np.int64)
+def truth(rows: Sequence[Row], spec: Spec, secret: bytes | None, material: Material | None) -> Truth | None:
+    """What the secret says about the rows, for the key's kind of evidence.
+
+    Args:
+      rows: of the transcript; a spent one has the label 0, since it is a refusal.
+      spec: the key's.
+      secret: None where it is not revealed; then of some keys None can be said.
+      material: the one that the spec names.
+    """
+    return None if secret is None and spec.policy.revealed else spec.policy.truth(told(rows, spec, secret, material))
+
+
+def told(rows: Sequence[Row], spec: Spec, secret: bytes | None, material: Material | None) -> Told:
+    """What there is to say what the secret says about the rows; arguments as of `truth`."""
+    numbers = np.array([row.index for row in rows], np.int64)
+    labels = np.array([row.opening.leaf.label if row.opening else 0 for row in rows], np.int64)
+    return Told(spec, numbers, labels, secret, material)
+
+
+def weigh(
+    rows: Sequence[Row],
+    given: stats.Answers,
+    rule: stats.Rule,
+    spec: Spec,
+    secret: bytes | None,
+    material: Material | None,
+) -> stats.Path:
+    """What answers about the rows come to; nothing where the truth about them is not told. Arguments as of `truth`."""
+    known = truth(rows, spec, secret, material)
+    if known is None:
+        nothing = np.zeros(len(rows))
+        return stats.Path(nothing, nothing, nothing, nothing.astype(np.int64))
+    return stats.play(rule, given, known)
 
 
 def read_rows(values: Any, spec: Spec) -> tuple[Row, ...]:

@@ -12,7 +12,7 @@ from wmjax.text import quoted
 WORDS: dict[str, str] = {
     # The verdict in one sentence.
     "match": "{suspect} knows the secret key that the owner of {owner:.16}... committed to.",
-    "no-match": "{suspect} repeats fewer of the secret labels than a copy would: its answers give no sign of this key.",
+    "no-match": "{suspect} shows less of the secret than a copy would: its answers give no sign of this key.",
     "inconclusive": "It is not proven that {suspect} knows the secret key that the owner of {owner:.16}... committed "
     "to.",
     # What a match lacks, and how to supply it. {why}, where it stands, becomes the words of CODE.WHY.
@@ -37,10 +37,12 @@ WORDS: dict[str, str] = {
     "authority that you trust (`authorities` names those you trust)",
     "undated.unknown": "it was time-stamped by {dated}; say when the suspect first appeared, with `since`",
     "undated.late": "its time stamp of {dated} is not from before the suspect, which appeared on {since}",
-    "forgetful": "The suspect repeats {shown_known} of {shown} labels of triggers that it was shown before, {why} "
-    "(p {p:.2g}): it may know what it was asked, and answer it otherwise.",
-    "forgetful.fresh": "and {known} of {asked} of those that it was not",
-    "forgetful.transcript": "and {known} of {asked} when the claimant asked",
+    "forgetful": "The suspect {why} (p {p:.2g}): it may know what it was asked, and answer it otherwise.",
+    "forgetful.fresh": "repeats {shown_known} of {shown} labels of triggers that it was shown before, and {known} of "
+    "{asked} of those that it was not",
+    "forgetful.transcript": "repeats {shown_known} of {shown} labels of triggers that it was shown before, and {known} "
+    "of {asked} when the claimant asked",
+    "forgetful.coins": "shows {shown_known} of {shown} coins, and {known} of {asked} when the claimant asked",
     # What was proven.
     "signed": "The commitment and the claim are signed by one key, {owner}.",
     "committed-by": "The key was committed to by {time}: time stamp of {authority}.",
@@ -52,6 +54,8 @@ WORDS: dict[str, str] = {
     "opened again: none of them was fitted to a model.",
     "regenerated-from-source": "The revealed secret and your copy of {source} give the {triggers} images and labels "
     "that were opened again: none of them was fitted to a model.",
+    "material-committed": "What the evidence is computed with ({arrays}) is what was committed to; the coins follow "
+    "from the secret and from its digest, so nothing in it was fitted to them, and nothing in it need be true.",
     "figures-follow": "The claimant's figures follow from the transcript by the rule that was committed to.",
     "asked-again": "The suspect was asked again here, and its own answers were weighed.",
     "same-weights": "The suspect is, weight for weight, the model that the claim names.",

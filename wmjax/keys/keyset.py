@@ -59,14 +59,17 @@ class Key:
 
     def truth(self, rows: slice | np.ndarray) -> Truth:
         """What the secret says about some triggers, for the key's kind of evidence: mostly their labels."""
+        return self.spec.policy.truth(self._told(rows))
+
+    def _told(self, rows: slice | np.ndarray) -> Told:
         numbers = np.arange(self.spec.triggers)[rows]
-        return self.spec.policy.truth(Told(self.spec, numbers, self.labels[rows], self.secret, self.material))
+        return Told(self.spec, numbers, self.labels[rows], self.secret, self.material)
 
     @property
     def answers(self) -> np.ndarray | None:
         """What a marked model answers about the triggers, int32 [triggers]; None where they are not mixed in."""
         answers = self.spec.policy.answers
-        return None if answers is None else answers(self.labels, self.material)
+        return None if answers is None else answers(self._told(slice(None)))
 
 
 def make_spec(

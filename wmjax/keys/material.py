@@ -7,6 +7,7 @@ byte of them has other coins, and nothing in them need be true or honest for the
 import base64
 import dataclasses
 import hashlib
+import math
 import zlib
 from collections.abc import Mapping
 from functools import cached_property
@@ -42,7 +43,7 @@ class Material:
         sha = hashlib.sha256(b"wmjax-material/1\n")
         for name, array in sorted(self.arrays.items()):
             sha.update(f"{name} {array.dtype.name} {'x'.join(map(str, array.shape))}\n".encode())
-            sha.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+            sha.update(_bytes(array))
         return sha.hexdigest()
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -56,35 +57,38 @@ class Material:
     def from_json(cls, values: Any) -> "Material":
         """Reads `to_json` back; raises `InvalidFile` on anything else, before it takes memory for it."""
         try:
-            sizes = [int(np.prod(value["shape"])) * np.dtype(value["dtype"]).itemsize for value in values.values()]
-            if any(value["dtype"] not in _DTYPES for value in values.values()) or sum(sizes) > LARGEST:
-                raise ValueError("other arrays, or too many")
+            if any(value["dtype"] not in _DTYPES for value in values.values()):
+                raise ValueError("other arrays")
+            if sum(_size(value) for value in values.values()) > LARGEST:
+                raise ValueError("too many")
             return cls({str(name): _unpacked(value) for name, value in values.items()})
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, zlib.error) as error:
             raise InvalidFile("the arrays that a key's evidence is computed with cannot be read") from error
 
 
+def _size(value: Mapping[str, Any]) -> int:
+    """Bytes of an array, as it is declared."""
+    return int(math.prod(value["shape"]) * np.dtype(value["dtype"]).itemsize)
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """Little-endian, in C order; not copied where they lie so."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+
+
 def _packed(array: np.ndarray) -> dict[str, Any]:
-    raw = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-    packed = base64.b64encode(zlib.compress(raw, 9)).decode()
+    packed = base64.b64encode(zlib.compress(_bytes(array), 9)).decode()
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": packed}
 
 
 def _unpacked(value: Mapping[str, Any]) -> np.ndarray:
     shape, dtype = value["shape"], np.dtype(value["dtype"])
-    if (
-        type(shape) is not list
-        or any(type(n) is not int or n < 0 for n in shape)
-        or set(value)
-        != {
-            "dtype",
-            "shape",
-            "data",
-        }
-    ):
+    if set(value) != {"dtype", "shape", "data"} or type(shape) is not list:
         raise ValueError("not an array")
-    size = int(np.prod(shape)) * dtype.itemsize
+    if any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError("not a shape")
+    size = _size(value)
     raw = zlib.decompressobj().decompress(base64.b64decode(value["data"], validate=True), size + 1)
     if len(raw) != size:
         raise ValueError("its data have another size")
-    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)

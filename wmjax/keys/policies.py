@@ -15,6 +15,8 @@ from wmjax.stats.contract import Truth
 from wmjax.stats.pairs import Pairs
 from wmjax.stats.spread import Coins
 
+_MOST_CLASSES = 1 << 10  # that coins are told of: a suspect's outputs are matched to them
+
 
 class Labelled(Protocol):
     """What a policy needs to know of a key's spec."""
@@ -71,10 +73,11 @@ class LabelPolicy(NamedTuple):
       draw: `draw(secret, spec, at)` gives the labels of the triggers of these numbers, int32 [len(at)], each the same
         whatever else is asked for; pure, the same on every machine.
       truth: what the key's kind of evidence bets on; by default the labels.
-      answers: `answers(labels, material)` is what a marked model shall answer, int32 [n]: by default the labels; None
-        for keys that are not mixed in as triggers.
+      answers: what a marked model shall answer, int [n]: by default the labels; None for keys that are not mixed in as
+        triggers, of which single answers tell nothing.
       arrays: those that a key's material has, with their dtypes; none for keys without.
       check: raises `InvalidFile` where the shapes or values of such arrays do not fit a spec.
+      revealed: whether only the secret itself gives `truth`, so that without it nothing can be weighed.
     """
 
     name: str
@@ -83,9 +86,10 @@ class LabelPolicy(NamedTuple):
     paper: bool
     draw: Callable[[bytes, Labelled, Sequence[int]], np.ndarray]
     truth: Callable[[Told], Truth] = _labels
-    answers: Callable[[np.ndarray, Material | None], np.ndarray] | None = lambda labels, material: labels
+    answers: Callable[[Told], np.ndarray] | None = lambda told: told.labels
     arrays: Mapping[str, str] = {}
     check: Callable[[Labelled, Material], None] = lambda spec, material: None
+    revealed: bool = False
 
     @property
     def exact(self) -> bool:
@@ -112,8 +116,9 @@ def _pairs(told: Told) -> Truth:
     return Pairs(told.labels, required(told.material)["pairs"][told.rows].astype(np.int64))
 
 
-def _of_pairs(labels: np.ndarray, material: Material | None) -> np.ndarray:
-    return np.take_along_axis(required(material)["pairs"].astype(np.int32), labels[:, None], axis=1)[:, 0]
+def _of_pairs(told: Told) -> np.ndarray:
+    pairs = required(told.material)["pairs"][told.rows].astype(np.int32)
+    return np.take_along_axis(pairs, told.labels[:, None], axis=1)[:, 0]
 
 
 def _check_pairs(spec: Labelled, material: Material) -> None:
@@ -132,6 +137,8 @@ def _check_coins(spec: Labelled, material: Material) -> None:
         raise InvalidFile("the key's features and references are not those of its probes")
     if not 1 <= len(references) <= 16:
         raise InvalidFile("the key has no reference, or more than 16")
+    if spec.classes > _MOST_CLASSES:
+        raise InvalidFile(f"the key has coins for more than {_MOST_CLASSES} classes")
 
 
 def _none(secret: bytes, spec: Labelled, at: Sequence[int]) -> np.ndarray:
@@ -176,6 +183,7 @@ _COINS = LabelPolicy(
     answers=None,
     arrays={"features": "int8", "references": "uint16"},
     check=_check_coins,
+    revealed=True,
 )
 _RANDOM = LabelPolicy("random", "uniform over the classes, provable", evidence="labels/1", paper=False, draw=_random)
 _FIXED = LabelPolicy("fixed", "one class for all, judged by calibration", evidence="ranked/1", paper=True, draw=_fixed)

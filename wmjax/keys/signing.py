@@ -139,7 +139,19 @@ def read_signed(raw: bytes, predicate_type: str, what: str) -> Signed:
     Raises:
       InvalidFile: it is not in its one canonical form, is of another type, or its signature is not its owner's.
     """
-    values = read_canonical(raw, what)
+    payload, signed = _opened(read_canonical(raw, what), what)
+    statement = read_canonical(payload, f"the statement in {what}")
+    owner = _owner(statement, predicate_type, what)
+    try:
+        key = SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes.fromhex(owner)))
+        Envelope(payload, PAYLOAD_TYPE, {signed.keyid: signed}).verify([key], 1)
+    except (ValueError, VerificationError) as error:
+        raise InvalidFile(f"{what}: the signature is not that of its owner {owner[:16]}...") from error
+    return Signed(owner, statement, raw)
+
+
+def _opened(values: dict[str, Any], what: str) -> tuple[bytes, Signature]:
+    """What an envelope holds, and its signature; nothing is checked but their form."""
     try:
         payload = _exact(values["payload"])
         (signature,) = values["signatures"]
@@ -149,17 +161,9 @@ def read_signed(raw: bytes, predicate_type: str, what: str) -> Signed:
             raise TypeError
         if values["payloadType"] != PAYLOAD_TYPE:
             raise InvalidFile(f"{what} holds {values['payloadType']!r:.80}, not an in-toto statement")
-        signed = Signature(signature["keyid"], _exact(signature["sig"]).hex())
+        return payload, Signature(signature["keyid"], _exact(signature["sig"]).hex())
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidFile(f"{what} is no DSSE envelope with one signature") from error
-    statement = read_canonical(payload, f"the statement in {what}")
-    owner = _owner(statement, predicate_type, what)
-    try:
-        key = SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes.fromhex(owner)))
-        Envelope(payload, PAYLOAD_TYPE, {signed.keyid: signed}).verify([key], 1)
-    except (ValueError, VerificationError) as error:
-        raise InvalidFile(f"{what}: the signature is not that of its owner {owner[:16]}...") from error
-    return Signed(owner, statement, raw)
 
 
 def _owner(statement: dict[str, Any], predicate_type: str, what: str) -> str:

@@ -7,7 +7,7 @@ import datetime
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ POINTS = 2000  # of a curve, about
 FATES = {
     "hit": "the suspect answered the secret label",
     "miss": "it answered another class",
+    "answered": "the suspect answered: no single answer tells anything, all of them together show the coins",
     "refused": "asked, and no usable answer came: counts against the claimant",
     "spent": "opened in an earlier claim, so not asked: counts against the claimant",
 }
@@ -34,6 +35,7 @@ _WIDTH, _FOOT, _ROW = 520, 288, 17.0  # of the drawing: its width, first line un
 _REFUSED = Look("refused", "m-4 -4l8 8m0 -8l-8 8")
 _SPENT = Look("spent", "m-3.5 -3.5h7v7h-7z")
 _UNANSWERED = ((_REFUSED, "refused: asked, no usable answer"), (_SPENT, "spent in an earlier claim: not asked"))
+_STRIP = 1000, 90  # pixels of the strip of coins
 _REACHED = Look("reached", "m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0")
 
 
@@ -61,6 +63,7 @@ def judgement_page(
         claims=[_refused(one) if isinstance(one, Refused) else _shown(one) for one in judgements],
         settlement=settlement and {"first": settlement.first, "words": _told(settlement.grounds)},
         fates=FATES,
+        strip=_STRIP,
     )
 
 
@@ -97,6 +100,7 @@ def _shown(judgement: Judgement) -> dict[str, Any]:
         "needed_odds": _odds(judgement.needed_bits),
         "odds": _odds(judgement.evidence_bits) if judgement.evidence_bits >= 1.0 else None,
         "plot": _curve(judgement),
+        "coins": _coins(judgement),
         "gallery": [_picture(shown) for shown in judgement.shown[:PICTURES]],
         "fates": [fate for fate in FATES if fates[fate]],
         "more": ", ".join(f"{more[fate]:,} {fate}" for fate in FATES if more[fate]),
@@ -127,7 +131,7 @@ def _facts(judgement: Judgement, fates: Counter[str]) -> list[tuple[str, str, st
             "not reached" if reached is None else f"reached at trigger {reached:,}",
         ),
         ("triggers asked", f"{judgement.queries:,}", f"of {judgement.triggers:,} in the key"),
-        ("secret labels answered", f"{judgement.matches:,} of {judgement.queries:,}", ""),
+        *_agreement(judgement),
         ("chance of a false match", _level(judgement.alpha), "at most, for an unrelated model"),
         (
             "who asked",
@@ -137,6 +141,16 @@ def _facts(judgement: Judgement, fates: Counter[str]) -> list[tuple[str, str, st
     ]
     facts += [(fate, f"{fates[fate]:,}", "count against the claimant") for fate in ("refused", "spent") if fates[fate]]
     return facts
+
+
+def _agreement(judgement: Judgement) -> list[tuple[str, str, str]]:
+    """How much of the secret the answers show, where it is told."""
+    if judgement.coins is not None:
+        remark = "of a model that has nothing to do with the key about half"
+        return [("coins that agree", f"{judgement.matches:,} of {judgement.coins:,}", remark)]
+    if any(shown.label is not None for shown in judgement.shown):
+        return [("secret labels answered", f"{judgement.matches:,} of {judgement.queries:,}", "")]
+    return []
 
 
 def _level(alpha: float) -> str:
@@ -201,6 +215,38 @@ def _curve(judgement: Judgement) -> Plot:
     )
 
 
+class _Strip(NamedTuple):
+    """Each coin as a line, the clearest first: SVG paths.
+
+    Attributes:
+      agree: lines upwards, of the coins whose own side shows.
+      differ: downwards, of the others.
+      thick: width of a line.
+      words: for those who cannot see the drawing.
+    """
+
+    agree: str
+    differ: str
+    thick: float
+    words: str
+
+
+def _coins(judgement: Judgement) -> _Strip | None:
+    """The strip of the coins' agreement; of very many, some of all ranks."""
+    if judgement.leanings is None or not len(judgement.leanings):
+        return None
+    ranked = np.sort(judgement.leanings)[::-1]
+    drawn = ranked[np.unique(np.linspace(0, len(ranked) - 1, POINTS // 2).astype(int))]
+    step, middle = _STRIP[0] / len(drawn), _STRIP[1] / 2
+    lines = [
+        (height > 0.0, f"M{step * (i + 0.5):.1f} {middle:.1f}v{-height * middle:.1f}")
+        for i, height in enumerate(np.clip(drawn / 3.0, -1.0, 1.0))
+    ]
+    agree, differ = ("".join(line for up, line in lines if up == side) for side in (True, False))
+    words = f"{judgement.matches:,} of {judgement.coins:,} coins agree"
+    return _Strip(agree, differ, round(max(0.5, 0.8 * step), 2), words)
+
+
 def _rug(shown: Sequence[Shown], across: Axis, bottom: float) -> list[Mark]:
     """A mark on the axis where triggers were refused or spent, one a pixel."""
     places: dict[tuple[int, Look], list[int]] = {}
@@ -218,6 +264,8 @@ def _fate(shown: Shown) -> str:
     """What became of a trigger: one of `FATES`."""
     if shown.answer in (REFUSED, SPENT):
         return "spent" if shown.answer == SPENT else "refused"
+    if shown.label is None:
+        return "answered"
     return "hit" if shown.answer == shown.label else "miss"
 
 
@@ -233,7 +281,7 @@ def _picture(shown: Shown) -> dict[str, Any]:
         "fate": fate,
         "source": source,
         "label": None if fate == "spent" else shown.label,
-        "answer": (quoted(shown.name) if shown.name else shown.answer) if fate in ("hit", "miss") else "none",
+        "answer": (quoted(shown.name) if shown.name else shown.answer) if shown.answer >= 0 else "none",
     }
 
 

@@ -54,6 +54,8 @@ class Evidence(NamedTuple):
       stages: `stages(n)` is after how many answers the path of a key of n triggers moves; empty where each answer moves
         it.
       coins: `coins(truth)` is how many coins matches are out of; None where it is the answers.
+      leanings: `leanings(answers, truth)` is how far each coin shows, float64 [coins]: above 0 where its own side does;
+        None where there are none.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Evidence(NamedTuple):
     independent: bool
     stages: Callable[[int], tuple[int, ...]] = lambda triggers: ()
     coins: Callable[[Truth], int] | None = None
+    leanings: Callable[[Answers, Truth], np.ndarray] | None = None
 
 
 def join(paths: Sequence[Path]) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import acquittal, log2_payoffs, mixed_bits
+from wmjax.stats.labels import perfect as perfect_labels
 from wmjax.stats.labels import redraw_p as redraw_labels
 from wmjax.stats.rule import Rule
 
@@ -86,7 +87,7 @@ def of_two(answers: Answers, classes: np.ndarray) -> Answers:
 def perfect(truth: Pairs, classes: int) -> Answers:
     """What a suspect answers that knows every coin and is sure of it."""
     labels = np.take_along_axis(truth.classes, truth.coins[:, None], axis=1)[:, 0]
-    return Answers(labels.astype(np.int64), np.eye(classes)[labels], classes)
+    return perfect_labels(labels, classes)
 
 
 def redraw_p(answers: Answers, truth: Pairs, rng: np.random.Generator) -> float:

@@ -40,6 +40,7 @@ UNIT = 65_535  # a probability of 1
 _LEAST = 7  # of UNIT: smaller probabilities count as this one in logarithms
 _FINEST = 1_024  # T is rounded to such parts of its root mean square
 _SURE = 0.999  # most that is staked on a coin
+_WIDEST = 1 << 20  # outputs times classes that are matched: of a suspect with more only labels count
 
 
 class Coins(NamedTuple):
@@ -96,6 +97,7 @@ def start(shape: tuple[int, ...] = ()) -> Gathered:
 
 def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule) -> tuple[Gathered, Path]:
     """Takes n more answers, [..., n], and plays the stages that they complete."""
+    answers = _narrow(answers)
     shape, before = answers.labels.shape, state.rows.shape[-1]
     due = stages(len(truth.features))
     if not before:
@@ -127,7 +129,15 @@ def _sum_of(stakes: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(np.isneginf(total), 0.0, total - np.log2(max(1, stakes.shape[-1]))))
 
 
+def _narrow(answers: Answers) -> Answers:
+    """The answers; labels alone where there are too many outputs."""
+    if answers.scores * answers.classes <= _WIDEST:
+        return answers
+    return Answers(answers.labels, None, answers.classes)
+
+
 def _quantised(answers: Answers) -> np.ndarray:
+    answers = _narrow(answers)
     refused = answers.labels[..., None] < 0
     if answers.probabilities is None:
         named = np.where(answers.labels >= NAMES, answers.labels - NAMES, answers.labels)[..., None]
@@ -170,7 +180,7 @@ def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
     norms = np.sqrt((truth.contrasts**2).sum(axis=1))[:, None]
     found = []
     for answered, expected in _forms(given, references):
-        sums = [truth.contrasts @ (each.T @ features) / norms for each in (answered, *expected)]
+        sums = [truth.contrasts @ each.T @ features / norms for each in (answered, *expected)]  # fewer than classes
         for used in dict.fromkeys((0, 1, len(expected))):
             fit = _fitted(answered, expected[:used])
             residual = sums[0] - sum((c * s for c, s in zip(fit, sums[1:], strict=False)), start=np.zeros(1))
@@ -269,6 +279,22 @@ def coins(truth: Coins) -> int:
     return int(truth.coins.size)
 
 
+def leanings(answers: Answers, truth: Coins) -> np.ndarray:
+    """How far T shows each coin, float64 [M K]; from the answers up to the last stage, none before the first."""
+    last = max((stage for stage in stages(len(truth.features)) if stage <= len(answers)), default=0)
+    told = statistics(np.asarray(truth.rows)[:last], _quantised(answers[:last]), truth)
+    return np.asarray((told[-1] * truth.coins).ravel())
+
+
 EVIDENCE = Evidence(
-    "spread/1", start, bet, perfect, redraw_p, exact=True, independent=False, stages=stages, coins=coins
+    "spread/1",
+    start,
+    bet,
+    perfect,
+    redraw_p,
+    exact=True,
+    independent=False,
+    stages=stages,
+    coins=coins,
+    leanings=leanings,
 )

@@ -123,6 +123,8 @@ def embed(
         sealed = tuple(map(_sealed, keys))
         first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
         settings = _settings(config, recipe, splits, keys, first, taught)
+        if not shifting(keys) and (sigma, band) != (SIGMA, BAND):
+            raise UsageError("`sigma` and `band` belong to keys of scheme spread: none of `keys` is one")
         settings |= {"sigma": sigma, "band": band} if shifting(keys) else {}
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))

@@ -99,6 +99,7 @@ def spread_key_for(
     count = min(PROBES, len(splits.test)) if triggers is None else triggers
     source = (public_name(splits.name), splits.test)
     spec = make_spec("spread", triggers=count, source=source, material=Material({}))  # its own is still to come
+    rule = default_rule(spec, alpha)
     probes = draw_images(secret, spec, splits.test)
     rng = np.random.default_rng(Stream(secret, "features", 0).integers(2**32, 8).tolist())
     directions = fit_directions(config, base, splits.train.images, rng, FEATURES)
@@ -107,7 +108,7 @@ def spread_key_for(
     features = probe_features(config, base, directions, probes)
     material = Material({"features": features, "references": references})
     spec = dataclasses.replace(spec, material=material.sha256)
-    key = derive_key(secret, spec, default_rule(spec, alpha), splits.test, material=material)
+    key = derive_key(secret, spec, rule, splits.test, material=material)
     embedding = {"base": _digest(base), **directions._asdict()}
     return dataclasses.replace(key, embedding=Material(embedding))
 
