@@ -1,0 +1,122 @@
+"""False alarms of `spread` keys: suspects with strong patterns of their own, under coins drawn anew again and again.
+
+Command   python experiments/null_coins.py [--suspects 60] [--coins 2000] [--probes 3000]
+Expected  no rate above alpha at 1e-1, 1e-2, 1e-3 beyond chance, whatever suspect and references are: noise, students of
+          other markings, references that are the suspect's own answers, or a mirror of them, or nothing; probabilities
+          and labels alone. The gambler does reach alpha 1e-1 now and then.
+Time      about three minutes on 2 CPU cores
+"""
+
+import argparse
+from typing import Any, NamedTuple
+
+import numpy as np
+import record
+from scipy import special
+
+from wmjax import stats
+from wmjax.keys.coins import contrasts_of
+from wmjax.stats.spread import GAINS, UNIT, Coins, stages, statistics
+
+CLASSES, FEATURES = 10, 32
+ALPHAS = (1e-1, 1e-2, 1e-3)
+SURE = 0.999  # most that is staked on a coin
+
+
+class Suspect(NamedTuple):
+    """Somebody who never saw the coins.
+
+    Attributes:
+      name: what is wrong with it, or with the references.
+      answers: probabilities [probes, classes].
+      references: probabilities [references, probes, classes], fixed before the coins, honest or not.
+    """
+
+    name: str
+    answers: np.ndarray
+    references: np.ndarray
+
+
+def suspect(number: int, probes: int, features: np.ndarray, contrasts: np.ndarray) -> Suspect:
+    """One of six kinds, drawn by its number."""
+    rng = np.random.default_rng([number, 0xC01])
+    norms = np.sqrt((contrasts**2).sum(axis=1))[:, None]
+    base = 3.0 * rng.standard_normal((probes, CLASSES))
+    own = rng.standard_normal((len(contrasts), FEATURES))
+    if number % 6 in (1, 2):  # marked by somebody else, with coins too
+        own = np.sign(own)
+    strength = rng.choice([0.1, 0.5, 2.0])
+    pattern = strength * features @ own.T @ (contrasts / norms) / np.sqrt(FEATURES)
+    logits = base + pattern + 0.5 * rng.standard_normal(base.shape)
+    answers = special.softmax(logits, axis=1)
+    students = [special.softmax(base + 0.5 * rng.standard_normal(base.shape), axis=1) for _ in range(3)]
+    honest = np.stack([special.softmax(base, axis=1), *students[:2]])
+    kinds = {
+        0: ("noise of its own", answers, honest),
+        1: ("marked by somebody else", answers, honest),
+        2: ("mean of two, one marked by somebody else", (answers + students[2]) / 2, honest),
+        3: ("references are its own answers", answers, np.stack([answers, students[0], answers])),
+        4: (
+            "references are the reverse of its answers",
+            answers,
+            np.stack([answers[:, ::-1], honest[1], answers[::-1]]),
+        ),
+        5: ("answers one class but for a few", 0.98 * np.eye(CLASSES)[np.zeros(probes, int)] + 0.02 * answers, honest),
+    }
+    return Suspect(*kinds[number % 6])
+
+
+def finals(told: list[np.ndarray], coins: np.ndarray) -> np.ndarray:
+    """The wealth after the last stage, which is the most it ever is, float64 [draws].
+
+    Args:
+      told: of each stage T by every statistic, [statistics, M, K].
+      coins: 0 or 1, [draws, M K].
+    """
+    total = np.zeros(len(coins))
+    for each in told:
+        stakes = SURE * np.tanh(np.multiply.outer(np.array(GAINS), each)).reshape(len(GAINS) * len(each), -1)
+        heads, tails = np.log2(1.0 + stakes), np.log2(1.0 - stakes)
+        wealth = coins @ (heads - tails).T + tails.sum(axis=1)
+        total += np.exp2(wealth).mean(axis=1) / len(told)
+    return total
+
+
+def main(suspects: int, draws: int, probes: int) -> None:
+    rng = np.random.default_rng(0)
+    features = np.clip(rng.standard_normal((probes, FEATURES)), -3, 3)
+    contrasts = contrasts_of(bytes(32), CLASSES)
+    quantised = np.rint(40 * features).astype(np.int8)
+    wealths: dict[str, list[np.ndarray]] = {}
+    for number in range(suspects):
+        one = suspect(number, probes, features, contrasts)
+        references = np.rint(UNIT * one.references).astype(np.uint16)
+        truth = Coins(np.arange(probes), quantised, references, np.ones((len(contrasts), FEATURES), np.int8), contrasts)
+        coins = np.random.default_rng([number, 1]).integers(2, size=(draws, truth.coins.size)).astype(float)
+        labels = one.answers.argmax(axis=1)[:, None]
+        for form, given in (("probabilities", np.rint(UNIT * one.answers)), ("labels", 1 + labels)):
+            whole = given.astype(np.uint16)
+            told = [statistics(np.arange(stop), whole[:stop], truth) for stop in stages(probes)]
+            wealths.setdefault(f"{one.name}, {form}", []).append(finals(told, coins))
+    record.write("null_coins", {"probes": probes, "coins": int(truth.coins.size), "pairs": rates(wealths)})
+
+
+def rates(wealths: dict[str, list[np.ndarray]]) -> dict[str, Any]:
+    """For each kind and for all: how often alpha was reached, and the chance of as many."""
+    found = {}
+    for name, parts in [*wealths.items(), ("all", [part for parts in wealths.values() for part in parts])]:
+        values = np.concatenate(parts)
+        reached = {f"{alpha:g}": int(np.sum(values >= 1 / alpha)) for alpha in ALPHAS}
+        lowest = [stats.clopper_pearson(reached[f"{alpha:g}"], len(values))[0] <= alpha for alpha in ALPHAS]
+        most = round(float(np.log2(values.max())), 1)
+        found[name] = {"pairs": len(values), "reached": reached, "within": all(lowest), "most_bits": most}
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--suspects", type=int, default=60)
+    parser.add_argument("--coins", type=int, default=2_000)
+    parser.add_argument("--probes", type=int, default=3_000)
+    options = parser.parse_args()
+    main(options.suspects, options.coins, options.probes)
