@@ -1,10 +1,10 @@
 """False alarms of `spread` keys: suspects with strong patterns of their own, under coins drawn anew again and again.
 
-Command   python experiments/null_coins.py [--suspects 60] [--coins 2000] [--probes 3000]
+Command   python experiments/null_coins.py [--suspects 300] [--coins 2000] [--probes 3000]
 Expected  no rate above alpha at 1e-1, 1e-2, 1e-3 beyond chance, whatever suspect and references are: noise, students of
           other markings, references that are the suspect's own answers, or a mirror of them, or nothing; probabilities
           and labels alone. The gambler does reach alpha 1e-1 now and then.
-Time      about three minutes on 2 CPU cores
+Time      a minute on 2 CPU cores
 """
 
 import argparse
@@ -104,8 +104,9 @@ def main(suspects: int, draws: int, probes: int) -> None:
 def rates(wealths: dict[str, list[np.ndarray]]) -> dict[str, Any]:
     """For each kind and for all: how often alpha was reached, and the chance of as many."""
     found = {}
-    for name, parts in [*wealths.items(), ("all", [part for parts in wealths.values() for part in parts])]:
-        values = np.concatenate(parts)
+    everything = [part for parts in wealths.values() for part in parts]
+    for name, own in [*wealths.items(), ("all", everything)]:
+        values = np.concatenate(own)
         reached = {f"{alpha:g}": int(np.sum(values >= 1 / alpha)) for alpha in ALPHAS}
         lowest = [stats.clopper_pearson(reached[f"{alpha:g}"], len(values))[0] <= alpha for alpha in ALPHAS]
         most = round(float(np.log2(values.max())), 1)
@@ -115,7 +116,7 @@ def rates(wealths: dict[str, list[np.ndarray]]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--suspects", type=int, default=60)
+    parser.add_argument("--suspects", type=int, default=300)
     parser.add_argument("--coins", type=int, default=2_000)
     parser.add_argument("--probes", type=int, default=3_000)
     options = parser.parse_args()

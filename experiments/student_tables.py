@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from figures import result, row, there
+from figures import result, row, source, there
 
 _LEFT_OUT = ("control: trained on as long, unmarked", "unmarked base")
 
@@ -42,6 +42,21 @@ def student_rows() -> list[str]:
         cost = f"{accuracy:.2f} % marked, without triggers"
         rows.append(row(f"the same, `--sigma {sigma}`", cost, f"bits, probabilities / labels: {told} student", made_by))
     return rows
+
+
+def null_coin_rows() -> list[str]:
+    """False alarms of `spread` keys."""
+    if not there("null_coins"):
+        return []
+    figures = result("null_coins")
+    everything = figures["pairs"]["all"]
+    told = ", ".join(
+        f"alpha {alpha}: {reached / everything['pairs']:.1e}" for alpha, reached in everything["reached"].items()
+    )
+    what = (
+        f"spread key, {figures['coins']} coins, {figures['probes']} images: {everything['pairs']:,} pairs of the null"
+    )
+    return [row(what, told, f"most {everything['most_bits']} bits", source("null_coins"))]
 
 
 def _named(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
