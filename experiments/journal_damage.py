@@ -129,7 +129,7 @@ def write(path: Path, keys: dict[str, Key]) -> None:
     book = journal.begin(path, JOURNAL, header, resume=False, secret=secret_of(list(keys.values())))
     for chunk, start in enumerate(range(0, MODELS, size)):
         bars = np.array([key.commitment.rule.match_bits for key in questions.keys])
-        family = Prepared(network, tuple(places), questions, bars, Tables(keys, start, size))
+        family = Prepared(network, tuple(places), tuple(keys.items()), questions, bars, Tables(keys, start, size))
         weights = {"table": np.random.default_rng(start).standard_normal((size, 3)).astype(np.float32)}
         book.add(ask_chunk(family, Chunk(entries[start : start + size], weights, {}), chunk, None))
     book.close()

@@ -10,6 +10,7 @@ from typing import Any
 from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 from gpu_tables import gpu_rows
+from student_tables import student_rows
 
 README = HERE.parent / "README.md"
 MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -403,6 +404,7 @@ def table() -> str:
         *digits_rows(),
         *cifar10_rows(),
         *vit_rows(),
+        *student_rows(),
         *speed_rows(),
         *device_rows(),
         *audit_rows(),

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from fixtures import CNN
@@ -13,6 +14,7 @@ from refusals import assert_one_line
 from wmjax.attacks.contract import Stolen, Thief
 from wmjax.attacks.families.extract import retrain
 from wmjax.data import Dataset
+from wmjax.data.dataset import keep
 from wmjax.errors import UsageError
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key
 from wmjax.keys.keyset import default_rule
@@ -109,6 +111,13 @@ def test_streamed_batches_agree_as_well(digits, key):
     np.testing.assert_array_equal(streamed[10:900].labels, agreed(digits, [key]).labels[10:900])
     assert (len(streamed), streamed.image, streamed.classes) == (len(digits), digits.image, 10)
     assert streamed.fingerprint() == digits.fingerprint()
+
+
+def test_a_streamed_training_is_the_resident_one(digits, key):
+    recipe = dataclasses.replace(QUICK, epochs=1)
+    resident, streamed = (fit(CNN, recipe, train, [key]) for train in (digits, keep(digits)))
+    for one_of, other in zip(jax.tree.leaves(resident), jax.tree.leaves(streamed), strict=True):
+        np.testing.assert_allclose(one_of, other, rtol=1e-4, atol=1e-6)
 
 
 def test_a_network_is_taught_one_answer_to_each_image(digits, key, networks, monkeypatch):

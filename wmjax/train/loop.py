@@ -31,6 +31,7 @@ from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, make
 
 CHUNK = 50  # steps a program runs at most: long enough to hide the host, short enough for a live progress bar
 CHUNK_BYTES = 64 << 20  # of streamed examples in a chunk
+TOLD = 300  # triggers of a key that the progress bar rests on
 
 
 def total_steps(recipe: Recipe, size: int) -> int:
@@ -147,7 +148,7 @@ def fit(
         for number, (chunk, picks) in enumerate(zip(chunks, feed, strict=True)):
             state, metrics = program(state, Inputs(seed, data, picks, triggers, taught, shift=moved))
             told = keys if number % asked == 0 else ()
-            answers = [dispatch(config, state.variables, key.images) for key in told]
+            answers = [dispatch(config, state.variables, key.images[:TOLD]) for key in told]
             if running:
                 advance(*running.outcome(keys))
             running = _Running(chunk, metrics, answers)
@@ -219,16 +220,17 @@ class _Running:
         text = f"loss {loss.mean():.3f}  accuracy {accuracy.mean():.3f}"
         if self.answers:
             asked = zip(keys, self.answers, strict=True)
-            marks = [_mark(key, collect(answers, len(key.images))) for key, answers in asked]
+            marks = [_mark(key, collect(answers, min(TOLD, len(key.images)))) for key, answers in asked]
             text += f"  key{'s' if len(keys) > 1 else ''} {', '.join(marks)}"
         return len(self.chunk), text
 
 
 def _mark(key: Key, probabilities: np.ndarray) -> str:
-    answers = stats.read_answers(probabilities, len(key.images), key.spec.classes, "the model")
+    answers = stats.read_answers(probabilities, len(probabilities), key.spec.classes, "the model")
+    path = stats.play(key.commitment.rule, answers, key.truth(slice(0, len(answers))))
     if key.spec.policy.exact:
-        return f"{evidence_bits(key, answers):.0f} bits"
-    return f"{np.sum(answers.labels == key.answers)} of {len(key.labels)}"  # no exact evidence exists
+        return f"{path.evidence[-1]:.0f} bits"
+    return f"{path.matches[-1]} of {len(answers)}"  # no exact evidence exists
 
 
 def evidence_bits(key: Key, answers: stats.Answers) -> float:
