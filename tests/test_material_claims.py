@@ -11,7 +11,7 @@ from coined import softmax
 from refusals import assert_refused
 
 from wmjax import stats
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.evidence import claimant, transcript, wording
 from wmjax.evidence import judge as judging
 from wmjax.evidence.claim import picks, read_claim
@@ -284,7 +284,7 @@ def test_it_is_asked_up_to_the_stage_that_decides_and_marked_in_portions(long):
     raw = owner.claimed(long, owner.knowing(long), spend=lambda some: marked.append(list(some)), anyway=False)
     order = picks(long.commitment, owner.NONCE, 360)
     assert [row.index for row in read_claim(raw).rows] == order[:300]
-    assert [len(some) for some in marked] == [PORTION] * 3
+    assert [len(some) for some in marked] == [1, PORTION, PORTION, 300 - 1 - 2 * PORTION]
     assert [index for some in marked for index in some] == order[:300]
     whole = owner.claimed(long, owner.knowing(long), whole=True)
     assert len(read_claim(whole).rows) == 360
@@ -317,14 +317,25 @@ def test_a_kill_costs_a_portion_at_most_and_nothing_is_asked_twice(long, tmp_pat
     journal = tmp_path / "journal"
     with pytest.raises(KeyboardInterrupt):
         owner.claimed(long, ask, SIGNER, journal=journal, spend=spend)
-    assert len(spent) == 2 * PORTION
+    assert len(spent) == 1 + 2 * PORTION
     again = dataclasses.replace(long, spent=frozenset(spent))
     made = read_claim(owner.claimed(again, ask, SIGNER, journal=journal, spend=spend, resume=True))
     there = [image for image in asked if image]
     assert len(there) == len(set(there))
     lost = [row for row in made.rows if row.opening is None]
-    assert len(lost) == 2 * PORTION - 130
+    assert len(lost) == 1 + 2 * PORTION - 130
     assert verdict_of(made.raw, owner.court(long, owner.knowing(long))) == "match"
+
+
+def test_a_suspect_that_is_not_there_costs_one_trigger(long):
+    marked: list[int] = []
+
+    def down(images: np.ndarray) -> np.ndarray:
+        raise ConnectionError("nobody is there")
+
+    with pytest.raises(AccessError):
+        owner.claimed(long, down, spend=marked.extend)
+    assert len(marked) == 1
 
 
 def test_a_page_shows_the_coins_and_some_of_the_probes(key):

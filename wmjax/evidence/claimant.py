@@ -192,7 +192,8 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
             row = before.get(index, Row(index))
             if index not in before and index not in key.spent:
                 if index not in marked:
-                    portion = [i for i in case.order[place : _until(case, place)] if i not in marked]
+                    until = _until(case, place) if now else place + 1  # one that is not there costs one trigger
+                    portion = [i for i in case.order[place:until] if i not in marked]
                     spend(portion)
                     marked = marked.union(portion)
                 row, gone = _ask_one(case, index, rows, first=not now)

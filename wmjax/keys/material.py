@@ -18,6 +18,7 @@ import numpy as np
 from wmjax.errors import InvalidFile
 
 LARGEST = 1 << 26  # bytes in all
+_MOST_AXES = 4
 _DTYPES = ("int8", "uint8", "uint16", "int32", "float32")
 
 
@@ -67,8 +68,11 @@ class Material:
 
 
 def _size(value: Mapping[str, Any]) -> int:
-    """Bytes of an array, as it is declared."""
-    return int(math.prod(value["shape"]) * np.dtype(value["dtype"]).itemsize)
+    """Bytes of an array, as it is declared; nothing but whole numbers is multiplied."""
+    shape = value["shape"]
+    if type(shape) is not list or len(shape) > _MOST_AXES or any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError("not a shape")
+    return int(math.prod(shape) * np.dtype(value["dtype"]).itemsize)
 
 
 def _bytes(array: np.ndarray) -> memoryview:
@@ -83,10 +87,8 @@ def _packed(array: np.ndarray) -> dict[str, Any]:
 
 def _unpacked(value: Mapping[str, Any]) -> np.ndarray:
     shape, dtype = value["shape"], np.dtype(value["dtype"])
-    if set(value) != {"dtype", "shape", "data"} or type(shape) is not list:
+    if set(value) != {"dtype", "shape", "data"}:
         raise ValueError("not an array")
-    if any(type(n) is not int or n < 0 for n in shape):
-        raise ValueError("not a shape")
     size = _size(value)
     raw = zlib.decompressobj().decompress(base64.b64decode(value["data"], validate=True), size + 1)
     if len(raw) != size:
