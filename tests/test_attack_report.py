@@ -184,7 +184,10 @@ def test_pictures_of_other_channels_are_grey(tmp_path: Path) -> None:
     key = generate(make_spec("abstract", image=(8, 8, 5), classes=10, triggers=1))
     curve = np.array([1.0, 2.0])
     verdict: Any = SimpleNamespace(verdict="match", evidence_bits=2.0, queries=2, grounds=(), path=curve)
-    demo = write_demo_report(tmp_path, key, [Finding("marked", "stolen", 0.9, verdict, verdict)])
+    combined: Any = SimpleNamespace(
+        verdict="match", evidence_bits=2.0, alpha=1e-6, needed_bits=20.0, grounds=(), verdicts=(verdict, verdict)
+    )
+    demo = write_demo_report(tmp_path, (key, key), [Finding("marked", "stolen", 0.9, combined)])
     gallery = pixels(Page(demo.read_text("utf-8")))
     np.testing.assert_array_equal(gallery[::6, ::6], key.images[0].mean(axis=2).round())
 

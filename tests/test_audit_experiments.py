@@ -54,9 +54,9 @@ def in_this_process(script: str, *arguments: object, **options: object) -> Itera
     yield lambda: json.loads(json.dumps(work()))
 
 
-def quickly_marked(config: Config, recipe: Any, data: Any, key: Any, title: str) -> Variables:
+def quickly_marked(config: Config, recipe: Any, data: Any, keys: Any, title: str) -> Variables:
     """In the place of `fit`, which takes longer to compile than all the rest."""
-    return zoos.unflatten(config, lenet_ratio.memorised(from_config(config), key, 60))
+    return zoos.unflatten(config, lenet_ratio.memorised(from_config(config), *keys, 60))
 
 
 @pytest.fixture

@@ -49,8 +49,9 @@ BIG = ["--key", "big.age", "--identity", "big.identity"]
 
 
 @pytest.fixture
-def words(home: Any) -> Any:
+def words(home: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The command line, with a key of 150 triggers, and suspects that answer in words."""
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX may have begun already
     make_key("big", 150)
     know("big")
     Path("words.py").write_text(SHOP)

@@ -17,7 +17,7 @@ def contrasts_of(secret: bytes, classes: int) -> np.ndarray:
     """The contrasts of a key, int64 [M, classes].
 
     >>> contrasts_of(bytes(32), 3).tolist()
-    [[1, -1, 0], [1, 1, -2]]
+    [[0, 1, -1], [-2, 1, 1]]
 
     Args:
       secret: 32 bytes.

@@ -28,8 +28,8 @@ def rounded(said: np.ndarray, decimals: float) -> np.ndarray:
 def best(said: np.ndarray, count: float) -> np.ndarray:
     """The `count` most probable classes share what there is; the others get nothing.
 
-    >>> best(np.array([[0.5, 0.3, 0.2]]), 2).tolist()
-    [[0.625, 0.375, 0.0]]
+    >>> best(np.array([[0.5, 0.25, 0.25]]), 1).tolist()
+    [[1.0, 0.0, 0.0]]
 
     Args:
       said: probabilities, float [n, classes].
