@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import enum
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from wmjax import stats
 from wmjax.data.dataset import Dataset
@@ -121,6 +122,16 @@ class Facts:
         if self.own is not None:
             return self.own
         return transcript.answers(self.claim.rows, self.claim.commitment.spec.classes)
+
+    @cached_property
+    def path(self) -> stats.Path:
+        """What the answers that count come to."""
+        return self.claim.weigh(self.answers)
+
+    @cached_property
+    def told(self) -> stats.Path:
+        """What the transcript's answers come to."""
+        return self.claim.weigh(transcript.answers(self.claim.rows, self.claim.commitment.spec.classes))
 
     @property
     def whole(self) -> bool:

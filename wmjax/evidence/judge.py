@@ -33,9 +33,9 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import findings, transcript
 from wmjax.evidence.asking import ask_beside, fresh_triggers
 from wmjax.evidence.claim import Claim, picks, share_triggers
-from wmjax.evidence.facts import Court, Facts
+from wmjax.evidence.facts import Court, Facts, Lack
 from wmjax.evidence.judgement import Judgement
-from wmjax.evidence.lacks import counted_bits, forgetful, lacks, needed_bits
+from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
 from wmjax.evidence.timestamps import Stamp, check
 from wmjax.keys import Spec
 from wmjax.keys.keyset import check_against_scheme, check_material, derive_leaves, is_made_from
@@ -281,11 +281,11 @@ def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts: what is lacking withholds a match, and forgetting a no-match."""
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers = facts.answers
-    path = claim.weigh(answers)
+    path = facts.path
     counted = counted_bits(facts, path.evidence)
     outcome = stats.decide(path, rule, stop=False).outcome
     missing = lacks(facts, outcome, counted)
-    withheld = missing if outcome == "match" else forgetful(facts)
+    withheld = missing if outcome == "match" else [lack for lack in missing if lack.code == Lack.FORGETFUL]
     return Judgement(
         verdict="inconclusive" if withheld else outcome,
         proven=findings.proven(facts),

@@ -3,7 +3,6 @@
 import numpy as np
 
 from wmjax import stats
-from wmjax.evidence import transcript
 from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts, Lack
 from wmjax.grounds import Ground
 
@@ -88,8 +87,7 @@ def forgetful(facts: Facts) -> Ground | None:
     if facts.claim.truth is None:
         return None
     shown = kind.coins(facts.claim.truth) if kind.coins else sum(row.opening is not None for row in rows)
-    told = transcript.answers(rows, facts.claim.commitment.spec.classes)
-    known, before = (int(facts.claim.weigh(answers).matches[-1]) for answers in (facts.own, told))
+    known, before = int(facts.path.matches[-1]), int(facts.told.matches[-1])
     for why, (hits, asked) in (("fresh", facts.fresh), ("coins" if kind.coins else "transcript", (before, shown))):
         p = stats.more_often_p(hits, asked, known, shown) if asked else 1.0
         if p <= stats.TELLING_P:
