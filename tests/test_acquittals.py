@@ -8,7 +8,7 @@ import pytest
 
 from wmjax import stats
 from wmjax.errors import InvalidFile
-from wmjax.evidence import judge as judging
+from wmjax.evidence import lacks
 from wmjax.evidence.claim import Attached, read_claim
 from wmjax.evidence.claimant import claim
 from wmjax.evidence.facts import Court
@@ -266,7 +266,7 @@ def test_a_copy_that_was_exchanged_after_its_claim_is_not_acquitted_by_the_judge
 
 
 def test_without_new_triggers_and_the_transcript_the_judge_would_acquit_who_remembers(key, monkeypatch):
-    monkeypatch.setattr(judging, "forgetful", lambda facts: None)
+    monkeypatch.setattr(lacks, "forgetful", lambda facts: None)
     outcomes = [judged(key, suspect, suspect).verdict for seed in range(10) if (suspect := copy(key, forgetful(seed)))]
     assert outcomes.count("no-match") > 5
 
