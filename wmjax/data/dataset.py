@@ -95,20 +95,14 @@ def digest(data: Dataset) -> str:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Kept:
-    """A split that is read when asked for, and then kept in memory: the second epoch decodes nothing.
+class Over:
+    """What a split is that stands before another one; how rows are read is its own.
 
     Attributes:
-      examples: the split on disk.
-      images: uint8 [N, H, W, C], those that were read; memory is taken as it is filled.
-      labels: int32 [N].
-      known: bool [N], which those are.
+      examples: the split behind it.
     """
 
     examples: Examples
-    images: np.ndarray
-    labels: np.ndarray
-    known: np.ndarray
 
     @property
     def classes(self) -> int:
@@ -123,6 +117,26 @@ class Kept:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def fingerprint(self) -> str:
+        """That of the split behind it."""
+        return self.examples.fingerprint()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kept(Over):
+    """A split that is read when asked for, and then kept in memory: the second epoch decodes nothing.
+
+    Attributes:
+      examples: the split on disk.
+      images: uint8 [N, H, W, C], those that were read; memory is taken as it is filled.
+      labels: int32 [N].
+      known: bool [N], which those are.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    known: np.ndarray
+
     def __getitem__(self, rows: slice | np.ndarray) -> Dataset:
         chosen = np.arange(len(self))[rows]
         missing = chosen[~self.known[chosen]]
@@ -131,10 +145,6 @@ class Kept:
             self.images[missing], self.labels[missing] = block.images, block.labels
             self.known[missing] = True  # last: other threads look here first
         return Dataset(self.images[chosen], self.labels[chosen], self.classes)
-
-    def fingerprint(self) -> str:
-        """That of the split on disk."""
-        return self.examples.fingerprint()
 
 
 def keep(examples: Examples) -> Kept:

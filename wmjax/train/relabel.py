@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wmjax.data.dataset import Dataset, Examples
+from wmjax.data.dataset import Dataset, Examples, Over
 from wmjax.errors import UsageError
 from wmjax.keys.keyset import Key
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Relabelled:
+class Relabelled(Over):
     """A split, some of whose images have other labels than on disk.
 
     Attributes:
@@ -19,28 +19,10 @@ class Relabelled:
       answers: labels by the image's bytes.
     """
 
-    examples: Examples
     answers: Mapping[bytes, int]
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.examples.classes
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """Height, width and channels of one image."""
-        return self.examples.image
-
-    def __len__(self) -> int:
-        return len(self.examples)
 
     def __getitem__(self, rows: slice | np.ndarray) -> Dataset:
         return relabelled(self.examples[rows], self.answers)
-
-    def fingerprint(self) -> str:
-        """That of the split."""
-        return self.examples.fingerprint()
 
 
 def agreed(train: Examples, keys: Sequence[Key]) -> Examples:
