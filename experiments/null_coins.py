@@ -16,11 +16,10 @@ from scipy import special
 
 from wmjax import stats
 from wmjax.keys.coins import contrasts_of
-from wmjax.stats.spread import GAINS, UNIT, Coins, stages, statistics
+from wmjax.stats.spread import UNIT, Coins, drawn_wealths, stages, statistics
 
 CLASSES, FEATURES = 10, 32
 ALPHAS = (1e-1, 1e-2, 1e-3)
-SURE = 0.999  # most that is staked on a coin
 
 
 class Suspect(NamedTuple):
@@ -75,10 +74,7 @@ def finals(told: list[np.ndarray], coins: np.ndarray) -> np.ndarray:
     """
     total = np.zeros(len(coins))
     for each in told:
-        stakes = SURE * np.tanh(np.multiply.outer(np.array(GAINS), each)).reshape(len(GAINS) * len(each), -1)
-        heads, tails = np.log2(1.0 + stakes), np.log2(1.0 - stakes)
-        wealth = coins @ (heads - tails).T + tails.sum(axis=1)
-        total += np.exp2(wealth).mean(axis=1) / len(told)
+        total += np.exp2(drawn_wealths(each, coins)).mean(axis=0) / len(told)
     return total
 
 

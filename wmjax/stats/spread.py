@@ -59,6 +59,11 @@ class Coins(NamedTuple):
     coins: np.ndarray
     contrasts: np.ndarray
 
+    @property
+    def norms(self) -> np.ndarray:
+        """Lengths of the contrasts, float64 [M, 1]: divided by them they are orthonormal."""
+        return np.asarray(np.sqrt((self.contrasts**2).sum(axis=1))[:, None])
+
 
 class Gathered(NamedTuple):
     """The state; arrays that begin with the leading axes.
@@ -156,8 +161,24 @@ def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tup
 
 def _log2_wealths(told: np.ndarray, coins: np.ndarray) -> np.ndarray:
     """What each strategy comes to, float64 [statistics x gains]."""
-    stakes = _SURE * np.tanh(np.multiply.outer(np.array(GAINS), told))
-    return np.asarray(np.log2(1.0 + coins * stakes).sum(axis=(-2, -1)).ravel())
+    return np.asarray(np.log2(1.0 + coins * _stakes(told)).sum(axis=(-2, -1)).ravel())
+
+
+def _stakes(told: np.ndarray) -> np.ndarray:
+    """What each strategy puts on -1 or 1 of each coin, float64 [gains, statistics, M, K]."""
+    return np.asarray(_SURE * np.tanh(np.multiply.outer(np.array(GAINS), told)))
+
+
+def drawn_wealths(told: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """What each strategy would come to under other coins, in log2: float64 [gains x statistics, draws].
+
+    Args:
+      told: as from `statistics`.
+      drawn: 0 for -1 or 1, [draws, M K].
+    """
+    stakes = _stakes(told).reshape(len(GAINS) * len(told), -1)
+    heads, tails = np.log2(1.0 + stakes), np.log2(1.0 - stakes)
+    return np.asarray((heads - tails) @ drawn.T + tails.sum(axis=1, keepdims=True))
 
 
 def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
@@ -176,10 +197,11 @@ def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
     rows, given = rows[usable], given[usable]
     references = truth.references[:, rows].astype(np.int64)
     features = truth.features[rows].astype(np.int64)
-    norms = np.sqrt((truth.contrasts**2).sum(axis=1))[:, None]
     found = []
     for answered, expected in _forms(given, references):
-        sums = [truth.contrasts @ each.T @ features / norms for each in (answered, *expected)]  # fewer than classes
+        sums = [
+            truth.contrasts @ each.T @ features / truth.norms for each in (answered, *expected)
+        ]  # fewer than classes
         for used in dict.fromkeys((0, 1, len(expected))):
             fit = _fitted(answered, expected[:used])
             residual = sums[0] - sum((c * s for c, s in zip(fit, sums[1:], strict=False)), start=np.zeros(1))
@@ -263,8 +285,7 @@ def perfect(truth: Coins, classes: int) -> Answers:
     """What a suspect answers that knows every coin: the first reference's answers, shifted by them."""
     rows = truth.rows
     base = np.log(np.maximum(truth.references[0, rows].astype(np.float64), _LEAST) / UNIT)
-    norms = np.sqrt((truth.contrasts**2).sum(axis=1))[:, None]
-    shift = truth.features[rows] @ (truth.coins.T @ (truth.contrasts / norms)) / np.sqrt(truth.coins.shape[1])
+    shift = truth.features[rows] @ (truth.coins.T @ (truth.contrasts / truth.norms)) / np.sqrt(truth.coins.shape[1])
     odds = np.exp(base + shift / np.maximum(1e-9, shift.std()))
     probabilities = odds / odds.sum(axis=1, keepdims=True)
     return Answers(probabilities.argmax(axis=1).astype(np.int64), probabilities, classes)
@@ -273,10 +294,7 @@ def perfect(truth: Coins, classes: int) -> Answers:
 def redraw_p(answers: Answers, truth: Coins, rng: np.random.Generator, redraws: int = 9999) -> float:
     """Calibrated p of the evidence from all answers, against coins drawn anew."""
     told = statistics(np.asarray(truth.rows), _quantised(answers), truth)
-    stakes = _SURE * np.tanh(np.multiply.outer(np.array(GAINS), told)).reshape(len(GAINS) * len(told), -1)
-    drawn = rng.integers(2, size=(redraws, truth.coins.size)).astype(np.float64)
-    heads, tails = np.log2(1.0 + stakes), np.log2(1.0 - stakes)
-    totals = (heads - tails) @ drawn.T + tails.sum(axis=1, keepdims=True)
+    totals = drawn_wealths(told, rng.integers(2, size=(redraws, truth.coins.size)).astype(np.float64))
     score = np.logaddexp2.reduce(_log2_wealths(told, truth.coins))
     return calibrated_p(float(score) - 1e-9, np.logaddexp2.reduce(totals, axis=0))
 

@@ -133,7 +133,7 @@ def _digest(base: Variables) -> np.ndarray:
 
 def shifting(keys: Sequence[Key]) -> list[Key]:
     """Those keys that a network learns as a shift of its answers, and not as triggers."""
-    return [key for key in keys if key.answers is None]
+    return [key for key in keys if not key.mixed]
 
 
 def shift_of(keys: Sequence[Key], base: Variables | None, sigma: float = SIGMA, band: float = BAND) -> Shift | None:
@@ -177,9 +177,8 @@ def _part(key: Key, base: np.ndarray, sigma: float) -> tuple[Directions, np.ndar
         raise UsageError(f"key {name} lacks what training needs: use the key file that keygen wrote")
     if not np.array_equal(embedding["base"], base):
         raise UsageError(f"`begin_with` is not the network that key {name} was made for: its weights are others")
-    contrasts = truth.contrasts / np.sqrt((truth.contrasts**2).sum(axis=1, keepdims=True))
     directions = Directions(*(embedding[field] for field in Directions._fields))
-    return directions, move(truth.coins, contrasts, sigma)
+    return directions, move(truth.coins, truth.contrasts / truth.norms, sigma)
 
 
 def tuning(recipe: Recipe) -> Recipe:
