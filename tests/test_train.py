@@ -25,7 +25,7 @@ from wmjax import checkpoint
 from wmjax.data import Dataset, Splits, load
 from wmjax.data.batches import augment, batch_indices
 from wmjax.errors import UsageError
-from wmjax.keys import SCHEMES, generate, make_spec
+from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config, Variables, apply, default_config, init
 from wmjax.suspects.stored import load_variables
 from wmjax.train import (
@@ -190,10 +190,10 @@ def test_keys_take_turns_evenly_and_one_alone_keeps_its_order():
     assert pool([]) is None
 
 
-def test_a_key_whose_scheme_mixes_nothing_in_leaves_training_as_it_was(digits, key, monkeypatch):
+def test_a_key_that_is_not_mixed_in_leaves_training_as_it_was(digits, key, monkeypatch):
     clean = fit(DROPPING, RECIPE, digits.train)
     assert not leaves_equal(clean, fit(DROPPING, RECIPE, digits.train, [key]))
-    monkeypatch.setitem(SCHEMES, "abstract", SCHEMES["abstract"]._replace(mixed=False))
+    monkeypatch.setattr(Key, "mixed", False)
     assert leaves_equal(clean, fit(DROPPING, RECIPE, digits.train, [key]))
 
 

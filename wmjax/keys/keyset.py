@@ -54,8 +54,8 @@ class Key:
 
     @property
     def mixed(self) -> bool:
-        """Whether training mixes the triggers into its batches."""
-        return _scheme(self.spec.scheme).mixed
+        """Whether training mixes the triggers into its batches; where not, they are only asked."""
+        return self.spec.policy.answers is not None
 
     def truth(self, rows: slice | np.ndarray) -> Truth:
         """What the secret says about some triggers, for the key's kind of evidence: mostly their labels."""

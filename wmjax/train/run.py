@@ -299,14 +299,12 @@ def _advice(key: Key, learned: int | None, bits: float | None) -> str | None:
     """What to change where a mark would not convict; None where it would."""
     needed, size = key.commitment.rule.match_bits, len(key.labels)
     if learned is None:
+        if bits is None or bits >= needed:
+            return None
         return (
-            None
-            if bits is None or bits >= needed
-            else (
-                f"the mark did not take: {bits:.0f} bits from {size} images, alpha {key.commitment.rule.alpha:g} needs "
-                f"{needed:.0f}; train longer (more `epochs`), move answers further (a larger `sigma`), or begin with a "
-                "network that is less sure of its answers (trained with `label_smoothing` 0.2)"
-            )
+            f"the mark did not take: {bits:.0f} bits from {size} images, alpha {key.commitment.rule.alpha:g} needs "
+            f"{needed:.0f}; train longer (more `epochs`), move answers further (a larger `sigma`), or begin with a "
+            "network that is less sure of its answers (trained with `label_smoothing` 0.2)"
         )
     if learned < TOOK * size and (key.material is None or bits is None or bits < needed):  # half the ties may do
         return (

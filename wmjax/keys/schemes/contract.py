@@ -61,7 +61,6 @@ class Scheme(NamedTuple):
         same whatever else is asked for; pure, the same bytes anywhere.
       paper: whether it is one of Zhang et al. 2018 and so has a paper-exact variant.
       stamp: whether all triggers of a key carry one and the same mark.
-      mixed: whether training mixes the triggers into its batches; where not, they are only asked.
       parameters: what users choose about it.
       labels: the policy that it goes with, where that is one of its own with material; None: any other.
       split: of the source, whose images it starts from.
@@ -74,7 +73,6 @@ class Scheme(NamedTuple):
     draw: Callable[[bytes, Spec, Dataset | None, Sequence[int]], np.ndarray]
     paper: bool = False
     stamp: bool = False
-    mixed: bool = True
     parameters: tuple[Parameter, ...] = ()
     labels: str | None = None
     split: Literal["train", "test"] = "train"

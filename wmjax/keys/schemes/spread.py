@@ -19,6 +19,4 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) 
     return np.asarray(source.images[source_rows(secret, spec, source, at)])
 
 
-SCHEME = Scheme(
-    "spread", needs_source=True, own_shape=True, draw=_draw, labels="coins", split="test", rate=0.65, mixed=False
-)
+SCHEME = Scheme("spread", needs_source=True, own_shape=True, draw=_draw, labels="coins", split="test", rate=0.65)
