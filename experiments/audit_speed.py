@@ -35,6 +35,7 @@ from wmjax.data import load
 from wmjax.devices import host_bytes
 from wmjax.keys import open_keys
 from wmjax.models import Config, apply, default_config, shapes
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.network import from_config
 from wmjax.train import Recipe, fit
 from wmjax.zoo import audit as room
@@ -109,7 +110,7 @@ def watched(spent: dict[str, float]) -> Iterator[None]:
 def reading(zoo: str, keys: str) -> zoos.Work:
     """Reading alone: the audit's chunks in its order, thrown away."""
     opened, _ = open_keys(Path(keys))
-    found = discover(Path(zoo), (), [key.spec.image for key in opened.values()])
+    found = discover(Path(zoo), Wanted(images=tuple(key.spec.image for key in opened.values())))
     plan = make_plan(found, opened, Level("fdr", 0.01), host_bytes() // 4)
 
     def work() -> dict[str, Any]:
@@ -190,7 +191,7 @@ def measure(config: Config, models: int, repeats: int, folder: Path) -> dict[str
     thief = zoos.flatten(fit(config, MARKING, digits, [key], title="thief")) if marked else None
     zoos.write_loose(loose, config, network, models, thief)
     began = time.perf_counter()
-    write_packs(discover(loose, (), ()), packed)
+    write_packs(discover(loose, Wanted()), packed)
     pack_s = time.perf_counter() - began
     sample = min(64, models)
     with contextlib.ExitStack() as stack:

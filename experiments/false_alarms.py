@@ -29,7 +29,7 @@ from wmjax.data import load
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config
 from wmjax.suspects.adapt import adapt
-from wmjax.suspects.contract import Network
+from wmjax.suspects.contract import Network, Wanted
 from wmjax.suspects.network import from_config
 from wmjax.train import Recipe, fit
 from wmjax.zoo.discover import discover
@@ -161,7 +161,7 @@ def discoveries(
 
 def measure(zoo: Path, settings: Settings) -> dict[str, Any]:
     """Everything about one zoo; e-BH where it is asked about the keys as they are, on digits."""
-    found = discover(zoo, (), ())
+    found = discover(zoo, Wanted())
     assert found.entries, f"{zoo} holds no network"
     assert not found.unreadable, found.unreadable[0]
     (image,) = {entry.network.image for entry in found.entries}

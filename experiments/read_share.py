@@ -26,6 +26,7 @@ import zoos
 from timing import quartiles
 
 from wmjax.keys import open_keys
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.network import from_module
 from wmjax.zoo.audit import audit
 from wmjax.zoo.discover import discover
@@ -49,7 +50,7 @@ def auditing(pack: str, keys: str) -> zoos.Work:
 
 def chunks(pack: str, keys: str) -> zoos.Work:
     """What the audit reads, in its chunks and threads, thrown away."""
-    entries = discover(Path(pack), [MODEL], [IMAGE]).entries
+    entries = discover(Path(pack), Wanted((MODEL,), (IMAGE,))).entries
     rows = 16  # as the audit has them of 4.5 MB each
 
     def work() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.keyset import default_rule
 from wmjax.models import Variables, default_config, init
 from wmjax.models.predict import logits
-from wmjax.suspects.contract import Weights
+from wmjax.suspects.contract import Wanted, Weights
 from wmjax.suspects.network import variables_of
 from wmjax.zoo.discover import discover
 from wmjax.zoo.pack import write_packs
@@ -83,7 +83,7 @@ def _pack(path: Path, variables: Variables) -> str:
     loose.mkdir(parents=True)
     for name, tree in {"innocent": init(CONFIG, 2), "model": variables}.items():
         _checkpoint(loose / name, tree)
-    (pack,) = write_packs(discover(loose, [], []), path).files
+    (pack,) = write_packs(discover(loose, Wanted()), path).files
     return f"{pack}:model"
 
 

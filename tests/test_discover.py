@@ -38,6 +38,7 @@ from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.models import Config, init
 from wmjax.suspects import network
+from wmjax.suspects.contract import Wanted
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Zoo
@@ -62,8 +63,22 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_exact_tensors(layout, tmp_path):
     LAYOUTS[layout](tmp_path / "model", jax.tree.map(jnp.asarray, TREE))
-    assert "`models`" in discover(tmp_path, [], [IMAGE]).unreadable[0].why
-    entry = the_one(discover(tmp_path, ["cnn", "vgg"], [(28, 28, 1), IMAGE]))
+    assert "`models`" in discover(tmp_path, Wanted(images=(IMAGE,))).unreadable[0].why
+    entry = the_one(
+        discover(
+            tmp_path,
+            Wanted(
+                (
+                    "cnn",
+                    "vgg",
+                ),
+                (
+                    (28, 28, 1),
+                    IMAGE,
+                ),
+            ),
+        )
+    )
     assert entry.name.startswith("model")
     assert entry.network is network.from_config(CONFIG)
     assert equal(read(entry), flat(TREE))
@@ -87,7 +102,7 @@ for zarr3 in (False, True):
     np.savez(tmp_path / "tree.npz", **{name.replace("/", "."): leaf for name, leaf in flat(TREE).items()})
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "XLA_FLAGS": ""}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
-    zoo = discover(tmp_path / "eight", ["vgg"], [IMAGE])
+    zoo = discover(tmp_path / "eight", Wanted(("vgg",), (IMAGE,)))
     assert [entry.name for entry in zoo.entries] == ["v0-False", "v0-True", "v1"]
     assert all(equal(read(entry), flat(TREE)) for entry in zoo.entries)
 
@@ -96,7 +111,7 @@ def test_half_precision_is_converted(tmp_path):
     for dtype in (jnp.bfloat16, jnp.float16):
         half = jax.tree.map(lambda leaf, dtype=dtype: jnp.asarray(leaf, dtype), TREE)
         ocp.save(tmp_path / np.dtype(dtype).name, half)
-        entry = the_one(discover(tmp_path / np.dtype(dtype).name, ["vgg"], [IMAGE]))
+        entry = the_one(discover(tmp_path / np.dtype(dtype).name, Wanted(("vgg",), (IMAGE,))))
         assert equal(read(entry), flat(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), half)))
 
 
@@ -110,10 +125,10 @@ def test_safetensors_say_or_are_told_what_they_are(tmp_path):
     (tmp_path / "folder").mkdir()
     save_file(tensors, tmp_path / "folder" / "model.safetensors")
     (tmp_path / "folder" / "config.json").write_text(config)
-    zoo = discover(tmp_path, [], [IMAGE])
+    zoo = discover(tmp_path, Wanted(images=(IMAGE,)))
     assert [e.name for e in zoo.entries] == ["beside.safetensors", "folder/model.safetensors", "within.safetensors"]
     assert [item.path for item in zoo.unreadable] == ["bare.safetensors"]
-    zoo = discover(tmp_path, ["vgg"], [IMAGE])
+    zoo = discover(tmp_path, Wanted(("vgg",), (IMAGE,)))
     assert len(zoo.entries) == 4
     assert all(equal(read(entry), flat(TREE)) for entry in zoo.entries)
 
@@ -121,9 +136,9 @@ def test_safetensors_say_or_are_told_what_they_are(tmp_path):
 def test_packs_are_opened_row_by_row(saved, tmp_path):
     for name in ("b", "a"):
         shutil.copytree(saved, tmp_path / "zoo" / name)
-    loose = discover(tmp_path / "zoo", [], [])
+    loose = discover(tmp_path / "zoo", Wanted())
     write_packs(loose, tmp_path / "packs")
-    zoo = discover(tmp_path / "packs", [], [])
+    zoo = discover(tmp_path / "packs", Wanted())
     assert zoo.unreadable == []
     assert [entry.name.partition(":")[2] for entry in zoo.entries] == ["a", "b"]
     assert [entry.row for entry in zoo.entries] == [0, 1]
@@ -134,7 +149,7 @@ def test_packs_are_opened_row_by_row(saved, tmp_path):
 def test_onnx_without_its_package(tmp_path, monkeypatch):
     (tmp_path / "model.onnx").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "onnx", None)
-    (item,) = discover(tmp_path, [], []).unreadable
+    (item,) = discover(tmp_path, Wanted()).unreadable
     assert "pip install 'wmjax[onnx]'" in item.why
 
 
@@ -155,12 +170,12 @@ def test_runs_exports_and_order(saved, tmp_path):
         init(Config("cnn", IMAGE, 10, (4,), (8,)), 0)._asdict(),
         Metadata(Config("cnn", IMAGE, 10, (4,), (8,))),
     )
-    zoo = discover(tmp_path, [], [])
+    zoo = discover(tmp_path, Wanted())
     assert [entry.name for entry in zoo.entries] == ["z", "b/run", "c"]
     assert zoo.entries[1].network is zoo.entries[2].network
     assert zoo.entries[1].source.path == tmp_path / "b" / "run" / "step-00000002" / "state"
     assert equal(read(zoo.entries[1]), flat(init(SMALL, 0)._asdict()))
-    assert the_one(discover(tmp_path / "c", [], [])).name == "c"
+    assert the_one(discover(tmp_path / "c", Wanted())).name == "c"
 
 
 def test_nothing_hostile_stops_the_walk(saved, tmp_path):
@@ -194,7 +209,7 @@ def test_nothing_hostile_stops_the_walk(saved, tmp_path):
     shutil.copytree(saved, zoo / "nested")
     (zoo / "nested" / "_CHECKPOINT_METADATA").write_text("[" * 100_000)
     shutil.copytree(saved, zoo / os.fsdecode(b"bytes\xff"))
-    found = discover(zoo, [], [IMAGE])
+    found = discover(zoo, Wanted(images=(IMAGE,)))
     assert [entry.name for entry in found.entries] == ["good\\n"]
     reported = ["absurd", "broken.onnx", "bytes\\xff", "e\\xff\\x1b.pkl", "evil", "flat", "half.orbax-checkpoint-tmp-3"]
     reported += ["loop", "nested", "no-description", "no-tensors", "out", "pipe.safetensors", *refused[:-1]]
@@ -213,7 +228,7 @@ def test_a_deep_chain_of_folders_and_unreadable_ones(saved, tmp_path):
     finally:
         os.chdir(here)
     shutil.copytree(saved, tmp_path / "last")
-    zoo = discover(tmp_path, [], [IMAGE])
+    zoo = discover(tmp_path, Wanted(images=(IMAGE,)))
     assert [entry.name for entry in zoo.entries] == ["last"]
     (item,) = zoo.unreadable
     assert item.path.startswith("deep/deep")
@@ -222,9 +237,9 @@ def test_a_deep_chain_of_folders_and_unreadable_ones(saved, tmp_path):
 
 
 def test_there_is_no_zoo(tmp_path):
-    assert discover(tmp_path, ["cnn"], [(1, 1, 1)]) == Zoo([], [])
+    assert discover(tmp_path, Wanted(("cnn",), ((1, 1, 1),))) == Zoo([], [])
     with pytest.raises(AccessError, match="does not exist"):
-        discover(tmp_path / "nothing", [], [])
+        discover(tmp_path / "nothing", Wanted())
 
 
 def damage_documents(item: Path, **change: Any) -> None:
@@ -248,7 +263,7 @@ def damage_documents(item: Path, **change: Any) -> None:
 )
 def test_damaged_tensors_are_one_line(saved, tmp_path, damage, caplog, capfd):
     path = Path(shutil.copytree(saved, tmp_path / "model"))
-    entry = the_one(discover(path, [], []))
+    entry = the_one(discover(path, Wanted()))
     damage(path / "state")
     with caplog.at_level(logging.DEBUG), pytest.raises((InvalidFile, AccessError)) as caught:
         read(entry)
@@ -306,7 +321,7 @@ def test_nothing_is_hidden_by_a_name_or_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "team" / "_METADATA").write_bytes(b"")
     for name in ("model.pth.tar", "weights.zip", "m.pt.gz"):
         (tmp_path / name).write_bytes(b"x")
-    zoo = discover(tmp_path, [], [])
+    zoo = discover(tmp_path, Wanted())
     assert [entry.name for entry in zoo.entries] == ["run", "run/step-by-step/model", "team/model"]
     why = {item.path: item.why for item in zoo.unreadable}
     assert why.keys() == {"model.pth.tar", "weights.zip", "m.pt.gz", "team"}

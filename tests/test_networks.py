@@ -16,6 +16,7 @@ from orbax.checkpoint import v1 as ocp
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, init, read_config
 from wmjax.suspects import network
+from wmjax.suspects.contract import Wanted
 from wmjax.zoo.discover import discover
 
 MODULES = """
@@ -97,7 +98,16 @@ def test_modules_of_the_user(modules, tmp_path, capsys):
 
     state = WithStats.create(apply_fn=linen.apply, tx=optax.sgd(0.1, momentum=0.9), **variables)
     ocp.save(tmp_path / "zoo" / "train", state)
-    zoo = discover(tmp_path / "zoo", ["strangers:lin", "strangers:net"], [IMAGE])
+    zoo = discover(
+        tmp_path / "zoo",
+        Wanted(
+            (
+                "strangers:lin",
+                "strangers:net",
+            ),
+            (IMAGE,),
+        ),
+    )
     assert zoo.unreadable == []
     found = {entry.name: entry for entry in zoo.entries}
     images = np.random.default_rng(0).integers(0, 256, (3, *IMAGE), np.uint8)
@@ -119,7 +129,7 @@ def test_modules_of_the_user(modules, tmp_path, capsys):
 )
 def test_models_that_are_none(modules, tmp_path, name):
     with pytest.raises(UsageError, match=r"^`models` .*") as caught:
-        discover(tmp_path, [name], [IMAGE])
+        discover(tmp_path, Wanted((name,), (IMAGE,)))
     assert "\n" not in str(caught.value)
 
 

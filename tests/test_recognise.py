@@ -14,6 +14,7 @@ from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, init
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats.pack import FORMAT
 from wmjax.suspects.recognise import recognise
 
@@ -35,7 +36,7 @@ def flat() -> dict[str, np.ndarray]:
 
 
 def test_a_run_is_its_newest_checkpoint(run_folder):
-    (stored,) = recognise(run_folder, [], [])
+    (stored,) = recognise(run_folder, Wanted())
     assert (stored.path, stored.name, stored.row) == (run_folder / "step-00000010", "", 0)
     assert stored.network.description == {"config": CONFIG.to_json()}
     assert stored.held.is_relative_to(stored.path)
@@ -63,7 +64,7 @@ def test_what_is_no_model_is_one_line_that_begins_with_the_path(run_folder, tmp_
     }
     for name, (kind, words) in wrong.items():
         with pytest.raises(kind, match=words) as caught:
-            recognise(tmp_path / name, [], [IMAGE])
+            recognise(tmp_path / name, Wanted(images=(IMAGE,)))
         assert str(caught.value).startswith(str(tmp_path / name))
         assert "\n" not in str(caught.value)
 
@@ -76,7 +77,7 @@ def test_a_module_that_a_pack_names_is_imported_only_where_the_user_names_it_too
     save_file({"w": np.zeros((1, 3), np.float32)}, tmp_path / "pack.safetensors", metadata)
     for models in ([], ["vgg"], ["other:net"]):
         with pytest.raises(UsageError, match="it is of the module planted:net"):
-            recognise(tmp_path / "pack.safetensors", models, [IMAGE])
+            recognise(tmp_path / "pack.safetensors", Wanted(tuple(models), (IMAGE,)))
     assert "planted" not in sys.modules
     with pytest.raises(UsageError, match="`models` planted:net: SystemExit imported"):
-        recognise(tmp_path / "pack.safetensors", ["planted:net"], [IMAGE])
+        recognise(tmp_path / "pack.safetensors", Wanted(("planted:net",), (IMAGE,)))

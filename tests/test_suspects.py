@@ -22,6 +22,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Key, write_key
 from wmjax.models import Config, Variables, init, predict
 from wmjax.suspects import Suspect, from_callable, from_checkpoint, open_suspect
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
 from wmjax.suspects.wording import WORDS
 from wmjax.verification import verify
@@ -135,7 +136,7 @@ def test_a_release_may_lie_in_any_format(home, work):
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "ONNX"])
 def test_what_trains_takes_every_format_of_its_own_networks(home, network, name):
     path, options = typed(home, name)
-    config, variables = load_variables(path, options[1::2], [IMAGE])
+    config, variables = load_variables(path, Wanted(tuple(options[1::2]), (IMAGE,)))
     assert config == CONFIG
     assert by_name(variables).keys() == by_name(network).keys()
     assert all(np.array_equal(leaf, by_name(network)[name]) for name, leaf in by_name(variables).items())

@@ -20,6 +20,7 @@ from wmjax.keys import Key
 from wmjax.keys.keyset import split_of
 from wmjax.models import Config
 from wmjax.suspects.adapt import adapt, adaptation
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
 from wmjax.train import Recipe, default_recipe
 
@@ -75,7 +76,7 @@ def attack(
       InvalidFile: the run is damaged.
     """
     chosen, quick, run = make_suite(suite), suite == "quick", Path(run)
-    config, variables = load_variables(str(run), models, [key.spec.image for key in keys.values()])
+    config, variables = load_variables(str(run), Wanted.by((key.spec for key in keys.values()), models))
     # a run's own pictures may have been fitted to the network
     splits = open_splits(data, data_dir) if data else open_splits(_data_of(run), data_dir, config.image)
     if (splits.train.image, splits.train.classes) != (config.image, config.classes):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.suspects.contract import Wanted
 
 if TYPE_CHECKING:
     from wmjax.evidence.claim import Claim
@@ -36,7 +37,7 @@ def commit(options: argparse.Namespace) -> int:
         if signer.owner != public.owner:
             raise UsageError(f"{options.signer} is not the key that signed {options.commitment}")
         path = options.out
-        model = describe(find(options.model, options.models, [public.commitment.spec.image]))
+        model = describe(find(options.model, Wanted.by([public.commitment.spec], options.models)))
         write_new(path, sign_commitment(public.commitment, signer, model))
         files.append(path)
     elif not options.timestamp:

@@ -5,7 +5,7 @@ import dataclasses
 import math
 import reprlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,7 +26,36 @@ if TYPE_CHECKING:
 LONGEST_CAME = 200  # characters of an answer in another form that are kept
 TIMEOUT = 60.0  # seconds for an answer; a service that wakes up takes half of them
 _LARGEST_IMAGE = 1 << 26  # bytes; also of the images that are made of a key's at once
+Image = tuple[int, int, int]  # height, width and channels
 Weights = dict[str, Any]  # a model's tensors by name, "params/convs/0/kernel"; of n models stacked, [n, ...] each
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What files do not say of themselves, and the user or the keys do.
+
+    >>> Wanted(models=("cnn",), images=((8, 8, 1),)).classes
+    ()
+
+    Attributes:
+      models: architectures that bare weights may be of: names of wmjax's families or `module:factory`.
+      images: height, width and channels of the keys' images, which those may take.
+      classes: that the keys are for.
+    """
+
+    models: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
+    classes: tuple[int, ...] = ()
+
+    @classmethod
+    def by(cls, specs: Iterable[Spec], models: Sequence[str] = ()) -> "Wanted":
+        """What keys ask about; each image and number of classes once, in the keys' order."""
+        specs = list(specs)
+        images, classes = dict.fromkeys(spec.image for spec in specs), dict.fromkeys(spec.classes for spec in specs)
+        return cls(tuple(models), tuple(images), tuple(classes))
+
+
+NOTHING = Wanted()  # files say all
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,12 +18,11 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import FAMILIES, Config, Variables, apply, default_config, shapes
 from wmjax.models.layers import conv_general_dilated
 from wmjax.orbax import FLOATS, Tensors
-from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.contract import Image, Network, Wanted, Weights
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.strangers import NAME, imported, strangers_code
 from wmjax.text import by
 
-Image = tuple[int, int, int]
 _ByCore = dict[tuple[str, ...], tuple[str, tuple[int, ...], str]]  # stored name, shape and dtype
 LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration shall not fill the memory
 _WRAPPERS = {"params", "stats", "batch_stats", "model", "module", "state", "variables", "weights", "net"}
@@ -225,7 +224,7 @@ def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
     return networks
 
 
-def matching(stored: Tensors, models: Sequence[str], images: Sequence[Image]) -> tuple[Network, dict[str, str]]:
+def matching(stored: Tensors, wanted: Wanted) -> tuple[Network, dict[str, str]]:
     """The first network whose tensors are all there, in exact shapes, and the stored name of each of them.
 
     Names agree up to what frameworks put around them: `model/params/convs/0/kernel/value` and `convs.0.kernel` are the
@@ -233,27 +232,26 @@ def matching(stored: Tensors, models: Sequence[str], images: Sequence[Image]) ->
 
     Args:
       stored: shapes and dtypes by name.
-      models: what the user named, as `named` takes it.
-      images: as `named` takes them.
+      wanted: the architectures and images that may be meant.
 
     Raises:
       InvalidFile: none fits.
     """
-    return _matching(tuple(sorted(stored.items())), tuple(models), tuple(images))
+    return _matching(tuple(sorted(stored.items())), wanted)
 
 
 @lru_cache(maxsize=256)  # thousands of models have the same tensors
 def _matching(
-    stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], models: tuple[str, ...], images: tuple[Image, ...]
+    stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], wanted: Wanted
 ) -> tuple[Network, dict[str, str]]:
     tensors = _by_core(stored)
     heads = [shape[0] for core, (_, shape, _) in tensors.items() if core == ("head", "bias") and len(shape) == 1]
-    why = "what `models` names takes none of the keys' images" if images else "`models` needs `images` here"
-    for model in models:
+    why = "what `models` names takes none of the keys' images" if wanted.images else "`models` needs `images` here"
+    for model in wanted.models:
         try:
             if model in FAMILIES and not heads:
                 raise InvalidFile(f"it is no {model}: there is no head/bias")
-            for network in named(model, images, heads[0] if heads else 0):
+            for network in named(model, wanted.images, heads[0] if heads else 0):
                 try:
                     return network, _fitting(network, tensors)
                 except InvalidFile as error:

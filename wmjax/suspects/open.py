@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.contract import Suspect
+from wmjax.suspects.contract import Suspect, Wanted
 from wmjax.suspects.strangers import NAME
 
 
@@ -50,7 +50,7 @@ def from_checkpoint(
     from wmjax.suspects.stored import find, suspect_of
 
     path = os.fspath(path)
-    return suspect_of(find(path, models, () if image is None else (image,)), path)
+    return suspect_of(find(path, Wanted(tuple(models), () if image is None else (image,))), path)
 
 
 def open_suspect(

@@ -15,11 +15,11 @@ from wmjax import checkpoint, orbax
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
-from wmjax.suspects.contract import Network, Stored
+from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.safetensors import File, Header, read_header
-from wmjax.suspects.network import Image, fitting, from_config, from_module, matching, named
+from wmjax.suspects.network import fitting, from_config, from_module, matching, named
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
 _LARGEST_JSON = 16 << 20
@@ -37,11 +37,11 @@ _READ = {".safetensors", ".onnx"}
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
 
-def check(models: Sequence[str], images: Sequence[Image]) -> None:
+def check(wanted: Wanted) -> None:
     """Raises `UsageError` where one of `models` names no architecture, or a module that takes none of the images."""
-    for model in models:
+    for model in wanted.models:
         if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
-            named(model, images, 0)
+            named(model, wanted.images, 0)
 
 
 def located(name: str) -> tuple[Path, str]:
@@ -58,7 +58,7 @@ def located(name: str) -> tuple[Path, str]:
     return path, ""
 
 
-def recognise(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[Stored]:
+def recognise(path: Path, wanted: Wanted) -> list[Stored]:
     """The models at a path: several in a pack, else one.
 
     wmjax's checkpoints, run folders (their newest checkpoint), exported models, packs and ONNX files say what they are.
@@ -66,8 +66,7 @@ def recognise(path: Path, models: Sequence[str], images: Sequence[Image]) -> lis
 
     Args:
       path: a file or a folder.
-      models: architectures, as `network.named` takes them.
-      images: height, width and channels that bare weights may be for.
+      wanted: what files do not say of themselves.
 
     Raises:
       AccessError: the path is not there, or cannot be read.
@@ -76,17 +75,14 @@ def recognise(path: Path, models: Sequence[str], images: Sequence[Image]) -> lis
     """
     if not path.exists():
         raise AccessError(f"{path} does not exist: give a checkpoint, a run folder or a model's file")
-    if not path.is_dir():
-        found = in_file(path, models, images)
-    else:
-        found = [in_checkpoint(checkpoint.latest(path) or path, models, images)]
+    found = in_checkpoint(checkpoint.latest(path) or path, wanted) if path.is_dir() else in_file(path, wanted)
     if not found:
         raise InvalidFile(f"{path} holds no model: give a checkpoint, a run folder, a safetensors or an ONNX file")
     return found
 
 
-def in_checkpoint(path: Path, models: Sequence[str], images: Sequence[Image]) -> Stored:
-    """The model of an Orbax checkpoint's folder; raises as `recognise` does."""
+def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
+    """The models of an Orbax checkpoint's folder; raises as `recognise` does."""
     with one_line(path):
         if any("\udc80" <= c <= "\udcff" for c in str(path)):  # which TensorStore does not take
             raise InvalidFile("its path is not UTF-8: rename it")
@@ -94,24 +90,24 @@ def in_checkpoint(path: Path, models: Sequence[str], images: Sequence[Image]) ->
             network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
             if not (item / orbax.ITEM).is_file():
                 raise InvalidFile(_HALF)
-            return Stored(network, orbax.Folder(item, _stored_names(network)), path, item / orbax.ITEM)
+            return [Stored(network, orbax.Folder(item, _stored_names(network)), path, item / orbax.ITEM)]
         if (path / CHECKPOINT).exists() and _json(path / CHECKPOINT) is None:
             raise InvalidFile(f"a half-written or damaged checkpoint: its {CHECKPOINT} is no JSON")
         items = orbax.items(path)
         if not items:
             raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else "no checkpoint: it holds no tensors")
         why: WmjaxError = UsageError(_NAME_IT)
-        for item in items if models else []:
+        for item in items if wanted.models else []:
             try:
-                network, names = matching(orbax.tensors(item), models, images)
+                network, names = matching(orbax.tensors(item), wanted)
             except WmjaxError as error:
                 why = error
                 continue
-            return Stored(network, orbax.Folder(item, names), path, item / orbax.ITEM)
+            return [Stored(network, orbax.Folder(item, names), path, item / orbax.ITEM)]
         raise why
 
 
-def in_file(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[Stored]:
+def in_file(path: Path, wanted: Wanted) -> list[Stored]:
     """The models of a file, none where it does not look like one's; raises as `recognise` does."""
     with one_line(path):
         kind = suffix(path)
@@ -120,7 +116,7 @@ def in_file(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[
         if kind in _READ and not path.is_file():  # opening a pipe would wait for ever
             raise InvalidFile("not a regular file")
         if kind == ".safetensors":
-            return _safetensors(path, models, images)
+            return _safetensors(path, wanted)
         if kind == ".onnx":
             from wmjax.suspects.formats.onnx import open_onnx
 
@@ -129,25 +125,23 @@ def in_file(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[
         return []
 
 
-def _safetensors(path: Path, models: Sequence[str], images: Sequence[Image]) -> list[Stored]:
+def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
-        return open_pack(path, header, lambda description: _described(description, models))
-    network, names = _fitted(path, header, models, images)
+        return open_pack(path, header, lambda description: _described(description, wanted.models))
+    network, names = _fitted(path, header, wanted)
     return [Stored(network, File(path, header, names, stacked=False), path, path)]
 
 
-def _fitted(
-    path: Path, header: Header, models: Sequence[str], images: Sequence[Image]
-) -> tuple[Network, dict[str, str]]:
+def _fitted(path: Path, header: Header, wanted: Wanted) -> tuple[Network, dict[str, str]]:
     """The network of a safetensors file with one model, and the stored name of each of its tensors."""
     stored: Tensors = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
     if config := _config(path, header.metadata):
         network = from_config(config)
         return network, fitting(network, stored)
-    if not models:
+    if not wanted.models:
         raise UsageError(_NAME_IT)
-    return matching(stored, models, images)
+    return matching(stored, wanted)
 
 
 def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network:

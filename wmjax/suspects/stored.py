@@ -14,12 +14,12 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Model
 from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
-from wmjax.suspects.contract import Network, Stored, Suspect, Weights
-from wmjax.suspects.network import Image, variables_of
+from wmjax.suspects.contract import NOTHING, Image, Network, Stored, Suspect, Wanted, Weights
+from wmjax.suspects.network import variables_of
 from wmjax.suspects.recognise import located, one_line, recognise
 
 
-def find(name: str, models: Sequence[str] = (), images: Sequence[Image] = ()) -> Stored:
+def find(name: str, wanted: Wanted = NOTHING) -> Stored:
     """The one model that a user names: a path, or `PACK.safetensors:NAME` for one of a pack's.
 
     Raises:
@@ -27,7 +27,7 @@ def find(name: str, models: Sequence[str] = (), images: Sequence[Image] = ()) ->
       AccessError, InvalidFile: as `recognise`.
     """
     path, member = located(name)
-    found = recognise(path, models, images)
+    found = recognise(path, wanted)
     chosen = [stored for stored in found if member in ("", stored.name)]
     if len(chosen) == 1:
         return chosen[0]
@@ -86,18 +86,18 @@ def _program(network: Network) -> Program:
     return jax.jit(network.logits)
 
 
-def load_variables(name: str, models: Sequence[str] = (), images: Sequence[Image] = ()) -> tuple[Config, Variables]:
+def load_variables(name: str, wanted: Wanted = NOTHING) -> tuple[Config, Variables]:
     """Configuration and weights of a model of wmjax's own networks, in whatever format: what training needs.
 
     Args:
       name: as `find` takes it.
-      models, images: of bare weights.
+      wanted: of bare weights.
 
     Raises:
       UsageError: it is of another network, or as `find`.
       AccessError, InvalidFile: as `find`.
     """
-    stored = find(name, models, images)
+    stored = find(name, wanted)
     description = stored.network.description or {}
     if "config" not in description:
         raise UsageError(f"{name} is {stored.network.name}: only {', '.join(FAMILIES)} of wmjax can be trained")
@@ -134,6 +134,6 @@ def export(
     """
     if Path(out).exists():
         raise UsageError(f"{out} already exists: choose another `out`")
-    config, variables = load_variables(os.fspath(source), models, images)
+    config, variables = load_variables(os.fspath(source), Wanted(tuple(models), tuple(images)))
     checkpoint.save(Path(out), variables._asdict(), checkpoint.Metadata(config))
     return Path(out)

@@ -15,6 +15,7 @@ from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, predict
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
 from wmjax.train.loop import check, evidence_bits, first_state, fit, key_answers, total_steps
 from wmjax.train.mapping import Mapping, all_devices
@@ -215,7 +216,7 @@ def _weights(begin_with: str | None, config: Config) -> Variables | None:
     """The variables that a run begins with; None for fresh ones."""
     if begin_with is None:
         return None
-    other, variables = load_variables(begin_with, [config.name], [config.image])
+    other, variables = load_variables(begin_with, Wanted((config.name,), (config.image,)))
     if other != config:
         raise UsageError(
             f"{begin_with} is a {other.name} for {other.image} and {other.classes} classes, not the model asked for"
@@ -227,7 +228,7 @@ def _teacher(path: str | None, config: Config) -> Teacher | None:
     """The network to distil, which must see and say what the student does; None where there is none."""
     if path is None:
         return None
-    teacher = Teacher(*load_variables(path, [config.name], [config.image]))
+    teacher = Teacher(*load_variables(path, Wanted((config.name,), (config.image,))))
     if (teacher.config.image, teacher.config.classes) != (config.image, config.classes):
         raise UsageError(f"the teacher {path} answers other images or classes than the model")
     return teacher

@@ -22,6 +22,7 @@ from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, default_rule, derive_key, draw_images, make_spec
 from wmjax.keys.material import Material
 from wmjax.models import Config, Variables
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.network import weights_of
 from wmjax.suspects.stored import load_variables
 from wmjax.text import by
@@ -67,7 +68,7 @@ def spread_key(
     """
     if rehearsals < 0:
         raise UsageError(f"`rehearsals` {rehearsals}: must be at least 0")
-    config, variables = load_variables(os.fspath(base), images=[splits.train.image])
+    config, variables = load_variables(os.fspath(base), Wanted(images=(splits.train.image,)))
     if (config.image, config.classes) != (splits.train.image, splits.train.classes):
         raise UsageError(
             f"`base` takes {by(config.image)} and {config.classes} classes, the images of {splits.name} are "

@@ -17,6 +17,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, open_keys
 from wmjax.keys.asked import Beside, Memory
 from wmjax.progress import progress
+from wmjax.suspects.contract import Wanted
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.discover import discover, shown
@@ -147,12 +148,12 @@ def _found(
     zoo: Path, nulls: Path | None, models: Sequence[str], keys: Mapping[str, Key], listed: Path | None
 ) -> tuple[Zoo, Sequence[Entry]]:
     """The zoo, with all that could not be read in it or among the null models, and the null models."""
-    shapes = tuple(dict.fromkeys(key.spec.image for key in keys.values()))
-    members = read_members(listed, shown(listed.name), models, shapes, keys) if listed else None
-    found = discover(zoo, models, shapes, members)
+    wanted = Wanted.by((key.spec for key in keys.values()), models)
+    members = read_members(listed, shown(listed.name), wanted, keys) if listed else None
+    found = discover(zoo, wanted, members)
     if nulls is None:
         return found, ()
-    innocent = discover(nulls, models, shapes)
+    innocent = discover(nulls, wanted)
     found.unreadable.extend(Unreadable(f"{nulls}/{item.path}", item.why) for item in innocent.unreadable)
     return found, innocent.entries
 

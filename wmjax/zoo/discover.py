@@ -12,9 +12,8 @@ from typing import Any
 from wmjax import orbax
 from wmjax.errors import AccessError, WmjaxError
 from wmjax.suspects import recognise
-from wmjax.suspects.contract import Stored
+from wmjax.suspects.contract import Stored, Wanted
 from wmjax.suspects.listing import FILE
-from wmjax.suspects.network import Image
 from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
 
@@ -22,23 +21,22 @@ _TEMPORARY = ".orbax-checkpoint-tmp"
 _PARTS = {"orbax.checkpoint", "manifest.ocdbt"}  # of an Orbax folder that lacks its description
 
 
-def discover(folder: Path, models: Sequence[str], images: Sequence[Image], members: Members | None = None) -> Zoo:
+def discover(folder: Path, wanted: Wanted, members: Members | None = None) -> Zoo:
     """Finds the models of a zoo; no weight is read.
 
     Args:
       folder: of the zoo; a checkpoint or file is a zoo of one.
-      models: architectures of bare weights, as `recognise` takes them.
-      images: height, width and channels of the keys' images.
+      wanted: what files do not say of themselves.
       members: those of a list that the user named.
 
     Raises:
-      UsageError: one of `models` is no architecture.
+      UsageError: one of its models is no architecture.
       AccessError: the folder does not exist.
     """
-    recognise.check(models, images)
+    recognise.check(wanted)
     if not folder.exists():
         raise AccessError(f"{folder} does not exist: give a folder of models")
-    walk = _Walk(folder.resolve(), tuple(models), tuple(images))
+    walk = _Walk(folder.resolve(), wanted)
     if members:
         walk.join(members)
     walk.run()
@@ -66,8 +64,8 @@ def _escaped(c: str) -> str:
 class _Walk:
     """A walk and what it has found: entries with the path that holds them."""
 
-    def __init__(self, root: Path, models: tuple[str, ...], images: tuple[Image, ...]):
-        self.root, self.models, self.images = root, models, images
+    def __init__(self, root: Path, wanted: Wanted):
+        self.root, self.wanted = root, wanted
         self.found: list[tuple[str, Entry]] = []
         self.unreadable: list[Unreadable] = []
         self.claimed: set[Path] = set()  # by lists: neither files nor folders to look at
@@ -137,14 +135,15 @@ class _Walk:
         later.extend(reversed(folders))
 
     def _list(self, file: Path) -> None:
-        self.join(read_members(file, self._name(file), self.models, self.images))
+        self.join(read_members(file, self._name(file), self.wanted))
 
     def _checkpoint(self, path: Path, named: Path) -> None:
         """An Orbax checkpoint, under the name of the folder `named`."""
-        self._add(named, recognise.in_checkpoint(path, self.models, self.images))
+        for stored in recognise.in_checkpoint(path, self.wanted):
+            self._add(named, stored)
 
     def _file(self, path: Path) -> None:
-        for stored in recognise.in_file(path, self.models, self.images):
+        for stored in recognise.in_file(path, self.wanted):
             self._add(path, stored)
 
     def _add(self, path: Path, stored: Stored) -> None:

@@ -3,17 +3,16 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wmjax.errors import UsageError, WmjaxError
 from wmjax.keys import Key
 from wmjax.models import FAMILIES
-from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Weights
+from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Wanted, Weights
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.listing import Listed, read_list
-from wmjax.suspects.network import Image
 from wmjax.suspects.process import start
 from wmjax.suspects.recognise import located
 from wmjax.suspects.stored import find
@@ -39,16 +38,13 @@ class Members:
     claimed: frozenset[Path] = frozenset()
 
 
-def read_members(
-    file: Path, name: str, models: Sequence[str], images: Sequence[Image], keys: Mapping[str, Key] | None = None
-) -> Members:
+def read_members(file: Path, name: str, wanted: Wanted, keys: Mapping[str, Key] | None = None) -> Members:
     """The members that a list names; one that cannot be used is a line of its own.
 
     Args:
       file: the list.
       name: of the list, as members are called after it: `NAME:MEMBER`.
-      models: architectures that the user named: a module is imported only where they did.
-      images: height, width and channels of the keys' images.
+      wanted: what files do not say; a module is imported only where the user named it.
       keys: what members will be asked, where the user named the list; None where a walk found it: then nothing that it
         names is imported.
 
@@ -60,7 +56,7 @@ def read_members(
         called = f"{name}:{listed.name}"
         try:
             if listed.kind == "path":
-                entry, own = _stored(file.resolve().parent, listed, called, models, images, trusted=keys is not None)
+                entry, own = _stored(file.resolve().parent, listed, called, wanted, trusted=keys is not None)
                 claimed |= own
             else:
                 entry = _askable(listed, called, keys)
@@ -72,18 +68,18 @@ def read_members(
     return Members(tuple(entries), tuple(unreadable), frozenset(claimed))
 
 
-def _stored(
-    folder: Path, listed: Listed, called: str, models: Sequence[str], images: Sequence[Image], *, trusted: bool
-) -> tuple[Entry, set[Path]]:
+def _stored(folder: Path, listed: Listed, called: str, wanted: Wanted, *, trusted: bool) -> tuple[Entry, set[Path]]:
     """A member that lies in files, and what of the folder is its alone: nothing else may hide there."""
     path, member = located(str(folder / listed.path))
     if not path.resolve().is_relative_to(folder) or path.resolve() == folder:
         raise UsageError(f"{listed.path:.200} is not in the folder of its list: copy it there")
-    if listed.model and not trusted and listed.model not in (*FAMILIES, *models):
+    if listed.model and not trusted and listed.model not in (*FAMILIES, *wanted.models):
         raise UsageError(f"it is of {listed.model:.80}: {_GIVE_IT}")
     try:
         named = str(path.resolve()) + (f":{member}" if member else "")
-        stored = find(named, (listed.model,) if listed.model else models, (listed.image,) if listed.image else images)
+        models = (listed.model,) if listed.model else wanted.models
+        images = (listed.image,) if listed.image else wanted.images
+        stored = find(named, dataclasses.replace(wanted, models=models, images=images))
     except WmjaxError as error:
         raise type(error)(str(error).replace(f"{folder}/", "")) from error
     own = {path.resolve()} if stored.path == path.resolve() and not stored.name else set()

@@ -15,10 +15,9 @@ from pathlib import Path
 from wmjax.digest import digest
 from wmjax.errors import UsageError
 from wmjax.progress import progress
-from wmjax.suspects.contract import Network
+from wmjax.suspects.contract import Image, Network, Wanted
 from wmjax.suspects.formats.pack import FORMAT, is_name
 from wmjax.suspects.formats.safetensors import DTYPES
-from wmjax.suspects.network import Image
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import cut_chunks, read_ahead
 from wmjax.zoo.records import Entry, Unreadable, Zoo
@@ -66,7 +65,7 @@ def pack(
     """
     if models and not images:
         raise UsageError("`models` needs `images`: height, width and channels that the model takes")
-    return write_packs(discover(Path(zoo), models, images), Path(out))
+    return write_packs(discover(Path(zoo), Wanted(tuple(models), tuple(images))), Path(out))
 
 
 def write_packs(zoo: Zoo, out: Path) -> PackReport:
