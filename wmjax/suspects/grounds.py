@@ -9,7 +9,7 @@ class AskedGround(StrEnum):
     ADAPTED (`from`, `to`: shapes of triggers and of what was asked); OTHER_CLASSES (`theirs`, `ours`: how many it tells
     apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED: through a
     function, not its weights; of pixels PIXELS_UNIT: scaled to [0, 1], PIXELS_OWN: by the module's own function,
-    PIXELS_GUESSED.
+    PIXELS_STATED: as its files say, PIXELS_GUESSED.
     """
 
     ADAPTED = "adapted"
@@ -18,4 +18,5 @@ class AskedGround(StrEnum):
     ASKED = "asked"
     PIXELS_UNIT = "pixels-unit"
     PIXELS_OWN = "pixels-own"
+    PIXELS_STATED = "pixels-stated"
     PIXELS_GUESSED = "pixels-guessed"

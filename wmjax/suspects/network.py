@@ -47,7 +47,7 @@ def from_config(config: Config) -> Network:
             return apply(config, variables, images)[0]
 
         description = {"config": config.to_json()}
-        return _network(config.name, named_shapes, logits, config.image, "", description)
+        return checked(config.name, named_shapes, logits, config.image, "", description)
     except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
         raise InvalidFile(f"no network can be built from {json.dumps(config.to_json()):.200}") from error
 
@@ -98,10 +98,10 @@ def from_module(name: str, image: Image) -> Network:
             return call(tree_of(weights), prepare(images)).astype(jnp.float32)
 
         note = AskedGround.PIXELS_OWN if made["prepare"] else AskedGround.PIXELS_UNIT
-        return _network(name, named_shapes, logits, image, note, {"module": name, "image": list(image)})
+        return checked(name, named_shapes, logits, image, note, {"module": name, "image": list(image)})
 
 
-def _network(
+def checked(
     name: str,
     shapes: dict[str, Any],
     logits: Callable[..., Array],

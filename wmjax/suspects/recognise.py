@@ -19,6 +19,7 @@ from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.safetensors import File, Header, read_header
+from wmjax.suspects.formats.torch_hub import is_hub
 from wmjax.suspects.network import fitting, from_config, from_module, matching, named
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
@@ -75,10 +76,21 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
     """
     if not path.exists():
         raise AccessError(f"{path} does not exist: give a checkpoint, a run folder or a model's file")
-    found = in_checkpoint(checkpoint.latest(path) or path, wanted) if path.is_dir() else in_file(path, wanted)
+    if path.is_dir():
+        found = in_hub(path, wanted) if is_hub(path) else in_checkpoint(checkpoint.latest(path) or path, wanted)
+    else:
+        found = in_file(path, wanted)
     if not found:
         raise InvalidFile(f"{path} holds no model: give a checkpoint, a run folder, a safetensors or an ONNX file")
     return found
+
+
+def in_hub(path: Path, wanted: Wanted) -> list[Stored]:
+    """The model of a folder of transformers or timm; raises as `recognise` does."""
+    from wmjax.suspects.formats.torch_hub import open_folder
+
+    with one_line(path):
+        return [open_folder(path, wanted)]
 
 
 def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:

@@ -12,5 +12,6 @@ WORDS = {
     "asked": "asked as a function, image by image",
     "pixels-unit": "pixels scaled to [0, 1]",
     "pixels-own": "pixels prepared by the module's own function",
+    "pixels-stated": "pixels prepared as its files say",
     "pixels-guessed": "pixels scaled to [0, 1]: what else the model was trained on is not known",
 }

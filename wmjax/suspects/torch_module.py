@@ -1,0 +1,173 @@
+"""PyTorch modules as pure functions of their tensors: torchax runs their operators on JAX's arrays.
+
+PyTorch is imported only when it is needed. Convolutions go through `wmjax.kernels.conv` in NHWC: left to torchax,
+resnet18 takes ten times as long on a CPU.
+"""
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from wmjax.errors import UsageError
+from wmjax.kernels.conv import conv
+from wmjax.suspects.contract import Weights
+
+NEEDED = "needs the torch packages: pip install 'wmjax[torch]'"
+lock = threading.RLock()  # PyTorch's modes and hooks, and a module's tensors while it is traced, are one for all threads
+
+
+def needs_torch(what: str) -> None:
+    """Raises `UsageError`, a line that begins with `what`, where the packages that run PyTorch modules are missing."""
+    try:
+        import torch
+        import torchax  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"{what} {NEEDED}") from error
+    torch.backends.mha.set_fastpath_enabled(False)
+
+
+def is_module(made: Any) -> bool:
+    """Whether it is a PyTorch module; PyTorch is not imported for the question."""
+    return any(kind.__module__.startswith("torch.nn.modules") for kind in type(made).__mro__)
+
+
+def as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Array]]:
+    """A module's tensors, and what it answers as a pure function of them.
+
+    The tensors are those of its `state_dict` that hold floating-point numbers, as float32. All others, a window's
+    indices or a count of batches, are constants. The module is put into evaluation, and its memory is freed.
+
+    Args:
+      module: a `torch.nn.Module` that takes images [n, C, H, W] and answers scores [n, classes], alone or as `logits`.
+
+    Returns:
+      Shapes by name, sorted; and (weights, float32 images [n, H, W, C]) to what it answers, float32.
+    """
+    with lock:
+        return _as_function(module)
+
+
+def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Array]]:
+    import torch
+    from torchax.interop import JittableModule
+
+    module.eval().float().requires_grad_(False)
+    stored = module.state_dict()
+    learned = {name: tensor for name, tensor in stored.items() if tensor.is_floating_point()}
+    callable_ = JittableModule(module, dedup_parameters=False)
+    constants = {
+        name: tensor.detach().cpu().numpy()
+        for name, tensor in {**callable_.params, **callable_.buffers}.items()
+        if name not in learned
+    }
+    shapes = {name: jax.ShapeDtypeStruct(tuple(learned[name].shape), jnp.float32) for name in sorted(learned)}
+    for _, tensor in (*module.named_parameters(), *module.named_buffers()):
+        tensor.data = torch.empty(0)
+
+    def call(weights: Weights, images: Array) -> Array:
+        environment = _environment()
+        with lock, torch.no_grad(), quiet():
+            given = {name: jnp.asarray(array) for name, array in constants.items()} | weights
+            tensors, x = environment.j2t_iso((given, jnp.transpose(images, (0, 3, 1, 2))))
+            with environment:
+                answer = callable_.functional_call("forward", tensors, {}, x)
+            scores: Array = environment.t2j_iso(_scores(answer))
+        return scores.astype(jnp.float32)
+
+    return shapes, call
+
+
+def _scores(answer: Any) -> Any:
+    if isinstance(answer, dict):  # what transformers' networks answer is one, too
+        answer = answer.get("logits")
+    if not hasattr(answer, "shape"):
+        raise TypeError("it answers neither with a tensor nor with `logits`")
+    return answer
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Libraries' warnings are for those who wrote the network."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    """torchax's, with our convolutions; its default one stays as it is for the user's own programs."""
+    import torch
+    from torchax.ops.ops_registry import all_aten_ops
+    from torchax.tensor import Environment
+
+    environment = Environment()
+    aten = torch.ops.aten
+    other = all_aten_ops[aten.convolution].func
+
+    def both(function: Callable[..., Array], *arguments: Any, **named: Any) -> Any:
+        arguments, named = environment.t2j_iso((arguments, named))
+        return environment.j2t_iso(function(*arguments, **named))
+
+    environment.override_op_definition(aten.conv2d, partial(both, _conv2d))
+    environment.override_op_definition(aten.convolution, partial(both, partial(_convolution, other)))
+    return environment
+
+
+def _convolution(
+    other: Callable[..., Array],
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Array:
+    """`aten.convolution`; what is not over two axes, or is transposed, by the `other` implementation."""
+    if transposed or x.ndim != 4 or kernel.ndim != 4:
+        return other(x, kernel, bias, stride, padding, dilation, transposed, output_padding, groups)
+    return _conv2d(x, kernel, bias, stride, padding, dilation, groups)
+
+
+def _conv2d(
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
+    stride: Sequence[int] | int = 1,
+    padding: Sequence[int] | int | str = 0,
+    dilation: Sequence[int] | int = 1,
+    groups: int = 1,
+) -> Array:
+    """`aten.conv2d`: images [n, C, H, W] or one without n, kernel [O, C / groups, h, w]."""
+    strides, dilated = _pair(stride), _pair(dilation)
+    window = tuple((n - 1) * d + 1 for n, d in zip(kernel.shape[2:], dilated, strict=True))
+    if isinstance(padding, str):
+        pads = [((n - 1) // 2, n // 2) if padding == "same" else (0, 0) for n in window]
+    else:
+        pads = [(n, n) for n in _pair(padding)]
+    images = jnp.transpose(x if x.ndim == 4 else x[None], (0, 2, 3, 1))
+    weights = jnp.transpose(kernel, (2, 3, 1, 0))
+    if groups == 1 and dilated == (1, 1):
+        out = conv(images, weights, strides, (pads[0], pads[1]))
+    else:
+        order = ("NHWC", "HWIO", "NHWC")
+        out = lax.conv_general_dilated(
+            images, weights, strides, pads, None, dilated, dimension_numbers=order, feature_group_count=groups
+        )
+    out = jnp.transpose(out if bias is None else out + bias, (0, 3, 1, 2))
+    return out if x.ndim == 4 else out[0]
+
+
+def _pair(n: Sequence[int] | int) -> tuple[int, int]:
+    both = np.broadcast_to(np.asarray(n, int), 2)
+    return int(both[0]), int(both[1])
