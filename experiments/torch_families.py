@@ -48,7 +48,7 @@ TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {  # configuration's name,
     "Swin": ("ViTImageProcessor", dict(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4)),
     "Beit": ("BeitImageProcessor", {**_VIT, "use_relative_position_bias": True}),
     "Dinov2": ("BitImageProcessor", dict(image_size=28, patch_size=14, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)),
-    "EfficientNet": ("EfficientNetImageProcessor", dict(width_coefficient=0.25, depth_coefficient=0.25, hidden_dim=80)),
+    "EfficientNet": ("EfficientNetImageProcessor", dict(width_coefficient=0.25, depth_coefficient=0.25, hidden_dim=320)),
     "RegNet": ("ConvNextImageProcessor", dict(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], groups_width=8)),
     "MobileViT": ("MobileViTImageProcessor", dict(image_size=64, hidden_sizes=[24, 32, 40], neck_hidden_sizes=[8, 16, 24, 32, 40, 48, 64])),
     "PvtV2": ("PvtImageProcessor", dict(image_size=64, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 2, 2])),
@@ -116,7 +116,10 @@ def _channels_first(pictures: np.ndarray) -> torch.Tensor:
 
 
 def _warm(network: Any, side: int) -> None:
-    """Lets batch norms see noise."""
+    """Lets batch norms see noise, and remember all of it."""
+    for part in network.modules():
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+            part.momentum = None
     network.train()
     with torch.no_grad():
         for _ in range(3):

@@ -5,6 +5,7 @@ resnet18 takes ten times as long on a CPU.
 """
 
 import contextlib
+import copy
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +75,7 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
 
     def call(weights: Weights, images: Array) -> Array:
         environment = _environment()
-        with lock, torch.no_grad(), quiet():
+        with lock, torch.no_grad(), quiet(), _unchanged(module):
             given = {name: jnp.asarray(array) for name, array in constants.items()} | weights
             tensors, x = environment.j2t_iso((given, jnp.transpose(images, (0, 3, 1, 2))))
             with environment:
@@ -83,6 +84,21 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
         return scores.astype(jnp.float32)
 
     return shapes, call
+
+
+@contextlib.contextmanager
+def _unchanged(module: Any) -> Iterator[None]:
+    """What a network keeps for its next call, e.g. a table of biases, belongs to this trace alone."""
+    before = []
+    for part in module.modules():
+        values = vars(part).items()
+        before.append((part, {key: copy.copy(v) if isinstance(v, dict | list | set) else v for key, v in values}))
+    try:
+        yield
+    finally:
+        for part, state in before:
+            vars(part).clear()
+            vars(part).update(state)
 
 
 def _scores(answer: Any) -> Any:
@@ -105,10 +121,22 @@ def quiet() -> Iterator[None]:
 def _environment() -> Any:
     """torchax's, with our convolutions; its default one stays as it is for the user's own programs."""
     import torch
+    from torch.utils import _pytree as tree
     from torchax.ops.ops_registry import all_aten_ops
-    from torchax.tensor import Environment
+    from torchax.tensor import Environment, Tensor, View
 
-    environment = Environment()
+    class Mixed(Environment):
+        """One in which tensors that a network makes on its way, of PyTorch's own, are constants."""
+
+        def t2j_iso(self, values: Any) -> Any:
+            def own(x: Any) -> Any:
+                if isinstance(x, Tensor | View):
+                    return x.jax()
+                return x.item() if x.ndim == 0 else self.t2j_copy(x.detach())
+
+            return tree.tree_map_only(torch.Tensor, own, values)
+
+    environment = Mixed()
     aten = torch.ops.aten
     other = all_aten_ops[aten.convolution].func
 
