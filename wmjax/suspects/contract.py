@@ -122,6 +122,7 @@ class Stored:
       name: within a pack; empty for the only model of a path.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
+      parts: other files that hold some of its weights.
     """
 
     network: Network
@@ -131,6 +132,7 @@ class Stored:
     name: str = ""
     row: int = 0
     digest: str = ""
+    parts: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
