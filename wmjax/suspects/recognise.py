@@ -83,10 +83,8 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
 
 def in_hub(path: Path, wanted: Wanted) -> list[Stored]:
     """The model of a folder of transformers or timm; raises as `recognise` does."""
-    from wmjax.suspects.formats.torch_hub import open_folder
-
     with one_line(path):
-        return [open_folder(path, wanted)]
+        return in_file(path / "model.safetensors", wanted)
 
 
 def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:

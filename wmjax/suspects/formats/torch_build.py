@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.orbax import FLOATS, Tensors
 from wmjax.suspects.network import LARGEST
 from wmjax.suspects.torch_module import lock, needs_torch, quiet
 
 Values = dict[str, Any]  # what a configuration says
-Tensors = Mapping[str, tuple[tuple[int, ...], str]]  # shapes and dtypes by name
 
 _LARGEST_NUMBER = 1 << 20  # a width, a number of layers or of classes
 _LARGEST_BUFFERS = 1 << 30  # bytes of constants, e.g. of the windows of a Swin network
@@ -87,7 +87,7 @@ def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[s
     import torch
 
     empty = {
-        name: torch.zeros(shape, dtype=torch.float32 if "float" in dtype else getattr(torch, dtype))
+        name: torch.zeros(shape, dtype=torch.float32 if dtype in FLOATS else getattr(torch, dtype))
         for name, (shape, dtype) in stored.items()
     }
     places = {tensor.data_ptr(): name for name, tensor in empty.items() if tensor.numel()}
