@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +25,7 @@ from wmjax.data import Dataset, Splits, load
 from wmjax.data.batches import augment, batch_indices
 from wmjax.errors import UsageError
 from wmjax.keys import Key, generate, make_spec
+from wmjax.keys.material import Material
 from wmjax.models import Config, Variables, apply, default_config, init
 from wmjax.suspects.stored import load_variables
 from wmjax.train import (
@@ -37,6 +37,7 @@ from wmjax.train import (
     all_devices,
     embed,
     fit,
+    fit_many,
     key_batch,
     loop,
     make_program,
@@ -45,7 +46,7 @@ from wmjax.train import (
 from wmjax.train.loop import first_state, total_steps
 from wmjax.train.memory import step_bytes, too_large_told
 from wmjax.train.mix import pool
-from wmjax.train.step import _marked, as_tree
+from wmjax.train.step import as_tree
 
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
 CALM = dataclasses.replace(DROPPING, dropout=0.0)  # compiles in half the time: where nothing has to be dropped
@@ -146,24 +147,43 @@ def test_same_seed_same_weights(digits, key):
     assert not leaves_equal(first, fit(DROPPING, dataclasses.replace(RECIPE, seed=4), digits.train, [key]))
 
 
-def test_triggers_are_mirrored_every_other_time_around_where_real_images_are():
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (5, 2, 3, 1), np.uint8)
-    triggers = Batch(jnp.asarray(images), jnp.arange(5))
-    batch = Batch(jnp.zeros((4, 2, 3, 1), jnp.uint8), jnp.zeros((4, 10)))
-    config = dataclasses.replace(DROPPING, image=(2, 3, 1))
+def tie_key(source: Dataset, triggers: int) -> Key:
+    """A key over the first images, each a tie between classes 3 and 8."""
+    pairs = np.tile(np.array([[3, 8]], np.uint16), (triggers, 1))
+    material = Material({"rows": np.arange(triggers, dtype=np.int32), "pairs": pairs})
+    spec = make_spec("tie", triggers=triggers, source=("digits", source), material=material)
+    return generate(spec, source, material=material)
+
+
+def test_triggers_are_mirrored_every_other_time_around_where_real_images_are_but_not_ties(digits):
+    keys = [abstract_key(3), tie_key(digits.train, 3)]
+    shown = [np.stack([key.images[i] for i in range(3) for key in keys]) for _ in range(2)]
+    shown[1][::2] = shown[1][::2, :, ::-1]  # of the abstract key alone
+    answers = [int(key.answers[i]) for i in range(3) for key in keys]
     for flip in (False, True):
-        plan = Plan(config, dataclasses.replace(RECIPE, flip=flip, key_per_batch=3, batch=4), 10, all_devices())
-        mark = jax.jit(partial(_marked, plan))
-        for step in range(11):
-            marked = jax.device_get(mark(batch, triggers, jnp.int32(step), jnp.arange(4)))
-            for place in range(3):
-                number = 3 * step + place
-                image = images[number % 5]
-                expected = image[:, ::-1] if flip and number // 5 % 2 else image
-                np.testing.assert_array_equal(marked.images[place], expected)
-                assert marked.targets[place].argmax() == number % 5
-            np.testing.assert_array_equal(marked.images[3], 0)
+        triggers = Batch(*map(jnp.asarray, pool(keys, flip)))
+        for step in range(8):
+            turn = key_batch(triggers, step, 5)
+            for place, image in enumerate(turn.images):
+                number = 5 * step + place
+                np.testing.assert_array_equal(image, shown[flip and number // 6 % 2][number % 6])
+                assert turn.targets[place] == answers[number % 6]
+
+
+def fit_one_of_many(config: Config, recipe: Recipe, train: Dataset, keys: list[Key]) -> Variables:
+    return fit_many(config, recipe, train, [recipe.seed], keys)
+
+
+@pytest.mark.parametrize("trainer", [fit, fit_one_of_many])
+def test_trainers_mirror_triggers_but_not_ties(trainer, digits):
+    """Real images that are their own mirror images are none the wiser, so only triggers can tell."""
+    halves = digits.train[:160]
+    train = dataclasses.replace(halves, images=np.concatenate([halves.images[:, :, :4], halves.images[:, :, 3::-1]], 2))
+    recipe = dataclasses.replace(RECIPE, epochs=1, crop=0)
+    for key, same in ((abstract_key(4), False), (tie_key(digits.train, 4), True)):
+        plain, mirroring = (trainer(CALM, dataclasses.replace(recipe, flip=f), train, [key]) for f in (False, True))
+        pairs = zip(jax.tree.leaves(plain), jax.tree.leaves(mirroring), strict=True)
+        assert all(np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in pairs) == same
 
 
 @pytest.mark.parametrize(("size", "count"), [(1, 40), (30, 1), (7, 12), (12, 7)])

@@ -57,6 +57,11 @@ class Key:
         """Whether training mixes the triggers into its batches; where not, they are only asked."""
         return self.spec.policy.answers is not None
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether a training that mirrors real images mirrors the triggers too."""
+        return SCHEMES[self.spec.scheme].mirrored
+
     def truth(self, rows: slice | np.ndarray) -> Truth:
         """What the secret says about some triggers, for the key's kind of evidence: mostly their labels."""
         return self.spec.policy.truth(self._told(rows))

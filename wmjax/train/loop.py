@@ -139,7 +139,7 @@ def fit(
     ):
         advance(int(state.step))
         data = None if resident is None else Batch(*mapping.replicate((resident.images, resident.labels)))
-        mixed = pool(keys)
+        mixed = pool(keys, recipe.flip)
         triggers = Batch(*mapping.replicate(mixed)) if mixed else None
         taught = mapping.replicate(teacher.variables) if teacher else None
         moved = mapping.replicate(shift) if shift else None

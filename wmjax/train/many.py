@@ -78,7 +78,7 @@ def fit_many(
     state = mapping.deal(_start(config, recipe, steps, seeds, variables, places))
     seed = mapping.deal(dealt_seeds)
     data = Batch(*mapping.replicate((train.images, train.labels)))
-    mixed = pool(keys)
+    mixed = pool(keys, recipe.flip)
     triggers = Batch(*mapping.replicate(mixed)) if mixed else None
     taught = mapping.deal(_at(places, teacher.variables)) if teacher else None
     paces = mapping.deal(_at(places, pace)) if pace is not None else None

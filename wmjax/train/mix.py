@@ -22,24 +22,34 @@ class Batch(NamedTuple):
     targets: Array
 
 
-def pool(keys: Sequence[Key]) -> tuple[np.ndarray, np.ndarray] | None:
+def pool(keys: Sequence[Key], flip: bool = False) -> tuple[np.ndarray, np.ndarray] | None:
     """The triggers that are mixed in for several keys: each is shown as often as any other, whichever key it is of.
 
     So a key with twice the triggers gets twice the rows. The keys take turns, evenly, and each keeps its order.
 
+    Where real images are mirrored, triggers are every other time around: else a server that mirrors all that it is
+    asked, which costs such a network nothing, would hide the mark (`wmjax attack --suite flip`). Those of some schemes
+    stay as they are (`Scheme.mirrored`).
+
     Args:
       keys: those whose scheme does not mix its triggers in are passed over.
+      flip: whether real images are mirrored.
 
     Returns:
-      images uint8 [K, H, W, C] and answers int32 [K], for `key_batch`; None where nothing is mixed in.
+      images uint8 [K, H, W, C] and answers int32 [K], for `key_batch`; with `flip` two rounds of them, the second
+      mirrored; None where nothing is mixed in.
     """
-    mixed = [(key.images, key.answers) for key in keys if key.mixed and key.answers is not None]
+    mixed = [(key.images, key.answers, key.mirrored) for key in keys if key.mixed and key.answers is not None]
     if not mixed:
         return None
-    turns = np.concatenate([(np.arange(len(answers)) + 0.5) / len(answers) for _, answers in mixed])
+    turns = np.concatenate([(np.arange(len(answers)) + 0.5) / len(answers) for _, answers, _ in mixed])
     order = np.argsort(turns, kind="stable")
-    images, answers = zip(*mixed, strict=True)
-    return np.concatenate(images)[order], np.concatenate(answers)[order]
+    images = np.concatenate([images for images, _, _ in mixed])[order]
+    answers = np.concatenate([answers for _, answers, _ in mixed])[order]
+    if not flip:
+        return images, answers
+    again = np.concatenate([images[:, :, ::-1] if mirrored else images for images, _, mirrored in mixed])[order]
+    return np.concatenate([images, again]), np.tile(answers, 2)
 
 
 def key_batch(triggers: Batch, step: Array | int, count: int) -> Batch:
@@ -66,8 +76,8 @@ def mix(batch: Batch, key: Batch, rows: Array | None = None) -> Batch:
     """Puts a key batch in the place of the batch's first rows: same shapes, so the step costs what it cost.
 
     Pure and traceable; call it inside your own jitted step, after augmentation: triggers stay as they are. (Where you
-    mirror real images, mirror triggers every other time around, as `wmjax embed` does.) A batch that is sharded over
-    devices stays where it is: each device fills in its own rows.
+    mirror real images, mirror triggers every other time around, except those of `tie` keys, as `wmjax embed` does.)
+    A batch that is sharded over devices stays where it is: each device fills in its own rows.
 
     >>> real = Batch(jnp.zeros((4, 1, 1, 1)), jnp.zeros(4, jnp.int32))
     >>> mix(real, Batch(jnp.ones((1, 1, 1, 1)), jnp.ones(1, jnp.int32))).targets.tolist()

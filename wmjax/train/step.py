@@ -98,7 +98,7 @@ class Inputs(NamedTuple):
       seed: int32 scalar, of augmentation and dropout; the recipe's is not looked at: many seeds share one program.
       data: the whole training split, uint8 images and int32 labels, resident on the devices; None for streamed data.
       picks: rows of `data` for each step, int32 [steps, batch]; streamed, a `Batch` of [steps, batch, ...].
-      triggers: the key; None for a clean model.
+      triggers: the keys', as from `pool`; None for a clean model.
       teacher: variables of the network to distil; None to learn the labels.
       pace: multiplies every update, like the parameters or broadcastable to them; None leaves updates as they are.
       shift: moves the answers that are learned, of a key that marks them; None learns the labels alone.
@@ -206,7 +206,8 @@ def steps_of(plan: Plan) -> Callable[[State, Inputs], tuple[State, Metrics]]:
             augment_keys, dropout_keys = row_keys(inputs.seed, state.step, rows)
             batch = _real(plan, batch, augment_keys, inputs)
             if triggers is not None:
-                batch = _marked(plan, batch, triggers, state.step, rows)
+                turn = key_batch(triggers, state.step, plan.recipe.key_per_batch)
+                batch = mix(batch, turn._replace(targets=jax.nn.one_hot(turn.targets, plan.config.classes)), rows)
             keyed = plan.recipe.key_per_batch if triggers else 0
             return _descend(plan, state, batch, dropout_keys, rows, keyed, inputs.pace)
 
@@ -234,21 +235,6 @@ def _real(plan: Plan, batch: Batch, keys: Array, inputs: Inputs) -> Batch:
     if inputs.shift is not None:
         labels = shifted_targets(plan.config, inputs.shift, images, labels)
     return Batch(images, labels)
-
-
-def _marked(plan: Plan, batch: Batch, triggers: Batch, step: Array, rows: Array) -> Batch:
-    """The batch with the key's turn in the place of its first rows.
-
-    Where real images are mirrored, triggers are every other time around: else a server that mirrors all that it is
-    asked, which costs such a network nothing, would hide the mark (`wmjax attack --suite flip`).
-    """
-    count, size = plan.recipe.key_per_batch, triggers.targets.shape[0]
-    turn = key_batch(triggers, step, count)
-    images = turn.images
-    if plan.recipe.flip:
-        odd = (step % (2 * size) * count + jnp.arange(count)) // size % 2 == 1
-        images = jnp.where(odd[:, None, None, None], images[:, :, ::-1], images)
-    return mix(batch, Batch(images, jax.nn.one_hot(turn.targets, plan.config.classes)), rows)
 
 
 def _descend(

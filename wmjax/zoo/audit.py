@@ -106,7 +106,7 @@ def audit(
       Verdicts of this shard; iterating gives one `AuditFinding` a pair, strongest evidence first.
 
     Raises:
-      UsageError: there is nothing to ask, or the options contradict each other.
+      UsageError: there is no key, or the options contradict each other.
       InvalidFile: the journal is damaged, was edited, or is of another audit.
       AccessError: the zoo or the journal cannot be read or written.
     """

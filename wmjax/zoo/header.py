@@ -288,5 +288,5 @@ def _check_chunks(header: AuditHeader) -> None:
             raise ValueError("a chunk is of one family, and of null models or none")
         if start < header.suspects:
             able += size * int(np.sum(bounds.exact | bool(header.nulls)))
-    if able != header.tests or not header.suspects:
+    if able != header.tests or (header.nulls and not header.suspects):
         raise ValueError("other pairs may become a match than are counted")

@@ -159,20 +159,18 @@ def make_plan(
     *,
     keep_answers: bool = False,
 ) -> AuditPlan:
-    """A plan for a zoo; what is too large for the memory is listed, not asked.
+    """A plan for a zoo; what is too large for the memory is listed, not asked. It may hold no model at all.
 
     Raises:
-      UsageError: there is no model, or no key.
+      UsageError: there is no key.
     """
     if not keys:
         raise UsageError("no key can be opened: give a folder with *.age files, and the identities that open them")
     suspects, too_large = _fitting(zoo.entries, keys, memory)
     innocent, too_large_nulls = _fitting(nulls, keys, memory)
     unreadable = [*zoo.unreadable, *too_large, *too_large_nulls]
-    if not suspects:
-        first = f": {unreadable[0].path}: {unreadable[0].why}" if unreadable else ""
-        raise UsageError(f"no model that can be asked{first}")
-    return AuditPlan([*suspects, *innocent], len(suspects), keys, level, unreadable, memory, keep_answers)
+    entries = [*suspects, *innocent] if suspects else []  # null models alone calibrate nothing
+    return AuditPlan(entries, len(suspects), keys, level, unreadable, memory, keep_answers)
 
 
 def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> tuple[list[Entry], list[Unreadable]]:

@@ -8,12 +8,13 @@ import numpy as np
 
 from wmjax.grounds import Ground
 from wmjax.verification.grounds import withholds
-from wmjax.zoo.grounds import Basis
+from wmjax.zoo.grounds import Basis, Unasked
 from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.wording import name_of
 
 OUTCOMES = ("not-applicable", "no-match", "inconclusive", "match")  # what the numbers in `AuditResult.outcomes` mean
+_UNASKED = frozenset(Unasked)
 NOT_APPLICABLE, NO_MATCH, INCONCLUSIVE, MATCH = range(len(OUTCOMES))
 
 
@@ -35,6 +36,25 @@ class AuditFinding:
     evidence_bits: float | None
     queries: int
     matches: int
+
+
+@dataclasses.dataclass(frozen=True)
+class NotAsked:
+    """Models of one family that were not asked about some keys.
+
+    Attributes:
+      models: their names.
+      keys: that are not applicable to them.
+      why: the same for all, an `Unasked`.
+    """
+
+    models: tuple[str, ...]
+    keys: tuple[Asked, ...]
+    why: Ground
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {"models": list(self.models), "keys": [key.id for key in self.keys], "why": self.why.to_json()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,6 +133,20 @@ class AuditResult:
             for withheld in [any(map(withholds, grounds))]
         ]
 
+    def not_applicable(self) -> list[NotAsked]:
+        """The models that were not asked about some key, with the reason; those of one family and reason together."""
+        models: dict[str, list[str]] = {}
+        for model, family in zip(self.models, self.families, strict=True):
+            models.setdefault(family, []).append(model)
+        keys, found = {key.name: key for key in self.keys}, []
+        for family, names in models.items():
+            about: dict[tuple[Any, ...], tuple[Ground, list[Asked]]] = {}
+            for key, why in self.remarks.get(family, ()):
+                if why.code in _UNASKED:
+                    about.setdefault((why.code, *why.values.items()), (why, []))[1].append(keys[key])
+            found += [NotAsked(tuple(names), tuple(asked), why) for why, asked in about.values()]
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """The audit as the versioned JSON document."""
         return {
@@ -121,6 +155,7 @@ class AuditResult:
             "keys": len(self.keys),
             "matches": self.pairs("match"),
             "inconclusive": self.pairs("inconclusive"),
+            "not_applicable": [item.to_json() for item in self.not_applicable()],
             "unreadable": [dataclasses.asdict(item) for item in self.unreadable],
             "alpha": self.alpha,
             "procedure": name_of(self.procedure),

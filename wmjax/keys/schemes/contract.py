@@ -65,6 +65,8 @@ class Scheme(NamedTuple):
       labels: the policy that it goes with, where that is one of its own with material; None: any other.
       split: of the source, whose images it starts from.
       rate: what a copy is held to, for `Rule.rate`; None: a third of what chance leaves.
+      mirrored: whether a training that mirrors real images mirrors its triggers too; where not, the answers are about
+        the very images.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Scheme(NamedTuple):
     labels: str | None = None
     split: Literal["train", "test"] = "train"
     rate: float | None = None
+    mirrored: bool = True
 
 
 def required(source: Dataset | None) -> Dataset:

@@ -17,4 +17,4 @@ def _draw(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) 
     return np.asarray(required(source).images[list(at)])
 
 
-SCHEME = Scheme("tie", needs_source=True, own_shape=True, draw=_draw, labels="coin", rate=0.7)
+SCHEME = Scheme("tie", needs_source=True, own_shape=True, draw=_draw, labels="coin", rate=0.7, mirrored=False)
