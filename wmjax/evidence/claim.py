@@ -170,9 +170,9 @@ def write_claim(
     stated: dict[str, Any],
     *,
     suspect: str,
-    reading: str,
     model: Model | None,
     nonce: bytes,
+    reading: str = "",
     secret: bytes | None = None,
     material: Material | None = None,
 ) -> bytes:
