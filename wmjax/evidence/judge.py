@@ -91,12 +91,12 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
 
 def as_claimed(suspect: Suspect, claim: Claim) -> Suspect:
     """The judge's suspect, asked in the way in which the claim asked; `UsageError` where nobody says in which."""
-    if not suspect.readings:
-        return suspect
-    if not claim.reading:
+    if claim.reading and suspect.reading:
+        return suspect.read(claim.reading)
+    if suspect.readings:
         ways = ", ".join(each.reading for each in suspect.readings)
         raise UsageError(f"suspect {suspect.name} can be asked in several ways: say in which by `pixels`: {ways:.200}")
-    return suspect.read(claim.reading)
+    return suspect
 
 
 def check_court(court: Court) -> None:

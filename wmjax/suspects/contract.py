@@ -129,6 +129,7 @@ class Stored:
       name: within a pack; empty for the only model of a path.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
+      parts: other files that hold some of its weights.
     """
 
     network: Network
@@ -138,6 +139,7 @@ class Stored:
     name: str = ""
     row: int = 0
     digest: str = ""
+    parts: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,6 +63,7 @@ def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord], basis: B
         grounds=_grounds(header, tables, ranks, [(i, seen[i], k) for i, k in sorted(noted)]),
         remarks={family.name: tuple(_remarks(family, header.keys)) for family in header.families},
         unreadable=[*header.unreadable, *tables.unreadable],
+        others=header.others,
         alpha=header.level.value,
         procedure=header.level.procedure,
         basis=basis,

@@ -192,6 +192,7 @@ class AuditHeader:
       chunks: models in each portion that is judged at once.
       unreadable: what could not be used before anything was asked.
       keep_answers: whether records hold what was answered.
+      others: files of the zoo that are plainly no models: how many with each ending.
     """
 
     models: tuple[str, ...]
@@ -205,6 +206,7 @@ class AuditHeader:
     chunks: tuple[int, ...]
     unreadable: tuple[Unreadable, ...]
     keep_answers: bool
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def suspects(self) -> int:
@@ -273,6 +275,7 @@ class AuditHeader:
             chunks=forms.items(found["chunks"], lambda size: forms.whole(size, 1)),
             unreadable=forms.items(found["unreadable"], Unreadable.from_json),
             keep_answers=forms.flag(found["keep_answers"]),
+            others=forms.counts(found["others"]),
         )
         if not keys or not len(models) == len(header.family) == sum(header.chunks):
             raise ValueError("models, families and chunks are not as many as each other")
