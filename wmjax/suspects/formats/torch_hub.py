@@ -11,12 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from wmjax.errors import InvalidFile
 from wmjax.orbax import FLOATS, Tensors
+from wmjax.suspects import pixels
 from wmjax.suspects.contract import Image, Network, Source, Wanted, Weights
 from wmjax.suspects.formats import torch_build as build
 from wmjax.suspects.formats.torch_pixels import Prepared, by_processor, by_timm
@@ -94,6 +94,7 @@ def open_hub(
         "family": hub.family,
         "processor": hub.processor,
         "image": _size(hub.family, wanted),
+        "pixels": wanted.pixels,
     }
     network, names = _network(json.dumps(recipe, sort_keys=True), tuple(sorted(stored.items())))
     if names is None:
@@ -139,14 +140,15 @@ def _trace(told: str, module: Any) -> Network:
     family, prepared = recipe["family"], _prepared(recipe)
     image = prepared.image if prepared else tuple(recipe["image"])
     name = family.get("architecture") or (family.get("architectures") or [family["model_type"]])[0]
-    note = AskedGround.PIXELS_STATED if prepared else AskedGround.PIXELS_GUESSED
+    ways = ("",) if prepared else pixels.ways(recipe["pixels"])
     try:
         shapes, answer = as_function(module)
 
         def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
-            return answer(weights, prepared(images) if prepared else images.astype(jnp.float32) / 255.0)
+            return answer(weights, prepared(images) if prepared else pixels.prepare(images, ways, reading))
 
-        _networks[told] = checked(str(name), shapes, logits, image, note, {"torch": recipe})
+        note = AskedGround.PIXELS_OWN if prepared else ""
+        _networks[told] = checked(str(name), shapes, logits, image, note, {"torch": recipe}, ways)
     except Exception as error:  # a network of any kind: what JAX lacks for it, or it does not answer as a classifier
         raise InvalidFile(f"{name!s:.80} cannot be run here: {type(error).__name__} {first_line(error)}") from error
     return _networks[told]
