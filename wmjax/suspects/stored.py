@@ -72,6 +72,8 @@ def describe(stored: Stored, weights: Weights | None = None) -> Model:
 def suspect_of(stored: Stored, name: str) -> Suspect:
     """A stored model as a suspect that answers with scores: those by which an audit weighs it too."""
     network = stored.network
+    if network.askable:
+        return dataclasses.replace(network.askable.suspect, name=name)
     weights = everywhere(read_weights(stored))
 
     def by(place: int) -> Suspect:
