@@ -116,8 +116,10 @@ def _channels_first(pictures: np.ndarray) -> torch.Tensor:
 
 
 def _warm(network: Any, side: int) -> None:
-    """Lets batch norms see noise, and remember all of it."""
+    """Weights that let everything through; batch norms see noise, and remember all of it."""
     for part in network.modules():
+        if isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_normal_(part.weight)
         if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
             part.momentum = None
     network.train()
@@ -132,9 +134,9 @@ def measure(name: str, make: Callable[[str, Path], Made], models: tuple[str, ...
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as place:
         network, prepare = make(name, Path(place))
-        path = Path(place) / "model.safetensors" if models else Path(place)
+        path = Path(place) / "model.safetensors"
         began = time.perf_counter()
-        (stored,) = recognise(path, Wanted(models, ((64, 64, 3),)))
+        (stored,) = recognise(path, Wanted(models, ((64, 64, 3),), pixels="0..1"))
         weights, read = read_weights(stored), time.perf_counter()
         ours = stored.network
         pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, *ours.image), np.uint8)

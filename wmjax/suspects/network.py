@@ -1,4 +1,4 @@
-"""Networks of a zoo: from wmjax's configurations, from a user's own Flax module, and by matching bare tensors."""
+"""Networks of a zoo: from wmjax's configurations, from a user's own module, and by matching bare tensors."""
 
 import hashlib
 import inspect
@@ -22,6 +22,7 @@ from wmjax.suspects import pixels
 from wmjax.suspects.contract import Image, Network, Wanted, Weights
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.strangers import NAME, imported, strangers_code
+from wmjax.suspects.torch_module import as_function, is_module
 from wmjax.text import by
 
 _ByCore = dict[tuple[str, ...], tuple[str, tuple[int, ...], str]]  # stored name, shape and dtype
@@ -69,9 +70,9 @@ def weights_of(variables: Variables) -> Weights:
 def from_module(name: str, image: Image, said: str = "") -> Network:
     """The network of a user's own module, named `module:factory`; no weight is computed.
 
-    The factory takes nothing, or `rngs`, and returns an `nnx.Module`, a `flax.linen.Module`, or a pair of one and a
-    function that maps uint8 images [n, H, W, C] to what it takes; without that it takes float32, prepared in one of the
-    usual ways (`pixels`).
+    The factory takes nothing, or `rngs`, and returns an `nnx.Module`, a `flax.linen.Module`, a `torch.nn.Module`, or a
+    pair of one and a function that maps uint8 images [n, H, W, C] to what it takes; without that it takes float32,
+    prepared in one of the usual ways (`pixels`). Channels come last there; a PyTorch module is given them first.
 
     Args:
       name: as the user typed it.
@@ -99,8 +100,12 @@ def from_module(name: str, image: Image, said: str = "") -> Network:
         def prepared(images: Array, reading: Array | int = 0) -> Array:
             return own(images) if own else pixels.prepare(images, ways, reading)
 
-        tree, call = _nnx(abstract) if abstract is not None else _linen(made["module"], prepared, image)
-        named_shapes, tree_of = _names(tree)
+        if is_module(made["module"]):
+            named_shapes, call = as_function(made["module"])
+            tree_of: Callable[[Weights], Any] = dict
+        else:
+            tree, call = _nnx(abstract) if abstract is not None else _linen(made["module"], prepared, image)
+            named_shapes, tree_of = _names(tree)
 
         def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
             return call(tree_of(weights), prepared(images, reading)).astype(jnp.float32)

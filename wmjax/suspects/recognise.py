@@ -20,7 +20,7 @@ from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.safetensors import File, Header, read_header
-from wmjax.suspects.formats.torch_hub import is_hub
+from wmjax.suspects.formats.torch_hub import open_hub, read_hub
 from wmjax.suspects.network import fitting, from_config, from_module, matching, named
 from wmjax.suspects.sniff import WHY, Format, kind_of
 
@@ -74,19 +74,10 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
     """
     if not path.exists():
         raise AccessError(f"{path} does not exist: give a checkpoint, a run folder or a model's file")
-    if path.is_dir():
-        found = in_hub(path, wanted) if is_hub(path) else in_checkpoint(checkpoint.latest(path) or path, wanted)
-    else:
-        found = in_file(path, wanted)
+    found = in_checkpoint(checkpoint.latest(path) or path, wanted) if path.is_dir() else in_file(path, wanted)
     if not found:
         raise InvalidFile(f"{path} holds no model: give a checkpoint, a run folder, a safetensors or an ONNX file")
     return found
-
-
-def in_hub(path: Path, wanted: Wanted) -> list[Stored]:
-    """The model of a folder of transformers or timm; raises as `recognise` does."""
-    with one_line(path):
-        return in_file(path / "model.safetensors", wanted)
 
 
 def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
@@ -137,6 +128,10 @@ def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
         return open_pack(path, header, lambda description: _described(description, wanted.models))
+    if hub := read_hub(path.parent):
+        tensors = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
+        source_of = lambda names: File(path, header, names, stacked=False)  # noqa: E731
+        return [Stored(*open_hub(hub, tensors, source_of, wanted), path, path)]
     network, names = _fitted(path, header, wanted)
     return [Stored(network, File(path, header, names, stacked=False), path, path)]
 

@@ -52,6 +52,7 @@ def as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array],
     Returns:
       Shapes by name, sorted; and (weights, float32 images [n, H, W, C]) to what it answers, float32.
     """
+    needs_torch("a PyTorch module")
     with lock:
         return _as_function(module)
 
@@ -76,7 +77,7 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
     def call(weights: Weights, images: Array) -> Array:
         environment = _environment()
         with lock, torch.no_grad(), quiet(), _unchanged(module):
-            given = {name: jnp.asarray(array) for name, array in constants.items()} | weights
+            given = {name: jnp.asarray(array) for name, array in (constants | weights).items()}
             tensors, x = environment.j2t_iso((given, jnp.transpose(images, (0, 3, 1, 2))))
             with environment:
                 answer = callable_.functional_call("forward", tensors, {}, x)

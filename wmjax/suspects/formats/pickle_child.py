@@ -1,8 +1,8 @@
-"""The program of a process that opens one PyTorch file and may do nothing else: writes its tensors as safetensors.
+"""The program of processes that open one PyTorch file each and may do nothing else: its tensors come as safetensors.
 
-`pickles` starts it. It imports nothing of wmjax, is told no secret, and gets the file as its standard input. Before it
-looks into the file it gives up what it can: it takes a bounded share of memory and of time, writes no file, starts no
-program; on Linux it has no network and, where the kernel has Landlock, opens no file but this one.
+`pickles` starts it. It imports nothing of wmjax, is told no secret, and forks for each file, which is then standard
+input. Before a process looks into its file it gives up what it can: it takes a bounded share of memory and of time and
+writes no file; on Linux it has no network and, where the kernel has Landlock, opens no file but this one.
 `torch.load(weights_only=True)` builds tensors and plain containers, and refuses whatever would run code.
 """
 
@@ -12,6 +12,8 @@ import json
 import os
 import re
 import resource
+import signal
+import socket
 import struct
 import sys
 from collections.abc import Iterator
@@ -23,9 +25,11 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # Landlock's calls, 
 _READ_FILE = 1 << 2
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}  # over files, by Landlock's version
 _ALL_RIGHTS = (1 << 16) - 1
-_TIMES = 4  # bytes of all tensors by those of the file: some are stored under two names
+TIMES = 4  # bytes of all tensors by those of the file: some are stored under two names
 _DEEPEST = 16  # dictionaries in dictionaries
 _PIECE = 1 << 24  # numbers that are written at once
+REQUEST = struct.Struct("=QQ")
+READY = b"+"
 _CODES = {
     "float64": "F64",
     "float32": "F32",
@@ -108,7 +112,7 @@ def load(torch: Any, size: int) -> dict[str, Any]:
     except Exception as error:
         raise Refused(_reason(error)) from error
     tensors: dict[str, Any] = {}
-    left = _TIMES * size
+    left = TIMES * size
     for name, tensor in tensors_in(found):
         kind = str(tensor.dtype).removeprefix("torch.")
         if name in tensors or kind not in _CODES or tensor.layout != torch.strided or tensor.device.type != "cpu":
@@ -129,7 +133,7 @@ def _reason(error: Exception) -> str:
     return f"no file of PyTorch's with tensors alone: {type(error).__name__} {text:.120}"
 
 
-def write(tensors: dict[str, Any], out: BinaryIO) -> None:
+def write(torch: Any, tensors: dict[str, Any], out: BinaryIO) -> None:
     """Writes them as safetensors, a piece at a time."""
     header, at = {}, 0
     for name, tensor in tensors.items():
@@ -140,8 +144,6 @@ def write(tensors: dict[str, Any], out: BinaryIO) -> None:
     raw = json.dumps(header).encode()
     out.write(len(raw).to_bytes(8, "little") + raw)
     out.flush()
-    import torch
-
     for tensor in tensors.values():
         flat = tensor.contiguous().reshape(-1)
         for start in range(0, len(flat), _PIECE):
@@ -149,28 +151,54 @@ def write(tensors: dict[str, Any], out: BinaryIO) -> None:
     out.flush()
 
 
-def main(memory: int, seconds: int) -> int:
-    """Reads standard input and writes to standard output; a reason goes to standard error."""
+def work(torch: Any, memory: int, seconds: int) -> int:
+    """Opens the file that is standard input; tensors go to standard output, a reason to standard error."""
+    os.setsid()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody wants to hear more
+    signal.alarm(seconds)
+    limited(memory, seconds)
+    without_files()
+    try:
+        with os.fdopen(1, "wb", closefd=False) as out:
+            write(torch, load(torch, os.fstat(0).st_size), out)
+    except (Refused, MemoryError) as error:
+        why = "it takes more memory than a file of its size should" if isinstance(error, MemoryError) else str(error)
+        os.write(2, why.encode(errors="replace"))
+        return 1
+    return 0
+
+
+def serve(channel: socket.socket) -> None:
+    """Forks for each file, after PyTorch was imported once: itself it opens none.
+
+    A request is two numbers, bytes of memory and seconds, and three descriptors: the file's, and where tensors and
+    reasons go. It ends with the channel.
+    """
     without_network()
     import torch
 
+    torch.set_num_threads(1)
     for zipped in (True, False):  # imports what loading needs, before no file can be opened any more
         warm = io.BytesIO()
         torch.save({"a": torch.zeros(1)}, warm, _use_new_zipfile_serialization=zipped)
         warm.seek(0)
         torch.load(warm, map_location="cpu", weights_only=True)
-    limited(memory, seconds)
-    without_files()
-    try:
-        write(load(torch, os.fstat(0).st_size), sys.stdout.buffer)
-    except Refused as error:
-        print(error, file=sys.stderr)
-        return 3
-    except MemoryError:
-        print("it takes more memory than a file of its size should", file=sys.stderr)
-        return 3
-    return 0
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    channel.sendall(READY)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(channel, REQUEST.size, 3)
+        if len(request) < REQUEST.size or len(descriptors) < 3:
+            return
+        if os.fork() == 0:
+            channel.close()
+            for place, descriptor in enumerate(descriptors):
+                os.dup2(descriptor, place)
+            os.closerange(3, max(descriptors) + 1)
+            os._exit(work(torch, *REQUEST.unpack(request)))
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    with socket.socket(fileno=os.dup(0)) as parent:
+        serve(parent)
