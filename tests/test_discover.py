@@ -65,21 +65,7 @@ LAYOUTS = {
 def test_every_layout_gives_the_exact_tensors(layout, tmp_path):
     LAYOUTS[layout](tmp_path / "model", jax.tree.map(jnp.asarray, TREE))
     assert "`models`" in discover(tmp_path, Wanted(images=(IMAGE,))).unreadable[0].why
-    entry = the_one(
-        discover(
-            tmp_path,
-            Wanted(
-                (
-                    "cnn",
-                    "vgg",
-                ),
-                (
-                    (28, 28, 1),
-                    IMAGE,
-                ),
-            ),
-        )
-    )
+    entry = the_one(discover(tmp_path, Wanted(("cnn", "vgg"), ((28, 28, 1), IMAGE))))
     assert entry.name.startswith("model")
     assert entry.network is network.from_config(CONFIG)
     assert equal(read(entry), flat(TREE))

@@ -15,6 +15,7 @@ from wmjax import checkpoint, orbax
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
+from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
@@ -36,9 +37,10 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 
 def check(wanted: Wanted) -> None:
     """Raises `UsageError` where one of `models` names no architecture, or a module that takes none of the images."""
+    pixels.check(wanted.pixels)
     for model in wanted.models:
         if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
-            named(model, wanted.images, 0)
+            named(model, wanted.images, 0, wanted.pixels)
 
 
 def located(name: str) -> tuple[Path, str]:
@@ -118,7 +120,7 @@ def in_file(path: Path, wanted: Wanted) -> list[Stored]:
 def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
     from wmjax.suspects.formats.onnx import open_onnx
 
-    network, source = open_onnx(path)
+    network, source = open_onnx(path, wanted.pixels)
     return [Stored(network, source, path, path)]
 
 
@@ -181,7 +183,7 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
-    return from_module(module, (height, width, channels))
+    return from_module(module, (height, width, channels), description.get("pixels", ""))
 
 
 @contextlib.contextmanager

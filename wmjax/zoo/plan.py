@@ -98,6 +98,7 @@ class AuditPlan:
             np.array(starts, np.int64),
             np.array([min(key.commitment.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
+            len(network.readings),
             self.keep_answers,
         )
 
@@ -138,6 +139,7 @@ class AuditPlan:
                     network.fingerprint,
                     network.image,
                     network.classes,
+                    network.readings,
                     network.note,
                 )
                 for network in self.families
