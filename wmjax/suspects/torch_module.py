@@ -22,7 +22,9 @@ from wmjax.kernels.conv import conv
 from wmjax.suspects.contract import Weights
 
 NEEDED = "needs the torch packages: pip install 'wmjax[torch]'"
-lock = threading.RLock()  # PyTorch's modes and hooks, and a module's tensors while it is traced, are one for all threads
+lock = (
+    threading.RLock()
+)  # PyTorch's modes and hooks, and a module's tensors while it is traced, are one for all threads
 
 
 def needs_torch(what: str) -> None:
@@ -126,18 +128,19 @@ def _environment() -> Any:
     from torchax.ops.ops_registry import all_aten_ops
     from torchax.tensor import Environment, Tensor, View
 
-    class Mixed(Environment):
-        """One in which tensors that a network makes on its way, of PyTorch's own, are constants."""
+    environment = Environment()
 
-        def t2j_iso(self, values: Any) -> Any:
-            def own(x: Any) -> Any:
-                if isinstance(x, Tensor | View):
-                    return x.jax()
-                return x.item() if x.ndim == 0 else self.t2j_copy(x.detach())
+    def to_jax(values: Any) -> Any:
+        """Tensors of PyTorch's own, which a network makes on its way, are constants."""
 
-            return tree.tree_map_only(torch.Tensor, own, values)
+        def own(x: Any) -> Any:
+            if isinstance(x, Tensor | View):
+                return x.jax()
+            return x.item() if x.ndim == 0 else environment.t2j_copy(x.detach())
 
-    environment = Mixed()
+        return tree.tree_map_only(torch.Tensor, own, values)
+
+    environment.t2j_iso = to_jax
     aten = torch.ops.aten
     other = all_aten_ops[aten.convolution].func
 

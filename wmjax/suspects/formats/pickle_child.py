@@ -68,7 +68,7 @@ def without_files() -> bool:
     if rules < 0:
         return False
     libc.syscall(_ADD_RULE, rules, 1, struct.pack("=Qi", _READ_FILE, 0), 0)
-    done = libc.syscall(_RESTRICT_SELF, rules, 0) == 0
+    done = bool(libc.syscall(_RESTRICT_SELF, rules, 0) == 0)
     os.close(rules)
     return done
 

@@ -152,7 +152,7 @@ class _Forks:
         with theirs:
             self._process = subprocess.Popen(
                 command(Path(pickle_child.__file__)),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=kept | _ONE_THREAD,

@@ -22,7 +22,14 @@ _FORBIDDEN = ("quantization_config", "backbone", "backbone_config", "fusion_conf
 _NO_FAMILY = {
     # who made the file and how, what classes are called, and what `AutoModel` would import
     *("_name_or_path", "transformers_version", "torch_dtype", "dtype", "auto_map", "id2label", "label2id"),
-    *("num_labels", "_attn_implementation", "attn_implementation", "_commit_hash", "problem_type", "task_specific_params"),
+    *(
+        "num_labels",
+        "_attn_implementation",
+        "attn_implementation",
+        "_commit_hash",
+        "problem_type",
+        "task_specific_params",
+    ),
 }
 _PRETRAINED = ("input_size", "fixed_input_size", "num_classes", "pool_size", "mean", "std", "first_conv", "classifier")
 _NO_ARGUMENT = ("pretrained", "checkpoint", "cache", "features", "scriptable", "exportable", "no_jit", "out_indices")
@@ -65,7 +72,7 @@ def _check_numbers(value: Any) -> None:
         for item in value.values() if isinstance(value, dict) else value:
             _check_numbers(item)
     elif isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
-        raise InvalidFile(f"its config.json has a number that no image classifier needs: {str(value):.20}")
+        raise InvalidFile(f"its config.json has a number that no image classifier needs: {value!s:.20}")
 
 
 def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[str, str] | None]:

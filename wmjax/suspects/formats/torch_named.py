@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import UsageError
 from wmjax.suspects.contract import Image
 from wmjax.suspects.formats.torch_build import building
 

@@ -44,8 +44,8 @@ class Prepared(NamedTuple):
 
 def by_timm(said: Mapping[str, Any]) -> Prepared | None:
     """By timm's `pretrained_cfg`: pixels in 0..1, less `mean`, by `std`; None where it says none of that."""
-    mean, std, size = (said.get(name) for name in ("mean", "std", "input_size"))
-    if not (_numbers(mean) and _numbers(std) and _numbers(size)) or len(size) != 3:
+    mean, std, size = (_numbers(said.get(name)) for name in ("mean", "std", "input_size"))
+    if len(size) != 3:
         return None
     channels, height, width = (int(n) for n in size)
     if not 0 < max(height, width) <= _LARGEST_SIDE or len(mean) != channels or len(std) != channels:
@@ -56,8 +56,10 @@ def by_timm(said: Mapping[str, Any]) -> Prepared | None:
     return Prepared((height, width, channels), mix, shift)
 
 
-def _numbers(values: Any) -> bool:
-    return isinstance(values, list | tuple) and all(type(n) in (int, float) for n in values)
+def _numbers(values: Any) -> list[float]:
+    """A list of numbers; none of them where it is anything else."""
+    numbers = isinstance(values, list | tuple) and all(type(n) in (int, float) for n in values)
+    return list(values) if numbers else []
 
 
 def by_processor(said: Mapping[str, Any], family: Mapping[str, Any]) -> Prepared | None:
@@ -113,6 +115,7 @@ def _processor(said: Mapping[str, Any], family: Mapping[str, Any]) -> Any:
 
     def ask(picture: np.ndarray, **how: Any) -> np.ndarray:
         made = processor(picture, return_tensors="np", input_data_format="channels_last", **how)
-        return np.asarray(made["pixel_values"], np.float64)[0]
+        pixels: np.ndarray = np.asarray(made["pixel_values"], np.float64)[0]
+        return pixels
 
     return ask
