@@ -88,7 +88,7 @@ def test_the_marked_network_is_convicted_and_the_base_is_not(marked, base, key, 
     assert verify(from_checkpoint(out), key).verdict == "match"
     assert verify(from_checkpoint(base), key).verdict != "match"
     settings = json.loads((out / "run.json").read_text())
-    assert (settings["sigma"], settings["band"]) == (1.0, 0.25)
+    assert (settings["sigma"], settings["band"]) == (None, 0.25)
 
 
 def test_resumed_it_is_the_same_and_other_shifts_are_other_runs(marked, base, key, splits, tmp_path):
@@ -102,7 +102,7 @@ def test_resumed_it_is_the_same_and_other_shifts_are_other_runs(marked, base, ke
     ends = [load_variables(str(run))[1] for run in (out, half)]
     for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(UsageError, match=r"began with sigma 1\.0, not 2\.0"):
+    with pytest.raises(UsageError, match=r"began with sigma None, not 2\.0"):
         embed(half, NET, TUNED, splits, keys=[key], begin_with=base, resume=True, sigma=2.0)
 
 
@@ -203,9 +203,10 @@ def test_a_damaged_run_is_no_base(base, splits, tmp_path):
         spread_key(tmp_path / "base", splits)
 
 
-def test_tuning_is_a_fifth():
-    assert (tuning(RECIPE).epochs, tuning(RECIPE).learning_rate) == (2, pytest.approx(0.02))
-    assert tuning(dataclasses.replace(RECIPE, epochs=3)).epochs == 1
+def test_tuning_is_a_fifth_and_more_epochs_of_a_small_set():
+    for images, epochs in ((50_000, 2), (6_400, 8), (1_437, 35), (10, 750)):
+        tuned = tuning(RECIPE, images)
+        assert (tuned.epochs, tuned.learning_rate) == (epochs, pytest.approx(0.02))
 
 
 def test_a_loop_of_ones_own(base, key, splits):
