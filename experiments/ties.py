@@ -28,7 +28,7 @@ from wmjax.train.ties import find_ties
 
 SHARE = 0.02  # of the set's images that the key is over
 FITTED = 0.9  # share of the answers that a thief fits when he is looked at
-COUNTED = 5_000  # images on which that is counted
+COUNTED = 2_000  # images on which that is counted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,6 +149,6 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--thief-epochs", type=int, default=20)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 12], help="of a batch that are the key's")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 2, 4, 12], help="of a batch that are the key's")
     parser.add_argument("--seeds", type=int, default=3)
     main(parser.parse_args())
