@@ -111,7 +111,9 @@ def test_the_document(home: Path, audit: Run) -> None:
         "models": 4,
         "keys": 2,
         "matches": [match],
+        "not_applicable": [],
         "unreadable": [],
+        "others": {},
         "alpha": 0.001,
         "procedure": "Bonferroni (family-wise error rate)",
         "procedure_code": "bonferroni",
@@ -167,7 +169,6 @@ def test_exit_codes(home: Path, audit: Run, tmp_path: Path) -> None:
         (["--shard", "3/2"], 2, "--shard 3/2"),
         (["--shard", "x"], 2, "'x' is not I/N"),
         (["--memory", "4"], 2, "'4' is not a size"),
-        (["--memory", "0GB"], 2, "no model that can be asked"),
         (["--model", "nonsense"], 2, "--model nonsense"),
         (["--identity", "none"], 5, "cannot read none"),
         (["--null", "nowhere"], 5, "nowhere does not exist"),
@@ -184,7 +185,6 @@ def test_wrong_options(audit: Run, options: list[str], code: int, words: str) ->
 def test_nothing_to_ask(home: Path, audit: Run, run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for zoo, keys, code, words in (
-        (tmp_path / "empty", home / "keys", 2, "no model that can be asked"),
         (tmp_path / "none", home / "keys", 5, "none does not exist"),
         (home / "zoo", tmp_path / "none", 5, "cannot read"),
         (home / "zoo", tmp_path / "empty", 2, "no key can be opened"),
@@ -196,6 +196,58 @@ def test_nothing_to_ask(home: Path, audit: Run, run: Run, tmp_path: Path) -> Non
         got, _, err = run("audit", *arguments)
         assert got == 2
         assert one_line(err) == "wmjax: audit needs ZOO, a folder of models, and --keys, a folder of key files\n"
+
+
+@pytest.mark.parametrize("how", [[], ["--json"], ["--out", "there"], ["--shard", "1/1", "--null", "nulls"]])
+def test_a_zoo_in_which_nothing_can_be_asked(home: Path, audit: Run, run: Run, tmp_path: Path, how: list[str]) -> None:
+    """All reasons, a report and a document; nothing was shown of anybody, so it is inconclusive."""
+    zoo = tmp_path / "zoo"
+    write_model(zoo / "large.safetensors", weights(SMALL, 0))
+    (zoo / "a.onnx").write_bytes(b"\xff no graph")
+    (zoo / "b.pt").write_bytes(b"\x80\x04")
+    shutil.copytree(home / "zoo" / "clean", "nulls")
+    code, out, err = audit(*how, "--memory", "0GB", zoo=zoo)
+    folder = Path("there" if "--out" in how else "wmjax-audit")
+    document = json.loads((folder / "audit.json").read_text())
+    assert (code, err, document["models"], document["matches"]) == (3, "", 0, [])
+    listed = {item["path"] for item in document["unreadable"]}
+    assert {"a.onnx", "b.pt", "large.safetensors"} <= listed
+    page = (folder / "report.html").read_text()
+    assert all(name in page and name in out for name in listed)
+    assert "No model could be asked" in page
+    assert json.loads(out) == document if "--json" in how else "no model could be asked" in out
+    code, out, _ = run("audit", "--merge", folder, "--json")
+    assert (code, json.loads(out)["unreadable"]) == (3, document["unreadable"])
+    (tmp_path / "empty").mkdir()
+    assert audit("--out", "empty-audit", zoo=tmp_path / "empty")[0] == 3
+
+
+def test_models_that_no_key_is_for_are_named_with_the_reason(home: Path, audit: Run, tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    for name, config in {
+        "many": Config("cnn", (8, 8, 1), 1001, (4,), (8,)),
+        "wide": Config("cnn", (8, 8, 4), 10, (4,), (8,)),
+    }.items():
+        write_model(zoo / f"{name}.safetensors", weights(config, 0), config)
+    code, out, _ = audit(zoo=zoo)
+    assert code == 3
+    ids = [key(*KEYS[name]).commitment.id for name in sorted(KEYS)]
+    why = {
+        "many": {"code": "other-task", "theirs": 1001, "ours": 10},
+        "wide": {"code": "no-picture", "from": "8x8x1", "to": "8x8x4"},
+    }
+    document = json.loads(Path("wmjax-audit/audit.json").read_text())
+    told = {item["models"][0]: item for item in document["not_applicable"]}
+    assert told == {
+        f"{name}.safetensors": {"models": [f"{name}.safetensors"], "keys": ids, "why": why[name]} for name in why
+    }
+    lines = (
+        "many.safetensors: other, own: not asked: it tells 1001 classes apart, the key 10",
+        "wide.safetensors: other, own: not asked: triggers of 8x8x1 cannot be made images of 8x8x4",
+    )
+    assert all(f"  {line}\n" in out for line in lines)
+    page = Path("wmjax-audit/report.html").read_text()
+    assert all(line.split(": ", 2)[2] in page for line in lines)
 
 
 def test_sealed_keys(home: Path, audit: Run, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
 from wmjax.zoo.wording import WORDS, name_of, promise, told
 
 SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them
-LINES = 20  # inconclusive pairs, and unreadable files, in the terminal's table
+LINES = 20  # inconclusive pairs, models that were not asked, and unreadable files, in the terminal's table
+_NAMES = 3  # keys of a line, where more share its reason
 
 
 def write_audit_report(path: Path, result: AuditResult) -> None:
@@ -34,7 +36,7 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
       AccessError: the file cannot be written.
     """
     style, script = inline("page.css", "audit.css"), inline("audit.js")
-    inconclusive = _pairs(result, INCONCLUSIVE)
+    inconclusive, unasked = _pairs(result, INCONCLUSIVE), _unasked(result)
     page = render(
         "audit.html",
         style=style,
@@ -55,6 +57,9 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
         found=_pairs(result, MATCH),
         inconclusive=inconclusive[:SHOWN],
         more_inconclusive=len(inconclusive) - len(inconclusive[:SHOWN]),
+        unasked=unasked[:SHOWN],
+        more_unasked=len(unasked) - len(unasked[:SHOWN]),
+        others=_others(result),
         unreadable=[(visible(item.path), visible(item.why)) for item in result.unreadable],
         families=_families(result),
     )
@@ -76,6 +81,7 @@ def audit_table(result: AuditResult) -> list[str]:
         + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
         + f", {len(result.unreadable)} unreadable",
         f"{name_of(result.procedure)} at {result.alpha:g}",
+        *([] if result.models else ["no model could be asked"]),
         *([] if result.basis == Basis.ASKED else [WORDS[result.basis]]),
     ]
     for title, place, limit in (("match", MATCH, None), ("inconclusive", INCONCLUSIVE, LINES)):
@@ -88,11 +94,21 @@ def audit_table(result: AuditResult) -> list[str]:
         lines += _rest(len(pairs[limit:]) if limit else 0)
     if counts["inconclusive"]:
         lines.append('inconclusive never means "not stolen"')
+    if unasked := _unasked(result):
+        lines += ["", "not applicable"]
+        lines += [f"  {cut(model)}: {cut(keys)}: {why}" for model, keys, why in unasked[:LINES]]
+        lines += _rest(len(unasked[LINES:]))
     if result.unreadable:
         lines += ["", "unreadable"]
         lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 160)}" for item in result.unreadable[:LINES]]
         lines += _rest(len(result.unreadable[LINES:]))
-    return lines
+    return [*lines, *([f"plainly no models: {others}"] if (others := _others(result)) else [])]
+
+
+def _others(result: AuditResult) -> str:
+    """What else lies in the zoo, counted by ending; empty where nothing does."""
+    kinds = sorted(result.others.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {visible(ending)}" for ending, count in kinds)
 
 
 def _rest(more: int) -> list[str]:
@@ -122,6 +138,21 @@ def _pairs(result: AuditResult, outcome: int) -> list[dict[str, Any]]:
         }
         for i, k, b in zip(rows[order], columns[order], bits[order], strict=True)
     ]
+
+
+def _unasked(result: AuditResult) -> list[tuple[str, str, str]]:
+    """Each model that was not asked about some keys, with their names and the reason."""
+    return [
+        (visible(model), keys, visible(told(item.why)))
+        for item in result.not_applicable()
+        for keys in [_listed([visible(key.name) for key in item.keys])]
+        for model in item.models
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES
+    return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _families(result: AuditResult) -> list[tuple[str, int, int, str]]:

@@ -40,6 +40,7 @@ class AuditPlan:
       unreadable: what could not be used so far.
       memory: bytes that models may take.
       keep_answers: whether the journal holds what was answered.
+      others: files that are plainly no models, by ending.
     """
 
     entries: list[Entry]
@@ -49,6 +50,7 @@ class AuditPlan:
     unreadable: list[Unreadable]
     memory: int
     keep_answers: bool
+    others: Mapping[str, int]
 
     @cached_property
     def families(self) -> list[Network]:
@@ -96,6 +98,7 @@ class AuditPlan:
             np.array(starts, np.int64),
             np.array([min(key.commitment.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
+            len(network.readings),
             self.keep_answers,
         )
 
@@ -136,6 +139,7 @@ class AuditPlan:
                     network.fingerprint,
                     network.image,
                     network.classes,
+                    network.readings,
                     network.note,
                 )
                 for network in self.families
@@ -145,6 +149,7 @@ class AuditPlan:
             chunks=tuple(len(chunk) for chunk in self.chunks()),
             unreadable=tuple(self.unreadable),
             keep_answers=self.keep_answers,
+            others=self.others,
         )
 
 
@@ -157,20 +162,18 @@ def make_plan(
     *,
     keep_answers: bool = False,
 ) -> AuditPlan:
-    """A plan for a zoo; what is too large for the memory is listed, not asked.
+    """A plan for a zoo; what is too large for the memory is listed, not asked. It may hold no model at all.
 
     Raises:
-      UsageError: there is no model, or no key.
+      UsageError: there is no key.
     """
     if not keys:
         raise UsageError("no key can be opened: give a folder with *.age files, and the identities that open them")
     suspects, too_large = _fitting(zoo.entries, keys, memory)
     innocent, too_large_nulls = _fitting(nulls, keys, memory)
     unreadable = [*zoo.unreadable, *too_large, *too_large_nulls]
-    if not suspects:
-        first = f": {unreadable[0].path}: {unreadable[0].why}" if unreadable else ""
-        raise UsageError(f"no model that can be asked{first}")
-    return AuditPlan([*suspects, *innocent], len(suspects), keys, level, unreadable, memory, keep_answers)
+    entries = [*suspects, *innocent] if suspects else []  # null models alone calibrate nothing
+    return AuditPlan(entries, len(suspects), keys, level, unreadable, memory, keep_answers, zoo.others)
 
 
 def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> tuple[list[Entry], list[Unreadable]]:

@@ -1,19 +1,20 @@
 """What an audit found, as tables of models by keys."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from wmjax.grounds import Ground
 from wmjax.verification.grounds import withholds
-from wmjax.zoo.grounds import Basis
+from wmjax.zoo.grounds import Basis, Unasked
 from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.wording import name_of
 
 OUTCOMES = ("not-applicable", "no-match", "inconclusive", "match")  # what the numbers in `AuditResult.outcomes` mean
+_UNASKED = frozenset(Unasked)
 NOT_APPLICABLE, NO_MATCH, INCONCLUSIVE, MATCH = range(len(OUTCOMES))
 
 
@@ -37,6 +38,25 @@ class AuditFinding:
     matches: int
 
 
+@dataclasses.dataclass(frozen=True)
+class NotAsked:
+    """Models of one family that were not asked about some keys.
+
+    Attributes:
+      models: their names.
+      keys: that are not applicable to them.
+      why: the same for all, an `Unasked`.
+    """
+
+    models: tuple[str, ...]
+    keys: tuple[Asked, ...]
+    why: Ground
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {"models": list(self.models), "keys": [key.id for key in self.keys], "why": self.why.to_json()}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class AuditResult:
     """Verdicts on N models and K keys.
@@ -54,6 +74,7 @@ class AuditResult:
       remarks: by family, how it was asked where that was not as it is: resized triggers, pixels prepared otherwise;
         each with the name of the key that it is about, empty for all.
       unreadable: models and keys that could not be used.
+      others: files of the zoo that are plainly no models, nor parts of one: how many with each ending.
       alpha: the level of `procedure`.
       match_bits: evidence that made a match here, with the least strict key.
       procedure: code of what keeps the bound: `e-bh` (false discovery rate) or `bonferroni` (family-wise error rate).
@@ -72,6 +93,7 @@ class AuditResult:
     grounds: dict[tuple[int, int], tuple[Ground, ...]]
     remarks: dict[str, tuple[tuple[str, Ground], ...]]
     unreadable: list[Unreadable]
+    others: Mapping[str, int]
     alpha: float
     match_bits: float
     procedure: str
@@ -113,6 +135,20 @@ class AuditResult:
             for withheld in [any(map(withholds, grounds))]
         ]
 
+    def not_applicable(self) -> list[NotAsked]:
+        """The models that were not asked about some key, with the reason; those of one family and reason together."""
+        models: dict[str, list[str]] = {}
+        for model, family in zip(self.models, self.families, strict=True):
+            models.setdefault(family, []).append(model)
+        keys, found = {key.name: key for key in self.keys}, []
+        for family, names in models.items():
+            about: dict[tuple[Any, ...], tuple[Ground, list[Asked]]] = {}
+            for key, why in self.remarks.get(family, ()):
+                if why.code in _UNASKED:
+                    about.setdefault((why.code, *why.values.items()), (why, []))[1].append(keys[key])
+            found += [NotAsked(tuple(names), tuple(asked), why) for why, asked in about.values()]
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """The audit as the versioned JSON document."""
         return {
@@ -121,7 +157,9 @@ class AuditResult:
             "keys": len(self.keys),
             "matches": self.pairs("match"),
             "inconclusive": self.pairs("inconclusive"),
+            "not_applicable": [item.to_json() for item in self.not_applicable()],
             "unreadable": [dataclasses.asdict(item) for item in self.unreadable],
+            "others": dict(self.others),
             "alpha": self.alpha,
             "procedure": name_of(self.procedure),
             "procedure_code": self.procedure,
