@@ -6,8 +6,8 @@ A module that a *file* names is never imported: the user has to name it.
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,16 @@ from wmjax import checkpoint, orbax
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
-from wmjax.suspects.contract import Network, Stored, Wanted
+from wmjax.suspects.contract import Network, Source, Stored, Wanted
+from wmjax.suspects.formats.msgpack import read_msgpack
+from wmjax.suspects.formats.npz import Npz, read_npz
+from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.safetensors import File, Header, read_header
-from wmjax.suspects.network import fitting, from_config, from_module, matching, named
+from wmjax.suspects.matching import Match, fitting, matching, sizes
+from wmjax.suspects.network import from_config, from_module, named
+from wmjax.suspects.sources import Partial, one_by_one
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
 _LARGEST_JSON = 16 << 20
@@ -30,10 +35,13 @@ _FOREIGN = "this format is not read: convert it to safetensors or ONNX"
 _ARCHIVE = "an archive is not opened: unpack it first"
 _REFUSED = {
     **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".7z", ".rar"), _ARCHIVE),
-    **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz", ".dill"), _PICKLE),
-    **dict.fromkeys((".h5", ".hdf5", ".keras", ".msgpack", ".pb", ".tflite", ".gguf", ".mlmodel"), _FOREIGN),
+    **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".dill"), _PICKLE),
+    **dict.fromkeys((".h5", ".hdf5", ".keras", ".pb", ".tflite", ".gguf", ".mlmodel"), _FOREIGN),
 }
-_READ = {".safetensors", ".onnx"}
+_READ = {".safetensors", ".onnx", ".msgpack", ".npz"}
+_LEGACY = re.compile(r"checkpoint_\d+(\.\d+)?")  # as flax.training.checkpoints wrote them: msgpack, without an ending
+_PYTORCH = "its tensors have PyTorch's names, which no Flax module has: export the model to ONNX"
+_SourceOf = Callable[[Mapping[str, str]], Source]
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
 
@@ -45,17 +53,22 @@ def check(wanted: Wanted) -> None:
 
 
 def located(name: str) -> tuple[Path, str]:
-    """The path that a user names, and which model of the pack there; the latter empty where none is named.
+    """The path that a user names, and which of the models there; the latter empty where none is named.
 
     >>> located("packs/vgg.safetensors:team/a")  # a file that is not there
     (PosixPath('packs/vgg.safetensors:team/a'), '')
     """
     path = Path(name)
     if not path.exists():
-        for end in re.finditer(r"\.safetensors(?=:)", name):
-            if (pack := Path(name[: end.end()])).is_file():
-                return pack, name[end.end() + 1 :]
+        for end in re.finditer(":", name):
+            if (holder := Path(name[: end.start()])).is_file() or _is_checkpoint(holder):
+                return holder, name[end.end() :]
     return path, ""
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a checkpoint or a run, by what lies in it."""
+    return path.is_dir() and (checkpoint.latest(path) is not None or bool(orbax.items(path)))
 
 
 def recognise(path: Path, wanted: Wanted) -> list[Stored]:
@@ -96,15 +109,11 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
         items = orbax.items(path)
         if not items:
             raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else "no checkpoint: it holds no tensors")
-        why: WmjaxError = UsageError(_NAME_IT)
-        for item in items if wanted.models else []:
-            try:
-                network, names = matching(orbax.tensors(item), wanted)
-            except WmjaxError as error:
-                why = error
-                continue
-            return [Stored(network, orbax.Folder(item, names), path, item / orbax.ITEM)]
-        raise why
+        if not wanted.models:
+            raise UsageError(_NAME_IT)
+        held = Items(items)
+        held.check()
+        return _models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source)
 
 
 def in_file(path: Path, wanted: Wanted) -> list[Stored]:
@@ -122,26 +131,53 @@ def in_file(path: Path, wanted: Wanted) -> list[Stored]:
 
             network, source = open_onnx(path)
             return [Stored(network, source, path, path)]
+        if kind == ".npz":
+            tensors, found = read_npz(path)
+            return _bare(path, tensors, lambda names: Npz(path, found, names), wanted)
+        if kind == ".msgpack":
+            header = read_msgpack(path)
+            return _bare(path, _tensors(header), lambda names: File(path, header, names, stacked=False), wanted)
         return []
 
 
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
-        return open_pack(path, header, lambda description: _described(description, wanted.models))
-    network, names = _fitted(path, header, wanted)
-    return [Stored(network, File(path, header, names, stacked=False), path, path)]
-
-
-def _fitted(path: Path, header: Header, wanted: Wanted) -> tuple[Network, dict[str, str]]:
-    """The network of a safetensors file with one model, and the stored name of each of its tensors."""
-    stored: Tensors = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
+        return open_pack(path, header, lambda description: sizes(_described(description, wanted.models), wanted))
+    tensors, source = _tensors(header), partial(File, path, header, stacked=False)
     if config := _config(path, header.metadata):
-        network = from_config(config)
-        return network, fitting(network, stored)
+        return _models(path, path, fitting(from_config(config), tensors), source)
+    return _bare(path, tensors, source, wanted)
+
+
+def _tensors(header: Header) -> Tensors:
+    return {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
+
+
+def _bare(path: Path, tensors: Tensors, source_of: _SourceOf, wanted: Wanted) -> list[Stored]:
+    """The models of a file whose tensors do not say of what network they are."""
+    pytorch = any(name.endswith((".weight", ".running_mean")) for name in tensors)
     if not wanted.models:
-        raise UsageError(_NAME_IT)
-    return matching(stored, wanted)
+        raise InvalidFile(_PYTORCH) if pytorch else UsageError(_NAME_IT)
+    try:
+        return _models(path, path, matching(tensors, wanted), source_of)
+    except InvalidFile as error:
+        raise InvalidFile(f"{error}; {_PYTORCH}" if pytorch else str(error)) from error
+
+
+def _models(path: Path, held: Path, matches: Sequence[Match], source_of: _SourceOf) -> list[Stored]:
+    """What was found at a path: a set of weights that lacks something is there, and cannot be asked."""
+    found: list[Stored] = []
+    sources: dict[int, list[tuple[str, Source]]] = {}
+    for network, fit, name in matches:
+        if id(fit) not in sources:
+            source = Partial(fit.lacks) if fit.lacks else source_of(fit.names)
+            several = fit.replicas and not fit.lacks
+            sources[id(fit)] = one_by_one(source, network.shapes, fit.replicas) if several else [("", source)]
+        for replica, source in sources[id(fit)]:
+            whole = ":".join(part for part in (name, replica) if part)
+            found.append(Stored(network, source, path, held, whole))
+    return found
 
 
 def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network:
@@ -171,7 +207,9 @@ def one_line(path: Path) -> Iterator[None]:
 
 
 def suffix(path: Path) -> str:
-    """What kind of file it is; `.pth.tar` is a pickle."""
+    """What kind of file it is, by its name; `.pth.tar` is a pickle."""
+    if _LEGACY.fullmatch(path.name):
+        return ".msgpack"
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     return next((suffix for suffix in suffixes if _REFUSED.get(suffix) == _PICKLE), (suffixes or [""])[-1])
 

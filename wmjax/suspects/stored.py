@@ -15,12 +15,13 @@ from wmjax.keys import Model
 from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
 from wmjax.suspects.contract import NOTHING, Image, Network, Stored, Suspect, Wanted, Weights
+from wmjax.suspects.finite import unusable
 from wmjax.suspects.network import variables_of
 from wmjax.suspects.recognise import located, one_line, recognise
 
 
 def find(name: str, wanted: Wanted = NOTHING) -> Stored:
-    """The one model that a user names: a path, or `PACK.safetensors:NAME` for one of a pack's.
+    """The one model that a user names: a path, or `PATH:NAME` for one of several, of a pack or a checkpoint.
 
     Raises:
       UsageError: several models lie there, or none of that name; also as `recognise`.
@@ -33,7 +34,7 @@ def find(name: str, wanted: Wanted = NOTHING) -> Stored:
         return chosen[0]
     some = ", ".join(f"{path.name}:{stored.name}" for stored in found[:3] if stored.name)
     if not some:
-        raise UsageError(f"{path} is no pack: it holds one model, without a name")
+        raise UsageError(f"{path} holds one model, without a name: leave out {member!r:.80}")
     what = f"no model {member!r:.80}" if member else f"{len(found)} models"
     raise UsageError(f"{path} holds {what}: name one, as {some}{' ...' if len(found) > 3 else ''}")
 
@@ -48,6 +49,8 @@ def read_weights(stored: Stored) -> Weights:
     stacked = {name: np.zeros((1, *leaf.shape), leaf.dtype) for name, leaf in stored.network.shapes.items()}
     with one_line(stored.path):
         stored.source.read(stored.row, stored.row + 1, stacked)
+        if why := unusable(stacked):
+            raise InvalidFile(why)
     weights = {name: array[0] for name, array in stacked.items()}
     if stored.digest and digest(weights) != stored.digest:
         raise InvalidFile(f"{stored.path}:{stored.name}: its weights are not those that were packed: digests differ")

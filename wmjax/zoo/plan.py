@@ -137,6 +137,7 @@ class AuditPlan:
                     network.image,
                     network.classes,
                     network.note,
+                    network.only,
                 )
                 for network in self.families
             ),
