@@ -27,16 +27,30 @@ def find(name: str, wanted: Wanted = NOTHING) -> Stored:
       UsageError: several models lie there, or none of that name; also as `recognise`.
       AccessError, InvalidFile: as `recognise`.
     """
+    chosen = find_sizes(name, wanted)
+    if len(chosen) > 1:
+        raise _several(Path(name), "", chosen)
+    return chosen[0]
+
+
+def find_sizes(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
+    """The one model that a user names, at each size of the keys' images at which it is asked; raises as `find`."""
     path, member = located(name)
     found = recognise(path, wanted)
     chosen = [stored for stored in found if member in ("", stored.name)]
-    if len(chosen) == 1:
-        return chosen[0]
+    chosen = chosen or [stored for stored in found if stored.network.only and stored.name.startswith(f"{member}:")]
+    if len({(id(stored.source), stored.row) for stored in chosen}) != 1:
+        raise _several(path, member, found)
+    return chosen
+
+
+def _several(path: Path, member: str, found: Sequence[Stored]) -> UsageError:
+    """What to name instead of a path, or of a name that none there has."""
     some = ", ".join(f"{path.name}:{stored.name}" for stored in found[:3] if stored.name)
     if not some:
-        raise UsageError(f"{path} holds one model, without a name: leave out {member!r:.80}")
+        return UsageError(f"{path} holds one model, without a name: leave out {member!r:.80}")
     what = f"no model {member!r:.80}" if member else f"{len(found)} models"
-    raise UsageError(f"{path} holds {what}: name one, as {some}{' ...' if len(found) > 3 else ''}")
+    return UsageError(f"{path} holds {what}: name one, as {some}{' ...' if len(found) > 3 else ''}")
 
 
 def read_weights(stored: Stored) -> Weights:

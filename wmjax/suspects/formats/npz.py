@@ -6,7 +6,9 @@ An archive of arrays is no pickle; one of Python objects would be, and is refuse
 import dataclasses
 import io
 import math
+import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +24,15 @@ from wmjax.suspects.formats.safetensors import opened, stamp
 
 _LARGEST_PIECE = 16 << 20  # bytes of the archive's list of contents
 _MOST = 1 << 16  # arrays
-_DAMAGE = (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, LookupError, OSError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, LookupError, OSError)
 
 
 class _Bounded(io.FileIO):
     """A file of which no large piece is read: not what a hostile archive says of its contents."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or not 0 <= size <= _LARGEST_PIECE:
+        rest = os.fstat(self.fileno()).st_size - self.tell() if size is None or size < 0 else size
+        if rest > _LARGEST_PIECE:
             raise ValueError("its list of contents is larger than any that wmjax reads")
         return super().read(size)
 
