@@ -228,7 +228,7 @@ def test_one_of_several_is_named(tmp_path, monkeypatch):
     assert equal(read_weights(find("two:teacher", WANTED)), flat(drawn(3)))
     with pytest.raises(UsageError, match="two holds no model 'pupil'"):
         find("two:pupil", WANTED)
-    suspect = wmjax.open_suspect("two:teacher", ["nets:net"], IMAGE)  # not the function of a module
+    suspect = wmjax.open_suspect("two:teacher", WANTED)  # not the function of a module
     assert suspect.describe().name == "two:teacher"
 
 
@@ -246,7 +246,7 @@ def test_flax_checkpoints_without_an_ending_are_seen(tmp_path):
     flax.config.update("flax_use_orbax_checkpointing", False)
     checkpoints.save_checkpoint(tmp_path / "zoo", trained(drawn(1)), 5)
     flax.config.update("flax_use_orbax_checkpointing", True)
-    (tmp_path / "zoo" / "checkpoint_6").write_text("model_checkpoint_path: 'model'")
+    (tmp_path / "zoo" / "checkpoint_6").write_bytes((tmp_path / "zoo" / "checkpoint_5").read_bytes()[:-1])
     zoo = discover(tmp_path / "zoo", WANTED)
     assert [entry.name for entry in zoo.entries] == ["checkpoint_5"]
     assert equal(read(zoo.entries[0]), flat(drawn(1)))
@@ -340,7 +340,7 @@ def test_each_key_is_asked_at_its_own_size(sized, tmp_path):
     again = audit(sized / "packs", keys, models=["nets:pixels"])
     assert [pair["model"].partition(":")[2] for pair in again.pairs("match")] == ["any.safetensors:32x32x3"]
     assert len(again.models) == 2
-    suspect = wmjax.open_suspect(sized / "zoo" / "any.safetensors", ["nets:pixels"], (32, 32, 3))
+    suspect = wmjax.open_suspect(sized / "zoo" / "any.safetensors", Wanted(("nets:pixels",), ((32, 32, 3),)))
     assert wmjax.verify(suspect, keys["k32"]).verdict == "match"
 
 

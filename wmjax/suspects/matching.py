@@ -53,7 +53,7 @@ def matching(stored: Tensors, wanted: Wanted) -> tuple[Match, ...]:
 def _matching(stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], wanted: Wanted) -> tuple[Match, ...]:
     tensors, misfits = dict(stored), []
     for model in wanted.models:
-        found = list(_fits(model, tensors, wanted.images))
+        found = list(_fits(model, tensors, wanted))
         whole = [(image, network, fits) for image, network, fits in found if fits]
         if whole:
             return tuple(_matches(whole, wanted.images))
@@ -61,20 +61,23 @@ def _matching(stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], wante
     raise InvalidFile(_told(misfits, wanted))
 
 
-def _fits(model: str, tensors: Tensors, images: Sequence[Image]) -> Iterator[tuple[Image, Network, list[Fit]]]:
+def _fits(model: str, tensors: Tensors, wanted: Wanted) -> Iterator[tuple[Image, Network, list[Fit]]]:
     """For each image the networks that a name may mean there, and the sets that are theirs.
 
     A network of colour is tried where the keys are grey, and the other way round: their triggers can be made so.
     """
-    for image in images:
+    for image in wanted.images:
         for shape in (image, (*image[:2], 4 - image[2])) if image[2] in (1, 3) else (image,):
-            tried = [(image, network, sets_of(network.shapes, tensors)) for network in _means(model, shape, tensors)]
+            tried = [
+                (image, network, sets_of(network.shapes, tensors))
+                for network in _means(model, shape, tensors, wanted.pixels)
+            ]
             yield from tried
             if any(fits for *_, fits in tried):
                 break
 
 
-def _means(model: str, image: Image, tensors: Tensors) -> list[Network]:
+def _means(model: str, image: Image, tensors: Tensors, pixels: str) -> list[Network]:
     """The networks that a name may mean for images of this shape: one for each number of classes that heads have."""
     heads = [0]  # a module says itself
     if model in FAMILIES:
@@ -83,7 +86,7 @@ def _means(model: str, image: Image, tensors: Tensors) -> list[Network]:
     found = []
     for classes in list(dict.fromkeys(heads))[:_MOST_HEADS]:
         with contextlib.suppress(UsageError, InvalidFile):  # none of this size: `recognise.check` tells more
-            found += named(model, (image,), classes)
+            found += named(model, (image,), classes, pixels)
     return found
 
 
@@ -124,7 +127,8 @@ def sizes(network: Network, wanted: Wanted) -> list[Network]:
     if "module" not in description:
         return [network]
     stored = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}
-    found = [item for item in _fits(description["module"], stored, wanted.images) if item[2]]
+    wanted = dataclasses.replace(wanted, pixels=description.get("pixels", ""))
+    found = [item for item in _fits(description["module"], stored, wanted) if item[2]]
     return [match.network for match in _matches(found, wanted.images)] or [network]
 
 

@@ -15,31 +15,28 @@ from wmjax import checkpoint, orbax
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
+from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Source, Stored, Wanted
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
-from wmjax.suspects.formats.safetensors import File, Header, read_header
+from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header, read_index
+from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import Match, fitting, matching, sizes
 from wmjax.suspects.network import from_config, from_module, named
-from wmjax.suspects.sources import Partial, one_by_one
+from wmjax.suspects.sniff import WHY, Format, kind_of
+from wmjax.suspects.sources import Joined, Partial, one_by_one
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
 _LARGEST_JSON = 16 << 20
 _NAME_IT = "bare weights do not say of what network they are: name it with `models`"
+DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
+    (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
+)
+_CONFIGURATIONS = ("config.json", "preprocessor_config.json")
 _HALF = "a half-written or damaged checkpoint: it holds no tensors"
-_PICKLE = "a pickle can run code when it is opened: convert it to safetensors or ONNX"
-_FOREIGN = "this format is not read: convert it to safetensors or ONNX"
-_ARCHIVE = "an archive is not opened: unpack it first"
-_REFUSED = {
-    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".7z", ".rar"), _ARCHIVE),
-    **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".dill"), _PICKLE),
-    **dict.fromkeys((".h5", ".hdf5", ".keras", ".pb", ".tflite", ".gguf", ".mlmodel"), _FOREIGN),
-}
-_READ = {".safetensors", ".onnx", ".msgpack", ".npz"}
-_LEGACY = re.compile(r"checkpoint_\d+(\.\d+)?")  # as flax.training.checkpoints wrote them: msgpack, without an ending
 _PYTORCH = "its tensors have PyTorch's names, which no Flax module has: export the model to ONNX"
 _SourceOf = Callable[[Mapping[str, str]], Source]
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
@@ -47,9 +44,10 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 
 def check(wanted: Wanted) -> None:
     """Raises `UsageError` where one of `models` names no architecture, or a module that takes none of the images."""
+    pixels.check(wanted.pixels)
     for model in wanted.models:
         if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
-            named(model, wanted.images, 0)
+            named(model, wanted.images, 0, wanted.pixels)
 
 
 def located(name: str) -> tuple[Path, str]:
@@ -117,55 +115,103 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
 
 
 def in_file(path: Path, wanted: Wanted) -> list[Stored]:
-    """The models of a file, none where it does not look like one's; raises as `recognise` does."""
+    """The models of a file, whatever its ending; none where it is plainly something else; raises as `recognise`."""
     with one_line(path):
-        kind = suffix(path)
-        if kind in _REFUSED:
-            raise InvalidFile(_REFUSED[kind])
-        if kind in _READ and not path.is_file():  # opening a pipe would wait for ever
-            raise InvalidFile("not a regular file")
-        if kind == ".safetensors":
-            return _safetensors(path, wanted)
-        if kind == ".onnx":
-            from wmjax.suspects.formats.onnx import open_onnx
+        kind = kind_of(path)
+        if kind is Format.OTHER:
+            return []
+        if kind not in _READERS:
+            raise InvalidFile(WHY[kind])
+        return _READERS[kind](path, wanted)
 
-            network, source = open_onnx(path)
-            return [Stored(network, source, path, path)]
-        if kind == ".npz":
-            tensors, found = read_npz(path)
-            return _bare(path, tensors, lambda names: Npz(path, found, names), wanted)
-        if kind == ".msgpack":
-            header = read_msgpack(path)
-            return _bare(path, _tensors(header), lambda names: File(path, header, names, stacked=False), wanted)
-        return []
+
+def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
+    from wmjax.suspects.formats.onnx import open_onnx
+
+    network, source = open_onnx(path, wanted.pixels)
+    return [Stored(network, source, path, path)]
 
 
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
         return open_pack(path, header, lambda description: sizes(_described(description, wanted.models), wanted))
-    tensors, source = _tensors(header), partial(File, path, header, stacked=False)
-    if config := _config(path, header.metadata):
-        return _models(path, path, fitting(from_config(config), tensors), source)
-    return _bare(path, tensors, source, wanted)
+    try:
+        source = partial(File, path, header, stacked=False)
+        return _tried(path, _shapes(header.tensors), _config(path, header.metadata), source, wanted)
+    except WmjaxError as error:
+        if shard := re.fullmatch(r"(.+)-\d{5}-of-\d{5}\.safetensors", path.name):
+            raise InvalidFile(f"one of several files of a model: {shard[1]}{INDEX} tells of all") from error
+        raise
 
 
-def _tensors(header: Header) -> Tensors:
-    return {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
+def _index(path: Path, wanted: Wanted) -> list[Stored]:
+    """Models whose tensors lie in several safetensors files."""
+    places = read_index(path)
+    shards = sorted(set(places.values()))
+    for shard in shards:
+        if not leads_into(shard, bounds(path.parent.resolve())):
+            raise InvalidFile(f"{shard.name} is a link out of the model's folder: put what it points to there")
+    headers = {shard: read_header(shard) for shard in shards}
+    if missing := next((name for name, shard in places.items() if name not in headers[shard].tensors), None):
+        raise InvalidFile(f"its tensor {missing!r:.100} is not in {places[missing].name}")
+
+    def source(names: Mapping[str, str]) -> Source:
+        parts: dict[Path, dict[str, str]] = {}
+        for name, there in names.items():
+            parts.setdefault(places[there], {})[name] = there
+        return Joined([(File(shard, headers[shard], own, stacked=False), tuple(own)) for shard, own in parts.items()])
+
+    tensors = _shapes({name: headers[shard].tensors[name] for name, shard in places.items()})
+    return _tried(path, tensors, _config(path, {}), source, wanted, tuple(shards))
 
 
-def _bare(path: Path, tensors: Tensors, source_of: _SourceOf, wanted: Wanted) -> list[Stored]:
-    """The models of a file whose tensors do not say of what network they are."""
+def _msgpack(path: Path, wanted: Wanted) -> list[Stored]:
+    header = read_msgpack(path)
+    return _tried(path, _shapes(header.tensors), None, partial(File, path, header, stacked=False), wanted)
+
+
+def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
+    tensors, stamp = read_npz(path)
+    return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
+
+
+_READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
+    Format.SAFETENSORS: _safetensors,
+    Format.INDEX: _index,
+    Format.ONNX: _onnx,
+    Format.MSGPACK: _msgpack,
+    Format.ARRAYS: _arrays,
+}
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: (tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
+
+
+def _tried(
+    path: Path,
+    tensors: Tensors,
+    config: Config | None,
+    source_of: _SourceOf,
+    wanted: Wanted,
+    parts: tuple[Path, ...] = (),
+) -> list[Stored]:
+    """The models of a file's tensors: of the network that it describes, or of those that the user names."""
+    if config:
+        return _models(path, path, fitting(from_config(config), tensors), source_of, parts)
     pytorch = any(name.endswith((".weight", ".running_mean")) for name in tensors)
     if not wanted.models:
         raise InvalidFile(_PYTORCH) if pytorch else UsageError(_NAME_IT)
     try:
-        return _models(path, path, matching(tensors, wanted), source_of)
+        return _models(path, path, matching(tensors, wanted), source_of, parts)
     except InvalidFile as error:
         raise InvalidFile(f"{error}; {_PYTORCH}" if pytorch else str(error)) from error
 
 
-def _models(path: Path, held: Path, matches: Sequence[Match], source_of: _SourceOf) -> list[Stored]:
+def _models(
+    path: Path, held: Path, matches: Sequence[Match], source_of: _SourceOf, parts: tuple[Path, ...] = ()
+) -> list[Stored]:
     """What was found at a path: a set of weights that lacks something is there, and cannot be asked."""
     found: list[Stored] = []
     sources: dict[int, list[tuple[str, Source]]] = {}
@@ -176,7 +222,7 @@ def _models(path: Path, held: Path, matches: Sequence[Match], source_of: _Source
             sources[id(fit)] = one_by_one(source, network.shapes, fit.replicas) if several else [("", source)]
         for replica, source in sources[id(fit)]:
             whole = ":".join(part for part in (name, replica) if part)
-            found.append(Stored(network, source, path, held, whole))
+            found.append(Stored(network, source, path, held, whole, parts=parts))
     return found
 
 
@@ -188,7 +234,7 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
-    return from_module(module, (height, width, channels))
+    return from_module(module, (height, width, channels), description.get("pixels", ""))
 
 
 @contextlib.contextmanager
@@ -206,17 +252,9 @@ def one_line(path: Path) -> Iterator[None]:
         raise InvalidFile(f"{path}: cannot be read: {type(error).__name__}") from error
 
 
-def suffix(path: Path) -> str:
-    """What kind of file it is, by its name; `.pth.tar` is a pickle."""
-    if _LEGACY.fullmatch(path.name):
-        return ".msgpack"
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    return next((suffix for suffix in suffixes if _REFUSED.get(suffix) == _PICKLE), (suffixes or [""])[-1])
-
-
-def looks_like_model(path: Path) -> bool:
-    """Whether a name is one that models' files have."""
-    return suffix(path) in _REFUSED.keys() | _READ
+def configurations(path: Path) -> tuple[Path, ...]:
+    """Where what says more of a model in a file would lie, beside it."""
+    return path.with_suffix(".json"), *(path.with_name(name) for name in _CONFIGURATIONS)
 
 
 def is_step(path: Path) -> bool:
@@ -256,9 +294,11 @@ def _configs(path: Path, metadata: Mapping[str, str]) -> Iterator[Any]:
 
 
 def _json(path: Path) -> Any:
-    """What a small plain file holds; None where there is none, or no JSON."""
+    """What a small file holds; None where there is none, no JSON, or a link that leads elsewhere."""
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST_JSON:
+        if path.is_symlink() and not leads_into(path, bounds(path.parent.resolve())):
+            return None
+        if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
             return None
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

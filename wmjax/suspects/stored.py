@@ -1,12 +1,15 @@
 """Models that lie in files: their weights, their digests, and asking them on this process's devices."""
 
+import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax import Array
 
 from wmjax import checkpoint
 from wmjax.digest import digest, files_digest
@@ -16,6 +19,7 @@ from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
 from wmjax.suspects.contract import NOTHING, Image, Network, Stored, Suspect, Wanted, Weights
 from wmjax.suspects.finite import unusable
+from wmjax.suspects.links import absolute
 from wmjax.suspects.network import variables_of
 from wmjax.suspects.recognise import located, one_line, recognise
 
@@ -79,27 +83,41 @@ def describe(stored: Stored, weights: Weights | None = None) -> Model:
       weights: as `read_weights` gave them; read again by default.
     """
     weights = read_weights(stored) if weights is None else weights
-    name = stored.path.resolve().name + (f":{stored.name}" if stored.name else "")
-    return Model(name, files_digest(stored.path), digest(weights))
+    name = absolute(stored.path).name + (f":{stored.name}" if stored.name else "")
+    return Model(name, files_digest(stored.path, *stored.parts), digest(weights))
 
 
 def suspect_of(stored: Stored, name: str) -> Suspect:
     """A stored model as a suspect that answers with scores: those by which an audit weighs it too."""
     network = stored.network
+    if network.askable:
+        return dataclasses.replace(network.askable.suspect, name=name)
     weights = everywhere(read_weights(stored))
-    return Suspect(
-        name,
-        lambda images: answered(_program(network), weights, images, network.classes),
-        network.image,
-        network.classes,
-        lambda: describe(stored, {name: np.asarray(array) for name, array in weights.items()}),
-        network.note,
-        remembers=False,
-    )
+
+    def by(place: int) -> Suspect:
+        return Suspect(
+            name,
+            lambda images: answered(_program(network, place), weights, images, network.classes),
+            network.image,
+            network.classes,
+            lambda: describe(stored, {name: np.asarray(array) for name, array in weights.items()}),
+            network.note,
+            remembers=False,
+            reading=network.readings[place],
+        )
+
+    each = tuple(by(place) for place in range(len(network.readings)))
+    return each[0] if len(each) == 1 else dataclasses.replace(each[0], readings=each)
 
 
 @lru_cache(maxsize=64)
-def _program(network: Network) -> Program:
+def _program(network: Network, reading: int) -> Program:
+    """Readings share one compiled program: which is meant is an argument."""
+    return functools.partial(_compiled(network), reading=np.int32(reading))
+
+
+@lru_cache(maxsize=64)
+def _compiled(network: Network) -> Callable[..., Array]:
     return jax.jit(network.logits)
 
 

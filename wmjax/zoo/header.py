@@ -106,6 +106,7 @@ class AskedFamily:
       fingerprint: of the network.
       image: height, width and channels that it takes.
       classes: that it tells apart.
+      readings: ways in which it is asked; a single empty one where there is no doubt.
       note: code of what a verdict must say of how it is asked, an `AskedGround`; empty where nothing.
       only: shapes of the keys' images that it is asked about; empty: of all.
     """
@@ -114,6 +115,7 @@ class AskedFamily:
     fingerprint: str
     image: Image
     classes: int
+    readings: tuple[str, ...]
     note: str
     only: tuple[Image, ...] = ()
 
@@ -123,8 +125,11 @@ class AskedFamily:
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         name, fingerprint, note = (forms.text(found[field]) for field in ("name", "fingerprint", "note"))
         note = note and AskedGround(note)  # ValueError where there is no such code
+        classes, readings = forms.whole(found["classes"], 2), forms.items(found["readings"], forms.text)
+        if not readings:
+            raise ValueError("a family is asked in one way at least")
         only = forms.items(found["only"], _image)
-        return cls(name, fingerprint, _image(found["image"]), forms.whole(found["classes"], 2), note, only)
+        return cls(name, fingerprint, _image(found["image"]), classes, readings, note, only)
 
 
 def _image(value: Any) -> Image:
@@ -199,6 +204,7 @@ class AuditHeader:
       chunks: models in each portion that is judged at once.
       unreadable: what could not be used before anything was asked.
       keep_answers: whether records hold what was answered.
+      others: files of the zoo that are plainly no models: how many with each ending.
     """
 
     models: tuple[str, ...]
@@ -212,6 +218,7 @@ class AuditHeader:
     chunks: tuple[int, ...]
     unreadable: tuple[Unreadable, ...]
     keep_answers: bool
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def suspects(self) -> int:
@@ -248,7 +255,7 @@ class AuditHeader:
             np.array([min(key.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.where(exact, stops, np.inf),
             np.log2([float(key.spec.classes) for key in keys]),
-            np.full(len(keys), np.inf) if asked.note == AskedGround.ASKED else own,  # who is asked shows no weights
+            own if asked.note not in (AskedGround.ASKED, AskedGround.RUN) else np.full(len(keys), np.inf),  # no weights
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -280,6 +287,7 @@ class AuditHeader:
             chunks=forms.items(found["chunks"], lambda size: forms.whole(size, 1)),
             unreadable=forms.items(found["unreadable"], Unreadable.from_json),
             keep_answers=forms.flag(found["keep_answers"]),
+            others=forms.counts(found["others"]),
         )
         if not keys or not len(models) == len(header.family) == sum(header.chunks):
             raise ValueError("models, families and chunks are not as many as each other")

@@ -12,6 +12,7 @@ from wmjax.keys import Key
 from wmjax.models import FAMILIES
 from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Wanted, Weights
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.links import absolute
 from wmjax.suspects.listing import Listed, read_list
 from wmjax.suspects.process import start
 from wmjax.suspects.recognise import located
@@ -78,18 +79,19 @@ def _stored(
     if listed.model and not trusted and listed.model not in (*FAMILIES, *wanted.models):
         raise UsageError(f"it is of {listed.model:.80}: {_GIVE_IT}")
     try:
-        named = str(path.resolve()) + (f":{member}" if member else "")
+        named = str(absolute(path)) + (f":{member}" if member else "")
         models = (listed.model,) if listed.model else wanted.models
         images = (listed.image,) if listed.image else wanted.images
         found = find_sizes(named, dataclasses.replace(wanted, models=models, images=images))
     except WmjaxError as error:
         raise type(error)(str(error).replace(f"{folder}/", "")) from error
-    alone = not member and all(stored.path == path.resolve() for stored in found)
+    alone = not member and all(stored.path == absolute(path) for stored in found)
     entries = []
     for stored in found:
         named = f"{called}:{by(stored.network.image)}" if stored.network.only else called
-        entries.append(Entry(named, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held)))
-    return entries, {path.resolve()} if alone else set()
+        stamped = stamp(stored.held, *stored.parts)
+        entries.append(Entry(named, stored.network, stored.source, stored.row, stored.digest, stamped))
+    return entries, {absolute(path), path.resolve()} if alone else set()
 
 
 def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Entry:

@@ -97,8 +97,8 @@ def _archive(path: Path, kind: type[io.FileIO]) -> Iterator[tuple[zipfile.ZipFil
         except (InvalidFile, AccessError):
             raise
         except _DAMAGE as error:
-            reason = str(error) if type(error) is ValueError else type(error).__name__
-            raise InvalidFile(f"{path} is no archive of arrays, or damaged: {reason:.160}") from error
+            reason = f": {error!s:.160}" if type(error) is ValueError else ""
+            raise InvalidFile(f"{path} is no archive of arrays, or damaged{reason}") from error
 
 
 def _described(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:

@@ -6,6 +6,7 @@ operators of `onnx_ops` alone.
 """
 
 import dataclasses
+import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
+from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Source, Weights
 from wmjax.suspects.formats.onnx_graph import Graph, array, read_graph, shown
 from wmjax.suspects.formats.onnx_ops import OPERATORS
@@ -30,16 +32,17 @@ _WORK = 1 << 36  # products for one image: four times those of a VGG at 224 pixe
 _BATCH = 64  # images that a file may insist on taking at once
 _STRUCTURE = 1 << 22  # bytes of a file that are not weights
 _FIELDS = 1 << 16  # parts of a file that are looked at one by one before it is parsed
-_networks: dict[str, Network] = {}
+_networks: dict[str, Network] = {}  # by graph and readings
 _lock = threading.Lock()
 
 
-def open_onnx(path: Path) -> tuple[Network, Source]:
+def open_onnx(path: Path, said: str = "") -> tuple[Network, Source]:
     """An image classifier in an ONNX file; the same `Network` for files that differ in their weights alone.
 
     Args:
       path: a self-contained file with one image input, [n, C, H, W] or [n, H, W, C] of 1 or 3 channels; scores are its
         first output of shape [n, classes].
+      said: how its pixels are prepared, where it does not do that itself; empty: in any usual way.
 
     Raises:
       UsageError: the `onnx` package is missing.
@@ -47,10 +50,12 @@ def open_onnx(path: Path) -> tuple[Network, Source]:
       InvalidFile: it is damaged, or no such classifier, or has operators that are not read.
     """
     graph, fingerprint, _ = _read(path)
+    ways = ("",) if graph.uint8 else pixels.ways(said)
+    told = hashlib.sha256(f"{fingerprint} {' '.join(ways)}".encode()).hexdigest()
     with _lock:
-        if fingerprint not in _networks:
-            _networks[fingerprint] = _network(graph, fingerprint, path)
-        return _networks[fingerprint], OnnxFile(path, fingerprint)
+        if told not in _networks:
+            _networks[told] = _network(graph, told, path, ways)
+        return _networks[told], OnnxFile(path, fingerprint)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,15 +146,16 @@ def _fields(message: memoryview, budget: Iterator[int]) -> Iterator[tuple[int, m
         at += size
 
 
-def _network(graph: Graph, fingerprint: str, path: Path) -> Network:
+def _network(graph: Graph, fingerprint: str, path: Path, ways: tuple[str, ...]) -> Network:
     """Checks a graph by tracing it, without computing or allocating anything."""
     batch, output, classes = _plan(graph, path)
     height, width, channels = graph.image
 
-    def logits(weights: Weights, images: Array) -> Array:
+    def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
+        prepared = images if graph.uint8 else pixels.prepare(images, ways, reading)
         if batch == 0:
-            return _run(graph, weights, images)[output]
-        filled = jnp.pad(images, ((0, -len(images) % batch), (0, 0), (0, 0), (0, 0)))
+            return _run(graph, weights, prepared)[output]
+        filled = jnp.pad(prepared, ((0, -len(images) % batch), (0, 0), (0, 0), (0, 0)))
         groups = filled.reshape(-1, batch, *graph.image)
         scores = jax.vmap(lambda group: _run(graph, weights, group)[output])(groups)
         return scores.reshape(-1, classes)[: len(images)]
@@ -161,7 +167,8 @@ def _network(graph: Graph, fingerprint: str, path: Path) -> Network:
         logits=logits,
         image=graph.image,
         classes=classes,
-        note="" if graph.uint8 else AskedGround.PIXELS_GUESSED,
+        readings=ways,
+        note=AskedGround.PIXELS_OWN if graph.uint8 else "",
     )
 
 
@@ -190,7 +197,7 @@ def _plan(graph: Graph, path: Path) -> tuple[int, int, int]:
 def _trace(graph: Graph, n: int, path: Path) -> list[tuple[int, ...]]:
     """Shapes of the outputs for n images, found without computing or allocating anything."""
     weights = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in graph.weights.items()}
-    images = jax.ShapeDtypeStruct((n, *graph.image), jnp.uint8)
+    images = jax.ShapeDtypeStruct((n, *graph.image), jnp.uint8 if graph.uint8 else jnp.float32)
     try:
         outputs = jax.eval_shape(lambda weights, images: _run(graph, weights, images), weights, images)
     except ValueError as error:
@@ -200,9 +207,8 @@ def _trace(graph: Graph, n: int, path: Path) -> list[tuple[int, ...]]:
 
 def _run(graph: Graph, weights: Mapping[str, Any], images: Array) -> list[Array]:
     """The graph's outputs; raises `ValueError` in one line that names the node where it cannot be computed."""
-    pixels = images if graph.uint8 else images.astype(jnp.float32) / 255.0
-    pixels = pixels if graph.channels_last else jnp.transpose(pixels, (0, 3, 1, 2))
-    values: dict[str, Any] = {**graph.constants, **weights, "image": pixels, "": None}
+    taken = images if graph.channels_last else jnp.transpose(images, (0, 3, 1, 2))
+    values: dict[str, Any] = {**graph.constants, **weights, "image": taken, "": None}
     work = 0
     for number, node in enumerate(graph.nodes):
         what = f"node {number} ({shown(node.op)})"

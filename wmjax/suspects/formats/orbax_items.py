@@ -16,7 +16,7 @@ from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.safetensors import File, Header
 from wmjax.suspects.sources import Joined
 
-_AGGREGATE = "checkpoint"
+AGGREGATE = "checkpoint"
 
 
 class Items:
@@ -43,7 +43,7 @@ class Items:
         found = orbax.tensors(item)
         self._sizes[item] = sum(8 * math.prod(shape) for shape, _ in found.values())
         self._note(item, before, found)
-        file = item / _AGGREGATE
+        file = item / AGGREGATE
         if file.is_file():
             self._aggregates[file] = header = read_msgpack(file)
             own = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
