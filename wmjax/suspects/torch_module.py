@@ -45,8 +45,9 @@ def is_module(made: Any) -> bool:
 def as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Array]]:
     """A module's tensors, and what it answers as a pure function of them.
 
-    The tensors are those of its `state_dict` that hold floating-point numbers, as float32. All others, a window's
-    indices or a count of batches, are constants. The module is put into evaluation, and its memory is freed.
+    The tensors are those of its `state_dict` that hold floating-point numbers, as float32, with slashes in their names
+    for dots. All others, a window's indices or a count of batches, are constants. The module is put into evaluation,
+    and its memory is freed.
 
     Args:
       module: a `torch.nn.Module` that takes images [n, C, H, W] and answers scores [n, classes], alone or as `logits`.
@@ -72,14 +73,16 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
         for name, tensor in {**callable_.params, **callable_.buffers}.items()
         if name not in learned
     }
-    shapes = {name: jax.ShapeDtypeStruct(tuple(learned[name].shape), jnp.float32) for name in sorted(learned)}
+    slashed = {name.replace(".", "/"): name for name in learned}
+    shapes = {name: jax.ShapeDtypeStruct(tuple(learned[slashed[name]].shape), jnp.float32) for name in sorted(slashed)}
     for _, tensor in (*module.named_parameters(), *module.named_buffers()):
         tensor.data = torch.empty(0)
 
     def call(weights: Weights, images: Array) -> Array:
         environment = _environment()
         with lock, torch.no_grad(), quiet(), _unchanged(module):
-            given = {name: jnp.asarray(array) for name, array in (constants | weights).items()}
+            own = {slashed[name]: array for name, array in weights.items()}
+            given = {name: jnp.asarray(array) for name, array in (constants | own).items()}
             tensors, x = environment.j2t_iso((given, jnp.transpose(images, (0, 3, 1, 2))))
             with environment:
                 answer = callable_.functional_call("forward", tensors, {}, x)

@@ -17,6 +17,8 @@ Values = dict[str, Any]  # what a configuration says
 
 _LARGEST_NUMBER = 1 << 20  # a width, a number of layers or of classes
 _LARGEST_BUFFERS = 1 << 30  # bytes of constants, e.g. of the windows of a Swin network
+_MOST_TENSORS = 4096  # of a network that only a pack describes
+_TRANSFORMERS = "its config.json needs the transformers package"
 _MODULES = 64  # for each tensor that is stored
 _FORBIDDEN = ("quantization_config", "backbone", "backbone_config", "fusion_config", "transformers_weights")
 _NO_FAMILY = {
@@ -108,17 +110,10 @@ def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[s
 
 def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> Any:
     """A classifier of transformers with these tensors, checked: none of its own is missing or has another shape."""
-    with building("its config.json needs the transformers package"):
+    with building(_TRANSFORMERS):
         import torch
-        from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
 
-        kind = family.get("model_type")
-        if kind not in CONFIG_MAPPING:
-            raise InvalidFile(f"it is of {kind!r:.60}, which this version of transformers does not know")
-        values = {name: value for name, value in family.items() if name != "model_type"}
-        config = CONFIG_MAPPING[kind].from_dict(values)
-        network = _classifier(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.get(type(config), ()), family)
-        config._attn_implementation = "eager"
+        network, config = _classifier(family)
         with torch.device("meta"), _limited(len(stored)):
             _check_size(network(config))
         module, report = network.from_pretrained(
@@ -131,18 +126,38 @@ def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> Any:
         )
         for what in ("missing_keys", "mismatched_keys", "error_msgs"):
             if report[what]:
-                first = str(sorted(map(str, report[what]))[0])
+                first = min(map(str, report[what]))
                 raise InvalidFile(f"its tensors are not those of its config.json: {what[:-5]} {first:.100}")
         return module
 
 
-def _classifier(known: Any, family: Values) -> Any:
-    """The class among those of a configuration that its files name, else the first."""
+def own_tensors(family: Values) -> Tensors:
+    """The tensors of a classifier of transformers as it calls them itself; raises as `loaded`."""
+    with building(_TRANSFORMERS):
+        import torch
+
+        network, config = _classifier(family)
+        with torch.device("meta"), _limited(_MOST_TENSORS):
+            made = network(config)
+        _check_size(made)
+        return {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in made.state_dict().items()}
+
+
+def _classifier(family: Values) -> tuple[Any, Any]:
+    """The class that a configuration is for, and the configuration as that library's."""
+    from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+
+    kind = family.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise InvalidFile(f"it is of {kind!r:.60}, which this version of transformers does not know")
+    config = CONFIG_MAPPING[kind].from_dict({name: value for name, value in family.items() if name != "model_type"})
+    config._attn_implementation = "eager"
+    known = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.get(type(config), ())
     classes = known if isinstance(known, tuple | list) else (known,)
     architectures = family.get("architectures") or [kind.__name__ for kind in classes]
-    for kind in classes:
-        if kind.__name__ in architectures:
-            return kind
+    for network in classes:
+        if network.__name__ in architectures:
+            return network, config
     raise InvalidFile(f"it is {', '.join(map(str, architectures)):.80}: no image classifier of transformers")
 
 

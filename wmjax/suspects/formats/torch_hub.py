@@ -8,7 +8,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,15 @@ from wmjax.suspects.contract import Image, Network, Source, Wanted, Weights
 from wmjax.suspects.formats import torch_build as build
 from wmjax.suspects.formats.torch_pixels import Prepared, by_processor, by_timm
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.matching import Match, fitting, of_sizes
 from wmjax.suspects.network import checked
-from wmjax.suspects.torch_module import as_function, lock
+from wmjax.suspects.sets import Fit
+from wmjax.suspects.torch_module import as_function
 from wmjax.text import first_line
 
 CONFIG, PIXELS = "config.json", "preprocessor_config.json"
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_LARGEST_JSON = 8 << 20
 _SIDE = 224  # of a network whose files say nothing, where no key says it either
+_SourceOf = Callable[[Mapping[str, str]], Source]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,21 +44,26 @@ class Hub:
 
     library: str
     family: build.Values
-    processor: build.Values | None
-    labels: tuple[str, ...]
+    processor: build.Values | None = None
+    labels: tuple[str, ...] = ()
 
 
-def read_hub(folder: Path) -> Hub | None:
-    """What a folder's config.json says; None where it is of neither library.
+def read_hub(values: Any, processor: Any = None) -> Hub | None:
+    """What a config.json says; None where it is of neither library.
+
+    >>> read_hub({"architecture": "resnet18", "num_classes": 7}).family["pretrained_cfg"]
+    {'num_classes': 7}
+
+    Args:
+      values: its JSON.
+      processor: that of preprocessor_config.json; None where there is none.
 
     Raises:
-      InvalidFile: it is of one of them, and needs more than weights.
+      InvalidFile: it needs more than weights.
     """
-    values = _json(folder / CONFIG)
     if not isinstance(values, dict):
         return None
     if isinstance(values.get("model_type"), str):
-        processor = _json(folder / PIXELS)
         said = processor if isinstance(processor, dict) else None
         return Hub("transformers", build.transformers_family(values), said, _labels(values.get("id2label")))
     if isinstance(values.get("architecture"), str):
@@ -68,66 +73,76 @@ def read_hub(folder: Path) -> Hub | None:
 
 def _labels(said: Any) -> tuple[str, ...]:
     """Names of classes in their order; those that say no more than numbers are none."""
-    values = [said[key] for key in sorted(said, key=lambda key: int(key))] if isinstance(said, dict) else said
+    values = [said[key] for key in sorted(said, key=int)] if isinstance(said, dict) else said
     if not isinstance(values, list) or not all(isinstance(name, str) for name in values):
         return ()
     return () if all(name == f"LABEL_{number}" for number, name in enumerate(values)) else tuple(values)
 
 
-def open_hub(
-    hub: Hub, stored: Tensors, source_of: Callable[[Mapping[str, str]], Source], wanted: Wanted
-) -> tuple[Network, Source]:
-    """The classifier of a configuration, and the way to its weights.
+def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> tuple[list[Match], _SourceOf]:
+    """The classifiers of a configuration, and the source of their tensors.
 
     Args:
       hub: as `read_hub` gave it.
       stored: shapes and dtypes of the tensors that are there, by name.
-      source_of: the source of tensors, given the stored name of each.
+      source_of: the source of stored tensors.
       wanted: the keys' images are those that a network takes whose files do not say it.
 
     Raises:
       UsageError: PyTorch or the library is missing.
       InvalidFile: it is no image classifier, or its tensors are not those of its configuration.
     """
-    recipe = {
-        "library": hub.library,
-        "family": hub.family,
-        "processor": hub.processor,
-        "image": _size(hub.family, wanted),
-        "pixels": wanted.pixels,
-    }
-    network, names = _network(json.dumps(recipe, sort_keys=True), tuple(sorted(stored.items())))
-    if names is None:
-        return network, Joined(source_of({name: name for name in stored}), json.dumps(hub.family), stored)
-    return network, source_of(names)
+    tensors = tuple(sorted(stored.items()))
+    recipes = {image: _recipe(hub, image, wanted.pixels) for image in wanted.images or [(_SIDE, _SIDE, 3)]}
+    networks = [(image, *_network(told, tensors)) for image, told in recipes.items()]
+    _, network, names = networks[0]
+    if hub.library == "timm":
+        names = fitting(network, stored)[0].fit.names
+    elif names is None:  # transformers joins or splits some
+        names = {name: name for name in network.shapes}
+        family, source = json.dumps(hub.family), source_of({name: name for name in stored})
+        return of_sizes([each[:2] for each in networks], Fit(".", names), list(recipes)), lambda _: Converted(
+            source, family, stored
+        )
+    return of_sizes([each[:2] for each in networks], Fit(".", names), list(recipes)), source_of
 
 
-def _size(family: build.Values, wanted: Wanted) -> Image:
-    """Height, width and channels that a network takes whose processor does not say it."""
+def of_recipe(recipe: Any) -> Network:
+    """The network that a pack describes, checked as a config.json is; raises as `of_hub`."""
+    hub = read_hub(recipe["family"], recipe["processor"])
+    if hub is None:
+        raise InvalidFile("its network is described as none of transformers or timm")
+    height, width, channels = (int(n) for n in recipe["image"])
+    pixels.check(recipe["pixels"])
+    told = _recipe(hub, (height, width, channels), recipe["pixels"])
+    return _network(told, () if hub.library == "timm" else tuple(sorted(build.own_tensors(hub.family).items())))[0]
+
+
+def _recipe(hub: Hub, image: Image, said: str) -> str:
+    """What makes a network, in JSON: the same for all models of a family."""
+    size = _size(hub.family, image)
+    return json.dumps({"family": hub.family, "processor": hub.processor, "image": size, "pixels": said}, sort_keys=True)
+
+
+def _size(family: build.Values, image: Image) -> Image:
+    """Height, width and channels that a network takes whose processor does not say it: its own, or the keys'."""
     said, channels = family.get("image_size"), int(family.get("num_channels", 3))
-    if isinstance(said, int):
-        return said, said, channels
-    if isinstance(said, list) and len(said) == 2:
-        return int(said[0]), int(said[1]), channels
-    height, width = wanted.images[0][:2] if wanted.images else (_SIDE, _SIDE)
-    return height, width, channels
+    sides = said if isinstance(said, list) else [said, said]
+    if len(sides) == 2 and all(isinstance(side, int) for side in sides):
+        return sides[0], sides[1], channels
+    return image[0], image[1], channels
 
 
 @lru_cache(maxsize=256)  # thousands of models have the same tensors
 def _network(told: str, stored: tuple[tuple[str, Any], ...]) -> tuple[Network, Mapping[str, str] | None]:
     """The network of a recipe, and the stored name of each of its tensors; None where transformers joins some."""
-    recipe, tensors = json.loads(told), dict(stored)
-    family = recipe["family"]
-    if recipe["library"] == "timm":
-        names: Mapping[str, str] | None = {name: name for name in tensors}
-        network = _traced(told) or _trace(told, build.timm_module(family, len(tensors)))
-    else:
-        module, names = build.transformers_module(family, tensors)
-        network = _traced(told) or _trace(told, module)
-    if names is not None:
-        _check_there(network, names, tensors)
-        names = {name: names[name] for name in network.shapes}
-    return network, names
+    family, tensors = json.loads(told)["family"], dict(stored)
+    if "architecture" in family:
+        return _traced(told) or _trace(told, build.timm_module(family, len(tensors))), None
+    module, names = build.transformers_module(family, tensors)
+    network = _traced(told) or _trace(told, module)
+    slashed = {name.replace(".", "/"): there for name, there in (names or {}).items()}
+    return network, {name: slashed[name] for name in network.shapes} if names is not None else None
 
 
 _networks: dict[str, Network] = {}
@@ -139,8 +154,8 @@ def _trace(told: str, module: Any) -> Network:
     recipe = json.loads(told)
     family, prepared = recipe["family"], _prepared(recipe)
     image = prepared.image if prepared else tuple(recipe["image"])
-    name = family.get("architecture") or (family.get("architectures") or [family["model_type"]])[0]
     ways = ("",) if prepared else pixels.ways(recipe["pixels"])
+    name = family.get("architecture") or (family.get("architectures") or [family["model_type"]])[0]
     try:
         shapes, answer = as_function(module)
 
@@ -155,21 +170,13 @@ def _trace(told: str, module: Any) -> Network:
 
 
 def _prepared(recipe: Mapping[str, Any]) -> Prepared | None:
-    if recipe["library"] == "timm":
+    if "architecture" in recipe["family"]:
         return by_timm(recipe["family"]["pretrained_cfg"])
     return by_processor(recipe["processor"], recipe["family"]) if recipe["processor"] else None
 
 
-def _check_there(network: Network, names: Mapping[str, str], stored: Tensors) -> None:
-    for name, leaf in network.shapes.items():
-        shape, dtype = stored.get(names.get(name, ""), ((), ""))
-        if dtype not in FLOATS or shape != leaf.shape:
-            what = f"{name:.100} with shape {list(leaf.shape)}"
-            raise InvalidFile(f"its tensors are not those of its config.json: {what} is not there")
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Joined:
+class Converted:
     """A model whose stored tensors transformers joins or splits, as a `Source`.
 
     Attributes:
@@ -190,17 +197,6 @@ class Joined:
         found = {name: np.empty((1, *shape), dtypes[name]) for name, (shape, _) in self.stored.items()}
         self.source.read(0, 1, found)
         given = {name: torch.from_numpy(array[0]) for name, array in found.items()}
-        with lock:
-            made = build.loaded(json.loads(self.family), given, self.stored).state_dict()
+        made = build.loaded(json.loads(self.family), given, self.stored).state_dict()
         for name, rows in out.items():
-            rows[0] = made[name].numpy()
-
-
-def _json(path: Path) -> Any:
-    """What a small file holds; None where there is none, or no JSON."""
-    try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
-            return None
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
+            rows[0] = made[name.replace("/", ".")].numpy()

@@ -1,24 +1,21 @@
 """Networks of timm and torchvision by the name that a user gives: `timm:resnet18`, `torchvision:resnet18`."""
 
-import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from wmjax.errors import UsageError
-from wmjax.suspects.contract import Image
+from jax import Array
+
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.orbax import Tensors
+from wmjax.suspects import pixels
+from wmjax.suspects.contract import Image, Network, Weights
 from wmjax.suspects.formats.torch_build import building
+from wmjax.suspects.network import checked
+from wmjax.suspects.torch_module import as_function
+from wmjax.text import first_line
 
-_NAME = re.compile(r"(timm|torchvision):([A-Za-z_][\w.]*)")
-
-
-def is_named(name: str) -> bool:
-    """Whether a name is meant for one of the two libraries.
-
-    >>> is_named("timm:resnet18"), is_named("their_timm:resnet18")
-    (True, False)
-    """
-    return _NAME.fullmatch(name) is not None
+_SIDE = 224  # the usual one, of networks that say none
+_FEW = (2, 3)  # numbers of classes, to see what follows from them
 
 
 def check(name: str) -> None:
@@ -37,24 +34,62 @@ def check(name: str) -> None:
         raise UsageError(f"`models` {name}: {library} has no such network")
 
 
-@lru_cache(maxsize=256)
-def module(name: str, image: Image, classes: int) -> tuple[Any, Image]:
-    """A network that a name means, its weights at random, and the image that it takes: the given one, if it can."""
+def from_name(name: str, image: Image, classes: int, said: str = "") -> Network:
+    """The network that a name means; one that cannot take the keys' images takes those of its usual size.
+
+    Args:
+      name: for which `check` was made.
+      image: height, width and channels of the keys' images.
+      classes: outputs.
+      said: how pixels are prepared, as of `network.from_module`.
+
+    Raises:
+      UsageError: it takes neither, or the library cannot make it so.
+    """
+    try:
+        return _network(name, image, classes, said)
+    except InvalidFile:
+        side = _usual(name)
+        try:
+            return _network(name, (*side, image[2]), classes, said)
+        except InvalidFile as error:
+            raise UsageError(f"`models` {name}: {error}") from error
+
+
+def _usual(name: str) -> tuple[int, int]:
     library, network = name.split(":")
-    with building(f"`models` {name}"):
-        made = _made(library, network, image, classes)
-    fixed = (getattr(made, "pretrained_cfg", None) or {}) if library == "timm" else {}
-    if fixed.get("fixed_input_size"):
-        height, width = fixed["input_size"][1:]
-        return made, (height, width, image[2])
-    return made, image
-
-
-def _made(library: str, network: str, image: Image, classes: int) -> Any:
     if library == "timm":
         import timm
 
-        return timm.create_model(network, pretrained=False, num_classes=classes, in_chans=image[2])
+        if found := timm.get_pretrained_cfg(network):
+            return found.input_size[1], found.input_size[2]
+    return _SIDE, _SIDE
+
+
+@lru_cache(maxsize=256)
+def _network(name: str, image: Image, classes: int, said: str) -> Network:
+    with building(f"`models` {name}"):
+        shapes, answer = as_function(_module(name, classes, image[2]))
+    ways = pixels.ways(said)
+
+    def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
+        return answer(weights, pixels.prepare(images, ways, reading))
+
+    described = {"module": name, "image": list(image), "classes": classes, **({"pixels": said} if said else {})}
+    try:
+        return checked(name, shapes, logits, image, "", described, ways)
+    except Exception as error:  # of a library's own network: it takes no such image, or JAX lacks something for it
+        raise InvalidFile(f"it takes no such images: {type(error).__name__} {first_line(error)}") from error
+
+
+def _module(name: str, classes: int, channels: int) -> Any:
+    library, network = name.split(":")
+    if library == "timm":
+        import timm
+
+        return timm.create_model(network, pretrained=False, num_classes=classes, in_chans=channels)
+    if channels != 3:
+        raise InvalidFile("its networks take colour pictures")
     from torchvision import models
 
     return models.get_model(network, weights=None, num_classes=classes)
@@ -65,17 +100,16 @@ def _ends(name: str) -> tuple[tuple[str, int], ...]:
     """The tensors whose shapes follow from the number of classes, and along which axis."""
     import torch
 
-    library, network = name.split(":")
     with building(f"`models` {name}"), torch.device("meta"):
-        two, three = (_made(library, network, (224, 224, 3), classes).state_dict() for classes in (2, 3))
+        few, more = (_module(name, classes, 3).state_dict() for classes in _FEW)
     ends = []
-    for key, tensor in two.items():
-        axes = [axis for axis, n in enumerate(tensor.shape) if n != three[key].shape[axis]]
+    for key, tensor in few.items():
+        axes = [axis for axis, n in enumerate(tensor.shape) if n != more[key].shape[axis]]
         ends += [(key, axes[0])] if axes else []
     return tuple(ends)
 
 
-def classes_of(name: str, stored: Mapping[str, tuple[tuple[int, ...], str]]) -> list[int]:
+def classes_of(name: str, stored: Tensors) -> list[int]:
     """How many classes networks of this name have whose tensors these may be: what the tensors of their heads say.
 
     Args:
@@ -85,6 +119,6 @@ def classes_of(name: str, stored: Mapping[str, tuple[tuple[int, ...], str]]) -> 
     found: dict[int, None] = {}
     for end, axis in _ends(name):
         for key, (shape, _) in stored.items():
-            if (key == end or key.endswith((f".{end}", f"/{end}"))) and len(shape) > axis and shape[axis] > 1:
+            if f".{key.replace('/', '.')}".endswith(f".{end}") and len(shape) > axis and shape[axis] > 1:
                 found[shape[axis]] = None
     return list(found)
