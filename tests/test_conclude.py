@@ -58,6 +58,7 @@ def record(bits: np.ndarray, outcomes: np.ndarray) -> ChunkRecord:
         bits=bits,
         queries=np.full((n, k), 20),
         matches=np.full((n, k), 5),
+        readings=np.zeros((n, k), np.int32),
         seconds=1.5,
     )
 
