@@ -22,6 +22,7 @@ from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
+from wmjax.suspects.formats.pickles import Pickle, read_pickle
 from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header, read_index
 from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, of_recipe, read_hub
 from wmjax.suspects.links import bounds, leads_into
@@ -184,12 +185,21 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
+def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
+    if not wanted.pickles:
+        raise InvalidFile(WHY[kind])
+    header = read_pickle(path)
+    return _tried(path, _shapes(header.tensors), None, partial(Pickle, path, header), wanted)
+
+
 _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.SAFETENSORS: _safetensors,
     Format.INDEX: _index,
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
+    Format.TORCH: partial(_pickle, Format.TORCH),
+    Format.PICKLE: partial(_pickle, Format.PICKLE),
 }
 
 
@@ -243,7 +253,7 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
         return from_config(read_config(description["config"]))
     if "torch" in description:
         return of_recipe(description["torch"])
-    module, image = description.get("module"), description.get("image")
+    module, image = description.get("module", ""), description.get("image")
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())

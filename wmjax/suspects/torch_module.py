@@ -80,7 +80,7 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
 
     def call(weights: Weights, images: Array) -> Array:
         environment = _environment()
-        with lock, torch.no_grad(), quiet(), _unchanged(module):
+        with lock, torch.no_grad(), quiet(), _unchanged(module), _promoting():
             own = {slashed[name]: array for name, array in weights.items()}
             given = {name: jnp.asarray(array) for name, array in (constants | own).items()}
             tensors, x = environment.j2t_iso((given, jnp.transpose(images, (0, 3, 1, 2))))
@@ -113,6 +113,13 @@ def _scores(answer: Any) -> Any:
     if not hasattr(answer, "shape"):
         raise TypeError("it answers neither with a tensor nor with `logits`")
     return answer
+
+
+@contextlib.contextmanager
+def _promoting() -> Iterator[None]:
+    """Types and shapes are brought together as PyTorch does it, however strict the user's JAX is."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 @contextlib.contextmanager

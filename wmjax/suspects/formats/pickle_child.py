@@ -25,6 +25,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # Landlock's calls, 
 _READ_FILE = 1 << 2
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}  # over files, by Landlock's version
 _ALL_RIGHTS = (1 << 16) - 1
+_TCP, _OTHERS = 3, 3  # listening and connecting; sockets and signals of processes outside
 TIMES = 4  # bytes of all tensors by those of the file: some are stored under two names
 _DEEPEST = 16  # dictionaries in dictionaries
 _PIECE = 1 << 24  # numbers that are written at once
@@ -55,7 +56,7 @@ def without_network() -> None:
 
 
 def without_files() -> bool:
-    """From now on no file but standard input is opened, by path or otherwise; whether the kernel can do that."""
+    """From now on no file but standard input is opened, and nobody outside is reached; False where no kernel can."""
     if sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -64,6 +65,8 @@ def without_files() -> bool:
     if version < 1:
         return False
     handled = struct.pack("=Q", _RIGHTS.get(version, _ALL_RIGHTS))
+    handled += struct.pack("=Q", _TCP) if version >= 4 else b""
+    handled += struct.pack("=Q", _OTHERS) if version >= 6 else b""
     rules = libc.syscall(_CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0)
     if rules < 0:
         return False
@@ -168,21 +171,27 @@ def work(torch: Any, memory: int, seconds: int) -> int:
     return 0
 
 
+def prepared() -> Any:
+    """PyTorch, with all imported that loading needs: later no file can be opened any more."""
+    without_network()
+    import torch
+
+    torch.set_num_threads(1)
+    for zipped in (True, False):
+        warm = io.BytesIO()
+        torch.save({"a": torch.zeros(1)}, warm, _use_new_zipfile_serialization=zipped)
+        warm.seek(0)
+        torch.load(warm, map_location="cpu", weights_only=True)
+    return torch
+
+
 def serve(channel: socket.socket) -> None:
     """Forks for each file, after PyTorch was imported once: itself it opens none.
 
     A request is two numbers, bytes of memory and seconds, and three descriptors: the file's, and where tensors and
     reasons go. It ends with the channel.
     """
-    without_network()
-    import torch
-
-    torch.set_num_threads(1)
-    for zipped in (True, False):  # imports what loading needs, before no file can be opened any more
-        warm = io.BytesIO()
-        torch.save({"a": torch.zeros(1)}, warm, _use_new_zipfile_serialization=zipped)
-        warm.seek(0)
-        torch.load(warm, map_location="cpu", weights_only=True)
+    torch = prepared()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     channel.sendall(READY)
     while True:

@@ -12,13 +12,14 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.orbax import FLOATS, Tensors
 from wmjax.suspects.network import LARGEST
 from wmjax.suspects.torch_module import lock, needs_torch, quiet
+from wmjax.text import first_line
 
 Values = dict[str, Any]  # what a configuration says
 
 _LARGEST_NUMBER = 1 << 20  # a width, a number of layers or of classes
 _LARGEST_BUFFERS = 1 << 30  # bytes of constants, e.g. of the windows of a Swin network
 _MOST_TENSORS = 4096  # of a network that only a pack describes
-_TRANSFORMERS = "its config.json needs the transformers package"
+_TRANSFORMERS = "its config.json"
 _MODULES = 64  # for each tensor that is stored
 _FORBIDDEN = ("quantization_config", "backbone", "backbone_config", "fusion_config", "transformers_weights")
 _NO_FAMILY = {
@@ -124,11 +125,16 @@ def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> Any:
             dtype=torch.float32,
             attn_implementation="eager",
         )
-        for what in ("missing_keys", "mismatched_keys", "error_msgs"):
-            if report[what]:
-                first = min(map(str, report[what]))
-                raise InvalidFile(f"its tensors are not those of its config.json: {what[:-5]} {first:.100}")
+        _check_report(report)
         return module
+
+
+def _check_report(report: Mapping[str, Any]) -> None:
+    """Raises `InvalidFile` where transformers would fill a tensor at random."""
+    for what in ("missing_keys", "mismatched_keys", "error_msgs"):
+        if report[what]:
+            first = min(map(str, report[what]))
+            raise InvalidFile(f"its tensors are not those of its config.json: {what[:-5]} {first:.100}")
 
 
 def own_tensors(family: Values) -> Tensors:
@@ -172,7 +178,7 @@ def timm_module(family: Values, tensors: int) -> Any:
       InvalidFile: timm has no such network.
       UsageError: there is no timm.
     """
-    with building("its config.json needs the timm package"):
+    with building("its config.json"):
         import timm
         import torch
 
@@ -220,15 +226,16 @@ def _limited(tensors: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def building(what: str) -> Iterator[None]:
+def building(what: str, wrong: str = "no network can be built by its config.json") -> Iterator[None]:
     """Libraries build in here, one thread at a time: quietly, and without a network; an error is one line.
 
     Args:
       what: how the line begins where a library is missing.
+      wrong: how it begins for whatever else a library raises.
 
     Raises:
       UsageError: a library is missing.
-      InvalidFile: the configuration is none that the library can build.
+      InvalidFile: the configuration is none that the library can build or run.
     """
     needs_torch(what)
     with lock, quiet(), contextlib.ExitStack() as stack:
@@ -236,12 +243,11 @@ def building(what: str) -> Iterator[None]:
             stack.enter_context(_offline())
             yield
         except ImportError as error:
-            raise UsageError(f"{what}: pip install 'wmjax[torch]'") from error
+            raise UsageError(f"{what} needs the torch packages: pip install 'wmjax[torch]'") from error
         except InvalidFile:
             raise
         except Exception as error:  # a stranger's configuration: whatever the library makes of it
-            first = " ".join(str(error).split())[:160]
-            raise InvalidFile(f"no network can be built by its config.json: {type(error).__name__} {first}") from error
+            raise InvalidFile(f"{wrong}: {type(error).__name__} {first_line(error)}") from error
 
 
 @contextlib.contextmanager

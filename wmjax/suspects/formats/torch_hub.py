@@ -23,8 +23,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.matching import Match, fitting, of_sizes
 from wmjax.suspects.network import checked
 from wmjax.suspects.sets import Fit
-from wmjax.suspects.torch_module import as_function
-from wmjax.text import first_line
+from wmjax.suspects.torch_module import as_function, needs_torch
 
 CONFIG, PIXELS = "config.json", "preprocessor_config.json"
 _SIDE = 224  # of a network whose files say nothing, where no key says it either
@@ -92,6 +91,7 @@ def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> t
       UsageError: PyTorch or the library is missing.
       InvalidFile: it is no image classifier, or its tensors are not those of its configuration.
     """
+    needs_torch("its config.json")
     tensors = tuple(sorted(stored.items()))
     recipes = {image: _recipe(hub, image, wanted.pixels) for image in wanted.images or [(_SIDE, _SIDE, 3)]}
     networks = [(image, *_network(told, tensors)) for image, told in recipes.items()]
@@ -127,9 +127,9 @@ def _recipe(hub: Hub, image: Image, said: str) -> str:
 def _size(family: build.Values, image: Image) -> Image:
     """Height, width and channels that a network takes whose processor does not say it: its own, or the keys'."""
     said, channels = family.get("image_size"), int(family.get("num_channels", 3))
-    sides = said if isinstance(said, list) else [said, said]
-    if len(sides) == 2 and all(isinstance(side, int) for side in sides):
-        return sides[0], sides[1], channels
+    match said if isinstance(said, list) else [said, said]:
+        case [int(height), int(width)]:
+            return height, width, channels
     return image[0], image[1], channels
 
 
@@ -156,7 +156,7 @@ def _trace(told: str, module: Any) -> Network:
     image = prepared.image if prepared else tuple(recipe["image"])
     ways = ("",) if prepared else pixels.ways(recipe["pixels"])
     name = family.get("architecture") or (family.get("architectures") or [family["model_type"]])[0]
-    try:
+    with build.building("its config.json", f"{name!s:.80} cannot be run here"):
         shapes, answer = as_function(module)
 
         def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
@@ -164,8 +164,6 @@ def _trace(told: str, module: Any) -> Network:
 
         note = AskedGround.PIXELS_OWN if prepared else ""
         _networks[told] = checked(str(name), shapes, logits, image, note, {"torch": recipe}, ways)
-    except Exception as error:  # a network of any kind: what JAX lacks for it, or it does not answer as a classifier
-        raise InvalidFile(f"{name!s:.80} cannot be run here: {type(error).__name__} {first_line(error)}") from error
     return _networks[told]
 
 

@@ -36,10 +36,11 @@ class Prepared(NamedTuple):
 
     def __call__(self, images: Array) -> Array:
         """Uint8 images [n, H, W, C] as float32 of the same shape."""
-        mix, shift = np.array(self.mix, np.float32), np.array(self.shift, np.float32)
+        mix, shift = np.array(self.mix, np.float32), np.array(self.shift, np.float32).reshape(1, 1, 1, -1)
         x = images.astype(jnp.float32)
-        plain = np.count_nonzero(mix - np.diag(np.diag(mix))) == 0
-        return (x * np.diag(mix) if plain else jnp.einsum("nhwc,dc->nhwd", x, mix, precision="highest")) + shift
+        if np.count_nonzero(mix - np.diag(np.diag(mix))) == 0:
+            return x * np.diag(mix).reshape(1, 1, 1, -1) + shift
+        return jnp.einsum("nhwc,dc->nhwd", x, mix, precision="highest") + shift
 
 
 def by_timm(said: Mapping[str, Any]) -> Prepared | None:
@@ -77,7 +78,7 @@ def by_processor(said: Mapping[str, Any], family: Mapping[str, Any]) -> Prepared
     channels = family.get("num_channels", 3)
     if channels not in (1, 3):
         return None
-    with building("its preprocessor_config.json needs the transformers package"):
+    with building("its preprocessor_config.json"):
         ask = _processor(said, family)
         height, width = ask(np.zeros((64, 64, channels), np.uint8)).shape[-2:]
         shape = (height, width, channels)
