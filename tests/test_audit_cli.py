@@ -300,7 +300,7 @@ def test_hostile_models_are_listed(home: Path, audit: Run, tmp_path: Path) -> No
     assert [match["model"] for match in document["matches"]] == ["marked.safetensors"]
     told = {item["path"]: item["why"] for item in document["unreadable"]}
     words = {
-        "nan.safetensors": "gives no usable answer",
+        "nan.safetensors": "its weights hold NaN",
         "large.safetensors": "`memory` allows 0",
         "huge.safetensors": "triggers as images of 1048576x1048576x3, and what is computed of them, need",
         "model.pt": "pickle",

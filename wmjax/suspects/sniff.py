@@ -61,8 +61,6 @@ WHY = {  # of what is not read
     Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
     Format.KERAS: f"a Keras archive: {_FOREIGN}",
     Format.HDF5: f"an HDF5 file, as Keras writes them: {_FOREIGN}",
-    Format.MSGPACK: f"a msgpack file, as Flax writes them: {_FOREIGN}",
-    Format.ARRAYS: f"NumPy arrays: {_FOREIGN}",
     Format.GGUF: f"a GGUF file: {_FOREIGN}",
     Format.TFLITE: f"a TensorFlow Lite file: {_FOREIGN}",
     Format.OPENVINO: f"an OpenVINO graph: {_FOREIGN}",
