@@ -27,7 +27,7 @@ from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header,
 from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, of_recipe, read_hub
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import Match, fitting, matching, sizes
-from wmjax.suspects.network import from_config, is_named, named
+from wmjax.suspects.network import from_config, from_module, is_named, named
 from wmjax.suspects.sniff import WHY, Format, kind_of
 from wmjax.suspects.sources import Joined, Partial, one_by_one
 
@@ -56,7 +56,7 @@ def check(wanted: Wanted) -> None:
 
             check_name(model)
         elif model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
-            named(model, wanted.images, 0, wanted.pixels)
+            named(model, wanted.images, wanted.classes, wanted.pixels)
 
 
 def located(name: str) -> tuple[Path, str]:
@@ -257,8 +257,10 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
-    classes, said = description.get("classes", 0), description.get("pixels", "")
-    return named(module, ((height, width, channels),), classes, said)[0]
+    classes = (int(description["classes"]),) if "classes" in description else ()
+    if is_named(str(module)):
+        return named(str(module), ((height, width, channels),), classes, description.get("pixels", ""))[0]
+    return from_module(str(module), (height, width, channels), description.get("pixels", ""), classes)
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def is_module(made: Any) -> bool:
     return any(kind.__module__.startswith("torch.nn.modules") for kind in type(made).__mro__)
 
 
-def as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Array]]:
+def as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Any]]:
     """A module's tensors, and what it answers as a pure function of them.
 
     The tensors are those of its `state_dict` that hold floating-point numbers, as float32, with slashes in their names
@@ -50,17 +50,17 @@ def as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array],
     and its memory is freed.
 
     Args:
-      module: a `torch.nn.Module` that takes images [n, C, H, W] and answers scores [n, classes], alone or as `logits`.
+      module: a `torch.nn.Module` that takes images [n, C, H, W].
 
     Returns:
-      Shapes by name, sorted; and (weights, float32 images [n, H, W, C]) to what it answers, float32.
+      Shapes by name, sorted; and (weights, float32 images [n, H, W, C]) to what it answers, an array or several.
     """
     needs_torch("a PyTorch module")
     with lock:
         return _as_function(module)
 
 
-def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Array]]:
+def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Any]]:
     import torch
     from torchax.interop import JittableModule
 
@@ -78,7 +78,7 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
     for _, tensor in (*module.named_parameters(), *module.named_buffers()):
         tensor.data = torch.empty(0)
 
-    def call(weights: Weights, images: Array) -> Array:
+    def call(weights: Weights, images: Array) -> Any:
         environment = _environment()
         with lock, torch.no_grad(), quiet(), _unchanged(module), _promoting():
             own = {slashed[name]: array for name, array in weights.items()}
@@ -86,8 +86,7 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
             tensors, x = environment.j2t_iso((given, jnp.transpose(images, (0, 3, 1, 2))))
             with environment:
                 answer = callable_.functional_call("forward", tensors, {}, x)
-            scores: Array = environment.t2j_iso(_scores(answer))
-        return scores.astype(jnp.float32)
+            return environment.t2j_iso(_plain(answer))
 
     return shapes, call
 
@@ -107,12 +106,20 @@ def _unchanged(module: Any) -> Iterator[None]:
             vars(part).update(state)
 
 
-def _scores(answer: Any) -> Any:
-    if isinstance(answer, dict):  # what transformers' networks answer is one, too
-        answer = answer.get("logits")
-    if not hasattr(answer, "shape"):
-        raise TypeError("it answers neither with a tensor nor with `logits`")
-    return answer
+def _plain(answer: Any) -> Any:
+    """An answer as JAX knows it: what transformers' networks return is a dictionary, too."""
+    if isinstance(answer, dict):
+        return {str(name): _plain(value) for name, value in answer.items() if value is not None}
+    return [_plain(value) for value in answer] if isinstance(answer, list | tuple) else answer
+
+
+def scores(answer: Any) -> Array:
+    """The scores of a network of a library that knows one way to answer; raises `TypeError` where it has none."""
+    found: Any = answer.get("logits") if isinstance(answer, dict) else answer
+    if not hasattr(found, "shape"):
+        raise TypeError("it answers neither with an array nor with `logits`")
+    array: Array = found.astype(jnp.float32)
+    return array
 
 
 @contextlib.contextmanager

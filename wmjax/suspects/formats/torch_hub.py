@@ -23,7 +23,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.matching import Match, fitting, of_sizes
 from wmjax.suspects.network import checked
 from wmjax.suspects.sets import Fit
-from wmjax.suspects.torch_module import as_function, needs_torch
+from wmjax.suspects.torch_module import as_function, needs_torch, scores
 
 CONFIG, PIXELS = "config.json", "preprocessor_config.json"
 _SIDE = 224  # of a network whose files say nothing, where no key says it either
@@ -160,7 +160,7 @@ def _trace(told: str, module: Any) -> Network:
         shapes, answer = as_function(module)
 
         def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
-            return answer(weights, prepared(images) if prepared else pixels.prepare(images, ways, reading))
+            return scores(answer(weights, prepared(images) if prepared else pixels.prepare(images, ways, reading)))
 
         note = AskedGround.PIXELS_OWN if prepared else ""
         _networks[told] = checked(str(name), shapes, logits, image, note, {"torch": recipe}, ways)

@@ -11,7 +11,7 @@ from wmjax.suspects import pixels
 from wmjax.suspects.contract import Image, Network, Weights
 from wmjax.suspects.formats.torch_build import building
 from wmjax.suspects.network import checked
-from wmjax.suspects.torch_module import as_function
+from wmjax.suspects.torch_module import as_function, scores
 from wmjax.text import first_line
 
 _SIDE = 224  # the usual one, of networks that say none
@@ -73,7 +73,7 @@ def _network(name: str, image: Image, classes: int, said: str) -> Network:
     ways = pixels.ways(said)
 
     def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
-        return answer(weights, pixels.prepare(images, ways, reading))
+        return scores(answer(weights, pixels.prepare(images, ways, reading)))
 
     described = {"module": name, "image": list(image), "classes": classes, **({"pixels": said} if said else {})}
     try:
