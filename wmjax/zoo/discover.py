@@ -125,7 +125,8 @@ class _Walk:
         try:
             look(*arguments)
         except WmjaxError as error:
-            self._refuse(path, shown(re.sub(rf"^{re.escape(str(arguments[0]))}:? (is )?", "", str(error))))
+            why = str(error).removeprefix(str(arguments[0]))
+            self._refuse(path, shown(re.sub("^:? (is )?", "", why)))
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror or type(error).__name__}")
 
