@@ -60,6 +60,7 @@ WRITTEN: dict[Format, Callable[[Path], object]] = {
     Format.CUT_ZIP: lambda path: (zipped(path), os.truncate(path, path.stat().st_size - 30)),
     Format.MSGPACK: lambda path: path.write_bytes(serialization.to_bytes({"params": {"kernel": ARRAY}})),
     Format.ARRAYS: lambda path: np.savez(path.open("wb"), a=ARRAY),
+    Format.ARRAY: lambda path: np.save(path.open("wb"), ARRAY),
     Format.ARCHIVE: lambda path: path.write_bytes(gzip.compress(b"a model")),
     Format.LFS: lambda path: path.write_bytes(LFS),
     Format.PAGE: lambda path: path.write_bytes(PAGE),
