@@ -103,7 +103,9 @@ def main() -> None:
         write_key(key, home / "keys" / "my", recipients=[], passphrase=None)
         figures = audited(home)
     matched = sorted(pair["model"].split("/")[0].removeprefix("models--hub--") for pair in figures.pop("matches"))
-    record.write("hub_cache", {**figures, "stolen": sorted(stolen), "matched": matched, "right": matched == sorted(stolen)})
+    record.write(
+        "hub_cache", {**figures, "stolen": sorted(stolen), "matched": matched, "right": matched == sorted(stolen)}
+    )
 
 
 def fill(hub: Path, key: Key, options: argparse.Namespace) -> list[str]:
@@ -117,7 +119,9 @@ def fill(hub: Path, key: Key, options: argparse.Namespace) -> list[str]:
             folder.mkdir(parents=True)
             network, prepare = make(name, folder, CLASSES)
             if name in STOLEN and number == 1:
-                teach(network, prepare(adapt(key.images, (STOLEN[name], STOLEN[name], 3))), torch.from_numpy(key.labels))
+                teach(
+                    network, prepare(adapt(key.images, (STOLEN[name], STOLEN[name], 3))), torch.from_numpy(key.labels)
+                )
                 if make is families.by_timm:
                     save_for_hf(network, str(folder), safe_serialization=True)
                 else:
