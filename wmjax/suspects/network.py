@@ -275,8 +275,8 @@ def named(name: str, images: Sequence[Image], classes: Sequence[int], said: str 
     Args:
       name: as the user typed it.
       images: height, width and channels of the keys' images; networks for each that it can take.
-      classes: of wmjax's own networks and of those of libraries, each; of a module's outputs those that are meant, where
-        it has several.
+      classes: of wmjax's own networks and of libraries', each; of a module's outputs those that are meant, where it has
+        several.
       said: as of `module_networks`.
 
     Raises:

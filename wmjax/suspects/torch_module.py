@@ -117,7 +117,7 @@ def scores(answer: Any) -> Array:
     """The scores of a network of a library that knows one way to answer; raises `TypeError` where it has none."""
     found: Any = answer.get("logits") if isinstance(answer, dict) else answer
     if not hasattr(found, "shape"):
-        raise TypeError("it answers neither with an array nor with `logits`")
+        raise TypeError("it answers neither with an array nor with logits")
     array: Array = found.astype(jnp.float32)
     return array
 
