@@ -19,7 +19,8 @@ from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
-from wmjax.suspects.formats.safetensors import File, Header, read_header
+from wmjax.suspects.formats.safetensors import INDEX, File, Shards, Tensor, read_header, read_index
+from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.network import fitting, from_config, from_module, matching, named
 from wmjax.suspects.sniff import WHY, Format, kind_of
 
@@ -127,20 +128,46 @@ def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
         return open_pack(path, header, lambda description: _described(description, wanted.models))
-    network, names = _fitted(path, header, wanted)
+    try:
+        network, names = _fitted(path, header.tensors, header.metadata, wanted)
+    except WmjaxError as error:
+        if shard := re.fullmatch(r"(.+)-\d{5}-of-\d{5}\.safetensors", path.name):
+            raise InvalidFile(f"one of several files of a model: {shard[1]}{INDEX} tells of all") from error
+        raise
     return [Stored(network, File(path, header, names, stacked=False), path, path)]
+
+
+def _index(path: Path, wanted: Wanted) -> list[Stored]:
+    """A model whose tensors lie in several safetensors files."""
+    places = read_index(path)
+    shards = sorted(set(places.values()))
+    for shard in shards:
+        if not leads_into(shard, bounds(path.parent.resolve())):
+            raise InvalidFile(f"{shard.name} is a link out of the model's folder: put what it points to there")
+    headers = {shard: read_header(shard) for shard in shards}
+    if missing := next((name for name, shard in places.items() if name not in headers[shard].tensors), None):
+        raise InvalidFile(f"its tensor {missing!r:.100} is not in {places[missing].name}")
+    network, names = _fitted(path, {name: headers[shard].tensors[name] for name, shard in places.items()}, {}, wanted)
+    files = [
+        File(shard, header, {name: there for name, there in names.items() if places[there] == shard}, stacked=False)
+        for shard, header in headers.items()
+    ]
+    return [Stored(network, Shards(files), path, path, parts=tuple(shards))]
 
 
 _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.SAFETENSORS: _safetensors,
+    Format.INDEX: _index,
     Format.ONNX: _onnx,
 }
 
 
-def _fitted(path: Path, header: Header, wanted: Wanted) -> tuple[Network, dict[str, str]]:
+def _fitted(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], wanted: Wanted
+) -> tuple[Network, dict[str, str]]:
     """The network of a safetensors file with one model, and the stored name of each of its tensors."""
-    stored: Tensors = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
-    if config := _config(path, header.metadata):
+    stored: Tensors = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
+    if config := _config(path, metadata):
         network = from_config(config)
         return network, fitting(network, stored)
     if not wanted.models:
@@ -216,9 +243,11 @@ def _configs(path: Path, metadata: Mapping[str, str]) -> Iterator[Any]:
 
 
 def _json(path: Path) -> Any:
-    """What a small plain file holds; None where there is none, or no JSON."""
+    """What a small file holds; None where there is none, no JSON, or a link that leads elsewhere."""
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST_JSON:
+        if path.is_symlink() and not leads_into(path, bounds(path.parent.resolve())):
+            return None
+        if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
             return None
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -18,6 +18,7 @@ from wmjax.keys import Model
 from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
 from wmjax.suspects.contract import NOTHING, Image, Network, Stored, Suspect, Wanted, Weights
+from wmjax.suspects.links import absolute
 from wmjax.suspects.network import variables_of
 from wmjax.suspects.recognise import located, one_line, recognise
 
@@ -65,13 +66,15 @@ def describe(stored: Stored, weights: Weights | None = None) -> Model:
       weights: as `read_weights` gave them; read again by default.
     """
     weights = read_weights(stored) if weights is None else weights
-    name = stored.path.resolve().name + (f":{stored.name}" if stored.name else "")
-    return Model(name, files_digest(stored.path), digest(weights))
+    name = absolute(stored.path).name + (f":{stored.name}" if stored.name else "")
+    return Model(name, files_digest(stored.path, *stored.parts), digest(weights))
 
 
 def suspect_of(stored: Stored, name: str) -> Suspect:
     """A stored model as a suspect that answers with scores: those by which an audit weighs it too."""
     network = stored.network
+    if network.askable:
+        return dataclasses.replace(network.askable.suspect, name=name)
     weights = everywhere(read_weights(stored))
 
     def by(place: int) -> Suspect:

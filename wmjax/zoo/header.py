@@ -243,7 +243,7 @@ class AuditHeader:
             np.array([min(key.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.where(exact, stops, np.inf),
             np.log2([float(key.spec.classes) for key in keys]),
-            np.full(len(keys), np.inf) if asked.note == AskedGround.ASKED else own,  # who is asked shows no weights
+            own if asked.note not in (AskedGround.ASKED, AskedGround.RUN) else np.full(len(keys), np.inf),  # no weights
         )
 
     def to_json(self) -> dict[str, Any]:

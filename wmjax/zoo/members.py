@@ -12,6 +12,7 @@ from wmjax.keys import Key
 from wmjax.models import FAMILIES
 from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Wanted, Weights
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.links import absolute
 from wmjax.suspects.listing import Listed, read_list
 from wmjax.suspects.process import start
 from wmjax.suspects.recognise import located
@@ -76,14 +77,16 @@ def _stored(folder: Path, listed: Listed, called: str, wanted: Wanted, *, truste
     if listed.model and not trusted and listed.model not in (*FAMILIES, *wanted.models):
         raise UsageError(f"it is of {listed.model:.80}: {_GIVE_IT}")
     try:
-        named = str(path.resolve()) + (f":{member}" if member else "")
+        named = str(absolute(path)) + (f":{member}" if member else "")
         models = (listed.model,) if listed.model else wanted.models
         images = (listed.image,) if listed.image else wanted.images
         stored = find(named, dataclasses.replace(wanted, models=models, images=images))
     except WmjaxError as error:
         raise type(error)(str(error).replace(f"{folder}/", "")) from error
-    own = {path.resolve()} if stored.path == path.resolve() and not stored.name else set()
-    return Entry(called, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held)), own
+    own = {absolute(path), path.resolve()} if stored.path == absolute(path) and not stored.name else set()
+    return Entry(
+        called, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held, *stored.parts)
+    ), own
 
 
 def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Entry:

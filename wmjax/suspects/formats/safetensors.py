@@ -10,7 +10,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile
+from wmjax.files import read_bytes
 from wmjax.suspects.contract import Weights
 
 DTYPES = {
@@ -36,6 +37,7 @@ DTYPES = {
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }
+INDEX = ".safetensors.index.json"  # ends the name of what tells of a model in several files
 LARGEST_HEADER = 32 << 20  # 200,000 packed models; parsing takes up to twenty times the header's size in memory
 _LARGEST_RANK = 32
 _LARGEST_SIZE = 1 << 48  # bytes of a tensor; NumPy refuses sizes that overflow even where a dimension is zero
@@ -242,6 +244,37 @@ class File:
                 place += count
                 views = _rest(views, count)
             first = last
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shards:
+    """Several files as the `Source` of one model; each knows the names of its own tensors."""
+
+    files: Sequence[File]
+
+    def read(self, start: int, stop: int, out: Weights) -> None:
+        """Fills `out[name][0]` from the file that holds it; raises as `File.read` does."""
+        for file in self.files:
+            file.read(start, stop, {name: out[name] for name in file.names})
+
+
+def read_index(path: Path) -> dict[str, Path]:
+    """Where the tensors of a model in several files lie, by the index beside them.
+
+    Raises:
+      AccessError: it cannot be read.
+      InvalidFile: it is no index, or one of its files is missing.
+    """
+    try:
+        places = json.loads(read_bytes(path))["weight_map"]
+        if not places or not all(isinstance(name, str) and name == Path(name).name for name in places.values()):
+            raise ValueError
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidFile(f"{path}: no index that names the files beside it, or a damaged one") from error
+    for name in sorted(set(places.values())):
+        if not path.with_name(name).exists():
+            raise InvalidFile(f"{path}: its file {name!r:.100} is missing")
+    return {tensor: path.with_name(name) for tensor, name in places.items()}
 
 
 def _rest(views: list[memoryview], count: int) -> list[memoryview]:
