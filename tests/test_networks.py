@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
-from hypothesis import given
-from hypothesis import strategies as st
 from layouts import IMAGE, SMALL, flat, read
 from orbax.checkpoint import v1 as ocp
 
@@ -142,19 +140,3 @@ def test_a_head_of_a_million_classes_allocates_nothing():
     assert made.classes == 1 << 20
     with pytest.raises(InvalidFile, match="no network"):
         network.from_config(Config("cnn", IMAGE, 10, (1 << 20, 1 << 20), (1 << 20,)))
-
-
-@given(st.permutations(["model", "params", "state"]), st.integers(0, 3), st.sampled_from("./"), st.booleans())
-def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value):
-    made = network.from_config(SMALL)
-    stored = {}
-    for name, leaf in made.shapes.items():
-        parts = [*wrappers[:count], *name.split("/")[1:], *(["value"] if value else [])]
-        stored[join.join(parts)] = (leaf.shape, "bfloat16")
-    names = network.fitting(made, stored)
-    assert names.keys() == made.shapes.keys()
-    assert sorted(names.values()) == sorted(stored)
-    broken = dict(stored)
-    broken[next(iter(broken))] = ((1, 2, 3), "float32")
-    with pytest.raises(InvalidFile, match="is not there"):
-        network.fitting(made, broken)

@@ -81,6 +81,8 @@ class Network:
         `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
       askable: whom to ask instead, where there are no weights: the only one of its family, at hand (with `readings` of
         its own) or at the other end of a call; None elsewhere.
+      only: shapes of the keys' images that it is asked about, where another network of the same weights is asked about
+        the others; empty: about all.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Network:
     note: str = ""
     description: dict[str, Any] | None = None
     askable: "Askable | None" = None
+    only: tuple[Image, ...] = ()
 
     @cached_property
     def bytes(self) -> int:
@@ -127,7 +130,7 @@ class Stored:
       source: where its tensors are.
       path: its file, or the folder of its checkpoint.
       held: the file whose change means other weights.
-      name: within a pack; empty for the only model of a path.
+      name: within a pack, or of its set of weights and its size; empty for the only model of a path.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
       parts: other files that hold some of its weights.

@@ -1,10 +1,9 @@
-"""Networks of a zoo: from wmjax's configurations, from a user's own Flax module, and by matching bare tensors."""
+"""Networks of a zoo: from wmjax's configurations, and from a user's own Flax module."""
 
 import hashlib
 import inspect
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,17 +16,13 @@ from jax import Array
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import FAMILIES, Config, Variables, apply, default_config, shapes
 from wmjax.models.layers import conv_general_dilated
-from wmjax.orbax import FLOATS, Tensors
 from wmjax.suspects import pixels
-from wmjax.suspects.contract import Image, Network, Wanted, Weights
+from wmjax.suspects.contract import Image, Network, Weights
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.strangers import NAME, imported, strangers_code
 from wmjax.text import by
 
-_ByCore = dict[tuple[str, ...], tuple[str, tuple[int, ...], str]]  # stored name, shape and dtype
 LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration shall not fill the memory
-_WRAPPERS = {"params", "stats", "batch_stats", "model", "module", "state", "variables", "weights", "net"}
-_LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put below a tensor's name
 
 
 @lru_cache(maxsize=1024)
@@ -205,7 +200,13 @@ def _linen(
     return jax.eval_shape(variables), lambda tree, x: answer(tree, x, **evaluate)
 
 
-_EVALUATE = {"train": False, "training": False, "is_training": False, "deterministic": True}
+_EVALUATE = {
+    "train": False,
+    "training": False,
+    "is_training": False,
+    "deterministic": True,
+    "use_running_average": True,
+}
 
 
 def named(name: str, images: Sequence[Image], classes: int, said: str = "") -> list[Network]:
@@ -233,77 +234,3 @@ def named(name: str, images: Sequence[Image], classes: int, said: str = "") -> l
     if failure and not networks:
         raise failure
     return networks
-
-
-def matching(stored: Tensors, wanted: Wanted) -> tuple[Network, dict[str, str]]:
-    """The first network whose tensors are all there, in exact shapes, and the stored name of each of them.
-
-    Names agree up to what frameworks put around them: `model/params/convs/0/kernel/value` and `convs.0.kernel` are the
-    same tensor. What else is stored, an optimiser's state for one, is left alone.
-
-    Args:
-      stored: shapes and dtypes by name.
-      wanted: the architectures and images that may be meant.
-
-    Raises:
-      InvalidFile: none fits.
-    """
-    return _matching(tuple(sorted(stored.items())), wanted)
-
-
-@lru_cache(maxsize=256)  # thousands of models have the same tensors
-def _matching(
-    stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], wanted: Wanted
-) -> tuple[Network, dict[str, str]]:
-    tensors = _by_core(stored)
-    heads = [shape[0] for core, (_, shape, _) in tensors.items() if core == ("head", "bias") and len(shape) == 1]
-    why = "what `models` names takes none of the keys' images" if wanted.images else "`models` needs `images` here"
-    for model in wanted.models:
-        try:
-            if model in FAMILIES and not heads:
-                raise InvalidFile(f"it is no {model}: there is no head/bias")
-            for network in named(model, wanted.images, heads[0] if heads else 0, wanted.pixels):
-                try:
-                    return network, _fitting(network, tensors)
-                except InvalidFile as error:
-                    why = str(error)
-        except InvalidFile as error:
-            why = str(error)
-    raise InvalidFile(why)
-
-
-def fitting(network: Network, stored: Tensors) -> dict[str, str]:
-    """The stored name of each of a network's tensors, as `matching` finds them; `InvalidFile` where one lacks."""
-    return _fitting(network, _by_core(stored.items()))
-
-
-def _by_core(stored: Iterable[tuple[str, tuple[tuple[int, ...], str]]]) -> _ByCore:
-    tensors: _ByCore = {}
-    for name, (shape, dtype) in stored:
-        tensors.setdefault(_core(name), (name, shape, dtype))
-    return tensors
-
-
-def _fitting(network: Network, tensors: _ByCore) -> dict[str, str]:
-    names = {}
-    for name, leaf in network.shapes.items():
-        there, shape, dtype = tensors.get(_core(name), ("", (), ""))
-        wanted = str(leaf.dtype)
-        if not there or shape != leaf.shape or not (dtype == wanted or (dtype in FLOATS and wanted in FLOATS)):
-            raise InvalidFile(f"it is no {network.name}: {name} with shape {list(leaf.shape)} is not there")
-        names[name] = there
-    return names
-
-
-def _core(name: str) -> tuple[str, ...]:
-    """A tensor's path without what frameworks put around it.
-
-    >>> _core("model/params/convs/0/kernel/value") == _core("convs.0.kernel") == ("convs", "0", "kernel")
-    True
-    """
-    parts = re.split(r"[./]", name)
-    if len(parts) > 1 and parts[-1] in _LEAVES:
-        parts.pop()
-    while len(parts) > 1 and parts[0] in _WRAPPERS:
-        parts.pop(0)
-    return tuple(parts)

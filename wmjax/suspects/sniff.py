@@ -33,6 +33,7 @@ class Format(StrEnum):
     HDF5 = "hdf5"
     MSGPACK = "msgpack"
     ARRAYS = "arrays"
+    ARRAY = "array"
     GGUF = "gguf"
     TFLITE = "tflite"
     OPENVINO = "openvino"
@@ -61,8 +62,7 @@ WHY = {  # of what is not read
     Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
     Format.KERAS: f"a Keras archive: {_FOREIGN}",
     Format.HDF5: f"an HDF5 file, as Keras writes them: {_FOREIGN}",
-    Format.MSGPACK: f"a msgpack file, as Flax writes them: {_FOREIGN}",
-    Format.ARRAYS: f"NumPy arrays: {_FOREIGN}",
+    Format.ARRAY: "one NumPy array, no model: put the arrays of one into a safetensors file",
     Format.GGUF: f"a GGUF file: {_FOREIGN}",
     Format.TFLITE: f"a TensorFlow Lite file: {_FOREIGN}",
     Format.OPENVINO: f"an OpenVINO graph: {_FOREIGN}",
@@ -77,7 +77,7 @@ WHY = {  # of what is not read
     Format.UNKNOWN: "its content is of no format that is known: if it is a model, convert it to safetensors or ONNX",
 }
 _MAGIC = {  # how files begin
-    b"\x93NUMPY": Format.ARRAYS,
+    b"\x93NUMPY": Format.ARRAY,
     b"GGUF": Format.GGUF,
     **dict.fromkeys((b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c"), Format.ARCHIVE),
     b"Rar!\x1a\x07": Format.ARCHIVE,

@@ -16,6 +16,7 @@ from wmjax import orbax
 from wmjax.errors import AccessError, WmjaxError
 from wmjax.suspects import recognise
 from wmjax.suspects.contract import Stored, Wanted
+from wmjax.suspects.formats.orbax_items import AGGREGATE
 from wmjax.suspects.links import absolute, bounds, target
 from wmjax.suspects.listing import FILE
 from wmjax.suspects.sniff import NEVER_THERE, Format, kind_of
@@ -124,7 +125,8 @@ class _Walk:
         try:
             look(*arguments)
         except WmjaxError as error:
-            self._refuse(path, shown(re.sub(rf"^{re.escape(str(arguments[0]))}:? (is )?", "", str(error))))
+            why = str(error).removeprefix(str(arguments[0]))
+            self._refuse(path, shown(re.sub("^:? (is )?", "", why)))
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror or type(error).__name__}")
 
@@ -147,6 +149,8 @@ class _Walk:
             self.described |= {folder / name for name in recognise.DOCUMENTS}
             self._guard(folder, self._checkpoint, folder, folder)
             folders = _beside_checkpoint(folder, folders)
+            if orbax.ITEM in parts:  # it has been looked at as the checkpoint's
+                entries.pop(AGGREGATE, None)
         elif parts & _PARTS:
             self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
             folders = _beside_checkpoint(folder, folders)
