@@ -53,7 +53,8 @@ def claim(
     as spent before it is asked, and each answer is in the journal before the next question. So whatever ends a claim
     costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner. More
     than the file has room for (64 MiB) are not asked: of images of 32x32x3 about 8,000. Where
-    the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there.
+    the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there, and
+    some 20 bits (`lacks.chosen_bits`).
 
     Args:
       suspect: the model that is accused.
