@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,13 +20,16 @@ _MOST_HEADS = 8  # numbers of classes that are tried
 _MOST_TOLD = 3  # architectures of which is said why they do not fit
 
 
+_Tried = tuple[Image, Network, list[Fit]]  # a key's image, what is meant there, and which sets are its
+
+
 class Match(NamedTuple):
     """A model among stored tensors.
 
     Attributes:
       network: its family's.
       fit: which of the tensors are its.
-      name: of its set and of its image's size, where there are several of them; empty else.
+      name: of its set, its number of classes and its image's size, where there are several of these; empty else.
     """
 
     network: Network
@@ -61,7 +64,7 @@ def _matching(stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], wante
     raise InvalidFile(_told(misfits, wanted))
 
 
-def _fits(model: str, tensors: Tensors, wanted: Wanted) -> Iterator[tuple[Image, Network, list[Fit]]]:
+def _fits(model: str, tensors: Tensors, wanted: Wanted) -> Iterator[_Tried]:
     """For each image the networks that a name may mean there, and the sets that are theirs.
 
     A network of colour is tried where the keys are grey, and the other way round: their triggers can be made so.
@@ -69,44 +72,55 @@ def _fits(model: str, tensors: Tensors, wanted: Wanted) -> Iterator[tuple[Image,
     for image in wanted.images:
         for shape in (image, (*image[:2], 4 - image[2])) if image[2] in (1, 3) else (image,):
             tried = [
-                (image, network, sets_of(network.shapes, tensors))
-                for network in _means(model, shape, tensors, wanted.pixels)
+                (image, network, sets_of(network.shapes, tensors)) for network in _means(model, shape, tensors, wanted)
             ]
             yield from tried
             if any(fits for *_, fits in tried):
                 break
 
 
-def _means(model: str, image: Image, tensors: Tensors, pixels: str) -> list[Network]:
-    """The networks that a name may mean for images of this shape: one for each number of classes that heads have."""
-    heads = [0]  # a module says itself
+def _means(model: str, image: Image, tensors: Tensors, wanted: Wanted) -> list[Network]:
+    """The networks that a name may mean for images of this shape; of wmjax's own for each head that is there."""
+    counts = [wanted.classes]
     if model in FAMILIES:
         stored = sorted(tensors.items())
         heads = [shape[-1] for name, (shape, _) in stored if parts_of(name)[-2:] == ("head", "bias") and shape]
+        counts = [(count,) for count in list(dict.fromkeys(heads))[:_MOST_HEADS]]
     found = []
-    for classes in list(dict.fromkeys(heads))[:_MOST_HEADS]:
+    for classes in counts:
         with contextlib.suppress(UsageError, InvalidFile):  # none of this size: `recognise.check` tells more
-            found += named(model, (image,), classes, pixels)
+            found += named(model, (image,), classes, wanted.pixels)
     return found
 
 
-def _matches(found: Sequence[tuple[Image, Network, list[Fit]]], images: Sequence[Image]) -> Iterator[Match]:
-    """Each set of weights at each size that it takes, asked about each of the keys' images once."""
-    at = {(image, fit.place, fit.replicas): (network, fit) for image, network, fits in found for fit in fits}
-    sets = list(dict.fromkeys((place, replicas) for _, place, replicas in at))
-    for place, replicas in sets:
-        own = {image: at[image, place, replicas] for image in images if (image, place, replicas) in at}
-        networks = list(dict.fromkeys(network for network, _ in own.values()))
-        asked = {network: [image for image in own if own[image][0] is network] for network in networks}
-        for image in images:
-            near = [network for network in networks if adaptation(image, network.image) is not None]
-            if image not in own and near:
-                asked[near[0]].append(image)
-        fit = next(iter(own.values()))[1]
-        for network in networks:
-            several = len(networks) > 1
-            name = ([place] if len(sets) > 1 else []) + ([by(network.image)] if several else [])
-            yield Match(_only(network, tuple(asked[network])) if several else network, fit, ":".join(name))
+def _matches(found: Sequence[_Tried], images: Sequence[Image]) -> Iterator[Match]:
+    """Each set of weights, with each number of classes that it tells apart, at each size that it takes."""
+    models: dict[tuple[str, int], dict[int, dict[Image, Network]]] = {}
+    sets: dict[tuple[str, int], Fit] = {}
+    for image, network, fits in found:
+        for fit in fits:
+            at = fit.place, fit.replicas
+            sets.setdefault(at, fit)
+            models.setdefault(at, {}).setdefault(network.classes, {})[image] = network
+    for at, outputs in models.items():
+        for classes, own in outputs.items():
+            name = ([at[0]] if len(models) > 1 else []) + ([f"{classes}-classes"] if len(outputs) > 1 else [])
+            for network in (sized := _sized(own, images)):
+                size = [by(network.image)] if len(sized) > 1 else []
+                yield Match(network, sets[at], ":".join(name + size))
+
+
+def _sized(own: Mapping[Image, Network], images: Sequence[Image]) -> list[Network]:
+    """One model's networks of the sizes that it takes, each asked about its share of the keys' images."""
+    networks = list(dict.fromkeys(own.values()))
+    if len(networks) == 1:
+        return networks
+    asked = {network: [image for image in own if own[image] is network] for network in networks}
+    for image in images:
+        near = [network for network in networks if adaptation(image, network.image) is not None]
+        if image not in own and near:
+            asked[near[0]].append(image)
+    return [_only(network, tuple(shapes)) for network, shapes in asked.items()]
 
 
 @lru_cache(maxsize=256)
@@ -127,7 +141,7 @@ def sizes(network: Network, wanted: Wanted) -> list[Network]:
     if "module" not in description:
         return [network]
     stored = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}
-    wanted = dataclasses.replace(wanted, pixels=description.get("pixels", ""))
+    wanted = dataclasses.replace(wanted, pixels=description.get("pixels", ""), classes=(network.classes,))
     found = [item for item in _fits(description["module"], stored, wanted) if item[2]]
     return [match.network for match in _matches(found, wanted.images)] or [network]
 

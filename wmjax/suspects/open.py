@@ -77,6 +77,11 @@ def open_suspect(name: str | os.PathLike[str], wanted: Wanted = NOTHING) -> Susp
 
 def _is_member(name: str) -> bool:
     """Whether it names one of several models of a path; where a pack is not there, no module of its name is asked."""
-    from wmjax.suspects.recognise import located
+    before = [name[:at] for at, character in enumerate(name) if character == ":"]
+    if any(part.endswith(".safetensors") for part in before):
+        return True
+    if not any(Path(part).exists() for part in before):
+        return False
+    from wmjax.suspects.recognise import located  # with JAX, which a function's asking does without
 
-    return located(name)[1] != "" or name.rpartition(":")[0].endswith(".safetensors")
+    return located(name)[1] != ""

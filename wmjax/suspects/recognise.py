@@ -47,7 +47,7 @@ def check(wanted: Wanted) -> None:
     pixels.check(wanted.pixels)
     for model in wanted.models:
         if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
-            named(model, wanted.images, 0, wanted.pixels)
+            named(model, wanted.images, wanted.classes, wanted.pixels)
 
 
 def located(name: str) -> tuple[Path, str]:
@@ -234,7 +234,8 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
-    return from_module(module, (height, width, channels), description.get("pixels", ""))
+    classes = (int(description["classes"]),) if "classes" in description else ()
+    return from_module(str(module), (height, width, channels), description.get("pixels", ""), classes)
 
 
 @contextlib.contextmanager

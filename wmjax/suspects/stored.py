@@ -22,6 +22,7 @@ from wmjax.suspects.finite import unusable
 from wmjax.suspects.links import absolute
 from wmjax.suspects.network import variables_of
 from wmjax.suspects.recognise import located, one_line, recognise
+from wmjax.text import by
 
 
 def find(name: str, wanted: Wanted = NOTHING) -> Stored:
@@ -31,21 +32,27 @@ def find(name: str, wanted: Wanted = NOTHING) -> Stored:
       UsageError: several models lie there, or none of that name; also as `recognise`.
       AccessError, InvalidFile: as `recognise`.
     """
-    chosen = find_sizes(name, wanted)
+    chosen = find_kinds(name, wanted)
     if len(chosen) > 1:
         raise _several(Path(name), "", chosen)
     return chosen[0]
 
 
-def find_sizes(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
-    """The one model that a user names, at each size of the keys' images at which it is asked; raises as `find`."""
+def find_kinds(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
+    """The one model that a user names, for each size and number of classes at which it is asked; raises as `find`."""
     path, member = located(name)
     found = recognise(path, wanted)
     chosen = [stored for stored in found if member in ("", stored.name)]
-    chosen = chosen or [stored for stored in found if stored.network.only and stored.name.startswith(f"{member}:")]
+    chosen = chosen or [stored for stored in found if stored.name.removeprefix(f"{member}:") in _kinds(stored.network)]
     if len({(id(stored.source), stored.row) for stored in chosen}) != 1:
         raise _several(path, member, found)
     return chosen
+
+
+def _kinds(network: Network) -> tuple[str, ...]:
+    """What may follow a model's name where it is asked in several ways."""
+    classes, size = f"{network.classes}-classes", by(network.image)
+    return classes, size, f"{classes}:{size}"
 
 
 def _several(path: Path, member: str, found: Sequence[Stored]) -> UsageError:

@@ -16,7 +16,7 @@ from wmjax.suspects.links import absolute
 from wmjax.suspects.listing import Listed, read_list
 from wmjax.suspects.process import start
 from wmjax.suspects.recognise import located
-from wmjax.suspects.stored import find_sizes
+from wmjax.suspects.stored import find_kinds
 from wmjax.text import by
 from wmjax.zoo.records import Entry, Unreadable, stamp
 
@@ -72,7 +72,7 @@ def read_members(file: Path, name: str, wanted: Wanted, keys: Mapping[str, Key] 
 def _stored(
     folder: Path, listed: Listed, called: str, wanted: Wanted, *, trusted: bool
 ) -> tuple[list[Entry], set[Path]]:
-    """A member that lies in files, at each of its sizes, and what of the folder is its alone: nothing hides there."""
+    """A member that lies in files, in each of its kinds, and what of the folder is its alone: nothing hides there."""
     path, member = located(str(folder / listed.path))
     if not path.resolve().is_relative_to(folder) or path.resolve() == folder:
         raise UsageError(f"{listed.path:.200} is not in the folder of its list: copy it there")
@@ -82,13 +82,13 @@ def _stored(
         named = str(absolute(path)) + (f":{member}" if member else "")
         models = (listed.model,) if listed.model else wanted.models
         images = (listed.image,) if listed.image else wanted.images
-        found = find_sizes(named, dataclasses.replace(wanted, models=models, images=images))
+        found = find_kinds(named, dataclasses.replace(wanted, models=models, images=images))
     except WmjaxError as error:
         raise type(error)(str(error).replace(f"{folder}/", "")) from error
     alone = not member and all(stored.path == absolute(path) for stored in found)
     entries = []
     for stored in found:
-        named = f"{called}:{by(stored.network.image)}" if stored.network.only else called
+        named = f"{called}:{stored.name.removeprefix(f'{member}:')}" if len(found) > 1 else called
         stamped = stamp(stored.held, *stored.parts)
         entries.append(Entry(named, stored.network, stored.source, stored.row, stored.digest, stamped))
     return entries, {absolute(path), path.resolve()} if alone else set()
