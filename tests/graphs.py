@@ -9,7 +9,9 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper, parser
 
-from wmjax.suspects.formats.onnx import open_onnx
+from wmjax.suspects.contract import NOTHING, Network, Wanted
+from wmjax.suspects.formats import onnx as formats
+from wmjax.suspects.formats.onnx import OnnxFile
 
 Shapes = Mapping[str, tuple[int, ...] | np.ndarray | np.generic]
 IMAGE = "float[n,3,9,8] x"
@@ -33,6 +35,11 @@ def build(body: str, tensors: Shapes, opset: int = 17, image: str = IMAGE, seed:
 def write(path: Path, model: onnx.ModelProto) -> Path:
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def open_onnx(path: Path, wanted: Wanted = NOTHING) -> tuple[Network, OnnxFile]:
+    """The first of a file's networks."""
+    return formats.open_onnx(path, wanted)[0]
 
 
 def varint(number: int) -> bytes:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import FIVE, IMAGE, W, build, residual, varint, write
+from graphs import FIVE, IMAGE, W, build, open_onnx, residual, varint, write
 from onnx import TensorProto
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.suspects.formats.onnx import open_onnx
 
 LINEAR = ("a = Flatten(x) y = MatMul(a, w)", {"w": (216, 10)})
 REFUSED = {

@@ -120,8 +120,8 @@ def in_file(path: Path, wanted: Wanted) -> list[Stored]:
         if kind == ".onnx":
             from wmjax.suspects.formats.onnx import open_onnx
 
-            network, source = open_onnx(path)
-            return [Stored(network, source, path, path)]
+            network, source = open_onnx(path, wanted)[0]
+            return [Stored(network, source, path, source.held)]
         return []
 
 
