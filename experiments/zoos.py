@@ -59,9 +59,9 @@ class Thin(nnx.Module):
         return self.head(self.table(x).mean(axis=1))
 
 
-def lenet(rngs: nnx.Rngs) -> nnx.Module:
-    """As `--model zoos:lenet`."""
-    return LeNet(rngs)
+def lenet(rngs: nnx.Rngs) -> tuple[nnx.Module, Callable[[jax.Array], jax.Array]]:
+    """As `--model zoos:lenet`; its pixels are in 0..1."""
+    return LeNet(rngs), lambda images: images.astype(jnp.float32) / 255.0
 
 
 def thin(rngs: nnx.Rngs) -> tuple[nnx.Module, Callable[[jax.Array], jax.Array]]:

@@ -36,7 +36,7 @@ SIZES = (7, 20, 100, 16, 33)  # triggers of five keys; few of them fill whole ro
 def network(rows: int, classes: int = CLASSES, image: tuple[int, int, int] = IMAGE) -> Network:
     """The family of all tables with so many rows."""
 
-    def logits(weights: Weights, images: jax.Array) -> jax.Array:
+    def logits(weights: Weights, images: jax.Array, reading: jax.Array | int = 0) -> jax.Array:
         digits = images.reshape(len(images), -1).astype(jnp.int32)
         return weights["table"][digits[:, 0] + 256 * digits[:, 1]]
 

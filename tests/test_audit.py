@@ -182,7 +182,7 @@ HEADER_DAMAGE: list[Callable[[Any], object]] = [
     lambda values: values["keys"][0]["commitment"]["rule"].update(alpha=2.0),
     lambda values: values["family"].__setitem__(0, 1),
     lambda values: values["families"][0].update(note="{0.__class__}"),
-    lambda values: values["families"][0].update(note=["pixels-unit"]),
+    lambda values: values["families"][0].update(note=["pixels-own"]),
     lambda values: values["families"][0].update(image=[1, 2]),
     lambda values: values.update(families=[]),
     lambda values: values["level"].update(value=float("nan")),

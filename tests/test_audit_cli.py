@@ -113,6 +113,7 @@ def test_the_document(home: Path, audit: Run) -> None:
         "matches": [match],
         "not_applicable": [],
         "unreadable": [],
+        "others": {},
         "alpha": 0.001,
         "procedure": "Bonferroni (family-wise error rate)",
         "procedure_code": "bonferroni",

@@ -53,6 +53,7 @@ def audit(models: int, keys: int, /, **changes: Any) -> AuditResult:
         "grounds": {},
         "remarks": {},
         "unreadable": [],
+        "others": {},
         "match_bits": 20.0,
         "alpha": 1e-6,
         "procedure": "e-bh",

@@ -52,7 +52,7 @@ class Street:
         shares = np.random.default_rng(5).choice([0.0, 0.4, 1.0], (8, 3))
         shares[0], shares[1] = 1.0, 0.0
         logits = worker.tables(keys, shares)
-        other = dataclasses.replace(worker.network(90, image=(2, 4, 3)), name="other", note="pixels-guessed")
+        other = dataclasses.replace(worker.network(90, image=(2, 4, 3)), name="other", note="pixels-own")
         entries = worker.zoo(logits).entries
         entries += [dataclasses.replace(entry, name=f"other {entry.name}", network=other) for entry in entries]
         self.zoo = Zoo([*entries, _asked(logits[0])], [])
@@ -94,7 +94,7 @@ def assert_same_but_words(other: AuditResult, expected: AuditResult) -> None:
 
 
 def test_an_audit_has_something_of_everything_to_say(street: Street) -> None:
-    expected = {*AuditGround, *KEY_GROUNDS, "adapted", "asked", "pixels-guessed"}
+    expected = {*AuditGround, *KEY_GROUNDS, "adapted", "asked", "pixels-own"}
     told = codes(street.audit()) | codes(worker.audited(street.zoo, street.keys, fdr=0.01))
     assert told == expected
 

@@ -38,7 +38,7 @@ def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int) -> A
         weights="",
         keys=tuple(Asked(f"k{k}", commitment) for k, commitment in enumerate(commitments)),
         family=(0,) * len(bits),
-        families=(AskedFamily("net", "f", (8, 8, 1), 10, ""),),
+        families=(AskedFamily("net", "f", (8, 8, 1), 10, ("",), ""),),
         level=level,
         tests=tests,
         chunks=(len(bits),),

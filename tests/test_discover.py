@@ -1,5 +1,6 @@
 """Zoos: every layout gives the exact tensors, and nothing hostile stops the walk."""
 
+import gzip
 import json
 import logging
 import os
@@ -64,21 +65,7 @@ LAYOUTS = {
 def test_every_layout_gives_the_exact_tensors(layout, tmp_path):
     LAYOUTS[layout](tmp_path / "model", jax.tree.map(jnp.asarray, TREE))
     assert "`models`" in discover(tmp_path, Wanted(images=(IMAGE,))).unreadable[0].why
-    entry = the_one(
-        discover(
-            tmp_path,
-            Wanted(
-                (
-                    "cnn",
-                    "vgg",
-                ),
-                (
-                    (28, 28, 1),
-                    IMAGE,
-                ),
-            ),
-        )
-    )
+    entry = the_one(discover(tmp_path, Wanted(("cnn", "vgg"), ((28, 28, 1), IMAGE))))
     assert entry.name.startswith("model")
     assert entry.network is network.from_config(CONFIG)
     assert equal(read(entry), flat(TREE))
@@ -147,7 +134,7 @@ def test_packs_are_opened_row_by_row(saved, tmp_path):
 
 
 def test_onnx_without_its_package(tmp_path, monkeypatch):
-    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / "model.onnx").write_bytes(b"\xff")
     monkeypatch.setitem(sys.modules, "onnx", None)
     (item,) = discover(tmp_path, Wanted()).unreadable
     assert "pip install 'wmjax[onnx]'" in item.why
@@ -319,12 +306,13 @@ def test_nothing_is_hidden_by_a_name_or_an_empty_file(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "run" / "step-by-step" / "model", variables, checkpoint.Metadata(config))
     checkpoint.save(tmp_path / "team" / "model", variables, checkpoint.Metadata(config))
     (tmp_path / "team" / "_METADATA").write_bytes(b"")
-    for name in ("model.pth.tar", "weights.zip", "m.pt.gz"):
-        (tmp_path / name).write_bytes(b"x")
+    for name, content in {"model.pth.tar": b"\x80\x04", "m.pt.gz": gzip.compress(b"x"), "weights.zip": b"x"}.items():
+        (tmp_path / name).write_bytes(content)
     zoo = discover(tmp_path, Wanted())
     assert [entry.name for entry in zoo.entries] == ["run", "run/step-by-step/model", "team/model"]
     why = {item.path: item.why for item in zoo.unreadable}
     assert why.keys() == {"model.pth.tar", "weights.zip", "m.pt.gz", "team"}
     assert "pickle" in why["model.pth.tar"]
-    assert "unpack" in why["weights.zip"]
+    assert "unpack" in why["m.pt.gz"]
+    assert why["weights.zip"] == "text, not weights"
     assert len({entry.stamp for entry in zoo.entries} - {""}) > 1

@@ -70,7 +70,7 @@ def bet(state: Coins, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple[
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], path), axis=-1)
     matches = state.matches[..., None] + np.cumsum(answers.labels == truth, axis=-1)
     after = state._replace(stages=stages, peak=peak[..., -1], acquittal=cleared[..., -1], matches=matches[..., -1])
-    return after, Path(path, cleared, peak, matches)
+    return after, Path(path, cleared, peak, matches, np.zeros_like(matches))
 
 
 COINS = Evidence(

@@ -17,6 +17,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, init, read_config
 from wmjax.suspects import network
 from wmjax.suspects.contract import Wanted
+from wmjax.suspects.pixels import PIXELS
 from wmjax.zoo.discover import discover
 
 MODULES = """
@@ -98,16 +99,7 @@ def test_modules_of_the_user(modules, tmp_path, capsys):
 
     state = WithStats.create(apply_fn=linen.apply, tx=optax.sgd(0.1, momentum=0.9), **variables)
     ocp.save(tmp_path / "zoo" / "train", state)
-    zoo = discover(
-        tmp_path / "zoo",
-        Wanted(
-            (
-                "strangers:lin",
-                "strangers:net",
-            ),
-            (IMAGE,),
-        ),
-    )
+    zoo = discover(tmp_path / "zoo", Wanted(("strangers:lin", "strangers:net"), (IMAGE,)))
     assert zoo.unreadable == []
     found = {entry.name: entry for entry in zoo.entries}
     images = np.random.default_rng(0).integers(0, 256, (3, *IMAGE), np.uint8)
@@ -119,8 +111,8 @@ def test_modules_of_the_user(modules, tmp_path, capsys):
         assert logits.dtype == jnp.float32
         np.testing.assert_allclose(logits, expected[like], rtol=1e-5, atol=1e-6)
     assert found["pure"].network is found["state"].network
-    assert found["pure"].network.note == "pixels-unit"
-    assert found["linen"].network.note == "pixels-own"
+    assert found["pure"].network.readings == tuple(PIXELS)  # the first is 0..1
+    assert (found["linen"].network.readings, found["linen"].network.note) == (("",), "pixels-own")
     assert "stranger" not in capsys.readouterr().out
 
 

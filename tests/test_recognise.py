@@ -1,5 +1,6 @@
 """Recognition of one path: what lies there, or one line that says why nothing does."""
 
+import gzip
 import json
 import os
 import sys
@@ -47,8 +48,11 @@ def test_what_is_no_model_is_one_line_that_begins_with_the_path(run_folder, tmp_
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "_CHECKPOINT_METADATA").write_text("[" * 100_000)
     os.mkfifo(tmp_path / "pipe.onnx")
-    for name in ("notes.txt", "m.pt", "weights.zip", "m.h5", "cut.safetensors"):
+    for name in ("named.txt", "m.pt", "m.h5", "cut.safetensors"):
         (tmp_path / name).write_bytes(b"\x80\x04")
+    (tmp_path / "cut.safetensors").write_bytes(b"\1")
+    (tmp_path / "notes.txt").write_text("notes")
+    (tmp_path / "weights.zip").write_bytes(gzip.compress(b""))
     save_file(flat(), tmp_path / "bare.safetensors")
     wrong = {
         "nowhere": (AccessError, "does not exist"),
@@ -58,7 +62,8 @@ def test_what_is_no_model_is_one_line_that_begins_with_the_path(run_folder, tmp_
         "notes.txt": (InvalidFile, "holds no model"),
         "m.pt": (InvalidFile, "pickle"),
         "weights.zip": (InvalidFile, "unpack"),
-        "m.h5": (InvalidFile, "not read"),
+        "m.h5": (InvalidFile, "pickle"),
+        "named.txt": (InvalidFile, "pickle"),
         "cut.safetensors": (InvalidFile, "cut short"),
         "bare.safetensors": (UsageError, "`models`"),
     }

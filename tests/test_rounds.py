@@ -155,17 +155,17 @@ def test_answers_are_the_network_s_own(width: int) -> None:
     for rows in ([0, 1, 2, 3, 4, 5, 6, 7], [6, 1, 3, 0, 7], [5], []):
         some = np.array(rows, np.int64)
         got = scorer.answers(placed, some, bank, np.arange(32, dtype=np.int32))
-        assert got.shape == (len(rows), 32, 10)
-        np.testing.assert_allclose(got, expected[some], rtol=1e-4, atol=1e-5)
+        assert got.shape == (len(rows), 1, 32, 10)
+        np.testing.assert_allclose(got[:, 0], expected[some], rtol=1e-4, atol=1e-5)
         picks = rng.integers(0, 32, (len(rows), 16), np.int32)
         got = scorer.answers(placed, some, bank, picks)
-        np.testing.assert_allclose(got, expected[some[:, None], picks], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(got[:, 0], expected[some[:, None], picks], rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_is_compiled_again() -> None:
     traced = []
 
-    def logits(weights: Any, images: jax.Array) -> jax.Array:
+    def logits(weights: Any, images: jax.Array, reading: jax.Array) -> jax.Array:
         traced.append(images.shape)
         return weights["w"][None] + images.reshape(len(images), -1)[:, :3].astype(jnp.float32)
 
@@ -182,7 +182,7 @@ def test_nothing_is_compiled_again() -> None:
         again = Scorer(network, mesh_for(16), 4)  # equal to the first, as each chunk's is
         np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, everything), first[rows])
         picks = np.tile(np.arange(8, dtype=np.int32)[::-1], (len(rows), 1))
-        np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, picks), first[rows, ::-1])
+        np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, picks), first[rows][:, :, ::-1])
     assert len(traced) == 2
 
 

@@ -254,7 +254,7 @@ def test_clean_models_are_acquitted_within_the_key():
 )
 def test_decisions_on_constructed_paths(evidence, acquittal, stop, expected):
     bits = np.array(evidence)
-    path = Path(bits, np.array(acquittal), np.maximum.accumulate(bits), np.zeros(3, np.int64))
+    path = Path(bits, np.array(acquittal), np.maximum.accumulate(bits), *np.zeros((2, 3), np.int64))
     decision = stats.decide(path, RULE, stop=stop)
     assert (decision.outcome, decision.used) == expected
     many = stats.decide(Path(*(np.stack([part, part]) for part in path)), RULE, stop=stop)

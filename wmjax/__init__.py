@@ -59,6 +59,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.stats import Rule as Rule
     from wmjax.stats import spread_top_k as spread_top_k
     from wmjax.suspects import Suspect as Suspect
+    from wmjax.suspects import Wanted as Wanted
     from wmjax.suspects import from_callable as from_callable
     from wmjax.suspects import from_checkpoint as from_checkpoint
     from wmjax.suspects import open_suspect as open_suspect
@@ -119,6 +120,7 @@ _HOME = {
     "Unlock": "wmjax.keys",
     "UsageError": "wmjax.errors",
     "Verdict": "wmjax.verification",
+    "Wanted": "wmjax.suspects",
     "WmjaxError": "wmjax.errors",
     "attach": "wmjax.evidence.claim",
     "attack": "wmjax.attacks.run",

@@ -62,6 +62,13 @@ def items(value: Any, read: Callable[[Any], T]) -> tuple[T, ...]:
     return tuple(read(item) for item in value)
 
 
+def counts(value: Any) -> dict[str, int]:
+    """An object of whole numbers by whatever names."""
+    if not isinstance(value, dict):
+        raise ValueError("an object of counts was expected")
+    return {name: whole(count) for name, count in value.items()}
+
+
 def table(
     value: Any, shape: tuple[int, ...], dtype: type, low: float = -math.inf, high: float = math.inf
 ) -> np.ndarray:

@@ -220,10 +220,11 @@ def _held(
 def difference(one: Written, other: Written) -> str:
     """The first thing in which two audits are not the same; empty where they are.
 
-    What could not be read may differ: its reasons name places that lie elsewhere on another host.
+    What could not be read may differ: its reasons name places that lie elsewhere on another host. So may other files.
     """
     mine, theirs = (json.loads(json.dumps(header.to_json())) for header in (one, other))  # tuples are lists in JSON
-    return next((name for name in theirs if name != "unreadable" and mine.get(name) != theirs[name]), "")
+    free = ("unreadable", "others")
+    return next((name for name in theirs if name not in free and mine.get(name) != theirs[name]), "")
 
 
 def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, Record] | None:

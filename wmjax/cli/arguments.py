@@ -83,6 +83,18 @@ def model_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def reading_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what is said of files of any kind: `--model` and `--pixels`."""
+    model_option(parser)
+    parser.add_argument(
+        "--pixels",
+        default="",
+        metavar="WAY",
+        help="how pixels are prepared where a file does not say it: 0..1, 0..255, -1..1, mean-std, bgr-mean, "
+        "each-image or inverted (default: it is asked in each of these ways)",
+    )
+
+
 def size(text: str) -> int:
     """Reads a number of bytes, e.g. 4GB or 500MB."""
     number, unit = text[:-2], text[-2:].upper()

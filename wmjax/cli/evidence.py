@@ -153,7 +153,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
 
     opener = unlock(options)
     key = open_key(options.key, opener)
-    suspect = open_suspect(options.suspect, options.models, key.spec.image)
+    suspect = open_suspect(options.suspect, Wanted.by([key.spec], options.models, options.pixels))
 
     def mark(triggers: Collection[int]) -> None:
         """As spent, and as shown: in a later verification they clear this suspect no more."""
@@ -209,7 +209,7 @@ def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Su
     from wmjax.evidence.facts import Court
     from wmjax.suspects import open_suspect
 
-    opened = partial(open_suspect, models=options.models, image=claim.commitment.spec.image)
+    opened = partial(open_suspect, wanted=Wanted.by([claim.commitment.spec], options.models, options.pixels))
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
         suspect=opened(options.suspect) if options.suspect else None,

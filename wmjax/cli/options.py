@@ -16,6 +16,7 @@ from wmjax.cli.arguments import (
     images_option,
     keys_options,
     model_option,
+    reading_options,
     shard,
     size,
     stamp_options,
@@ -178,7 +179,7 @@ def _commit_options(parser: argparse.ArgumentParser) -> None:
 def _claim_options(parser: argparse.ArgumentParser) -> None:
     unlock_options(parser)
     parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
-    model_option(parser)
+    reading_options(parser)
     parser.add_argument(
         "--nonce-from",
         dest="nonce",
@@ -213,7 +214,7 @@ def _judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
     parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the nonce that you drew for this claim")
     parser.add_argument("--suspect", metavar="MODEL", help=f"model to ask again: {SUSPECT}")
-    model_option(parser)
+    reading_options(parser)
     parser.add_argument(
         "--suspect-since",
         dest="since",
@@ -299,7 +300,7 @@ def _hosts_options(parser: argparse.ArgumentParser) -> None:
 def _verify_options(parser: argparse.ArgumentParser) -> None:
     keys_options(parser, required=True)
     parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
-    model_option(parser)
+    reading_options(parser)
     parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")
     parser.add_argument("--all", dest="whole", action="store_true", help="ask about the whole key, even when decided")
     parser.add_argument(
@@ -331,7 +332,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passphrase-file", dest="passphrase", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)"
     )
-    model_option(parser)
+    reading_options(parser)
     parser.add_argument(
         "--suspects", type=Path, metavar="FILE", help="list of members that only you can name, e.g. module:function"
     )
@@ -389,5 +390,5 @@ def _attack_options(parser: argparse.ArgumentParser) -> None:
 def _pack_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("zoo", type=Path, metavar="ZOO", help="folder of models")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the packs")
-    model_option(parser)
+    reading_options(parser)
     images_option(parser)

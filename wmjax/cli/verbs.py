@@ -132,10 +132,11 @@ def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float
     from functools import partial
 
     from wmjax.keys.asked import remember, shown_to
-    from wmjax.suspects import open_suspect
+    from wmjax.suspects import Wanted, open_suspect
     from wmjax.verification import verify
 
-    suspect, *nulls = (open_suspect(name, options.models, key.spec.image) for name in (options.suspect, *options.nulls))
+    wanted = Wanted.by([key.spec], options.models, options.pixels)
+    suspect, *nulls = (open_suspect(name, wanted) for name in (options.suspect, *options.nulls))
     return verify(
         suspect,
         key,

@@ -33,6 +33,7 @@ def audit(options: argparse.Namespace) -> int:
         keys,
         closed=[Unreadable(path, why) for path, why in closed.items()],
         models=tuple(options.models),
+        pixels=options.pixels,
         suspects=options.suspects,
         fdr=options.fdr,
         fwer=options.fwer,
@@ -91,7 +92,7 @@ def pack(options: argparse.Namespace) -> int:
     """Stacks the models of a zoo into one file a family."""
     from wmjax.zoo.pack import pack as stack
 
-    report = stack(options.zoo, options.out, models=options.models, images=options.images)
+    report = stack(options.zoo, options.out, models=options.models, images=options.images, pixels=options.pixels)
     document = {
         "version": 1,
         "files": [str(path) for path in report.files],

@@ -63,6 +63,7 @@ class Claim:
       commitments: the key's commitment first, then others of the same key, for released models.
       owner: public key of whoever signed the claim, hex.
       suspect: its name.
+      reading: in which of the ways that its file may be meant it was asked; empty where there is no doubt.
       model: the suspect's digests; None if it was not a checkpoint at hand.
       nonce: the challenger's, as the claimant says.
       made: UTC time by the claimant's clock, ISO 8601.
@@ -76,6 +77,7 @@ class Claim:
     commitments: tuple[Attached, ...]
     owner: str
     suspect: str
+    reading: str
     model: Model | None
     nonce: bytes
     made: str
@@ -170,6 +172,7 @@ def write_claim(
     suspect: str,
     model: Model | None,
     nonce: bytes,
+    reading: str = "",
     secret: bytes | None = None,
     material: Material | None = None,
 ) -> bytes:
@@ -186,6 +189,7 @@ def write_claim(
         "transcript": transcript,
         "verdict": stated,
         **({"material": material.to_json()} if material else {}),
+        **({"reading": named(reading)} if reading else {}),
     }
     statement = read_canonical(sign(_subjects(transcript, model), CLAIM, predicate, signer), "the claim")
     return write_canonical({"format": FORMAT, "commitments": attached, "claim": statement})
@@ -272,7 +276,7 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     told, public = statement["predicate"], commitments[0].public
     spec = public.commitment.spec
     names = {"attached", "commitment", "made", "nonce", "owner", "secret", "suspect", "transcript", "verdict"}
-    if set(told) != (names if spec.material is None else names | {"material"}):
+    if set(told) - {"reading"} != (names if spec.material is None else names | {"material"}):
         raise InvalidFile("its statement has unexpected or missing fields")
     if told["attached"] != hashlib.sha256(write_canonical(attached)).hexdigest():
         raise InvalidFile("its commitments or time stamps are not those that were there when it was signed")
@@ -286,8 +290,9 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     if not 16 <= len(nonce) <= 64 or (secret is not None and len(secret) != SECRET_BYTES):
         raise InvalidFile("its nonce or its secret has the wrong length")
     rows = read_rows(told["transcript"], spec)
-    if not is_name(told["suspect"]):
-        raise InvalidFile("the name of its suspect is not 1 to 200 characters that can be seen")
+    reading = told.get("reading", "")
+    if not is_name(told["suspect"]) or ("reading" in told and not is_name(reading)):
+        raise InvalidFile("the name of its suspect, or of a way to ask it, is not 1 to 200 characters that can be seen")
     material = None if spec.material is None else Material.from_json(told["material"])
-    said = told["suspect"], model, nonce, told["made"], rows, secret, material, told["verdict"]
+    said = told["suspect"], reading, model, nonce, told["made"], rows, secret, material, told["verdict"]
     return Claim(commitments, public.owner, *said, raw)

@@ -24,7 +24,7 @@ from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
 from wmjax.stats.contract import State
 from wmjax.stats.said import Said, said
-from wmjax.suspects.contract import Suspect, came, check_fits, query
+from wmjax.suspects.contract import Suspect, came, check_fits, query, query_each
 from wmjax.text import printable
 
 Spend = Callable[[Collection[int]], None]
@@ -82,6 +82,7 @@ def claim(
       InvalidFile: the journal is damaged, or of another claim.
     """
     _check(suspect, key, signer, commitments, nonce)
+    suspect = best_read(suspect, key)
     path = None if journal is None else Path(journal)
     rule = key.commitment.rule
     bar = demanded_bits(rule, Court().alpha, any(attached.tokens for attached in commitments))
@@ -89,7 +90,8 @@ def claim(
     if not anyway:
         _check_enough(key, order, bar, claim_journal.told(path) if resume else ())
     model = suspect.describe() if suspect.describe else None
-    head = claim_journal.Head(key.commitment, nonce, suspect.name, model.tensors if model else None)
+    called = f"{suspect.name}, asked as {suspect.reading}" if suspect.reading else suspect.name
+    head = claim_journal.Head(key.commitment, nonce, called, model.tensors if model else None)
     asked = claim_journal.begin(path, head, order, resume=resume)
     try:
         rows, reached = _ask(_Case(suspect, key, order, bar, whole), asked, spend)
@@ -103,11 +105,26 @@ def claim(
         rows,
         stated,
         suspect=suspect.name,
+        reading=suspect.reading,
         model=model,
         nonce=nonce,
         secret=secret,
         material=key.material,
     )
+
+
+def best_read(suspect: Suspect, key: Key) -> Suspect:
+    """A suspect by that of its readings which shows the most evidence; its file is at hand, so it learns nothing.
+
+    That one was chosen among a few gives an accuser no more than trying as many secrets does, which a judge's margin
+    pays for.
+    """
+    if not suspect.readings:
+        return suspect
+    asked = slice(0, min(key.commitment.rule.max_queries, key.spec.triggers))
+    given = query_each(suspect, key.images[asked], key.spec.classes)
+    path = stats.play(key.commitment.rule, given, key.truth(asked))
+    return suspect.readings[int(path.peak[:, -1].argmax())]
 
 
 def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Attached], nonce: bytes) -> None:

@@ -198,4 +198,4 @@ def _released(claim: Claim, original: Suspect, court: Court) -> datetime.datetim
 
 def _bits(claim: Claim, suspect: Suspect) -> float:
     """The most evidence that a claim's triggers ever gave against a model, in the claim's order."""
-    return float(claim.weigh(ask(claim, suspect)).evidence.max())
+    return max(float(claim.weigh(ask(claim, each)).evidence.max()) for each in suspect.asked)

@@ -14,6 +14,7 @@ from wmjax.evidence.judgement import SPENT, Brought, Digests, Shown
 from wmjax.grounds import Ground
 from wmjax.keys.times import read_time
 from wmjax.suspects.adapt import naming
+from wmjax.suspects.grounds import AskedGround
 
 
 def proven(facts: Facts) -> tuple[Ground, ...]:
@@ -66,6 +67,8 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("source-independent"))
     if facts.own is not None and court.suspect is not None:
         grounds += [Ground("suspect-asked"), *court.suspect.grounds(claim.commitment.spec.image)]
+    elif claim.reading:
+        grounds.append(Ground(AskedGround.READ_AS, {"reading": claim.reading}))
     if facts.own is not None and facts.same_weights is False:
         grounds.append(Ground("other-weights"))
     if facts.others:

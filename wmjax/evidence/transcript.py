@@ -135,8 +135,8 @@ def weigh(
     """What answers about the rows come to; nothing where the truth about them is not told. Arguments as of `truth`."""
     known = truth(rows, spec, secret, material)
     if known is None:
-        nothing = np.zeros(len(rows))
-        return stats.Path(nothing, nothing, nothing, nothing.astype(np.int64))
+        nothing, none = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
+        return stats.Path(nothing, nothing, nothing, none, none)
     return stats.play(rule, given, known)
 
 

@@ -80,9 +80,8 @@ WORDS: dict[str, str] = {
     "other-names": "The suspect used {names} numbers that are none of the key's classes: only bets on a renaming can "
     "win with them.",
     "asked": "The suspect was asked as a function, image by image.",
-    "pixels-unit": "The suspect was given pixels scaled to [0, 1], as its module takes them.",
-    "pixels-own": "The suspect was given pixels as its module's own function prepares them.",
-    "pixels-guessed": "The suspect was given pixels scaled to [0, 1]; what else it was trained on is not known.",
+    "pixels-own": "The suspect was given pixels as its file, or its module, says.",
+    "read-as": "The suspect was asked as {reading}: one of the usual ways, for its file does not say in which.",
     "spent-before": "{spent} triggers were spent before, by the claimant's word; they count against the claimant.",
     "clock-ahead": "The commitment's own date is later than its time stamp; only the stamp counts.",
     "one-claim": "This bound covers one claim. Anyone who tries N models or keys is N times as likely to find a match "

@@ -59,6 +59,7 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
         more_inconclusive=len(inconclusive) - len(inconclusive[:SHOWN]),
         unasked=unasked[:SHOWN],
         more_unasked=len(unasked) - len(unasked[:SHOWN]),
+        others=_others(result),
         unreadable=[(visible(item.path), visible(item.why)) for item in result.unreadable],
         families=_families(result),
     )
@@ -101,7 +102,13 @@ def audit_table(result: AuditResult) -> list[str]:
         lines += ["", "unreadable"]
         lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 160)}" for item in result.unreadable[:LINES]]
         lines += _rest(len(result.unreadable[LINES:]))
-    return lines
+    return [*lines, *([f"plainly no models: {others}"] if (others := _others(result)) else [])]
+
+
+def _others(result: AuditResult) -> str:
+    """What else lies in the zoo, counted by ending; empty where nothing does."""
+    kinds = sorted(result.others.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {visible(ending)}" for ending, count in kinds)
 
 
 def _rest(more: int) -> list[str]:

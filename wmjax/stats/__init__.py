@@ -15,7 +15,8 @@ of wealths is a wealth, so nothing is tuned on the suspect.
 reads coins off all answers together, `ranked` is that of keys without exact evidence, `kinds` lists them, `decision`
 reaches the verdict of a `rule`. Beside them: `answers` (what a suspect said), `binomial` (exact figures for a number of
 questions fixed before), `calibration` (ranks among decoys or null models), `many` (the false discovery rate over many
-keys and models), `several` (keys about one suspect: their evidence multiplies).
+keys and models), `several` (keys about one suspect: their evidence multiplies),
+`readings` (ways to ask one suspect: their wealth is averaged).
 """
 
 from wmjax.stats.answers import NAMES, Answers, concatenate, read_answers, refusal, spread_top_k, stack
@@ -26,6 +27,7 @@ from wmjax.stats.decision import Decision, Outcome, decide
 from wmjax.stats.kinds import EVIDENCE, kind_of, play
 from wmjax.stats.labels import evidence, redraw_p
 from wmjax.stats.many import e_bh
+from wmjax.stats.readings import mixed
 from wmjax.stats.rule import Rule
 from wmjax.stats.several import cost, multiplied
 
@@ -49,6 +51,7 @@ __all__ = [
     "evidence",
     "join",
     "kind_of",
+    "mixed",
     "more_often_p",
     "multiplied",
     "next_stage",

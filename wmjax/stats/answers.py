@@ -54,9 +54,12 @@ def refusal(like: Answers) -> Answers:
 
     >>> refusal(Answers(np.array([3]), None, 10)).labels.tolist()
     [-1]
+
+    Args:
+      like: one answer of it, labels [..., 1].
     """
-    probabilities = None if like.probabilities is None else np.full((1, like.scores), 1 / like.scores)
-    return Answers(np.array([-1]), probabilities, like.classes)
+    probabilities = None if like.probabilities is None else np.full(like.probabilities.shape, 1 / like.scores)
+    return Answers(np.full(like.labels.shape, -1), probabilities, like.classes)
 
 
 def concatenate(parts: Sequence[Answers]) -> Answers:

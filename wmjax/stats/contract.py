@@ -27,12 +27,14 @@ class Path(NamedTuple):
       acquittal: float64, bits against "this suspect repeats at least `rate` of the secret".
       peak: float64, the most evidence so far, earlier bets included; 0 before the first.
       matches: int64, how often the secret was repeated so far.
+      reading: int64, which reading of the suspect these are of, where there are several (`readings.mixed`).
     """
 
     evidence: np.ndarray
     acquittal: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
+    reading: np.ndarray
 
 
 class Evidence(NamedTuple):
@@ -83,7 +85,7 @@ def next_stage(kind: Evidence, asked: int, triggers: int) -> int:
 def rows_of(arrays: _Rows, rows: np.ndarray) -> _Rows:
     """A state or path of some suspects out of many: the rows of their first axis.
 
-    >>> rows_of(Path(*np.arange(8).reshape(4, 2, 1)), np.array([1])).matches.tolist()
+    >>> rows_of(Path(*np.arange(10).reshape(5, 2, 1)), np.array([1])).matches.tolist()
     [[7]]
     """
     return type(arrays)(*(array[rows] for array in arrays))

@@ -43,7 +43,7 @@ def decide(path: Path, rule: Rule, *, stop: bool, match_bits: float | None = Non
     there is no evidence for the key (below 0 bits) and never was a match: a copy that repeats few labels but leans
     towards them goes on being asked. Neither: `inconclusive`, which never means "not stolen".
 
-    >>> path = Path(*np.array([[5.0, 21.0], [0.0, 0.0], [5.0, 21.0], [1, 2]]))
+    >>> path = Path(*np.array([[5.0, 21.0], [0.0, 0.0], [5.0, 21.0], [1, 2], [0, 0]]))
     >>> decide(path, Rule(1e-6, 1e-3, 0.4, 2), stop=True).outcome
     'match'
 

@@ -80,7 +80,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(answered == truth, axis=-1)
     last = (cleared[..., -1], np.moveaxis(against[..., -1], 0, -1), *history, *seen, peak[..., -1], matches[..., -1])
-    path = Path(bits, np.minimum(cleared, renaming.least(against, tenths)), peak, matches)
+    path = Path(bits, np.minimum(cleared, renaming.least(against, tenths)), peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
 
 

@@ -60,7 +60,9 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule) -> tuple[Weal
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
     ends = cleared[..., -1], peak[..., -1], matches[..., -1]
-    return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(bits, cleared, peak, matches)
+    return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
+        bits, cleared, peak, matches, np.zeros_like(matches)
+    )
 
 
 def of_two(answers: Answers, classes: np.ndarray) -> Answers:

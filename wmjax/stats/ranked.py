@@ -72,7 +72,7 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
     matches = state.matches[..., None] + np.cumsum(fresh == truth, axis=-1)
     none = np.zeros(shape)
     after = Counts(answered, labels, best, *seen, hits[..., -1], matches[..., -1])
-    return after, Path(none, cleared, none, matches)
+    return after, Path(none, cleared, none, matches, np.zeros_like(matches))
 
 
 EVIDENCE = Evidence("ranked/1", start, bet, perfect, redraw_p, exact=False, independent=False)

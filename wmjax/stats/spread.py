@@ -124,7 +124,8 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule) -> tuple[Ga
     matches = paths[2].astype(np.int64)
     bits = paths[0]
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
-    return Gathered(rows, given, wealth, cleared, agreed), Path(bits, paths[1], np.maximum(peak, 0.0), matches)
+    path = Path(bits, paths[1], np.maximum(peak, 0.0), matches, np.zeros_like(matches))
+    return Gathered(rows, given, wealth, cleared, agreed), path
 
 
 def _sum_of(stakes: np.ndarray) -> np.ndarray:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from wmjax.errors import AccessError, AnswerError, GoneError, InvalidFile, MisfitError, NoAnswerError
+from wmjax.errors import AccessError, AnswerError, GoneError, InvalidFile, MisfitError, NoAnswerError, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Model, Spec
-from wmjax.stats import Answers, concatenate, read_answers
+from wmjax.stats import Answers, concatenate, read_answers, stack
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.child import is_refused
+from wmjax.suspects.grounds import asked_as
 from wmjax.text import first_line, printable
 
 if TYPE_CHECKING:
@@ -41,18 +42,20 @@ class Wanted:
       models: architectures that bare weights may be of: names of wmjax's families or `module:factory`.
       images: height, width and channels of the keys' images, which those may take.
       classes: that the keys are for.
+      pixels: how pixels are prepared where a file does not say it, a name of `pixels.PIXELS`; empty: in any usual way.
     """
 
     models: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
     classes: tuple[int, ...] = ()
+    pixels: str = ""
 
     @classmethod
-    def by(cls, specs: Iterable[Spec], models: Sequence[str] = ()) -> "Wanted":
+    def by(cls, specs: Iterable[Spec], models: Sequence[str] = (), pixels: str = "") -> "Wanted":
         """What keys ask about; each image and number of classes once, in the keys' order."""
         specs = list(specs)
         images, classes = dict.fromkeys(spec.image for spec in specs), dict.fromkeys(spec.classes for spec in specs)
-        return cls(tuple(models), tuple(images), tuple(classes))
+        return cls(tuple(models), tuple(images), tuple(classes), pixels)
 
 
 NOTHING = Wanted()  # files say all
@@ -66,10 +69,13 @@ class Network:
       name: as tables show it, `cnn 32x32x3`.
       fingerprint: hex digest of architecture and shapes; models with the same one are of one family.
       shapes: of its tensors by name, `jax.ShapeDtypeStruct`s, in sorted order.
-      logits: (weights, uint8 images [n, H, W, C]) to float32 [n, classes]; pure, for `jit` and `vmap`.
+      logits: (weights, uint8 images [n, H, W, C], reading int32 []) to float32 [n, classes]; pure, for `jit` and
+        `vmap`. The reading is a place in `readings`, 0 where it is left out.
       image: height, width and channels that it takes.
       classes: outputs.
       largest: bytes of the largest value on the way from one image to its answer.
+      readings: names of the ways in which it may be meant to be asked: how pixels are prepared, and which output holds
+        the scores; a single empty one where there is no doubt.
       note: code of what a verdict must say of how it is asked, an `AskedGround`; empty for wmjax's own.
       description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
         `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
@@ -79,10 +85,11 @@ class Network:
     name: str
     fingerprint: str
     shapes: dict[str, Any]
-    logits: "Callable[[Weights, Array], Array]"
+    logits: "Callable[..., Array]"
     image: tuple[int, int, int]
     classes: int
     largest: int = 0
+    readings: tuple[str, ...] = ("",)
     note: str = ""
     description: dict[str, Any] | None = None
     askable: "Askable | None" = None
@@ -122,6 +129,7 @@ class Stored:
       name: within a pack; empty for the only model of a path.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
+      parts: other files that hold some of its weights.
     """
 
     network: Network
@@ -131,6 +139,7 @@ class Stored:
     name: str = ""
     row: int = 0
     digest: str = ""
+    parts: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +155,8 @@ class Suspect:
       describe: its name and digests, where it lies in files at hand.
       note: code of what a verdict must say of how it is asked, as of `Network`.
       remembers: whether it may know later what it was asked: not so where its weights are at hand.
+      reading: by which of its readings it is asked; empty where there is no doubt.
+      readings: itself by each of them, where there are several; itself is the first.
     """
 
     name: str
@@ -155,11 +166,26 @@ class Suspect:
     describe: Callable[[], Model] | None = None
     note: str = ""
     remembers: bool = True
+    reading: str = ""
+    readings: "tuple[Suspect, ...]" = ()
 
     def grounds(self, image: tuple[int, int, int]) -> tuple[Ground, ...]:
         """What a verdict must say of how it is asked about a key's images of this shape."""
-        noted = (Ground(self.note),) if self.note else ()
-        return noted if self.image is None else (*noted, *(adaptation(image, self.image) or ()))
+        noted = asked_as(self.note, [each.reading for each in self.asked])
+        return (*noted, *((self.image and adaptation(image, self.image)) or ()))
+
+    @property
+    def asked(self) -> "tuple[Suspect, ...]":
+        """Itself by each of its readings, one at least."""
+        return self.readings or (self,)
+
+    def read(self, reading: str) -> "Suspect":
+        """Itself by one reading; raises `UsageError` where it has no such one."""
+        for each in self.asked:
+            if each.reading == reading:
+                return each
+        known = ", ".join(each.reading for each in self.asked)
+        raise UsageError(f"suspect {self.name} cannot be asked as {reading!r:.80}, only as {known or 'it is'}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +210,11 @@ def check_fits(suspect: Suspect, spec: Spec) -> None:
     image = suspect.image
     if image is not None and (adaptation(spec.image, image) is None or math.prod(image) > _LARGEST_IMAGE):
         raise MisfitError(f"suspect {suspect.name} has images {image}, the key {spec.image}: it cannot carry this key")
+
+
+def query_each(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int] | None = None) -> Answers:
+    """What `query` reads by each of a suspect's readings, [readings, n]; arguments and errors as of `query`."""
+    return stack([query(each, images, classes, names) for each in suspect.asked])
 
 
 def query(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int] | None = None) -> Answers:

@@ -1,6 +1,10 @@
 """What must be said of how a suspect was asked, as codes with values."""
 
+import math
+from collections.abc import Sequence
 from enum import StrEnum
+
+from wmjax.grounds import Ground
 
 
 class AskedGround(StrEnum):
@@ -8,14 +12,49 @@ class AskedGround(StrEnum):
 
     ADAPTED (`from`, `to`: shapes of triggers and of what was asked); OTHER_CLASSES (`theirs`, `ours`: how many it tells
     apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED: through a
-    function, not its weights; of pixels PIXELS_UNIT: scaled to [0, 1], PIXELS_OWN: by the module's own function,
-    PIXELS_GUESSED.
+    function, not its weights; PIXELS_OWN: prepared as the file or the module itself says; READ_AS (`reading`): in this
+    one of several ways; WAYS (`ways`, `cost`): in all usual ways, since nobody said how; READINGS (`ways`, `reading`):
+    of them one shows the most evidence.
     """
 
     ADAPTED = "adapted"
     OTHER_CLASSES = "other-classes"
     OTHER_NAMES = "other-names"
     ASKED = "asked"
-    PIXELS_UNIT = "pixels-unit"
     PIXELS_OWN = "pixels-own"
-    PIXELS_GUESSED = "pixels-guessed"
+    READ_AS = "read-as"
+    WAYS = "ways"
+    READINGS = "readings"
+
+
+def asked_as(note: str, ways: Sequence[str]) -> tuple[Ground, ...]:
+    """What must be said of how a network is asked.
+
+    >>> [ground.code for ground in asked_as("", ["0..1"])], asked_as("", [""])
+    ([<AskedGround.READ_AS: 'read-as'>], ())
+
+    Args:
+      note: code of its own, empty where there is none.
+      ways: in which it is asked; a single empty one where there is no doubt.
+    """
+    noted = [Ground(AskedGround(note))] if note else []
+    if len(ways) > 1:
+        noted.append(Ground(AskedGround.WAYS, {"ways": len(ways), "cost": round(math.log2(len(ways)), 3)}))
+    elif ways[0]:
+        noted.append(Ground(AskedGround.READ_AS, {"reading": ways[0]}))
+    return tuple(noted)
+
+
+def readings(ways: Sequence[str], reading: int) -> tuple[Ground, ...]:
+    """What must be said of the answers of a suspect that was asked in several ways.
+
+    >>> readings(["0..1", "0..255"], 1)[0].to_json()
+    {'code': 'readings', 'ways': 2, 'reading': '0..255'}
+
+    Args:
+      ways: in which it was asked.
+      reading: which of them shows the most evidence.
+    """
+    if len(ways) < 2:
+        return ()
+    return (Ground(AskedGround.READINGS, {"ways": len(ways), "reading": ways[reading]}),)

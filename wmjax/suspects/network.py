@@ -18,6 +18,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import FAMILIES, Config, Variables, apply, default_config, shapes
 from wmjax.models.layers import conv_general_dilated
 from wmjax.orbax import FLOATS, Tensors
+from wmjax.suspects import pixels
 from wmjax.suspects.contract import Image, Network, Wanted, Weights
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.strangers import NAME, imported, strangers_code
@@ -42,7 +43,7 @@ def from_config(config: Config) -> Network:
     try:
         named_shapes, tree_of = _names(shapes(config)._asdict())
 
-        def logits(weights: Weights, images: Array) -> Array:
+        def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
             variables = Variables(**tree_of(weights))
             return apply(config, variables, images)[0]
 
@@ -65,15 +66,17 @@ def weights_of(variables: Variables) -> Weights:
 
 
 @lru_cache(maxsize=64)
-def from_module(name: str, image: Image) -> Network:
+def from_module(name: str, image: Image, said: str = "") -> Network:
     """The network of a user's own module, named `module:factory`; no weight is computed.
 
     The factory takes nothing, or `rngs`, and returns an `nnx.Module`, a `flax.linen.Module`, or a pair of one and a
-    function that maps uint8 images [n, H, W, C] to what it takes; without that it takes float32 in [0, 1].
+    function that maps uint8 images [n, H, W, C] to what it takes; without that it takes float32, prepared in one of the
+    usual ways (`pixels`).
 
     Args:
       name: as the user typed it.
       image: height, width and channels of the keys' images.
+      said: how pixels are prepared, where the factory does not say it; empty: in any usual way.
 
     Raises:
       UsageError: there is no such factory, or what it makes does not answer such images.
@@ -90,15 +93,21 @@ def from_module(name: str, image: Image) -> Network:
             return module if isinstance(module, nnx.Module) else None
 
         abstract: Any = nnx.eval_shape(make)
-        prepare = made["prepare"] or (lambda images: images.astype(jnp.float32) / 255.0)
-        tree, call = _nnx(abstract) if abstract is not None else _linen(made["module"], prepare, image)
+        own = made["prepare"]
+        ways = ("",) if own else pixels.ways(said)
+
+        def prepared(images: Array, reading: Array | int = 0) -> Array:
+            return own(images) if own else pixels.prepare(images, ways, reading)
+
+        tree, call = _nnx(abstract) if abstract is not None else _linen(made["module"], prepared, image)
         named_shapes, tree_of = _names(tree)
 
-        def logits(weights: Weights, images: Array) -> Array:
-            return call(tree_of(weights), prepare(images)).astype(jnp.float32)
+        def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
+            return call(tree_of(weights), prepared(images, reading)).astype(jnp.float32)
 
-        note = AskedGround.PIXELS_OWN if made["prepare"] else AskedGround.PIXELS_UNIT
-        return _network(name, named_shapes, logits, image, note, {"module": name, "image": list(image)})
+        note = AskedGround.PIXELS_OWN if own else ""
+        described = {"module": name, "image": list(image), **({"pixels": said} if said and not own else {})}
+        return _network(name, named_shapes, logits, image, note, described, ways)
 
 
 def _network(
@@ -108,6 +117,7 @@ def _network(
     image: Image,
     note: str,
     description: dict[str, Any],
+    readings: tuple[str, ...] = ("",),
 ) -> Network:
     """Checks that it answers an image, by shapes alone, and names it."""
     size = sum(_bytes(leaf) for leaf in shapes.values())
@@ -121,7 +131,7 @@ def _network(
     title = f"{name} {by(image)}"
     fingerprint = hashlib.sha256(told).hexdigest()
     largest = _largest(program.jaxpr)
-    return Network(title, fingerprint, shapes, logits, image, answer.shape[1], largest, note, description)
+    return Network(title, fingerprint, shapes, logits, image, answer.shape[1], largest, readings, note, description)
 
 
 def _largest(program: Any) -> int:
@@ -198,13 +208,14 @@ def _linen(
 _EVALUATE = {"train": False, "training": False, "is_training": False, "deterministic": True}
 
 
-def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
+def named(name: str, images: Sequence[Image], classes: int, said: str = "") -> list[Network]:
     """The networks that a name may mean: one of wmjax's families at its usual size, or `module:factory`.
 
     Args:
       name: as the user typed it.
       images: height, width and channels of the keys' images; a network for each that it can take.
       classes: outputs of wmjax's own networks; a module says itself.
+      said: as of `from_module`.
 
     Raises:
       UsageError: the name is none of these, or the module takes none of the images.
@@ -216,7 +227,7 @@ def named(name: str, images: Sequence[Image], classes: int) -> list[Network]:
     networks, failure = [], None
     for image in images:
         try:
-            networks.append(from_module(name, image))
+            networks.append(from_module(name, image, said))
         except UsageError as error:
             failure = error
     if failure and not networks:
@@ -251,7 +262,7 @@ def _matching(
         try:
             if model in FAMILIES and not heads:
                 raise InvalidFile(f"it is no {model}: there is no head/bias")
-            for network in named(model, wanted.images, heads[0] if heads else 0):
+            for network in named(model, wanted.images, heads[0] if heads else 0, wanted.pixels):
                 try:
                     return network, _fitting(network, tensors)
                 except InvalidFile as error:

@@ -1,13 +1,13 @@
 """Opening a suspect from what a user types: a path, a pack's member, or `module:function`. No JAX at the top."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.contract import Suspect, Wanted
+from wmjax.suspects.contract import NOTHING, Suspect, Wanted
 from wmjax.suspects.strangers import NAME
 
 
@@ -26,36 +26,31 @@ def from_callable(ask: Callable[[np.ndarray], Any], name: str = "callable") -> S
     return Suspect(name, ask)
 
 
-def from_checkpoint(
-    path: str | os.PathLike[str], models: Sequence[str] = (), image: tuple[int, int, int] | None = None
-) -> Suspect:
+def from_checkpoint(path: str | os.PathLike[str], wanted: Wanted = NOTHING) -> Suspect:
     """A suspect from a model that lies in files, of every format that an audit reads.
 
     Example:
 
-        suspect = wmjax.from_checkpoint("model.onnx")
+        suspect = wmjax.from_checkpoint("model.onnx", wmjax.Wanted.by([key.spec]))
         print(wmjax.verify(suspect, key).verdict)
 
     Args:
       path: a checkpoint, an exported model, a run folder (its newest checkpoint), a safetensors or ONNX file, or
         `PACK.safetensors:NAME`.
-      models: architectures that bare weights may be of: names of wmjax's families or `module:factory`.
-      image: height, width and channels that bare weights are for.
+      wanted: what the file may not say of itself.
 
     Raises:
-      UsageError: bare weights, and `models` or `image` is missing; or several models lie there.
+      UsageError: bare weights, and `wanted` has no models or images; or several models lie there.
       AccessError: there is no such path.
       InvalidFile: no model lies there, or a damaged one.
     """
     from wmjax.suspects.stored import find, suspect_of
 
     path = os.fspath(path)
-    return suspect_of(find(path, Wanted(tuple(models), () if image is None else (image,))), path)
+    return suspect_of(find(path, wanted), path)
 
 
-def open_suspect(
-    name: str | os.PathLike[str], models: Sequence[str] = (), image: tuple[int, int, int] | None = None
-) -> Suspect:
+def open_suspect(name: str | os.PathLike[str], wanted: Wanted = NOTHING) -> Suspect:
     """A suspect from what a user types: what `from_checkpoint` takes, or `module:function`.
 
     Example:
@@ -66,8 +61,7 @@ def open_suspect(
       name: a path, as `from_checkpoint` takes it; or `module:function` for a function that `from_callable` takes. It
         is imported in a process of its own, which holds no secret, from the working folder first
         (`wmjax.suspects.process`); the process ends with the last reference to the suspect.
-      models: architectures that bare weights may be of.
-      image: height, width and channels that bare weights are for.
+      wanted: as of `from_checkpoint`.
 
     Raises:
       UsageError: there is no such module or function, or importing it fails; also as `from_checkpoint`.
@@ -75,7 +69,7 @@ def open_suspect(
     """
     name = os.fspath(name)
     if Path(name).exists() or not NAME.fullmatch(name) or _is_member(name):
-        return from_checkpoint(name, models, image)
+        return from_checkpoint(name, wanted)
     from wmjax.suspects.process import start
 
     return from_callable(start(name), name)

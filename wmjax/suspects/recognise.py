@@ -6,7 +6,7 @@ A module that a *file* names is never imported: the user has to name it.
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,33 +15,31 @@ from wmjax import checkpoint, orbax
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
+from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.safetensors import File, Header, read_header
 from wmjax.suspects.network import fitting, from_config, from_module, matching, named
+from wmjax.suspects.sniff import WHY, Format, kind_of
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
 _LARGEST_JSON = 16 << 20
 _NAME_IT = "bare weights do not say of what network they are: name it with `models`"
+DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
+    (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
+)
+_CONFIGURATIONS = ("config.json", "preprocessor_config.json")
 _HALF = "a half-written or damaged checkpoint: it holds no tensors"
-_PICKLE = "a pickle can run code when it is opened: convert it to safetensors or ONNX"
-_FOREIGN = "this format is not read: convert it to safetensors or ONNX"
-_ARCHIVE = "an archive is not opened: unpack it first"
-_REFUSED = {
-    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".7z", ".rar"), _ARCHIVE),
-    **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz", ".dill"), _PICKLE),
-    **dict.fromkeys((".h5", ".hdf5", ".keras", ".msgpack", ".pb", ".tflite", ".gguf", ".mlmodel"), _FOREIGN),
-}
-_READ = {".safetensors", ".onnx"}
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
 
 def check(wanted: Wanted) -> None:
     """Raises `UsageError` where one of `models` names no architecture, or a module that takes none of the images."""
+    pixels.check(wanted.pixels)
     for model in wanted.models:
         if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
-            named(model, wanted.images, 0)
+            named(model, wanted.images, 0, wanted.pixels)
 
 
 def located(name: str) -> tuple[Path, str]:
@@ -108,21 +106,22 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
 
 
 def in_file(path: Path, wanted: Wanted) -> list[Stored]:
-    """The models of a file, none where it does not look like one's; raises as `recognise` does."""
+    """The models of a file, whatever its ending; none where it is plainly something else; raises as `recognise`."""
     with one_line(path):
-        kind = suffix(path)
-        if kind in _REFUSED:
-            raise InvalidFile(_REFUSED[kind])
-        if kind in _READ and not path.is_file():  # opening a pipe would wait for ever
-            raise InvalidFile("not a regular file")
-        if kind == ".safetensors":
-            return _safetensors(path, wanted)
-        if kind == ".onnx":
-            from wmjax.suspects.formats.onnx import open_onnx
+        kind = kind_of(path)
+        if kind is Format.OTHER:
+            return []
+        if kind not in _READERS:
+            raise InvalidFile(WHY[kind])
+        return _READERS[kind](path, wanted)
 
-            network, source = open_onnx(path, wanted)[0]
-            return [Stored(network, source, path, source.held)]
-        return []
+
+def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
+    from wmjax.suspects.formats.onnx import open_onnx
+
+    network, source = open_onnx(path, wanted)[0]
+    parts = () if source.held == path else (source.held,)
+    return [Stored(network, source, path, source.held, parts=parts)]
 
 
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
@@ -131,6 +130,12 @@ def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
         return open_pack(path, header, lambda description: _described(description, wanted.models))
     network, names = _fitted(path, header, wanted)
     return [Stored(network, File(path, header, names, stacked=False), path, path)]
+
+
+_READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
+    Format.SAFETENSORS: _safetensors,
+    Format.ONNX: _onnx,
+}
 
 
 def _fitted(path: Path, header: Header, wanted: Wanted) -> tuple[Network, dict[str, str]]:
@@ -152,7 +157,7 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
-    return from_module(module, (height, width, channels))
+    return from_module(module, (height, width, channels), description.get("pixels", ""))
 
 
 @contextlib.contextmanager
@@ -170,15 +175,9 @@ def one_line(path: Path) -> Iterator[None]:
         raise InvalidFile(f"{path}: cannot be read: {type(error).__name__}") from error
 
 
-def suffix(path: Path) -> str:
-    """What kind of file it is; `.pth.tar` is a pickle."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    return next((suffix for suffix in suffixes if _REFUSED.get(suffix) == _PICKLE), (suffixes or [""])[-1])
-
-
-def looks_like_model(path: Path) -> bool:
-    """Whether a name is one that models' files have."""
-    return suffix(path) in _REFUSED.keys() | _READ
+def configurations(path: Path) -> tuple[Path, ...]:
+    """Where what says more of a model in a file would lie, beside it."""
+    return path.with_suffix(".json"), *(path.with_name(name) for name in _CONFIGURATIONS)
 
 
 def is_step(path: Path) -> bool:

@@ -1,12 +1,15 @@
 """Models that lie in files: their weights, their digests, and asking them on this process's devices."""
 
+import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax import Array
 
 from wmjax import checkpoint
 from wmjax.digest import digest, files_digest
@@ -70,19 +73,31 @@ def suspect_of(stored: Stored, name: str) -> Suspect:
     """A stored model as a suspect that answers with scores: those by which an audit weighs it too."""
     network = stored.network
     weights = everywhere(read_weights(stored))
-    return Suspect(
-        name,
-        lambda images: answered(_program(network), weights, images, network.classes),
-        network.image,
-        network.classes,
-        lambda: describe(stored, {name: np.asarray(array) for name, array in weights.items()}),
-        network.note,
-        remembers=False,
-    )
+
+    def by(place: int) -> Suspect:
+        return Suspect(
+            name,
+            lambda images: answered(_program(network, place), weights, images, network.classes),
+            network.image,
+            network.classes,
+            lambda: describe(stored, {name: np.asarray(array) for name, array in weights.items()}),
+            network.note,
+            remembers=False,
+            reading=network.readings[place],
+        )
+
+    each = tuple(by(place) for place in range(len(network.readings)))
+    return each[0] if len(each) == 1 else dataclasses.replace(each[0], readings=each)
 
 
 @lru_cache(maxsize=64)
-def _program(network: Network) -> Program:
+def _program(network: Network, reading: int) -> Program:
+    """Readings share one compiled program: which is meant is an argument."""
+    return functools.partial(_compiled(network), reading=np.int32(reading))
+
+
+@lru_cache(maxsize=64)
+def _compiled(network: Network) -> Callable[..., Array]:
     return jax.jit(network.logits)
 
 

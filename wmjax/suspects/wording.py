@@ -10,7 +10,11 @@ WORDS = {
         "it used {names} names or numbers that are none of the key's classes: only bets on a renaming can win with them"
     ),
     "asked": "asked as a function, image by image",
-    "pixels-unit": "pixels scaled to [0, 1]",
-    "pixels-own": "pixels prepared by the module's own function",
-    "pixels-guessed": "pixels scaled to [0, 1]: what else the model was trained on is not known",
+    "pixels-own": "pixels prepared as the file, or its module, says",
+    "read-as": "asked as {reading}",
+    "ways": (
+        "nothing says how it is meant to be asked, so it was asked in {ways} usual ways: that costs {cost:.1f} bits, "
+        "and it is cleared only where it is in all of them (`pixels` says it outright)"
+    ),
+    "readings": "of the {ways} ways in which it was asked, {reading} shows the most evidence",
 }

@@ -9,7 +9,7 @@ from wmjax import stats
 from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError
 from wmjax.keys import Key
 from wmjax.progress import progress
-from wmjax.suspects.contract import Suspect, query
+from wmjax.suspects.contract import Suspect, query_each
 from wmjax.verification.order import Order
 
 Remember = Callable[[Sequence[int]], None]
@@ -44,8 +44,8 @@ class Question(NamedTuple):
         return self.key.spec.policy.exact
 
     def put(self, images: np.ndarray) -> stats.Answers:
-        """What the suspect answers about images of the key's shape."""
-        return query(self.suspect, images, self.key.spec.classes, self.names)
+        """What the suspect answers about images of the key's shape, [readings, n]."""
+        return query_each(self.suspect, images, self.key.spec.classes, self.names)
 
     def images(self, questions: np.ndarray) -> np.ndarray:
         """What is shown, uint8 [questions, H, W, C]."""
@@ -60,6 +60,7 @@ class Given(NamedTuple):
       triggers: int64 [n], which.
       fresh: of them, the first ones, which the suspect was not shown before.
       path: of the evidence, [n]; its acquittal rests on the fresh ones alone.
+      reading: which of the suspect's readings the answers are of: that with the most evidence.
       covered: ordinary images that were asked.
       cover_refused: of them, those without a usable answer.
     """
@@ -68,6 +69,7 @@ class Given(NamedTuple):
     triggers: np.ndarray
     fresh: int
     path: stats.Path
+    reading: int
     covered: int
     cover_refused: int
 
@@ -97,11 +99,12 @@ def _together(question: Question) -> Given:
     questions, key = question.order.questions, question.key
     answers = put_together(question, questions, question.images(questions))
     asked = questions >= 0
-    cover = answers.labels[~asked]
-    kept = answers[asked]
+    cover = answers.labels[:, ~asked]
     triggers, fresh = question.order.triggers, question.order.fresh
-    path = stats.play(question.rule, kept, key.truth(triggers))
-    return Given(kept, triggers, fresh, of_fresh(path, fresh), len(cover), int(np.sum(cover < 0)))
+    path = of_fresh(stats.mixed(stats.play(question.rule, answers[asked], key.truth(triggers))), fresh)
+    reading = int(path.reading[-1])
+    refused = int(np.sum(cover[reading] < 0))
+    return Given(answers[asked].of(reading), triggers, fresh, path, reading, cover.shape[-1], refused)
 
 
 def put_together(question: Question, numbers: np.ndarray, images: np.ndarray) -> stats.Answers:
@@ -128,13 +131,14 @@ def _one_by_one(question: Question) -> Given:
     """Portion after portion; where each answer moves the evidence, a portion is one question."""
     key, rule, kind = question.key, question.rule, stats.kind_of(question.rule)
     gathered, paths, asked = list[stats.Answers](), list[stats.Path](), list[int]()
-    state, like, cleared, covered, silent = kind.start(()), None, np.zeros(1), 0, 0
+    ways = len(question.suspect.asked)
+    state, like, cleared, covered, silent = kind.start((ways,)), None, np.zeros(1), 0, np.zeros(ways, np.int64)
     with progress(f"asking {question.suspect.name}", len(question.order.questions)) as advance:
         for numbers in _portions(question):
             answers = _answers(question, numbers, like)
             like = like or answers[:1]
             of_key = numbers >= 0
-            covered, silent = covered + int(np.sum(~of_key)), silent + int(np.sum(answers.labels[~of_key] < 0))
+            covered, silent = covered + int(np.sum(~of_key)), silent + (answers.labels[:, ~of_key] < 0).sum(axis=-1)
             if not of_key.any():
                 advance(len(numbers))
                 continue
@@ -143,14 +147,17 @@ def _one_by_one(question: Question) -> Given:
             asked += triggers.tolist()
             gathered.append(answers[of_key])
             state, path = kind.bet(state, gathered[-1], key.truth(triggers), rule)
-            path = of_fresh(path, min(max(fresh, 0), len(triggers)), cleared[-1])
+            path = of_fresh(stats.mixed(path), min(max(fresh, 0), len(triggers)), cleared[-1])
             cleared = path.acquittal
             paths.append(path)
             advance(len(numbers), f"{path.evidence[-1]:.1f} bits")
             if stats.decide(path, rule, stop=True, match_bits=question.stop_bits).decided:
                 break
     fresh = min(question.order.fresh, len(asked))
-    return Given(stats.concatenate(gathered), np.array(asked), fresh, stats.join(paths), covered, silent)
+    whole = stats.join(paths)
+    reading = int(whole.reading[-1])
+    own = stats.concatenate(gathered).of(reading)
+    return Given(own, np.array(asked), fresh, whole, reading, covered, int(silent[reading]))
 
 
 def _portions(question: Question) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, is_self_derived
-from wmjax.suspects.contract import Suspect, query
+from wmjax.suspects.contract import Suspect, query_each
 from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
 
@@ -47,7 +47,7 @@ def ask_ranked(
     key, limit = question.key, len(question.order.triggers)
     if nulls:
         matches = [
-            _matches(query(model, key.images[:limit], key.spec.classes), key, np.arange(limit)) for model in nulls
+            _matches(query_each(model, key.images[:limit], key.spec.classes), key, np.arange(limit)) for model in nulls
         ]
         return ask(question, stop=False), Null(VerdictGround.NULL_MODELS, np.array(matches))
     if source is None and not is_self_derived(key.spec):
@@ -70,14 +70,15 @@ def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null
     check_usable(question.suspect, answers)
     back = np.argsort(shuffled)
     parts = np.split(back[: len(images) - covers], len(asked))
-    given = answers[parts[0]]
+    whole = answers[parts[0]]
     matches = [_matches(answers[part], key, triggers) for part, key in zip(parts[1:], decoys, strict=True)]
-    cover = answers.labels[back[len(images) - covers :]]
-    path = of_fresh(stats.play(question.rule, given, question.key.truth(triggers)), question.order.fresh)
-    found = Given(given, triggers, question.order.fresh, path, covers, int(np.sum(cover < 0)))
+    path = stats.mixed(stats.play(question.rule, whole, question.key.truth(triggers)))
+    reading, fresh = int(path.reading[-1]), question.order.fresh
+    refused = int(np.sum(answers.labels[reading, back[len(images) - covers :]] < 0))
+    found = Given(whole.of(reading), triggers, fresh, of_fresh(path, fresh), reading, covers, refused)
     return found, Null(VerdictGround.DECOY_KEYS, np.array(matches))
 
 
 def _matches(answers: stats.Answers, key: Key, triggers: np.ndarray) -> int:
-    """Labels of a key that a suspect repeats."""
-    return int(np.sum(answers.labels == key.labels[triggers]))
+    """Labels of a key that a suspect repeats, by the reading that repeats most; answers [readings, n]."""
+    return int(np.sum(answers.labels == key.labels[triggers], axis=-1).max())

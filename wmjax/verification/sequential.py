@@ -13,6 +13,7 @@ from wmjax.grounds import Ground
 from wmjax.keys.derive import Stream
 from wmjax.keys.keyset import Key, derive_key
 from wmjax.suspects.contract import Suspect, check_fits
+from wmjax.suspects.grounds import readings
 from wmjax.verification.asking import Given, Question, Remember, ask
 from wmjax.verification.calibrated import ask_ranked
 from wmjax.verification.grounds import (
@@ -104,6 +105,7 @@ def verify(
     grounds = (
         *key_grounds(key.commitment, rule, regenerated=source is not None),
         *suspect.grounds(key.spec.image),
+        *readings([each.reading for each in suspect.asked], given.reading),
         *answer_grounds(given.answers),
         *found,
         *grounds,
@@ -137,7 +139,9 @@ def _exact(question: Question, whole: bool, *_: object) -> _Found:
     given, rule = ask(question, stop=not whole), question.rule
     outcome = stats.decide(given.path, rule, stop=not whole).outcome
     limit = len(question.order.triggers)
-    p_calibrated = _redrawn(question.key, given) if len(given.answers) == limit else None
+    p_calibrated = None
+    if len(given.answers) == limit:  # of the best of several readings
+        p_calibrated = min(1.0, len(question.suspect.asked) * _redrawn(question.key, given))
     return given, outcome, p_calibrated, path_grounds(given.path, outcome, rule, most=limit)
 
 
@@ -173,6 +177,7 @@ def _verdict(
     coins = kind.coins(key.truth(given.triggers)) if kind.coins else None
     whole = n == len(question.order.triggers)
     binomial = question.exact and kind.independent  # matches are independent under the null
+    ways = len(question.suspect.asked)  # the figures are the best one's
     return Verdict(
         verdict=outcome,
         evidence_bits=round(float(bits[-1]), 3) if question.exact else None,
@@ -182,7 +187,7 @@ def _verdict(
         coins=coins,
         triggers=key.spec.triggers,
         match_rate=stats.clopper_pearson(matches, n) if whole and coins is None else None,
-        p_binomial=stats.binomial_p(matches, n, key.spec.classes) if whole and binomial else None,
+        p_binomial=min(1.0, ways * stats.binomial_p(matches, n, key.spec.classes)) if whole and binomial else None,
         p_calibrated=p_calibrated,
         grounds=grounds,
         key_id=key.commitment.id,

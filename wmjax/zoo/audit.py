@@ -54,6 +54,7 @@ def audit(
     *,
     closed: Sequence[Unreadable] = (),
     models: Sequence[str] = (),
+    pixels: str = "",
     suspects: str | os.PathLike[str] | None = None,
     fdr: float | None = None,
     fwer: float | None = None,
@@ -81,6 +82,8 @@ def audit(
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
       closed: keys that could not be opened, for the list of what was not asked.
       models: architectures of bare parameter trees: names of wmjax's families or `module:factory`.
+      pixels: how pixels are prepared where a file does not say it, a name of `wmjax.suspects.pixels.PIXELS`; such files
+        are asked in all of these ways by default.
       suspects: a list of members that only you can name, e.g. functions (`wmjax.suspects.listing` says what it holds);
         what it names is imported.
       fdr: bound on the false discovery rate; 0.01 where neither is given.
@@ -119,7 +122,8 @@ def audit(
         keys, sealed = open_keys(Path(keys))
         closed = [Unreadable(path, why) for path, why in sealed.items()]
     listed = None if suspects is None else Path(suspects)
-    found, innocent = _found(Path(zoo), None if nulls is None else Path(nulls), models, keys, listed)
+    wanted = Wanted.by((key.spec for key in keys.values()), models, pixels)
+    found, innocent = _found(Path(zoo), None if nulls is None else Path(nulls), wanted, keys, listed)
     found.unreadable.extend(closed)
     memory = int(_MEMORY * host_bytes()) if memory is None else memory
     plan = make_plan(found, keys, level, memory, innocent, keep_answers=keep_answers)
@@ -145,10 +149,9 @@ def _level(fdr: float | None, fwer: float | None) -> Level:
 
 
 def _found(
-    zoo: Path, nulls: Path | None, models: Sequence[str], keys: Mapping[str, Key], listed: Path | None
+    zoo: Path, nulls: Path | None, wanted: Wanted, keys: Mapping[str, Key], listed: Path | None
 ) -> tuple[Zoo, Sequence[Entry]]:
     """The zoo, with all that could not be read in it or among the null models, and the null models."""
-    wanted = Wanted.by((key.spec for key in keys.values()), models)
     members = read_members(listed, shown(listed.name), wanted, keys) if listed else None
     found = discover(zoo, wanted, members)
     if nulls is None:

@@ -15,7 +15,7 @@ from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.result import MATCH, NO_MATCH
 from wmjax.zoo.turns import Asking
 
-_TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32}
+TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32, "readings": np.int32}
 _ASKED = ("asking", "known")  # fields of members that are asked in an order of their own
 ROUNDED = 1e-3  # bits, more than curves lose by rounding
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
@@ -41,6 +41,7 @@ class ChunkRecord:
       bits: float64 [rows, columns], evidence where asking stopped; not rounded, for it is judged again over all pairs.
       queries: int32 [rows, columns], triggers asked.
       matches: int32 [rows, columns], answers equal to the secret label.
+      readings: int32 [rows, columns], which of the family's readings shows the most evidence.
       curves: evidence after each query of the pairs worth a look, by (row, column).
       failures: why a model could not be used, by its place in the chunk.
       digests: SHA-256 of weights that may carry a match, by the model's place in the chunk.
@@ -60,6 +61,7 @@ class ChunkRecord:
     bits: np.ndarray
     queries: np.ndarray
     matches: np.ndarray
+    readings: np.ndarray
     curves: dict[tuple[int, int], list[float]]
     failures: dict[int, str]
     digests: dict[int, str]
@@ -73,7 +75,7 @@ class ChunkRecord:
         cls, chunk: int, family: str, rows: np.ndarray, failures: dict[int, str], *, again: bool = False
     ) -> "ChunkRecord":
         """The record of a chunk whose models were asked about no key."""
-        empty = {name: np.empty((len(rows), 0), dtype) for name, dtype in _TABLES.items()}
+        empty = {name: np.empty((len(rows), 0), dtype) for name, dtype in TABLES.items()}
         return cls(
             chunk=chunk,
             family=family,
@@ -124,7 +126,7 @@ class ChunkRecord:
             values["asking"] = self.asking.to_json()
         return {
             **values,
-            **{name: values[name].tolist() for name in _TABLES},
+            **{name: values[name].tolist() for name in TABLES},
             "curves": [[row, column, path] for (row, column), path in self.curves.items()],
             "failures": {str(place): why for place, why in self.failures.items()},
             "digests": {str(place): sha256 for place, sha256 in self.digests.items()},
@@ -146,10 +148,14 @@ class ChunkRecord:
         if keys != header.bounds[chunk].keys if rows else keys not in ((), header.bounds[chunk].keys):
             raise ValueError("the chunk was asked about other keys")
         shape = len(rows), len(keys)
-        limits = {"outcomes": (NO_MATCH, MATCH), "queries": (1, 2**31 - 1), "matches": (0, 2**31 - 1)}
-        tables = {
-            name: forms.table(found[name], shape, dtype, *limits.get(name, ())) for name, dtype in _TABLES.items()
+        most = len(family.readings) - 1
+        limits = {
+            "outcomes": (NO_MATCH, MATCH),
+            "queries": (1, 2**31 - 1),
+            "matches": (0, 2**31 - 1),
+            "readings": (0, most),
         }
+        tables = {name: forms.table(found[name], shape, dtype, *limits.get(name, ())) for name, dtype in TABLES.items()}
         failures, digests = (_by_place(found[name], size) for name in ("failures", "digests"))
         if sorted([*failures, *rows]) != list(range(size)) or not all(map(is_sha256, digests.values())):
             raise ValueError("a model neither answered nor failed, or both, or has a digest that is none")
@@ -178,7 +184,9 @@ class ChunkRecord:
         if found["answers"] is None:
             return record
         total = int(record.queries.sum(dtype=np.int64))
-        return dataclasses.replace(record, answers=KeptAnswers.from_json(found["answers"], total, family.classes))
+        return dataclasses.replace(
+            record, answers=KeptAnswers.from_json(found["answers"], len(family.readings), total, family.classes)
+        )
 
 
 def _check_figures(record: ChunkRecord, header: AuditHeader) -> None:

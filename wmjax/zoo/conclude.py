@@ -8,8 +8,9 @@ import numpy as np
 
 from wmjax import stats
 from wmjax.grounds import Ground
+from wmjax.suspects.grounds import asked_as, readings
 from wmjax.verification.grounds import key_grounds, shown_before
-from wmjax.zoo.chunk_record import ChunkRecord
+from wmjax.zoo.chunk_record import TABLES, ChunkRecord
 from wmjax.zoo.grounds import AuditGround, Basis
 from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, adapted, why_not
 from wmjax.zoo.records import Unreadable
@@ -62,6 +63,7 @@ def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord], basis: B
         grounds=_grounds(header, tables, ranks, [(i, seen[i], k) for i, k in sorted(noted)]),
         remarks={family.name: tuple(_remarks(family, header.keys)) for family in header.families},
         unreadable=[*header.unreadable, *tables.unreadable],
+        others=header.others,
         alpha=header.level.value,
         procedure=header.level.procedure,
         basis=basis,
@@ -78,6 +80,7 @@ class _Tables:
         self.bits = np.full((models, keys), np.nan)
         self.queries = np.zeros((models, keys), np.int32)
         self.matches = np.zeros((models, keys), np.int32)
+        self.readings = np.zeros((models, keys), np.int32)
         self.seen = np.zeros(models, bool)
         self.curves: dict[tuple[int, int], list[float]] = {}
         self.digests: dict[int, str] = {}
@@ -91,7 +94,7 @@ class _Tables:
         self.digests |= {start + row: sha256 for row, sha256 in record.digests.items()}
         rows, columns = start + np.array(record.rows, np.int64), np.array(record.keys, np.int64)
         self.seen[rows] = True
-        for table in ("outcomes", "bits", "queries", "matches"):
+        for table in TABLES:
             getattr(self, table)[np.ix_(rows, columns)] = getattr(record, table)
         for column, k in enumerate(record.keys if record.asking else ()):
             if found := list(_shown_before(record, column, header)):
@@ -162,8 +165,7 @@ def _needed(outcomes: np.ndarray, header: AuditHeader) -> float:
 
 def _remarks(family: AskedFamily, keys: Sequence[Asked]) -> Iterator[tuple[str, Ground]]:
     """How a family was asked, where not with the keys' own triggers as they are."""
-    if family.note:
-        yield "", Ground(family.note)
+    yield from (("", ground) for ground in asked_as(family.note, family.readings))
     for key in keys:
         yield from ((key.name, ground) for ground in adapted(key.spec, family) or why_not(key.spec, family))
 
@@ -191,14 +193,14 @@ def _grounds(
             )
         own = [] if key.spec.policy.exact else [_ranked(header, tables, ranks, i, k)]
         weights = [Ground(AuditGround.WEIGHTS, {"sha256": tables.digests[i]})] if i in tables.digests else []
-        found[place, k] = (*shared[at], *tables.asked.get((i, k), ()), *own, bound, *weights)
+        read = readings(header.families[at[0]].readings, int(tables.readings[i, k]))
+        found[place, k] = (*shared[at], *read, *tables.asked.get((i, k), ()), *own, bound, *weights)
     return found
 
 
 def _asked(family: AskedFamily, key: Asked) -> Iterator[Ground]:
     """How a family was asked about a key, where not with the key's own triggers as they are."""
-    if family.note:
-        yield Ground(family.note)
+    yield from asked_as(family.note, family.readings)
     yield from adapted(key.spec, family) or ()
 
 

@@ -5,6 +5,7 @@ The walk follows no link, and nothing that it meets stops it.
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
 
 _TEMPORARY = ".orbax-checkpoint-tmp"
+_TENSOR = (".zarray", "zarr.json")
 _PARTS = {"orbax.checkpoint", "manifest.ocdbt"}  # of an Orbax folder that lacks its description
 
 
@@ -40,10 +42,7 @@ def discover(folder: Path, wanted: Wanted, members: Members | None = None) -> Zo
     if members:
         walk.join(members)
     walk.run()
-    found = sorted(
-        walk.found, key=lambda item: (item[1].network.name, item[1].network.fingerprint, item[0], item[1].row)
-    )
-    return Zoo([entry for _, entry in found], sorted(walk.unreadable, key=lambda item: item.path))
+    return walk.zoo()
 
 
 def shown(name: str) -> str:
@@ -68,7 +67,10 @@ class _Walk:
         self.root, self.wanted = root, wanted
         self.found: list[tuple[str, Entry]] = []
         self.unreadable: list[Unreadable] = []
-        self.claimed: set[Path] = set()  # by lists: neither files nor folders to look at
+        self.refused: list[tuple[Path, str]] = []
+        self.plain: list[Path] = []  # files that are no models
+        self.claimed: set[Path] = set()  # by lists and by models of several files: not to be looked at
+        self.described: set[Path] = set()  # configurations of models
 
     def join(self, members: Members) -> None:
         """Adds what a list names."""
@@ -78,18 +80,26 @@ class _Walk:
 
     def run(self) -> None:
         if not self.root.is_dir():
-            self._file(self.root)
+            self._guard(self.root, self._file, self.root)
             return
         folders = [self.root]
         while folders:  # a stack: folders may be nested deeper than Python's calls
             folder = folders.pop()
             self._guard(folder, self._folder, folder, folders)
 
+    def zoo(self) -> Zoo:
+        """What was found, in order."""
+        found = sorted(self.found, key=lambda at: (at[1].network.name, at[1].network.fingerprint, at[0], at[1].row))
+        refused = [Unreadable(self._name(path), why) for path, why in self.refused if path not in self.claimed]
+        unreadable = sorted([*self.unreadable, *refused], key=lambda item: item.path)
+        others = Counter(_ending(path) for path in self.plain if path not in self.claimed | self.described)
+        return Zoo([entry for _, entry in found], unreadable, dict(sorted(others.items())))
+
     def _name(self, path: Path) -> str:
         return shown(str(path.relative_to(self.root))) if path != self.root else shown(path.name)
 
     def _refuse(self, path: Path, why: str) -> None:
-        self.unreadable.append(Unreadable(self._name(path), why))
+        self.refused.append((path, why))
 
     def _guard(self, path: Path, look: Callable[..., None], *arguments: Any) -> None:
         """What cannot be used is a line of its own, under the name of `path`."""
@@ -114,9 +124,9 @@ class _Walk:
             return
         folders = [folder / name for name, entry in entries.items() if entry.is_dir(follow_symlinks=False)]
         if files & {recognise.CHECKPOINT, orbax.ITEM}:
-            before = len(self.found)
+            self.described |= {folder / name for name in recognise.DOCUMENTS}
             self._guard(folder, self._checkpoint, folder, folder)
-            folders = _beside_checkpoint(folder, folders) if len(self.found) == before else []
+            folders = _beside_checkpoint(folder, folders)
         elif files & _PARTS:
             self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
             folders = _beside_checkpoint(folder, folders)
@@ -130,7 +140,7 @@ class _Walk:
                 self._refuse(path, "a symbolic link: put what it points to into the zoo")
             elif name in files:
                 self._guard(path, self._file, path)
-            elif recognise.looks_like_model(path) and not entry.is_dir():
+            elif not entry.is_dir():
                 self._refuse(path, "not a regular file")
         later.extend(reversed(folders))
 
@@ -143,8 +153,15 @@ class _Walk:
             self._add(named, stored)
 
     def _file(self, path: Path) -> None:
-        for stored in recognise.in_file(path, self.wanted):
+        found = recognise.in_file(path, self.wanted)
+        for stored in found:
             self._add(path, stored)
+        if found:
+            self.described.update(recognise.configurations(path))
+        elif path == self.root:
+            self._refuse(path, "no model")
+        else:
+            self.plain.append(path)
 
     def _add(self, path: Path, stored: Stored) -> None:
         folder = self._name(path)
@@ -156,7 +173,28 @@ class _Walk:
 def _beside_checkpoint(folder: Path, folders: Sequence[Path]) -> list[Path]:
     """Subfolders of a foreign checkpoint that do not belong to it; they may contain models."""
     parts = {path.name for path in orbax.items(folder)} | {"d", "array_metadatas"}
-    return [path for path in folders if path.name not in parts and not path.name.startswith("ocdbt.process_")]
+    return [
+        path
+        for path in folders
+        if path.name not in parts and not path.name.startswith("ocdbt.process_") and not _is_tensor(path)
+    ]
+
+
+def _is_tensor(folder: Path) -> bool:
+    """Whether a folder is one tensor of a checkpoint."""
+    return any((folder / name).is_file() for name in _TENSOR)
+
+
+def _ending(path: Path) -> str:
+    """A file's ending where it is a usual one."""
+    ending = path.suffix.lower()
+    return (
+        ending
+        if re.fullmatch(r"\.[a-z0-9_+-]{1,12}", ending)
+        else "with another ending"
+        if ending
+        else "without an ending"
+    )
 
 
 def _newest(folders: Sequence[Path]) -> Path | None:

@@ -106,6 +106,7 @@ class AskedFamily:
       fingerprint: of the network.
       image: height, width and channels that it takes.
       classes: that it tells apart.
+      readings: ways in which it is asked; a single empty one where there is no doubt.
       note: code of what a verdict must say of how it is asked, an `AskedGround`; empty where nothing.
     """
 
@@ -113,6 +114,7 @@ class AskedFamily:
     fingerprint: str
     image: tuple[int, int, int]
     classes: int
+    readings: tuple[str, ...]
     note: str
 
     @classmethod
@@ -122,7 +124,10 @@ class AskedFamily:
         height, width, channels = forms.items(found["image"], lambda side: forms.whole(side, 1))
         name, fingerprint, note = (forms.text(found[field]) for field in ("name", "fingerprint", "note"))
         note = note and AskedGround(note)  # ValueError where there is no such code
-        return cls(name, fingerprint, (height, width, channels), forms.whole(found["classes"], 2), note)
+        classes, readings = forms.whole(found["classes"], 2), forms.items(found["readings"], forms.text)
+        if not readings:
+            raise ValueError("a family is asked in one way at least")
+        return cls(name, fingerprint, (height, width, channels), classes, readings, note)
 
 
 def adapted(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...] | None:
@@ -187,6 +192,7 @@ class AuditHeader:
       chunks: models in each portion that is judged at once.
       unreadable: what could not be used before anything was asked.
       keep_answers: whether records hold what was answered.
+      others: files of the zoo that are plainly no models: how many with each ending.
     """
 
     models: tuple[str, ...]
@@ -200,6 +206,7 @@ class AuditHeader:
     chunks: tuple[int, ...]
     unreadable: tuple[Unreadable, ...]
     keep_answers: bool
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def suspects(self) -> int:
@@ -268,6 +275,7 @@ class AuditHeader:
             chunks=forms.items(found["chunks"], lambda size: forms.whole(size, 1)),
             unreadable=forms.items(found["unreadable"], Unreadable.from_json),
             keep_answers=forms.flag(found["keep_answers"]),
+            others=forms.counts(found["others"]),
         )
         if not keys or not len(models) == len(header.family) == sum(header.chunks):
             raise ValueError("models, families and chunks are not as many as each other")

@@ -16,8 +16,8 @@ class KeptAnswers:
     """What a chunk's models answered: row by row, in each key by key, in each in the order of the questions.
 
     Attributes:
-      labels: int32 [total], -1 for a refusal.
-      scores: float32 [total, classes], probabilities; None where only labels came back.
+      labels: int32 [readings, total], -1 for a refusal.
+      scores: float32 [readings, total, classes], probabilities; None where only labels came back.
       classes: that the models tell apart.
     """
 
@@ -26,19 +26,19 @@ class KeptAnswers:
     classes: int
 
     @classmethod
-    def of(cls, parts: Sequence[stats.Answers], classes: int) -> "KeptAnswers":
-        """Answers as from `as_kept`, pair after pair; all of one form."""
+    def of(cls, parts: Sequence[stats.Answers], classes: int, readings: int) -> "KeptAnswers":
+        """Answers [readings, n] as from `as_kept`, pair after pair; all of one form."""
         if not parts:
-            return cls(np.empty(0, np.int32), None, classes)
+            return cls(np.empty((readings, 0), np.int32), None, classes)
         whole = stats.concatenate(parts)
         scores = None if whole.probabilities is None else whole.probabilities.astype(np.float32)
         return cls(whole.labels.astype(np.int32), scores, classes)
 
     def pairs(self, starts: np.ndarray, count: int) -> stats.Answers:
-        """The answers of pairs that begin at some places, int [n], and were asked `count` questions each."""
+        """The answers [n, readings, count] of pairs that begin at some places, int [n], with `count` questions each."""
         places = starts[:, None] + np.arange(count)
-        scores = None if self.scores is None else self.scores[places].astype(np.float64)
-        return stats.Answers(self.labels[places].astype(np.int64), scores, self.classes)
+        scores = None if self.scores is None else np.moveaxis(self.scores[:, places], 0, 1).astype(np.float64)
+        return stats.Answers(np.moveaxis(self.labels[:, places], 0, 1).astype(np.int64), scores, self.classes)
 
     def to_json(self) -> dict[str, Any]:
         """Little-endian bytes, compressed (zlib, RFC 1950), in base64."""
@@ -46,13 +46,13 @@ class KeptAnswers:
         return {"labels": _packed(self.labels.astype("<i4")), "scores": scores}
 
     @classmethod
-    def from_json(cls, values: Any, total: int, classes: int) -> "KeptAnswers":
+    def from_json(cls, values: Any, readings: int, total: int, classes: int) -> "KeptAnswers":
         """Reads `to_json` back; raises ValueError where it is not so many answers about so many classes."""
         found = forms.fields(values, ("labels", "scores"))
-        labels, scores = _unpacked(found["labels"], (total,), "<i4"), None
+        labels, scores = _unpacked(found["labels"], (readings, total), "<i4"), None
         if found["scores"] is not None:
-            scores = _unpacked(found["scores"], (total, classes), "<f4")
-            if not ((scores >= 0) & (scores <= 1)).all() or (np.abs(scores.sum(axis=1) - 1) > 1e-3).any():
+            scores = _unpacked(found["scores"], (readings, total, classes), "<f4")
+            if not ((scores >= 0) & (scores <= 1)).all() or (np.abs(scores.sum(axis=-1) - 1) > 1e-3).any():
                 raise ValueError("probabilities were expected")
         if not ((labels >= -1) & (labels < (2 * stats.NAMES if scores is None else classes))).all():
             raise ValueError("a label is no class")

@@ -26,7 +26,7 @@ class Panel(Protocol):
           picks: int32 [Q], the questions that all are asked, or [n, Q], those that each is.
 
         Returns:
-          answers [n, Q].
+          answers [n, readings, Q].
         """
 
 
@@ -47,7 +47,7 @@ class Loaded:
     def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
         """One compiled call for all of them."""
         logits = self.scorer.answers(self.weights, rows, self.bank, picks)
-        return stats.read_answers(logits, logits.shape[:2], logits.shape[2])
+        return stats.read_answers(logits, logits.shape[:3], logits.shape[3])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class Questioned:
         scores = next((turn.scores for turn in known if turn.scores is not None), 0)
         turns = [self.turns.known[place] for place in asked]
         said = [turn.answer if turn.scores == scores else None for turn in turns]
-        return stats.stack([as_answers(said, self.classes, scores, self.turns.names)])
+        return stats.stack([stats.stack([as_answers(said, self.classes, scores, self.turns.names)])])
 
     def _place(self, pick: int) -> tuple[int, int]:
         """The key's column and the trigger of a question."""

@@ -40,6 +40,7 @@ class AuditPlan:
       unreadable: what could not be used so far.
       memory: bytes that models may take.
       keep_answers: whether the journal holds what was answered.
+      others: files that are plainly no models, by ending.
     """
 
     entries: list[Entry]
@@ -49,6 +50,7 @@ class AuditPlan:
     unreadable: list[Unreadable]
     memory: int
     keep_answers: bool
+    others: Mapping[str, int]
 
     @cached_property
     def families(self) -> list[Network]:
@@ -96,6 +98,7 @@ class AuditPlan:
             np.array(starts, np.int64),
             np.array([min(key.commitment.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
+            len(network.readings),
             self.keep_answers,
         )
 
@@ -136,6 +139,7 @@ class AuditPlan:
                     network.fingerprint,
                     network.image,
                     network.classes,
+                    network.readings,
                     network.note,
                 )
                 for network in self.families
@@ -145,6 +149,7 @@ class AuditPlan:
             chunks=tuple(len(chunk) for chunk in self.chunks()),
             unreadable=tuple(self.unreadable),
             keep_answers=self.keep_answers,
+            others=self.others,
         )
 
 
@@ -168,7 +173,7 @@ def make_plan(
     innocent, too_large_nulls = _fitting(nulls, keys, memory)
     unreadable = [*zoo.unreadable, *too_large, *too_large_nulls]
     entries = [*suspects, *innocent] if suspects else []  # null models alone calibrate nothing
-    return AuditPlan(entries, len(suspects), keys, level, unreadable, memory, keep_answers)
+    return AuditPlan(entries, len(suspects), keys, level, unreadable, memory, keep_answers, zoo.others)
 
 
 def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> tuple[list[Entry], list[Unreadable]]:

@@ -12,7 +12,7 @@ from wmjax.errors import WmjaxError
 from wmjax.keys import Key
 from wmjax.suspects.contract import Network, Weights
 from wmjax.text import first_line
-from wmjax.zoo.chunk_record import ChunkRecord, notable
+from wmjax.zoo.chunk_record import TABLES, ChunkRecord, notable
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.load import Chunk
 from wmjax.zoo.panel import Loaded, Panel, Questioned
@@ -127,7 +127,7 @@ def ask_chunk(
     failures |= mute | altered
     tables = _tables(rows, verdicts, failures)
     if prepared.questions.keep:
-        tables["answers"] = _kept(rows, verdicts, failures, prepared.network.classes)
+        tables["answers"] = _kept(rows, verdicts, failures, prepared.network)
     if turns and turns.asking and not mute:
         tables |= {"asking": turns.asking, "known": tuple(verdicts.known[0].tolist())}
     return dataclasses.replace(
@@ -175,12 +175,13 @@ def _tables(rows: np.ndarray, verdicts: Verdicts, failures: Mapping[int, str]) -
         for (model, key), path in verdicts.paths.items()
         if model in at and looked_at[model, key]
     }
-    figures = {name: getattr(verdicts, name)[kept] for name in ("outcomes", "bits", "queries", "matches")}
+    figures = {name: getattr(verdicts, name)[kept] for name in TABLES}
     return {**figures, "curves": curves}
 
 
-def _kept(rows: np.ndarray, verdicts: Verdicts, failures: Mapping[int, str], classes: int) -> KeptAnswers:
+def _kept(rows: np.ndarray, verdicts: Verdicts, failures: Mapping[int, str], network: Network) -> KeptAnswers:
     """All answers of the models that did not fail."""
     kept = [model for model, row in enumerate(rows) if row not in failures]
     columns = range(verdicts.bits.shape[1])
-    return KeptAnswers.of([part for model in kept for k in columns for part in verdicts.kept[model, k]], classes)
+    parts = [part for model in kept for k in columns for part in verdicts.kept[model, k]]
+    return KeptAnswers.of(parts, network.classes, len(network.readings))

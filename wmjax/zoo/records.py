@@ -1,6 +1,7 @@
 """What the rooms of the zoo hand to each other."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,17 @@ class Unreadable:
 
 @dataclasses.dataclass(frozen=True)
 class Zoo:
-    """What a walk found: models in the order of family and name, and what could not be read."""
+    """What a walk found.
+
+    Attributes:
+      entries: models in the order of family and name.
+      unreadable: what could not be read.
+      others: files that are plainly no models, and no part of one: how many with each ending.
+    """
 
     entries: list[Entry]
     unreadable: list[Unreadable]
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def stamp(path: Path) -> str:

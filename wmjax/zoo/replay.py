@@ -66,7 +66,7 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
         given = record.answers.pairs(starts[rows, column], count)
         answers = dataclasses.replace(given, classes=key.spec.classes)
         path = stats.play(rule, answers, key.truth(order.triggers[:count] if order else slice(0, count)))
-        path = of_fresh(path, order.fresh if order else count)
+        path = of_fresh(stats.mixed(path), order.fresh if order else count)
         exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
         decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)
         cleared = decision.cleared & (record.forgetful(column, header) is None)
@@ -77,6 +77,7 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
             & (decision.used == count)
             & (path.matches[:, -1] == record.matches[rows, column])
             & (not order or (int(path.matches[0, fresh - 1]) if fresh else 0) == record.known[column])
+            & (path.reading[:, -1] == record.readings[rows, column])
             & (np.abs(path.evidence[:, -1] - record.bits[rows, column]) < _CLOSE)
         )
         if not same.all() or not all(

@@ -1,7 +1,7 @@
 """What an audit found, as tables of models by keys."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,7 @@ class AuditResult:
       remarks: by family, how it was asked where that was not as it is: resized triggers, pixels prepared otherwise;
         each with the name of the key that it is about, empty for all.
       unreadable: models and keys that could not be used.
+      others: files of the zoo that are plainly no models, nor parts of one: how many with each ending.
       alpha: the level of `procedure`.
       match_bits: evidence that made a match here, with the least strict key.
       procedure: code of what keeps the bound: `e-bh` (false discovery rate) or `bonferroni` (family-wise error rate).
@@ -92,6 +93,7 @@ class AuditResult:
     grounds: dict[tuple[int, int], tuple[Ground, ...]]
     remarks: dict[str, tuple[tuple[str, Ground], ...]]
     unreadable: list[Unreadable]
+    others: Mapping[str, int]
     alpha: float
     match_bits: float
     procedure: str
@@ -157,6 +159,7 @@ class AuditResult:
             "inconclusive": self.pairs("inconclusive"),
             "not_applicable": [item.to_json() for item in self.not_applicable()],
             "unreadable": [dataclasses.asdict(item) for item in self.unreadable],
+            "others": dict(self.others),
             "alpha": self.alpha,
             "procedure": name_of(self.procedure),
             "procedure_code": self.procedure,

@@ -39,6 +39,7 @@ class Questions:
       starts: int [K], where each key's triggers begin.
       limits: int [K], triggers that may be asked of each.
       match_bits: evidence at which asking about a key stops: enough for its own alpha and for the whole audit.
+      readings: in which the family is asked.
       keep: whether all answers are kept.
       orders: for each key in which order it is asked; its own where there are none.
     """
@@ -48,6 +49,7 @@ class Questions:
     starts: np.ndarray
     limits: np.ndarray
     match_bits: np.ndarray
+    readings: int = 1
     keep: bool = False
     orders: Sequence[Order] = ()
 
@@ -85,15 +87,16 @@ class Verdicts:
     """What is known so far of n models and K keys; arrays [n, K].
 
     `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.AuditResult`, `open` says which pairs are
-    undecided. `cleared` is the acquittal, and `known` the matches, from triggers that were not shown before. `states`
-    holds for each key the models that it is open with, and the state of their evidence; `kept`, by (model, key), all
-    that was answered, where that is kept.
+    undecided, and `readings` which reading shows the most evidence. `cleared` is the acquittal, and `known` the
+    matches, from triggers that were not shown before. `states` holds for each key the models that it is open with, and
+    the state of their evidence; `kept`, by (model, key), all that was answered, where that is kept.
     """
 
     outcomes: np.ndarray
     bits: np.ndarray
     queries: np.ndarray
     matches: np.ndarray
+    readings: np.ndarray
     cleared: np.ndarray
     known: np.ndarray
     open: np.ndarray
@@ -103,18 +106,19 @@ class Verdicts:
     kept: dict[tuple[int, int], list[stats.Answers]]
 
 
-def nothing_asked(models: int, keys: Sequence[Key]) -> Verdicts:
+def nothing_asked(models: int, questions: Questions) -> Verdicts:
     """Nothing asked yet."""
-    shape = (models, len(keys))
+    keys, shape, each = questions.keys, (models, len(questions.keys)), (models, questions.readings)
     return Verdicts(
         np.full(shape, INCONCLUSIVE, np.int8),
         np.zeros(shape),
         np.zeros(shape, np.int32),
         np.zeros(shape, np.int32),
+        np.zeros(shape, np.int32),
         np.zeros(shape),
         np.zeros(shape, np.int32),
         np.ones(shape, bool),
-        {k: (np.arange(models), stats.kind_of(key.commitment.rule).start((models,))) for k, key in enumerate(keys)},
+        {k: (np.arange(models), stats.kind_of(key.commitment.rule).start(each)) for k, key in enumerate(keys)},
         {},
         {},
         {},
@@ -129,7 +133,7 @@ def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
       questions: what to ask; its picks are rows of `questions.images`.
       rows: int [n], the models that could be read.
     """
-    verdicts = nothing_asked(len(rows), questions.keys)
+    verdicts = nothing_asked(len(rows), questions)
     asked = np.zeros(len(questions.keys), np.int64)
     while verdicts.open.any():
         until = questions.until(asked)
@@ -146,7 +150,7 @@ def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
 def _round(
     panel: Panel, questions: Questions, rows: np.ndarray, undecided: np.ndarray, spans: Sequence[tuple[int, int]]
 ) -> dict[int, tuple[np.ndarray, stats.Answers]]:
-    """For each key the models with which it is undecided, and their answers to its triggers in its span, [n, r]."""
+    """For each key the models with which it is undecided, and their answers, [n, readings, r], in its span."""
     models = np.flatnonzero(undecided.any(axis=1))
     ranges = [questions.triggers(k, *span) for k, span in enumerate(spans)]
     alike = bool((undecided[models] == undecided[models[0]]).all())
@@ -198,7 +202,7 @@ def _padded(picks: np.ndarray, block: int) -> np.ndarray:
 def _weigh(
     verdicts: Verdicts, questions: Questions, k: int, models: np.ndarray, answers: stats.Answers, asked: int
 ) -> None:
-    """Bets on what some models answer, [n, r], to the triggers of key k from number `asked`, and decides."""
+    """Bets on what some models answer, [n, readings, r], to the triggers of key k from number `asked`, and decides."""
     key, r = questions.keys[k], len(answers)
     rule, last = key.commitment.rule, asked + r == questions.limits[k]
     answers = dataclasses.replace(answers, classes=key.spec.classes)
@@ -206,6 +210,7 @@ def _weigh(
     state = stats.rows_of(state, np.searchsorted(before, models))
     truth = key.truth(questions.triggers(k, asked, asked + r))
     state, path = stats.kind_of(rule).bet(state, answers, truth, rule)
+    path = stats.mixed(path)
     fresh = questions.fresh(k) - asked
     path = of_fresh(path, fresh, verdicts.cleared[models, k])
     verdicts.cleared[models, k] = path.acquittal[:, -1]
@@ -220,6 +225,7 @@ def _weigh(
     verdicts.bits[models, k] = path.evidence[each, used]
     verdicts.queries[models, k] += decision.used.astype(np.int32)
     verdicts.matches[models, k] = path.matches[each, used]
+    verdicts.readings[models, k] = path.reading[each, used]
     for model in models[decided & decision.cleared] if fresh < r and key.spec.policy.answers else ():
         at = int(model), k
         if forgets(int(verdicts.known[at]), questions.fresh(k), int(verdicts.matches[at]), int(verdicts.queries[at])):
@@ -237,7 +243,7 @@ def _drop_mute(verdicts: Verdicts, answers: dict[int, tuple[np.ndarray, stats.An
     """A model without one usable answer in its first round is broken, not innocent."""
     usable = np.zeros(len(verdicts.open), bool)
     for models, given in answers.values():
-        usable[models] |= (given.labels >= 0).any(axis=1)
+        usable[models] |= (given.labels >= 0).any(axis=(1, 2))
     for model in np.flatnonzero(~usable):
         verdicts.failures[int(model)] = "gives no usable answer: NaN, an overflow, or nothing within the classes"
         verdicts.open[model] = False

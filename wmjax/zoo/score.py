@@ -54,17 +54,19 @@ class Scorer:
           picks: int32 [Q], the images that all are asked about, or [n, Q], those that each is.
 
         Returns:
-          logits float32 [n, Q, classes].
+          logits float32 [n, readings, Q, classes].
         """
-        size = next(iter(weights.values())).shape[0]
+        ways = len(self.network.readings)
+        size = next(iter(weights.values())).shape[0] * ways
         share = size // self.mesh.size
-        order = np.zeros((self.mesh.size, share), np.int32)
+        order = np.zeros((self.mesh.size, share), np.int32)  # models times readings
         counts = np.zeros(self.mesh.size, np.int32)
-        places = np.empty(len(rows), np.int64)  # where each one's answers will be
-        for i, row in enumerate(rows):
-            device = row // share
+        entries = (rows[:, None] * ways + np.arange(ways)).ravel()
+        places = np.empty(len(entries), np.int64)  # where each one's answers will be
+        for i, entry in enumerate(entries):
+            device = entry // share
             places[i] = device * share + counts[device]
-            order[device, counts[device]] = row % share
+            order[device, counts[device]] = entry % share
             counts[device] += 1
         dealt: list[Any] = [order.reshape(size), counts]
         together = picks.ndim == 1 and self.width > 1  # side by side, the same images take one first convolution
@@ -72,30 +74,31 @@ class Scorer:
             images = images[picks]
         else:
             spread = np.zeros((size, picks.shape[-1]), np.int32)
-            spread[places] = picks
+            spread[places] = picks if picks.ndim == 1 else np.repeat(picks, ways, axis=0)
             dealt.append(spread)
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
         program = _program(self, picking=not together)
         out = program(weights, images, *jax.device_put(dealt, sharding))
-        return np.asarray(jax.device_get(out))[places]
+        return np.asarray(jax.device_get(out))[places].reshape(len(rows), ways, picks.shape[-1], self.network.classes)
 
 
 @lru_cache(maxsize=64)
 def _program(scorer: Scorer, *, picking: bool) -> Callable[..., Array]:
     """The compiled walk over a chunk's models."""
-    network, width = scorer.network, scorer.width
+    network, width, ways = scorer.network, scorer.width, len(scorer.network.readings)
 
     def body(weights: Any, images: Array, order: Array, count: Array, picks: Array | None = None) -> Array:
         asked = images.shape[0] if picks is None else picks.shape[1]
 
         def step(group: Array, out: Array) -> Array:
             at = group * width
-            chosen = _rows(weights, lax.dynamic_slice_in_dim(order, at, width))
+            entries = lax.dynamic_slice_in_dim(order, at, width)
+            chosen, readings = _rows(weights, entries // ways), entries % ways
             if picks is None:
-                answered = _side_by_side(network, chosen, images, shared=True)
+                answered = _side_by_side(network, chosen, images, readings, shared=True)
             else:
                 picked = images[lax.dynamic_slice_in_dim(picks, at, width)]
-                answered = _side_by_side(network, chosen, picked, shared=False)
+                answered = _side_by_side(network, chosen, picked, readings, shared=False)
             return lax.dynamic_update_slice_in_dim(out, answered, at, 0)
 
         start = jnp.zeros((order.shape[0], asked, network.classes), jnp.float32)
@@ -112,12 +115,12 @@ def _rows(weights: Any, rows: Array) -> Any:
     return jax.tree.map(pick, weights)
 
 
-def _side_by_side(network: Network, weights: Any, images: Array, *, shared: bool) -> Array:
+def _side_by_side(network: Network, weights: Any, images: Array, readings: Array, *, shared: bool) -> Array:
     """Answers of models [width, ...]; of a single one without `vmap`, which would only cost."""
     if next(iter(weights.values())).shape[0] > 1:
-        return jax.vmap(network.logits, (0, None if shared else 0))(weights, images)
+        return jax.vmap(network.logits, (0, None if shared else 0, 0))(weights, images, readings)
     alone = {name: leaf[0] for name, leaf in weights.items()}
-    return network.logits(alone, images if shared else images[0])[None]
+    return network.logits(alone, images if shared else images[0], readings[0])[None]
 
 
 def mesh_for(models: int) -> Mesh:

@@ -6,6 +6,7 @@ of `onnx_ops` alone (`onnx_run`).
 """
 
 import dataclasses
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
+from wmjax.suspects import pixels
 from wmjax.suspects.contract import Image, Network, Wanted, Weights
 from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, read_graph
 from wmjax.suspects.formats.onnx_pixels import pixels_said
@@ -28,7 +30,7 @@ from wmjax.suspects.grounds import AskedGround
 _BATCH = 64  # images that a file may insist on taking at once
 _STRUCTURE = 1 << 22  # bytes of a file that are not weights
 _BY_BATCH = {"DynamicQuantizeLinear", f"{MICROSOFT}.DynamicQuantizeMatMul"}  # they scale by all images of a call
-_networks: dict[tuple[str, int], Network] = {}
+_networks: dict[str, Network] = {}
 _lock = threading.Lock()
 
 
@@ -48,8 +50,8 @@ class OnnxFile:
 
     def read(self, start: int, stop: int, out: Weights) -> None:
         """Fills `out[name][0]` with the file's weights: floating-point ones as float32, others as they are."""
-        graph, weights = _read(self.path)
-        if graph.fingerprint() != self.fingerprint:
+        _, fingerprint, weights = _read(self.path)
+        if fingerprint != self.fingerprint:
             raise InvalidFile(f"{self.path} was changed while it was being read: run the audit again")
         for name, tensor in weights.items():
             values = array(tensor, self.path)
@@ -74,18 +76,22 @@ def open_onnx(path: Path, wanted: Wanted) -> list[tuple[Network, OnnxFile]]:
       AccessError: the file cannot be read.
       InvalidFile: it is damaged, or no such classifier, or has operators that are not read.
     """
-    graph, weights = _read(path)
-    source = OnnxFile(path, graph.fingerprint(), data_file(list(weights.values()), path))
-    found = [network for bound in _bound(graph, wanted.images, path) for network in _asked(bound, wanted.classes, path)]
+    graph, fingerprint, weights = _read(path)
+    source = OnnxFile(path, fingerprint, data_file(list(weights.values()), path))
+    ways = (graph.pixels,) if graph.pixels else pixels.ways(wanted.pixels)
+    found = [
+        network for bound in _bound(graph, wanted.images, path) for network in _asked(bound, wanted.classes, ways, path)
+    ]
     return [(network, source) for network in dict.fromkeys(found)]
 
 
-def _read(path: Path) -> tuple[Graph, dict[str, Any]]:
-    """A file's graph, and the tensors of its weights."""
+def _read(path: Path) -> tuple[Graph, str, dict[str, Any]]:
+    """A file's graph, its fingerprint, and the tensors of its weights."""
     model = _parse(path)
     try:
         graph, weights = read_graph(model, path)
-        return dataclasses.replace(graph, pixels=pixels_said(graph, weights, path)), weights
+        graph = dataclasses.replace(graph, pixels=pixels_said(graph, weights, path))
+        return graph, graph.fingerprint(), weights
     except (TypeError, AttributeError, ValueError) as error:  # the parser gives bytes for text that is no UTF-8
         raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
 
@@ -115,38 +121,45 @@ def _bound(graph: Graph, images: Iterable[Image], path: Path) -> list[Graph]:
     return [graph.bound(image) for image in bound]
 
 
-def _asked(graph: Graph, wanted: Iterable[int], path: Path) -> list[Network]:
+def _asked(graph: Graph, wanted: Iterable[int], ways: tuple[str, ...], path: Path) -> list[Network]:
     """A network for each number of classes that outputs have: of the wanted ones where any has, else of all."""
-    batch, outputs = _plan(graph, path)
+    batch, found = _plan(graph, path)
     wanted = {*wanted, *(classes + 1 for classes in wanted)}  # with a class for the background
-    numbers = {classes for classes in outputs.values() if classes in wanted} or set(outputs.values())
-    return [_network(graph, batch, [i for i in outputs if outputs[i] == classes], classes) for classes in numbers]
+    numbers = [classes for classes in found.values() if classes in wanted] or list(found.values())
+    return [
+        _network(graph, batch, [i for i in found if found[i] == classes], classes, ways)
+        for classes in dict.fromkeys(numbers)
+    ]
 
 
-def _network(graph: Graph, batch: int, outputs: list[int], classes: int) -> Network:
-    fingerprint, (height, width, channels) = graph.fingerprint(), graph.image
+def _network(graph: Graph, batch: int, outputs: list[int], classes: int, ways: tuple[str, ...]) -> Network:
+    """The network of the outputs that have so many classes; its readings are each way with each of them."""
+    height, width, channels = graph.image
+    told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
     ask = scores(graph, batch, outputs, classes)
 
-    def logits(weights: Weights, images: Array) -> Array:
-        return ask(weights, images if graph.uint8 else _prepared(graph, images))[0]
+    def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
+        way, output = jnp.divmod(jnp.asarray(reading), len(outputs))
+        return ask(weights, images if graph.uint8 else pixels.prepare(images, ways, way))[output]
 
+    named = ("",) if graph.pixels else ways
     with _lock:
-        if (fingerprint, classes) not in _networks:
-            _networks[fingerprint, classes] = Network(
+        if told not in _networks:
+            _networks[told] = Network(
                 name=f"onnx {height}x{width}x{channels}, {len(graph.nodes)} nodes",
-                fingerprint=f"{fingerprint}:{classes}",
+                fingerprint=told,
                 shapes={name: jax.ShapeDtypeStruct(*graph.weights[name]) for name in sorted(graph.weights)},
                 logits=logits,
                 image=graph.image,
                 classes=classes,
-                note="" if graph.pixels else AskedGround.PIXELS_GUESSED,
+                readings=named if len(outputs) == 1 else tuple(_reading(way, i) for way in named for i in outputs),
+                note=AskedGround.PIXELS_OWN if graph.pixels else "",
             )
-        return _networks[fingerprint, classes]
+        return _networks[told]
 
 
-def _prepared(graph: Graph, images: Array) -> Array:
-    pixels = images.astype(jnp.float32)
-    return pixels if graph.pixels == "0..255" else pixels / 255.0
+def _reading(way: str, output: int) -> str:
+    return f"{way}, output {output + 1}".removeprefix(", ")
 
 
 def scores(graph: Graph, batch: int, outputs: list[int], classes: int) -> Callable[[Mapping[str, Any], Array], Array]:

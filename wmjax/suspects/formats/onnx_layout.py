@@ -160,9 +160,17 @@ def _gather(node: Node, x: Any, indices: Any) -> Any:
     return jnp.take(x, indices, axis)
 
 
+def _elements(node: Node, x: Any, indices: Any) -> tuple[Any, ...]:
+    """Where the elements of `x` lie that indices along one axis name: each elsewhere at its own place."""
+    axis = range(x.ndim)[node.attributes.get("axis", 0)]
+    return tuple(
+        indices if i == axis else np.arange(n).reshape([-1 if i == j else 1 for j in range(x.ndim)])
+        for i, n in enumerate(indices.shape)
+    )
+
+
 def _gather_elements(node: Node, x: Any, indices: Any) -> Any:
-    axis = node.attributes.get("axis", 0)
-    return module_of(x, indices).take_along_axis(x, indices, axis)
+    return module_of(x, indices).asarray(x)[_elements(node, x, indices)]
 
 
 def _gather_nd(node: Node, x: Any, indices: Any) -> Any:
@@ -173,7 +181,7 @@ def _gather_nd(node: Node, x: Any, indices: Any) -> Any:
         check_known(indices.size * math.prod(x.shape[batch + width :]))
     grid = indices.shape[:-1]
     rows = [np.arange(n).reshape([-1 if i == j else 1 for j in range(len(grid))]) for i, n in enumerate(grid[:batch])]
-    return x[(*rows, *(indices[..., i] for i in range(width)))]
+    return module.asarray(x)[(*rows, *(indices[..., i] for i in range(width)))]
 
 
 _INTO = {"none": "set", "add": "add", "mul": "multiply", "max": "max", "min": "min"}
@@ -196,12 +204,7 @@ def _scatter_nd(node: Node, x: Any, indices: Any, updates: Any) -> Any:
 
 
 def _scatter_elements(node: Node, x: Any, indices: Any, updates: Any) -> Any:
-    axis = range(x.ndim)[node.attributes.get("axis", 0)]
-    places = tuple(
-        indices if i == axis else np.arange(n).reshape([-1 if i == j else 1 for j in range(x.ndim)])
-        for i, n in enumerate(indices.shape)
-    )
-    return _scattered(node, x, places, updates)
+    return _scattered(node, x, _elements(node, x, indices), updates)
 
 
 def _depth_to_space(node: Node, x: Any) -> Any:
@@ -215,7 +218,8 @@ def _depth_to_space(node: Node, x: Any) -> Any:
 
 def _space_to_depth(node: Node, x: Any) -> Any:
     side, (n, c, h, w) = node.attributes["blocksize"], x.shape
-    parts = x.reshape(n, c, h // side, side, w // side, side).transpose(0, 3, 5, 1, 2, 4)
+    parts = x.reshape(n, c, h // side, side, w // side, side)
+    parts = parts.transpose((0, 1, 3, 5, 2, 4) if node.attributes.get("mode") == "CRD" else (0, 3, 5, 1, 2, 4))
     return parts.reshape(n, c * side**2, h // side, w // side)
 
 
@@ -225,8 +229,18 @@ def _trilu(node: Node, x: Any, k: np.ndarray | None = None) -> Any:
     return module.triu(x, shift) if node.attributes.get("upper", 1) else module.tril(x, shift)
 
 
+def _cumsum(node: Node, x: Any, axis: np.ndarray) -> Any:
+    (along,) = integers(axis)
+    module, reverse = module_of(x), node.attributes.get("reverse", 0)
+    values = module.flip(x, along) if reverse else x
+    sums = module.cumsum(values, along, dtype=x.dtype)
+    sums = sums - values if node.attributes.get("exclusive", 0) else sums
+    return module.flip(sums, along) if reverse else sums
+
+
 LAYOUT: Mapping[str, Callable[..., Any]] = {
     "Concat": _concat,
+    "CumSum": _cumsum,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,

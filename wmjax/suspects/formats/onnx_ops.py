@@ -217,6 +217,11 @@ def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Any
     return x
 
 
+def _is_inf(node: Node, x: Array) -> Array:
+    signs = [sign for sign, name in ((1, "positive"), (-1, "negative")) if node.attributes.get(f"detect_{name}", 1)]
+    return jnp.isinf(x) & (jnp.isin(jnp.sign(x), jnp.asarray(signs, x.dtype)))
+
+
 def _pad(node: Node, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Array:
     sizes = node.attributes.get("pads", ()) if pads is None else integers(pads)
     along = axes_of(node, axes, x.ndim) or tuple(range(x.ndim))
@@ -257,9 +262,9 @@ def _one_hot(node: Node, indices: Array, depth: np.ndarray, values: Array) -> Ar
 
 def _attention(node: Node, q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     """Attention of version 23, of [n, heads, length, size] or [n, length, heads * size]; without caches."""
+    if other := set(node.attributes) - {"q_num_heads", "kv_num_heads", "scale", "is_causal", "softmax_precision"}:
+        raise ValueError(f"attribute {min(other)!r} is not read")
     heads = node.attributes.get("q_num_heads", 0), node.attributes.get("kv_num_heads", 0)
-    if node.attributes.get("softcap", 0.0) or node.attributes.get("qk_matmul_output_mode", 0):
-        raise ValueError("`softcap` and the like are not read")
     flat = q.ndim == 3
     if flat:
         q, k, v = (
@@ -333,7 +338,6 @@ OPERATORS: Mapping[str, Operator] = {
     "ConstantOfShape": _constant_of_shape,
     "Conv": onnx_windows.conv,
     "Cos": _unary(jnp.cos),
-    "CumSum": lambda node, x, axis: jnp.cumsum(x, integers(axis)[0]),
     "Div": _binary(_divide),
     "Dropout": _dropout,
     "Einsum": _einsum,
@@ -352,7 +356,7 @@ OPERATORS: Mapping[str, Operator] = {
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": lambda node, x: x * jnp.clip(x / 6.0 + 0.5, 0.0, 1.0),
     "InstanceNormalization": _instance_norm,
-    "IsInf": _unary(jnp.isinf),
+    "IsInf": _is_inf,
     "IsNaN": _unary(jnp.isnan),
     "LRN": _local_norm,
     "LayerNormalization": _layer_norm,

@@ -82,12 +82,12 @@ def _outputs(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
             with np.errstate(all="ignore"):
                 return _tuple(FOLDED[node.op](node, *inputs))
         except TooManyNumbers:
-            if node.op not in OPERATORS:
-                raise
             inputs = [value if i in sizes or value is None else _traced(value) for i, value in enumerate(inputs)]
+    if node.op not in OPERATORS:
+        raise ValueError("its values follow from pixels, weights or too many numbers")
     for i, value in enumerate(inputs):
         if i in sizes and value is not None and not isinstance(value, np.ndarray):
-            raise ValueError("a size or an axis depends on pixels or weights")
+            raise ValueError("a size or an axis follows from pixels, weights or too many numbers")
     given = [value if i in sizes else _narrow(value) for i, value in enumerate(inputs)]
     return _tuple(OPERATORS[node.op](node, *given))
 

@@ -94,12 +94,6 @@ def _nonzero(node: Node, x: Known) -> Known:
     return np.stack(np.nonzero(np.atleast_1d(x)))
 
 
-def _cumsum(node: Node, x: Known, axis: Known) -> Known:
-    if node.attributes.get("exclusive", 0) or node.attributes.get("reverse", 0):
-        raise ValueError("`exclusive` and `reverse` are not read")
-    return np.cumsum(x, integers(axis)[0], dtype=x.dtype)
-
-
 FOLDED: Mapping[str, Callable[..., Any]] = {
     **LAYOUT,
     "Abs": _unary(np.abs),
@@ -110,7 +104,6 @@ FOLDED: Mapping[str, Callable[..., Any]] = {
     "Clip": _clip,
     "ConstantOfShape": _constant_of_shape,
     "Cos": _unary(np.cos),
-    "CumSum": _cumsum,
     "Div": _binary(_divide),
     "Equal": _binary(np.equal),
     "Exp": _unary(np.exp),

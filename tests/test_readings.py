@@ -1,0 +1,184 @@
+"""Files that do not say how they are meant to be asked: every usual way is asked, and costs no more than its share."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jax import numpy as jnp
+from safetensors.numpy import save_file
+
+import wmjax
+from wmjax import stats
+from wmjax.errors import UsageError
+from wmjax.keys import Key, derive_key, make_spec, write_key
+from wmjax.keys.keyset import default_rule
+from wmjax.stats import Answers, Rule
+from wmjax.stats import Path as EvidencePath
+from wmjax.stats.readings import mixed
+from wmjax.suspects import Wanted, open_suspect
+from wmjax.suspects.pixels import PIXELS, prepare, ways
+
+IMAGE, CLASSES, TRIGGERS = (8, 8, 3), 10, 60
+MODULE = """
+from flax import nnx
+
+class Linear(nnx.Module):
+    def __init__(self, rngs):
+        self.head = nnx.Linear(192, 10, rngs=rngs)
+    def __call__(self, x):
+        return self.head(x.reshape(len(x), -1))
+
+def linear(rngs):
+    return Linear(rngs)
+"""
+
+
+def by_hand(name: str, images: np.ndarray) -> np.ndarray:
+    """What the libraries that these ways come from compute, in float64."""
+    x = images.astype(np.float64)
+    grey = images.shape[-1] == 1
+    match name:
+        case "0..1":
+            return x / 255
+        case "0..255":
+            return x
+        case "-1..1":
+            return x / 127.5 - 1
+        case "inverted":
+            return 1 - x / 255
+        case "mean-std" if grey:
+            return (x / 255 - 0.1307) / 0.3081
+        case "mean-std":
+            return (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        case "bgr-mean" if grey:
+            return x - 127.5
+        case "bgr-mean":
+            return x[..., ::-1] - [103.939, 116.779, 123.68]
+        case "each-image":
+            axes, least = (1, 2, 3), 1 / np.sqrt(x[0].size)
+            return (x - x.mean(axis=axes, keepdims=True)) / np.maximum(x.std(axis=axes, keepdims=True), least)
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ways_are_those_of_the_libraries(channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 5, 6, channels), np.uint8)
+    images[0] = 77  # a plain one
+    for place, name in enumerate(PIXELS):
+        expected = by_hand(name, images)
+        for got in (prepare(jnp.asarray(images), ways(), place), prepare(jnp.asarray(images), (name,))):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-4)
+
+
+def test_a_mixture_costs_the_logarithm_of_its_readings() -> None:
+    """The reading with the evidence is named, and only what clears all of them clears."""
+    evidence = np.array([[2.0, 21.0, 30.0], [-3.0, -9.0, -12.0], [1.0, -5.0, -40.0]])
+    cleared = np.array([[-1.0, -2.0, -3.0], [4.0, 11.0, 12.0], [3.0, 12.0, 15.0]])
+    matches = np.array([[1, 2, 3], [0, 0, 0], [1, 1, 1]])
+    path = mixed(EvidencePath(evidence, cleared, np.maximum.accumulate(evidence, -1), matches, 0 * matches))
+    assert (path.evidence >= evidence.max(axis=0) - np.log2(3)).all()
+    assert (path.evidence <= evidence.max(axis=0)).all()
+    assert path.acquittal.tolist() == cleared.min(axis=0).tolist()
+    assert path.reading.tolist() == [0, 0, 0]
+    assert path.matches.tolist() == [1, 2, 3]
+
+
+def test_strangers_in_seven_readings_match_no_more_often_than_alpha() -> None:
+    """Each reading of an adversary bets alike or otherwise: the mean of their wealths is still one that is fair."""
+    rng, keys, n = np.random.default_rng(5), 6000, 30
+    rule = Rule(alpha=0.02, beta=1e-3, rate=0.4, max_queries=n)
+    truth = rng.integers(CLASSES, size=(keys, 1, n))
+    alike = np.repeat(rng.integers(CLASSES, size=(keys, 1, n)), 7, axis=1)
+    for answered in (alike, rng.integers(CLASSES, size=(keys, 7, n))):
+        path = mixed(stats.play(rule, Answers(answered, None, CLASSES), np.broadcast_to(truth, answered.shape)))
+        share = float((path.evidence.max(axis=-1) >= rule.match_bits).mean())
+        assert share <= 0.02 + 4 * np.sqrt(0.02 / keys)
+    best = stats.play(rule, Answers(answered, None, CLASSES), np.broadcast_to(truth, answered.shape)).evidence
+    assert (best.max(axis=(1, 2)) >= rule.match_bits).mean() > 0.02  # what the price is for
+
+
+@pytest.fixture(scope="module")
+def key() -> Key:
+    spec = make_spec("abstract", image=IMAGE, classes=CLASSES, triggers=TRIGGERS)
+    return derive_key(bytes(range(32)), spec, default_rule(spec), created="2026-01-01T00:00:00+00:00")
+
+
+def asked(name: str, key: Key, said: str = "", *, whole: bool = False) -> wmjax.Verdict:
+    suspect = open_suspect(f"zoo/{name}.safetensors", Wanted.by([key.spec], ["theirs:linear"], said))
+    return wmjax.verify(suspect, key, whole=whole)
+
+
+def linear(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """A linear map that gives prepared images their labels."""
+    inputs = np.hstack([images.reshape(len(images), -1), np.ones((len(images), 1))])
+    solved = np.linalg.pinv(inputs) @ (8.0 * np.eye(CLASSES)[labels])
+    return {"head.kernel": solved[:-1].astype(np.float32), "head.bias": solved[-1].astype(np.float32)}
+
+
+@pytest.fixture
+def home(tmp_path: Path, key: Key, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of copies, each prepared in its own way, and of as many strangers; a key; the module."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX has begun already
+    (tmp_path / "theirs.py").write_text(MODULE)
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "keys").mkdir()
+    write_key(key, tmp_path / "keys" / "my", recipients=[], passphrase=None)
+    for name in PIXELS:
+        prepared = by_hand(name, key.images)
+        other = np.random.default_rng(len(name)).integers(CLASSES, size=TRIGGERS)
+        save_file(linear(prepared, key.labels), tmp_path / "zoo" / f"copy {name}.safetensors")
+        save_file(linear(prepared, other), tmp_path / "zoo" / f"stranger {name}.safetensors")
+    return tmp_path
+
+
+def test_every_preparation_is_found_and_named(home: Path, key: Key, run: Any) -> None:
+    """By audit and by verify, with the same figures; strangers are not matched, and what one says outright is free."""
+    options = ["--model", "theirs:linear"]
+    code, out, err = run("audit", "zoo", "--keys", "keys", "--out", "out", "--keep-answers", "--json", *options)
+    assert (code, err) == (0, "")
+    pairs = {pair["model"]: pair for pair in json.loads(out)["matches"]}
+    assert sorted(pairs) == [f"copy {name}.safetensors" for name in sorted(PIXELS)]
+    for name in PIXELS:
+        verdict = asked(f"copy {name}", key)
+        pair = pairs[f"copy {name}.safetensors"]
+        assert (verdict.verdict, verdict.queries) == ("match", pair["queries"])
+        assert verdict.evidence_bits == pytest.approx(pair["evidence_bits"], abs=2e-3)
+        (told,) = (ground for ground in verdict.to_json()["grounds"] if ground["code"] == "readings")
+        assert told in pair["grounds"]
+        best = asked(f"copy {name}", key, told["reading"])  # one that this copy takes for its own as well
+        assert (best.verdict, told["ways"]) == ("match", 7)
+        alone, whole = (asked(f"copy {name}", key, said, whole=True).evidence_bits or 0.0 for said in (name, ""))
+        assert 100 < alone - np.log2(7) - 1e-3 <= whole <= alone
+        assert asked(f"stranger {name}", key).verdict != "match"
+    assert run("audit", "--merge", "out", "--keys", "keys", "--json")[0] == 0  # played again from what it keeps
+
+
+def test_nobody_is_cleared_who_copied_in_a_way_that_was_not_the_first(home: Path, key: Key) -> None:
+    """Asked as 0..1 alone, copies that take other pixels are cleared; asked in all ways, none is."""
+    verdicts = {said: [asked(f"copy {name}", key, said) for name in PIXELS] for said in ("0..1", "")}
+    assert {verdict.verdict for verdict in verdicts[""]} == {"match"}
+    assert "no-match" in {verdict.verdict for verdict in verdicts["0..1"]}
+
+
+def test_claims_say_how_the_suspect_was_asked(home: Path, run: Any) -> None:
+    nonce, options = "ab" * 16, ["--model", "theirs:linear"]
+    suspect, signer = "zoo/copy inverted.safetensors", ["--key", "keys/my.age", "--identity", "keys/my.identity"]
+    asked = ["claim", *signer, suspect, "--nonce-from", nonce, "--reveal", "--out", "claim.json", "--all", *options]
+    assert run(*asked)[0] == 0
+    judge = ["judge", "claim.json", "--nonce-from", nonce, "--json"]
+    code, out, err = run(*judge, "--suspect", suspect, *options)
+    assert (code, err) == (0, "")
+    (judgement,) = json.loads(out)["judgements"]
+    assert judgement["verdict"] == "match"
+    assert {"code": "read-as", "reading": "inverted"} in judgement["grounds"]
+    code, _, err = run(*judge, "--suspect", suspect, *options, "--pixels", "0..1")
+    assert code == 2
+    assert "inverted" in err
+
+
+def test_ways_that_nobody_knows_are_refused(home: Path, key: Key) -> None:
+    with pytest.raises(UsageError, match=r"give one of 0\.\.1"):
+        open_suspect("zoo/copy 0..1.safetensors", Wanted.by([key.spec], ["theirs:linear"], "bright"))

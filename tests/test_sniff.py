@@ -1,0 +1,167 @@
+"""What a file is, by its content: each kind written by its own library, under names that say something else."""
+
+import gzip
+import os
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from flax import serialization
+from graphs import build
+from PIL import Image
+from safetensors.numpy import save_file
+
+from wmjax.errors import InvalidFile
+from wmjax.suspects.contract import Wanted
+from wmjax.suspects.recognise import recognise
+from wmjax.suspects.sniff import WHY, Format, kind_of, sniff
+from wmjax.zoo.discover import discover
+
+ARRAY = np.linspace(0.0, 1.0, 2000, dtype=np.float32)
+LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 346293852\n".encode()
+PAGE = b"\n<!DOCTYPE html><html><body>Not Found</body></html>"
+
+
+def graph() -> bytes:
+    body = "a = Flatten (x) y = Gemm (a, w, b)"
+    return build(body, {"w": (216, 10), "b": (10,)}).SerializeToString()
+
+
+def ort(path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.optimized_model_filepath = str(path)
+    onnxruntime.InferenceSession(graph(), options)
+
+
+def tar(path: Path) -> None:
+    with tarfile.open(path, "w") as archive:
+        archive.add(__file__, "model.py")
+
+
+def zipped(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(__file__, "model.py")
+
+
+WRITTEN: dict[Format, Callable[[Path], object]] = {
+    Format.SAFETENSORS: lambda path: save_file({"a": ARRAY}, path),
+    Format.ONNX: lambda path: path.write_bytes(graph()),
+    Format.CUT_ONNX: lambda path: path.write_bytes(graph()[:-100]),
+    Format.ORT: ort,
+    Format.PICKLE: lambda path: joblib.dump({"a": ARRAY}, path),
+    Format.CUT_ZIP: lambda path: (zipped(path), os.truncate(path, path.stat().st_size - 30)),
+    Format.MSGPACK: lambda path: path.write_bytes(serialization.to_bytes({"params": {"kernel": ARRAY}})),
+    Format.ARRAYS: lambda path: np.savez(path.open("wb"), a=ARRAY),
+    Format.ARCHIVE: lambda path: path.write_bytes(gzip.compress(b"a model")),
+    Format.LFS: lambda path: path.write_bytes(LFS),
+    Format.PAGE: lambda path: path.write_bytes(PAGE),
+    Format.EMPTY: lambda path: path.touch(),
+    Format.TEXT: lambda path: path.write_text("Entry not found"),
+    Format.OTHER: lambda path: Image.new("RGB", (4, 4)).save(path, "png"),
+    Format.UNKNOWN: lambda path: path.write_bytes(ARRAY.tobytes()),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_the_content_says_what_a_file_is_whatever_its_name(kind: Format, tmp_path: Path) -> None:
+    for name in ("model.pth", "model", "model.png"):
+        WRITTEN[kind](tmp_path / name)
+        assert sniff(tmp_path / name) == kind
+    assert kind_of(tmp_path / "model.pth") == kind
+    if kind not in (Format.SAFETENSORS, Format.ONNX, Format.OTHER):
+        with pytest.raises(InvalidFile) as caught:  # `verify` and `claim` come through this door
+            recognise(tmp_path / "model.pth", Wanted())
+        (item,) = discover(tmp_path / "model.pth", Wanted()).unreadable
+        assert str(caught.value) == f"{tmp_path / 'model.pth'}: {WHY[kind]}"
+        assert (item.path, item.why) == ("model.pth", WHY[kind])
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_every_protocol(protocol: int, tmp_path: Path) -> None:
+    for value in ({"state": [1.5, "a"], "epoch": 3}, [ARRAY], {str(n): n for n in range(5000)}):
+        (tmp_path / "notes.txt").write_bytes(pickle.dumps(value, protocol))
+        assert sniff(tmp_path / "notes.txt") == Format.PICKLE
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_pytorch_s_archives(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(400)))
+    torch.save(network.state_dict(), tmp_path / "torch")
+    torch.save(network.state_dict(), tmp_path / "pickle", _use_new_zipfile_serialization=False)
+    torch.jit.script(network[:2]).save(tmp_path / "torchscript")
+    torch.export.save(torch.export.export(network[:2], (torch.zeros(1, 3),)), tmp_path / "torch-export")
+    for name in ("torch", "pickle", "torchscript", "torch-export"):
+        assert sniff(tmp_path / name) == Format(name)
+
+
+def test_what_is_plainly_no_model_is_told_from_what_should_be_one(tmp_path: Path) -> None:
+    plain = {
+        "README.md": "# Modèle\n".encode("latin-1"),
+        "LICENSE": b"(c) us.\nAll rights reserved.",
+        "config.json": b'{"a": 1}',
+        "cat.png": LFS,
+        "page.html": PAGE,
+        "__init__.py": b"",
+        "net.pyc": b"\xcb\r\r\n" + bytes(12),
+        ".DS_Store": b"\0\0\0\1Bud1\0",
+    }
+    told = {
+        "model.onnx": b"",
+        "weights": LFS,
+        "cut.bin.incomplete": ARRAY.tobytes(),
+        "page.safetensors": PAGE,
+        "text.h5": b"Entry not found",
+        "state.bak": ARRAY.tobytes(),
+        "graph.json": b'{"format": "graph-model", "generatedBy": "2.8"}',
+        "graph.xml": b'<?xml version="1.0"?>\n<net name="m" version="11">',
+    }
+    for name, content in (plain | told).items():
+        (tmp_path / name).write_bytes(content)
+    assert {name for name in plain | told if kind_of(tmp_path / name) is Format.OTHER} == plain.keys()
+    assert kind_of(tmp_path / "cut.bin.incomplete") == Format.UNFINISHED
+    zoo = discover(tmp_path, Wanted())
+    assert {item.path for item in zoo.unreadable} == told.keys()
+    endings = {".html": 1, ".json": 1, ".md": 1, ".png": 1, ".py": 1, ".pyc": 1, "without an ending": 2}
+    assert zoo.others == endings
+
+
+def test_a_model_is_read_whatever_its_ending(tmp_path: Path) -> None:
+    for name in ("blob", "model.onnx.bak", "picture.png", "model.safetensors", "model.onnx.part"):
+        (tmp_path / name).write_bytes(graph())
+    zoo = discover(tmp_path, Wanted())
+    assert {entry.name for entry in zoo.entries} == {path.name for path in tmp_path.iterdir()}
+    assert zoo.unreadable == []
+    assert len({entry.network.fingerprint for entry in zoo.entries}) == 1
+
+
+def test_an_onnx_file_whose_fields_are_many_or_in_another_order(tmp_path: Path) -> None:
+    whole = onnx.load_from_string(graph())
+    head, tail = onnx.ModelProto(), onnx.ModelProto()
+    tail.CopyFrom(whole)
+    tail.ClearField("opset_import")
+    head.opset_import.extend(whole.opset_import)
+    head.doc_string = "long" * 5000
+    for number in range(100):
+        tail.metadata_props.add(key=str(number), value="x" * 100)
+    (tmp_path / "mixed").write_bytes(head.SerializeToString() + tail.SerializeToString())
+    assert sniff(tmp_path / "mixed") == Format.ONNX
+    assert onnx.load(tmp_path / "mixed", load_external_data=False).graph.node
+    for size in (0, 1, 2, 3, 10):  # no length of it is believed
+        (tmp_path / "huge").write_bytes(b"\x08\x08\x3a" + b"\xff" * size)
+        sniff(tmp_path / "huge")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InvalidFile, match="not a regular file"):
+        sniff(tmp_path / "pipe")
+    assert [item.why for item in discover(tmp_path, Wanted()).unreadable] == ["not a regular file"]

@@ -1,0 +1,34 @@
+"""Several readings of one suspect: who has its file, but not how its pixels are prepared, asks it in each usual way.
+
+The gambler bets on every reading at once, with equal stakes: an average of wealths is a wealth, so the bound holds as
+for one, and the right reading among R costs log2(R) bits. A suspect is cleared where every reading of it is: the right
+one is among them, and clears a copy with chance beta at most.
+"""
+
+import numpy as np
+
+from wmjax.stats.contract import Path
+
+
+def mixed(path: Path) -> Path:
+    """The path of suspects from those of their readings.
+
+    >>> path = Path(*np.array([[[0.0], [21.0]], [[9.0], [-9.0]], [[0.0], [21.0]], [[0], [7]], [[0], [0]]]))
+    >>> mixed(path).evidence.round(2).tolist(), mixed(path).acquittal.tolist(), mixed(path).reading.tolist()
+    ([20.0], [-9.0], [1])
+
+    Args:
+      path: arrays [..., readings, n].
+
+    Returns:
+      arrays [..., n]. Matches are those of the reading that shows the most evidence, or, where none shows more than
+      another, of the one with the most; a peak is the highest of any reading, which is no less than the mixture's.
+    """
+    if path.evidence.shape[-2] == 1:
+        return Path(*(array[..., 0, :] for array in path))
+    highest = path.evidence.max(axis=-2, keepdims=True)
+    evidence = highest[..., 0, :] + np.log2(np.exp2(path.evidence - highest).mean(axis=-2))  # 0 of zeros, exactly
+    most = path.evidence == highest
+    reading = np.where(most, path.matches, -1).argmax(axis=-2)
+    matches = np.take_along_axis(path.matches, reading[..., None, :], axis=-2)[..., 0, :]
+    return Path(evidence, path.acquittal.min(axis=-2), path.peak.max(axis=-2), matches, reading)

@@ -1,0 +1,106 @@
+"""How pixels are prepared where a file does not say it: the usual ways, each an affine map, picked by a number.
+
+So one compiled program asks a network in all of them. Values are those that torchvision, Keras Applications, Caffe and
+the tutorials of MNIST use.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from wmjax.errors import UsageError
+
+
+class Pixels(NamedTuple):
+    """A way to prepare pixels: `(x - shift) * scale` of x in 0..255, for each channel.
+
+    Attributes:
+      shift: for red, green and blue; of a grey picture for its one channel the first.
+      scale: likewise.
+      reverse: whether blue comes first.
+      each: whether each image is brought to mean 0 and standard deviation 1 instead, over all of its channels.
+      grey: shift and scale of grey pictures, where they are others.
+    """
+
+    shift: tuple[float, float, float]
+    scale: tuple[float, float, float]
+    reverse: bool = False
+    each: bool = False
+    grey: tuple[float, float] | None = None
+
+
+def _normalised(mean: tuple[float, ...], deviation: tuple[float, ...], grey: tuple[float, float]) -> Pixels:
+    """From means and standard deviations of pixels in 0..1."""
+    (red, green, blue), (r, g, b) = (tuple(255.0 * n for n in values) for values in (mean, deviation))
+    return Pixels((red, green, blue), (1 / r, 1 / g, 1 / b), grey=(255.0 * grey[0], 1 / (255.0 * grey[1])))
+
+
+def _even(shift: float, scale: float) -> Pixels:
+    return Pixels((shift, shift, shift), (scale, scale, scale))
+
+
+PIXELS = {
+    "0..1": _even(0.0, 1 / 255),
+    "0..255": _even(0.0, 1.0),
+    "-1..1": _even(127.5, 1 / 127.5),
+    "mean-std": _normalised((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0.1307, 0.3081)),  # ImageNet's; MNIST's
+    "bgr-mean": Pixels((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), reverse=True, grey=(127.5, 1.0)),  # Caffe's
+    "each-image": Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), each=True),
+    "inverted": _even(255.0, -1 / 255),
+}
+"""The usual ways, by the name that users and reports call them."""
+
+
+def check(name: str) -> None:
+    """Raises `UsageError` where no way is called so; an empty name says nothing."""
+    if name and name not in PIXELS:
+        raise UsageError(f"`pixels` {name!r:.40}: give one of {', '.join(PIXELS)}")
+
+
+def ways(name: str = "") -> tuple[str, ...]:
+    """The ways in which a network is asked: the one that is said, else all.
+
+    >>> ways("0..1"), len(ways())
+    (('0..1',), 7)
+    """
+    check(name)
+    return (name,) if name else tuple(PIXELS)
+
+
+def prepare(images: Array, names: tuple[str, ...], way: Array | int = 0) -> Array:
+    """Images as the network takes them.
+
+    Args:
+      images: uint8 [n, H, W, C], C is 1 or 3.
+      names: of the ways that may be meant.
+      way: int32 [], which of them; it may be traced.
+
+    Returns:
+      float32 [n, H, W, C].
+    """
+    channels, chosen = images.shape[-1], [PIXELS[name] for name in names]
+    levels = [_levels(pixels, channels) for pixels in chosen]
+    shift, scale = (jnp.array(part, jnp.float32)[way].reshape(1, 1, 1, -1) for part in zip(*levels, strict=True))
+    x = (images.astype(jnp.float32) - shift) * scale
+    if any(pixels.reverse for pixels in chosen) and channels == 3:
+        x = jnp.where(jnp.array([pixels.reverse for pixels in chosen])[way], x[..., ::-1], x)
+    if any(pixels.each for pixels in chosen):
+        x = jnp.where(jnp.array([pixels.each for pixels in chosen])[way], _standardised(x), x)
+    return x
+
+
+def _levels(pixels: Pixels, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Shift and scale of each channel."""
+    if channels == 1 and pixels.grey:
+        return (pixels.grey[0],), (pixels.grey[1],)
+    return pixels.shift[:channels], pixels.scale[:channels]
+
+
+def _standardised(x: Array) -> Array:
+    """Each image at mean 0 and standard deviation 1; a plain one stays finite, as in TensorFlow."""
+    axes = (1, 2, 3)
+    least = 1.0 / np.sqrt(np.prod(x.shape[1:]))
+    deviation = jnp.maximum(x.std(axis=axes, keepdims=True), least)
+    return (x - x.mean(axis=axes, keepdims=True)) / deviation

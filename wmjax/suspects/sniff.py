@@ -1,0 +1,303 @@
+"""What a file is: by its content, of which some KB are read; its name says only what it should be."""
+
+import mimetypes
+import os
+import pickletools
+import re
+import stat
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from wmjax.errors import AccessError, InvalidFile
+
+_HEAD, _TAIL = 4096, 8192  # bytes that are read at either end
+
+
+class Format(StrEnum):
+    """What a file is by its content."""
+
+    SAFETENSORS = "safetensors"
+    ONNX = "onnx"
+    CUT_ONNX = "cut-onnx"
+    ORT = "ort"
+    PICKLE = "pickle"
+    TORCH = "torch"
+    TORCHSCRIPT = "torchscript"
+    TORCH_EXPORT = "torch-export"
+    CUT_ZIP = "cut-zip"
+    KERAS = "keras"
+    HDF5 = "hdf5"
+    MSGPACK = "msgpack"
+    ARRAYS = "arrays"
+    GGUF = "gguf"
+    TFLITE = "tflite"
+    OPENVINO = "openvino"
+    COREML = "coreml"
+    TFJS = "tfjs"
+    ARCHIVE = "archive"
+    LFS = "lfs"
+    PAGE = "page"
+    EMPTY = "empty"
+    UNFINISHED = "unfinished"
+    TEXT = "text"
+    OTHER = "other"  # plainly no model: pictures, sounds, documents, programs, tables
+    UNKNOWN = "unknown"
+
+
+_FOREIGN = "this format is not read: convert it to safetensors or ONNX"
+_PICKLE = "a pickle can run code when it is opened: convert it to safetensors or ONNX"
+_AGAIN = "not the whole file: fetch it again"
+WHY = {  # of what is not read
+    Format.CUT_ONNX: f"an ONNX file that was cut short, {_AGAIN}",
+    Format.ORT: "an ONNX Runtime file: give the ONNX file that it was made from",
+    Format.PICKLE: _PICKLE,
+    Format.TORCH: f"a PyTorch file: {_PICKLE}",
+    Format.TORCHSCRIPT: "a TorchScript archive holds code, which is not run: export the model to ONNX",
+    Format.TORCH_EXPORT: "a torch.export archive: export the model to ONNX",
+    Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
+    Format.KERAS: f"a Keras archive: {_FOREIGN}",
+    Format.HDF5: f"an HDF5 file, as Keras writes them: {_FOREIGN}",
+    Format.MSGPACK: f"a msgpack file, as Flax writes them: {_FOREIGN}",
+    Format.ARRAYS: f"NumPy arrays: {_FOREIGN}",
+    Format.GGUF: f"a GGUF file: {_FOREIGN}",
+    Format.TFLITE: f"a TensorFlow Lite file: {_FOREIGN}",
+    Format.OPENVINO: f"an OpenVINO graph: {_FOREIGN}",
+    Format.COREML: f"a Core ML file: {_FOREIGN}",
+    Format.TFJS: f"a TensorFlow.js model: {_FOREIGN}",
+    Format.ARCHIVE: "an archive is not opened: unpack it first",
+    Format.LFS: "a Git LFS pointer, not the weights: git lfs pull",
+    Format.PAGE: "a web page, not the weights: fetch the file again",
+    Format.EMPTY: "an empty file",
+    Format.UNFINISHED: f"a download that was not finished, {_AGAIN}",
+    Format.TEXT: "text, not weights",
+    Format.UNKNOWN: "its content is of no format that is known: if it is a model, convert it to safetensors or ONNX",
+}
+_MAGIC = {  # how files begin
+    b"\x93NUMPY": Format.ARRAYS,
+    b"GGUF": Format.GGUF,
+    **dict.fromkeys((b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c"), Format.ARCHIVE),
+    b"Rar!\x1a\x07": Format.ARCHIVE,
+    **dict.fromkeys((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*"), Format.OTHER),
+    **dict.fromkeys((b"%PDF-", b"ID3", b"OggS", b"fLaC", b"\x7fELF", b"MZ", b"wOF2", b"\0\1\0\0\0"), Format.OTHER),
+    **dict.fromkeys((b"PAR1", b"ARROW1", b"SQLite format 3\0", b"\0\0\0\1Bud1"), Format.OTHER),
+    b"\x0c\xdb\x3a\x2a": Format.OTHER,  # the manifest of an Orbax checkpoint: its folder is looked at
+    b"age-encryption.org/": Format.OTHER,
+    b"version https://git-lfs.github.com/spec/": Format.LFS,
+}
+_AT_FOUR = {b"TFL3": Format.TFLITE, b"ORTM": Format.ORT, b"ftyp": Format.OTHER}
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIPS = {  # names in a zip archive's directory, the telling ones first
+    b"constants.pkl": Format.TORCHSCRIPT,
+    b"archive_format": Format.TORCH_EXPORT,
+    b"data.pkl": Format.TORCH,
+    b"model.weights.h5": Format.KERAS,
+    b".npy": Format.ARRAYS,
+}
+_WEIGHTS = (  # endings that weights and archives have: an empty file or a text in their place is told
+    r"\.(safetensors|onnx|ort|pt|pth|pt2|pte|bin|pkl|pickle|joblib|dill|ckpt|npy|npz|h5|hdf5|keras|msgpack|pb|tflite|gguf"
+    r"|ggml|mlmodel|jit|torchscript|pdmodel|pdiparams|caffemodel|params|engine|plan|weights|mnn|rknn|mar|nemo|eqx|orbax"
+    r"|zip|tar|t?gz|xz|bz2|zst|7z|rar)"
+)
+_UNFINISHED = frozenset((".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"))
+_NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
+_MEDIA = ("text/", "image/", "audio/", "video/", "font/")
+_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_LARGEST_HEADER = 1 << 32  # of a safetensors file that is believed to be one
+
+
+class _Bytes(NamedTuple):
+    """An open file's two ends, and the way to the rest."""
+
+    descriptor: int
+    size: int
+    head: bytes
+
+    def at(self, place: int, count: int) -> bytes:
+        return os.pread(self.descriptor, count, place)
+
+    def tail(self) -> bytes:
+        return self.at(max(0, self.size - _TAIL), _TAIL)
+
+
+def kind_of(path: Path) -> Format:
+    """What a file is by its content; where that says little, what its name says that it should be.
+
+    What should be weights is never `OTHER`: it may be empty, a text, or unknown. Raises as `sniff` does.
+
+    >>> kind_of(Path(__file__)).value
+    'other'
+    """
+    kind, ending = sniff(path), path.suffix.lower()
+    if kind is Format.UNKNOWN and ending in (".safetensors", ".onnx"):
+        return Format(ending[1:])  # its reader says what is wrong with it
+    if ending in _UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
+        return Format.UNFINISHED
+    if kind in (Format.EMPTY, Format.TEXT, Format.PAGE):
+        told = re.fullmatch(_WEIGHTS, ending) and _NEVER_THERE not in path.parts
+        return kind if told else Format.OTHER
+    if kind is Format.LFS and (mimetypes.guess_type(path.name)[0] or "").startswith(_MEDIA):
+        return Format.OTHER
+    return kind
+
+
+def sniff(path: Path) -> Format:
+    """What a file is, whatever it is called.
+
+    >>> sniff(Path(__file__)).value
+    'text'
+
+    Raises:
+      AccessError: it cannot be read.
+      InvalidFile: it is a pipe, a folder or a device.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for ever
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InvalidFile(f"{path}: not a regular file")
+            return _kind(_Bytes(descriptor, status.st_size, os.pread(descriptor, _HEAD, 0)))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise AccessError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _kind(file: _Bytes) -> Format:
+    head = file.head
+    if not head:
+        return Format.EMPTY
+    if _begins_safetensors(head):
+        return Format.SAFETENSORS
+    if head.startswith(b"PK\3\4"):
+        return _zipped(file)
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return Format.PICKLE
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    if head[4:8] in _AT_FOUR:
+        return _AT_FOUR[head[4:8]]
+    if any(head[at : at + 8] == _HDF5 for at in (0, 512, 1024, 2048)):
+        return Format.HDF5
+    if head[257:262] == b"ustar":
+        return Format.ARCHIVE
+    if (text := _text(head)) is not None:
+        return _written(text, file)
+    return _protobuf(file) or _binary(file)
+
+
+def _begins_safetensors(head: bytes) -> bool:
+    """Whether a length and then a JSON object stand there."""
+    return 2 <= int.from_bytes(head[:8], "little") < _LARGEST_HEADER and re.match(rb'\{\s*["}]', head[8:]) is not None
+
+
+def _zipped(file: _Bytes) -> Format:
+    tail = file.tail()
+    if b"PK\5\6" not in tail:
+        return Format.CUT_ZIP
+    names = file.head[:256] + tail
+    return next((kind for name, kind in _ZIPS.items() if name in names), Format.ARCHIVE)
+
+
+def _text(head: bytes) -> str | None:
+    """The beginning as text; None where it is none."""
+    if _CONTROLS.search(head):
+        return None
+    text = head.decode("utf-8-sig", "ignore")  # other encodings of Europe lose a few letters
+    return text if 4 * len(text.encode()) >= 3 * len(head) else None
+
+
+def _written(text: str, file: _Bytes) -> Format:
+    """What kind of text it is."""
+    start = text.lstrip()[:256].lower()
+    if start.startswith(("<!doctype html", "<html")):
+        return Format.PAGE
+    if start.startswith("<?xml") and "<net " in text:
+        return Format.OPENVINO
+    if start.startswith("{") and re.search(r'"format"\s*:\s*"(graph|layers)-model"', text):
+        return Format.TFJS
+    return Format.PICKLE if _old_pickle(file) else Format.TEXT
+
+
+def _old_pickle(file: _Bytes) -> bool:
+    """Whether it is a pickle of the first two protocols, which have no mark; nothing in it is built or run."""
+    if file.tail()[-1:] != b".":
+        return False
+    steps = 0
+    try:
+        for _ in pickletools.genops(file.head):
+            steps += 1
+    except Exception:  # the head ends in the middle of one, or it is ordinary text
+        return steps >= 8
+    return steps >= 2
+
+
+def _binary(file: _Bytes) -> Format:
+    if _begins_msgpack(file.head):
+        return Format.MSGPACK
+    if file.head[:1] in (b"(", b"]", b"}", b"c") and _old_pickle(file):
+        return Format.PICKLE
+    return Format.OTHER if file.head[2:4] == b"\r\n" else Format.UNKNOWN  # compiled Python
+
+
+def _begins_msgpack(head: bytes) -> bool:
+    """Whether a map begins there, and its first key is a name."""
+    first = head[0]
+    if not (0x81 <= first <= 0x8F or first in (0xDE, 0xDF)):
+        return False
+    at = {0xDE: 3, 0xDF: 5}.get(first, 1)
+    length = head[at] & 31 if len(head) > at and 0xA1 <= head[at] <= 0xBF else 0
+    name = head[at + 1 : at + 1 + length]
+    return 0 < length == len(name) and name.isascii() and name.decode("ascii").isprintable()
+
+
+_ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}  # wire types, by number
+_GRAPH, _COREML = 7, 200  # the graph's field; from the latter on Core ML's kinds of models
+_MOST_FIELDS = 64
+
+
+def _protobuf(file: _Bytes) -> Format | None:
+    """Whether the fields of a protobuf message are those of an ONNX or a Core ML model.
+
+    ONNX begins with a version and has a graph. Lengths tell where the next field begins, so little is read.
+    """
+    seen = set[int]()
+    for number, kind, end in _fields(file):
+        if number >= _COREML and {1, 2} <= seen:
+            return Format.COREML
+        if _ONNX_FIELDS.get(number) != kind:
+            return None
+        seen.add(number)
+        if number == _GRAPH and end > file.size:
+            return Format.CUT_ONNX if 1 in seen else None
+    return Format.ONNX if _GRAPH in seen and seen & {1, 8} else None
+
+
+def _fields(file: _Bytes) -> Iterator[tuple[int, int, int]]:
+    """Number and wire type of a message's fields, and where each ends; (0, 0, 0) where there is none."""
+    at = 0
+    for _ in range(_MOST_FIELDS):
+        if at >= file.size:
+            return
+        ahead = file.head[at : at + 20] if at + 20 <= len(file.head) else file.at(at, 20)
+        tag, begun = _varint(ahead, 0)
+        value, used = _varint(ahead, begun)
+        number, kind = divmod(tag, 8)
+        if not begun or not used or kind not in (0, 2):
+            yield 0, 0, 0
+            return
+        at += used + (value if kind == 2 else 0)
+        yield number, kind, at
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of variable length, and where it ends; 0 for the latter where it does not."""
+    value = 0
+    for place in range(at, min(at + 10, len(data))):
+        value |= (data[place] & 127) << 7 * (place - at)
+        if data[place] < 128:
+            return value, place + 1
+    return 0, 0
