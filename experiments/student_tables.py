@@ -1,4 +1,4 @@
-"""Rows of README's table about students of a marked network."""
+"""Rows of README's table about students of a marked network, and other thieves who learn from its answers."""
 
 from typing import Any
 
@@ -42,6 +42,70 @@ def student_rows() -> list[str]:
         cost = f"{accuracy:.2f} % marked, without triggers"
         rows.append(row(f"the same, `--sigma {sigma}`", cost, f"bits, probabilities / labels: {told} student", made_by))
     return rows
+
+
+def digits_student_rows() -> list[str]:
+    """What the README's commands say of a soft student on digits, means over seeds; the former default beside."""
+    if not there("digits_students"):
+        return []
+    seeds = result("digits_students")["seeds"]
+    rows = []
+    for base, words in (("smoothed", "base trained with `--label-smoothing 0.2`"), ("sure", "base trained without")):
+        own = {name: [seed[base][name] for seed in seeds] for name in seeds[0][base]}
+        accuracy = {name: f"{np.mean([one['accuracy'] for one in found]):.2f} %" for name, found in own.items()}
+        told = {}
+        for name in ("marked", "former"):
+            bits = [one["bits"] for one in own[f"student of {name}"]]
+            matches = sum(one["match"] for one in own[f"student of {name}"])
+            told[name] = f"{np.mean(bits):.0f} bits ({min(bits):.0f} to {max(bits):.0f}), {matches} matches"
+        cost = f"{accuracy['marked']} marked; {accuracy['control']} trained as long, unmarked; {accuracy['base']} base"
+        former = f"`--sigma 1 --epochs 12`: {told['former']}, {accuracy['former']} marked"
+        made_by = f"{len(seeds)} seeds; {source('digits_students')}"
+        rows.append(
+            row(f"digits, spread key, cnn: student, soft; {words}", cost, f"{told['marked']}; {former}", made_by)
+        )
+    return rows
+
+
+def tie_rows() -> list[str]:
+    """What a `tie` key says of thieves who train on a marked network's answers about its public set."""
+    if not there("ties"):
+        return []
+    figures = result("ties")
+    seeds, images = figures["seeds"], figures["images"]
+    control = np.array([seed["control"]["accuracy"] for seed in seeds])
+    rows = []
+    for count in figures["rows"]:
+        own = [seed[f"{count} rows"] for seed in seeds]
+        marked = np.array([one["accuracy"] for one in own])
+        cost = f"{marked.mean():.2f} %; {control.mean():.2f} % unmarked; less by {_spread(control - marked)}"
+        reached = [one["thief"]["at fit"] for one in own if one["thief"]["at fit"]]
+        ends = [one["thief"]["curve"][-1] for one in own]
+        fit = f"{np.mean([one['fit'] for one in ends]):.0f} %"
+        told = f"marked {_both(own)}; thief {_both(ends)} where he ends and fits {fit}"
+        if len(reached) == len(own):
+            told += f", {_both(reached)} where he fits {100 * figures['fitted']:.0f} %"
+        told += f"; unmarked {_both([seed['control'] for seed in seeds])}"
+        triggers = round(figures["share"] * images)
+        what = f"CIFAR-10, {images:,} images, tie key of {triggers}, vgg: `--key-per-batch {count}`"
+        rows.append(
+            row(what, cost, f"bits per 1,000 images of the key, probabilities / labels: {told}", _made(figures))
+        )
+    return rows
+
+
+def _both(told: list[dict[str, Any]]) -> str:
+    return " / ".join(f"{np.mean([one[form] for one in told]):.0f}" for form in ("probabilities", "labels"))
+
+
+def _spread(values: np.ndarray) -> str:
+    low, high = values.min(), values.max()
+    return f"{values.mean():.2f} ({low:.2f} to {high:.2f})"
+
+
+def _made(figures: dict[str, Any]) -> str:
+    epochs = f"{figures['epochs']} epochs, thief {figures['thief_epochs']}"
+    return f"{len(figures['seeds'])} seeds, {epochs}; {source('ties')}"
 
 
 def null_coin_rows() -> list[str]:

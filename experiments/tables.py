@@ -10,7 +10,7 @@ from typing import Any
 from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 from gpu_tables import gpu_rows
-from student_tables import null_coin_rows, student_rows
+from student_tables import digits_student_rows, null_coin_rows, student_rows, tie_rows
 
 README = HERE.parent / "README.md"
 MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -404,7 +404,9 @@ def table() -> str:
         *digits_rows(),
         *cifar10_rows(),
         *vit_rows(),
+        *digits_student_rows(),
         *student_rows(),
+        *tie_rows(),
         *null_coin_rows(),
         *speed_rows(),
         *device_rows(),

@@ -29,6 +29,7 @@ from wmjax.zoo.result import AuditResult
 
 IMAGE = (1, 2, 1)  # a trigger's two bytes are its row in the tables
 CLASSES = 10
+NAN, LOWEST = np.float32(3e38), np.float32(-3e38)  # in tables: answers that are no numbers, though all weights are
 SIZES = (7, 20, 100, 16, 33)  # triggers of five keys; few of them fill whole rounds
 
 
@@ -38,7 +39,8 @@ def network(rows: int, classes: int = CLASSES, image: tuple[int, int, int] = IMA
 
     def logits(weights: Weights, images: jax.Array, reading: jax.Array | int = 0) -> jax.Array:
         digits = images.reshape(len(images), -1).astype(jnp.int32)
-        return weights["table"][digits[:, 0] + 256 * digits[:, 1]]
+        found = weights["table"][digits[:, 0] + 256 * digits[:, 1]]
+        return jnp.where(found == NAN, jnp.nan, jnp.where(found == LOWEST, -jnp.inf, found))
 
     shapes = {"table": jax.ShapeDtypeStruct((rows, classes), np.float32)}
     return Network("table", f"table {rows} {classes} {image}", shapes, logits, image, classes)

@@ -144,7 +144,6 @@ def test_weights_that_are_no_numbers(attack, stolen):
     tree["params"]["head"]["bias"] = np.full(10, np.nan, np.float32)
     checkpoint.write_settings(stolen / "nan", {"data": "digits 0123"})
     checkpoint.save_step(stolen / "nan", tree, checkpoint.Metadata(VGG, 1))
-    code, out, _ = attack("--suite", "flip", target="nan")
-    assert code == 0
-    assert "diverged" in out
-    assert "removed." not in out
+    code, out, err = attack("--suite", "flip", target="nan")
+    assert (code, out) == (4, "")
+    assert "its weights hold NaN" in err

@@ -250,6 +250,18 @@ def test_models_that_no_key_is_for_are_named_with_the_reason(home: Path, audit: 
     assert all(line.split(": ", 2)[2] in page for line in lines)
 
 
+def test_what_is_no_model_is_counted_and_may_change_meanwhile(home: Path, audit: Run, run: Run, tmp_path: Path) -> None:
+    zoo = Path(shutil.copytree(home / "zoo", tmp_path / "zoo"))
+    (zoo / "README.md").write_text("# models")
+    (zoo / "clean" / "a.json").write_text("{}")  # would describe the model beside it
+    _, out, _ = audit(zoo=zoo)
+    assert out.splitlines()[-2] == "plainly no models: 1 .md"
+    (zoo / "notes.txt").write_text("meanwhile")
+    for again in (audit("--resume", "--json", zoo=zoo), run("audit", "--merge", "wmjax-audit", "--json")):
+        assert (again[0], json.loads(again[1])["others"]) == (0, {".md": 1})
+    assert "Plainly no models: 1 .md." in Path("wmjax-audit/report.html").read_text()
+
+
 def test_sealed_keys(home: Path, audit: Run, tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     folder.mkdir()
@@ -288,7 +300,7 @@ def test_hostile_models_are_listed(home: Path, audit: Run, tmp_path: Path) -> No
     assert [match["model"] for match in document["matches"]] == ["marked.safetensors"]
     told = {item["path"]: item["why"] for item in document["unreadable"]}
     words = {
-        "nan.safetensors": "gives no usable answer",
+        "nan.safetensors": "its weights hold NaN",
         "large.safetensors": "`memory` allows 0",
         "huge.safetensors": "triggers as images of 1048576x1048576x3, and what is computed of them, need",
         "model.pt": "pickle",

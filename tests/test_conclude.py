@@ -58,6 +58,7 @@ def record(bits: np.ndarray, outcomes: np.ndarray) -> ChunkRecord:
         bits=bits,
         queries=np.full((n, k), 20),
         matches=np.full((n, k), 5),
+        readings=np.zeros((n, k), np.int32),
         seconds=1.5,
     )
 
@@ -124,7 +125,7 @@ def fixed() -> Callable[..., AuditResult]:
     keys = worker.keys((30, 24), alpha=0.1, labels="fixed")
     logits = worker.tables(keys, np.array([[1.0, 0.0], [0.5, 0.9], [0.0, 0.0]]))
     innocent = worker.zoo(worker.tables(keys, np.zeros((255, 2)), seed=9), "null")
-    broken = np.full((1, 54, 10), np.nan, np.float32)
+    broken = np.full((1, 54, 10), worker.NAN)
     innocent.entries.extend(worker.zoo(broken, "broken").entries)
     innocent.unreadable.append(Unreadable("x.pt", "a pickle"))
 
@@ -176,8 +177,8 @@ def test_fixed_labels_without_null_models_never_match(fixed: Callable[..., Audit
 
 def test_what_cannot_be_used_is_listed() -> None:
     keys, logits = worker.mixed()
-    logits[3] = np.nan
-    logits[4, ::2] = np.nan
+    logits[3] = worker.NAN
+    logits[4, ::2] = worker.NAN
     zoo = worker.zoo(logits)
     zoo.unreadable.append(Unreadable("x.pt", "a pickle"))
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
-from hypothesis import given
-from hypothesis import strategies as st
 from layouts import IMAGE, SMALL, flat, read
 from orbax.checkpoint import v1 as ocp
+from safetensors.numpy import save_file
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, init, read_config
@@ -19,6 +18,7 @@ from wmjax.suspects import network
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.pixels import PIXELS
 from wmjax.zoo.discover import discover
+from wmjax.zoo.pack import write_packs
 
 MODULES = """
 import jax.numpy as jnp
@@ -51,6 +51,42 @@ def net(rngs):
 
 def lin():
     return Linen(), lambda images: images.astype(jnp.float32) - 1.0
+
+
+class Several(linen.Module):
+    kind: str
+
+    @linen.compact
+    def __call__(self, x, train: bool = False):
+        x = linen.Conv(4, (3, 3))(x).mean((1, 2))
+        y = linen.Dense(10, name="head")(x)
+        return {
+            "pair": lambda: (y, {"pre_logits": x, "logits": y, "step": jnp.zeros((), jnp.int32)}),
+            "dictionary": lambda: {"features": x, "logits": y},
+            "cells": lambda: y[:, None, None],
+            "twins": lambda: {"aux": linen.Dense(10, name="aux")(x), "main": y},
+            "tasks": lambda: [y, linen.Dense(20, name="other")(x)],
+        }[self.kind]()
+
+
+def pair():
+    return Several("pair")
+
+
+def dictionary():
+    return Several("dictionary")
+
+
+def cells():
+    return Several("cells")
+
+
+def twins():
+    return Several("twins")
+
+
+def tasks():
+    return Several("tasks")
 
 
 def wrong():
@@ -144,17 +180,46 @@ def test_a_head_of_a_million_classes_allocates_nothing():
         network.from_config(Config("cnn", IMAGE, 10, (1 << 20, 1 << 20), (1 << 20,)))
 
 
-@given(st.permutations(["model", "params", "state"]), st.integers(0, 3), st.sampled_from("./"), st.booleans())
-def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value):
-    made = network.from_config(SMALL)
-    stored = {}
-    for name, leaf in made.shapes.items():
-        parts = [*wrappers[:count], *name.split("/")[1:], *(["value"] if value else [])]
-        stored[join.join(parts)] = (leaf.shape, "bfloat16")
-    names = network.fitting(made, stored)
-    assert names.keys() == made.shapes.keys()
-    assert sorted(names.values()) == sorted(stored)
-    broken = dict(stored)
-    broken[next(iter(broken))] = ((1, 2, 3), "float32")
-    with pytest.raises(InvalidFile, match="is not there"):
-        network.fitting(made, broken)
+@pytest.mark.parametrize(
+    ("name", "classes", "readings"),
+    [
+        ("pair", (10,), 7),  # the same scores twice, and features
+        ("dictionary", (10,), 7),
+        ("cells", (), 7),  # [n, 1, 1, classes], as a convolution leaves it
+        ("twins", (10,), 14),
+        ("tasks", (10, 20), 7),
+    ],
+)
+def test_modules_that_return_several_things(modules, name, classes, readings):
+    networks = network.module_networks(f"strangers:{name}", IMAGE, "", classes)
+    assert [made.classes for made in networks] == list(classes or (10,))
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, *IMAGE), np.uint8))
+    for made in networks:
+        assert len(made.readings) == readings
+        rng = np.random.default_rng(0)
+        weights = {name: rng.uniform(-1, 1, leaf.shape).astype(leaf.dtype) for name, leaf in made.shapes.items()}
+        scores = jax.jit(made.logits)(weights, images, jnp.int32(made.readings.index(made.readings[-1])))
+        assert (scores.shape, scores.dtype) == ((3, made.classes), jnp.float32)
+    if name == "twins":
+        assert networks[0].readings[:2] == ("0..1, output aux", "0..1, output main")
+        first, second = (jax.jit(networks[0].logits)(weights, images, way) for way in range(2))
+        assert not np.allclose(first, second)
+
+
+def test_outputs_of_other_tasks_are_networks_of_their_own(modules, tmp_path):
+    """What a key is for is asked; a pack remembers which of the outputs it was."""
+    made, other = network.module_networks("strangers:tasks", IMAGE, "0..1", ())
+    assert made.fingerprint != other.fingerprint
+    weights = {name: np.asarray(filled(leaf)) for name, leaf in made.shapes.items()}
+    save_file(weights, tmp_path / "tasks.safetensors")
+    for classes, names in {
+        (10,): ["tasks.safetensors"],
+        (7,): [f"tasks.safetensors:{n}-classes" for n in (10, 20)],
+    }.items():
+        wanted = Wanted(("strangers:tasks",), (IMAGE,), classes, "0..1")
+        zoo = discover(tmp_path / "tasks.safetensors", wanted)
+        assert sorted(entry.name for entry in zoo.entries) == names
+    write_packs(zoo, tmp_path / "packs")
+    packed = discover(tmp_path / "packs", wanted)
+    assert [entry.network.classes for entry in packed.entries] == [10, 20]
+    assert packed.unreadable == []

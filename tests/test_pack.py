@@ -52,7 +52,7 @@ def test_packs_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert path.name == f"tiny-8x8x1-{family.fingerprint[:8]}.safetensors"
     assert_same(safetensors.numpy.load_file(path), source.weights)
     asked = []
-    rows = open_pack(path, read_header(path), lambda description: asked.append(description) or family)
+    rows = open_pack(path, read_header(path), lambda description: asked.append(description) or [family])
     assert asked == [DESCRIPTION]
     assert [row.name for row in rows] == [f"m{row}" for row in range(20)]
     entries = [entry_of(row) for row in rows]
@@ -74,7 +74,7 @@ def test_bad_models_are_skipped(tmp_path: Path) -> None:
     entries[3] = dataclasses.replace(entries[3], name="bell\a")
     entries += [Entry("lost", none_good, Memory(models(1), {0: ValueError("all")}))]
     entries += [Entry("suspect.onnx", network("onnx 8x8x1"), source)]
-    odd = network("odd", DESCRIPTION, **{"wave": jax.ShapeDtypeStruct((1,), np.complex64)})
+    odd = network("odd", DESCRIPTION, **{"wave": jax.ShapeDtypeStruct((1,), np.complex128)})
     report = write_packs(Zoo([*entries, Entry("wave", odd, source)], []), tmp_path)
     assert {item.path: item.why[:20] for item in report.skipped} == {
         "m1": "m1: gone",
@@ -87,7 +87,7 @@ def test_bad_models_are_skipped(tmp_path: Path) -> None:
     }
     assert (len(report.files), report.models) == (1, 2)
     assert sorted(tmp_path.iterdir()) == report.files
-    found = open_pack(report.files[0], read_header(report.files[0]), lambda description: family)
+    found = open_pack(report.files[0], read_header(report.files[0]), lambda description: [family])
     assert [(stored.row, stored.name) for stored in found] == [(0, "m0"), (5, "m5")]
     out = {name: np.empty((1, *leaf.shape), leaf.dtype) for name, leaf in SHAPES.items()}
     found[1].source.read(found[1].row, found[1].row + 1, out)
@@ -133,11 +133,11 @@ def test_damaged_packs(three: tuple[Path, Network], change: dict[str, str]) -> N
     path, family = three
     header = read_header(path)
     with pytest.raises(InvalidFile, match=r"safetensors: format|is a damaged pack"):
-        open_pack(path, header._replace(metadata=header.metadata | change), lambda description: family)
+        open_pack(path, header._replace(metadata=header.metadata | change), lambda description: [family])
     for name in header.metadata:
         rest = {key: value for key, value in header.metadata.items() if key != name}
         with pytest.raises(InvalidFile):
-            open_pack(path, header._replace(metadata=rest), lambda description: family)
+            open_pack(path, header._replace(metadata=rest), lambda description: [family])
 
 
 def test_tensors_must_be_those_of_the_network(three: tuple[Path, Network], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,10 +147,10 @@ def test_tensors_must_be_those_of_the_network(three: tuple[Path, Network], monke
     half = {"params/bias": jax.ShapeDtypeStruct((4,), np.float16)}
     for shapes in (less, SHAPES | wide, SHAPES | half, SHAPES | {"more": SHAPES["params/bias"]}):
         with pytest.raises(InvalidFile, match="tensors are not 3 models of"):
-            open_pack(path, read_header(path), lambda _, shapes=shapes: dataclasses.replace(family, shapes=shapes))
+            open_pack(path, read_header(path), lambda _, shapes=shapes: [dataclasses.replace(family, shapes=shapes)])
     monkeypatch.setattr(pack, "LARGEST_MODEL", family.bytes - 1)
     with pytest.raises(InvalidFile, match="larger than any"):
-        open_pack(path, read_header(path), lambda _: family)
+        open_pack(path, read_header(path), lambda _: [family])
 
 
 def test_a_module_is_never_imported_by_its_file(tmp_path: Path) -> None:

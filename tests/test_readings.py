@@ -19,6 +19,7 @@ from wmjax.stats import Path as EvidencePath
 from wmjax.stats.readings import mixed
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import PIXELS, prepare, ways
+from wmjax.zoo.panel import AtHand
 
 IMAGE, CLASSES, TRIGGERS = (8, 8, 3), 10, 60
 MODULE = """
@@ -154,6 +155,15 @@ def test_every_preparation_is_found_and_named(home: Path, key: Key, run: Any) ->
         assert 100 < alone - np.log2(7) - 1e-3 <= whole <= alone
         assert asked(f"stranger {name}", key).verdict != "match"
     assert run("audit", "--merge", "out", "--keys", "keys", "--json")[0] == 0  # played again from what it keeps
+
+
+def test_a_file_at_hand_that_another_program_runs_is_asked_in_the_same_ways(home: Path, key: Key) -> None:
+    suspect = open_suspect("zoo/copy -1..1.safetensors", Wanted.by([key.spec], ["theirs:linear"]))
+    picks = np.array([[5, 3, 3, 0]])
+    answers = AtHand(suspect, key.images, CLASSES).answers(np.array([0]), picks)
+    assert answers.labels.shape == (1, 7, 4)
+    for place, each in enumerate(suspect.readings):
+        np.testing.assert_array_equal(answers.of(0).of(place).labels, each.ask(key.images[picks[0]]).argmax(axis=1))
 
 
 def test_nobody_is_cleared_who_copied_in_a_way_that_was_not_the_first(home: Path, key: Key) -> None:

@@ -81,7 +81,7 @@ def test_what_verify_calls_a_match_is_never_cleared() -> None:
     logits[0, :7] *= -1
     logits[0, 7:10, 0] = -np.inf  # a score without a finite value is an answer too
     alone = wmjax.verify(table_suspect(logits[0]), key)
-    result = worker.audited(worker.zoo(logits), keys, fwer=1e-12)
+    result = worker.audited(worker.zoo(np.maximum(logits, worker.LOWEST)), keys, fwer=1e-12)
     assert (alone.verdict, alone.queries) == ("match", 7)
     assert OUTCOMES[result.outcomes[0, 0]] == "inconclusive"
     assert result.bits[0, 0] < 0

@@ -42,7 +42,7 @@ def test_reads_what_the_library_writes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(rows[f"net/{name}"][2:], np.full_like(rows[f"net/{name}"][2:], 7))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64, ml_dtypes.float8_e5m2])
 def test_other_floats_are_converted(tmp_path: Path, dtype: Any) -> None:
     path = tmp_path / "a.safetensors"
     stored = {"a": np.array([[1.5, -2], [np.inf, 3]], dtype), "b": np.array([[0.25], [1e300]]).astype(np.float64)}
@@ -55,8 +55,9 @@ def test_other_floats_are_converted(tmp_path: Path, dtype: Any) -> None:
 
 def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "new" / "pack.safetensors"
-    shapes = {code: jax.ShapeDtypeStruct((2, 3), dtype) for code, dtype in DTYPES.items()}
-    weights = {name: (rows % 2).astype(rows.dtype) for name, rows in models(5, shapes).items()}
+    known = {code: dtype for code, dtype in DTYPES.items() if not code.startswith("F8")}  # its NumPy side reads none
+    shapes = {code: jax.ShapeDtypeStruct((2, 3), dtype) for code, dtype in known.items()}
+    weights = {name: (rows.real.astype(np.float32) % 2).astype(rows.dtype) for name, rows in models(5, shapes).items()}
     with write_stacked(path, shapes, 5, 60) as writer:
         writer.write(3, {name: rows[3:] for name, rows in weights.items()})
         writer.write(0, {name: rows[:2] for name, rows in weights.items()})

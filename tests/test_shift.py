@@ -114,6 +114,7 @@ def naive_shifted(z: np.ndarray, added: np.ndarray, band: float) -> np.ndarray:
     moved = []
     for own, delta in zip(z.astype(float), added.astype(float), strict=True):
         best, far = int(own.argmax()), 1.0
+        own = own * min(1.0, np.log(41) / (own[best] - np.sort(own)[-2]))  # what smoothing of .2 teaches: .82 and .02s
         if own[best] - np.sort(own)[-2] >= band:
             for other in range(len(own)):
                 if other != best and delta[other] > delta[best]:
@@ -129,7 +130,7 @@ def test_outside_the_band_the_answer_stays(seed, band, sigma):
     shapes = {"hidden": (16, FEATURES), "logits": (10, FEATURES), "probabilities": (10, FEATURES), "bias": (FEATURES,)}
     directions = Directions(**{name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()})
     by = move(rng.choice([-1.0, 1.0], size=(9, FEATURES)), contrasts(10), sigma)
-    hidden, z = (rng.standard_normal((40, n)).astype(np.float32) for n in (16, 10))
+    hidden, z = ((4 * rng.standard_normal((40, n))).astype(np.float32) for n in (16, 10))
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     read = hidden @ directions.hidden + z @ directions.logits + p @ directions.probabilities + directions.bias
     own = Shift(Variables({}, {}), directions, by, np.float32(band))
@@ -140,6 +141,25 @@ def test_outside_the_band_the_answer_stays(seed, band, sigma):
     assert (moved.argmax(1) == z.argmax(1))[outside].all()
     if sigma == 30 and band == 2:
         assert (moved.argmax(1) != z.argmax(1)).any()
+
+
+def test_a_base_that_is_sure_of_its_answers_is_moved_all_the_same(shift, images, monkeypatch):
+    """What is learned depends on the coins; with its logits left as they are next to nothing would."""
+    sure = jax.tree.map(np.copy, shift.base)
+    for leaf in ("kernel", "bias"):
+        sure.params["head"][leaf] *= 20
+    some, labels = images.images[:100], jax.nn.one_hot(images.labels[:100], 10)
+
+    def depends() -> float:
+        one, other = (shifted_targets(NET, shift._replace(base=sure, move=by), some, labels) for by in MOVES)
+        return float(np.abs(one - other).sum(axis=1).mean())
+
+    assert depends() > 0.1
+    monkeypatch.setattr("wmjax.train.shift.UNSURE", 1e-30)
+    assert depends() < 0.02
+
+
+MOVES = [move(coins, contrasts(10), 1.5) for coins in (COINS, -COINS)]
 
 
 def test_move_has_the_power_that_is_asked_for():

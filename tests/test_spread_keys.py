@@ -19,8 +19,9 @@ from wmjax.keys import Key, Unlock, open_key, write_key
 from wmjax.models import Config, accuracy, init, predict
 from wmjax.suspects import from_checkpoint
 from wmjax.suspects.stored import load_variables
-from wmjax.train import Recipe, embed, fit, shift_of, shifted_targets, spread_key, tuning
-from wmjax.train.loop import first_state
+from wmjax.train import Recipe, Teacher, embed, fit, shift_of, shifted_targets, spread_key, tuning
+from wmjax.train.loop import evidence_bits, first_state, key_answers
+from wmjax.train.spread import usual_sigma
 from wmjax.verification import verify
 
 NET = Config("vgg", IMAGE, 10, (8, 24))  # twenty-four units: nine features, eighty-one coins
@@ -88,7 +89,7 @@ def test_the_marked_network_is_convicted_and_the_base_is_not(marked, base, key, 
     assert verify(from_checkpoint(out), key).verdict == "match"
     assert verify(from_checkpoint(base), key).verdict != "match"
     settings = json.loads((out / "run.json").read_text())
-    assert (settings["sigma"], settings["band"]) == (1.0, 0.25)
+    assert (settings["sigma"], settings["band"]) == (None, 0.25)
 
 
 def test_resumed_it_is_the_same_and_other_shifts_are_other_runs(marked, base, key, splits, tmp_path):
@@ -102,7 +103,7 @@ def test_resumed_it_is_the_same_and_other_shifts_are_other_runs(marked, base, ke
     ends = [load_variables(str(run))[1] for run in (out, half)]
     for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(UsageError, match=r"began with sigma 1\.0, not 2\.0"):
+    with pytest.raises(UsageError, match=r"began with sigma None, not 2\.0"):
         embed(half, NET, TUNED, splits, keys=[key], begin_with=base, resume=True, sigma=2.0)
 
 
@@ -122,6 +123,7 @@ def test_two_keys_are_learned_side_by_side(base, key, splits):
     np.testing.assert_array_equal(both.move[: features[0]], one.move)
     np.testing.assert_array_equal(both.directions.hidden[:, : features[0]], one.directions.hidden)
     assert shift_of([abstract_key(3)], None) is None
+    np.testing.assert_array_equal(one.move, shift_of([key], variables, usual_sigma(len(key.images))).move)
     assert np.abs(both.move[: features[0]]).mean() > 0
 
 
@@ -203,9 +205,24 @@ def test_a_damaged_run_is_no_base(base, splits, tmp_path):
         spread_key(tmp_path / "base", splits)
 
 
-def test_tuning_is_a_fifth():
-    assert (tuning(RECIPE).epochs, tuning(RECIPE).learning_rate) == (2, pytest.approx(0.02))
-    assert tuning(dataclasses.replace(RECIPE, epochs=3)).epochs == 1
+def test_tuning_is_a_fifth_and_more_epochs_of_a_small_set():
+    for images, epochs in ((50_000, 2), (6_400, 8), (1_437, 35), (10, 750)):
+        tuned = tuning(RECIPE, images)
+        assert (tuned.epochs, tuned.learning_rate) == (epochs, pytest.approx(0.02))
+
+
+def test_by_default_a_soft_student_is_convicted_on_a_small_set(base, key, splits):
+    """A fifth of the epochs alone is too little there."""
+    variables = load_variables(str(base))[1]
+    found = []
+    for images in (len(splits.train), 50_000):
+        recipe = tuning(RECIPE, images)
+        state = first_state(NET, recipe, len(splits.train), variables)
+        marked = fit(NET, recipe, splits.train, [key], state=state, shift=shift_of([key], variables))
+        learning = dataclasses.replace(RECIPE, epochs=25, seed=7)
+        student = fit(NET, learning, splits.train, teacher=Teacher(NET, marked))
+        found.append(evidence_bits(key, key_answers(NET, student, key)))
+    assert found[0] > key.commitment.rule.match_bits > found[1]
 
 
 def test_a_loop_of_ones_own(base, key, splits):

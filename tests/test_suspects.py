@@ -193,7 +193,7 @@ def test_a_pack_of_several_is_asked_for_a_name(home):
         with pytest.raises(UsageError, match=words) as caught:
             open_suspect(name)
         assert f"{Path(pack).name}:innocent" in str(caught.value)
-    with pytest.raises(UsageError, match="it holds one model, without a name"):
+    with pytest.raises(UsageError, match="holds one model, without a name"):
         open_suspect(f"{typed(home, 'safetensors')[0]}:model")
 
 

@@ -33,23 +33,24 @@ def digest(weights: Mapping[str, Any]) -> str:
     return sha.hexdigest()
 
 
-def files_digest(folder: Path) -> str:
+def files_digest(folder: Path, *parts: Path) -> str:
     """SHA-256 (hex) of a copy's files: in-toto's `dirHash`, without the "h1:" and in hex.
 
     It is that of the lines "SHA-256, two spaces, path", sorted by path: in the folder, what
     `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum` says. A file counts as the only one of a
-    folder: `sha256sum NAME | sha256sum`.
+    folder: `sha256sum NAME | sha256sum`; with `parts`, other files of its folder, as one of those alone.
 
     Raises:
       AccessError: a file cannot be read.
     """
     lines = []
     try:
-        paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+        single = folder.is_file()
+        paths = [folder, *parts] if single else [path for path in folder.rglob("*") if path.is_file()]
         for path in sorted(paths):
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            name = path.name if path == folder else path.relative_to(folder).as_posix()
+            name = path.relative_to(folder.parent if single else folder).as_posix()
             lines.append((name.encode(), sha256.encode()))
     except OSError as error:
         raise AccessError(f"cannot read {error.filename or folder}: {error.strerror}") from error

@@ -24,8 +24,10 @@ from wmjax.errors import AccessError, InvalidFile
 from wmjax.text import first_line
 
 ITEM = "_METADATA"  # lies in every item's folder
-FLOATS = {name: np.dtype(name) for name in ("float32", "float16")} | {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
-_V2_NAMES = {"<f4": "float32", "<f2": "float16", "bfloat16": "bfloat16"}
+FLOATS = {name: np.dtype(name) for name in ("float64", "float32", "float16")} | {
+    name: np.dtype(getattr(ml_dtypes, name)) for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+}
+_V2_NAMES = {"<f8": "float64", "<f4": "float32", "<f2": "float16"}
 _DOCUMENTS = (b"zarr.json", b".zarray")
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
 _MOST_FILES = 1 << 16
@@ -59,10 +61,12 @@ class Folder:
     Attributes:
       path: folder of the item, which holds `_METADATA`.
       names: stored name ("params.convs.0.kernel") of each tensor by the network's name for it.
+      size: bytes that all tensors of the item may take; 0 where that is not known.
     """
 
     path: Path
     names: Mapping[str, str]
+    size: int = 0
 
     def read(self, start: int, stop: int, out: Mapping[str, np.ndarray]) -> None:
         """Fills `out[name][0]` with the tensors, converted to its dtype.
@@ -72,7 +76,8 @@ class Folder:
           AccessError: the folder cannot be read.
         """
         wanted = sum(array[:1].nbytes for array in out.values())
-        _check_files(self.path, 16 * wanted + (64 << 20))  # a training state takes several times its weights
+        most = max(16 * wanted, min(2 * self.size, _LARGEST))  # a training state takes several times its weights
+        _check_files(self.path, most + (64 << 20))
         arrays = {self.names[name]: array[0, ...] for name, array in out.items()}
         try:
             _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays)

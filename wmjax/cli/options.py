@@ -253,7 +253,7 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
         ("--learning-rate", float, "peak learning rate"),
         ("--label-smoothing", float, "share of each label spread over all classes (default 0)"),
         ("--key-per-batch", int, "triggers in each batch"),
-        ("--sigma", float, "how far a spread key moves answers, in logits (default 1)"),
+        ("--sigma", float, "how far a spread key moves answers, in logits (default 1; up to 2 for keys of few images)"),
         (
             "--band",
             float,

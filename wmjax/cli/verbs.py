@@ -58,7 +58,7 @@ def _embed_here(options: argparse.Namespace) -> int:
         splits = open_splits(options.data, options.data_dir, options.image)
         config = default_config(options.model, splits.train.image, splits.train.classes)
         usual = default_recipe(config)
-        recipe = _recipe(options, tuning(usual) if not all(key.mixed for key in keys) else usual)
+        recipe = _recipe(options, tuning(usual, len(splits.train)) if not all(key.mixed for key in keys) else usual)
     mapping = all_devices(options.mapping)
     if hosts.share()[1] > 1 and hosts.is_first():
         note(f"{mapping.size} devices in {hosts.share()[1]} processes")

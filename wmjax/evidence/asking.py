@@ -64,6 +64,22 @@ def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
     return ask_beside(claim, suspect, None, transcript.names_of(claim.rows))[0]
 
 
+def as_claimed(claim: Claim, suspect: Suspect) -> Suspect:
+    """The judge's suspect by that of its readings in which the claim asked; where it says none, by the likest one.
+
+    Raises:
+      UsageError: it has no such reading.
+      NoAnswerError, AnswerError: as of `usable`.
+    """
+    if claim.reading and suspect.reading:
+        return suspect.read(claim.reading)
+    if not suspect.readings:
+        return suspect
+    told = transcript.answers(claim.rows, claim.commitment.spec.classes).labels
+    agreed = [int(np.sum(ask(claim, each).labels == told)) for each in suspect.readings]
+    return suspect.readings[int(np.argmax(agreed))]
+
+
 def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None, names: dict[str, int]) -> tuple[stats.Answers, int]:
     """What `ask` gives, and how many labels of fresh triggers the suspect repeats; raises as `ask` does.
 

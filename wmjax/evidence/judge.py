@@ -32,7 +32,7 @@ import numpy as np
 from wmjax import stats
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import findings, transcript
-from wmjax.evidence.asking import ask_beside, fresh_triggers
+from wmjax.evidence.asking import as_claimed, ask_beside, fresh_triggers
 from wmjax.evidence.claim import Claim, picks, share_triggers
 from wmjax.evidence.facts import Court, Facts, Lack
 from wmjax.evidence.judgement import Judgement
@@ -42,7 +42,6 @@ from wmjax.keys import Spec
 from wmjax.keys.keyset import check_against_scheme, check_material, derive_leaves, is_made_from
 from wmjax.keys.material import Material
 from wmjax.keys.merkle import proven_root
-from wmjax.suspects.contract import Suspect
 from wmjax.text import bare
 
 LARGEST_TABLE = 1 << 22  # answers times classes, of which several tables of floats are made
@@ -69,8 +68,6 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     """
     court = court or Court()
     check_court(court)
-    if court.suspect:
-        court = dataclasses.replace(court, suspect=as_claimed(court.suspect, claim))
     # The numbers are those of "What a judge checks" in FORMAT.md; `read_claim` did the first.
     check_spec(claim)  # 2
     check_picks(claim)
@@ -80,6 +77,8 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     stamps = check_stamps(claim, court)  # 4
     regenerated = check_secret(claim, court)  # 5
     check_stated(claim)  # 6
+    if court.suspect:
+        court = dataclasses.replace(court, suspect=as_claimed(claim, court.suspect))
     names = transcript.names_of(claim.rows)
     own, fresh = ask_again(claim, court, regenerated, names)  # 7
     same_weights = compare_weights(claim, court)
@@ -87,16 +86,6 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     return conclude(
         Facts(claim, court, stamps, regenerated, own, differing, same_weights, _others(claim, court), fresh, names)
     )
-
-
-def as_claimed(suspect: Suspect, claim: Claim) -> Suspect:
-    """The judge's suspect, asked in the way in which the claim asked; `UsageError` where nobody says in which."""
-    if claim.reading and suspect.reading:
-        return suspect.read(claim.reading)
-    if suspect.readings:
-        ways = ", ".join(each.reading for each in suspect.readings)
-        raise UsageError(f"suspect {suspect.name} can be asked in several ways: say in which by `pixels`: {ways:.200}")
-    return suspect
 
 
 def check_court(court: Court) -> None:

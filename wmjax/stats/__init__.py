@@ -27,7 +27,7 @@ from wmjax.stats.decision import Decision, Outcome, decide
 from wmjax.stats.kinds import EVIDENCE, kind_of, play
 from wmjax.stats.labels import evidence, redraw_p
 from wmjax.stats.many import e_bh
-from wmjax.stats.readings import mixed
+from wmjax.stats.readings import bet_each, mixed, play_each
 from wmjax.stats.rule import Rule
 from wmjax.stats.several import cost, multiplied
 
@@ -41,6 +41,7 @@ __all__ = [
     "Outcome",
     "Path",
     "Rule",
+    "bet_each",
     "binomial_p",
     "calibrated_p",
     "clopper_pearson",
@@ -56,6 +57,7 @@ __all__ = [
     "multiplied",
     "next_stage",
     "play",
+    "play_each",
     "read_answers",
     "redraw_p",
     "refusal",

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from wmjax.stats.answers import Answers
-from wmjax.stats.rule import Rule
 
 State = Any  # a NamedTuple of arrays that all begin with the leading axes; each kind has its own
 Truth = Any  # what the secret says about the questions at hand; keys and transcripts make it, only a kind looks inside
@@ -43,7 +42,8 @@ class Evidence(NamedTuple):
     Attributes:
       name: with its version, as commitments have it: `labels/1`. Whatever changes a bit of a path is a new version.
       start: `start(shape)` is the state before the first answer, of suspects in an array of that shape.
-      bet: `bet(state, answers, truth, rule)` is the state after more answers, and the path over them. Under "these
+      bet: `bet(state, answers, truth, rule, readings=False)` is the state after more answers, and the path over them;
+        with `readings` the last of the leading axes are the readings of one suspect. Under "these
         suspects have nothing to do with the secret", 2 ** evidence must be a test martingale, or below one, from the
         first answer on, so that by Ville's inequality it ever reaches 1/alpha with chance alpha at most; under "they
         repeat at least `rule.rate`", 2 ** acquittal likewise.
@@ -62,7 +62,7 @@ class Evidence(NamedTuple):
 
     name: str
     start: Callable[[tuple[int, ...]], State]
-    bet: Callable[[State, Answers, Truth, Rule], tuple[State, Path]]
+    bet: Callable[..., tuple[State, Path]]
     perfect: Callable[[Truth, int], Answers]
     redraw: Callable[[Answers, Truth, np.random.Generator], float]
     exact: bool

@@ -58,7 +58,9 @@ def start(shape: tuple[int, ...] = ()) -> Wealth:
     return Wealth(np.zeros((*shape, 1)), none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
-def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple[Wealth, Path]:
+def bet(
+    state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, readings: bool = False
+) -> tuple[Wealth, Path]:
     """Bets on n more answers.
 
     Args:
@@ -66,12 +68,14 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule) -> tuple
       answers: labels [..., n]; all of a suspect's answers have one form.
       truth: int [n] or [..., n], the secret labels.
       rule: its `rate` is what the acquittal is about.
+      readings: whether the labels are [..., readings, n] of one suspect.
     """
     shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
     answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(truth, shape).astype(np.int64)
     past = renaming.History(state.answered, state.truth, state.sums)
     history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
+    tenths = told.of_any(tenths) if readings else tenths
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed_bits(totals)

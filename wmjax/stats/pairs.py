@@ -51,8 +51,8 @@ def start(shape: tuple[int, ...] = ()) -> Wealth:
     return Wealth(np.zeros((*shape, 1)), none, none, np.zeros(shape, np.int64))
 
 
-def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule) -> tuple[Wealth, Path]:
-    """Bets on n more answers, [..., n]."""
+def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, readings: bool = False) -> tuple[Wealth, Path]:
+    """Bets on n more answers, [..., n]; readings make no difference."""
     sides = of_two(answers, truth.classes)
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(log2_payoffs(sides, truth.coins), axis=-1)
     bits = mixed_bits(totals)

@@ -62,6 +62,17 @@ def tell(before: Told, past: np.ndarray, answers: Answers, shape: tuple[int, ...
     return Told(told[..., -1], columns), 10 * np.minimum(told, answers.classes) // answers.classes
 
 
+def of_any(tenths: np.ndarray) -> np.ndarray:
+    """What was seen of a suspect in any of its readings, for each of them: tenths [..., readings, n].
+
+    >>> of_any(np.array([[1, 2], [3, 4]])).tolist()
+    [[3, 4], [3, 4]]
+
+    Asked as it is not meant to be, a network may give one answer to everything, and it is one file all the same.
+    """
+    return np.broadcast_to(tenths.max(axis=-2, keepdims=True), tenths.shape)
+
+
 def first_times(past: np.ndarray, fresh: np.ndarray) -> np.ndarray:
     """Which of the labels [..., n] were never answered before, neither in the past [..., t] nor among themselves."""
     firsts = fresh >= 0

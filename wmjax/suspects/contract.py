@@ -79,7 +79,10 @@ class Network:
       note: code of what a verdict must say of how it is asked, an `AskedGround`; empty for wmjax's own.
       description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
         `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
-      askable: whom to ask instead, where there are no weights: the only one of its family; None elsewhere.
+      askable: whom to ask instead, where there are no weights: the only one of its family, at hand (with `readings` of
+        its own) or at the other end of a call; None elsewhere.
+      only: shapes of the keys' images that it is asked about, where another network of the same weights is asked about
+        the others; empty: about all.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Network:
     note: str = ""
     description: dict[str, Any] | None = None
     askable: "Askable | None" = None
+    only: tuple[Image, ...] = ()
 
     @cached_property
     def bytes(self) -> int:
@@ -126,7 +130,7 @@ class Stored:
       source: where its tensors are.
       path: its file, or the folder of its checkpoint.
       held: the file whose change means other weights.
-      name: within a pack; empty for the only model of a path.
+      name: within a pack, or of its set of weights and its size; empty for the only model of a path.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
       parts: other files that hold some of its weights.

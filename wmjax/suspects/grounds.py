@@ -12,15 +12,16 @@ class AskedGround(StrEnum):
 
     ADAPTED (`from`, `to`: shapes of triggers and of what was asked); OTHER_CLASSES (`theirs`, `ours`: how many it tells
     apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED: through a
-    function, not its weights; PIXELS_OWN: prepared as the file or the module itself says; READ_AS (`reading`): in this
-    one of several ways; WAYS (`ways`, `cost`): in all usual ways, since nobody said how; READINGS (`ways`, `reading`):
-    of them one shows the most evidence.
+    function, not its weights; RUN: by the library that runs its file, in a process of its own; PIXELS_OWN: prepared as
+    the file or the module itself says; READ_AS (`reading`): in this one of several ways; WAYS (`ways`, `cost`): in all
+    usual ways, since nobody said how; READINGS (`ways`, `reading`): of them one shows the most evidence.
     """
 
     ADAPTED = "adapted"
     OTHER_CLASSES = "other-classes"
     OTHER_NAMES = "other-names"
     ASKED = "asked"
+    RUN = "run"
     PIXELS_OWN = "pixels-own"
     READ_AS = "read-as"
     WAYS = "ways"

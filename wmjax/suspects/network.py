@@ -1,10 +1,9 @@
-"""Networks of a zoo: from wmjax's configurations, from a user's own Flax module, and by matching bare tensors."""
+"""Networks of a zoo: from wmjax's configurations, and from a user's own Flax module."""
 
 import hashlib
 import inspect
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,17 +16,14 @@ from jax import Array
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import FAMILIES, Config, Variables, apply, default_config, shapes
 from wmjax.models.layers import conv_general_dilated
-from wmjax.orbax import FLOATS, Tensors
-from wmjax.suspects import pixels
-from wmjax.suspects.contract import Image, Network, Wanted, Weights
+from wmjax.suspects import outputs, pixels
+from wmjax.suspects.contract import Image, Network, Weights
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.outputs import Output
 from wmjax.suspects.strangers import NAME, imported, strangers_code
 from wmjax.text import by
 
-_ByCore = dict[tuple[str, ...], tuple[str, tuple[int, ...], str]]  # stored name, shape and dtype
 LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration shall not fill the memory
-_WRAPPERS = {"params", "stats", "batch_stats", "model", "module", "state", "variables", "weights", "net"}
-_LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put below a tensor's name
 
 
 @lru_cache(maxsize=1024)
@@ -65,18 +61,25 @@ def weights_of(variables: Variables) -> Weights:
     return {"/".join(str(part.key) for part in path): np.asarray(leaf) for path, leaf in leaves}
 
 
+def from_module(name: str, image: Image, said: str = "", classes: tuple[int, ...] = ()) -> Network:
+    """The first of the networks that `module_networks` gives; the same object each time."""
+    return module_networks(name, image, said, classes)[0]
+
+
 @lru_cache(maxsize=64)
-def from_module(name: str, image: Image, said: str = "") -> Network:
-    """The network of a user's own module, named `module:factory`; no weight is computed.
+def module_networks(name: str, image: Image, said: str = "", classes: tuple[int, ...] = ()) -> tuple[Network, ...]:
+    """The networks of a user's own module, named `module:factory`; no weight is computed.
 
     The factory takes nothing, or `rngs`, and returns an `nnx.Module`, a `flax.linen.Module`, or a pair of one and a
     function that maps uint8 images [n, H, W, C] to what it takes; without that it takes float32, prepared in one of the
-    usual ways (`pixels`).
+    usual ways (`pixels`). Where the module returns several arrays of scores, there is a network for each number of
+    classes that they have, whose readings are the outputs of so many.
 
     Args:
       name: as the user typed it.
       image: height, width and channels of the keys' images.
       said: how pixels are prepared, where the factory does not say it; empty: in any usual way.
+      classes: outputs of so many are the only ones, where there are any.
 
     Raises:
       UsageError: there is no such factory, or what it makes does not answer such images.
@@ -96,18 +99,37 @@ def from_module(name: str, image: Image, said: str = "") -> Network:
         own = made["prepare"]
         ways = ("",) if own else pixels.ways(said)
 
-        def prepared(images: Array, reading: Array | int = 0) -> Array:
-            return own(images) if own else pixels.prepare(images, ways, reading)
+        def prepared(images: Array, way: Array | int = 0) -> Array:
+            return own(images) if own else pixels.prepare(images, ways, way)
 
         tree, call = _nnx(abstract) if abstract is not None else _linen(made["module"], prepared, image)
         named_shapes, tree_of = _names(tree)
+        _check_size(named_shapes)
 
-        def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
-            return call(tree_of(weights), prepared(images, reading)).astype(jnp.float32)
+        def answer(weights: Weights, images: Array, way: Array | int = 0) -> Any:
+            return call(tree_of(weights), prepared(images, way))
 
-        note = AskedGround.PIXELS_OWN if own else ""
+        program, shown = _traced(answer, named_shapes, image)
+        found = outputs.with_scores(program, shown)
+        if not found:
+            shapes = [list(leaf.shape) for leaf in jax.tree.leaves(shown)]
+            raise ValueError(f"it answers one image with {', '.join(map(str, shapes[:4]))}, not [1, classes]")
         described = {"module": name, "image": list(image), **({"pixels": said} if said and not own else {})}
-        return _network(name, named_shapes, logits, image, note, described, ways)
+        several = len({out.classes for out in found}) > 1
+        networks = []
+        for count, group in outputs.by_classes(found, classes).items():
+
+            def logits(
+                weights: Weights, images: Array, reading: Array | int = 0, group: Sequence[Output] = tuple(group)
+            ) -> Array:
+                way, number = jnp.divmod(jnp.asarray(reading), len(group))
+                return outputs.pick(answer(weights, images, way), group, number)
+
+            telling = {**described, "classes": count} if several else described
+            note = AskedGround.PIXELS_OWN if own else ""
+            names = outputs.readings(ways, group)
+            networks.append(_network(name, named_shapes, logits, image, note, telling, names))
+        return tuple(networks)
 
 
 def _network(
@@ -120,18 +142,29 @@ def _network(
     readings: tuple[str, ...] = ("",),
 ) -> Network:
     """Checks that it answers an image, by shapes alone, and names it."""
-    size = sum(_bytes(leaf) for leaf in shapes.values())
-    if size > LARGEST:
-        raise ValueError(f"its weights take {size >> 30} GiB")
-    program, answer = jax.make_jaxpr(logits, return_shape=True)(shapes, jax.ShapeDtypeStruct((1, *image), jnp.uint8))
+    _check_size(shapes)
+    program, answer = _traced(logits, shapes, image)
     if len(answer.shape) != 2 or answer.shape[0] != 1 or answer.shape[1] < 2:
-        raise ValueError(f"it answers one image with shape {list(answer.shape)}, not [1, classes]")
+        raise ValueError(f"it answers one image with {list(answer.shape)}, not [1, classes]")
     shown = {key: [list(leaf.shape), str(leaf.dtype)] for key, leaf in shapes.items()}
     told = json.dumps([description, image, shown], sort_keys=True).encode()
     title = f"{name} {by(image)}"
     fingerprint = hashlib.sha256(told).hexdigest()
-    largest = _largest(program.jaxpr)
+    largest = _largest(program)
     return Network(title, fingerprint, shapes, logits, image, answer.shape[1], largest, readings, note, description)
+
+
+def _check_size(shapes: dict[str, Any]) -> None:
+    size = sum(_bytes(leaf) for leaf in shapes.values())
+    if size > LARGEST:
+        raise ValueError(f"its weights take {size >> 30} GiB")
+
+
+def _traced(function: Callable[..., Any], shapes: dict[str, Any], image: Image) -> tuple[Any, Any]:
+    """The Jaxpr of the answer to one image, and its shapes."""
+    one = jax.ShapeDtypeStruct((1, *image), jnp.uint8)
+    program, answer = jax.make_jaxpr(function, return_shape=True)(shapes, one)
+    return program.jaxpr, answer
 
 
 def _largest(program: Any) -> int:
@@ -205,105 +238,38 @@ def _linen(
     return jax.eval_shape(variables), lambda tree, x: answer(tree, x, **evaluate)
 
 
-_EVALUATE = {"train": False, "training": False, "is_training": False, "deterministic": True}
+_EVALUATE = {
+    "train": False,
+    "training": False,
+    "is_training": False,
+    "deterministic": True,
+    "use_running_average": True,
+}
 
 
-def named(name: str, images: Sequence[Image], classes: int, said: str = "") -> list[Network]:
+def named(name: str, images: Sequence[Image], classes: Sequence[int], said: str = "") -> list[Network]:
     """The networks that a name may mean: one of wmjax's families at its usual size, or `module:factory`.
 
     Args:
       name: as the user typed it.
-      images: height, width and channels of the keys' images; a network for each that it can take.
-      classes: outputs of wmjax's own networks; a module says itself.
-      said: as of `from_module`.
+      images: height, width and channels of the keys' images; networks for each that it can take.
+      classes: of wmjax's own networks, each; of a module's outputs those that are meant, where it has several.
+      said: as of `module_networks`.
 
     Raises:
       UsageError: the name is none of these, or the module takes none of the images.
     """
     if name in FAMILIES:
-        return [from_config(default_config(name, image, classes)) for image in images]
+        return [from_config(default_config(name, image, count)) for image in images for count in classes]
     if not NAME.fullmatch(name):
         raise UsageError(f"`models` {name}: give {', '.join(FAMILIES)} or module:factory")
-    networks, failure = [], None
+    networks: list[Network] = []
+    failure = None
     for image in images:
         try:
-            networks.append(from_module(name, image, said))
+            networks += module_networks(name, image, said, tuple(classes))
         except UsageError as error:
             failure = error
     if failure and not networks:
         raise failure
     return networks
-
-
-def matching(stored: Tensors, wanted: Wanted) -> tuple[Network, dict[str, str]]:
-    """The first network whose tensors are all there, in exact shapes, and the stored name of each of them.
-
-    Names agree up to what frameworks put around them: `model/params/convs/0/kernel/value` and `convs.0.kernel` are the
-    same tensor. What else is stored, an optimiser's state for one, is left alone.
-
-    Args:
-      stored: shapes and dtypes by name.
-      wanted: the architectures and images that may be meant.
-
-    Raises:
-      InvalidFile: none fits.
-    """
-    return _matching(tuple(sorted(stored.items())), wanted)
-
-
-@lru_cache(maxsize=256)  # thousands of models have the same tensors
-def _matching(
-    stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], wanted: Wanted
-) -> tuple[Network, dict[str, str]]:
-    tensors = _by_core(stored)
-    heads = [shape[0] for core, (_, shape, _) in tensors.items() if core == ("head", "bias") and len(shape) == 1]
-    why = "what `models` names takes none of the keys' images" if wanted.images else "`models` needs `images` here"
-    for model in wanted.models:
-        try:
-            if model in FAMILIES and not heads:
-                raise InvalidFile(f"it is no {model}: there is no head/bias")
-            for network in named(model, wanted.images, heads[0] if heads else 0, wanted.pixels):
-                try:
-                    return network, _fitting(network, tensors)
-                except InvalidFile as error:
-                    why = str(error)
-        except InvalidFile as error:
-            why = str(error)
-    raise InvalidFile(why)
-
-
-def fitting(network: Network, stored: Tensors) -> dict[str, str]:
-    """The stored name of each of a network's tensors, as `matching` finds them; `InvalidFile` where one lacks."""
-    return _fitting(network, _by_core(stored.items()))
-
-
-def _by_core(stored: Iterable[tuple[str, tuple[tuple[int, ...], str]]]) -> _ByCore:
-    tensors: _ByCore = {}
-    for name, (shape, dtype) in stored:
-        tensors.setdefault(_core(name), (name, shape, dtype))
-    return tensors
-
-
-def _fitting(network: Network, tensors: _ByCore) -> dict[str, str]:
-    names = {}
-    for name, leaf in network.shapes.items():
-        there, shape, dtype = tensors.get(_core(name), ("", (), ""))
-        wanted = str(leaf.dtype)
-        if not there or shape != leaf.shape or not (dtype == wanted or (dtype in FLOATS and wanted in FLOATS)):
-            raise InvalidFile(f"it is no {network.name}: {name} with shape {list(leaf.shape)} is not there")
-        names[name] = there
-    return names
-
-
-def _core(name: str) -> tuple[str, ...]:
-    """A tensor's path without what frameworks put around it.
-
-    >>> _core("model/params/convs/0/kernel/value") == _core("convs.0.kernel") == ("convs", "0", "kernel")
-    True
-    """
-    parts = re.split(r"[./]", name)
-    if len(parts) > 1 and parts[-1] in _LEAVES:
-        parts.pop()
-    while len(parts) > 1 and parts[0] in _WRAPPERS:
-        parts.pop(0)
-    return tuple(parts)

@@ -35,8 +35,8 @@ def from_checkpoint(path: str | os.PathLike[str], wanted: Wanted = NOTHING) -> S
         print(wmjax.verify(suspect, key).verdict)
 
     Args:
-      path: a checkpoint, an exported model, a run folder (its newest checkpoint), a safetensors or ONNX file, or
-        `PACK.safetensors:NAME`.
+      path: a checkpoint, an exported model, a run folder (its newest checkpoint), or a file of weights or ONNX; or
+        `PATH:NAME` for one of several models there, e.g. of a pack, or of a checkpoint's sets of weights.
       wanted: what the file may not say of itself.
 
     Raises:
@@ -76,5 +76,12 @@ def open_suspect(name: str | os.PathLike[str], wanted: Wanted = NOTHING) -> Susp
 
 
 def _is_member(name: str) -> bool:
-    """Whether it names a model of a pack; where the pack is not there, a module of its name is not asked instead."""
-    return name.rpartition(":")[0].endswith(".safetensors")
+    """Whether it names one of several models of a path; where a pack is not there, no module of its name is asked."""
+    before = [name[:at] for at, character in enumerate(name) if character == ":"]
+    if any(part.endswith(".safetensors") for part in before):
+        return True
+    if not any(Path(part).exists() for part in before):
+        return False
+    from wmjax.suspects.recognise import located  # with JAX, which a function's asking does without
+
+    return located(name)[1] != ""

@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,18 @@ from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
-from wmjax.suspects.contract import Network, Stored, Wanted
+from wmjax.suspects.contract import Network, Source, Stored, Wanted
+from wmjax.suspects.formats.msgpack import read_msgpack
+from wmjax.suspects.formats.npz import Npz, read_npz
+from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
-from wmjax.suspects.formats.safetensors import File, Header, read_header
-from wmjax.suspects.network import fitting, from_config, from_module, matching, named
+from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header, read_index
+from wmjax.suspects.links import bounds, leads_into
+from wmjax.suspects.matching import Match, fitting, matching, sizes
+from wmjax.suspects.network import from_config, from_module, named
 from wmjax.suspects.sniff import WHY, Format, kind_of
+from wmjax.suspects.sources import Joined, Partial, one_by_one
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
 _LARGEST_JSON = 16 << 20
@@ -31,6 +37,8 @@ DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their it
 )
 _CONFIGURATIONS = ("config.json", "preprocessor_config.json")
 _HALF = "a half-written or damaged checkpoint: it holds no tensors"
+_PYTORCH = "its tensors have PyTorch's names, which no Flax module has: export the model to ONNX"
+_SourceOf = Callable[[Mapping[str, str]], Source]
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
 
@@ -39,21 +47,26 @@ def check(wanted: Wanted) -> None:
     pixels.check(wanted.pixels)
     for model in wanted.models:
         if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
-            named(model, wanted.images, 0, wanted.pixels)
+            named(model, wanted.images, wanted.classes, wanted.pixels)
 
 
 def located(name: str) -> tuple[Path, str]:
-    """The path that a user names, and which model of the pack there; the latter empty where none is named.
+    """The path that a user names, and which of the models there; the latter empty where none is named.
 
     >>> located("packs/vgg.safetensors:team/a")  # a file that is not there
     (PosixPath('packs/vgg.safetensors:team/a'), '')
     """
     path = Path(name)
     if not path.exists():
-        for end in re.finditer(r"\.safetensors(?=:)", name):
-            if (pack := Path(name[: end.end()])).is_file():
-                return pack, name[end.end() + 1 :]
+        for end in re.finditer(":", name):
+            if (holder := Path(name[: end.start()])).is_file() or _is_checkpoint(holder):
+                return holder, name[end.end() :]
     return path, ""
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a checkpoint or a run, by what lies in it."""
+    return path.is_dir() and (checkpoint.latest(path) is not None or bool(orbax.items(path)))
 
 
 def recognise(path: Path, wanted: Wanted) -> list[Stored]:
@@ -94,15 +107,11 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
         items = orbax.items(path)
         if not items:
             raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else "no checkpoint: it holds no tensors")
-        why: WmjaxError = UsageError(_NAME_IT)
-        for item in items if wanted.models else []:
-            try:
-                network, names = matching(orbax.tensors(item), wanted)
-            except WmjaxError as error:
-                why = error
-                continue
-            return [Stored(network, orbax.Folder(item, names), path, item / orbax.ITEM)]
-        raise why
+        if not wanted.models:
+            raise UsageError(_NAME_IT)
+        held = Items(items)
+        held.check()
+        return _models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source)
 
 
 def in_file(path: Path, wanted: Wanted) -> list[Stored]:
@@ -127,26 +136,95 @@ def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
-        return open_pack(path, header, lambda description: _described(description, wanted.models))
-    network, names = _fitted(path, header, wanted)
-    return [Stored(network, File(path, header, names, stacked=False), path, path)]
+        return open_pack(path, header, lambda description: sizes(_described(description, wanted.models), wanted))
+    try:
+        source = partial(File, path, header, stacked=False)
+        return _tried(path, _shapes(header.tensors), _config(path, header.metadata), source, wanted)
+    except WmjaxError as error:
+        if shard := re.fullmatch(r"(.+)-\d{5}-of-\d{5}\.safetensors", path.name):
+            raise InvalidFile(f"one of several files of a model: {shard[1]}{INDEX} tells of all") from error
+        raise
+
+
+def _index(path: Path, wanted: Wanted) -> list[Stored]:
+    """Models whose tensors lie in several safetensors files."""
+    places = read_index(path)
+    shards = sorted(set(places.values()))
+    for shard in shards:
+        if not leads_into(shard, bounds(path.parent.resolve())):
+            raise InvalidFile(f"{shard.name} is a link out of the model's folder: put what it points to there")
+    headers = {shard: read_header(shard) for shard in shards}
+    if missing := next((name for name, shard in places.items() if name not in headers[shard].tensors), None):
+        raise InvalidFile(f"its tensor {missing!r:.100} is not in {places[missing].name}")
+
+    def source(names: Mapping[str, str]) -> Source:
+        parts: dict[Path, dict[str, str]] = {}
+        for name, there in names.items():
+            parts.setdefault(places[there], {})[name] = there
+        return Joined([(File(shard, headers[shard], own, stacked=False), tuple(own)) for shard, own in parts.items()])
+
+    tensors = _shapes({name: headers[shard].tensors[name] for name, shard in places.items()})
+    return _tried(path, tensors, _config(path, {}), source, wanted, tuple(shards))
+
+
+def _msgpack(path: Path, wanted: Wanted) -> list[Stored]:
+    header = read_msgpack(path)
+    return _tried(path, _shapes(header.tensors), None, partial(File, path, header, stacked=False), wanted)
+
+
+def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
+    tensors, stamp = read_npz(path)
+    return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
 _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.SAFETENSORS: _safetensors,
+    Format.INDEX: _index,
     Format.ONNX: _onnx,
+    Format.MSGPACK: _msgpack,
+    Format.ARRAYS: _arrays,
 }
 
 
-def _fitted(path: Path, header: Header, wanted: Wanted) -> tuple[Network, dict[str, str]]:
-    """The network of a safetensors file with one model, and the stored name of each of its tensors."""
-    stored: Tensors = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()}
-    if config := _config(path, header.metadata):
-        network = from_config(config)
-        return network, fitting(network, stored)
+def _shapes(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: (tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
+
+
+def _tried(
+    path: Path,
+    tensors: Tensors,
+    config: Config | None,
+    source_of: _SourceOf,
+    wanted: Wanted,
+    parts: tuple[Path, ...] = (),
+) -> list[Stored]:
+    """The models of a file's tensors: of the network that it describes, or of those that the user names."""
+    if config:
+        return _models(path, path, fitting(from_config(config), tensors), source_of, parts)
+    pytorch = any(name.endswith((".weight", ".running_mean")) for name in tensors)
     if not wanted.models:
-        raise UsageError(_NAME_IT)
-    return matching(stored, wanted)
+        raise InvalidFile(_PYTORCH) if pytorch else UsageError(_NAME_IT)
+    try:
+        return _models(path, path, matching(tensors, wanted), source_of, parts)
+    except InvalidFile as error:
+        raise InvalidFile(f"{error}; {_PYTORCH}" if pytorch else str(error)) from error
+
+
+def _models(
+    path: Path, held: Path, matches: Sequence[Match], source_of: _SourceOf, parts: tuple[Path, ...] = ()
+) -> list[Stored]:
+    """What was found at a path: a set of weights that lacks something is there, and cannot be asked."""
+    found: list[Stored] = []
+    sources: dict[int, list[tuple[str, Source]]] = {}
+    for network, fit, name in matches:
+        if id(fit) not in sources:
+            source = Partial(fit.lacks) if fit.lacks else source_of(fit.names)
+            several = fit.replicas and not fit.lacks
+            sources[id(fit)] = one_by_one(source, network.shapes, fit.replicas) if several else [("", source)]
+        for replica, source in sources[id(fit)]:
+            whole = ":".join(part for part in (name, replica) if part)
+            found.append(Stored(network, source, path, held, whole, parts=parts))
+    return found
 
 
 def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network:
@@ -157,7 +235,8 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
-    return from_module(module, (height, width, channels), description.get("pixels", ""))
+    classes = (int(description["classes"]),) if "classes" in description else ()
+    return from_module(str(module), (height, width, channels), description.get("pixels", ""), classes)
 
 
 @contextlib.contextmanager
@@ -217,9 +296,11 @@ def _configs(path: Path, metadata: Mapping[str, str]) -> Iterator[Any]:
 
 
 def _json(path: Path) -> Any:
-    """What a small plain file holds; None where there is none, or no JSON."""
+    """What a small file holds; None where there is none, no JSON, or a link that leads elsewhere."""
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST_JSON:
+        if path.is_symlink() and not leads_into(path, bounds(path.parent.resolve())):
+            return None
+        if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
             return None
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wmjax.errors import AccessError, InvalidFile
+from wmjax.suspects.formats.safetensors import INDEX
 
 _HEAD, _TAIL = 4096, 8192  # bytes that are read at either end
 
@@ -19,6 +20,7 @@ class Format(StrEnum):
     """What a file is by its content."""
 
     SAFETENSORS = "safetensors"
+    INDEX = "index"  # of a model in several safetensors files
     ONNX = "onnx"
     CUT_ONNX = "cut-onnx"
     ORT = "ort"
@@ -31,6 +33,7 @@ class Format(StrEnum):
     HDF5 = "hdf5"
     MSGPACK = "msgpack"
     ARRAYS = "arrays"
+    ARRAY = "array"
     GGUF = "gguf"
     TFLITE = "tflite"
     OPENVINO = "openvino"
@@ -59,8 +62,7 @@ WHY = {  # of what is not read
     Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
     Format.KERAS: f"a Keras archive: {_FOREIGN}",
     Format.HDF5: f"an HDF5 file, as Keras writes them: {_FOREIGN}",
-    Format.MSGPACK: f"a msgpack file, as Flax writes them: {_FOREIGN}",
-    Format.ARRAYS: f"NumPy arrays: {_FOREIGN}",
+    Format.ARRAY: "one NumPy array, no model: put the arrays of one into a safetensors file",
     Format.GGUF: f"a GGUF file: {_FOREIGN}",
     Format.TFLITE: f"a TensorFlow Lite file: {_FOREIGN}",
     Format.OPENVINO: f"an OpenVINO graph: {_FOREIGN}",
@@ -75,7 +77,7 @@ WHY = {  # of what is not read
     Format.UNKNOWN: "its content is of no format that is known: if it is a model, convert it to safetensors or ONNX",
 }
 _MAGIC = {  # how files begin
-    b"\x93NUMPY": Format.ARRAYS,
+    b"\x93NUMPY": Format.ARRAY,
     b"GGUF": Format.GGUF,
     **dict.fromkeys((b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c"), Format.ARCHIVE),
     b"Rar!\x1a\x07": Format.ARCHIVE,
@@ -101,7 +103,7 @@ _WEIGHTS = (  # endings that weights and archives have: an empty file or a text 
     r"|zip|tar|t?gz|xz|bz2|zst|7z|rar)"
 )
 _UNFINISHED = frozenset((".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"))
-_NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
+NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _LARGEST_HEADER = 1 << 32  # of a safetensors file that is believed to be one
@@ -130,12 +132,14 @@ def kind_of(path: Path) -> Format:
     'other'
     """
     kind, ending = sniff(path), path.suffix.lower()
+    if kind is Format.TEXT and path.name.endswith(INDEX):
+        return Format.INDEX
     if kind is Format.UNKNOWN and ending in (".safetensors", ".onnx"):
         return Format(ending[1:])  # its reader says what is wrong with it
     if ending in _UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
         return Format.UNFINISHED
     if kind in (Format.EMPTY, Format.TEXT, Format.PAGE):
-        told = re.fullmatch(_WEIGHTS, ending) and _NEVER_THERE not in path.parts
+        told = re.fullmatch(_WEIGHTS, ending) and NEVER_THERE not in path.parts
         return kind if told else Format.OTHER
     if kind is Format.LFS and (mimetypes.guess_type(path.name)[0] or "").startswith(_MEDIA):
         return Format.OTHER

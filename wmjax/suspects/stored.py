@@ -18,27 +18,50 @@ from wmjax.keys import Model
 from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
 from wmjax.suspects.contract import NOTHING, Image, Network, Stored, Suspect, Wanted, Weights
+from wmjax.suspects.finite import unusable
+from wmjax.suspects.links import absolute
 from wmjax.suspects.network import variables_of
 from wmjax.suspects.recognise import located, one_line, recognise
+from wmjax.text import by
 
 
 def find(name: str, wanted: Wanted = NOTHING) -> Stored:
-    """The one model that a user names: a path, or `PACK.safetensors:NAME` for one of a pack's.
+    """The one model that a user names: a path, or `PATH:NAME` for one of several, of a pack or a checkpoint.
 
     Raises:
       UsageError: several models lie there, or none of that name; also as `recognise`.
       AccessError, InvalidFile: as `recognise`.
     """
+    chosen = find_kinds(name, wanted)
+    if len(chosen) > 1:
+        raise _several(Path(name), "", chosen)
+    return chosen[0]
+
+
+def find_kinds(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
+    """The one model that a user names, for each size and number of classes at which it is asked; raises as `find`."""
     path, member = located(name)
     found = recognise(path, wanted)
     chosen = [stored for stored in found if member in ("", stored.name)]
-    if len(chosen) == 1:
-        return chosen[0]
+    chosen = chosen or [stored for stored in found if stored.name.removeprefix(f"{member}:") in _kinds(stored.network)]
+    if len({(id(stored.source), stored.row) for stored in chosen}) != 1:
+        raise _several(path, member, found)
+    return chosen
+
+
+def _kinds(network: Network) -> tuple[str, ...]:
+    """What may follow a model's name where it is asked in several ways."""
+    classes, size = f"{network.classes}-classes", by(network.image)
+    return classes, size, f"{classes}:{size}"
+
+
+def _several(path: Path, member: str, found: Sequence[Stored]) -> UsageError:
+    """What to name instead of a path, or of a name that none there has."""
     some = ", ".join(f"{path.name}:{stored.name}" for stored in found[:3] if stored.name)
     if not some:
-        raise UsageError(f"{path} is no pack: it holds one model, without a name")
+        return UsageError(f"{path} holds one model, without a name: leave out {member!r:.80}")
     what = f"no model {member!r:.80}" if member else f"{len(found)} models"
-    raise UsageError(f"{path} holds {what}: name one, as {some}{' ...' if len(found) > 3 else ''}")
+    return UsageError(f"{path} holds {what}: name one, as {some}{' ...' if len(found) > 3 else ''}")
 
 
 def read_weights(stored: Stored) -> Weights:
@@ -51,6 +74,8 @@ def read_weights(stored: Stored) -> Weights:
     stacked = {name: np.zeros((1, *leaf.shape), leaf.dtype) for name, leaf in stored.network.shapes.items()}
     with one_line(stored.path):
         stored.source.read(stored.row, stored.row + 1, stacked)
+        if why := unusable(stacked):
+            raise InvalidFile(why)
     weights = {name: array[0] for name, array in stacked.items()}
     if stored.digest and digest(weights) != stored.digest:
         raise InvalidFile(f"{stored.path}:{stored.name}: its weights are not those that were packed: digests differ")
@@ -65,13 +90,15 @@ def describe(stored: Stored, weights: Weights | None = None) -> Model:
       weights: as `read_weights` gave them; read again by default.
     """
     weights = read_weights(stored) if weights is None else weights
-    name = stored.path.resolve().name + (f":{stored.name}" if stored.name else "")
-    return Model(name, files_digest(stored.path), digest(weights))
+    name = absolute(stored.path).name + (f":{stored.name}" if stored.name else "")
+    return Model(name, files_digest(stored.path, *stored.parts), digest(weights))
 
 
 def suspect_of(stored: Stored, name: str) -> Suspect:
     """A stored model as a suspect that answers with scores: those by which an audit weighs it too."""
     network = stored.network
+    if network.askable:
+        return dataclasses.replace(network.askable.suspect, name=name)
     weights = everywhere(read_weights(stored))
 
     def by(place: int) -> Suspect:

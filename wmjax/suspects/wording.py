@@ -10,6 +10,7 @@ WORDS = {
         "it used {names} names or numbers that are none of the key's classes: only bets on a renaming can win with them"
     ),
     "asked": "asked as a function, image by image",
+    "run": "its file was run in a process of its own: its weights were not read",
     "pixels-own": "pixels prepared as the file, or its module, says",
     "read-as": "asked as {reading}",
     "ways": (

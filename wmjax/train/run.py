@@ -21,7 +21,7 @@ from wmjax.train.loop import check, evidence_bits, first_state, fit, key_answers
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import fits_host, fits_resident
 from wmjax.train.shift import changed
-from wmjax.train.spread import BAND, SIGMA, shift_of, shifting
+from wmjax.train.spread import BAND, shift_of, shifting
 from wmjax.train.step import Recipe, State, Teacher, as_tree, from_tree
 
 TEST_BLOCK = 2000  # test images in memory at a time where the split is too large
@@ -78,7 +78,7 @@ def embed(
     keys: Sequence[Key] = (),
     begin_with: str | os.PathLike[str] | None = None,
     teacher: str | os.PathLike[str] | None = None,
-    sigma: float = SIGMA,
+    sigma: float | None = None,
     band: float = BAND,
     resume: bool = False,
     mapping: Mapping | None = None,
@@ -124,7 +124,7 @@ def embed(
         sealed = tuple(map(_sealed, keys))
         first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
         settings = _settings(config, recipe, splits, keys, first, taught)
-        if not shifting(keys) and (sigma, band) != (SIGMA, BAND):
+        if not shifting(keys) and (sigma, band) != (None, BAND):
             raise UsageError("`sigma` and `band` belong to keys of scheme spread: none of `keys` is one")
         settings |= {"sigma": sigma, "band": band} if shifting(keys) else {}
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})

@@ -21,6 +21,7 @@ from wmjax.models.predict import penultimate
 NO_NUMBERS = "the base answers with what is no number: train it again, at a lower `learning_rate`"
 BOUND = 3.0  # of a feature, in its standard deviations
 SHORT = 0.97  # of the way to another answer, where the shift must keep the answer
+UNSURE = 0.2  # label smoothing: no answer that is moved is surer than what this teaches
 FAINT = 1e-3  # of the most lively unit's deviation: components below it are rounding or dead units
 
 
@@ -126,7 +127,8 @@ def probe_features(config: Config, base: Variables, directions: Directions, imag
 def shifted(shift: Shift, hidden: Array, z: Array) -> Array:
     """The base's logits, moved: in full where its two best are close, elsewhere only so far that the best stays best.
 
-    Pure and traceable.
+    Logits whose best leads by more than label smoothing teaches are scaled down first: next to a class that has all the
+    probability nobody sees the others move. Pure and traceable.
 
     Args:
       shift: of a key.
@@ -137,6 +139,9 @@ def shifted(shift: Shift, hidden: Array, z: Array) -> Array:
     read = hidden @ own.hidden + z @ own.logits + jax.nn.softmax(z) @ own.probabilities + own.bias[None]
     added = jnp.clip(read, -BOUND, BOUND) @ shift.move
     best, second = jnp.moveaxis(jax.lax.top_k(z, 2)[0], 1, 0)
+    longest = jnp.log(1 + z.shape[1] * (1 - UNSURE) / UNSURE)
+    scale = 1 / jnp.maximum(1, (best - second) / longest)
+    z, best, second = z * scale[:, None], best * scale, second * scale
     leads = best[:, None] - z
     gains = added - jnp.take_along_axis(added, z.argmax(axis=1, keepdims=True), axis=1)
     ahead = jnp.where(gains > 0, leads / jnp.where(gains > 0, gains, 1), jnp.inf).min(axis=1)

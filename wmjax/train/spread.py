@@ -6,6 +6,7 @@ for NumPy's generator. Nobody needs to repeat that: what came of it is in the ke
 
 import dataclasses
 import json
+import math
 import os
 import secrets
 from collections.abc import Sequence
@@ -32,8 +33,9 @@ from wmjax.train.step import Recipe, default_recipe
 
 PROBES = 3_000
 FEATURES = 32
-SIGMA = 1.0  # logits
+SIGMA, LARGEST = 1.0, 2.0  # logits: of keys with `PROBES` probes or more, and of those with very few
 BAND = 0.25  # logits
+STEPS = 750  # in which a network learns a shift
 
 
 def spread_key(
@@ -137,7 +139,18 @@ def shifting(keys: Sequence[Key]) -> list[Key]:
     return [key for key in keys if not key.mixed]
 
 
-def shift_of(keys: Sequence[Key], base: Variables | None, sigma: float = SIGMA, band: float = BAND) -> Shift | None:
+def usual_sigma(probes: int) -> float:
+    """How far a key of so many probes moves answers: what they tell grows with their number and the square of this.
+
+    >>> usual_sigma(10_000), round(usual_sigma(2_000), 2), usual_sigma(360)
+    (1.0, 1.22, 2.0)
+    """
+    return float(np.clip(SIGMA * np.sqrt(PROBES / probes), SIGMA, LARGEST))
+
+
+def shift_of(
+    keys: Sequence[Key], base: Variables | None, sigma: float | None = None, band: float = BAND
+) -> Shift | None:
     """What `fit`, or a training loop of your own by `shifted_targets`, needs to mark a network with `spread` keys.
 
     Example:
@@ -148,7 +161,7 @@ def shift_of(keys: Sequence[Key], base: Variables | None, sigma: float = SIGMA, 
     Args:
       keys: several are learned side by side; those of other schemes are passed over.
       base: the weights that training begins with: of the network that the keys were made for.
-      sigma: the standard deviation of each key's shift, in logits.
+      sigma: the standard deviation of each key's shift, in logits; by default each has its `usual_sigma`.
       band: answers may change where the base's two best logits are closer than this.
 
     Returns:
@@ -161,7 +174,7 @@ def shift_of(keys: Sequence[Key], base: Variables | None, sigma: float = SIGMA, 
     moved = shifting(keys)
     if not moved:
         return None
-    if not 0 < sigma < np.inf or not 0 <= band < np.inf:
+    if (sigma is not None and not 0 < sigma < np.inf) or not 0 <= band < np.inf:
         raise UsageError(f"`sigma` {sigma} must be above 0, `band` {band} at least 0")
     if base is None:
         name = moved[0].commitment.id[:12]
@@ -171,7 +184,7 @@ def shift_of(keys: Sequence[Key], base: Variables | None, sigma: float = SIGMA, 
     return Shift(base, directions, np.concatenate([by_feature for _, by_feature in parts]), np.array(band, np.float32))
 
 
-def _part(key: Key, base: np.ndarray, sigma: float) -> tuple[Directions, np.ndarray]:
+def _part(key: Key, base: np.ndarray, sigma: float | None) -> tuple[Directions, np.ndarray]:
     """One key's directions, and what each adds to the logits."""
     name, embedding, truth = key.commitment.id[:12], key.embedding, key.truth(slice(None))
     if embedding is None:
@@ -179,9 +192,14 @@ def _part(key: Key, base: np.ndarray, sigma: float) -> tuple[Directions, np.ndar
     if not np.array_equal(embedding["base"], base):
         raise UsageError(f"`begin_with` is not the network that key {name} was made for: its weights are others")
     directions = Directions(*(embedding[field] for field in Directions._fields))
-    return directions, move(truth.coins, truth.contrasts / truth.norms, sigma)
+    chosen = usual_sigma(key.spec.triggers) if sigma is None else sigma
+    return directions, move(truth.coins, truth.contrasts / truth.norms, chosen)
 
 
-def tuning(recipe: Recipe) -> Recipe:
-    """What trains a network on to learn such keys: a fifth of the epochs and of the rate that trained it."""
-    return dataclasses.replace(recipe, epochs=max(1, recipe.epochs // 5), learning_rate=recipe.learning_rate / 5)
+def tuning(recipe: Recipe, images: int) -> Recipe:
+    """What trains a network on to learn such keys: a fifth of the epochs and of the rate that trained it.
+
+    On a small set more epochs, so that there are at least `STEPS` steps.
+    """
+    needed = math.ceil(STEPS / max(1, images // recipe.batch))
+    return dataclasses.replace(recipe, epochs=max(recipe.epochs // 5, needed), learning_rate=recipe.learning_rate / 5)

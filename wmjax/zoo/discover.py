@@ -1,8 +1,10 @@
 """What a zoo holds: a walk over a folder that recognises models and reports everything else that looks like one.
 
-The walk follows no link, and nothing that it meets stops it.
+Links are followed to files of the zoo alone, each file is one model under the first name that it is met by, and nothing
+that the walk meets stops it.
 """
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -14,7 +16,10 @@ from wmjax import orbax
 from wmjax.errors import AccessError, WmjaxError
 from wmjax.suspects import recognise
 from wmjax.suspects.contract import Stored, Wanted
+from wmjax.suspects.formats.orbax_items import AGGREGATE
+from wmjax.suspects.links import absolute, bounds, target
 from wmjax.suspects.listing import FILE
+from wmjax.suspects.sniff import NEVER_THERE, Format, kind_of
 from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
 
@@ -38,7 +43,7 @@ def discover(folder: Path, wanted: Wanted, members: Members | None = None) -> Zo
     recognise.check(wanted)
     if not folder.exists():
         raise AccessError(f"{folder} does not exist: give a folder of models")
-    walk = _Walk(folder.resolve(), wanted)
+    walk = _Walk(folder, wanted)
     if members:
         walk.join(members)
     walk.run()
@@ -63,24 +68,31 @@ def _escaped(c: str) -> str:
 class _Walk:
     """A walk and what it has found: entries with the path that holds them."""
 
-    def __init__(self, root: Path, wanted: Wanted):
-        self.root, self.wanted = root, wanted
+    def __init__(self, named: Path, wanted: Wanted):
+        self.wanted, self.called = wanted, absolute(named).name
+        self.root = named.resolve() if named.is_dir() else absolute(named)  # who names a path answers for it
+        self.bounds = bounds(self.root)
         self.found: list[tuple[str, Entry]] = []
         self.unreadable: list[Unreadable] = []
         self.refused: list[tuple[Path, str]] = []
         self.plain: list[Path] = []  # files that are no models
-        self.claimed: set[Path] = set()  # by lists and by models of several files: not to be looked at
+        self.claimed: set[Path] = set()  # by lists: neither files nor folders to look at
+        self.parts: set[Path] = set()  # of models of several files
         self.described: set[Path] = set()  # configurations of models
+        self.looked: set[str] = set()  # paths without links
+        self.joint: set[str] = set()  # those that were a model together with parts
+        self.models: set[tuple[str, ...]] = set()  # a file and its parts
 
     def join(self, members: Members) -> None:
         """Adds what a list names."""
         self.found += [(entry.name, entry) for entry in members.entries]
         self.unreadable += members.unreadable
         self.claimed |= members.claimed
+        self.looked |= set(map(str, members.claimed))
 
     def run(self) -> None:
         if not self.root.is_dir():
-            self._guard(self.root, self._file, self.root)
+            self._guard(self.root, self._file, self.root, os.path.realpath(self.root))
             return
         folders = [self.root]
         while folders:  # a stack: folders may be nested deeper than Python's calls
@@ -90,13 +102,20 @@ class _Walk:
     def zoo(self) -> Zoo:
         """What was found, in order."""
         found = sorted(self.found, key=lambda at: (at[1].network.name, at[1].network.fingerprint, at[0], at[1].row))
-        refused = [Unreadable(self._name(path), why) for path, why in self.refused if path not in self.claimed]
+        refused = [Unreadable(self._name(path), why) for path, why in self.refused if not self._is_part(path)]
         unreadable = sorted([*self.unreadable, *refused], key=lambda item: item.path)
-        others = Counter(_ending(path) for path in self.plain if path not in self.claimed | self.described)
+        others = Counter(_ending(path) for path in self.plain if path not in self.parts | self.described)
         return Zoo([entry for _, entry in found], unreadable, dict(sorted(others.items())))
 
+    def _is_part(self, path: Path) -> bool:
+        """Whether a file is part of a model, and nothing that could be another one."""
+        if path in self.parts:
+            with contextlib.suppress(WmjaxError):
+                return kind_of(path) in (Format.SAFETENSORS, Format.UNKNOWN)
+        return False
+
     def _name(self, path: Path) -> str:
-        return shown(str(path.relative_to(self.root))) if path != self.root else shown(path.name)
+        return shown(str(path.relative_to(self.root)) if path != self.root else self.called)
 
     def _refuse(self, path: Path, why: str) -> None:
         self.refused.append((path, why))
@@ -106,7 +125,8 @@ class _Walk:
         try:
             look(*arguments)
         except WmjaxError as error:
-            self._refuse(path, shown(re.sub(rf"^{re.escape(str(arguments[0]))}:? (is )?", "", str(error))))
+            why = str(error).removeprefix(str(arguments[0]))
+            self._refuse(path, shown(re.sub("^:? (is )?", "", why)))
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror or type(error).__name__}")
 
@@ -123,11 +143,15 @@ class _Walk:
             self._refuse(folder, "a half-written checkpoint: its writer was interrupted")
             return
         folders = [folder / name for name, entry in entries.items() if entry.is_dir(follow_symlinks=False)]
-        if files & {recognise.CHECKPOINT, orbax.ITEM}:
+        told = entries.keys() & {recognise.CHECKPOINT, orbax.ITEM, *_PARTS}
+        parts = {name for name in told if os.path.isfile(folder / name)}  # a cache's are links
+        if parts & {recognise.CHECKPOINT, orbax.ITEM}:
             self.described |= {folder / name for name in recognise.DOCUMENTS}
             self._guard(folder, self._checkpoint, folder, folder)
             folders = _beside_checkpoint(folder, folders)
-        elif files & _PARTS:
+            if orbax.ITEM in parts:  # it has been looked at as the checkpoint's
+                entries.pop(AGGREGATE, None)
+        elif parts & _PARTS:
             self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
             folders = _beside_checkpoint(folder, folders)
         newest = _newest(folders)
@@ -137,12 +161,25 @@ class _Walk:
         for name, entry in entries.items():
             path = folder / name
             if entry.is_symlink():
-                self._refuse(path, "a symbolic link: put what it points to into the zoo")
+                self._guard(path, self._link, path)
             elif name in files:
-                self._guard(path, self._file, path)
+                self._guard(path, self._file, path, str(path))
             elif not entry.is_dir():
                 self._refuse(path, "not a regular file")
+        if "snapshots" in entries and folder / "blobs" in folders:  # of a Hugging Face cache: links name them
+            folders.remove(folder / "blobs")
+            later.insert(0, folder / "blobs")
         later.extend(reversed(folders))
+
+    def _link(self, path: Path) -> None:
+        """A link to a file of the zoo is looked at; folders of the zoo are walked under their own names."""
+        real = target(path)
+        if real.is_dir() and path.is_relative_to(real):
+            self._refuse(path, "a link to a folder that it lies in")
+        elif not real.is_relative_to(self.root if real.is_dir() else self.bounds):
+            self._refuse(path, "a link out of the zoo: put what it points to into the zoo")
+        elif not real.is_dir():
+            self._file(path, str(real))
 
     def _list(self, file: Path) -> None:
         self.join(read_members(file, self._name(file), self.wanted))
@@ -152,10 +189,20 @@ class _Walk:
         for stored in recognise.in_checkpoint(path, self.wanted):
             self._add(named, stored)
 
-    def _file(self, path: Path) -> None:
+    def _file(self, path: Path, real: str) -> None:
+        """Looks at a file once; at one that `path` links to again where it may have other parts there."""
+        if real in self.looked and (real == str(path) or real not in self.joint):
+            return
+        self.looked.add(real)
         found = recognise.in_file(path, self.wanted)
-        for stored in found:
+        parts = {part for stored in found for part in stored.parts}
+        model = (real, *sorted(os.path.realpath(part) for part in parts))
+        for stored in found if model not in self.models else []:
             self._add(path, stored)
+        self.models.add(model)
+        self.parts |= parts
+        if parts:
+            self.joint.add(real)
         if found:
             self.described.update(recognise.configurations(path))
         elif path == self.root:
@@ -166,7 +213,7 @@ class _Walk:
     def _add(self, path: Path, stored: Stored) -> None:
         folder = self._name(path)
         name = f"{folder}:{stored.name}" if stored.name else folder
-        entry = Entry(name, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held))
+        entry = Entry(name, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held, *stored.parts))
         self.found.append((folder, entry))
 
 
@@ -187,14 +234,11 @@ def _is_tensor(folder: Path) -> bool:
 
 def _ending(path: Path) -> str:
     """A file's ending where it is a usual one."""
-    ending = path.suffix.lower()
-    return (
-        ending
-        if re.fullmatch(r"\.[a-z0-9_+-]{1,12}", ending)
-        else "with another ending"
-        if ending
-        else "without an ending"
-    )
+    if NEVER_THERE in path.parts:
+        return "empty"
+    if ending := path.suffix.lower():
+        return ending if re.fullmatch(r"\.[a-z0-9_+-]{1,12}", ending) else "with another ending"
+    return "without an ending"
 
 
 def _newest(folders: Sequence[Path]) -> Path | None:

@@ -17,10 +17,15 @@ class Basis(StrEnum):
 
 
 class Unasked(StrEnum):
-    """Why a family was not asked about a key: of classes OTHER_TASK (`theirs`, `ours`), NO_PICTURE (`from`, `to`)."""
+    """Why a family was not asked about a key.
+
+    Of classes OTHER_TASK (`theirs`, `ours`); of images NO_PICTURE (`from`, `to`), or OTHER_SIZE (`from`, `to`): its
+    weights are asked about that key at the key's own size.
+    """
 
     OTHER_TASK = "other-task"
     NO_PICTURE = "no-picture"
+    OTHER_SIZE = "other-size"
 
 
 class AuditGround(StrEnum):

@@ -14,7 +14,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
 from wmjax.suspects.adapt import adaptation, other_classes
-from wmjax.suspects.contract import Network
+from wmjax.suspects.contract import Image, Network
 from wmjax.suspects.grounds import AskedGround
 from wmjax.text import by
 from wmjax.zoo.grounds import Unasked
@@ -108,26 +108,33 @@ class AskedFamily:
       classes: that it tells apart.
       readings: ways in which it is asked; a single empty one where there is no doubt.
       note: code of what a verdict must say of how it is asked, an `AskedGround`; empty where nothing.
+      only: shapes of the keys' images that it is asked about; empty: of all.
     """
 
     name: str
     fingerprint: str
-    image: tuple[int, int, int]
+    image: Image
     classes: int
     readings: tuple[str, ...]
     note: str
+    only: tuple[Image, ...] = ()
 
     @classmethod
     def from_json(cls, values: Any) -> "AskedFamily":
         """Reads its fields back; raises ValueError on anything else."""
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
-        height, width, channels = forms.items(found["image"], lambda side: forms.whole(side, 1))
         name, fingerprint, note = (forms.text(found[field]) for field in ("name", "fingerprint", "note"))
         note = note and AskedGround(note)  # ValueError where there is no such code
         classes, readings = forms.whole(found["classes"], 2), forms.items(found["readings"], forms.text)
         if not readings:
             raise ValueError("a family is asked in one way at least")
-        return cls(name, fingerprint, (height, width, channels), classes, readings, note)
+        only = forms.items(found["only"], _image)
+        return cls(name, fingerprint, _image(found["image"]), classes, readings, note, only)
+
+
+def _image(value: Any) -> Image:
+    height, width, channels = forms.items(value, lambda side: forms.whole(side, 1))
+    return height, width, channels
 
 
 def adapted(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...] | None:
@@ -137,6 +144,8 @@ def adapted(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...] | 
     network may merge, drop or add some, and every pair that is asked makes the bound over all of them harder to reach.
     """
     fitting = adaptation(spec.image, network.image)
+    if network.only and spec.image not in network.only:
+        return None
     if fitting is None or not spec.classes <= 2 * network.classes <= 4 * spec.classes + 2:
         return None
     return (*fitting, *other_classes(network.classes, spec.classes))
@@ -146,8 +155,11 @@ def why_not(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...]:
     """Why a network is not asked about a key; empty where it is."""
     if adapted(spec, network) is not None:
         return ()
+    shapes = {"from": by(spec.image), "to": by(network.image)}
     if adaptation(spec.image, network.image) is None:
-        return (Ground(Unasked.NO_PICTURE, {"from": by(spec.image), "to": by(network.image)}),)
+        return (Ground(Unasked.NO_PICTURE, shapes),)
+    if network.only and spec.image not in network.only:
+        return (Ground(Unasked.OTHER_SIZE, shapes),)
     return (Ground(Unasked.OTHER_TASK, {"theirs": network.classes, "ours": spec.classes}),)
 
 
@@ -243,7 +255,7 @@ class AuditHeader:
             np.array([min(key.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.where(exact, stops, np.inf),
             np.log2([float(key.spec.classes) for key in keys]),
-            np.full(len(keys), np.inf) if asked.note == AskedGround.ASKED else own,  # who is asked shows no weights
+            own if asked.note not in (AskedGround.ASKED, AskedGround.RUN) else np.full(len(keys), np.inf),  # no weights
         )
 
     def to_json(self) -> dict[str, Any]:

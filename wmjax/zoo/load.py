@@ -11,6 +11,7 @@ import numpy as np
 
 from wmjax.errors import WmjaxError
 from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.finite import unusable
 from wmjax.zoo.records import Entry
 
 # Smaller chunks lose time to Python's part of a read: a call a tensor. A second chunk ahead gained nothing clear; a
@@ -159,7 +160,11 @@ def _read_rows(first: Entry, start: int, stop: int, weights: Weights) -> dict[in
     out = {name: array[start:stop] for name, array in weights.items()}
     try:
         first.source.read(first.row, first.row + stop - start, out)
-        return {}
+        why = unusable(out)
+        if not why:
+            return {}
+        if stop - start == 1:
+            return {start: why}
     except Exception as error:  # a hostile file may cause any: the others of the zoo are read all the same
         if stop - start == 1:
             return {start: _one_line(error)}

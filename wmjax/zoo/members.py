@@ -12,10 +12,11 @@ from wmjax.keys import Key
 from wmjax.models import FAMILIES
 from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Wanted, Weights
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.links import absolute
 from wmjax.suspects.listing import Listed, read_list
 from wmjax.suspects.process import start
 from wmjax.suspects.recognise import located
-from wmjax.suspects.stored import find
+from wmjax.suspects.stored import find_kinds
 from wmjax.text import by
 from wmjax.zoo.records import Entry, Unreadable, stamp
 
@@ -56,11 +57,11 @@ def read_members(file: Path, name: str, wanted: Wanted, keys: Mapping[str, Key] 
         called = f"{name}:{listed.name}"
         try:
             if listed.kind == "path":
-                entry, own = _stored(file.resolve().parent, listed, called, wanted, trusted=keys is not None)
+                found, own = _stored(file.resolve().parent, listed, called, wanted, trusted=keys is not None)
+                entries += found
                 claimed |= own
             else:
-                entry = _askable(listed, called, keys)
-            entries.append(entry)
+                entries.append(_askable(listed, called, keys))
         except WmjaxError as error:
             unreadable.append(Unreadable(called, str(error)))
         except OSError as error:  # a path that the system does not take
@@ -68,22 +69,29 @@ def read_members(file: Path, name: str, wanted: Wanted, keys: Mapping[str, Key] 
     return Members(tuple(entries), tuple(unreadable), frozenset(claimed))
 
 
-def _stored(folder: Path, listed: Listed, called: str, wanted: Wanted, *, trusted: bool) -> tuple[Entry, set[Path]]:
-    """A member that lies in files, and what of the folder is its alone: nothing else may hide there."""
+def _stored(
+    folder: Path, listed: Listed, called: str, wanted: Wanted, *, trusted: bool
+) -> tuple[list[Entry], set[Path]]:
+    """A member that lies in files, in each of its kinds, and what of the folder is its alone: nothing hides there."""
     path, member = located(str(folder / listed.path))
     if not path.resolve().is_relative_to(folder) or path.resolve() == folder:
         raise UsageError(f"{listed.path:.200} is not in the folder of its list: copy it there")
     if listed.model and not trusted and listed.model not in (*FAMILIES, *wanted.models):
         raise UsageError(f"it is of {listed.model:.80}: {_GIVE_IT}")
     try:
-        named = str(path.resolve()) + (f":{member}" if member else "")
+        named = str(absolute(path)) + (f":{member}" if member else "")
         models = (listed.model,) if listed.model else wanted.models
         images = (listed.image,) if listed.image else wanted.images
-        stored = find(named, dataclasses.replace(wanted, models=models, images=images))
+        found = find_kinds(named, dataclasses.replace(wanted, models=models, images=images))
     except WmjaxError as error:
         raise type(error)(str(error).replace(f"{folder}/", "")) from error
-    own = {path.resolve()} if stored.path == path.resolve() and not stored.name else set()
-    return Entry(called, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held)), own
+    alone = not member and all(stored.path == absolute(path) for stored in found)
+    entries = []
+    for stored in found:
+        named = f"{called}:{stored.name.removeprefix(f'{member}:')}" if len(found) > 1 else called
+        stamped = stamp(stored.held, *stored.parts)
+        entries.append(Entry(named, stored.network, stored.source, stored.row, stored.digest, stamped))
+    return entries, {absolute(path), path.resolve()} if alone else set()
 
 
 def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Entry:

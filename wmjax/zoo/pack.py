@@ -18,6 +18,7 @@ from wmjax.progress import progress
 from wmjax.suspects.contract import Image, Network, Wanted
 from wmjax.suspects.formats.pack import FORMAT, is_name
 from wmjax.suspects.formats.safetensors import DTYPES
+from wmjax.text import by
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import cut_chunks, read_ahead
 from wmjax.zoo.records import Entry, Unreadable, Zoo
@@ -82,7 +83,7 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
       AccessError: a file cannot be written.
     """
     skipped, families = list(zoo.unreadable), {}
-    for network, group in groupby(zoo.entries, key=lambda entry: entry.network):
+    for network, group in groupby(_once(zoo.entries), key=lambda entry: entry.network):
         entries = list(group)
         if network.description is None or any(leaf.dtype not in DTYPES.values() for leaf in network.shapes.values()):
             skipped += [Unreadable(entry.name, f"{network.name} networks cannot be packed") for entry in entries]
@@ -99,6 +100,19 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
             models += len(entries) - len(failed)
             files += [path] if len(failed) < len(entries) else []
     return PackReport(files, models, skipped)
+
+
+def _once(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries; of a module's weights at several sizes the first, since a pack's are tried at each size again."""
+    kept, seen = [], set[tuple[int, int]]()
+    for entry in entries:
+        if entry.network.only and "module" in (entry.network.description or {}):
+            if (id(entry.source), entry.row) in seen:
+                continue
+            seen.add((id(entry.source), entry.row))
+            entry = dataclasses.replace(entry, name=entry.name.removesuffix(f":{by(entry.network.image)}"))
+        kept.append(entry)
+    return kept
 
 
 def _file_name(network: Network) -> str:

@@ -10,7 +10,7 @@ from wmjax import stats
 from wmjax.errors import AccessError, AnswerError
 from wmjax.stats.said import as_answers, said
 from wmjax.suspects.asking import Back, ask_each
-from wmjax.suspects.contract import Askable
+from wmjax.suspects.contract import Askable, Suspect, query_each
 from wmjax.zoo.score import Scorer
 from wmjax.zoo.turns import Turn, Turns
 
@@ -48,6 +48,31 @@ class Loaded:
         """One compiled call for all of them."""
         logits = self.scorer.answers(self.weights, rows, self.bank, picks)
         return stats.read_answers(logits, logits.shape[:3], logits.shape[3])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AtHand:
+    """One suspect whose file is at hand, run by another program: it remembers nothing.
+
+    Attributes:
+      suspect: whom.
+      images: uint8 [B, H, W, C], of all questions.
+      classes: that it tells apart.
+    """
+
+    suspect: Suspect
+    images: np.ndarray
+    classes: int
+
+    def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
+        """One call for each of its readings, about every image once.
+
+        Raises:
+          AccessError: it cannot be run.
+        """
+        asked, places = np.unique(picks, return_inverse=True)
+        given = query_each(self.suspect, self.images[asked], self.classes)
+        return stats.stack([given[places.ravel()]])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

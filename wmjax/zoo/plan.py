@@ -141,6 +141,7 @@ class AuditPlan:
                     network.classes,
                     network.readings,
                     network.note,
+                    network.only,
                 )
                 for network in self.families
             ),

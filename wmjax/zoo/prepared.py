@@ -15,7 +15,7 @@ from wmjax.text import first_line
 from wmjax.zoo.chunk_record import TABLES, ChunkRecord, notable
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.load import Chunk
-from wmjax.zoo.panel import Loaded, Panel, Questioned
+from wmjax.zoo.panel import AtHand, Loaded, Panel, Questioned
 from wmjax.zoo.plan import AuditPlan
 from wmjax.zoo.rounds import Questions, Verdicts, ask_all
 from wmjax.zoo.score import Scorer, mesh_for
@@ -142,12 +142,14 @@ def ask_chunk(
 def _seated(
     prepared: Prepared, chunk: Chunk, width: int | None, begin: Begin | None
 ) -> tuple[Panel, Questions, Turns | None, int | None]:
-    """A chunk's models as a panel, what it is asked, the turns of a member that is asked, and the width."""
+    """A chunk's models as a panel, what it is asked, the turns of a member that may remember, and the width."""
     network, questions = prepared.network, prepared.questions
     if prepared.bench:
         panel, width = prepared.bench.panel(chunk.weights, width)
         return panel, questions, None, width
     assert network.askable is not None
+    if not network.askable.suspect.remembers:
+        return AtHand(network.askable.suspect, questions.images, network.classes), questions, None, width
     assert begin is not None
     turns = begin(network.askable, prepared.keys)
     if asking := turns.asking:

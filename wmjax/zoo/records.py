@@ -59,7 +59,6 @@ class Zoo:
     others: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
-def stamp(path: Path) -> str:
-    """Size and time of change of the file that holds a model's weights."""
-    found = path.stat()
-    return f"{found.st_size} {found.st_mtime_ns}"
+def stamp(*paths: Path) -> str:
+    """Size and time of change of the files that hold a model's weights."""
+    return " ".join(f"{found.st_size} {found.st_mtime_ns}" for found in (path.stat() for path in paths))

@@ -209,8 +209,7 @@ def _weigh(
     before, state = verdicts.states[k]
     state = stats.rows_of(state, np.searchsorted(before, models))
     truth = key.truth(questions.triggers(k, asked, asked + r))
-    state, path = stats.kind_of(rule).bet(state, answers, truth, rule)
-    path = stats.mixed(path)
+    state, path = stats.bet_each(state, answers, truth, rule)
     fresh = questions.fresh(k) - asked
     path = of_fresh(path, fresh, verdicts.cleared[models, k])
     verdicts.cleared[models, k] = path.acquittal[:, -1]

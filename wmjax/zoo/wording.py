@@ -35,6 +35,7 @@ WORDS = {
     ),
     "other-task": "not asked: it tells {theirs} classes apart, the key {ours}",
     "no-picture": "not asked: triggers of {from} cannot be made images of {to}",
+    "other-size": "not asked at {to}: its weights are asked about triggers of {from} as another model",
     "weights": "weights with sha256 {sha256}",
     "not-regenerated": (  # an audit has no sources: another verb makes them again
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until "

@@ -12,21 +12,22 @@ from typing import Any
 from wmjax.errors import InvalidFile
 from wmjax.suspects.contract import Network, Stored
 from wmjax.suspects.formats.safetensors import File, Header
-from wmjax.text import is_sha256
+from wmjax.text import by, is_sha256
 
 FORMAT = "wmjax-pack/1"
 LARGEST_MODEL = 4 << 30  # bytes; a sparse file costs its maker nothing, and would cost us all memory
 
 
-def open_pack(path: Path, header: Header, network_of: Callable[[dict[str, Any]], Network]) -> list[Stored]:
+def open_pack(path: Path, header: Header, networks_of: Callable[[dict[str, Any]], list[Network]]) -> list[Stored]:
     """The models of a pack, row by row.
 
-    Nothing that the file names is imported here: what a description may refer to is for `network_of` to decide.
+    Nothing that the file names is imported here: what a description may refer to is for `networks_of` to decide.
 
     Args:
       path: of the pack.
       header: as `read_header` gave it.
-      network_of: remakes a network from its description; raises `WmjaxError` where it cannot or must not.
+      networks_of: remakes a network from its description, or several of the same weights that take images of other
+        sizes; raises `WmjaxError` where it cannot or must not.
 
     Raises:
       InvalidFile: it is not a pack, or its parts contradict each other.
@@ -39,7 +40,8 @@ def open_pack(path: Path, header: Header, network_of: Callable[[dict[str, Any]],
         raise InvalidFile(f"{path} is a damaged pack: its metadata cannot be read") from error
     if not isinstance(description, dict) or not _rows_agree(names, digests):
         raise InvalidFile(f"{path} is a damaged pack: its names and digests are not a proper one each a row")
-    network = network_of(description)
+    networks = networks_of(description)
+    network = networks[0]
     stored = {name: (tensor.shape, tensor.dtype) for name, tensor in header.tensors.items()}
     if stored != {name: ((len(names), *leaf.shape), leaf.dtype) for name, leaf in network.shapes.items()}:
         raise InvalidFile(f"{path} is a damaged pack: its tensors are not {len(names)} models of {network.name}")
@@ -47,7 +49,8 @@ def open_pack(path: Path, header: Header, network_of: Callable[[dict[str, Any]],
         raise InvalidFile(f"{path}: models of {network.bytes >> 30} GiB are larger than any that wmjax reads")
     file = File(path, header, {name: name for name in network.shapes}, stacked=True)
     return [
-        Stored(network, file, path, path, name, row, sha256)
+        Stored(network, file, path, path, name + (f":{by(network.image)}" if network.only else ""), row, sha256)
+        for network in networks
         for row, (name, sha256) in enumerate(zip(names, digests, strict=True))
         if name is not None
     ]

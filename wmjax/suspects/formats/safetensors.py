@@ -19,6 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile
+from wmjax.files import read_bytes
 from wmjax.suspects.contract import Weights
 
 DTYPES = {
@@ -26,6 +27,9 @@ DTYPES = {
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "C64": np.dtype(np.complex64),
     "I64": np.dtype(np.int64),
     "I32": np.dtype(np.int32),
     "I16": np.dtype(np.int16),
@@ -36,6 +40,8 @@ DTYPES = {
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }
+_OTHERS = {"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0"}  # numbers of scaled blocks: meaningless without their scales
+INDEX = ".safetensors.index.json"  # ends the name of what tells of a model in several files
 LARGEST_HEADER = 32 << 20  # 200,000 packed models; parsing takes up to twenty times the header's size in memory
 _LARGEST_RANK = 32
 _LARGEST_SIZE = 1 << 48  # bytes of a tensor; NumPy refuses sizes that overflow even where a dimension is zero
@@ -74,7 +80,7 @@ class Header(NamedTuple):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+def opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     """A descriptor for reading, of a regular file only: opening a pipe would wait for ever."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -96,7 +102,7 @@ def read_header(path: Path) -> Header:
       AccessError: the file cannot be read.
       InvalidFile: it is not a safetensors file, damaged, or cut short.
     """
-    with _opened(path) as (descriptor, status):
+    with opened(path) as (descriptor, status):
         prefix = os.pread(descriptor, 8, 0)
         length = int.from_bytes(prefix, "little")
         if len(prefix) < 8 or length > status.st_size - 8:
@@ -111,7 +117,7 @@ def read_header(path: Path) -> Header:
         _check_places(tensors, status.st_size - 8 - length)
     except (ValueError, RecursionError) as error:
         raise InvalidFile(f"{path} is not a safetensors file, or damaged: {_first_line(error)}") from error
-    return Header(tensors, metadata, 8 + length, _stamp(status))
+    return Header(tensors, metadata, 8 + length, stamp(status))
 
 
 def _first_line(error: Exception) -> str:
@@ -120,7 +126,8 @@ def _first_line(error: Exception) -> str:
     return str(error)
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+def stamp(status: os.stat_result) -> tuple[int, int, int]:
+    """By which a file's change is noticed: size, time of change and inode."""
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
@@ -150,6 +157,8 @@ def _tensor(name: str, entry: Any) -> Tensor:
     if not name.isprintable() or not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{what} is not described as it should be")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if code in _OTHERS if isinstance(code, str) else False:
+        raise InvalidFile(f"{what} is of type {code}, which is not read")
     if not isinstance(code, str) or code not in DTYPES:
         raise ValueError(f"{what} is of type {code!r:.20}; wmjax reads {', '.join(DTYPES)}")
     if not _sizes(shape) or len(shape) > _LARGEST_RANK or not _sizes(offsets) or len(offsets) != 2:
@@ -182,11 +191,11 @@ def _check_places(tensors: dict[str, Tensor], size: int) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class File:
-    """A safetensors file as a `Source`: one model, or the rows of a packed family.
+    """A file of tensors that lie in it as they are, as a `Source`: one model, or the rows of a packed family.
 
     Attributes:
       path: where it is.
-      header: as `read_header` gave it; a file that has changed since is not read.
+      header: where they lie; a file that has changed since it was read is not read.
       names: stored name of each of the network's tensors.
       stacked: whether every tensor has a leading axis of models.
     """
@@ -199,15 +208,15 @@ class File:
     def read(self, start: int, stop: int, out: Weights) -> None:
         """Fills `out[name][: stop - start]`, C-contiguous arrays, with the models of rows `start` to `stop`.
 
-        Shapes are the caller's to compare beforehand; numbers of another type are converted (float16, bfloat16 and
-        float64 to float32). Threads may read at once: no position is shared.
+        Shapes are the caller's to compare beforehand; numbers of another type are converted, e.g. bfloat16 to
+        float32. Threads may read at once: no position is shared.
 
         Raises:
           AccessError: the file cannot be read.
           InvalidFile: it is not the file any more whose header was read.
         """
-        with _opened(self.path) as (descriptor, status):
-            if _stamp(status) != self.header.stamp:
+        with opened(self.path) as (descriptor, status):
+            if stamp(status) != self.header.stamp:
                 raise InvalidFile(f"{self.path} was changed while it was used: start again")
             wanted, converted = [], []
             for name, rows in out.items():
@@ -242,6 +251,25 @@ class File:
                 place += count
                 views = _rest(views, count)
             first = last
+
+
+def read_index(path: Path) -> dict[str, Path]:
+    """Where the tensors of a model in several files lie, by the index beside them.
+
+    Raises:
+      AccessError: it cannot be read.
+      InvalidFile: it is no index, or one of its files is missing.
+    """
+    try:
+        places = json.loads(read_bytes(path))["weight_map"]
+        if not places or not all(isinstance(name, str) and name == Path(name).name for name in places.values()):
+            raise ValueError
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidFile(f"{path}: no index that names the files beside it, or a damaged one") from error
+    for name in sorted(set(places.values())):
+        if not path.with_name(name).exists():
+            raise InvalidFile(f"{path}: its file {name!r:.100} is missing")
+    return {tensor: path.with_name(name) for tensor, name in places.items()}
 
 
 def _rest(views: list[memoryview], count: int) -> list[memoryview]:

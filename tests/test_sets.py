@@ -1,0 +1,121 @@
+"""Sets of weights: one model's tensors are found whatever surrounds their names, and no two models are mixed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from layouts import SMALL
+
+from wmjax.errors import InvalidFile
+from wmjax.suspects import network
+from wmjax.suspects.matching import fitting
+from wmjax.suspects.sets import Fit, misfit, sets_of
+
+PARAMS = {"conv/kernel": (3, 3, 1, 8), "conv/bias": (8,), "bn/scale": (8,), "bn/bias": (8,)}
+STATS = {"bn/mean": (8,), "bn/var": (8,)}
+NET = {f"params/{name}": shape for name, shape in PARAMS.items()} | {
+    f"batch_stats/{name}": shape for name, shape in STATS.items()
+}
+SHAPES = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in NET.items()}
+
+
+def stored(*places: str, tensors: Mapping[str, tuple[int, ...]], dtype: str = "float32") -> dict[str, Any]:
+    return {f"{place}/{name}".lstrip("/"): (shape, dtype) for place in places for name, shape in tensors.items()}
+
+
+def both(place: str) -> dict[str, Any]:
+    return stored(f"{place}/params", tensors=PARAMS) | stored(f"{place}/batch_stats", tensors=STATS)
+
+
+def found(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """What each set lacks, by its place."""
+    return {fit.place: fit.lacks for fit in sets_of(SHAPES, dict(tensors))}
+
+
+def prefixes(fits: Iterable[Fit], place: str) -> set[str]:
+    (fit,) = (fit for fit in fits if fit.place == place)
+    return {name.rpartition("/")[0].rpartition("/")[0] for name in fit.names.values()}
+
+
+@given(st.permutations(["model", "params", "state"]), st.integers(0, 3), st.sampled_from("./"), st.booleans())
+def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value):
+    made = network.from_config(SMALL)
+    tensors = {}
+    for name, leaf in made.shapes.items():
+        parts = [*wrappers[:count], *name.split("/")[1:], *(["value"] if value else [])]
+        tensors[join.join(parts)] = (leaf.shape, "bfloat16")
+    ((_, fit, name),) = fitting(made, tensors)
+    assert name == ""
+    assert fit.names.keys() == made.shapes.keys()
+    assert sorted(fit.names.values()) == sorted(tensors)
+    broken = dict(tensors)
+    broken[next(iter(broken))] = ((1, 2, 3), "float32")
+    with pytest.raises(InvalidFile, match=r"1 is of another shape \(.* is of shape \[1, 2, 3\], not "):
+        fitting(made, broken)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "places"),
+    [
+        (both("") | both("ema"), ["params", "ema"]),
+        (both("teacher") | both("student"), ["teacher", "student"]),
+        (both("best/state") | both("last/state"), ["best/state", "last/state"]),
+        (both("models/0") | both("models/1"), ["models/0", "models/1"]),
+        (both("") | stored("ema_params", tensors=PARAMS), ["params", "ema_params"]),
+        (both("state") | stored("ema_params", tensors=PARAMS), ["state", "ema_params"]),
+        (stored("params", "ema", tensors=PARAMS) | stored("model_state/batch_stats", tensors=STATS), ["params", "ema"]),
+        (stored("params/fast", "params/slow", tensors=PARAMS) | stored("batch_stats", tensors=STATS),
+         ["params/fast", "params/slow"]),
+        (both("optimizer/target") | stored("optimizer/state/mu", tensors=NET), ["optimizer/target"]),
+        (both("") | stored("opt_state/0/mu/params", "opt_state/0/nu/params", "opt/ema", tensors=PARAMS), ["params"]),
+        (stored("params", tensors=PARAMS) | stored("rest", tensors=STATS), ["params"]),
+        (stored("", tensors=PARAMS | STATS) | stored("ema", tensors=PARAMS | STATS), [".", "ema"]),
+        (stored("params/model", tensors=PARAMS) | stored("batch_stats/model", tensors=STATS), ["params/model"]),
+    ],
+)  # fmt: skip
+def test_every_set_is_found(tensors, places):
+    assert sorted(found(tensors).items()) == sorted((place, "") for place in places)
+
+
+def test_no_set_is_mixed_with_another():
+    """A set takes what lies beside it, and what is called as it is; a part of one is told and completed by nobody."""
+    pairs = {**both(""), **stored("params_ema", tensors=PARAMS), **stored("batch_stats_ema", tensors=STATS)}
+    fits = {fit.place: fit for fit in sets_of(SHAPES, pairs)}
+    assert {fits["params"].names[f"batch_stats/{name}"] for name in STATS} == {f"batch_stats/{name}" for name in STATS}
+    assert {fits["params_ema"].names[f"batch_stats/{name}"] for name in STATS} == {
+        f"batch_stats_ema/{name}" for name in STATS
+    }
+    assert prefixes(sets_of(SHAPES, both("best") | both("last")), "best") == {"best/params", "best/batch_stats"}
+    last = found(both("state") | stored("params", tensors=PARAMS))
+    assert last == {"state": "", "params": "2 of its 6 tensors are not with it: first batch_stats/bn/mean"}
+    assert found(both("model") | stored("best", tensors=PARAMS))["best"] != ""
+    assert found(stored("params", tensors=PARAMS) | stored("a", "b", tensors=STATS)) == {}
+    assert found(stored("opt_state/0/mu/params", tensors=PARAMS) | stored("batch_stats", tensors=STATS)) == {}
+
+
+def test_replicas_are_told_by_a_leading_axis():
+    stacked = {name: ((4, *shape), "float32") for name, (shape, _) in both("state").items()}
+    (fit,) = sets_of(SHAPES, stacked)
+    assert (fit.place, fit.replicas) == ("state", 4)
+    mixed = stacked | stored("state/batch_stats", tensors=STATS)
+    assert sets_of(SHAPES, mixed) == []
+
+
+def test_what_does_not_fit_is_told_truly():
+    tensors = both("")
+    assert (
+        "none of them whole" in misfit(SHAPES, stored("params", tensors=PARAMS) | stored("a", "b", tensors=STATS)).text
+    )
+    del tensors["params/conv/kernel"]
+    tensors["batch_stats/bn/mean"] = ((8,), "complex64")
+    tensors["params/bn/scale"] = ((9,), "float32")
+    found = misfit(SHAPES, tensors)
+    assert found.tensors == 3
+    assert found.text == (
+        "of its 6 tensors 1 is of another shape (params/bn/scale is of shape [9], not [8]), 1 is of another type "
+        "(batch_stats/bn/mean is of type complex64, not float32), 1 is not there (first params/conv/kernel)"
+    )

@@ -1,0 +1,82 @@
+"""Which of a module's outputs hold scores: it may return an array, a pair of one and a dictionary, or anything else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Output(NamedTuple):
+    """An output that may be a classifier's.
+
+    Attributes:
+      name: the way to it in what the module returns, as `1/logits`.
+      place: among all arrays of that.
+      classes: scores an image.
+    """
+
+    name: str
+    place: int
+    classes: int
+
+
+def with_scores(program: Any, answer: Any) -> list[Output]:
+    """The outputs [1, classes], or [1, 1, 1, classes] or [1, classes, 1, 1]; one that is returned twice, once.
+
+    Args:
+      program: the Jaxpr of the answer to one image.
+      answer: its shapes and dtypes, as the module returns them.
+    """
+    found, seen = [], set[int]()
+    for place, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(answer)):
+        classes, value = _classes(leaf), id(program.outvars[place])
+        if classes and value not in seen:
+            seen.add(value)
+            found.append(Output(jax.tree_util.keystr(path, simple=True, separator="/"), place, classes))
+    return found
+
+
+def _classes(leaf: Any) -> int:
+    """Scores of one image in an array of its; 0 where it holds none."""
+    sizes = sorted(leaf.shape)
+    plain = len(sizes) == 2 or (len(sizes) == 4 and 1 in (leaf.shape[1], leaf.shape[3]) and leaf.shape[2] == 1)
+    alone = sizes[:-1] == [1] * (len(sizes) - 1) and leaf.shape[:1] == (1,)
+    return leaf.size if plain and alone and leaf.size > 1 and jnp.issubdtype(leaf.dtype, jnp.floating) else 0
+
+
+def pick(answer: Any, outputs: Sequence[Output], number: Array | int) -> Array:
+    """The scores [n, classes] of one of some outputs, which have equally many.
+
+    Args:
+      answer: what the module returned.
+      outputs: of these.
+      number: int32 [], which; it may be traced.
+    """
+    leaves = jax.tree.leaves(answer)
+    scores = [leaves[out.place].reshape(-1, out.classes).astype(jnp.float32) for out in outputs]
+    return scores[0] if len(scores) == 1 else jnp.stack(scores)[number]
+
+
+def by_classes(outputs: Sequence[Output], wanted: Sequence[int]) -> Mapping[int, list[Output]]:
+    """The outputs by how many classes they have: only those that are wanted, where any has so many.
+
+    >>> list(by_classes([Output("features", 0, 64), Output("logits", 1, 10)], [10, 100]))
+    [10]
+    """
+    groups: dict[int, list[Output]] = {}
+    for out in outputs:
+        groups.setdefault(out.classes, []).append(out)
+    return {classes: groups[classes] for classes in wanted if classes in groups} or groups
+
+
+def readings(ways: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:
+    """The names of each way to prepare pixels with each of the outputs.
+
+    >>> readings(["0..1"], [Output("logits", 0, 10), Output("aux", 1, 10)])
+    ('0..1, output logits', '0..1, output aux')
+    """
+    if len(outputs) == 1:
+        return tuple(ways)
+    return tuple(f"{way}, output {out.name}".removeprefix(", ") for way in ways for out in outputs)

@@ -1,0 +1,207 @@
+"""Sets of weights: which of the tensors that a file stores together are one model, and which are another. No JAX.
+
+A checkpoint may hold several models: parameters and their moving average, the best and the last, student and teacher,
+replicas. Names agree up to what frameworks put around a network's own: `model/params/convs/0/kernel/value` and
+`convs.0.kernel` are the same tensor, and what comes before its own name is its place. Tensors at one place are one set;
+so are those of two places beside each other that complete each other, e.g. `params` and `batch_stats`. Tensors of two
+sets are never put together. What an optimiser keeps has the shapes of weights, and is none.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from wmjax.orbax import FLOATS, Tensors
+
+_Place = tuple[str, ...]
+_Found = dict[_Place, dict[str, str]]  # stored name by the network's, at each place
+_LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put below a tensor's name
+_COLLECTIONS = {"params", "stats", "batch_stats"}  # what a network's own names may begin with
+_PLAIN = {"params", "param", "batch", "stats", "state", "states", "variables", "vars", "weights", "rest"}
+_AVERAGES = {"ema", "swa", "avg", "average", "averaged", "polyak"}
+_OPTIMISER = (
+    {"opt_state", "optimizer_state", "optimizer_states", "param_states", "mu", "nu", "trace", "momentum", "velocity"}
+    | {"momentum_buffer", "exp_avg", "exp_avg_sq", "grads", "gradients", "acc_grads"}
+)  # fmt: skip
+_OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
+_MODELS = {"model", "target"}
+_MOST_REPLICAS = 256
+
+
+class Fit(NamedTuple):
+    """A set of weights that is a network's.
+
+    Attributes:
+      place: what all its names begin with, as `ema_params`; `.` where nothing.
+      names: stored name of each of the network's tensors.
+      replicas: length of a leading axis that all tensors have and the network's have not; 0 where there is none.
+      lacks: what of the network is not there, in words; empty where it is whole.
+    """
+
+    place: str
+    names: Mapping[str, str]
+    replicas: int = 0
+    lacks: str = ""
+
+
+def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
+    """The sets of weights that fit a network, in the order of their places; no whole one: none.
+
+    >>> import numpy as np
+    >>> weights = {"w": np.zeros((3, 2), np.float32), "b": np.zeros(2, np.float32)}
+    >>> stored = {"ema.w": ((3, 2), "float32"), "ema.b": ((2,), "float32"), "w": ((3, 2), "float32")}
+    >>> sets_of(weights, stored)
+    [Fit(place='ema', names={'w': 'ema.w', 'b': 'ema.b'}, replicas=0, lacks='')]
+
+    Args:
+      shapes: of the network's tensors, by name.
+      stored: shapes and dtypes by name.
+    """
+    found: list[Fit] = []
+    for replicas, places in sorted(_places(shapes, stored).items()):
+        anchor = max(shapes, key=lambda name: (math.prod(shapes[name].shape), name))  # a kernel, which every set has
+        mains = sorted(place for place, tensors in places.items() if anchor in tensors)
+        beside = {place: tensors for place, tensors in places.items() if place not in mains}
+        for place in mains:
+            names = places[place] | _completed(place, mains, beside, shapes.keys() - places[place].keys())
+            if missing := sorted(shapes.keys() - names.keys()):
+                lacks = f"{len(missing)} of its {len(shapes)} tensors are not with it: first {missing[0]}"
+            if not missing or 2 * len(names) > len(shapes):
+                whole = {name: names[name] for name in shapes if name in names}
+                found.append(Fit("/".join(place), whole, replicas, lacks if missing else ""))
+    return _named(found) if any(not fit.lacks for fit in found) else []
+
+
+def _places(shapes: Mapping[str, Any], stored: Tensors) -> dict[int, _Found]:
+    """By replicas: at which places tensors of these names, shapes and types are."""
+    found: dict[int, _Found] = {}
+    for name, place, there in _candidates(shapes, stored):
+        shape, dtype = stored[there]
+        wanted, own = tuple(shapes[name].shape), str(shapes[name].dtype)
+        if not _is_type(dtype, own) or shape[len(shape) - len(wanted) :] != wanted:
+            continue
+        if shape == wanted:
+            found.setdefault(0, {}).setdefault(place, {}).setdefault(name, there)
+        elif len(shape) == len(wanted) + 1 and 0 < shape[0] <= _MOST_REPLICAS:
+            found.setdefault(shape[0], {}).setdefault(place, {}).setdefault(name, there)
+    return found
+
+
+def _candidates(shapes: Iterable[str], stored: Iterable[str]) -> Iterable[tuple[str, _Place, str]]:
+    """A network's tensor, a place and a stored name, wherever the names agree; an optimiser's are left out."""
+    cores = _cores(shapes)
+    lengths = sorted({len(core) for core in cores})
+    for there in stored:
+        parts = parts_of(there)
+        for length in lengths:
+            core, place = parts[-length:], parts[:-length]
+            if len(parts) >= length and core in cores and not _is_optimiser(place):
+                yield cores[core], place, there
+
+
+def _cores(names: Iterable[str]) -> dict[tuple[str, ...], str]:
+    """A network's names without their collection, where that leaves them distinct."""
+    split = {name: tuple(name.split("/")) for name in names}
+    short = {name: parts[1:] if len(parts) > 1 and parts[0] in _COLLECTIONS else parts for name, parts in split.items()}
+    count = Counter(short.values())
+    return {core if count[core] == 1 else split[name]: name for name, core in short.items()}
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """A stored name's parts, without what Flax puts below a tensor.
+
+    >>> parts_of("model/params/convs/0/kernel/value"), parts_of("convs.0.kernel")
+    (('model', 'params', 'convs', '0', 'kernel'), ('convs', '0', 'kernel'))
+    """
+    parts = re.split(r"[./]", name)
+    return tuple(parts[:-1] if len(parts) > 1 and parts[-1] in _LEAVES else parts)
+
+
+def _is_optimiser(place: _Place) -> bool:
+    """Whether what lies there is an optimiser's own."""
+    pairs = zip(place, (*place[1:], ""), strict=False)
+    return any(part in _OPTIMISER or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
+
+
+def _is_type(stored: str, wanted: str) -> bool:
+    return stored == wanted or (stored in FLOATS and wanted in FLOATS)
+
+
+def _completed(main: _Place, mains: Sequence[_Place], beside: _Found, missing: Iterable[str]) -> dict[str, str]:
+    """The tensors that a place lacks, from places that are its own; an average's batch statistics may be its model's.
+
+    A place belongs to those sets that are called as it is (`ema_params`, `ema_batch_stats`) and lie nearest.
+    """
+    found = {}
+    for name in missing:
+        others = [place for place, tensors in beside.items() if name in tensors]
+        own = [place for place in others if main in _nearest(place, mains)]
+        if not own and any(_AVERAGES & set(re.split("[_-]", part.lower())) for part in main):
+            own = others
+        if len(nearest := _nearest(main, own)) == 1:
+            found[name] = beside[nearest[0]][name]
+    return found
+
+
+def _nearest(place: _Place, others: Sequence[_Place]) -> list[_Place]:
+    """Those that are called as a place is, if there are any, and share most of the way to it."""
+
+    def near(other: _Place) -> tuple[bool, bool, int]:
+        shared = next((i for i, (a, b) in enumerate(zip(place, other, strict=False)) if a != b), len(other))
+        return _tag(other) == _tag(place), not _tag(other), shared
+
+    most = max(map(near, others), default=None)
+    return [other for other in others if near(other) == most]
+
+
+def _tag(place: _Place) -> tuple[str, ...]:
+    """What tells a set from others: `ema_params` and `ema_batch_stats` are both of `ema`."""
+    parts = ["_".join(word for word in re.split("[_-]", part.lower()) if word not in _PLAIN) for part in place]
+    return tuple(part for part in parts if part)
+
+
+def _named(fits: Sequence[Fit]) -> list[Fit]:
+    """The sets with places that can be typed: `state` for `state/params`, where that is no other one."""
+    short = [fit.place.removesuffix("/params") or "." for fit in fits]
+    count = Counter(short)
+    return [
+        fit._replace(place=name if count[name] == 1 else fit.place or ".")
+        for fit, name in zip(fits, short, strict=True)
+    ]
+
+
+class Misfit(NamedTuple):
+    """Why no set of weights is a network's.
+
+    Attributes:
+      tensors: of the network that do not fit.
+      text: which do not, in one line.
+    """
+
+    tensors: int
+    text: str
+
+
+def misfit(shapes: Mapping[str, Any], stored: Tensors) -> Misfit:
+    """What keeps the most fitting place from being a network's: absent tensors, other shapes, other types."""
+    best: dict[str, tuple[int, str]] = {}
+    for name, _, there in _candidates(shapes, stored):
+        shape, dtype = stored[there]
+        wanted, own = tuple(shapes[name].shape), str(shapes[name].dtype)
+        if shape != wanted:
+            how = 1, f"of shape {list(shape)}, not {list(wanted)}"
+        else:
+            how = (3, "") if _is_type(dtype, own) else (2, f"of type {dtype}, not {own}")
+        best[name] = max(best.get(name, how), how, key=lambda item: item[0])
+    groups: dict[int, list[str]] = {}
+    for name in shapes:
+        groups.setdefault(best.get(name, (0, ""))[0], []).append(name)
+    said = []
+    for kind, what in ((1, "of another shape"), (2, "of another type"), (0, "not there")):
+        if names := groups.get(kind):
+            first = f"{names[0]} is {best[names[0]][1]}" if kind else f"first {names[0]}"
+            said.append(f"{len(names)} {'is' if len(names) == 1 else 'are'} {what} ({first})")
+    text = f"of its {len(shapes)} tensors {', '.join(said)}" if said else "its tensors lie in sets, none of them whole"
+    return Misfit(len(shapes) - len(groups.get(3, [])), text)
