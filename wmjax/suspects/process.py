@@ -62,6 +62,7 @@ def start(
     first: float = STARTING,
     at_once: int = 1,
     memory: int | None = None,
+    program: Path = Path(child.__file__),
 ) -> Callable[[np.ndarray], Any]:
     """The function `module:function` of a new process, to be called from any thread; it ends with the last reference.
 
@@ -75,12 +76,13 @@ def start(
       first: seconds for the first one, if that is more.
       at_once: calls that the process makes at once.
       memory: bytes that it may take; by default half of what this machine has.
+      program: that the process runs, if it is another one: it makes what it calls out of `name`.
 
     Raises:
       UsageError: there is no such function, or its module cannot be imported.
     """
     hide()
-    process = _Process(title or name, [name, str(at_once), str(memory or host_bytes() // 2)])
+    process = _Process(title or name, program, [name, str(at_once), str(memory or host_bytes() // 2)])
     process.begin()
     function = _Function(process, timeout, max(first, timeout))
     weakref.finalize(function, process.close)
@@ -122,14 +124,14 @@ class _Function:
 class _Process:
     """A child, the three threads that listen to it, and who waits for which answer."""
 
-    def __init__(self, title: str, arguments: list[str]):
+    def __init__(self, title: str, program: Path, arguments: list[str]):
         self._title = title
         self._why, self._ended = "", False
         self._numbers = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[tuple[int, bytes] | None]] = {0: queue.SimpleQueue()}
         self._changing, self._writing = threading.Lock(), threading.Lock()
         self._child = subprocess.Popen(
-            command(Path(child.__file__), *arguments),
+            command(program, *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
