@@ -184,6 +184,8 @@ def test_hostile_configurations_are_one_line_fetch_nothing_and_run_nothing(tmp_p
         with pytest.raises(InvalidFile, match=why) as told:
             recognise(folder / "model.safetensors", Wanted())
         assert "\n" not in str(told.value), name
+    with pytest.raises(InvalidFile, match=r"it is no cnn|there is no head/bias"):  # what the user names is tried, too
+        recognise(tmp_path / "no classifier" / "model.safetensors", Wanted(("cnn",), (IMAGE,)))
     altered(tmp_path / "good", auto_map={"AutoModelForImageClassification": "planted.Net"})
     assert recognise(tmp_path / "good" / "model.safetensors", Wanted())  # the library's own class is there
     assert not (tmp_path / "RAN").exists()

@@ -224,10 +224,12 @@ def _tried(
     """The models of a file's tensors: of the network that it describes, or of those that the user names."""
     if config:
         return _models(path, path, fitting(from_config(config), tensors), source_of, parts)
-    if hub := read_hub(_json(path.with_name(CONFIG)), _json(path.with_name(PIXELS))):
-        matches, source_of = of_hub(hub, tensors, source_of, wanted)
-        found = _models(path, path, matches, source_of, parts)
-        return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
+    try:
+        if found := _of_hub(path, tensors, source_of, wanted, parts):
+            return found
+    except InvalidFile:  # the file may be another than the one that is described beside it
+        if not wanted.models:
+            raise
     pytorch = any(name.endswith((".weight", ".running_mean")) for name in tensors)
     if not wanted.models:
         raise InvalidFile(_PYTORCH) if pytorch else UsageError(_NAME_IT)
@@ -235,6 +237,18 @@ def _tried(
         return _models(path, path, matching(tensors, wanted), source_of, parts)
     except InvalidFile as error:
         raise InvalidFile(f"{error}; {_PYTORCH}" if pytorch else str(error)) from error
+
+
+def _of_hub(
+    path: Path, tensors: Tensors, source_of: _SourceOf, wanted: Wanted, parts: tuple[Path, ...]
+) -> list[Stored]:
+    """The models of a file's tensors by a config.json of transformers or timm beside it; none where there is none."""
+    hub = read_hub(_json(path.with_name(CONFIG)), _json(path.with_name(PIXELS)))
+    if hub is None:
+        return []
+    matches, source_of = of_hub(hub, tensors, source_of, wanted)
+    found = _models(path, path, matches, source_of, parts)
+    return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
 
 
 def _models(
