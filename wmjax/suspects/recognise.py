@@ -16,7 +16,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
-from wmjax.suspects.contract import Network, Source, Stored, Wanted
+from wmjax.suspects.contract import Network, NoWeights, Source, Stored, Wanted
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.orbax_items import Items
@@ -176,12 +176,21 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
+def _export(path: Path, wanted: Wanted) -> list[Stored]:
+    from wmjax.suspects.formats.export import open_export
+
+    networks, source = open_export(path, wanted), NoWeights()
+    several = len(networks) > 1
+    return [Stored(one, source, path, path, f"{one.classes}-classes" if several else "") for one in networks]
+
+
 _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.SAFETENSORS: _safetensors,
     Format.INDEX: _index,
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
+    Format.JAX_EXPORT: _export,
 }
 
 
