@@ -12,7 +12,7 @@ from wmjax.models import FAMILIES
 from wmjax.orbax import Tensors
 from wmjax.suspects.adapt import adaptation
 from wmjax.suspects.contract import Image, Network, Wanted
-from wmjax.suspects.network import named
+from wmjax.suspects.network import is_named, named
 from wmjax.suspects.sets import Fit, Misfit, misfit, parts_of, sets_of
 from wmjax.text import by
 
@@ -86,6 +86,10 @@ def _means(model: str, image: Image, tensors: Tensors, wanted: Wanted) -> list[N
         stored = sorted(tensors.items())
         heads = [shape[-1] for name, (shape, _) in stored if parts_of(name)[-2:] == ("head", "bias") and shape]
         counts = [(count,) for count in list(dict.fromkeys(heads))[:_MOST_HEADS]]
+    elif is_named(model):
+        from wmjax.suspects.formats.torch_named import classes_of
+
+        counts = [(count,) for count in classes_of(model, tensors)[:_MOST_HEADS]]
     found = []
     for classes in counts:
         with contextlib.suppress(UsageError, InvalidFile):  # none of this size: `recognise.check` tells more
