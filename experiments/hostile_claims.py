@@ -122,6 +122,7 @@ CLAIMS: dict[str, Callable[[], bytes]] = {
     "four rows of 2**20 classes": lambda: whole(1, 1, 4, 1 << 20),
     "64 MiB of features and references in few bytes": lambda: with_material(4096, 1000, 16, 1600, 1),
     "coins of 4,096 features": lambda: with_material(4096, 2, 1, 680, 680),
+    "coins of 4,096 features, 15 contrasts and 16 references": lambda: with_material(4096, 16, 16, 680, 680),
     "coins of 1,000 classes": lambda: with_material(32, 1000, 3, 680, 680),
     "coins of 1,024 classes and 16 references": lambda: with_material(1, 1024, 16, 230, 230),
     "coins told by 50,000 scores": lambda: with_material(1, 1000, 1, 2, 1, np.full(50_000, 2e-5)),

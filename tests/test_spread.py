@@ -5,10 +5,11 @@ import dataclasses
 import coined
 import numpy as np
 import pytest
+from coined import softmax
 
 from wmjax import stats
 from wmjax.keys.coins import coins_of, contrasts_of
-from wmjax.stats import Answers, decide, play
+from wmjax.stats import Answers, decide, play, spread
 from wmjax.stats.spread import EVIDENCE, GAINS, STAGES, TELLING, UNIT, perfect, redraw_p, stages, statistics
 
 WORLD = coined.World()
@@ -79,6 +80,50 @@ def test_labels_alone_never_acquit_nor_do_few_answers():
     for answers in (coined.labels_of(WORLD.suspect(0.0)), WORLD.suspect(0.0)[: TELLING - 1]):
         truth = WORLD.truth._replace(rows=np.arange(len(answers)))
         assert (play(RULE, answers, truth).acquittal <= 0.0).all()
+
+
+def _one_hot(p: np.ndarray) -> np.ndarray:
+    return np.eye(p.shape[1])[p.argmax(axis=1)]
+
+
+@pytest.mark.parametrize(
+    "dressed",
+    [
+        _one_hot,
+        lambda p: 0.9 * _one_hot(p) + 0.1 / p.shape[1],
+        lambda p: softmax(40 * np.log(p)),
+        lambda p: np.tile(p[:1], (len(p), 1)),
+    ],
+    ids=[
+        "labels as probabilities",
+        "labels with a made-up confidence",
+        "sure of everything",
+        "one answer to everything",
+    ],
+)
+def test_a_copy_whose_probabilities_tell_no_more_than_labels_is_not_cleared(dressed, monkeypatch):
+    """Its key moves no label, so labels tell nothing of it: only the rest of its answers could."""
+    wide = coined.World(probes=1_500, classes=10, features=32, seed=1)
+    copy = wide.suspect(1.0, noise=0.5).probabilities
+    each, first = np.arange(len(copy)), wide.logits.argmax(axis=1)
+    best = copy.argmax(axis=1)
+    copy[each, best], copy[each, first] = copy[each, first], copy[each, best]
+    assert decide(play(RULE, Answers(first, copy, 10), wide.truth), RULE, stop=True).outcome == "match"
+    shown = dressed(copy)
+    answers = Answers(shown.argmax(axis=1), shown, 10)
+    assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "inconclusive"
+    monkeypatch.setattr(spread, "_different", len)
+    assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "no-match"
+
+
+def test_with_many_classes_references_are_fitted_as_well():
+    """Sums of products of logarithms are beyond 2**63 there: in int64 the fit would be of what is left of them."""
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(-9_000_000, 9_000_000, (2, 800, 1_000))
+    fitted = spread._fitted(2 * one - other, np.stack([one, other]))
+    np.testing.assert_allclose(fitted, [2.0, -1.0], rtol=1e-12)
+    products = np.stack([one, other]).reshape(2, -1) @ np.stack([one, other]).reshape(2, -1).T
+    assert products[0, 0] != float(np.sum(one.astype(float) ** 2))  # not vacuous
 
 
 def test_permuted_added_and_renamed_outputs_tell_the_same_coins():

@@ -185,13 +185,13 @@ def test_bases_that_cannot_be(splits, tmp_path):
     no_numbers = _broken(tmp_path / "nan", NET, bias=np.nan)
     narrow = _broken(tmp_path / "narrow", Config("vgg", IMAGE, 10, (4,)))
     cases = [
-        (colour, "8x8x3 and 10 classes, the images of digits are 8x8x1"),
-        (seven, "7 classes"),
-        (no_numbers, "no number"),
-        (narrow, "wider network"),
+        (colour, UsageError, "8x8x3 and 10 classes, the images of digits are 8x8x1"),
+        (seven, UsageError, "7 classes"),
+        (no_numbers, InvalidFile, "hold NaN"),
+        (narrow, UsageError, "wider network"),
     ]
-    for path, words in cases:
-        with pytest.raises(UsageError, match=words) as caught:
+    for path, kind, words in cases:
+        with pytest.raises(kind, match=words) as caught:
             spread_key(path, splits)
         assert_one_line(caught.value)
     with pytest.raises(UsageError, match="`rehearsals` -1"):

@@ -52,7 +52,7 @@ def test_coins_that_all_answers_tell_are_read_as_it_says():
     assert f"log2(max(g, {spread._LEAST}) / {spread.UNIT:,})" in STANDARD
     assert f"1 + {spread._SURE} s tanh(g T)" in STANDARD
     assert f"rounded to the nearest 1 / {spread._FINEST:,};" in STANDARD
-    assert f"at least {spread.TELLING:,} answers that are no refusals" in STANDARD
+    assert f"at least {spread.TELLING:,} different answers (rows of g" in STANDARD
     assert spread._WIDEST == 2**20
     assert "Where A C is above 2^20 only its label counts" in STANDARD
 

@@ -16,7 +16,7 @@ from wmjax.evidence import claim_journal, transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import state
-from wmjax.evidence.lacks import demanded_bits
+from wmjax.evidence.lacks import chosen_bits, demanded_bits
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Key, Signer, Spec
 from wmjax.keys.commitment import leaves
@@ -53,7 +53,8 @@ def claim(
     as spent before it is asked, and each answer is in the journal before the next question. So whatever ends a claim
     costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner. More
     than the file has room for (64 MiB) are not asked: of images of 32x32x3 about 8,000. Where
-    the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there.
+    the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there, and
+    some 20 bits (`lacks.chosen_bits`).
 
     Args:
       suspect: the model that is accused.
@@ -165,13 +166,22 @@ def _check_enough(key: Key, order: Sequence[int], bar: float, rows: Sequence[Row
     rule, truth = key.commitment.rule, key.truth(np.array(order))
     sure = stats.kind_of(rule).perfect(truth, key.spec.classes)
     told = dataclasses.replace(sure, labels=np.where(np.isin(order, list(lost)), -1, sure.labels))
-    best = float(stats.play(rule, told, truth).peak[-1])
+    best = _most(stats.play(rule, told, truth), key, np.isin(order, list(key.spent - {row.index for row in rows})))
     if best < bar:
         spent = f"{len(key.spent)} of its {key.spec.triggers} triggers are spent"
         raise UsageError(
             f"no claim with this key can reach a match: a judge demands {bar:.0f} bits, and it can give {best:.0f} at "
             f"most ({spent}); mark the next model with a new key (`anyway` asks all the same)"
         )
+
+
+def _most(path: stats.Path, key: Key, closed: np.ndarray) -> float:
+    """The most evidence on a path beyond what is owed for closed triggers; where it moves at stages, after one."""
+    rule, triggers = key.commitment.rule, key.spec.triggers
+    ends = [stage for stage in stats.kind_of(rule).stages(triggers) if stage <= len(closed)]
+    if not ends:
+        return float(path.peak[-1])
+    return max(float(path.evidence[end - 1]) - chosen_bits(rule, closed[:end].tolist()) for end in ends)
 
 
 class _Case(NamedTuple):
@@ -181,7 +191,7 @@ class _Case(NamedTuple):
       suspect: whom.
       key: whose triggers.
       order: of the questions.
-      bar: bits that a judge demands.
+      bar: bits that a judge demands where no trigger is spent.
       whole: whether to ask on where the evidence decides.
     """
 
@@ -282,8 +292,9 @@ def _weigh(before: _Weighed, rows: Sequence[Row], case: _Case) -> _Weighed:
     given = transcript.answers(fresh, classes, before=rows[: before.rows])
     truth = transcript.truth(fresh, case.key.spec, case.key.secret, case.key.material)
     state, path = kind.bet(state, given, truth, rule)
-    decided = bool(stats.decide(path, rule, stop=False, match_bits=case.bar).decided)
-    return _Weighed(state, len(rows), decided, bool(path.peak[-1] >= case.bar))
+    bar = case.bar + chosen_bits(rule, [row.opening is None for row in rows])
+    decided = bool(stats.decide(path, rule, stop=False, match_bits=bar).decided)
+    return _Weighed(state, len(rows), decided, bool(path.peak[-1] >= bar))
 
 
 def _ask_one(case: _Case, index: int, rows: Sequence[Row], *, first: bool) -> tuple[Row, GoneError | None]:

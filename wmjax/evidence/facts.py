@@ -27,7 +27,7 @@ class Lack(enum.StrEnum):
         `source`.
       TWO_SIGNERS: this claim is undated, and another signer's commitment to the same triggers is from before the
         suspect appeared, or nobody says when that was. Values: `dated`, the other's.
-      UNPICKED: the claimant may have picked the questions.
+      UNPICKED: the claimant may have picked the questions, or which of them the evidence's first stages weigh.
       UNASKED: the judge did not ask the suspect.
       WEAK: there is not enough evidence. Values: `bits`, `needed`; where the suspect's answers differ from the
         transcript, `why` is `changed` and `differing` says how many do.

@@ -12,7 +12,9 @@ published scheme, by triggers that are fitted to models before or after the comm
   try is taken to cost one hash, as it does where a suspect gives one answer to all odd pictures: STANDARD.md has the
   arithmetic, and why the judge does not measure that.
 * The accuser did not choose the questions: they are the first ones of the order that the judge's own nonce gives; or
-  the whole key was asked, and only what it comes to in the end counts.
+  the whole key was asked, and only what it comes to in the end counts, where that does not depend on the order. Nor did
+  the accuser choose what to leave out: triggers that are called spent count as wrong, or (where answers are weighed
+  together) cost as much as choosing them can gain.
 * The answers are the suspect's: the judge asks it again.
 
 What a file declares costs nothing: only what it opens is computed, and it holds a picture for each of that.

@@ -1,5 +1,7 @@
 """What a match needs beyond the committed rule: each rule gives what is lacking, as a code with values, or None."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from wmjax import stats
@@ -9,12 +11,33 @@ from wmjax.grounds import Ground
 
 def needed_bits(facts: Facts, dated: bool) -> float:
     """Evidence that makes a match: by the stricter of two rules, and so much more that no search has found it."""
-    return demanded_bits(facts.claim.commitment.rule, facts.court.alpha, dated)
+    rule, closed = facts.claim.commitment.rule, [row.opening is None for row in facts.claim.rows]
+    return demanded_bits(rule, facts.court.alpha, dated) + chosen_bits(rule, closed)
 
 
 def demanded_bits(rule: stats.Rule, alpha: float, dated: bool) -> float:
     """What a judge who accepts `alpha` demands for a match with a key of this committed rule."""
     return max(rule.match_bits, -float(np.log2(alpha))) + (DATED_BITS if dated else SEARCH_BITS)
+
+
+def chosen_bits(rule: stats.Rule, closed: Sequence[bool]) -> float:
+    """What a claimant may have gained by calling triggers spent, at most.
+
+    Where coins are told by all answers together, a spent trigger is no answer against the claimant: it is left out, and
+    he who knew all answers beforehand chose which. Whoever chooses among N ways gains log2(N) bits at most; each run of
+    spent triggers is one of less than (rows + 1)**2. A claim that was ended and resumed has one run for each end.
+
+    >>> chosen_bits(stats.Rule(1e-6, 1e-3, 0.65, 15, "spread/1"), [False, True, True] * 5)
+    40.0
+
+    Args:
+      rule: the committed one.
+      closed: of each row of the transcript, whether its trigger was not asked.
+    """
+    if stats.kind_of(rule).coins is None:
+        return 0.0
+    runs = int(np.sum(np.diff(np.array([False, *closed]).astype(np.int8)) > 0))
+    return float(2 * runs * np.log2(len(closed) + 1))
 
 
 def counted_bits(facts: Facts, path: np.ndarray) -> float:
@@ -45,8 +68,14 @@ def two_signers(facts: Facts) -> Ground | None:
 
 
 def unpicked(facts: Facts) -> Ground | None:
-    """The claimant may have picked the questions: neither the judge did, nor was the whole key asked."""
-    return None if facts.court.nonce is not None or facts.whole else Ground(Lack.UNPICKED)
+    """The claimant may have picked the questions: neither the judge did, nor was the whole key asked.
+
+    Of a key whose evidence moves at several stages the order picks too: it says which triggers the earlier ones weigh.
+    """
+    claim = facts.claim
+    moves = stats.kind_of(claim.commitment.rule).stages(claim.commitment.spec.triggers)
+    whole = facts.whole and len(moves) < 2
+    return None if facts.court.nonce is not None or whole else Ground(Lack.UNPICKED)
 
 
 def unasked(facts: Facts) -> Ground | None:

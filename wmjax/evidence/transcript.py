@@ -11,7 +11,8 @@ suspect's word for it} or {"probabilities": [...]}; null is a refusal. Whatever 
 name or one score a class, or than the suspect's first answer, is a refusal too, and `detail` says in `came` what it
 was. A trigger that was spent before, by an earlier claim
 or by a question whose answer was lost, is not asked: no attempts, no answer, no opening; like a refusal it counts
-against the owner, so that nobody gains by calling a trigger spent. An opening is what the commitment's Merkle tree
+against the owner, and where refusals are left out it raises what a match needs (`lacks.chosen_bits`), so that nobody
+gains by calling a trigger spent. An opening is what the commitment's Merkle tree
 holds of the trigger, with its input and the proof: {"salt", "label", "input", "proof"}.
 """
 

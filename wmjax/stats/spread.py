@@ -19,8 +19,10 @@ A suspect's outputs may have other names, or there may be more or fewer of them:
 by how often they go together with the first reference's answers, which knows no coin either.
 
 The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
-against the coins. It counts only for probabilities and from `TELLING` answers on: a student that gives labels alone may
-show too little.
+against the coins. It counts only for probabilities and from `TELLING` different answers on: a copy that gives labels
+alone may show too little, also where it calls them probabilities, gives the same few to everything or is sure of all.
+Answers differ whose scores do, whatever the outputs that they are given to. Who makes up the rest of each answer is
+beyond this.
 """
 
 from typing import NamedTuple
@@ -34,7 +36,7 @@ from wmjax.stats.rule import Rule
 
 STAGES = (300, 1_000, 3_000, 10_000)
 GAINS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-TELLING = 1_000  # answers that an acquittal needs
+TELLING = 1_000  # different answers that an acquittal needs
 UNIT = 65_535  # a probability of 1
 _LEAST = 7  # of UNIT: smaller probabilities count as this one in logarithms
 _FINEST = 1_024  # T is rounded to such parts of its root mean square
@@ -158,8 +160,15 @@ def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tup
     wealth = np.logaddexp2.reduce(_log2_wealths(told, truth.coins)) - np.log2(len(told) * len(GAINS))
     agreed = int(np.sum(np.sign(told[-1]) == truth.coins))
     coins, hit, miss = truth.coins.size, np.log2(0.5 / rate), np.log2(0.5 / (1.0 - rate))
-    telling = given.shape[1] > 1 and int(np.sum(given.any(axis=1))) >= TELLING
-    return float(wealth), float(agreed * hit + (coins - agreed) * miss) if telling else -np.inf, agreed
+    acquittal = agreed * hit + (coins - agreed) * miss if _different(given) >= TELLING else -np.inf
+    return float(wealth), float(acquittal), agreed
+
+
+def _different(given: np.ndarray) -> int:
+    """How many answers [t, A] give scores that no other gives, to whichever outputs; none where only labels came."""
+    if given.shape[1] < 2:
+        return 0
+    return len({scores.tobytes() for scores in np.sort(given[given.any(axis=1)], axis=1)})
 
 
 def _log2_wealths(told: np.ndarray, coins: np.ndarray) -> np.ndarray:
@@ -202,14 +211,18 @@ def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
     features = truth.features[rows].astype(np.int64)
     found = []
     for answered, expected in _forms(given, references):
-        sums = [
-            truth.contrasts @ each.T @ features / truth.norms for each in (answered, *expected)
-        ]  # fewer than classes
+        sums = [_times(truth.contrasts @ each.T, features) / truth.norms for each in (answered, *expected)]
         for used in dict.fromkeys((0, 1, len(expected))):
             fit = _fitted(answered, expected[:used])
             residual = sums[0] - sum((c * s for c, s in zip(fit, sums[1:], strict=False)), start=np.zeros(1))
             found.append(_in_units(residual))
     return np.stack(found)
+
+
+def _times(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The matrix product of whole numbers; in float64 where that is exact, which is up to a hundred times faster."""
+    most = len(other) * int(np.abs(one).max(initial=0)) * int(np.abs(other).max(initial=0))
+    return np.asarray(one.astype(np.float64) @ other.astype(np.float64) if most <= 1 << 53 else one @ other)
 
 
 def _in_units(sums: np.ndarray) -> np.ndarray:
@@ -221,9 +234,15 @@ def _fitted(answered: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """How much of each reference is in the answers, by least squares; float64 [references]."""
     if not len(expected):
         return np.zeros(0)
-    flat = expected.reshape(len(expected), -1)
-    products, targets = flat @ flat.T, flat @ answered.ravel()
-    return np.asarray(np.linalg.lstsq(products.astype(np.float64), targets.astype(np.float64), rcond=None)[0])
+    products = np.array([[_product(one, other) for other in expected] for one in expected])
+    targets = np.array([_product(each, answered) for each in expected])
+    return np.asarray(np.linalg.lstsq(products, targets, rcond=None)[0])
+
+
+def _product(one: np.ndarray, other: np.ndarray) -> float:
+    """The sum of products of whole numbers [t, C], rounded once: with many classes it is beyond 2**63."""
+    rows = np.einsum("tc,tc->t", one, other)
+    return float((int(np.sum(rows >> 32)) << 32) + int(np.sum(rows & 0xFFFFFFFF)))
 
 
 def _forms(given: np.ndarray, references: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

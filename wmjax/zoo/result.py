@@ -14,7 +14,7 @@ from wmjax.zoo.records import Unreadable
 from wmjax.zoo.wording import name_of
 
 OUTCOMES = ("not-applicable", "no-match", "inconclusive", "match")  # what the numbers in `AuditResult.outcomes` mean
-_UNASKED = frozenset(Unasked)
+_UNASKED = frozenset(Unasked) - {Unasked.OTHER_SIZE}  # whose weights are asked as another model
 NOT_APPLICABLE, NO_MATCH, INCONCLUSIVE, MATCH = range(len(OUTCOMES))
 
 
