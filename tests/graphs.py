@@ -9,7 +9,9 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper, parser
 
-from wmjax.suspects.formats.onnx import open_onnx
+from wmjax.suspects.contract import NOTHING, Network, Wanted
+from wmjax.suspects.formats import onnx as formats
+from wmjax.suspects.formats.onnx import OnnxFile
 
 Shapes = Mapping[str, tuple[int, ...] | np.ndarray | np.generic]
 IMAGE = "float[n,3,9,8] x"
@@ -35,17 +37,23 @@ def write(path: Path, model: onnx.ModelProto) -> Path:
     return path
 
 
+def open_onnx(path: Path, wanted: Wanted = NOTHING) -> tuple[Network, OnnxFile]:
+    """The first of a file's networks."""
+    return formats.open_onnx(path, wanted)[0]
+
+
 def varint(number: int) -> bytes:
     """A protobuf's whole number: seven bits a byte, the lowest first."""
     low, rest = number & 127, number >> 7
     return bytes([low | 128]) + varint(rest) if rest else bytes([low])
 
 
-def tensors_of(path: Path) -> dict[str, np.ndarray]:
-    network, source = open_onnx(path)
-    out = {name: np.full((2, *leaf.shape), np.nan, leaf.dtype) for name, leaf in network.shapes.items()}
+def tensors_of(path: Path, opened: tuple[Network, OnnxFile] | None = None) -> dict[str, np.ndarray]:
+    """The weights of a file's first network, or of the one that is given."""
+    network, source = opened or open_onnx(path)
+    out = {name: np.full((2, *leaf.shape), 77, leaf.dtype) for name, leaf in network.shapes.items()}
     source.read(0, 1, out)
-    assert all(np.isnan(value[1]).all() for value in out.values())
+    assert all((value[1] == 77).all() for value in out.values() if value.dtype != bool)
     return {name: value[0] for name, value in out.items()}
 
 
@@ -57,13 +65,14 @@ def ours(path: Path, images: np.ndarray) -> np.ndarray:
     return np.asarray(jax.jit(open_onnx(path)[0].logits)(tensors_of(path), images))
 
 
-def runtimes(path: Path, images: np.ndarray) -> np.ndarray:
-    """What ONNX Runtime answers, asked in groups where the file takes a fixed number."""
+def runtimes(path: Path, images: np.ndarray, scale: float = 255.0) -> np.ndarray:
+    """What ONNX Runtime answers about pixels over a scale, asked in groups where the file takes a fixed number."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # some round on the way
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (value,) = session.get_inputs()
-    pixels = images if value.type == "tensor(uint8)" else images.astype(np.float32) / np.float32(255)
+    pixels = images if value.type == "tensor(uint8)" else images.astype(np.float32) / np.float32(scale)
     pixels = pixels if value.shape[3] in (1, 3) else pixels.transpose(0, 3, 1, 2)
     batch = value.shape[0] if isinstance(value.shape[0], int) else len(images)
     pixels = np.concatenate([pixels, np.repeat(pixels[-1:], -len(images) % batch, 0)])

@@ -3,10 +3,22 @@
 import jax
 import numpy as np
 import pytest
-from graphs import FIVE, IMAGE, Shapes, W, agree, build, images_of, ours, residual, runtimes, tensors_of, write
+from graphs import (
+    FIVE,
+    IMAGE,
+    Shapes,
+    W,
+    agree,
+    build,
+    images_of,
+    open_onnx,
+    ours,
+    residual,
+    runtimes,
+    tensors_of,
+    write,
+)
 from onnx import TensorProto, helper, numpy_helper
-
-from wmjax.suspects.formats.onnx import open_onnx
 
 OPERATORS: dict[str, tuple[str, Shapes, int]] = {
     "conv": ("a = Conv <pads=[1,1,1,1]> (x, w, b) y = Flatten(a)", W | {"b": (8,)}, 17),

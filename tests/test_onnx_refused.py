@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import FIVE, IMAGE, W, build, residual, varint, write
-from onnx import TensorProto
+from graphs import FIVE, IMAGE, W, build, open_onnx, residual, varint, write
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.suspects.formats.onnx import open_onnx
 
 LINEAR = ("a = Flatten(x) y = MatMul(a, w)", {"w": (216, 10)})
 REFUSED = {
@@ -23,14 +21,13 @@ REFUSED = {
     "no scores": ("y = Relu(x)", {}, IMAGE, "none of them"),
     "one score": ("y = ReduceMean <axes=[1,2,3], keepdims=0> (x)", {}, IMAGE, "none of them"),
     "two inputs": (*LINEAR, f"{IMAGE}, float[n,3] z", "2 inputs"),
-    "images of any size": (*LINEAR, "float[n,3,h,w] x", "shape"),
     "seven channels": (*LINEAR, "float[n,7,9,8] x", "1 or 3 channels"),
     "huge images": (*LINEAR, "float[n,3,90000,90000] x", "shape"),
     "text": (*LINEAR, "string[n,3,9,8] x", "neither floating-point nor uint8"),
     "shapes that do not fit": ("a = Flatten(x) y = MatMul(a, w)", {"w": (217, 10)}, IMAGE, r"node 1 \(MatMul\)"),
-    "a reshape by pixels": ("a = Flatten(x) y = Reshape(a, x)", {}, IMAGE, "depends on pixels"),
+    "a reshape by pixels": ("a = Flatten(x) y = Reshape(a, x)", {}, IMAGE, "follows from pixels"),
     "a reshape to nonsense": ("y = Reshape(x, t)", {"t": np.int64([-1, 10**15])}, IMAGE, "Reshape"),
-    "a constant bomb": ("c = ConstantOfShape(s) y = Add(x, c)", {"s": np.int64([2**20, 2**20])}, IMAGE, "too large"),
+    "a constant bomb": ("c = ConstantOfShape(s) y = Add(x, c)", {"s": np.int64([2**20, 2**20])}, IMAGE, "more numbers"),
     "a pad bomb": ("p = Pad(x, p0) y = Flatten(p)", {"p0": np.int64([0] * 7 + [2**40])}, IMAGE, "Pad"),
     "a bomb of pads": ("p = Pad(x, p0) y = Flatten(p)", {"p0": np.int64([0] * 5 + [4096] * 3)}, IMAGE, "more numbers"),
     "a product bomb": ("a = Add(x, w) y = Flatten(a)", {"w": (80000, 1, 1, 1)}, IMAGE, "more numbers"),
@@ -38,14 +35,14 @@ REFUSED = {
         "a = Gather(i, i) b = Gather(a, a) y = Reshape(x, b)",
         {"i": np.zeros((300, 200), np.int64)},
         IMAGE,
-        "too large",
+        "more numbers",
     ),
     "a window bomb": ("a = Conv <pads=[9999999,0,0,0]> (x, w) y = Flatten(a)", W, IMAGE, "pads"),
     "a stride of zero": ("a = MaxPool <kernel_shape=[2,2], strides=[0,1]> (x) y = Flatten(a)", {}, IMAGE, "strides"),
     "a window that does not fit": ("a = MaxPool <kernel_shape=[99,99]> (x) y = Flatten(a)", {}, IMAGE, "not fit"),
     "a missing input": ("a = Conv(x) y = Flatten(a)", {}, IMAGE, "Conv"),
     "an empty input": ("a = Conv(x, ) y = Flatten(a)", {}, IMAGE, "Conv"),
-    "a second output": ("a, m = MaxPool <kernel_shape=[2,2]> (x) y = Flatten(m)", {}, IMAGE, "second output"),
+    "a second output": ("a, m = MaxPool <kernel_shape=[2,2]> (x) y = Flatten(m)", {}, IMAGE, "further output"),
     "training": (
         "a = BatchNormalization <training_mode=1> (x, s, b, m, variance) y = Flatten(a)",
         FIVE,
@@ -69,14 +66,6 @@ def refused(path: Path, pattern: str) -> None:
 def test_what_is_no_plain_classifier_is_refused_in_one_line(name, tmp_path):
     body, tensors, image, pattern = REFUSED[name]
     refused(write(tmp_path / "model.onnx", build(body, tensors, image=image)), pattern)
-
-
-def test_tensors_in_other_files_are_refused(tmp_path):
-    model = build(*LINEAR)
-    (tensor,) = model.graph.initializer
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
-    refused(write(tmp_path / "model.onnx", model), "another file")
 
 
 @pytest.mark.parametrize("dims", [[216, 11], [-1, 10], [2**62, 2**62], [216, 10, 0]])

@@ -128,8 +128,9 @@ def in_file(path: Path, wanted: Wanted) -> list[Stored]:
 def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
     from wmjax.suspects.formats.onnx import open_onnx
 
-    network, source = open_onnx(path, wanted.pixels)
-    return [Stored(network, source, path, path)]
+    network, source = open_onnx(path, wanted)[0]
+    parts = () if source.held == path else (source.held,)
+    return [Stored(network, source, path, source.held, parts=parts)]
 
 
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:

@@ -2,29 +2,54 @@
 
 Everything in a file is a stranger's claim: names, shapes and sizes are checked here, before anything is allocated.
 Names are numbered anew in the order of their use, so that files of one architecture give equal graphs.
+
+Which tensors are weights, to be stacked, and which belong to the graph follows from their use: whatever the sizes of
+other values follow from is the graph's; so are other whole numbers of 32 or 64 bits, unless they are quantised or many.
 """
 
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from wmjax.errors import InvalidFile
-from wmjax.text import printable
+from wmjax.suspects.formats.onnx_tensors import (
+    DTYPES,
+    FLOATS,
+    Refuse,
+    array,
+    check_tensor,
+    constant_tensor,
+    refuser,
+    shown,
+)
 
 OPSETS = (7, 28)  # broadcasting is NumPy's from 7 on; the operators read here are unchanged up to 28
+MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators, which its optimiser and its quantisation write
 _NODES = 20_000
 _SIDE = 4096  # pixels
 _CONSTANT = 1 << 16  # numbers in a tensor that belongs to the graph
-_FLOATS = {1: "float_data", 10: "int32_data", 11: "double_data", 16: "int32_data"}  # TensorProto.DataType: storage
-_INTEGERS = {2: "int32_data", 3: "int32_data", 6: "int32_data", 7: "int64_data", 9: "int32_data"}
-_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
+_WEIGHTS = 1 << 34  # bytes of all weights
 _ATTRIBUTES = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints"}  # AttributeProto.AttributeType: field
+_SMALL = (2, 3, 4, 5)  # TensorProto.DataType of whole numbers that nothing but quantisation uses
+_INT32, _INT64, _BOOL = 6, 7, 9
+# Inputs that must follow from the graph alone, by operator: sizes, axes, and what else shapes depend on.
+SIZES: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("ConstantOfShape",), (0,)),
+    **dict.fromkeys(("Range",), (0, 1, 2)),
+    **dict.fromkeys(("Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Split", "TopK", "OneHot", "Trilu"), (1,)),
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1"), (1,)),
+    **dict.fromkeys(("ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "CumSum", "Upsample"), (1,)),
+    **dict.fromkeys(("Slice",), (1, 2, 3, 4)),
+    **dict.fromkeys(("Resize",), (1, 2, 3)),
+    **dict.fromkeys(("Pad",), (1, 3)),
+    **dict.fromkeys(("Dropout",), (2,)),
+}
+_QUANTISED = {"DequantizeLinear": 0, "QLinearConv": 8, f"{MICROSOFT}.QGemm": 6}  # the input that may be int32 weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +57,7 @@ class Node:
     """One operation.
 
     Attributes:
-      op: ONNX operator, of the default domain.
+      op: ONNX operator; of another domain than ONNX's own, `com.microsoft.QGemm`.
       opset: version of the operators that the file follows.
       inputs, outputs: names of values; empty where an optional one is left out.
       attributes: numbers, strings, and tuples of numbers.
@@ -51,23 +76,25 @@ class Graph:
 
     Attributes:
       nodes: in an order in which they can be computed.
-      constants: tensors that shapes and axes are made of, by name; they belong to the graph.
-      weights: shapes of the floating-point tensors, `initializers/0`, `initializers/1`, ... in order of first use.
-      outputs: names of the graph's outputs.
+      constants: tensors that belong to the graph, by name.
+      weights: shape and dtype of each of the others, `initializers/0`, `initializers/1`, ... in order of first use.
+      outputs: names of the graph's outputs; for classes or the best k alone, of the scores that they follow from.
       batch: images that the file takes at once; 0 where it leaves that open.
-      image: height, width and channels.
+      image: height, width and channels; 0 where it leaves one open.
       channels_last: whether the input is [n, H, W, C], not [n, C, H, W].
       uint8: whether the input is uint8, not floating-point.
+      pixels: range of pixels that the graph says it takes, `0..1` or `0..255`; empty where it does not.
     """
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, np.ndarray]
-    weights: Mapping[str, tuple[int, ...]]
+    weights: Mapping[str, tuple[tuple[int, ...], str]]
     outputs: tuple[str, ...]
     batch: int
     image: tuple[int, int, int]
     channels_last: bool
     uint8: bool
+    pixels: str = ""
 
     def fingerprint(self) -> str:
         """Hex digest of all of it."""
@@ -75,17 +102,10 @@ class Graph:
         content = {**vars(self), "nodes": [vars(node) for node in self.nodes], "constants": constants}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-
-def shown(text: str) -> str:
-    """A stranger's words, fit for a line of text."""
-    return printable(text[:120])
-
-
-def _refuser(path: Path) -> Callable[[str], NoReturn]:
-    def refuse(why: str) -> NoReturn:
-        raise InvalidFile(f"{path}: {why}")
-
-    return refuse
+    def bound(self, image: tuple[int, int, int]) -> "Graph":
+        """The graph for images of this shape, as far as it takes them: what it leaves open is set."""
+        height, width, channels = (own or asked for own, asked in zip(self.image, image, strict=True))
+        return dataclasses.replace(self, image=(height, width, channels))
 
 
 def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
@@ -93,7 +113,7 @@ def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
 
     Args:
       model: the parsed file.
-      path: named in errors.
+      path: where it lies; named in errors.
 
     Returns:
       the graph, and the `onnx.TensorProto` of each of its weights by the graph's name.
@@ -101,151 +121,172 @@ def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
     Raises:
       InvalidFile: it is no plain graph of one image input, or contradicts itself.
     """
-    refuse = _refuser(path)
+    refuse = refuser(path)
     opset = _opset(model, refuse)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     if len(model.graph.node) > _NODES or model.graph.sparse_initializer:
         refuse("more nodes than any image classifier has, or sparse weights: neither is read")
     name, image = _image_input(model.graph, tensors, refuse)
-    known: dict[str, str] = {"": "", name: "image"}
-    scalars: set[str] = set()  # single numbers written into the graph by its author's code
+    protos, scalars = _split(model.graph.node, {name}, tensors, refuse)
+    names = _Names(tensors, scalars, _shaping(protos), _quantised(protos), path)
+    names.known[name] = "image"
     nodes: list[Node] = []
-    constants: dict[str, np.ndarray] = {}
-    weights: dict[str, Any] = {}
-
-    def use(value: str) -> str:
-        if value not in known:
-            if value not in tensors:
-                refuse(f"value {shown(value)!r} is used before anything computes it")
-            tensor = tensors[value]
-            _check_tensor(tensor, refuse)
-            if tensor.data_type in _FLOATS and value not in scalars:
-                known[value] = f"initializers/{len(weights)}"
-                weights[known[value]] = tensor
-            else:
-                known[value] = f"constants/{len(constants)}"
-                constants[known[value]] = _constant(tensor, refuse)
-        return known[value]
-
-    for proto in model.graph.node:
-        if proto.domain not in ("", "ai.onnx"):
-            refuse(f"operator {shown(proto.op_type)!r} of domain {shown(proto.domain)!r}: only ONNX's own are read")
-        if any(output and (output in known or output in tensors) for output in proto.output):
-            refuse(f"value {shown(proto.output[0])!r} is computed twice")
-        if proto.op_type == "Constant":
-            tensor = _constant_tensor(proto, refuse)
-            tensors[proto.output[0]] = tensor
-            if math.prod(tensor.dims) == 1:
-                scalars.add(proto.output[0])
-            continue
-        inputs = tuple(use(value) for value in proto.input)
+    for proto in protos:
+        inputs = tuple(names.used(value) for value in proto.input)
         for output in proto.output:
-            known.setdefault(output, f"values/{len(known)}")
-        outputs = tuple(known[output] for output in proto.output)
+            names.known.setdefault(output, f"values/{len(names.known)}")
+        outputs = tuple(names.known[output] for output in proto.output)
         if not any(outputs):
             refuse(f"operator {shown(proto.op_type)!r} computes nothing")
-        nodes.append(Node(proto.op_type, opset, inputs, outputs, _attributes(proto, refuse)))
-    outputs = tuple(use(value.name) for value in model.graph.output)
-    shapes = {weight: tuple(tensor.dims) for weight, tensor in weights.items()}
-    return Graph(tuple(nodes), constants, shapes, outputs, **image), weights
+        nodes.append(Node(_op(proto, refuse), opset, inputs, outputs, _attributes(proto, path)))
+    told = dict.fromkeys(_behind(names.used(value.name), nodes) for value in model.graph.output)
+    weights = {name: (tuple(tensor.dims), DTYPES[tensor.data_type]) for name, tensor in names.weights.items()}
+    if sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in weights.values()) > _WEIGHTS:
+        refuse("its weights take more memory than any image classifier's")
+    return Graph(tuple(nodes), names.constants, weights, tuple(told), **image), names.weights
 
 
-def _opset(model: Any, refuse: Callable[[str], NoReturn]) -> int:
+class _Names:
+    """The graph's names of a file's values, given in the order in which these are first used."""
+
+    def __init__(self, tensors: Mapping[str, Any], scalars: set[str], shaping: set[str], quantised: set[str], at: Path):
+        self.known: dict[str, str] = {"": ""}
+        self.constants: dict[str, np.ndarray] = {}
+        self.weights: dict[str, Any] = {}
+        self._tensors, self._scalars, self._shaping, self._quantised, self._path = (
+            tensors, scalars, shaping, quantised, at
+        )  # fmt: skip
+
+    def used(self, value: str) -> str:
+        """The name of a value that a node takes."""
+        if value not in self.known:
+            if value not in self._tensors:
+                refuser(self._path)(f"value {shown(value)!r} is used before anything computes it")
+            tensor = self._tensors[value]
+            check_tensor(tensor, self._path)
+            if self._is_weight(value, tensor):
+                self.known[value] = f"initializers/{len(self.weights)}"
+                self.weights[self.known[value]] = tensor
+            else:
+                self.known[value] = f"constants/{len(self.constants)}"
+                self.constants[self.known[value]] = array(tensor, self._path)
+        return self.known[value]
+
+    def _is_weight(self, value: str, tensor: Any) -> bool:
+        if math.prod(tensor.dims) > _CONSTANT:
+            return True
+        if value in self._shaping or value in self._scalars:
+            return False
+        whole = tensor.data_type in _SMALL or (tensor.data_type == _INT32 and value in self._quantised)
+        return whole or tensor.data_type in FLOATS
+
+
+def _split(
+    nodes: Iterable[Any], known: set[str], tensors: dict[str, Any], refuse: Refuse
+) -> tuple[list[Any], set[str]]:
+    """The nodes that compute; the tensors of the others, Constants, are added to the rest.
+
+    Also returns the names of single numbers among those, which the author's code wrote into the graph.
+    """
+    protos, scalars = [], set[str]()
+    computed = set(known)
+    for proto in nodes:
+        if any(output and (output in computed or output in tensors) for output in proto.output):
+            refuse(f"value {shown(proto.output[0])!r} is computed twice")
+        if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
+            tensors[proto.output[0]] = tensor = constant_tensor(proto, refuse)
+            if math.prod(tensor.dims) == 1 and tensor.data_type not in _SMALL:
+                scalars.add(proto.output[0])
+        else:
+            computed.update(proto.output)
+            protos.append(proto)
+    return protos, scalars
+
+
+def _shaping(protos: list[Any]) -> set[str]:
+    """Names of the values that the sizes of others follow from."""
+    found: set[str] = set()
+    for proto in reversed(protos):
+        found.update(proto.input[i] for i in SIZES.get(proto.op_type, ()) if i < len(proto.input))
+        if proto.op_type not in ("Shape", "Size") and any(output in found for output in proto.output):
+            found.update(proto.input)
+    return found - {""}
+
+
+def _quantised(protos: list[Any]) -> set[str]:
+    """Names of the values that, where they are int32 tensors, are quantised weights."""
+    places = [(proto, _QUANTISED.get(_domain(proto) + proto.op_type, len(proto.input))) for proto in protos]
+    return {proto.input[place] for proto, place in places if place < len(proto.input)}
+
+
+def _behind(output: str, nodes: list[Node]) -> str:
+    """Of an output that has classes or the best k alone: the scores that these were chosen by."""
+    makers = {value: node for node in nodes for value in node.outputs}
+    at = output
+    while (node := makers.get(at)) and node.op in ("Cast", "Identity", "Squeeze", "Reshape", "Flatten"):
+        at = node.inputs[0]
+    return node.inputs[0] if node and node.op in ("ArgMax", "TopK") else output
+
+
+def _domain(proto: Any) -> str:
+    return "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
+
+
+def _op(proto: Any, refuse: Refuse) -> str:
+    if _domain(proto) not in ("", f"{MICROSOFT}."):
+        refuse(f"operator {shown(proto.op_type)!r} is of domain {shown(proto.domain)!r}, whose operators are not read")
+    return _domain(proto) + str(proto.op_type)
+
+
+def _opset(model: Any, refuse: Refuse) -> int:
     if model.functions:
         refuse("it defines functions of its own: export it without them")
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if len(versions) != 1 or not OPSETS[0] <= versions[0] <= OPSETS[1]:
-        found = ", ".join(map(str, versions)) or "missing"
+    versions = {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
+    if len(versions) != 1 or not OPSETS[0] <= min(versions) <= OPSETS[1]:
+        found = ", ".join(map(str, sorted(versions))) or "missing"
         refuse(f"operator set {found}: those from {OPSETS[0]} to {OPSETS[1]} are read")
-    return int(versions[0])
+    return int(min(versions))
 
 
-def _image_input(
-    graph: Any, tensors: Mapping[str, Any], refuse: Callable[[str], NoReturn]
-) -> tuple[str, dict[str, Any]]:
+def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tuple[str, dict[str, Any]]:
     """The name of the one input that is no weight, and the fields of `Graph` that describe it."""
     inputs = [value for value in graph.input if value.name not in tensors]
     if len(inputs) != 1 or not inputs[0].name:
         refuse(f"{len(inputs)} inputs: one that takes images is needed")
     tensor = inputs[0].type.tensor_type
-    if tensor.elem_type not in (*_FLOATS, 2):
+    if tensor.elem_type not in (*FLOATS, 2):
         refuse("its input is neither floating-point nor uint8")
-    sizes = [int(dim.dim_value) for dim in tensor.shape.dim]
-    if len(sizes) != 4 or not all(1 <= size <= _SIDE for size in sizes[1:]) or not 0 <= sizes[0] <= _SIDE:
-        refuse(f"its input has shape {sizes[:8]}: images of a fixed size are needed, [n, C, H, W] or [n, H, W, C]")
+    sizes = [max(0, int(dim.dim_value)) for dim in tensor.shape.dim]
+    said = ", ".join(shown(dim.dim_param) or str(dim.dim_value or "?") for dim in tensor.shape.dim[:8])
+    if len(sizes) != 4 or max(sizes) > _SIDE:
+        refuse(f"its input has shape [{said}]: images are needed, [n, C, H, W] or [n, H, W, C]")
     batch, *image = sizes
-    if image[0] in (1, 3):
+    last = image[2] in (1, 3) or "channel" in tensor.shape.dim[3].dim_param.lower()
+    if image[0] in (1, 3) or (image[0] == 0 and not last):
         height, width, channels, channels_last = image[1], image[2], image[0], False
-    elif image[2] in (1, 3):
+    elif last or image[2] == 0:
         height, width, channels, channels_last = image[0], image[1], image[2], True
     else:
-        refuse(f"its input has shape {sizes}: images of 1 or 3 channels are needed")
-    size = (height, width, channels)
+        refuse(f"its input has shape [{said}]: images of 1 or 3 channels are needed")
     return inputs[0].name, {
         "batch": batch,
-        "image": size,
+        "image": (height, width, channels),
         "channels_last": channels_last,
         "uint8": tensor.elem_type == 2,
     }
 
 
-def _check_tensor(tensor: Any, refuse: Callable[[str], NoReturn]) -> None:
-    """A tensor's numbers lie in this file, and are as many as its shape says."""
-    name, code = shown(tensor.name), tensor.data_type
-    if tensor.data_location or tensor.external_data:
-        refuse(f"tensor {name!r} lies in another file: export it as one file (PyTorch: external_data=False)")
-    if code not in _BYTES or tensor.HasField("segment"):
-        refuse(f"tensor {name!r} is of a type that is not read: {code}")
-    if tensor.raw_data:
-        count, rest = divmod(len(tensor.raw_data), _BYTES[code])
-    else:
-        count, rest = len(getattr(tensor, (_FLOATS | _INTEGERS)[code])), 0
-    if rest or min(tensor.dims, default=1) < 0 or len(tensor.dims) > 8 or math.prod(tensor.dims) != count:
-        refuse(f"tensor {name!r} holds {count} numbers, not what its shape {list(tensor.dims)[:8]} says")
-
-
-def array(tensor: Any) -> np.ndarray:
-    """The numbers of a tensor that was checked; floating-point ones as float32."""
-    from onnx import numpy_helper
-
-    values = numpy_helper.to_array(tensor)
-    return values.astype(np.float32) if tensor.data_type in _FLOATS else values
-
-
-def _constant(tensor: Any, refuse: Callable[[str], NoReturn]) -> np.ndarray:
-    if math.prod(tensor.dims) > _CONSTANT:
-        refuse(f"tensor {shown(tensor.name)!r}: {math.prod(tensor.dims)} integers are more than shapes need")
-    return array(tensor)
-
-
-def _constant_tensor(proto: Any, refuse: Callable[[str], NoReturn]) -> Any:
-    """The tensor that a Constant node holds in one of five forms."""
-    from onnx import numpy_helper
-
-    if len(proto.attribute) != 1 or len(proto.output) != 1:
-        refuse("a Constant node does not hold one value")
-    (attribute,) = proto.attribute
-    if attribute.name == "value":
-        return attribute.t
-    if attribute.name in ("value_float", "value_floats"):
-        values = attribute.f if attribute.name == "value_float" else list(attribute.floats)
-        return numpy_helper.from_array(np.asarray(values, np.float32))
-    if attribute.name in ("value_int", "value_ints"):
-        values = attribute.i if attribute.name == "value_int" else list(attribute.ints)
-        return numpy_helper.from_array(np.asarray(values, np.int64))
-    refuse(f"a Constant node holds {shown(attribute.name)!r}: only numbers are read")
-
-
-def _attributes(proto: Any, refuse: Callable[[str], NoReturn]) -> dict[str, Any]:
+def _attributes(proto: Any, path: Path) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
         field = _ATTRIBUTES.get(attribute.type)
         if attribute.type == 4 and math.prod(attribute.t.dims) == 1:  # what ConstantOfShape fills with
-            _check_tensor(attribute.t, refuse)
-            attributes[attribute.name] = array(attribute.t).item()
+            check_tensor(attribute.t, path)
+            value = array(attribute.t, path).item()
+            attributes[attribute.name] = value
             continue
         if field is None or attribute.ref_attr_name:
-            refuse(
+            refuser(path)(
                 f"operator {shown(proto.op_type)!r} has attribute {shown(attribute.name)!r}, a graph or the like: "
                 "only numbers and strings are read"
             )

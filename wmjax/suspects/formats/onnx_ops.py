@@ -1,10 +1,11 @@
 """ONNX's operators that image classifiers use, as functions of a node and its inputs.
 
-A value is a NumPy array where it follows from the file's graph alone (sizes, axes), and is computed while the program
-is traced; all else is a JAX array. An operator that cannot do what the node asks raises `ValueError`.
+Those inputs that `onnx_graph.SIZES` names are NumPy arrays; any other may be one, or a JAX array. An operator with
+several outputs returns a tuple. One that cannot do what the node asks raises `ValueError`.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,62 +14,48 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from wmjax.suspects.formats import onnx_windows
-from wmjax.suspects.formats.onnx_graph import Node
+from wmjax.suspects.formats import onnx_resize, onnx_windows
+from wmjax.suspects.formats.onnx_graph import MICROSOFT, Node
+from wmjax.suspects.formats.onnx_layout import LAYOUT, aligned, axes_of, axis_of, integers
+from wmjax.suspects.formats.onnx_quantised import QUANTISED
+from wmjax.suspects.formats.onnx_shapes import CASTS
 
-_LARGEST = 1 << 16  # numbers in a value that is computed while tracing
-_FLOATS = (1, 10, 11, 16)  # TensorProto.DataType
-_INTEGERS: dict[int, type] = {6: np.int32, 7: np.int64, 9: np.bool_}
-
-
-def _known(value: Any, what: str) -> np.ndarray:
-    """A value that must follow from the graph alone."""
-    if not isinstance(value, np.ndarray):
-        raise ValueError(f"{what} depends on pixels or weights")
-    return value
+Operator = Callable[..., Any]
 
 
-def _integers(value: Any, what: str) -> tuple[int, ...]:
-    return tuple(int(n) for n in _known(value, what).reshape(-1))
+def _unary(function: Callable[[Any], Array]) -> Operator:
+    return lambda node, x: function(x)
 
 
-def _axes(node: Node, axes: Any, rank: int) -> tuple[int, ...] | None:
-    """Axes from an attribute or, in later versions, an input; None where there is neither."""
-    given = node.attributes.get("axes") if axes is None else _integers(axes, "axes")
-    if given is None:
-        return None
-    if not all(-rank <= axis < rank for axis in given):
-        raise ValueError(f"axes {list(given)[:8]} of a value with {rank}")
-    return tuple(axis % rank for axis in given)
+def _binary(function: Callable[[Any, Any], Array]) -> Operator:
+    """An operator of two values, or of more, one after another."""
 
-
-def _unary(name: str) -> Callable[..., Any]:
-    def apply(node: Node, x: Any) -> Any:
-        return getattr(np if isinstance(x, np.ndarray) else jnp, name)(x)
+    def apply(node: Node, *values: Any) -> Any:
+        out, *rest = aligned(*values)
+        for value in rest:
+            out = function(out, value)
+        return out
 
     return apply
 
 
-def _binary(name: str) -> Callable[..., Any]:
-    """An operator with broadcasting, which is spelt out: JAX may be set to refuse it between different ranks."""
-
-    def apply(node: Node, a: Any, b: Any) -> Any:
-        rank = max(a.ndim, b.ndim)
-        a, b = (x.reshape((1,) * (rank - x.ndim) + x.shape) for x in (a, b))
-        if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
-            return getattr(jnp, name)(a, b)
-        if math.prod(np.broadcast_shapes(a.shape, b.shape)) > _LARGEST:
-            raise ValueError("sizes of tensors that are themselves too large")
-        if name == "divide" and np.issubdtype(a.dtype, np.integer):
-            return np.where(b == 0, 0, np.trunc(a / np.where(b == 0, 1, b))).astype(a.dtype)  # ONNX rounds to zero
-        return getattr(np, name)(a, b)
-
-    return apply
+def _divide(a: Any, b: Any) -> Any:
+    if jnp.issubdtype(a.dtype, jnp.floating):
+        return jnp.divide(a, b)
+    return lax.div(*jnp.broadcast_arrays(a, b))  # rounds to zero, as ONNX does
 
 
-def _reduce(function: Callable[..., Array]) -> Callable[..., Array]:
+def _mod(node: Node, a: Any, b: Any) -> Any:
+    return _binary(jnp.fmod if node.attributes.get("fmod", 0) else jnp.mod)(node, a, b)
+
+
+def _mean(node: Node, *values: Any) -> Any:
+    return _binary(jnp.add)(node, *values) / len(values)
+
+
+def _reduce(function: Callable[..., Array]) -> Operator:
     def apply(node: Node, x: Array, axes: Any = None) -> Array:
-        found = _axes(node, axes, x.ndim)
+        found = axes_of(node, axes, x.ndim)
         if not found and node.attributes.get("noop_with_empty_axes", 0):
             return x
         return function(x, found or None, keepdims=bool(node.attributes.get("keepdims", 1)))
@@ -76,20 +63,88 @@ def _reduce(function: Callable[..., Array]) -> Callable[..., Array]:
     return apply
 
 
+def _norm2(x: Array, axes: Any, keepdims: bool) -> Array:
+    return jnp.sqrt(jnp.sum(jnp.square(x), axes, keepdims=keepdims))
+
+
+def _best(function: Callable[..., Array]) -> Operator:
+    def apply(node: Node, x: Array) -> Array:
+        axis = node.attributes.get("axis", 0)
+        last = node.attributes.get("select_last_index", 0)
+        found = function(jnp.flip(x, axis) if last else x, axis, keepdims=bool(node.attributes.get("keepdims", 1)))
+        return x.shape[axis] - 1 - found if last else found
+
+    return apply
+
+
+def _top_k(node: Node, x: Array, k: np.ndarray | None = None) -> tuple[Array, Array]:
+    (count,) = (node.attributes["k"],) if k is None else integers(k)
+    axis = node.attributes.get("axis", -1)
+    if not 0 <= count <= x.shape[axis]:
+        raise ValueError(f"the best {count} of {x.shape[axis]}")
+    values = jnp.moveaxis(x, axis, -1)
+    best, places = lax.top_k(values if node.attributes.get("largest", 1) else -values, count)
+    best = best if node.attributes.get("largest", 1) else -best
+    return jnp.moveaxis(best, -1, axis), jnp.moveaxis(places, -1, axis)
+
+
 def _batch_norm(node: Node, x: Array, scale: Array, bias: Array, mean: Array, variance: Array) -> Array:
-    if node.attributes.get("training_mode", 0) or not node.attributes.get("spatial", 1):
-        raise ValueError("batch norm in training mode or of each pixel: export the model for inference")
+    axes = (0, *range(2, x.ndim))
+    if node.attributes.get("training_mode", 0):  # of weights, which are standardised so: the runner sees to that
+        mean, variance = jnp.mean(x, axes), jnp.var(x, axes)
+    shape = (1, -1) + (1,) * (x.ndim - 2)
     factor = scale * lax.rsqrt(variance + node.attributes.get("epsilon", 1e-5))
-    shape = (1, -1, *[1] * (x.ndim - 2))
     return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
 
 
-def _layer_norm(node: Node, x: Array, scale: Array, bias: Array | None = None) -> Array:
-    axes = tuple(range(_axis(node, -1, x.ndim), x.ndim))
+def _standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     centred = x - jnp.mean(x, axes, keepdims=True)
-    spread = jnp.mean(jnp.square(centred), axes, keepdims=True) + node.attributes.get("epsilon", 1e-5)
-    out: Array = _binary("multiply")(node, centred * lax.rsqrt(spread), scale)
-    return out if bias is None else _binary("add")(node, out, bias)
+    return centred * lax.rsqrt(jnp.mean(jnp.square(centred), axes, keepdims=True) + epsilon)
+
+
+def _layer_norm(node: Node, x: Array, scale: Array, bias: Array | None = None) -> Array:
+    axes = tuple(range(axis_of(node, -1, x.ndim), x.ndim))
+    out: Array = _binary(jnp.multiply)(node, _standardised(x, axes, node.attributes.get("epsilon", 1e-5)), scale)
+    return out if bias is None else _binary(jnp.add)(node, out, bias)
+
+
+def _rms_norm(node: Node, x: Array, scale: Array) -> Array:
+    axes = tuple(range(axis_of(node, -1, x.ndim), x.ndim))
+    power = jnp.mean(jnp.square(x), axes, keepdims=True) + node.attributes.get("epsilon", 1e-5)
+    out: Array = _binary(jnp.multiply)(node, x * lax.rsqrt(power), scale)
+    return out
+
+
+def _instance_norm(node: Node, x: Array, scale: Array, bias: Array) -> Array:
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    out = _standardised(x, tuple(range(2, x.ndim)), node.attributes.get("epsilon", 1e-5))
+    return out * scale.reshape(shape) + bias.reshape(shape)
+
+
+def _group_norm(node: Node, x: Array, scale: Array, bias: Array) -> Array:
+    groups = node.attributes["num_groups"]
+    parts = x.reshape(x.shape[0], groups, -1)
+    out = _standardised(parts, (2,), node.attributes.get("epsilon", 1e-5)).reshape(x.shape)
+    repeats = x.shape[1] // scale.size  # one number a group before version 21, one a channel since
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    return out * jnp.repeat(scale, repeats).reshape(shape) + jnp.repeat(bias, repeats).reshape(shape)
+
+
+def _lp_norm(node: Node, x: Array) -> Array:
+    axis, p = node.attributes.get("axis", -1), node.attributes.get("p", 2)
+    length = jnp.sum(jnp.abs(x), axis, keepdims=True) if p == 1 else _norm2(x, axis, True)
+    return jnp.where(length == 0, 0.0, x / jnp.where(length == 0, 1.0, length))
+
+
+def _local_norm(node: Node, x: Array) -> Array:
+    size, attributes = node.attributes["size"], node.attributes
+    if not 1 <= size <= 4096:
+        raise ValueError(f"size {size}")
+    reach = ((0, 0), ((size - 1) // 2, size // 2)) + ((0, 0),) * (x.ndim - 2)
+    window = (1, size) + (1,) * (x.ndim - 2)
+    near = lax.reduce_window(jnp.square(x), 0.0, lax.add, window, (1,) * x.ndim, reach)
+    scale = attributes.get("bias", 1.0) + attributes.get("alpha", 1e-4) / size * near
+    return x / jnp.power(scale, attributes.get("beta", 0.75))
 
 
 def _gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array:
@@ -103,6 +158,13 @@ def _gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array:
     return product
 
 
+def _einsum(node: Node, *values: Array) -> Array:
+    equation = re.sub(r"\s", "", node.attributes["equation"])
+    if not re.fullmatch(r"[A-Za-z,.]*(->[A-Za-z.]*)?", equation):
+        raise ValueError("its equation is not one of letters")
+    return jnp.einsum(equation, *values)
+
+
 def _clip(node: Node, x: Array, low: Any = None, high: Any = None) -> Array:
     low = node.attributes.get("min") if low is None else low.reshape((1,) * x.ndim)
     high = node.attributes.get("max") if high is None else high.reshape((1,) * x.ndim)
@@ -110,107 +172,59 @@ def _clip(node: Node, x: Array, low: Any = None, high: Any = None) -> Array:
     return x if high is None else jnp.minimum(x, high)
 
 
-def _softmax(function: Callable[..., Array]) -> Callable[..., Array]:
+def _softmax(function: Callable[..., Array]) -> Operator:
     def apply(node: Node, x: Array) -> Array:
         if node.opset >= 13:
             return function(x, axis=node.attributes.get("axis", -1))
-        axis = _axis(node, 1, x.ndim)  # before version 13 over all axes from this one on
+        axis = axis_of(node, 1, x.ndim)  # before version 13 over all axes from this one on
         return function(x.reshape(math.prod(x.shape[:axis]), -1), axis=-1).reshape(x.shape)
 
     return apply
-
-
-def _axis(node: Node, default: int, rank: int) -> int:
-    axis: int = node.attributes.get("axis", default)
-    if not -rank <= axis <= rank:
-        raise ValueError(f"axis {axis} of a value with {rank}")
-    return axis + rank if axis < 0 else axis
 
 
 def _gelu(node: Node, x: Array) -> Array:
     return jax.nn.gelu(x, approximate=node.attributes.get("approximate", "none") == "tanh")
 
 
+def _bias_gelu(node: Node, x: Array, bias: Array) -> Array:
+    return jax.nn.gelu(jnp.add(*aligned(x, bias)), approximate=False)
+
+
+def _fast_gelu(node: Node, x: Array, bias: Array | None = None) -> Array:
+    return jax.nn.gelu(x if bias is None else jnp.add(*aligned(x, bias)), approximate=True)
+
+
 def _hard_sigmoid(node: Node, x: Array) -> Array:
     return jnp.clip(x * node.attributes.get("alpha", 0.2) + node.attributes.get("beta", 0.5), 0.0, 1.0)
 
 
+def _swish(node: Node, x: Array) -> Array:
+    return x * jax.nn.sigmoid(node.attributes.get("alpha", 1.0) * x)
+
+
+def _selu(node: Node, x: Array) -> Any:
+    alpha, gamma = node.attributes.get("alpha", 1.6732632), node.attributes.get("gamma", 1.0507010)
+    return gamma * jnp.where(x > 0, x, alpha * jnp.expm1(jnp.minimum(x, 0.0)))
+
+
+def _celu(node: Node, x: Array) -> Array:
+    return jax.nn.celu(x, node.attributes.get("alpha", 1.0))
+
+
 def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Any:
-    if training is not None and _known(training, "training_mode").any():
+    if training is not None and training.any():
         raise ValueError("dropout in training mode: export the model for inference")
     return x
 
 
-def _flatten(node: Node, x: Any) -> Any:
-    axis = _axis(node, 1, x.ndim)
-    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
-
-
-def _reshape(node: Node, x: Any, shape: Any) -> Any:
-    sizes = list(_integers(shape, "shape"))
-    if not node.attributes.get("allowzero", 0):
-        sizes = [x.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
-    return x.reshape(sizes)
-
-
-def _transpose(node: Node, x: Any) -> Any:
-    return x.transpose(node.attributes.get("perm", range(x.ndim)[::-1]))
-
-
-def _squeeze(node: Node, x: Any, axes: Any = None) -> Any:
-    return x.squeeze(_axes(node, axes, x.ndim))
-
-
-def _unsqueeze(node: Node, x: Any, axes: Any = None) -> Any:
-    given = node.attributes.get("axes", ()) if axes is None else _integers(axes, "axes")
-    found = _axes(node, np.asarray(given, np.int64), x.ndim + len(given)) or ()
-    rest = iter(x.shape)
-    return x.reshape([1 if axis in found else next(rest) for axis in range(x.ndim + len(given))])
-
-
-def _concat(node: Node, *parts: Any) -> Any:
-    known = all(isinstance(part, np.ndarray) for part in parts)
-    return (np if known else jnp).concatenate(parts, axis=node.attributes["axis"])
-
-
-def _shape(node: Node, x: Any) -> np.ndarray:
-    return np.asarray(x.shape[node.attributes.get("start", 0) : node.attributes.get("end")], np.int64)
-
-
-def _constant_of_shape(node: Node, shape: Any) -> np.ndarray:
-    sizes = _integers(shape, "shape")
-    if min(sizes, default=0) < 0 or math.prod(sizes) > _LARGEST:
-        raise ValueError("sizes of tensors that are themselves too large")
-    value = node.attributes.get("value", 0.0)
-    return np.full(sizes, value, np.float32 if isinstance(value, float) else np.int64)
-
-
-def _gather(node: Node, x: Any, indices: Any) -> Any:
-    places = _known(indices, "indices")
-    axis = node.attributes.get("axis", 0)
-    if not all(-x.shape[axis] <= place < x.shape[axis] for place in places.reshape(-1)):
-        raise ValueError(f"indices beyond the {x.shape[axis]} that there are")
-    if isinstance(x, np.ndarray):
-        if x.size * places.size > _LARGEST:
-            raise ValueError("sizes of tensors that are themselves too large")
-        return np.take(x, places, axis)
-    return jnp.take(x, (places % x.shape[axis]).astype(np.int32), axis)
-
-
-def _slice(node: Node, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
-    first = node.attributes.get("starts", ()) if starts is None else _integers(starts, "starts")
-    last = node.attributes.get("ends", ()) if ends is None else _integers(ends, "ends")
-    along = _axes(node, axes, x.ndim) or tuple(range(len(first)))
-    by = (1,) * len(first) if steps is None else _integers(steps, "steps")
-    cuts = [slice(None)] * x.ndim
-    for axis, *cut in zip(along, first, last, by, strict=True):
-        cuts[axis] = slice(*cut)
-    return x[tuple(cuts)]
+def _is_inf(node: Node, x: Array) -> Array:
+    signs = [sign for sign, name in ((1, "positive"), (-1, "negative")) if node.attributes.get(f"detect_{name}", 1)]
+    return jnp.isinf(x) & (jnp.isin(jnp.sign(x), jnp.asarray(signs, x.dtype)))
 
 
 def _pad(node: Node, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Array:
-    sizes = node.attributes.get("pads", ()) if pads is None else _integers(pads, "pads")
-    along = _axes(node, axes, x.ndim) or tuple(range(x.ndim))
+    sizes = node.attributes.get("pads", ()) if pads is None else integers(pads)
+    along = axes_of(node, axes, x.ndim) or tuple(range(x.ndim))
     if len(sizes) != 2 * len(along) or not all(abs(size) <= 4096 for size in sizes):
         raise ValueError(f"pads {list(sizes)[:8]} for {len(along)} axes")
     widths = [(0, 0)] * x.ndim
@@ -220,70 +234,190 @@ def _pad(node: Node, x: Any, pads: Any = None, value: Any = None, axes: Any = No
     if mode == "constant":
         fill = jnp.asarray(node.attributes.get("value", 0.0) if value is None else value, x.dtype).reshape(())
         return lax.pad(x, fill, [(low, high, 0) for low, high in widths])
-    if mode not in ("reflect", "edge"):
+    if mode not in ("reflect", "edge", "wrap"):
         raise ValueError(f"mode {mode[:20]!r} is not read")
     return jnp.pad(x, widths, mode)
 
 
 def _cast(node: Node, x: Any) -> Any:
-    to = node.attributes.get("to")
-    if to in _FLOATS:
-        return x.astype(np.float32)
-    if to not in _INTEGERS:
+    to = node.attributes.get("to", 0)
+    if to not in CASTS:
         raise ValueError(f"to type {to} is not read")
-    return _known(x, "a whole number").astype(_INTEGERS[to])
+    return jnp.asarray(x).astype(jax.dtypes.canonicalize_dtype(CASTS[to]))
 
 
-OPERATORS: Mapping[str, Callable[..., Any]] = {
-    "Abs": _unary("abs"),
-    "Add": _binary("add"),
+def _constant_of_shape(node: Node, shape: np.ndarray) -> Array:
+    value = node.attributes.get("value", 0.0)
+    return jnp.full(integers(shape), value, {float: jnp.float32, bool: jnp.bool_}.get(type(value), jnp.int32))
+
+
+def _one_hot(node: Node, indices: Array, depth: np.ndarray, values: Array) -> Array:
+    axis, (size,) = node.attributes.get("axis", -1), integers(depth)
+    places = jnp.expand_dims(jnp.asarray(indices).astype(jnp.int32), axis)
+    shape = [1] * places.ndim
+    shape[axis] = -1
+    hot = (places % size == jnp.arange(size).reshape(shape)) & (places >= -size) & (places < size)
+    return jnp.where(hot, values[1], values[0])
+
+
+def _attention(node: Node, q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
+    """Attention of version 23, of [n, heads, length, size] or [n, length, heads * size]; without caches."""
+    if other := set(node.attributes) - {"q_num_heads", "kv_num_heads", "scale", "is_causal", "softmax_precision"}:
+        raise ValueError(f"attribute {min(other)!r} is not read")
+    heads = node.attributes.get("q_num_heads", 0), node.attributes.get("kv_num_heads", 0)
+    flat = q.ndim == 3
+    if flat:
+        q, k, v = (
+            x.reshape(*x.shape[:2], count, -1).transpose(0, 2, 1, 3)
+            for x, count in ((q, heads[0]), (k, heads[1]), (v, heads[1]))
+        )
+    k, v = (jnp.repeat(x, q.shape[1] // x.shape[1], 1) for x in (k, v))
+    logits = jnp.matmul(q, k.transpose(0, 1, 3, 2)) * node.attributes.get("scale", q.shape[-1] ** -0.5)
+    if mask is not None:
+        mask, logits = aligned(mask, logits)
+        logits = jnp.where(mask, logits, -jnp.inf) if mask.dtype == bool else logits + mask
+    if node.attributes.get("is_causal", 0):
+        logits = jnp.where(jnp.tril(jnp.ones(logits.shape[-2:], bool))[None, None], logits, -jnp.inf)
+    out = jnp.matmul(jax.nn.softmax(logits, axis=-1), v)
+    return out.transpose(0, 2, 1, 3).reshape(out.shape[0], out.shape[2], -1) if flat else out
+
+
+_ACTIVATIONS: Mapping[str, Callable[..., Array]] = {  # within ONNX Runtime's fused nodes
+    "": lambda x: x,
+    "Relu": lambda x: jnp.maximum(x, 0.0),
+    "Tanh": jnp.tanh,
+    "Sigmoid": jax.nn.sigmoid,
+    "LeakyRelu": lambda x, alpha=0.01: jnp.where(x >= 0, x, x * alpha),
+    "Clip": lambda x, low, high: jnp.clip(x, low, high),
+    "HardSigmoid": lambda x, alpha=0.2, beta=0.5: jnp.clip(x * alpha + beta, 0.0, 1.0),
+}
+
+
+def _fused_conv(node: Node, x: Array, kernel: Array, bias: Array | None = None, sum_: Array | None = None) -> Array:
+    out = onnx_windows.conv(node, x, kernel, bias)
+    activate = _ACTIVATIONS[node.attributes.get("activation", "")]
+    return activate(out if sum_ is None else out + sum_, *node.attributes.get("activation_params", ()))
+
+
+def _fused_gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array:
+    given = node.attributes
+    numbers = (given[name] for name in ("activation_alpha", "activation_beta", "activation_gamma") if name in given)
+    return _ACTIVATIONS[given.get("activation", "")](_gemm(node, a, b, c), *numbers)
+
+
+def _fused_matmul(node: Node, a: Array, b: Array) -> Any:
+    if node.attributes.get("transBatchA", 0) or node.attributes.get("transBatchB", 0):
+        raise ValueError("transBatchA and transBatchB are not read")
+    a = jnp.swapaxes(a, -1, -2) if node.attributes.get("transA", 0) else a
+    b = jnp.swapaxes(b, -1, -2) if node.attributes.get("transB", 0) else b
+    return node.attributes.get("alpha", 1.0) * jnp.matmul(a, b)
+
+
+def _skip_layer_norm(node: Node, x: Array, skip: Array, scale: Array, bias: Any = None, more: Any = None) -> Any:
+    total = jnp.add(*aligned(x, skip)) if more is None else jnp.add(*aligned(jnp.add(*aligned(x, skip)), more))
+    out = _layer_norm(node, total, scale, bias)
+    return out, None, None, total
+
+
+OPERATORS: Mapping[str, Operator] = {
+    **LAYOUT,
+    **QUANTISED,
+    "Abs": _unary(jnp.abs),
+    "Add": _binary(jnp.add),
+    "And": _binary(jnp.logical_and),
+    "ArgMax": _best(jnp.argmax),
+    "ArgMin": _best(jnp.argmin),
+    "Attention": _attention,
     "AveragePool": onnx_windows.average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
+    "CastLike": lambda node, x, like: jnp.asarray(x).astype(like.dtype),
+    "Ceil": _unary(jnp.ceil),
+    "Celu": _celu,
     "Clip": _clip,
-    "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
     "Conv": onnx_windows.conv,
-    "Div": _binary("divide"),
+    "Cos": _unary(jnp.cos),
+    "Div": _binary(_divide),
     "Dropout": _dropout,
+    "Einsum": _einsum,
     "Elu": lambda node, x: jax.nn.elu(x, node.attributes.get("alpha", 1.0)),
-    "Erf": lambda node, x: lax.erf(x),
-    "Exp": _unary("exp"),
-    "Flatten": _flatten,
-    "Gather": _gather,
+    "Equal": _binary(jnp.equal),
+    "Erf": _unary(lax.erf),
+    "Exp": _unary(jnp.exp),
+    "Floor": _unary(jnp.floor),
     "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": onnx_windows.global_average_pool,
     "GlobalMaxPool": onnx_windows.global_max_pool,
+    "Greater": _binary(jnp.greater),
+    "GreaterOrEqual": _binary(jnp.greater_equal),
+    "GroupNormalization": _group_norm,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": lambda node, x: x * jnp.clip(x / 6.0 + 0.5, 0.0, 1.0),
-    "Identity": lambda node, x: x,
+    "InstanceNormalization": _instance_norm,
+    "IsInf": _is_inf,
+    "IsNaN": _unary(jnp.isnan),
+    "LRN": _local_norm,
     "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda node, x: jnp.where(x >= 0, x, x * node.attributes.get("alpha", 0.01)),
+    "Less": _binary(jnp.less),
+    "LessOrEqual": _binary(jnp.less_equal),
+    "Log": _unary(jnp.log),
     "LogSoftmax": _softmax(jax.nn.log_softmax),
+    "LpNormalization": _lp_norm,
     "MatMul": lambda node, a, b: jnp.matmul(a, b),
-    "Max": _binary("maximum"),
+    "Max": _binary(jnp.maximum),
     "MaxPool": onnx_windows.max_pool,
-    "Min": _binary("minimum"),
-    "Mul": _binary("multiply"),
-    "Neg": _unary("negative"),
-    "PRelu": lambda node, x, slope: jnp.where(x >= 0, x, _binary("multiply")(node, x, slope)),
+    "Mean": _mean,
+    "Min": _binary(jnp.minimum),
+    "Mish": lambda node, x: x * jnp.tanh(jax.nn.softplus(x)),
+    "Mod": _mod,
+    "Mul": _binary(jnp.multiply),
+    "Neg": _unary(jnp.negative),
+    "Not": _unary(jnp.logical_not),
+    "OneHot": _one_hot,
+    "Or": _binary(jnp.logical_or),
+    "PRelu": lambda node, x, slope: jnp.where(x >= 0, x, _binary(jnp.multiply)(node, x, slope)),
     "Pad": _pad,
-    "Pow": _binary("power"),
+    "Pow": _binary(lambda a, b: jnp.power(a, b.astype(a.dtype))),
+    "RMSNormalization": _rms_norm,
+    "Reciprocal": _unary(jnp.reciprocal),
+    "ReduceL1": _reduce(lambda x, axes, keepdims: jnp.sum(jnp.abs(x), axes, keepdims=keepdims)),
+    "ReduceL2": _reduce(_norm2),
+    "ReduceLogSum": _reduce(lambda x, axes, keepdims: jnp.log(jnp.sum(x, axes, keepdims=keepdims))),
+    "ReduceLogSumExp": _reduce(lambda x, axes, keepdims: jax.nn.logsumexp(x, axes, keepdims=keepdims)),
     "ReduceMax": _reduce(jnp.max),
     "ReduceMean": _reduce(jnp.mean),
+    "ReduceMin": _reduce(jnp.min),
+    "ReduceProd": _reduce(jnp.prod),
     "ReduceSum": _reduce(jnp.sum),
-    "Relu": lambda node, x: jnp.maximum(x, 0.0),
-    "Reshape": _reshape,
-    "Shape": _shape,
-    "Sigmoid": lambda node, x: jax.nn.sigmoid(x),
-    "Slice": _slice,
+    "ReduceSumSquare": _reduce(lambda x, axes, keepdims: jnp.sum(jnp.square(x), axes, keepdims=keepdims)),
+    "Relu": _unary(lambda x: jnp.maximum(x, jnp.zeros((), x.dtype))),
+    "Resize": onnx_resize.resize,
+    "Round": _unary(jnp.round),
+    "Selu": _selu,
+    "Sigmoid": _unary(jax.nn.sigmoid),
+    "Sign": _unary(jnp.sign),
+    "Sin": _unary(jnp.sin),
     "Softmax": _softmax(jax.nn.softmax),
-    "Softplus": lambda node, x: jax.nn.softplus(x),
-    "Sqrt": _unary("sqrt"),
-    "Squeeze": _squeeze,
-    "Sub": _binary("subtract"),
-    "Tanh": _unary("tanh"),
-    "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
+    "Softplus": _unary(jax.nn.softplus),
+    "Softsign": _unary(jax.nn.soft_sign),
+    "Sqrt": _unary(jnp.sqrt),
+    "Sub": _binary(jnp.subtract),
+    "Sum": _binary(jnp.add),
+    "Swish": _swish,
+    "Tanh": _unary(jnp.tanh),
+    "ThresholdedRelu": lambda node, x: jnp.where(x > node.attributes.get("alpha", 1.0), x, 0.0),
+    "TopK": _top_k,
+    "Upsample": onnx_resize.upsample,
+    "Xor": _binary(jnp.logical_xor),
+    f"{MICROSOFT}.BiasGelu": _bias_gelu,
+    f"{MICROSOFT}.FastGelu": _fast_gelu,
+    f"{MICROSOFT}.FusedConv": _fused_conv,
+    f"{MICROSOFT}.FusedGemm": _fused_gemm,
+    f"{MICROSOFT}.FusedMatMul": _fused_matmul,
+    f"{MICROSOFT}.Gelu": _gelu,
+    f"{MICROSOFT}.QuickGelu": lambda node, x: x * jax.nn.sigmoid(node.attributes.get("alpha", 1.702) * x),
+    f"{MICROSOFT}.SkipLayerNormalization": _skip_layer_norm,
 }

@@ -1,0 +1,115 @@
+"""A graph's values, node by node: in NumPy what follows from the graph alone, else by JAX, within limits.
+
+Whatever a stranger's graph computes is bounded before it is allocated: numbers in a value, products, and what is known
+while tracing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from wmjax.suspects.formats.onnx_graph import SIZES, Graph, Node
+from wmjax.suspects.formats.onnx_layout import TooManyNumbers
+from wmjax.suspects.formats.onnx_ops import OPERATORS
+from wmjax.suspects.formats.onnx_shapes import FOLDED
+from wmjax.suspects.formats.onnx_tensors import shown
+from wmjax.suspects.formats.onnx_windows import products
+from wmjax.text import first_line
+
+_LARGEST = 1 << 24  # numbers in one intermediate value, of one image: five times those of a VGG at 224 pixels
+_WORK = 1 << 36  # products for one image: four times those of a VGG at 224 pixels
+_KNOWN = 1 << 24  # numbers in all values that are known while tracing
+_INT32 = np.iinfo(np.int32)
+
+
+def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
+    """The graph's outputs, float32.
+
+    Args:
+      graph: bound to the images' shape.
+      weights: by the graph's names.
+      pixels: [n, H, W, C], of the range and type that the graph takes.
+
+    Raises:
+      ValueError: in one line that names the node which cannot be computed.
+    """
+    values: dict[str, Any] = {**graph.constants, **weights, "": None}
+    values["image"] = pixels if graph.channels_last else jnp.transpose(pixels, (0, 3, 1, 2))
+    seen = {"image"}  # what depends on pixels
+    known = work = 0
+    for number, node in enumerate(graph.nodes):
+        what = f"node {number} ({shown(node.op)})"
+        if node.op not in OPERATORS and node.op not in FOLDED:
+            raise ValueError(f"{what}: this operator is not read")
+        if not all(name in values for name in node.inputs):
+            raise ValueError(f"{what} uses a further output of another node, which is not computed")
+        inputs = [values[name] for name in node.inputs]
+        try:
+            _check_training(node, seen)
+            outs = _outputs(node, inputs)
+            work += sum(products(node, inputs, out) for out in outs if out is not None)
+        except Exception as error:  # a stranger's graph: whatever JAX or NumPy refuses is wrong with it
+            raise ValueError(f"{what}: {shown(first_line(error))}") from error
+        known += sum(out.size for out in outs if isinstance(out, np.ndarray))
+        most = max((out.size for out in outs if out is not None), default=0)
+        if most > _LARGEST * len(pixels) or work > _WORK * len(pixels) or known > _KNOWN:
+            raise ValueError(f"{what} computes more numbers than an image classifier does")
+        values.update((name, out) for name, out in zip(node.outputs, outs, strict=False) if out is not None)
+        if node.op not in ("Shape", "Size") and not seen.isdisjoint(node.inputs):
+            seen.update(node.outputs)
+    if not all(name in values for name in graph.outputs):
+        raise ValueError("an output of the graph is a further one of a node, which is not computed")
+    return [jnp.asarray(values[name]).astype(jnp.float32) for name in graph.outputs]
+
+
+def shapes(graph: Graph, n: int) -> list[tuple[int, ...]]:
+    """Shapes of the outputs for n images, found without computing or allocating anything; raises as `run` does."""
+    weights = {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in graph.weights.items()}
+    pixels = jax.ShapeDtypeStruct((n, *graph.image), jnp.uint8 if graph.uint8 else jnp.float32)
+    outputs = jax.eval_shape(lambda weights, pixels: run(graph, weights, pixels), weights, pixels)
+    return [output.shape for output in outputs]
+
+
+def _outputs(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
+    """What a node computes: NumPy arrays where all it takes are, and they are few numbers, else JAX's."""
+    sizes = SIZES.get(node.op, ())
+    if all(value is None or isinstance(value, np.ndarray) for value in inputs) and node.op in FOLDED:
+        try:
+            with np.errstate(all="ignore"):
+                return _tuple(FOLDED[node.op](node, *inputs))
+        except TooManyNumbers:
+            inputs = [value if i in sizes or value is None else _traced(value) for i, value in enumerate(inputs)]
+    if node.op not in OPERATORS:
+        raise ValueError("its values follow from pixels, weights or too many numbers")
+    for i, value in enumerate(inputs):
+        if i in sizes and value is not None and not isinstance(value, np.ndarray):
+            raise ValueError("a size or an axis follows from pixels, weights or too many numbers")
+    given = [value if i in sizes else _narrow(value) for i, value in enumerate(inputs)]
+    return _tuple(OPERATORS[node.op](node, *given))
+
+
+def _tuple(out: Any) -> tuple[Any, ...]:
+    outs = out if isinstance(out, tuple) else (out,)
+    return tuple(np.asarray(value) if isinstance(value, np.generic) else value for value in outs)
+
+
+def _traced(value: np.ndarray) -> Array:
+    return jnp.asarray(_narrow(value))
+
+
+def _narrow(value: Any) -> Any:
+    """A known value as JAX computes with it: with whole numbers of 32 bits."""
+    if not isinstance(value, np.ndarray) or value.dtype not in (np.int64, np.uint64):
+        return value
+    if value.size and not (_INT32.min <= value.min() and value.max() <= _INT32.max):
+        raise ValueError("a whole number of more than 32 bits")
+    return value.astype(np.int32)
+
+
+def _check_training(node: Node, seen: set[str]) -> None:
+    if node.op == "BatchNormalization" and node.attributes.get("training_mode", 0) and node.inputs[0] in seen:
+        raise ValueError("batch norm in training mode: export the model for inference")
