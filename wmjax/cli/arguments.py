@@ -79,12 +79,14 @@ def model_option(parser: argparse.ArgumentParser) -> None:
         dest="models",
         action="append",
         default=[],
-        help=Families("architecture of bare weights: %(families)s, or module:factory; repeatable"),
+        help=Families(
+            "architecture of bare weights: %(families)s, timm:NAME, torchvision:NAME or module:factory; repeatable"
+        ),
     )
 
 
 def reading_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what is said of files of any kind: `--model` and `--pixels`."""
+    """Adds what is said of files of any kind: `--model`, `--pixels` and `--allow-pickles`."""
     model_option(parser)
     parser.add_argument(
         "--pixels",
@@ -92,6 +94,18 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
         metavar="WAY",
         help="how pixels are prepared where a file does not say it: 0..1, 0..255, -1..1, mean-std, bgr-mean, "
         "each-image or inverted (default: it is asked in each of these ways)",
+    )
+    pickles_option(parser)
+
+
+def pickles_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--allow-pickles`."""
+    parser.add_argument(
+        "--allow-pickles",
+        dest="pickles",
+        action="store_true",
+        help="open PyTorch files (.pt, .pth, .bin) too, if tensors are all they hold, in processes without network or "
+        "write access; safetensors are safer",
     )
 
 

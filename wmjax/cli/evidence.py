@@ -153,7 +153,9 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
 
     opener = unlock(options)
     key = open_key(options.key, opener)
-    suspect = open_suspect(options.suspect, Wanted.by([key.spec], options.models, options.pixels))
+    suspect = open_suspect(
+        options.suspect, Wanted.by([key.spec], options.models, options.pixels, pickles=options.pickles)
+    )
 
     def mark(triggers: Collection[int]) -> None:
         """As spent, and as shown: in a later verification they clear this suspect no more."""
@@ -209,7 +211,9 @@ def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Su
     from wmjax.evidence.facts import Court
     from wmjax.suspects import open_suspect
 
-    opened = partial(open_suspect, wanted=Wanted.by([claim.commitment.spec], options.models, options.pixels))
+    opened = partial(
+        open_suspect, wanted=Wanted.by([claim.commitment.spec], options.models, options.pixels, pickles=options.pickles)
+    )
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
         suspect=opened(options.suspect) if options.suspect else None,

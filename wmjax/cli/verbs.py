@@ -135,7 +135,7 @@ def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float
     from wmjax.suspects import Wanted, open_suspect
     from wmjax.verification import verify
 
-    wanted = Wanted.by([key.spec], options.models, options.pixels)
+    wanted = Wanted.by([key.spec], options.models, options.pixels, pickles=options.pickles)
     suspect, *nulls = (open_suspect(name, wanted) for name in (options.suspect, *options.nulls))
     return verify(
         suspect,

@@ -34,6 +34,7 @@ def audit(options: argparse.Namespace) -> int:
         closed=[Unreadable(path, why) for path, why in closed.items()],
         models=tuple(options.models),
         pixels=options.pixels,
+        pickles=options.pickles,
         suspects=options.suspects,
         fdr=options.fdr,
         fwer=options.fwer,
@@ -92,7 +93,14 @@ def pack(options: argparse.Namespace) -> int:
     """Stacks the models of a zoo into one file a family."""
     from wmjax.zoo.pack import pack as stack
 
-    report = stack(options.zoo, options.out, models=options.models, images=options.images, pixels=options.pixels)
+    report = stack(
+        options.zoo,
+        options.out,
+        models=options.models,
+        images=options.images,
+        pixels=options.pixels,
+        pickles=options.pickles,
+    )
     document = {
         "version": 1,
         "files": [str(path) for path in report.files],

@@ -39,23 +39,28 @@ class Wanted:
     ()
 
     Attributes:
-      models: architectures that bare weights may be of: names of wmjax's families or `module:factory`.
+      models: architectures that bare weights may be of: names of wmjax's families, `timm:NAME`, `torchvision:NAME` or
+        `module:factory`.
       images: height, width and channels of the keys' images, which those may take.
       classes: that the keys are for.
       pixels: how pixels are prepared where a file does not say it, a name of `pixels.PIXELS`; empty: in any usual way.
+      pickles: whether PyTorch's pickles are opened, in processes that may do nothing else; they may hold tensors alone.
     """
 
     models: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
     classes: tuple[int, ...] = ()
     pixels: str = ""
+    pickles: bool = False
 
     @classmethod
-    def by(cls, specs: Iterable[Spec], models: Sequence[str] = (), pixels: str = "") -> "Wanted":
+    def by(
+        cls, specs: Iterable[Spec], models: Sequence[str] = (), pixels: str = "", *, pickles: bool = False
+    ) -> "Wanted":
         """What keys ask about; each image and number of classes once, in the keys' order."""
         specs = list(specs)
         images, classes = dict.fromkeys(spec.image for spec in specs), dict.fromkeys(spec.classes for spec in specs)
-        return cls(tuple(models), tuple(images), tuple(classes), pixels)
+        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles)
 
 
 NOTHING = Wanted()  # files say all

@@ -12,7 +12,7 @@ from wmjax.models import FAMILIES
 from wmjax.orbax import Tensors
 from wmjax.suspects.adapt import adaptation
 from wmjax.suspects.contract import Image, Network, Wanted
-from wmjax.suspects.network import named
+from wmjax.suspects.network import is_named, named
 from wmjax.suspects.sets import Fit, Misfit, misfit, parts_of, sets_of
 from wmjax.text import by
 
@@ -86,6 +86,10 @@ def _means(model: str, image: Image, tensors: Tensors, wanted: Wanted) -> list[N
         stored = sorted(tensors.items())
         heads = [shape[-1] for name, (shape, _) in stored if parts_of(name)[-2:] == ("head", "bias") and shape]
         counts = [(count,) for count in list(dict.fromkeys(heads))[:_MOST_HEADS]]
+    elif is_named(model):
+        from wmjax.suspects.formats.torch_named import classes_of
+
+        counts = [(count,) for count in classes_of(model, tensors)[:_MOST_HEADS]]
     found = []
     for classes in counts:
         with contextlib.suppress(UsageError, InvalidFile):  # none of this size: `recognise.check` tells more
@@ -128,6 +132,17 @@ def _only(network: Network, images: tuple[Image, ...]) -> Network:
     """The network, asked about keys of these images alone; the same object for all of its models."""
     told = f"{network.fingerprint} {images}"
     return dataclasses.replace(network, fingerprint=hashlib.sha256(told.encode()).hexdigest(), only=images)
+
+
+def of_sizes(found: Sequence[tuple[Image, Network]], fit: Fit, images: Sequence[Image]) -> list[Match]:
+    """One set of weights, known to be whole, at each size that it takes.
+
+    Args:
+      found: the network for each of the keys' images.
+      fit: its tensors.
+      images: of the keys.
+    """
+    return list(_matches([(image, network, [fit]) for image, network in found], images))
 
 
 def sizes(network: Network, wanted: Wanted) -> list[Network]:

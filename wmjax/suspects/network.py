@@ -1,8 +1,9 @@
-"""Networks of a zoo: from wmjax's configurations, and from a user's own Flax module."""
+"""Networks of a zoo: from wmjax's configurations, and from a user's own module."""
 
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ from wmjax.suspects.contract import Image, Network, Weights
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.strangers import NAME, imported, strangers_code
+from wmjax.suspects.torch_module import as_function, is_module
 from wmjax.text import by
 
 LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration shall not fill the memory
@@ -44,7 +46,7 @@ def from_config(config: Config) -> Network:
             return apply(config, variables, images)[0]
 
         description = {"config": config.to_json()}
-        return _network(config.name, named_shapes, logits, config.image, "", description)
+        return checked(config.name, named_shapes, logits, config.image, "", description)
     except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
         raise InvalidFile(f"no network can be built from {json.dumps(config.to_json()):.200}") from error
 
@@ -70,10 +72,11 @@ def from_module(name: str, image: Image, said: str = "", classes: tuple[int, ...
 def module_networks(name: str, image: Image, said: str = "", classes: tuple[int, ...] = ()) -> tuple[Network, ...]:
     """The networks of a user's own module, named `module:factory`; no weight is computed.
 
-    The factory takes nothing, or `rngs`, and returns an `nnx.Module`, a `flax.linen.Module`, or a pair of one and a
-    function that maps uint8 images [n, H, W, C] to what it takes; without that it takes float32, prepared in one of the
-    usual ways (`pixels`). Where the module returns several arrays of scores, there is a network for each number of
-    classes that they have, whose readings are the outputs of so many.
+    The factory takes nothing, or `rngs`, and returns an `nnx.Module`, a `flax.linen.Module`, a `torch.nn.Module`, or a
+    pair of one and a function that maps uint8 images [n, H, W, C] to what it takes; without that it takes float32,
+    prepared in one of the usual ways (`pixels`). Channels come last there; a PyTorch module is given them first. Where
+    the module returns several arrays of scores, there is a network for each number of classes that they have, whose
+    readings are the outputs of so many.
 
     Args:
       name: as the user typed it.
@@ -102,8 +105,12 @@ def module_networks(name: str, image: Image, said: str = "", classes: tuple[int,
         def prepared(images: Array, way: Array | int = 0) -> Array:
             return own(images) if own else pixels.prepare(images, ways, way)
 
-        tree, call = _nnx(abstract) if abstract is not None else _linen(made["module"], prepared, image)
-        named_shapes, tree_of = _names(tree)
+        if is_module(made["module"]):
+            named_shapes, call = as_function(made["module"])
+            tree_of: Callable[[Weights], Any] = dict
+        else:
+            tree, call = _nnx(abstract) if abstract is not None else _linen(made["module"], prepared, image)
+            named_shapes, tree_of = _names(tree)
         _check_size(named_shapes)
 
         def answer(weights: Weights, images: Array, way: Array | int = 0) -> Any:
@@ -128,11 +135,11 @@ def module_networks(name: str, image: Image, said: str = "", classes: tuple[int,
             telling = {**described, "classes": count} if several else described
             note = AskedGround.PIXELS_OWN if own else ""
             names = outputs.readings(ways, group)
-            networks.append(_network(name, named_shapes, logits, image, note, telling, names))
+            networks.append(checked(name, named_shapes, logits, image, note, telling, names))
         return tuple(networks)
 
 
-def _network(
+def checked(
     name: str,
     shapes: dict[str, Any],
     logits: Callable[..., Array],
@@ -247,13 +254,29 @@ _EVALUATE = {
 }
 
 
+def is_named(name: str) -> bool:
+    """Whether a name is meant for timm or torchvision.
+
+    >>> is_named("timm:resnet18"), is_named("their_timm:resnet18")
+    (True, False)
+    """
+    return re.fullmatch(r"(timm|torchvision):[A-Za-z_][\w.]*", name) is not None
+
+
+def _of_library(name: str, image: Image, classes: int, said: str) -> Network:
+    from wmjax.suspects.formats.torch_named import from_name
+
+    return from_name(name, image, classes, said)
+
+
 def named(name: str, images: Sequence[Image], classes: Sequence[int], said: str = "") -> list[Network]:
-    """The networks that a name may mean: one of wmjax's families at its usual size, or `module:factory`.
+    """The networks that a name may mean: wmjax's families at their usual size, those of libraries, `module:factory`.
 
     Args:
       name: as the user typed it.
       images: height, width and channels of the keys' images; networks for each that it can take.
-      classes: of wmjax's own networks, each; of a module's outputs those that are meant, where it has several.
+      classes: of wmjax's own networks and of libraries', each; of a module's outputs those that are meant, where it has
+        several.
       said: as of `module_networks`.
 
     Raises:
@@ -261,13 +284,16 @@ def named(name: str, images: Sequence[Image], classes: Sequence[int], said: str 
     """
     if name in FAMILIES:
         return [from_config(default_config(name, image, count)) for image in images for count in classes]
-    if not NAME.fullmatch(name):
-        raise UsageError(f"`models` {name}: give {', '.join(FAMILIES)} or module:factory")
+    if not is_named(name) and not NAME.fullmatch(name):
+        raise UsageError(f"`models` {name}: give {', '.join(FAMILIES)}, timm:NAME, torchvision:NAME or module:factory")
     networks: list[Network] = []
     failure = None
     for image in images:
         try:
-            networks += module_networks(name, image, said, tuple(classes))
+            if is_named(name):
+                networks += [_of_library(name, image, count, said) for count in classes]
+            else:
+                networks += module_networks(name, image, said, tuple(classes))
         except UsageError as error:
             failure = error
     if failure and not networks:

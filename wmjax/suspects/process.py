@@ -79,7 +79,7 @@ def start(
     Raises:
       UsageError: there is no such function, or its module cannot be imported.
     """
-    _hide()
+    hide()
     process = _Process(title or name, [name, str(at_once), str(memory or host_bytes() // 2)])
     process.begin()
     function = _Function(process, timeout, max(first, timeout))
@@ -87,7 +87,7 @@ def start(
     return function
 
 
-def _hide() -> None:
+def hide() -> None:
     """From now on no process of this user may read this one's memory or environment; one of root may."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
@@ -98,9 +98,11 @@ def _environment() -> dict[str, str]:
     return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **kept}  # a parent on the same GPU keeps its share
 
 
-def _folders() -> list[str]:
-    """Where the parent's packages lie, without the working folder."""
-    return [folder for folder in sys.path if folder not in ("", ".")]
+def command(program: Path, *arguments: str) -> list[str]:
+    """What starts a Python program that finds the parent's packages, and nothing in the working folder."""
+    python = [sys.executable, *(["-S"] if sys.flags.no_site else []), "-I", "-B"]
+    folders = [folder for folder in sys.path if folder not in ("", ".")]
+    return [*python, "-c", _PROGRAM, json.dumps(folders), str(program), *arguments]
 
 
 class _Function:
@@ -126,9 +128,8 @@ class _Process:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[tuple[int, bytes] | None]] = {0: queue.SimpleQueue()}
         self._changing, self._writing = threading.Lock(), threading.Lock()
-        python = [sys.executable, *(["-S"] if sys.flags.no_site else []), "-I", "-B"]
         self._child = subprocess.Popen(
-            [*python, "-c", _PROGRAM, json.dumps(_folders()), str(Path(child.__file__)), *arguments],
+            command(Path(child.__file__), *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,10 +22,12 @@ from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
+from wmjax.suspects.formats.pickles import Pickle, read_pickle
 from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header, read_index
+from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, of_recipe, read_hub
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import Match, fitting, matching, sizes
-from wmjax.suspects.network import from_config, from_module, named
+from wmjax.suspects.network import from_config, from_module, is_named, named
 from wmjax.suspects.sniff import WHY, Format, kind_of
 from wmjax.suspects.sources import Joined, Partial, one_by_one
 
@@ -35,9 +37,12 @@ _NAME_IT = "bare weights do not say of what network they are: name it with `mode
 DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
     (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
 )
-_CONFIGURATIONS = ("config.json", "preprocessor_config.json")
+_CONFIGURATIONS = (CONFIG, PIXELS)
 _HALF = "a half-written or damaged checkpoint: it holds no tensors"
-_PYTORCH = "its tensors have PyTorch's names, which no Flax module has: export the model to ONNX"
+_PYTORCH = (
+    "its tensors have PyTorch's names: `models` timm:NAME, torchvision:NAME or module:factory say of what network they "
+    "are; so does a config.json of transformers or timm beside them"
+)
 _SourceOf = Callable[[Mapping[str, str]], Source]
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
@@ -46,7 +51,11 @@ def check(wanted: Wanted) -> None:
     """Raises `UsageError` where one of `models` names no architecture, or a module that takes none of the images."""
     pixels.check(wanted.pixels)
     for model in wanted.models:
-        if model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
+        if is_named(model):
+            from wmjax.suspects.formats.torch_named import check as check_name
+
+            check_name(model)
+        elif model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
             named(model, wanted.images, wanted.classes, wanted.pixels)
 
 
@@ -177,12 +186,21 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
+def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
+    if not wanted.pickles:
+        raise InvalidFile(WHY[kind])
+    header = read_pickle(path)
+    return _tried(path, _shapes(header.tensors), None, partial(Pickle, path, header), wanted)
+
+
 _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.SAFETENSORS: _safetensors,
     Format.INDEX: _index,
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
+    Format.TORCH: partial(_pickle, Format.TORCH),
+    Format.PICKLE: partial(_pickle, Format.PICKLE),
 }
 
 
@@ -201,6 +219,9 @@ def _tried(
     """The models of a file's tensors: of the network that it describes, or of those that the user names."""
     if config:
         return _models(path, path, fitting(from_config(config), tensors), source_of, parts)
+    if hub := read_hub(_json(path.with_name(CONFIG)), _json(path.with_name(PIXELS))):
+        matches, source_of = of_hub(hub, tensors, source_of, wanted)
+        return _models(path, path, matches, source_of, parts)
     pytorch = any(name.endswith((".weight", ".running_mean")) for name in tensors)
     if not wanted.models:
         raise InvalidFile(_PYTORCH) if pytorch else UsageError(_NAME_IT)
@@ -231,11 +252,15 @@ def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network
     """A pack's network; a module that the user did not name is not imported."""
     if "config" in description:
         return from_config(read_config(description["config"]))
-    module, image = description.get("module"), description.get("image")
+    if "torch" in description:
+        return of_recipe(description["torch"])
+    module, image = description.get("module", ""), description.get("image")
     if module not in models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
     classes = (int(description["classes"]),) if "classes" in description else ()
+    if is_named(str(module)):
+        return named(str(module), ((height, width, channels),), classes, description.get("pixels", ""))[0]
     return from_module(str(module), (height, width, channels), description.get("pixels", ""), classes)
 
 

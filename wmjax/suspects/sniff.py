@@ -50,7 +50,10 @@ class Format(StrEnum):
 
 
 _FOREIGN = "this format is not read: convert it to safetensors or ONNX"
-_PICKLE = "a pickle can run code when it is opened: convert it to safetensors or ONNX"
+_PICKLE = (
+    "a pickle can run code when it is opened: convert it to safetensors or ONNX; `pickles` opens PyTorch's "
+    "with tensors alone"
+)
 _AGAIN = "not the whole file: fetch it again"
 WHY = {  # of what is not read
     Format.CUT_ONNX: f"an ONNX file that was cut short, {_AGAIN}",
@@ -58,7 +61,7 @@ WHY = {  # of what is not read
     Format.PICKLE: _PICKLE,
     Format.TORCH: f"a PyTorch file: {_PICKLE}",
     Format.TORCHSCRIPT: "a TorchScript archive holds code, which is not run: export the model to ONNX",
-    Format.TORCH_EXPORT: "a torch.export archive: export the model to ONNX",
+    Format.TORCH_EXPORT: "a torch.export archive: PyTorch's reader runs code that is in it: export the model to ONNX",
     Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
     Format.KERAS: f"a Keras archive: {_FOREIGN}",
     Format.HDF5: f"an HDF5 file, as Keras writes them: {_FOREIGN}",

@@ -55,6 +55,7 @@ def audit(
     closed: Sequence[Unreadable] = (),
     models: Sequence[str] = (),
     pixels: str = "",
+    pickles: bool = False,
     suspects: str | os.PathLike[str] | None = None,
     fdr: float | None = None,
     fwer: float | None = None,
@@ -84,6 +85,7 @@ def audit(
       models: architectures of bare parameter trees: names of wmjax's families or `module:factory`.
       pixels: how pixels are prepared where a file does not say it, a name of `wmjax.suspects.pixels.PIXELS`; such files
         are asked in all of these ways by default.
+      pickles: open PyTorch files too, which are pickles, if tensors are all they hold.
       suspects: a list of members that only you can name, e.g. functions (`wmjax.suspects.listing` says what it holds);
         what it names is imported.
       fdr: bound on the false discovery rate; 0.01 where neither is given.
@@ -122,7 +124,7 @@ def audit(
         keys, sealed = open_keys(Path(keys))
         closed = [Unreadable(path, why) for path, why in sealed.items()]
     listed = None if suspects is None else Path(suspects)
-    wanted = Wanted.by((key.spec for key in keys.values()), models, pixels)
+    wanted = Wanted.by((key.spec for key in keys.values()), models, pixels, pickles=pickles)
     found, innocent = _found(Path(zoo), None if nulls is None else Path(nulls), wanted, keys, listed)
     found.unreadable.extend(closed)
     memory = int(_MEMORY * host_bytes()) if memory is None else memory

@@ -47,6 +47,7 @@ def pack(
     models: Sequence[str] = (),
     images: Sequence[Image] = (),
     pixels: str = "",
+    pickles: bool = False,
 ) -> PackReport:
     """Stacks the models of a zoo, a file a family, so that an audit reads them at the speed of the disk.
 
@@ -60,7 +61,7 @@ def pack(
       out: folder of the packs; made if it does not exist.
       models: architectures of bare weights: names of wmjax's families or `module:factory`.
       images: height, width and channels that those take.
-      pixels: as of `wmjax.audit`.
+      pixels, pickles: as of `wmjax.audit`.
 
     Raises:
       UsageError: models without images, one of the models is not an architecture, or a file already exists.
@@ -68,7 +69,8 @@ def pack(
     """
     if models and not images:
         raise UsageError("`models` needs `images`: height, width and channels that the model takes")
-    return write_packs(discover(Path(zoo), Wanted(tuple(models), tuple(images), pixels=pixels)), Path(out))
+    wanted = Wanted(tuple(models), tuple(images), pixels=pixels, pickles=pickles)
+    return write_packs(discover(Path(zoo), wanted), Path(out))
 
 
 def write_packs(zoo: Zoo, out: Path) -> PackReport:

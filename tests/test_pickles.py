@@ -1,0 +1,249 @@
+"""PyTorch's pickles: what is read of them, and what the hostile ones do not get."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from wmjax.errors import InvalidFile
+from wmjax.suspects.contract import Wanted
+from wmjax.suspects.formats import pickle_child, pickles
+from wmjax.suspects.formats.pickles import Pickle, read_pickle
+from wmjax.suspects.recognise import recognise
+from wmjax.suspects.stored import read_weights
+from wmjax.zoo.discover import discover
+
+torch = pytest.importorskip("torch", reason="needs the torch packages: pip install 'wmjax[torch]'")
+pytest.importorskip("torchax", reason="needs the torch packages: pip install 'wmjax[torch]'")
+pytestmark = pytest.mark.filterwarnings("ignore")  # PyTorch has many
+
+TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "a.count": torch.tensor(3), "b": torch.ones(5).bfloat16()}
+
+
+class Running:
+    """What a pickle that runs code is made of."""
+
+    def __init__(self, code: str):
+        self.code = code
+
+    def __reduce__(self):
+        return exec, (f"exec({self.code!r}, {{}})",)
+
+
+def held(path: Path) -> dict[str, np.ndarray]:
+    header = read_pickle(path)
+    found = {name: np.zeros((1, *tensor.shape), np.float32) for name, tensor in header.tensors.items()}
+    Pickle(path, header, {name: name for name in found}).read(0, 1, found)
+    return {name: array[0] for name, array in found.items()}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_of_a_pickle_are_those_that_pytorch_saved(tmp_path, zipped):
+    saved = {"state_dict": TENSORS, "epoch": 3, "optimizer": {"param_groups": [{"lr": 0.1, "params": [0, 1]}]}}
+    torch.save(saved, tmp_path / "run.pth", _use_new_zipfile_serialization=zipped)
+    found = held(tmp_path / "run.pth")
+    assert set(found) == {f"state_dict.{name}" for name in TENSORS}
+    for name, tensor in TENSORS.items():
+        np.testing.assert_array_equal(found[f"state_dict.{name}"], tensor.float().numpy())
+
+
+def hostile(folder: Path) -> dict[str, str]:
+    """Writes hostile files; why each is refused."""
+    mark = folder / "RAN"
+    torch.save({**TENSORS, "x": Running(f"open({str(mark)!r}, 'w')")}, folder / "code.pth")
+    torch.save({"x": Running(f"open({str(mark)!r}, 'w')")}, folder / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save(torch.nn.Linear(2, 2), folder / "module.pth")
+    torch.save({"a": torch.zeros(1).expand(1 << 40)}, folder / "lie.pth")
+    torch.save({"a": torch.zeros(1 << 22)}, folder / "large.pth")
+    with zipfile.ZipFile(folder / "large.pth") as plain, zipfile.ZipFile(folder / "bomb.pth", "w", 8) as small:
+        for name in plain.namelist():
+            small.writestr(name, plain.read(name))
+    (folder / "cut.pth").write_bytes((folder / "large.pth").read_bytes()[: 1 << 20])
+    (folder / "noise.pt").write_bytes(b"\x80\2" + bytes(range(256)) * 8)
+    torch.save([1, 2, "three"], folder / "none.pth")
+    torch.save({"a": torch.ones(2, dtype=torch.complex64)}, folder / "complex.pth")
+    torch.jit.script(torch.nn.Linear(2, 2)).save(folder / "script.pt")
+    (folder / "large.pth").unlink()
+    return {
+        "code.pth": r"it holds more than tensors \(exec\)",
+        "old.pt": r"it holds more than tensors \(exec\)",
+        "module.pth": "it holds more than tensors .*Linear",
+        "lie.pth": "its tensors are larger than the file",
+        "bomb.pth": "no file of PyTorch's with tensors alone",
+        "cut.pth": "cut short",
+        "noise.pt": "no file of PyTorch's",
+        "none.pth": "it holds no tensors",
+        "complex.pth": "of a kind that is not read: complex64",
+        "script.pt": "TorchScript archive holds code",
+    }
+
+
+def test_hostile_pickles_are_one_line_and_run_nothing(tmp_path):
+    wrong = hostile(tmp_path)
+    for name, why in wrong.items():
+        with pytest.raises(InvalidFile, match=why) as told:
+            recognise(tmp_path / name, Wanted(pickles=True))
+        assert "\n" not in str(told.value)
+    assert not (tmp_path / "RAN").exists()
+    zoo = discover(tmp_path, Wanted(pickles=True))
+    assert {item.path for item in zoo.unreadable} == set(wrong)
+
+
+def test_nothing_is_opened_unless_it_is_allowed(tmp_path, monkeypatch):
+    torch.save(TENSORS, tmp_path / "a.pth")
+    monkeypatch.setattr(pickles, "_forks", None)
+    with pytest.raises(InvalidFile, match="convert it to safetensors or ONNX; `pickles` opens"):
+        recognise(tmp_path / "a.pth", Wanted())
+
+
+def test_the_command_line_says_how_pickles_are_allowed(run, tmp_path):
+    torch.save(TENSORS, tmp_path / "a.pth")
+    code, _, error = run("pack", tmp_path / "a.pth", tmp_path / "packs")
+    assert (code, "--allow-pickles" in error) == (2, True) or "--allow-pickles" in _
+    code, out, error = run("pack", "--allow-pickles", tmp_path / "a.pth", tmp_path / "packs")
+    assert "timm:NAME" in out + error
+
+
+def test_a_pickle_of_a_known_network_answers(tmp_path):
+    from torch_files import answers, small
+
+    network = small()
+    torch.save({"epoch": 3, "model": network.state_dict()}, tmp_path / "theirs.pth")
+    wanted = Wanted(("torch_files:small",), ((32, 32, 3),), pixels="0..1", pickles=True)
+    (stored,) = recognise(tmp_path / "theirs.pth", wanted)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    found = np.asarray(jax.jit(stored.network.logits)(read_weights(stored), pictures))
+    np.testing.assert_allclose(found, answers(network, pictures / 255), rtol=1e-4, atol=1e-5)
+    torch.save({"model": torch.nn.Linear(2, 3).state_dict()}, tmp_path / "theirs.pth")
+    with pytest.raises(InvalidFile, match="was changed"):
+        read_weights(stored)
+
+
+def test_a_hub_folder_of_a_pickle(tmp_path):
+    from safetensors.torch import load_file
+    from torch_files import by_processor, vit
+
+    network = vit(tmp_path)
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    (entry,) = discover(tmp_path, Wanted(images=((32, 32, 3),), pickles=True)).entries
+    (stored,) = recognise(tmp_path / "pytorch_model.bin", Wanted(images=((32, 32, 3),), pickles=True))
+    assert stored.network is entry.network
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    found = np.asarray(jax.jit(stored.network.logits)(read_weights(stored), pictures))
+    np.testing.assert_allclose(found, by_processor(network, tmp_path, pictures), rtol=1e-3, atol=1e-4)
+
+
+TRYING = """
+import os, socket
+def tried(what, attempt):
+    try:
+        attempt()
+    except BaseException as error:
+        os.write(2, f"{what}: {type(error).__name__}\\n".encode())
+    else:
+        os.write(2, f"{what}: done\\n".encode())
+tried("secret", lambda: open(FOLDER + "/secret").read())
+tried("file", lambda: open(FOLDER + "/" + MARK, "w").write("x"))
+tried("network", lambda: socket.create_connection(("127.0.0.1", PORT), 2))
+tried("memory", lambda: bytearray(3 << 30))
+tried("environment", lambda: os.environ["SUSPECT_SECRET"])
+"""
+DRIVER = """
+import sys
+sys.path.insert(0, {folder!r})
+import pickle_child
+if {free}:
+    pickle_child.limited = lambda *_: None
+    pickle_child.without_files = pickle_child.without_network = lambda: True
+torch = pickle_child.prepared()
+load = torch.load
+torch.load = lambda *given, weights_only, **named: load(*given, weights_only=False, **named)  # PyTorch's rule is out
+sys.exit(pickle_child.work(torch, 2 << 30, 60))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process may do is taken from it on Linux alone")
+@pytest.mark.parametrize("free", [False, True])
+def test_code_that_ran_all_the_same_gets_nothing_and_without_the_rules_everything(tmp_path, free, monkeypatch):
+    (tmp_path / "secret").write_text("a key")
+    monkeypatch.setenv("SUSPECT_SECRET", "a token")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told = f"FOLDER, MARK, PORT = {str(tmp_path)!r}, 'RAN', {server.getsockname()[1]}\n"
+        torch.save({"x": Running(told + TRYING)}, tmp_path / "code.pth")
+        program = DRIVER.format(folder=str(Path(pickle_child.__file__).parent), free=free)
+        with (tmp_path / "code.pth").open("rb") as file:
+            ended = subprocess.run(
+                [sys.executable, "-c", program], stdin=file, capture_output=True, text=True, timeout=200, check=False,
+                env=None if free else {"OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+    outcomes = dict(line.split(": ") for line in ended.stderr.splitlines() if line.count(": ") == 1)
+    assert outcomes.keys() >= {"secret", "file", "network", "memory", "environment"}, ended.stderr
+    if free:
+        assert set(outcomes.values()) == {"done"}
+        assert (tmp_path / "RAN").exists()
+    else:
+        assert (outcomes["memory"], outcomes["environment"]) == ("MemoryError", "KeyError")
+        if outcomes["secret"] != "PermissionError":
+            pytest.skip("this kernel has no Landlock: files may be read, and the network may be there")
+        assert outcomes["file"] == "PermissionError"
+        assert outcomes["network"] in ("PermissionError", "OSError")
+        assert not (tmp_path / "RAN").exists()
+
+
+def test_a_torch_export_archive_is_refused_and_pytorch_itself_would_run_its_code(tmp_path):
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return x.flatten(1)
+
+    exported = torch.export.export(Net(), (torch.zeros(2, 3),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    torch.export.save(exported, tmp_path / "good.pt2")
+    code = f"open({str(tmp_path / 'RAN')!r}, chr(119))"
+    with zipfile.ZipFile(tmp_path / "good.pt2") as good, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as evil:
+        for name in good.namelist():
+            text = good.read(name)
+            if name.endswith("model.json"):
+                text = re.sub(rb'"expr_str": "[^"]*"', f'"expr_str": {json.dumps(code)}'.encode(), text)
+            evil.writestr(name, text)
+    for name in ("good.pt2", "evil.pt2"):
+        with pytest.raises(InvalidFile, match="PyTorch's reader runs code that is in it"):
+            recognise(tmp_path / name, Wanted(pickles=True))
+    assert not (tmp_path / "RAN").exists()
+    with contextlib.suppress(Exception):  # whatever it makes of what the code gave
+        torch.export.load(tmp_path / "evil.pt2")
+    assert (tmp_path / "RAN").exists()
+
+
+def test_a_lying_child_is_not_believed(tmp_path):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}).encode()
+    good = len(header).to_bytes(8, "little") + header + bytes(16)
+    streams = {
+        "": False, "short": False, good: True, good[:-1]: False, good[:20]: False,
+        (1 << 40).to_bytes(8, "little"): False, good.replace(b"[0, 16]", b"[0, 99]"): False,
+        good.replace(b"[0, 16]", b"[0, -1]"): False, good.replace(b'"data_offsets"', b'"data_offset_"'): False,
+    }  # fmt: skip
+    for stream, whole in streams.items():
+        raw = stream if isinstance(stream, bytes) else stream.encode()
+        source = tmp_path / "stream"
+        source.write_bytes(raw)
+        with source.open("rb") as pipe, io.BytesIO() as _, (tmp_path / "copy").open("wb") as copy:
+            assert pickles._copied(pickles._Reading(pipe, 5), copy, 64, whole=True) is whole, raw
+
+
+def test_who_opens_files_is_started_again_after_it_was_killed(tmp_path):
+    torch.save(TENSORS, tmp_path / "a.pth")
+    assert read_pickle(tmp_path / "a.pth").tensors
+    pickles._started[0]._process.kill()
+    pickles._started[0]._process.wait()
+    assert read_pickle(tmp_path / "a.pth").tensors
+    shutil.rmtree(tmp_path)

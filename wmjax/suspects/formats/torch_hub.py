@@ -1,0 +1,200 @@
+"""Weights beside a config.json of transformers or timm, as the Hub has them: what network they are of.
+
+The library that wrote a configuration builds the network and says what its tensors are called; nothing is downloaded,
+and no code of a folder is run. Models of one architecture share a `Network`, whatever their classes are called.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jax import Array
+
+from wmjax.errors import InvalidFile
+from wmjax.orbax import FLOATS, Tensors
+from wmjax.suspects import pixels
+from wmjax.suspects.contract import Image, Network, Source, Wanted, Weights
+from wmjax.suspects.formats import torch_build as build
+from wmjax.suspects.formats.torch_pixels import Prepared, by_processor, by_timm
+from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.matching import Match, fitting, of_sizes
+from wmjax.suspects.network import checked
+from wmjax.suspects.sets import Fit
+from wmjax.suspects.torch_module import as_function, needs_torch, scores
+
+CONFIG, PIXELS = "config.json", "preprocessor_config.json"
+_SIDE = 224  # of a network whose files say nothing, where no key says it either
+_SourceOf = Callable[[Mapping[str, str]], Source]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hub:
+    """What the files beside a model's weights say.
+
+    Attributes:
+      library: which wrote them: `transformers` or `timm`.
+      family: of their configuration all but the names of classes.
+      processor: how transformers prepares pixels; None where it is not said.
+      labels: names of the classes; empty where they have none.
+    """
+
+    library: str
+    family: build.Values
+    processor: build.Values | None = None
+    labels: tuple[str, ...] = ()
+
+
+def read_hub(values: Any, processor: Any = None) -> Hub | None:
+    """What a config.json says; None where it is of neither library.
+
+    >>> read_hub({"architecture": "resnet18", "num_classes": 7}).family["pretrained_cfg"]
+    {'num_classes': 7}
+
+    Args:
+      values: its JSON.
+      processor: that of preprocessor_config.json; None where there is none.
+
+    Raises:
+      InvalidFile: it needs more than weights.
+    """
+    if not isinstance(values, dict):
+        return None
+    if isinstance(values.get("model_type"), str):
+        said = processor if isinstance(processor, dict) else None
+        return Hub("transformers", build.transformers_family(values), said, _labels(values.get("id2label")))
+    if isinstance(values.get("architecture"), str):
+        return Hub("timm", build.timm_family(values), None, _labels(values.get("label_names")))
+    return None
+
+
+def _labels(said: Any) -> tuple[str, ...]:
+    """Names of classes in their order; those that say no more than numbers are none."""
+    values = [said[key] for key in sorted(said, key=int)] if isinstance(said, dict) else said
+    if not isinstance(values, list) or not all(isinstance(name, str) for name in values):
+        return ()
+    return () if all(name == f"LABEL_{number}" for number, name in enumerate(values)) else tuple(values)
+
+
+def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> tuple[list[Match], _SourceOf]:
+    """The classifiers of a configuration, and the source of their tensors.
+
+    Args:
+      hub: as `read_hub` gave it.
+      stored: shapes and dtypes of the tensors that are there, by name.
+      source_of: the source of stored tensors.
+      wanted: the keys' images are those that a network takes whose files do not say it.
+
+    Raises:
+      UsageError: PyTorch or the library is missing.
+      InvalidFile: it is no image classifier, or its tensors are not those of its configuration.
+    """
+    needs_torch("its config.json")
+    tensors = tuple(sorted(stored.items()))
+    recipes = {image: _recipe(hub, image, wanted.pixels) for image in wanted.images or [(_SIDE, _SIDE, 3)]}
+    networks = [(image, *_network(told, tensors)) for image, told in recipes.items()]
+    _, network, names = networks[0]
+    if hub.library == "timm":
+        names = fitting(network, stored)[0].fit.names
+    elif names is None:  # transformers joins or splits some
+        names = {name: name for name in network.shapes}
+        family, source = json.dumps(hub.family), source_of({name: name for name in stored})
+        return of_sizes([each[:2] for each in networks], Fit(".", names), list(recipes)), lambda _: Converted(
+            source, family, stored
+        )
+    return of_sizes([each[:2] for each in networks], Fit(".", names), list(recipes)), source_of
+
+
+def of_recipe(recipe: Any) -> Network:
+    """The network that a pack describes, checked as a config.json is; raises as `of_hub`."""
+    hub = read_hub(recipe["family"], recipe["processor"])
+    if hub is None:
+        raise InvalidFile("its network is described as none of transformers or timm")
+    height, width, channels = (int(n) for n in recipe["image"])
+    pixels.check(recipe["pixels"])
+    told = _recipe(hub, (height, width, channels), recipe["pixels"])
+    return _network(told, () if hub.library == "timm" else tuple(sorted(build.own_tensors(hub.family).items())))[0]
+
+
+def _recipe(hub: Hub, image: Image, said: str) -> str:
+    """What makes a network, in JSON: the same for all models of a family."""
+    size = _size(hub.family, image)
+    return json.dumps({"family": hub.family, "processor": hub.processor, "image": size, "pixels": said}, sort_keys=True)
+
+
+def _size(family: build.Values, image: Image) -> Image:
+    """Height, width and channels that a network takes whose processor does not say it: its own, or the keys'."""
+    said, channels = family.get("image_size"), int(family.get("num_channels", 3))
+    match said if isinstance(said, list) else [said, said]:
+        case [int(height), int(width)]:
+            return height, width, channels
+    return image[0], image[1], channels
+
+
+@lru_cache(maxsize=256)  # thousands of models have the same tensors
+def _network(told: str, stored: tuple[tuple[str, Any], ...]) -> tuple[Network, Mapping[str, str] | None]:
+    """The network of a recipe, and the stored name of each of its tensors; None where transformers joins some."""
+    family, tensors = json.loads(told)["family"], dict(stored)
+    if "architecture" in family:
+        return _traced(told) or _trace(told, build.timm_module(family, len(tensors))), None
+    module, names = build.transformers_module(family, tensors)
+    network = _traced(told) or _trace(told, module)
+    slashed = {name.replace(".", "/"): there for name, there in (names or {}).items()}
+    return network, {name: slashed[name] for name in network.shapes} if names is not None else None
+
+
+_networks: dict[str, Network] = {}
+_traced = _networks.get
+
+
+def _trace(told: str, module: Any) -> Network:
+    """The network of a recipe: one object, under whatever names its tensors are stored."""
+    recipe = json.loads(told)
+    family, prepared = recipe["family"], _prepared(recipe)
+    image = prepared.image if prepared else tuple(recipe["image"])
+    ways = ("",) if prepared else pixels.ways(recipe["pixels"])
+    name = family.get("architecture") or (family.get("architectures") or [family["model_type"]])[0]
+    with build.building("its config.json", f"{name!s:.80} cannot be run here"):
+        shapes, answer = as_function(module)
+
+        def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
+            return scores(answer(weights, prepared(images) if prepared else pixels.prepare(images, ways, reading)))
+
+        note = AskedGround.PIXELS_OWN if prepared else ""
+        _networks[told] = checked(str(name), shapes, logits, image, note, {"torch": recipe}, ways)
+    return _networks[told]
+
+
+def _prepared(recipe: Mapping[str, Any]) -> Prepared | None:
+    if "architecture" in recipe["family"]:
+        return by_timm(recipe["family"]["pretrained_cfg"])
+    return by_processor(recipe["processor"], recipe["family"]) if recipe["processor"] else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Converted:
+    """A model whose stored tensors transformers joins or splits, as a `Source`.
+
+    Attributes:
+      source: of the tensors under their stored names.
+      family: of its configuration, in JSON.
+      stored: shapes and dtypes of all that is stored.
+    """
+
+    source: Source
+    family: str
+    stored: Tensors
+
+    def read(self, start: int, stop: int, out: Weights) -> None:
+        """Fills `out[name][0]` with what transformers makes of the tensors."""
+        import torch
+
+        dtypes = {name: np.dtype(np.float32 if dtype in FLOATS else dtype) for name, (_, dtype) in self.stored.items()}
+        found = {name: np.empty((1, *shape), dtypes[name]) for name, (shape, _) in self.stored.items()}
+        self.source.read(0, 1, found)
+        given = {name: torch.from_numpy(array[0]) for name, array in found.items()}
+        made = build.loaded(json.loads(self.family), given, self.stored).state_dict()
+        for name, rows in out.items():
+            rows[0] = made[name.replace("/", ".")].numpy()
