@@ -66,7 +66,7 @@ def measured(path: Path) -> dict[str, Any]:
     """What became of one file."""
     began = time.perf_counter()
     try:
-        network, source = open_onnx(path, WANTED)[0]
+        ((_, network), *_), source = open_onnx(path, WANTED)
         weights = {name: np.zeros((1, *leaf.shape), leaf.dtype) for name, leaf in network.shapes.items()}
         source.read(0, 1, weights)
     except WmjaxError as error:

@@ -10,8 +10,8 @@ import onnxruntime
 from onnx import numpy_helper, parser
 
 from wmjax.suspects.contract import NOTHING, Network, Wanted
-from wmjax.suspects.formats import onnx as formats
 from wmjax.suspects.formats.onnx import OnnxFile
+from wmjax.suspects.formats.onnx import open_onnx as onnx_file
 
 Shapes = Mapping[str, tuple[int, ...] | np.ndarray | np.generic]
 IMAGE = "float[n,3,9,8] x"
@@ -37,9 +37,15 @@ def write(path: Path, model: onnx.ModelProto) -> Path:
     return path
 
 
+def networks_of(path: Path, wanted: Wanted = NOTHING) -> list[tuple[Network, OnnxFile]]:
+    """Each of a file's networks."""
+    found, source = onnx_file(path, wanted)
+    return [(network, source) for network in dict.fromkeys(network for _, network in found)]
+
+
 def open_onnx(path: Path, wanted: Wanted = NOTHING) -> tuple[Network, OnnxFile]:
     """The first of a file's networks."""
-    return formats.open_onnx(path, wanted)[0]
+    return networks_of(path, wanted)[0]
 
 
 def varint(number: int) -> bytes:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import onnx
 import pytest
-from graphs import IMAGE, W, agree, build, images_of, open_onnx, ours, runtimes, tensors_of, write
+from graphs import IMAGE, W, agree, build, images_of, networks_of, open_onnx, ours, runtimes, tensors_of, write
 from onnx import TensorProto, helper, numpy_helper
 
 from wmjax.errors import InvalidFile, UsageError
@@ -110,7 +110,7 @@ def test_open_sizes_are_those_of_the_images_that_are_asked_about(image, tmp_path
     body = POOLED[0] if "w,3]" not in image else "t = Transpose <perm=[0,3,1,2]> (x) " + POOLED[0].replace("(x,", "(t,")
     path = write(tmp_path / "model.onnx", build(body, W, image=image.replace("?", "n")))
     refused(path, "any size: say which")
-    found = formats.open_onnx(path, Wanted(images=((9, 8, 3), (7, 12, 3), (9, 8, 3)), pixels="0..1"))
+    found = networks_of(path, Wanted(images=((9, 8, 3), (7, 12, 3), (9, 8, 3)), pixels="0..1"))
     assert [network.image for network, _ in found] == [(9, 8, 3), (7, 12, 3)]
     images, weights = np.random.default_rng(0).integers(0, 256, (2, 7, 12, 3), np.uint8), tensors_of(path, found[1])
     expected = runtimes(path, images)
@@ -143,9 +143,9 @@ def test_of_several_outputs_those_with_the_wanted_classes_are_asked(tmp_path):
         model.graph.output.insert(0, helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     path = write(tmp_path / "model.onnx", model)
     for wanted, classes in (((10,), [10]), ((9,), [10]), ((16, 10), [16, 10]), ((3,), [16, 10]), ((), [16, 10])):
-        found = formats.open_onnx(path, Wanted(classes=wanted, pixels="0..1"))
+        found = networks_of(path, Wanted(classes=wanted, pixels="0..1"))
         assert [network.classes for network, _ in found] == classes
-    (network, source), images = formats.open_onnx(path, Wanted(classes=(10,), pixels="0..1"))[0], images_of(path, 2)
+    (network, source), images = networks_of(path, Wanted(classes=(10,), pixels="0..1"))[0], images_of(path, 2)
     assert network.readings == ("0..1, output 2", "0..1, output 3")
     weights, pixels = tensors_of(path, (network, source)), images.transpose(0, 3, 1, 2).reshape(2, -1) / 255
     asked = jax.jit(network.logits)

@@ -20,7 +20,7 @@ _MOST_HEADS = 8  # numbers of classes that are tried
 _MOST_TOLD = 3  # architectures of which is said why they do not fit
 
 
-_Tried = tuple[Image, Network, list[Fit]]  # a key's image, what is meant there, and which sets are its
+Tried = tuple[Image, Network, list[Fit]]  # a key's image, what is meant there, and which sets are its
 
 
 class Match(NamedTuple):
@@ -59,12 +59,12 @@ def _matching(stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], wante
         found = list(_fits(model, tensors, wanted))
         whole = [(image, network, fits) for image, network, fits in found if fits]
         if whole:
-            return tuple(_matches(whole, wanted.images))
+            return tuple(matches(whole, wanted.images))
         misfits += [(network, misfit(network.shapes, tensors)) for _, network, _ in found]
     raise InvalidFile(_told(misfits, wanted))
 
 
-def _fits(model: str, tensors: Tensors, wanted: Wanted) -> Iterator[_Tried]:
+def _fits(model: str, tensors: Tensors, wanted: Wanted) -> Iterator[Tried]:
     """For each image the networks that a name may mean there, and the sets that are theirs.
 
     A network of colour is tried where the keys are grey, and the other way round: their triggers can be made so.
@@ -97,8 +97,13 @@ def _means(model: str, image: Image, tensors: Tensors, wanted: Wanted) -> list[N
     return found
 
 
-def _matches(found: Sequence[_Tried], images: Sequence[Image]) -> Iterator[Match]:
-    """Each set of weights, with each number of classes that it tells apart, at each size that it takes."""
+def matches(found: Sequence[Tried], images: Sequence[Image]) -> Iterator[Match]:
+    """Each set of weights, with each number of classes that it tells apart, at each size that it takes.
+
+    Args:
+      found: networks that the weights fit, each with the image of a key that it was made for.
+      images: of all keys.
+    """
     models: dict[tuple[str, int], dict[int, dict[Image, Network]]] = {}
     sets: dict[tuple[str, int], Fit] = {}
     for image, network, fits in found:
@@ -134,17 +139,6 @@ def _only(network: Network, images: tuple[Image, ...]) -> Network:
     return dataclasses.replace(network, fingerprint=hashlib.sha256(told.encode()).hexdigest(), only=images)
 
 
-def of_sizes(found: Sequence[tuple[Image, Network]], fit: Fit, images: Sequence[Image]) -> list[Match]:
-    """One set of weights, known to be whole, at each size that it takes.
-
-    Args:
-      found: the network for each of the keys' images.
-      fit: its tensors.
-      images: of the keys.
-    """
-    return list(_matches([(image, network, [fit]) for image, network in found], images))
-
-
 def sizes(network: Network, wanted: Wanted) -> list[Network]:
     """A user's module for each size of the keys' images that its tensors fit as they are; itself where it is no such.
 
@@ -158,7 +152,7 @@ def sizes(network: Network, wanted: Wanted) -> list[Network]:
     stored = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}
     wanted = dataclasses.replace(wanted, pixels=description.get("pixels", ""), classes=(network.classes,))
     found = [item for item in _fits(description["module"], stored, wanted) if item[2]]
-    return [match.network for match in _matches(found, wanted.images)] or [network]
+    return [match.network for match in matches(found, wanted.images)] or [network]
 
 
 def fitting(network: Network, stored: Tensors) -> list[Match]:

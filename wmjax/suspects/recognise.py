@@ -26,8 +26,9 @@ from wmjax.suspects.formats.pickles import Pickle, read_pickle
 from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header, read_index
 from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, of_recipe, read_hub
 from wmjax.suspects.links import bounds, leads_into
-from wmjax.suspects.matching import Match, fitting, matching, sizes
+from wmjax.suspects.matching import Match, fitting, matches, matching, sizes
 from wmjax.suspects.network import from_config, from_module, is_named, named
+from wmjax.suspects.sets import Fit
 from wmjax.suspects.sniff import WHY, Format, kind_of
 from wmjax.suspects.sources import Joined, Partial, one_by_one
 
@@ -38,6 +39,7 @@ DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their it
     (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
 )
 _CONFIGURATIONS = (CONFIG, PIXELS)
+_WHOLE = Fit(".", {})  # the one set of weights of a file that is a network
 _HALF = "a half-written or damaged checkpoint: it holds no tensors"
 _PYTORCH = (
     "its tensors have PyTorch's names: `models` timm:NAME, torchvision:NAME or module:factory say of what network they "
@@ -138,9 +140,10 @@ def in_file(path: Path, wanted: Wanted) -> list[Stored]:
 def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
     from wmjax.suspects.formats.onnx import open_onnx
 
-    network, source = open_onnx(path, wanted)[0]
+    tried, source = open_onnx(path, wanted)
+    found = matches([(image, network, [_WHOLE]) for image, network in tried], wanted.images)
     parts = () if source.held == path else (source.held,)
-    return [Stored(network, source, path, source.held, parts=parts)]
+    return _models(path, source.held, list(found), lambda names: source, parts)
 
 
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:

@@ -60,7 +60,7 @@ class OnnxFile:
                 raise InvalidFile(f"{self.path}: one of its weights is a whole number of more than 32 bits")
 
 
-def open_onnx(path: Path, wanted: Wanted) -> list[tuple[Network, OnnxFile]]:
+def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], OnnxFile]:
     """An image classifier in an ONNX file; the same `Network`s for files that differ in their weights alone.
 
     There is one for each number of classes that its outputs have, and, where it takes images of any size, for each
@@ -69,7 +69,11 @@ def open_onnx(path: Path, wanted: Wanted) -> list[tuple[Network, OnnxFile]]:
     Args:
       path: a file with one image input, [n, C, H, W] or [n, H, W, C] of 1 or 3 channels; its weights may lie in a file
         beside it. Scores are outputs [n, classes], or [n, classes, 1, 1].
-      wanted: the sizes of images, and numbers of classes: outputs of these, where there are any, are the only ones.
+      wanted: the sizes of images; how pixels are prepared where the graph does not say it; and numbers of classes:
+        outputs of these, where there are any, are the only ones.
+
+    Returns:
+      the networks, each with the wanted image that it is for, or its own; and where their weights are.
 
     Raises:
       UsageError: the `onnx` package is missing; or it takes images of any size, and none is wanted.
@@ -77,12 +81,17 @@ def open_onnx(path: Path, wanted: Wanted) -> list[tuple[Network, OnnxFile]]:
       InvalidFile: it is damaged, or no such classifier, or has operators that are not read.
     """
     graph, fingerprint, weights = _read(path)
-    source = OnnxFile(path, fingerprint, data_file(list(weights.values()), path))
+    if 0 in graph.image and not wanted.images:
+        raise UsageError(f"{path} takes images of any size: say which with `image`")
     ways = (graph.pixels,) if graph.pixels else pixels.ways(wanted.pixels)
-    found = [
-        network for bound in _bound(graph, wanted.images, path) for network in _asked(bound, wanted.classes, ways, path)
-    ]
-    return [(network, source) for network in dict.fromkeys(found)]
+    asked: dict[Image, list[Network]] = {}
+    found = []
+    for image in dict.fromkeys(wanted.images or (graph.image,)):
+        bound = graph.bound(image)
+        if bound.image not in asked:
+            asked[bound.image] = _asked(bound, wanted.classes, ways, path)
+        found += [(image, network) for network in asked[bound.image]]
+    return found, OnnxFile(path, fingerprint, data_file(list(weights.values()), path))
 
 
 def _read(path: Path) -> tuple[Graph, str, dict[str, Any]]:
@@ -109,16 +118,6 @@ def _parse(path: Path) -> Any:
         return onnx.ModelProto.FromString(data)
     except (DecodeError, ValueError, MemoryError) as error:
         raise InvalidFile(f"{path} is damaged, or no ONNX file of a classifier: it cannot be parsed") from error
-
-
-def _bound(graph: Graph, images: Iterable[Image], path: Path) -> list[Graph]:
-    """The graph for each size of images that it is asked about; alone where it leaves nothing open."""
-    if 0 not in graph.image:
-        return [graph]
-    bound = list(dict.fromkeys(graph.bound(image).image for image in images))
-    if not bound:
-        raise UsageError(f"{path} takes images of any size: say which with `image`")
-    return [graph.bound(image) for image in bound]
 
 
 def _asked(graph: Graph, wanted: Iterable[int], ways: tuple[str, ...], path: Path) -> list[Network]:

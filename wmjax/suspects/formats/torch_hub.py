@@ -7,7 +7,7 @@ and no code of a folder is run. Models of one architecture share a `Network`, wh
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from wmjax.suspects.contract import Image, Network, Source, Wanted, Weights
 from wmjax.suspects.formats import torch_build as build
 from wmjax.suspects.formats.torch_pixels import Prepared, by_processor, by_timm
 from wmjax.suspects.grounds import AskedGround
-from wmjax.suspects.matching import Match, fitting, of_sizes
+from wmjax.suspects.matching import Match, fitting, matches
 from wmjax.suspects.network import checked
 from wmjax.suspects.sets import Fit
 from wmjax.suspects.torch_module import as_function, needs_torch, scores
@@ -93,18 +93,20 @@ def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> t
     """
     needs_torch("its config.json")
     tensors = tuple(sorted(stored.items()))
-    recipes = {image: _recipe(hub, image, wanted.pixels) for image in wanted.images or [(_SIDE, _SIDE, 3)]}
-    networks = [(image, *_network(told, tensors)) for image, told in recipes.items()]
-    _, network, names = networks[0]
+    images = wanted.images or ((_SIDE, _SIDE, 3),)
+    found = [(image, *_network(_recipe(hub, image, wanted.pixels), tensors)) for image in images]
+    _, network, names = found[0]
     if hub.library == "timm":
         names = fitting(network, stored)[0].fit.names
     elif names is None:  # transformers joins or splits some
-        names = {name: name for name in network.shapes}
-        family, source = json.dumps(hub.family), source_of({name: name for name in stored})
-        return of_sizes([each[:2] for each in networks], Fit(".", names), list(recipes)), lambda _: Converted(
-            source, family, stored
-        )
-    return of_sizes([each[:2] for each in networks], Fit(".", names), list(recipes)), source_of
+        names, whole = {name: name for name in network.shapes}, source_of({name: name for name in stored})
+        source_of = partial(_converted, Converted(whole, json.dumps(hub.family), stored))
+    fit = Fit(".", names)
+    return list(matches([(image, network, [fit]) for image, network, _ in found], images)), source_of
+
+
+def _converted(source: Source, names: Mapping[str, str]) -> Source:
+    return source
 
 
 def of_recipe(recipe: Any) -> Network:
