@@ -95,6 +95,7 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
       UsageError: bare weights, and `models` does not name their architecture.
       InvalidFile: there is no model, or a damaged one.
     """
+    pixels.check(wanted.pixels)
     if not path.exists():
         raise AccessError(f"{path} does not exist: give a checkpoint, a run folder or a model's file")
     found = in_checkpoint(checkpoint.latest(path) or path, wanted) if path.is_dir() else in_file(path, wanted)
