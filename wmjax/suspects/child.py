@@ -178,13 +178,14 @@ def _limit(memory: int) -> None:
         return
 
 
-def main(name: str, at_once: int, memory: int) -> None:
+def main(name: str, at_once: int, memory: int, argument: str) -> None:
     """Imports `module:function`, the working folder's modules first, and answers for ever.
 
     Args:
       name: of the function.
       at_once: calls that may be made at once; the only one is made on the main thread.
       memory: bytes of data that the process may have.
+      argument: where not empty, what is named makes the function of it.
     """
     questions, answers = _take_pipes()
     _limit(memory)
@@ -192,7 +193,8 @@ def main(name: str, at_once: int, memory: int) -> None:
     sys.argv = [name]
     sys.path.insert(0, os.getcwd())
     try:
-        answering = _Answering(getattr(importlib.import_module(module), attribute), answers)
+        function = getattr(importlib.import_module(module), attribute)
+        answering = _Answering(function(argument) if argument else function, answers)
     except BaseException as error:
         _flush()
         write(answers, 0, FAILED, _told(error))
@@ -206,4 +208,4 @@ def main(name: str, at_once: int, memory: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -126,6 +126,11 @@ class NoWeights:
         """Reads nothing: there is nothing to fill."""
 
 
+def no_logits(weights: Weights, images: Any, reading: Any = 0) -> Any:
+    """The `logits` of a suspect that can only be asked: raises NotImplementedError."""
+    raise NotImplementedError("it has no weights: it is asked")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stored:
     """A model that lies in files.

@@ -17,7 +17,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
-from wmjax.suspects.contract import Network, Source, Stored, Wanted
+from wmjax.suspects.contract import Network, NoWeights, Source, Stored, Wanted
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.orbax_items import Items
@@ -96,6 +96,7 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
       UsageError: bare weights, and `models` does not name their architecture.
       InvalidFile: there is no model, or a damaged one.
     """
+    pixels.check(wanted.pixels)
     if not path.exists():
         raise AccessError(f"{path} does not exist: give a checkpoint, a run folder or a model's file")
     weights = next((path / name for name in WEIGHTS if (path / name).exists() and (path / CONFIG).exists()), path)
@@ -191,6 +192,14 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
+def _export(path: Path, wanted: Wanted) -> list[Stored]:
+    from wmjax.suspects.formats.export import open_export
+
+    networks, source = open_export(path, wanted), NoWeights()
+    several = len(networks) > 1
+    return [Stored(one, source, path, path, f"{one.classes}-classes" if several else "") for one in networks]
+
+
 def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     if not wanted.pickles:
         raise InvalidFile(WHY[kind])
@@ -204,6 +213,7 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
+    Format.JAX_EXPORT: _export,
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.PICKLE: partial(_pickle, Format.PICKLE),
 }
