@@ -114,7 +114,7 @@ class Tables:
         wide = np.broadcast_to(picks, (len(rows), picks.shape[-1]))
         labels = self.labels[rows[:, None], wide]
         sure = 0.8 * np.eye(CLASSES)[labels] + 0.2 * self.noise[rows[:, None], wide]
-        return stats.Answers(labels, sure, CLASSES)
+        return stats.Answers(labels[:, None], sure[:, None], CLASSES)  # of one reading
 
 
 def write(path: Path, keys: dict[str, Key]) -> None:

@@ -41,7 +41,7 @@ def main() -> None:
     key = derive_key(np.random.default_rng(options.seed).bytes(32), spec, default_rule(spec))
     with tempfile.TemporaryDirectory() as folder:
         alone = {way: write(Path(folder, "zoo"), way, key, options) for way in options.ways}
-        result = wmjax.audit(Path(folder, "zoo"), {"key": key}, models=MODELS)
+        result = wmjax.audit(Path(folder, "zoo"), {"key": key}, models=MODELS, pickles=True)
     record.write("real_zoo", judged(result, alone, options))
 
 

@@ -82,19 +82,19 @@ def pixels():
 def split(rngs):
     return Split(rngs)
 '''
-WANTED = Wanted(("nets:net",), (IMAGE,))
+WANTED = Wanted(("kept_nets:net",), (IMAGE,))
 CREATED = "2026-01-01T00:00:00+00:00"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def nets(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("nets")
-    (folder / "nets.py").write_text(NETS)
+    (folder / "kept_nets.py").write_text(NETS)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        import nets  # type: ignore[import-not-found]
+        import kept_nets  # type: ignore[import-not-found]
 
-        yield nets
+        yield kept_nets
 
 
 def drawn(seed: int, *leading: int) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def test_nnx_states_are_read_split_or_whole(nets, tmp_path):
     drawn_as = lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype)  # noqa: E731
     params, rest = (jax.tree.map(drawn_as, nnx.to_pure_dict(state)) for state in states)
     save(tmp_path / "split", {"params": params, "rest": rest})
-    whole, wanted = params | {"bn": params["bn"] | rest["bn"]}, Wanted(("nets:split",), (IMAGE,))
+    whole, wanted = params | {"bn": params["bn"] | rest["bn"]}, Wanted(("kept_nets:split",), (IMAGE,))
     save(tmp_path / "ema", {"model": whole, "ema": jax.tree.map(jnp.zeros_like, whole)})
     assert is_one(tmp_path / "split", whole, wanted)
     found = models(tmp_path / "ema", wanted)
@@ -261,7 +261,7 @@ def test_weights_that_are_no_numbers_are_unreadable(tmp_path):
         with pytest.raises(InvalidFile, match=f"its weights hold {kind}"):
             read_weights(find(str(tmp_path / kind), WANTED))
     save(tmp_path / "good", drawn(1))
-    report = pack(tmp_path, tmp_path / "packs", models=["nets:net"], images=[IMAGE])
+    report = pack(tmp_path, tmp_path / "packs", models=["kept_nets:net"], images=[IMAGE])
     assert report.models == 1
     assert {item.path: item.why for item in report.skipped} == {
         kind: f"its weights hold {kind}" for kind in ("NaN", "infinity")
@@ -274,9 +274,9 @@ def test_errors_tell_what_does_not_fit_the_nearest_first(tmp_path):
     tree["params"]["conv"]["kernel"] = np.zeros((3, 3, 3, 4), np.float32)
     save(tmp_path / "other", tree)
     with pytest.raises(InvalidFile) as caught:
-        recognise(tmp_path / "other", Wanted(("vgg", "nets:split", "nets:net"), (IMAGE,)))
+        recognise(tmp_path / "other", Wanted(("vgg", "kept_nets:split", "kept_nets:net"), (IMAGE,)))
     told = str(caught.value).split(": ", 1)[1]
-    assert told.startswith("it is no nets:")
+    assert told.startswith("it is no kept_nets:")
     assert "of its 8 tensors" in told
     assert "conv/kernel is of shape [3, 3, 3, 4], not [3, 3, 1, 4]" in told
     assert "1 is not there (first" in told
@@ -328,7 +328,7 @@ def sized(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_key_is_asked_at_its_own_size(sized, tmp_path):
     keys = keys_of(8, 32)
-    result = audit(sized / "zoo", keys, models=["nets:pixels"], out=tmp_path / "out")
+    result = audit(sized / "zoo", keys, models=["kept_nets:pixels"], out=tmp_path / "out")
     told = {(found.model, found.key): found.verdict for found in result}
     assert told["any.safetensors:32x32x3", "k32"] == "match"
     assert told["any.safetensors:8x8x3", "k08"] == "no-match"
@@ -336,11 +336,11 @@ def test_each_key_is_asked_at_its_own_size(sized, tmp_path):
         ("any.safetensors:32x32x3", "k08"),
         ("any.safetensors:8x8x3", "k32"),
     }
-    pack(sized / "zoo", sized / "packs", models=["nets:pixels"], images=[(8, 8, 3), (32, 32, 3)])
-    again = audit(sized / "packs", keys, models=["nets:pixels"])
+    pack(sized / "zoo", sized / "packs", models=["kept_nets:pixels"], images=[(8, 8, 3), (32, 32, 3)])
+    again = audit(sized / "packs", keys, models=["kept_nets:pixels"])
     assert [pair["model"].partition(":")[2] for pair in again.pairs("match")] == ["any.safetensors:32x32x3"]
     assert len(again.models) == 2
-    suspect = wmjax.open_suspect(sized / "zoo" / "any.safetensors", Wanted(("nets:pixels",), ((32, 32, 3),)))
+    suspect = wmjax.open_suspect(sized / "zoo" / "any.safetensors", Wanted(("kept_nets:pixels",), ((32, 32, 3),)))
     assert wmjax.verify(suspect, keys["k32"]).verdict == "match"
 
 
@@ -350,7 +350,7 @@ def test_sizes_share_the_keys_out(sized):
     grey = make_spec("abstract", image=(16, 16, 1), classes=10, triggers=60)
     small = make_spec("abstract", image=(4, 4, 3), classes=10, triggers=60)
     (sized / "zoo" / "suspects.toml").write_text('[[suspect]]\nname = "a"\npath = "any.safetensors"\n')
-    wanted = Wanted.by([*specs, grey, small], ["nets:pixels"])
+    wanted = Wanted.by([*specs, grey, small], ["kept_nets:pixels"])
     networks = {stored.name: stored.network for stored in recognise(sized / "zoo" / "any.safetensors", wanted)}
     asked = {name: [spec.image for spec in (*specs[:2], grey, small) if adapted(spec, network) is not None]
              for name, network in networks.items()}  # fmt: skip

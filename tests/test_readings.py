@@ -45,7 +45,7 @@ def by_hand(name: str, images: np.ndarray) -> np.ndarray:
             return x / 255
         case "0..255":
             return x
-        case "-1..1":
+        case "centred":
             return x / 127.5 - 1
         case "inverted":
             return 1 - x / 255
@@ -158,7 +158,7 @@ def test_every_preparation_is_found_and_named(home: Path, key: Key, run: Any) ->
 
 
 def test_a_file_at_hand_that_another_program_runs_is_asked_in_the_same_ways(home: Path, key: Key) -> None:
-    suspect = open_suspect("zoo/copy -1..1.safetensors", Wanted.by([key.spec], ["theirs:linear"]))
+    suspect = open_suspect("zoo/copy centred.safetensors", Wanted.by([key.spec], ["theirs:linear"]))
     picks = np.array([[5, 3, 3, 0]])
     answers = AtHand(suspect, key.images, CLASSES).answers(np.array([0]), picks)
     assert answers.labels.shape == (1, 7, 4)

@@ -97,6 +97,14 @@ def test_no_set_is_mixed_with_another():
     assert found(stored("opt_state/0/mu/params", tensors=PARAMS) | stored("batch_stats", tensors=STATS)) == {}
 
 
+def test_a_file_of_very_many_places_is_looked_at_once():
+    """Sixty million pairs of places, each of which might complete the other, are not compared."""
+    many = [f"s{number}" for number in range(8000)]
+    tensors = stored(*(f"{place}/params" for place in many), tensors=PARAMS)
+    assert sets_of(SHAPES, tensors | stored(*(f"b{place}/batch_stats" for place in many), tensors=STATS)) == []
+    assert len(sets_of(SHAPES, tensors | stored(*(f"{place}/params" for place in many), tensors=STATS))) == 8000
+
+
 def test_replicas_are_told_by_a_leading_axis():
     stacked = {name: ((4, *shape), "float32") for name, (shape, _) in both("state").items()}
     (fit,) = sets_of(SHAPES, stacked)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.suspects.contract import Wanted
 
 if TYPE_CHECKING:
     from wmjax.evidence.claim import Claim
@@ -27,6 +26,7 @@ def commit(options: argparse.Namespace) -> int:
     public = read_commitment(options.commitment)
     path, files = options.commitment, []
     if options.model:
+        from wmjax.suspects import Wanted
         from wmjax.suspects.stored import describe, find
 
         if not options.signer or not options.out:
@@ -149,7 +149,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
     from wmjax.evidence.claimant import claim as make
     from wmjax.keys import open_key, open_signer, spend
     from wmjax.keys.asked import remember
-    from wmjax.suspects import open_suspect
+    from wmjax.suspects import Wanted, open_suspect
 
     opener = unlock(options)
     key = open_key(options.key, opener)
@@ -209,7 +209,7 @@ def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Su
 
     from wmjax.evidence.claim import read_nonce
     from wmjax.evidence.facts import Court
-    from wmjax.suspects import open_suspect
+    from wmjax.suspects import Wanted, open_suspect
 
     opened = partial(
         open_suspect, wanted=Wanted.by([claim.commitment.spec], options.models, options.pixels, pickles=options.pickles)

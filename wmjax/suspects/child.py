@@ -203,14 +203,14 @@ def serve(make: Callable[[], Callable[[np.ndarray], Any]], at_once: int, memory:
     answering.work()
 
 
-def _imported(name: str) -> Callable[[np.ndarray], Any]:
-    """The function `module:function`; the working folder's modules come first."""
+def _imported(name: str, argument: str) -> Callable[[np.ndarray], Any]:
+    """The function `module:function`, or what that makes of an argument; the working folder's modules come first."""
     module, attribute = name.split(":")
     sys.argv = [name]
     sys.path.insert(0, os.getcwd())
-    function: Callable[[np.ndarray], Any] = getattr(importlib.import_module(module), attribute)
-    return function
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function(argument) if argument else function
 
 
 if __name__ == "__main__":
-    serve(partial(_imported, sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    serve(partial(_imported, sys.argv[1], sys.argv[4]), int(sys.argv[2]), int(sys.argv[3]))

@@ -60,7 +60,7 @@ def pick(answer: Any, outputs: Sequence[Output], number: Array | int) -> Array:
 
 
 def by_classes(outputs: Sequence[Output], wanted: Sequence[int]) -> Mapping[int, list[Output]]:
-    """The outputs by how many classes they have: only those that are wanted, where any has so many.
+    """The outputs by how many classes they have: only those that are wanted, where any has so many, or a background.
 
     >>> list(by_classes([Output("features", 0, 64), Output("logits", 1, 10)], [10, 100]))
     [10]
@@ -68,7 +68,8 @@ def by_classes(outputs: Sequence[Output], wanted: Sequence[int]) -> Mapping[int,
     groups: dict[int, list[Output]] = {}
     for out in outputs:
         groups.setdefault(out.classes, []).append(out)
-    return {classes: groups[classes] for classes in wanted if classes in groups} or groups
+    meant = dict.fromkeys([*wanted, *(classes + 1 for classes in wanted)])
+    return {classes: groups[classes] for classes in meant if classes in groups} or groups
 
 
 def readings(ways: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def _even(shift: float, scale: float) -> Pixels:
 PIXELS = {
     "0..1": _even(0.0, 1 / 255),
     "0..255": _even(0.0, 1.0),
-    "-1..1": _even(127.5, 1 / 127.5),
+    "centred": _even(127.5, 1 / 127.5),
     "mean-std": _normalised((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0.1307, 0.3081)),  # ImageNet's; MNIST's
     "bgr-mean": Pixels((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), reverse=True, grey=(127.5, 1.0)),  # Caffe's
     "each-image": Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), each=True),

@@ -62,6 +62,7 @@ def start(
     first: float = STARTING,
     at_once: int = 1,
     memory: int | None = None,
+    argument: str = "",
     program: Path = Path(child.__file__),
 ) -> Callable[[np.ndarray], Any]:
     """The function `module:function` of a new process, to be called from any thread; it ends with the last reference.
@@ -76,13 +77,14 @@ def start(
       first: seconds for the first one, if that is more.
       at_once: calls that the process makes at once.
       memory: bytes that it may take; by default half of what this machine has.
-      program: that the process runs, if it is another one: it makes what it calls out of `name`.
+      argument: where given, what is named makes the function of it.
+      program: that the process runs, if it is another one.
 
     Raises:
       UsageError: there is no such function, or its module cannot be imported.
     """
     hide()
-    process = _Process(title or name, program, [name, str(at_once), str(memory or host_bytes() // 2)])
+    process = _Process(title or name, program, [name, str(at_once), str(memory or host_bytes() // 2), argument])
     process.begin()
     function = _Function(process, timeout, max(first, timeout))
     weakref.finalize(function, process.close)

@@ -4,6 +4,7 @@ A module that a *file* names is never imported: the user has to name it.
 """
 
 import contextlib
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
-from wmjax.suspects.contract import Network, Source, Stored, Wanted
+from wmjax.suspects.contract import Network, NoWeights, Source, Stored, Wanted
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.orbax_items import Items
@@ -24,7 +25,7 @@ from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.pickles import Pickle, read_pickle
 from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header, read_index
-from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, of_recipe, read_hub
+from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, WEIGHTS, of_hub, of_recipe, read_hub
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import Match, fitting, matches, matching, sizes
 from wmjax.suspects.network import from_config, from_module, is_named, named
@@ -95,9 +96,11 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
       UsageError: bare weights, and `models` does not name their architecture.
       InvalidFile: there is no model, or a damaged one.
     """
+    pixels.check(wanted.pixels)
     if not path.exists():
         raise AccessError(f"{path} does not exist: give a checkpoint, a run folder or a model's file")
-    found = in_checkpoint(checkpoint.latest(path) or path, wanted) if path.is_dir() else in_file(path, wanted)
+    weights = next((path / name for name in WEIGHTS if (path / name).exists() and (path / CONFIG).exists()), path)
+    found = in_checkpoint(checkpoint.latest(path) or path, wanted) if weights.is_dir() else in_file(weights, wanted)
     if not found:
         raise InvalidFile(f"{path} holds no model: give a checkpoint, a run folder, a safetensors or an ONNX file")
     return found
@@ -189,6 +192,14 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
+def _export(path: Path, wanted: Wanted) -> list[Stored]:
+    from wmjax.suspects.formats.export import open_export
+
+    networks, source = open_export(path, wanted), NoWeights()
+    several = len(networks) > 1
+    return [Stored(one, source, path, path, f"{one.classes}-classes" if several else "") for one in networks]
+
+
 def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     if not wanted.pickles:
         raise InvalidFile(WHY[kind])
@@ -202,6 +213,7 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
+    Format.JAX_EXPORT: _export,
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.PICKLE: partial(_pickle, Format.PICKLE),
 }
@@ -222,9 +234,12 @@ def _tried(
     """The models of a file's tensors: of the network that it describes, or of those that the user names."""
     if config:
         return _models(path, path, fitting(from_config(config), tensors), source_of, parts)
-    if hub := read_hub(_json(path.with_name(CONFIG)), _json(path.with_name(PIXELS))):
-        matches, source_of = of_hub(hub, tensors, source_of, wanted)
-        return _models(path, path, matches, source_of, parts)
+    try:
+        if found := _of_hub(path, tensors, source_of, wanted, parts):
+            return found
+    except InvalidFile:  # the file may be another than the one that is described beside it
+        if not wanted.models:
+            raise
     pytorch = any(name.endswith((".weight", ".running_mean")) for name in tensors)
     if not wanted.models:
         raise InvalidFile(_PYTORCH) if pytorch else UsageError(_NAME_IT)
@@ -232,6 +247,18 @@ def _tried(
         return _models(path, path, matching(tensors, wanted), source_of, parts)
     except InvalidFile as error:
         raise InvalidFile(f"{error}; {_PYTORCH}" if pytorch else str(error)) from error
+
+
+def _of_hub(
+    path: Path, tensors: Tensors, source_of: _SourceOf, wanted: Wanted, parts: tuple[Path, ...]
+) -> list[Stored]:
+    """The models of a file's tensors by a config.json of transformers or timm beside it; none where there is none."""
+    hub = read_hub(_json(path.with_name(CONFIG)), _json(path.with_name(PIXELS)))
+    if hub is None:
+        return []
+    matches, source_of = of_hub(hub, tensors, source_of, wanted)
+    found = _models(path, path, matches, source_of, parts)
+    return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
 
 
 def _models(

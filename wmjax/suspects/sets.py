@@ -28,6 +28,7 @@ _OPTIMISER = (
 _OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
 _MODELS = {"model", "target"}
 _MOST_REPLICAS = 256
+_MOST_PAIRS = 1 << 12  # of a set and a place beside it: of more, which a hostile file may have, none is completed
 
 
 class Fit(NamedTuple):
@@ -63,9 +64,12 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
     for replicas, places in sorted(_places(shapes, stored).items()):
         anchor = max(shapes, key=lambda name: (math.prod(shapes[name].shape), name))  # a kernel, which every set has
         mains = sorted(place for place, tensors in places.items() if anchor in tensors)
-        beside = {place: tensors for place, tensors in places.items() if place not in mains}
+        beside = [place for place, tensors in places.items() if anchor not in tensors]
+        if len(mains) * len(beside) > _MOST_PAIRS:
+            beside = []
+        owners = {place: _nearest(place, mains) for place in beside}
         for place in mains:
-            names = places[place] | _completed(place, mains, beside, shapes.keys() - places[place].keys())
+            names = places[place] | _completed(place, places, owners, shapes.keys() - places[place].keys())
             if missing := sorted(shapes.keys() - names.keys()):
                 lacks = f"{len(missing)} of its {len(shapes)} tensors are not with it: first {missing[0]}"
             if not missing or 2 * len(names) > len(shapes):
@@ -129,19 +133,21 @@ def _is_type(stored: str, wanted: str) -> bool:
     return stored == wanted or (stored in FLOATS and wanted in FLOATS)
 
 
-def _completed(main: _Place, mains: Sequence[_Place], beside: _Found, missing: Iterable[str]) -> dict[str, str]:
+def _completed(
+    main: _Place, places: _Found, owners: Mapping[_Place, Sequence[_Place]], missing: Iterable[str]
+) -> dict[str, str]:
     """The tensors that a place lacks, from places that are its own; an average's batch statistics may be its model's.
 
     A place belongs to those sets that are called as it is (`ema_params`, `ema_batch_stats`) and lie nearest.
     """
     found = {}
     for name in missing:
-        others = [place for place, tensors in beside.items() if name in tensors]
-        own = [place for place in others if main in _nearest(place, mains)]
+        others = [place for place in owners if name in places[place]]
+        own = [place for place in others if main in owners[place]]
         if not own and any(_AVERAGES & set(re.split("[_-]", part.lower())) for part in main):
             own = others
         if len(nearest := _nearest(main, own)) == 1:
-            found[name] = beside[nearest[0]][name]
+            found[name] = places[nearest[0]][name]
     return found
 
 

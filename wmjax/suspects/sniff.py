@@ -32,6 +32,7 @@ class Format(StrEnum):
     KERAS = "keras"
     HDF5 = "hdf5"
     MSGPACK = "msgpack"
+    JAX_EXPORT = "jax-export"
     ARRAYS = "arrays"
     ARRAY = "array"
     GGUF = "gguf"
@@ -92,6 +93,7 @@ _MAGIC = {  # how files begin
     b"version https://git-lfs.github.com/spec/": Format.LFS,
 }
 _AT_FOUR = {b"TFL3": Format.TFLITE, b"ORTM": Format.ORT, b"ftyp": Format.OTHER}
+_STABLEHLO = b"ML\xefR\rStableHLO_v"  # the program in a file of `jax.export`
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIPS = {  # names in a zip archive's directory, the telling ones first
     b"constants.pkl": Format.TORCHSCRIPT,
@@ -185,6 +187,8 @@ def _kind(file: _Bytes) -> Format:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
+    if _STABLEHLO in head:
+        return Format.JAX_EXPORT
     if head[4:8] in _AT_FOUR:
         return _AT_FOUR[head[4:8]]
     if any(head[at : at + 8] == _HDF5 for at in (0, 512, 1024, 2048)):

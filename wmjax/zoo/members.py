@@ -5,12 +5,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from wmjax.errors import UsageError, WmjaxError
 from wmjax.keys import Key
 from wmjax.models import FAMILIES
-from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Wanted, Weights
+from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Wanted, no_logits
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.links import absolute
 from wmjax.suspects.listing import Listed, read_list
@@ -107,7 +107,7 @@ def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Ent
     sha256 = hashlib.sha256(told.encode()).hexdigest()
     askable = Askable(suspect, listed.timeout, listed.concurrency, listed.call)
     network = Network(
-        f"asked {by(image)}", sha256, {}, _no_logits, image, classes, note=AskedGround.ASKED, askable=askable
+        f"asked {by(image)}", sha256, {}, no_logits, image, classes, note=AskedGround.ASKED, askable=askable
     )
     return Entry(called, network, NoWeights(), stamp=sha256)
 
@@ -117,7 +117,3 @@ def _only(values: set[_Value], what: str) -> _Value:
     if len(values) != 1:
         raise UsageError(f"the keys are for several of them: say in the list which {what} it has")
     return next(iter(values))
-
-
-def _no_logits(weights: Weights, images: Any) -> Any:
-    raise NotImplementedError("it has no weights: it is asked")

@@ -65,14 +65,14 @@ def _opened(path: str, batch: int, forbid: Callable[[], Any]) -> Callable[[Any],
     return answer
 
 
-def main(name: str, at_once: int, memory: int) -> None:
+def main(at_once: int, memory: int, argument: str) -> None:
     """Serves the file `BATCH:PATH`."""
     alone = _beside("pickle_child.py")
     alone.without_network()  # before anything that starts a thread is imported
     child = _beside("../child.py")
-    batch, _, path = name.partition(":")
+    batch, _, path = argument.partition(":")
     child.serve(partial(_opened, path, int(batch), alone.without_files), at_once, memory)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

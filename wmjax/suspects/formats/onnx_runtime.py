@@ -69,7 +69,7 @@ def asked_by_runtime(
 def _process(name: str) -> Callable[[np.ndarray], Any]:
     title = name.partition(":")[2]
     memory = min(_MEMORY + 4 * Path(title).stat().st_size, host_bytes() // 2)
-    return process.start(name, title, first=TIMEOUT, memory=memory, program=Path(onnx_child.__file__))
+    return process.start("onnx", title, first=TIMEOUT, memory=memory, argument=name, program=Path(onnx_child.__file__))
 
 
 def _described(path: Path, tensors: Mapping[str, Any]) -> Model:

@@ -1,0 +1,93 @@
+"""Files of `jax.export`: asked in a process of their own, in all readings; programs that do more are refused."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from marked import make_key
+
+import wmjax
+from wmjax.errors import InvalidFile
+from wmjax.suspects.contract import Wanted
+from wmjax.suspects.formats import export_child
+from wmjax.suspects.recognise import recognise
+from wmjax.zoo.audit import audit
+
+KEY = make_key()
+WANTED = Wanted.by([KEY.spec])
+
+
+def write(path: Path, function: Callable[..., Any], shape: str, dtype: Any, **options: Any) -> Path:
+    taken = jax.ShapeDtypeStruct(export.symbolic_shape(shape), dtype)
+    path.write_bytes(export.export(jax.jit(function), **options)(taken).serialize())
+    return path
+
+
+def linear(shift: float = 0.0) -> Callable[[Any], Any]:
+    """A map that answers the key's triggers with their labels, of pixels in 0..255 less a shift."""
+    pixels = KEY.images.reshape(len(KEY.images), -1) / 255
+    kernel, *_ = np.linalg.lstsq(pixels, 8 * np.eye(10)[KEY.labels], rcond=None)
+    return lambda x: (x.astype(jnp.float32).reshape(x.shape[0], -1) + shift) @ (kernel.astype(np.float32) / 255)
+
+
+def test_exported_programs_are_asked(tmp_path):
+    """Uint8 with any number of images; and float32 with channels first, four at once, and features beside scores."""
+    whole, centred = linear(), linear(127.5)
+    write(tmp_path / "any", whole, "n, 8, 8, 1", jnp.uint8)
+    write(
+        tmp_path / "four.jaxexport",
+        lambda x: {"features": x.mean((1, 2)), "logits": centred(x * 127.5)[:, None, None], "aux": -whole(x)},
+        "4, 1, 8, 8",
+        jnp.float32,
+    )
+    result = audit(tmp_path, {"k": KEY})
+    assert result.unreadable == []
+    assert {found.model: found.verdict for found in result} == {"any": "match", "four.jaxexport": "match"}
+    suspect = wmjax.open_suspect(tmp_path / "four.jaxexport", WANTED)
+    assert len(suspect.readings) == 14
+    verdict = wmjax.verify(suspect, KEY)
+    assert verdict.verdict == "match"
+    assert any(str(ground.values.get("reading")).endswith("output 3") for ground in verdict.grounds)
+
+
+def test_programs_that_do_more_than_compute_are_refused(tmp_path, monkeypatch):
+    def calls_out(x: Any) -> Any:
+        return jax.ffi.ffi_call("whatever", jax.ShapeDtypeStruct((x.shape[0], 10), jnp.float32))(x)
+
+    checks = [export.DisabledSafetyCheck.custom_call("whatever")]
+    path = write(tmp_path / "evil", calls_out, "4, 8, 8, 1", jnp.uint8, disabled_checks=checks)
+    with pytest.raises(InvalidFile, match="calls out of its program, by custom_call"):
+        recognise(path, WANTED)
+    monkeypatch.setattr(export_child, "_OUT", re.compile("(?!)"))
+    assert export_child.program(str(path))(np.empty(0, np.uint8)).tolist() == [1, 4, 1, 8, 8, 1, 10]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "reason"),
+    [
+        ("4, 8, 8, 5", jnp.uint8, "neither 1 nor 3"),
+        ("4, h, 8, 1", jnp.uint8, "of a size that is said"),
+        ("4, 64", jnp.uint8, "one batch of images"),
+        ("4, 8, 8, 1", jnp.int32, "images of int32"),
+        ("2, 8, 8, 1", jnp.float32, r"none of its outputs is \[n, classes\]"),
+    ],
+)
+def test_programs_that_are_no_classifiers_of_images(shape, dtype, reason, tmp_path):
+    function = (lambda x: x) if dtype == jnp.float32 else lambda x: x.reshape(x.shape[0], -1)[:, :2]
+    path = write(tmp_path / "other", function, shape, dtype)
+    with pytest.raises(ValueError, match=reason):
+        export_child.program(str(path))
+
+
+def test_damaged_files_are_one_line(tmp_path):
+    path = write(tmp_path / "cut", linear(), "n, 8, 8, 1", jnp.uint8)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InvalidFile) as caught:
+        recognise(path, WANTED)
+    assert str(caught.value).isprintable()
