@@ -14,7 +14,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import torch_build, torch_hub
 from wmjax.suspects.recognise import check, recognise
-from wmjax.suspects.stored import read_weights
+from wmjax.suspects.stored import read_weights, suspect_of
 from wmjax.zoo.discover import discover
 from wmjax.zoo.pack import write_packs
 
@@ -39,7 +39,9 @@ def test_a_folder_of_transformers_answers_as_transformers(tmp_path):
     from torch_files import by_processor, vit
 
     network = vit(tmp_path)
-    (stored,) = recognise(tmp_path / "model.safetensors", Wanted(images=((8, 8, 1),)))
+    (stored,) = recognise(tmp_path, Wanted(images=((8, 8, 1),)))
+    assert stored.path == tmp_path / "model.safetensors"
+    assert suspect_of(stored, "theirs").class_names == tuple(f"class {i}" for i in range(7))
     assert (stored.network.image, stored.network.classes) == (IMAGE, 7)
     assert (stored.network.readings, stored.network.note) == (("",), "pixels-own")
     agree(scores(stored), by_processor(network, tmp_path, PICTURES))
@@ -182,6 +184,8 @@ def test_hostile_configurations_are_one_line_fetch_nothing_and_run_nothing(tmp_p
         with pytest.raises(InvalidFile, match=why) as told:
             recognise(folder / "model.safetensors", Wanted())
         assert "\n" not in str(told.value), name
+    with pytest.raises(InvalidFile, match=r"it is no cnn|there is no head/bias"):  # what the user names is tried, too
+        recognise(tmp_path / "no classifier" / "model.safetensors", Wanted(("cnn",), (IMAGE,)))
     altered(tmp_path / "good", auto_map={"AutoModelForImageClassification": "planted.Net"})
     assert recognise(tmp_path / "good" / "model.safetensors", Wanted())  # the library's own class is there
     assert not (tmp_path / "RAN").exists()

@@ -19,7 +19,7 @@ from wmjax.verification import Verdict, verify
 FIELDS = {
     "coins",
     "version", "verdict", "evidence_bits", "alpha", "queries", "matches", "triggers", "match_rate",
-    "p_binomial", "p_calibrated", "assumptions", "grounds", "key_id", "suspect", "nonce",
+    "p_binomial", "p_calibrated", "assumptions", "grounds", "key_id", "suspect", "nonce", "class_names",
 }  # fmt: skip
 
 

@@ -144,6 +144,7 @@ class Stored:
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
       parts: other files that hold some of its weights.
+      class_names: as its files call them, in the order of scores; empty where they do not.
     """
 
     network: Network
@@ -154,6 +155,7 @@ class Stored:
     row: int = 0
     digest: str = ""
     parts: tuple[Path, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +173,7 @@ class Suspect:
       remembers: whether it may know later what it was asked: not so where its weights are at hand.
       reading: by which of its readings it is asked; empty where there is no doubt.
       readings: itself by each of them, where there are several; itself is the first.
+      class_names: as its files call them, in the order of scores; empty where they do not.
     """
 
     name: str
@@ -182,6 +185,7 @@ class Suspect:
     remembers: bool = True
     reading: str = ""
     readings: "tuple[Suspect, ...]" = ()
+    class_names: tuple[str, ...] = ()
 
     def grounds(self, image: tuple[int, int, int]) -> tuple[Ground, ...]:
         """What a verdict must say of how it is asked about a key's images of this shape."""

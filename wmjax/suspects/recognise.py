@@ -4,6 +4,7 @@ A module that a *file* names is never imported: the user has to name it.
 """
 
 import contextlib
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from wmjax.suspects.formats.pack import FORMAT as PACK
 from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.pickles import Pickle, read_pickle
 from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header, read_index
-from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, of_recipe, read_hub
+from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, WEIGHTS, of_hub, of_recipe, read_hub
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import Match, fitting, matches, matching, sizes
 from wmjax.suspects.network import from_config, from_module, is_named, named
@@ -98,7 +99,8 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
     pixels.check(wanted.pixels)
     if not path.exists():
         raise AccessError(f"{path} does not exist: give a checkpoint, a run folder or a model's file")
-    found = in_checkpoint(checkpoint.latest(path) or path, wanted) if path.is_dir() else in_file(path, wanted)
+    weights = next((path / name for name in WEIGHTS if (path / name).exists() and (path / CONFIG).exists()), path)
+    found = in_checkpoint(checkpoint.latest(path) or path, wanted) if weights.is_dir() else in_file(weights, wanted)
     if not found:
         raise InvalidFile(f"{path} holds no model: give a checkpoint, a run folder, a safetensors or an ONNX file")
     return found
@@ -232,9 +234,12 @@ def _tried(
     """The models of a file's tensors: of the network that it describes, or of those that the user names."""
     if config:
         return _models(path, path, fitting(from_config(config), tensors), source_of, parts)
-    if hub := read_hub(_json(path.with_name(CONFIG)), _json(path.with_name(PIXELS))):
-        matches, source_of = of_hub(hub, tensors, source_of, wanted)
-        return _models(path, path, matches, source_of, parts)
+    try:
+        if found := _of_hub(path, tensors, source_of, wanted, parts):
+            return found
+    except InvalidFile:  # the file may be another than the one that is described beside it
+        if not wanted.models:
+            raise
     pytorch = any(name.endswith((".weight", ".running_mean")) for name in tensors)
     if not wanted.models:
         raise InvalidFile(_PYTORCH) if pytorch else UsageError(_NAME_IT)
@@ -242,6 +247,18 @@ def _tried(
         return _models(path, path, matching(tensors, wanted), source_of, parts)
     except InvalidFile as error:
         raise InvalidFile(f"{error}; {_PYTORCH}" if pytorch else str(error)) from error
+
+
+def _of_hub(
+    path: Path, tensors: Tensors, source_of: _SourceOf, wanted: Wanted, parts: tuple[Path, ...]
+) -> list[Stored]:
+    """The models of a file's tensors by a config.json of transformers or timm beside it; none where there is none."""
+    hub = read_hub(_json(path.with_name(CONFIG)), _json(path.with_name(PIXELS)))
+    if hub is None:
+        return []
+    matches, source_of = of_hub(hub, tensors, source_of, wanted)
+    found = _models(path, path, matches, source_of, parts)
+    return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
 
 
 def _models(

@@ -111,6 +111,7 @@ def suspect_of(stored: Stored, name: str) -> Suspect:
             network.note,
             remembers=False,
             reading=network.readings[place],
+            class_names=stored.class_names,
         )
 
     each = tuple(by(place) for place in range(len(network.readings)))

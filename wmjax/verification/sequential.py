@@ -192,6 +192,7 @@ def _verdict(
         grounds=grounds,
         key_id=key.commitment.id,
         suspect=question.suspect.name,
+        class_names=question.suspect.class_names,
         nonce=nonce.hex() if nonce else None,
         path=bits,
     )

@@ -28,6 +28,7 @@ class Verdict:
       grounds: what the verdict rests on.
       key_id: of the commitment.
       suspect: its name.
+      class_names: of the suspect's classes, as its files call them; empty where they do not.
       nonce: hex, from which and the secret the order of the questions follows; None: the key's own order.
       path: evidence in bits after each query; not part of the JSON document.
     """
@@ -45,6 +46,7 @@ class Verdict:
     grounds: tuple[Ground, ...]
     key_id: str
     suspect: str
+    class_names: tuple[str, ...]
     nonce: str | None
     path: np.ndarray = dataclasses.field(repr=False)
 
@@ -55,6 +57,7 @@ class Verdict:
             "version": 1,
             **values,
             "match_rate": self.match_rate and list(self.match_rate),
+            "class_names": list(self.class_names),
             "assumptions": [told(ground) for ground in self.grounds],
             "grounds": [ground.to_json() for ground in self.grounds],
         }

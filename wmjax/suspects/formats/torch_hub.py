@@ -26,6 +26,7 @@ from wmjax.suspects.sets import Fit
 from wmjax.suspects.torch_module import as_function, needs_torch, scores
 
 CONFIG, PIXELS = "config.json", "preprocessor_config.json"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # the first that is there
 _SIDE = 224  # of a network whose files say nothing, where no key says it either
 _SourceOf = Callable[[Mapping[str, str]], Source]
 
@@ -38,13 +39,13 @@ class Hub:
       library: which wrote them: `transformers` or `timm`.
       family: of their configuration all but the names of classes.
       processor: how transformers prepares pixels; None where it is not said.
-      labels: names of the classes; empty where they have none.
+      class_names: in the order of scores; empty where they have none.
     """
 
     library: str
     family: build.Values
     processor: build.Values | None = None
-    labels: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def read_hub(values: Any, processor: Any = None) -> Hub | None:
@@ -64,13 +65,13 @@ def read_hub(values: Any, processor: Any = None) -> Hub | None:
         return None
     if isinstance(values.get("model_type"), str):
         said = processor if isinstance(processor, dict) else None
-        return Hub("transformers", build.transformers_family(values), said, _labels(values.get("id2label")))
+        return Hub("transformers", build.transformers_family(values), said, _class_names(values.get("id2label")))
     if isinstance(values.get("architecture"), str):
-        return Hub("timm", build.timm_family(values), None, _labels(values.get("label_names")))
+        return Hub("timm", build.timm_family(values), None, _class_names(values.get("label_names")))
     return None
 
 
-def _labels(said: Any) -> tuple[str, ...]:
+def _class_names(said: Any) -> tuple[str, ...]:
     """Names of classes in their order; those that say no more than numbers are none."""
     values = [said[key] for key in sorted(said, key=int)] if isinstance(said, dict) else said
     if not isinstance(values, list) or not all(isinstance(name, str) for name in values):
