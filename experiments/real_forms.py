@@ -147,7 +147,7 @@ def save(path: Path, tensors: dict[str, Any]) -> None:
 
 
 def _orbax(folder: Path, tree: Any) -> None:
-    ocp.save_pytree(folder / "checkpoint", jax.tree.map(jnp.asarray, tree))
+    ocp.save(folder / "checkpoint", jax.tree.map(jnp.asarray, tree))
 
 
 def _averaged(folder: Path, weights: Tree, images: np.ndarray) -> None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from marked import FORMATS, make_key, marked
@@ -31,8 +30,7 @@ Row = Callable[[Path], None]
 @pytest.fixture(scope="module")
 def weights() -> real_forms.Tree:
     images = np.random.default_rng(0).integers(0, 256, (2, *IMAGE), np.uint8)
-    with jax.numpy_dtype_promotion("standard"):  # Optax counts on it
-        return real_forms.fitted(images, np.array([0, 1]), "0..1", 0, steps=1, after=1)
+    return real_forms.fitted(images, np.array([0, 1]), "0..1", 0, steps=0, after=0)
 
 
 @pytest.fixture
@@ -102,6 +100,11 @@ def test_onnx(tmp_path: Path) -> None:
     """.onnx` image classifiers."""
     FORMATS["ONNX"][0](tmp_path / "model", marked(make_key()))
     assert [entry.name for entry in discover(tmp_path, Wanted()).entries] == ["model.onnx"]
+
+
+def test_program(zoo: Callable[..., Zoo]) -> None:
+    """files of `jax.export`."""
+    assert [entry.name for entry in zoo("jax.export").entries] == ["jax.export/model.jaxexport"]
 
 
 def test_list(tmp_path: Path, zoo: Callable[..., Zoo]) -> None:
