@@ -8,7 +8,8 @@ Networks are small and random; batch norms have seen a few batches of noise, so 
 saved by its own library: transformers' with the image processor of its family, timm's by `save_for_hf`, torchvision's
 state dict by safetensors. wmjax is given the folder alone (torchvision's: its name too). The same uint8 pictures go
 through the library's own processor and network, and through wmjax's function; `error` is the largest difference of
-scores by the largest score, `own_error` the same of PyTorch's float32 against its float64. `vmap`: two models side by side answer as alone.
+scores by the largest score, `own_error` the same of PyTorch's float32 against its float64. `vmap`: two models side by
+side answer as alone.
 """
 
 import argparse
