@@ -311,6 +311,19 @@ def truth_rows() -> list[str]:
     ]
 
 
+def torch_rows() -> list[str]:
+    figures = result("torch_families")
+    return [
+        row(
+            "families of transformers, timm and torchvision read from the files of their own libraries",
+            f"{figures['read']} of {figures['of']}",
+            f"largest error {figures['largest_error']:.1g} of the largest score; {figures['side_by_side']} of them "
+            "side by side in one program",
+            source("torch_families"),
+        )
+    ]
+
+
 def audit_rows() -> list[str]:
     """Of the audits' experiments."""
     made = {
@@ -325,6 +338,7 @@ def audit_rows() -> list[str]:
         "acquittals": partial(acquittal_rows, "acquittals"),
         "acquittals_cifar10": partial(acquittal_rows, "acquittals_cifar10"),
         "audit_truth": truth_rows,
+        "torch_families": torch_rows,
     }
     return [line for name, rows in made.items() if there(name) for line in rows()]
 

@@ -217,7 +217,10 @@ def test_what_lacks_is_said(tmp_path, monkeypatch):
                 recognise(tmp_path / "model.safetensors", Wanted(images=((16, 16, 1),)))
 
 
-@pytest.mark.parametrize("settings", [{"do_normalize": False}, {"do_rescale": False}, {"size": {"height": 9999}}])
+UNKNOWN = [{"size": {"height": 9999}}, {"image_processor_type": "AutoModel"}, {"image_std": "wide"}]
+
+
+@pytest.mark.parametrize("settings", [{"do_normalize": False}, {"do_rescale": False}, *UNKNOWN])
 def test_processors_are_asked_rather_than_read(tmp_path, settings):
     from torch_files import by_processor, vit
 
@@ -226,7 +229,7 @@ def test_processors_are_asked_rather_than_read(tmp_path, settings):
     values |= {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}, **settings}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
     (stored,) = recognise(tmp_path / "model.safetensors", Wanted())
-    if "size" in settings:  # none that is believed: in all usual ways
+    if settings in UNKNOWN:  # asked in all usual ways
         assert len(stored.network.readings) == 7
     else:
         agree(scores(stored), by_processor(network, tmp_path, PICTURES))

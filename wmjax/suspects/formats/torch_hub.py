@@ -4,6 +4,7 @@ The library that wrote a configuration builds the network and says what its tens
 and no code of a folder is run. Models of one architecture share a `Network`, whatever their classes are called.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
@@ -171,9 +172,12 @@ def _trace(told: str, module: Any) -> Network:
 
 
 def _prepared(recipe: Mapping[str, Any]) -> Prepared | None:
+    """How pixels are prepared; None where the files do not say it, or nothing that can be understood."""
     if "architecture" in recipe["family"]:
         return by_timm(recipe["family"]["pretrained_cfg"])
-    return by_processor(recipe["processor"], recipe["family"]) if recipe["processor"] else None
+    with contextlib.suppress(InvalidFile):
+        return by_processor(recipe["processor"], recipe["family"]) if recipe["processor"] else None
+    return None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

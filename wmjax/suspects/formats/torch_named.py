@@ -21,7 +21,7 @@ _FEW = (2, 3)  # numbers of classes, to see what follows from them
 def check(name: str) -> None:
     """Raises `UsageError` where the library is missing, or has no such network."""
     library, network = name.split(":")
-    with building(f"`models` {name}"):
+    with building(f"`models` {name}", f"`models` {name}"):
         if library == "timm":
             import timm
 
@@ -68,7 +68,7 @@ def _usual(name: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _network(name: str, image: Image, classes: int, said: str) -> Network:
-    with building(f"`models` {name}"):
+    with building(f"`models` {name}", f"`models` {name}"):
         shapes, answer = as_function(_module(name, classes, image[2]))
     ways = pixels.ways(said)
 
@@ -98,10 +98,12 @@ def _module(name: str, classes: int, channels: int) -> Any:
 @lru_cache(maxsize=256)
 def _ends(name: str) -> tuple[tuple[str, int], ...]:
     """The tensors whose shapes follow from the number of classes, and along which axis."""
-    import torch
+    check(name)
+    with building(f"`models` {name}", f"`models` {name}"):
+        import torch
 
-    with building(f"`models` {name}"), torch.device("meta"):
-        few, more = (_module(name, classes, 3).state_dict() for classes in _FEW)
+        with torch.device("meta"):
+            few, more = (_module(name, classes, 3).state_dict() for classes in _FEW)
     ends = []
     for key, tensor in few.items():
         axes = [axis for axis, n in enumerate(tensor.shape) if n != more[key].shape[axis]]
@@ -113,8 +115,11 @@ def classes_of(name: str, stored: Tensors) -> list[int]:
     """How many classes networks of this name have whose tensors these may be: what the tensors of their heads say.
 
     Args:
-      name: for which `check` was made.
+      name: as the user gave it.
       stored: shapes and dtypes by name; frameworks may have put something before the names.
+
+    Raises:
+      UsageError: as `check`.
     """
     found: dict[int, None] = {}
     for end, axis in _ends(name):

@@ -5,6 +5,7 @@ red and blue around, scale twice, or crop by a share.
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,7 +65,7 @@ def _numbers(values: Any) -> list[float]:
 
 
 def by_processor(said: Mapping[str, Any], family: Mapping[str, Any]) -> Prepared | None:
-    """By transformers' `preprocessor_config.json`; None where it is not affine in the colours of a pixel.
+    """By transformers' `preprocessor_config.json`; None where its processor is not affine in the colours of a pixel.
 
     Args:
       said: what that file says.
@@ -73,6 +74,9 @@ def by_processor(said: Mapping[str, Any], family: Mapping[str, Any]) -> Prepared
     Raises:
       InvalidFile: no processor of transformers can be made by it.
     """
+    kind = said.get("image_processor_type") or said.get("feature_extractor_type") or "ImageProcessor"
+    if not re.fullmatch(r"\w*(ImageProcessor(Fast|Pil)?|FeatureExtractor)", str(kind)):
+        return None
     if any(side > _LARGEST_SIDE for side in _sides([said.get("size"), said.get("crop_size")])):
         return None
     channels = family.get("num_channels", 3)
