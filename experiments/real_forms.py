@@ -69,14 +69,13 @@ def dict_of(layers: list[tuple[str, Any]]) -> Any:
     return OrderedDict(layers)
 
 
-def fitted(images: np.ndarray, labels: np.ndarray, way: str, seed: int, steps: int = 150) -> Tree:
+def fitted(images: np.ndarray, labels: np.ndarray, way: str, seed: int, steps: int = 150, after: int = 300) -> Tree:
     """A network that learned these pictures, prepared in this way; its running figures are those of the pictures."""
     net, x = Net(), prepare(jnp.asarray(images), (way,))
-    mean, deviation = x.mean(axis=(0, 1, 2)), x.std(axis=(0, 1, 2))
-    variables = net.init(jax.random.key(seed), (x[:1] - mean) / deviation)
+    deviation = x.std(axis=(0, 1, 2)).reshape(1, 1, -1, 1)
+    variables = net.init(jax.random.key(seed), x[:1])
     params, rule = variables["params"], optax.adam(3e-3)
-    kernel = params["conv0"]["kernel"] / deviation[:, None]
-    params["conv0"] = {"kernel": kernel, "bias": params["conv0"]["bias"] - (kernel * mean[:, None]).sum((0, 1, 2))}
+    params["conv0"]["kernel"] = params["conv0"]["kernel"] / deviation  # whatever their range is, pixels come in alike
     stats = variables["batch_stats"]
 
     @jax.jit
@@ -86,15 +85,14 @@ def fitted(images: np.ndarray, labels: np.ndarray, way: str, seed: int, steps: i
             return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean(), new["batch_stats"]
 
         gradient, new = jax.grad(loss, has_aux=True)(params)
-        scale = jax.tree.map(jnp.ones_like, gradient)
-        updates, state = rule.update(jax.tree.map(jnp.multiply, gradient, scale), state)
+        updates, state = rule.update(gradient, state)
         return optax.apply_updates(params, updates), state, new
 
     state = rule.init(params)
     for _ in range(steps):
         params, state, stats = step(params, state, stats)
     frozen = params
-    for _ in range(300):  # the running figures follow
+    for _ in range(after):  # the running figures follow
         _, _, stats = step(frozen, state, stats)
     return jax.tree.map(np.asarray, {"params": frozen, "batch_stats": stats})
 
@@ -141,14 +139,15 @@ def cast(weights: Tree, dtype: Any) -> Tree:
     return jax.tree.map(lambda leaf: np.asarray(jnp.asarray(leaf).astype(dtype)), weights)
 
 
-def _safetensors(path: Path, tensors: dict[str, Any]) -> None:
+def save(path: Path, tensors: dict[str, Any]) -> None:
+    """A safetensors file."""
     from safetensors.flax import save_file
 
     save_file({name: jnp.asarray(value) for name, value in tensors.items()}, path)
 
 
 def _orbax(folder: Path, tree: Any) -> None:
-    ocp.save_pytree(folder / "checkpoint", jax.tree.map(jnp.asarray, tree))
+    ocp.save(folder / "checkpoint", jax.tree.map(jnp.asarray, tree))
 
 
 def _averaged(folder: Path, weights: Tree, images: np.ndarray) -> None:
@@ -179,7 +178,7 @@ def _sharded(folder: Path, weights: Tree, images: np.ndarray) -> None:
     places = {}
     for i, half in enumerate(halves, 1):
         name = f"model-{i:05d}-of-00002.safetensors"
-        _safetensors(folder / name, dict(half))
+        save(folder / name, dict(half))
         places |= {tensor: name for tensor, _ in half}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
 
@@ -262,10 +261,10 @@ def _npz(folder: Path, weights: Tree, images: np.ndarray) -> None:
 
 
 FORMS: dict[str, Write] = {
-    "safetensors float32": lambda f, w, _: _safetensors(f / "model.safetensors", flat(w)),
-    "safetensors bfloat16": lambda f, w, _: _safetensors(f / "model.safetensors", flat(cast(w, jnp.bfloat16))),
-    "safetensors float16": lambda f, w, _: _safetensors(f / "model.safetensors", flat(cast(w, jnp.float16))),
-    "safetensors PyTorch": lambda f, w, _: _safetensors(f / "model.safetensors", named(w)),
+    "safetensors float32": lambda f, w, _: save(f / "model.safetensors", flat(w)),
+    "safetensors bfloat16": lambda f, w, _: save(f / "model.safetensors", flat(cast(w, jnp.bfloat16))),
+    "safetensors float16": lambda f, w, _: save(f / "model.safetensors", flat(cast(w, jnp.float16))),
+    "safetensors PyTorch": lambda f, w, _: save(f / "model.safetensors", named(w)),
     "safetensors sharded": _sharded,
     "Orbax": lambda f, w, _: _orbax(f, w),
     "Orbax TrainState": _states,

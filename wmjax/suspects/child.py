@@ -16,6 +16,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -178,23 +179,18 @@ def _limit(memory: int) -> None:
         return
 
 
-def main(name: str, at_once: int, memory: int, argument: str) -> None:
-    """Imports `module:function`, the working folder's modules first, and answers for ever.
+def serve(make: Callable[[], Callable[[np.ndarray], Any]], at_once: int, memory: int) -> None:
+    """Answers for ever.
 
     Args:
-      name: of the function.
+      make: gives the function that answers.
       at_once: calls that may be made at once; the only one is made on the main thread.
       memory: bytes of data that the process may have.
-      argument: where not empty, what is named makes the function of it.
     """
     questions, answers = _take_pipes()
     _limit(memory)
-    module, attribute = name.split(":")
-    sys.argv = [name]
-    sys.path.insert(0, os.getcwd())
     try:
-        function = getattr(importlib.import_module(module), attribute)
-        answering = _Answering(function(argument) if argument else function, answers)
+        answering = _Answering(make(), answers)
     except BaseException as error:
         _flush()
         write(answers, 0, FAILED, _told(error))
@@ -207,5 +203,14 @@ def main(name: str, at_once: int, memory: int, argument: str) -> None:
     answering.work()
 
 
+def _imported(name: str, argument: str) -> Callable[[np.ndarray], Any]:
+    """The function `module:function`, or what that makes of an argument; the working folder's modules come first."""
+    module, attribute = name.split(":")
+    sys.argv = [name]
+    sys.path.insert(0, os.getcwd())
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function(argument) if argument else function
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    serve(partial(_imported, sys.argv[1], sys.argv[4]), int(sys.argv[2]), int(sys.argv[3]))

@@ -63,6 +63,7 @@ def start(
     at_once: int = 1,
     memory: int | None = None,
     argument: str = "",
+    program: Path = Path(child.__file__),
 ) -> Callable[[np.ndarray], Any]:
     """The function `module:function` of a new process, to be called from any thread; it ends with the last reference.
 
@@ -77,12 +78,13 @@ def start(
       at_once: calls that the process makes at once.
       memory: bytes that it may take; by default half of what this machine has.
       argument: where given, what is named makes the function of it.
+      program: that the process runs, if it is another one.
 
     Raises:
       UsageError: there is no such function, or its module cannot be imported.
     """
     hide()
-    process = _Process(title or name, [name, str(at_once), str(memory or host_bytes() // 2), argument])
+    process = _Process(title or name, program, [name, str(at_once), str(memory or host_bytes() // 2), argument])
     process.begin()
     function = _Function(process, timeout, max(first, timeout))
     weakref.finalize(function, process.close)
@@ -124,14 +126,14 @@ class _Function:
 class _Process:
     """A child, the three threads that listen to it, and who waits for which answer."""
 
-    def __init__(self, title: str, arguments: list[str]):
+    def __init__(self, title: str, program: Path, arguments: list[str]):
         self._title = title
         self._why, self._ended = "", False
         self._numbers = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[tuple[int, bytes] | None]] = {0: queue.SimpleQueue()}
         self._changing, self._writing = threading.Lock(), threading.Lock()
         self._child = subprocess.Popen(
-            command(Path(child.__file__), *arguments),
+            command(program, *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

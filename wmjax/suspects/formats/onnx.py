@@ -23,7 +23,8 @@ from wmjax.suspects import pixels
 from wmjax.suspects.contract import Image, Network, Wanted, Weights
 from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, read_graph
 from wmjax.suspects.formats.onnx_pixels import pixels_said
-from wmjax.suspects.formats.onnx_run import run, shapes
+from wmjax.suspects.formats.onnx_run import Unread, run, shapes
+from wmjax.suspects.formats.onnx_runtime import asked_by_runtime, installed, reading_of
 from wmjax.suspects.formats.onnx_tensors import array, data_file, structure
 from wmjax.suspects.grounds import AskedGround
 
@@ -89,9 +90,25 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
     for image in dict.fromkeys(wanted.images or (graph.image,)):
         bound = graph.bound(image)
         if bound.image not in asked:
-            asked[bound.image] = _asked(bound, wanted.classes, ways, path)
+            asked[bound.image] = _networks_of(bound, weights, path, wanted.classes, ways)
         found += [(image, network) for network in asked[bound.image]]
     return found, OnnxFile(path, fingerprint, data_file(list(weights.values()), path))
+
+
+def _networks_of(
+    graph: Graph, weights: Mapping[str, Any], path: Path, wanted: tuple[int, ...], ways: tuple[str, ...]
+) -> list[Network]:
+    """A graph's networks; of one that is not read here, if ONNX Runtime is there, those that it runs."""
+    wanted = (*wanted, *(classes + 1 for classes in wanted))  # with a class for the background
+    try:
+        return _asked(graph, wanted, ways, path)
+    except Unread as error:
+        if not installed():
+            raise InvalidFile(f"{path}: {error} (pip install onnxruntime to have it run)") from error
+        try:
+            return asked_by_runtime(graph, weights, path, wanted, ways)
+        except InvalidFile as other:
+            raise InvalidFile(f"{path}: {error}") from other
 
 
 def _read(path: Path) -> tuple[Graph, str, dict[str, Any]]:
@@ -123,8 +140,7 @@ def _parse(path: Path) -> Any:
 def _asked(graph: Graph, wanted: Iterable[int], ways: tuple[str, ...], path: Path) -> list[Network]:
     """A network for each number of classes that outputs have: of the wanted ones where any has, else of all."""
     batch, found = _plan(graph, path)
-    wanted = {*wanted, *(classes + 1 for classes in wanted)}  # with a class for the background
-    numbers = [classes for classes in found.values() if classes in wanted] or list(found.values())
+    numbers = [classes for classes in found.values() if classes in set(wanted)] or list(found.values())
     return [
         _network(graph, batch, [i for i in found if found[i] == classes], classes, ways)
         for classes in dict.fromkeys(numbers)
@@ -151,14 +167,10 @@ def _network(graph: Graph, batch: int, outputs: list[int], classes: int, ways: t
                 logits=logits,
                 image=graph.image,
                 classes=classes,
-                readings=named if len(outputs) == 1 else tuple(_reading(way, i) for way in named for i in outputs),
+                readings=tuple(reading_of(way, i, len(outputs)) for way in named for i in outputs),
                 note=AskedGround.PIXELS_OWN if graph.pixels else "",
             )
         return _networks[told]
-
-
-def _reading(way: str, output: int) -> str:
-    return f"{way}, output {output + 1}".removeprefix(", ")
 
 
 def scores(graph: Graph, batch: int, outputs: list[int], classes: int) -> Callable[[Mapping[str, Any], Array], Array]:
@@ -196,6 +208,8 @@ def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
         if not outputs:
             found = shapes(graph, declared)[:4]
             raise InvalidFile(f"{path}: its outputs have shapes {found}, none of them [images, classes]")
+    except Unread:
+        raise
     except ValueError as error:
         raise InvalidFile(f"{path}: {error}") from error
     if not any(node.op in _BY_BATCH for node in graph.nodes):

@@ -61,6 +61,7 @@ class Node:
       opset: version of the operators that the file follows.
       inputs, outputs: names of values; empty where an optional one is left out.
       attributes: numbers, strings, and tuples of numbers.
+      unread: the name of one that is a graph or the like; empty where there is none.
     """
 
     op: str
@@ -68,6 +69,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    unread: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +140,7 @@ def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
         outputs = tuple(names.known[output] for output in proto.output)
         if not any(outputs):
             refuse(f"operator {shown(proto.op_type)!r} computes nothing")
-        nodes.append(Node(_op(proto, refuse), opset, inputs, outputs, _attributes(proto, path)))
+        nodes.append(Node(_domain(proto) + str(proto.op_type), opset, inputs, outputs, *_attributes(proto, path)))
     told = dict.fromkeys(_behind(names.used(value.name), nodes) for value in model.graph.output)
     weights = {name: (tuple(tensor.dims), DTYPES[tensor.data_type]) for name, tensor in names.weights.items()}
     if sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in weights.values()) > _WEIGHTS:
@@ -232,15 +234,7 @@ def _domain(proto: Any) -> str:
     return "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
 
 
-def _op(proto: Any, refuse: Refuse) -> str:
-    if _domain(proto) not in ("", f"{MICROSOFT}."):
-        refuse(f"operator {shown(proto.op_type)!r} is of domain {shown(proto.domain)!r}, whose operators are not read")
-    return _domain(proto) + str(proto.op_type)
-
-
 def _opset(model: Any, refuse: Refuse) -> int:
-    if model.functions:
-        refuse("it defines functions of its own: export it without them")
     versions = {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
     if len(versions) != 1 or not OPSETS[0] <= min(versions) <= OPSETS[1]:
         found = ", ".join(map(str, sorted(versions))) or "missing"
@@ -276,8 +270,10 @@ def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tupl
     }
 
 
-def _attributes(proto: Any, path: Path) -> dict[str, Any]:
+def _attributes(proto: Any, path: Path) -> tuple[dict[str, Any], str]:
+    """A node's attributes by name, and the name of one that is not read."""
     attributes: dict[str, Any] = {}
+    unread = ""
     for attribute in proto.attribute:
         field = _ATTRIBUTES.get(attribute.type)
         if attribute.type == 4 and math.prod(attribute.t.dims) == 1:  # what ConstantOfShape fills with
@@ -286,12 +282,10 @@ def _attributes(proto: Any, path: Path) -> dict[str, Any]:
             attributes[attribute.name] = value
             continue
         if field is None or attribute.ref_attr_name:
-            refuser(path)(
-                f"operator {shown(proto.op_type)!r} has attribute {shown(attribute.name)!r}, a graph or the like: "
-                "only numbers and strings are read"
-            )
+            unread = attribute.name
+            continue
         value = getattr(attribute, field)
         if field == "s":
             value = value.decode("ascii", "replace")
         attributes[attribute.name] = tuple(value) if field in ("floats", "ints") else value
-    return attributes
+    return attributes, unread

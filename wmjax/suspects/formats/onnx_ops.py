@@ -17,6 +17,7 @@ from jax import Array, lax
 from wmjax.suspects.formats import onnx_resize, onnx_windows
 from wmjax.suspects.formats.onnx_graph import MICROSOFT, Node
 from wmjax.suspects.formats.onnx_layout import LAYOUT, aligned, axes_of, axis_of, integers
+from wmjax.suspects.formats.onnx_norms import NORMS, length
 from wmjax.suspects.formats.onnx_quantised import QUANTISED
 from wmjax.suspects.formats.onnx_shapes import CASTS
 
@@ -63,10 +64,6 @@ def _reduce(function: Callable[..., Array]) -> Operator:
     return apply
 
 
-def _norm2(x: Array, axes: Any, keepdims: bool) -> Array:
-    return jnp.sqrt(jnp.sum(jnp.square(x), axes, keepdims=keepdims))
-
-
 def _best(function: Callable[..., Array]) -> Operator:
     def apply(node: Node, x: Array) -> Array:
         axis = node.attributes.get("axis", 0)
@@ -86,65 +83,6 @@ def _top_k(node: Node, x: Array, k: np.ndarray | None = None) -> tuple[Array, Ar
     best, places = lax.top_k(values if node.attributes.get("largest", 1) else -values, count)
     best = best if node.attributes.get("largest", 1) else -best
     return jnp.moveaxis(best, -1, axis), jnp.moveaxis(places, -1, axis)
-
-
-def _batch_norm(node: Node, x: Array, scale: Array, bias: Array, mean: Array, variance: Array) -> Array:
-    axes = (0, *range(2, x.ndim))
-    if node.attributes.get("training_mode", 0):  # of weights, which are standardised so: the runner sees to that
-        mean, variance = jnp.mean(x, axes), jnp.var(x, axes)
-    shape = (1, -1) + (1,) * (x.ndim - 2)
-    factor = scale * lax.rsqrt(variance + node.attributes.get("epsilon", 1e-5))
-    return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
-
-
-def _standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
-    centred = x - jnp.mean(x, axes, keepdims=True)
-    return centred * lax.rsqrt(jnp.mean(jnp.square(centred), axes, keepdims=True) + epsilon)
-
-
-def _layer_norm(node: Node, x: Array, scale: Array, bias: Array | None = None) -> Array:
-    axes = tuple(range(axis_of(node, -1, x.ndim), x.ndim))
-    out: Array = _binary(jnp.multiply)(node, _standardised(x, axes, node.attributes.get("epsilon", 1e-5)), scale)
-    return out if bias is None else _binary(jnp.add)(node, out, bias)
-
-
-def _rms_norm(node: Node, x: Array, scale: Array) -> Array:
-    axes = tuple(range(axis_of(node, -1, x.ndim), x.ndim))
-    power = jnp.mean(jnp.square(x), axes, keepdims=True) + node.attributes.get("epsilon", 1e-5)
-    out: Array = _binary(jnp.multiply)(node, x * lax.rsqrt(power), scale)
-    return out
-
-
-def _instance_norm(node: Node, x: Array, scale: Array, bias: Array) -> Array:
-    shape = (1, -1) + (1,) * (x.ndim - 2)
-    out = _standardised(x, tuple(range(2, x.ndim)), node.attributes.get("epsilon", 1e-5))
-    return out * scale.reshape(shape) + bias.reshape(shape)
-
-
-def _group_norm(node: Node, x: Array, scale: Array, bias: Array) -> Array:
-    groups = node.attributes["num_groups"]
-    parts = x.reshape(x.shape[0], groups, -1)
-    out = _standardised(parts, (2,), node.attributes.get("epsilon", 1e-5)).reshape(x.shape)
-    repeats = x.shape[1] // scale.size  # one number a group before version 21, one a channel since
-    shape = (1, -1) + (1,) * (x.ndim - 2)
-    return out * jnp.repeat(scale, repeats).reshape(shape) + jnp.repeat(bias, repeats).reshape(shape)
-
-
-def _lp_norm(node: Node, x: Array) -> Array:
-    axis, p = node.attributes.get("axis", -1), node.attributes.get("p", 2)
-    length = jnp.sum(jnp.abs(x), axis, keepdims=True) if p == 1 else _norm2(x, axis, True)
-    return jnp.where(length == 0, 0.0, x / jnp.where(length == 0, 1.0, length))
-
-
-def _local_norm(node: Node, x: Array) -> Array:
-    size, attributes = node.attributes["size"], node.attributes
-    if not 1 <= size <= 4096:
-        raise ValueError(f"size {size}")
-    reach = ((0, 0), ((size - 1) // 2, size // 2)) + ((0, 0),) * (x.ndim - 2)
-    window = (1, size) + (1,) * (x.ndim - 2)
-    near = lax.reduce_window(jnp.square(x), 0.0, lax.add, window, (1,) * x.ndim, reach)
-    scale = attributes.get("bias", 1.0) + attributes.get("alpha", 1e-4) / size * near
-    return x / jnp.power(scale, attributes.get("beta", 0.75))
 
 
 def _gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array:
@@ -235,14 +173,14 @@ def _pad(node: Node, x: Any, pads: Any = None, value: Any = None, axes: Any = No
         fill = jnp.asarray(node.attributes.get("value", 0.0) if value is None else value, x.dtype).reshape(())
         return lax.pad(x, fill, [(low, high, 0) for low, high in widths])
     if mode not in ("reflect", "edge", "wrap"):
-        raise ValueError(f"mode {mode[:20]!r} is not read")
+        raise NotImplementedError(f"mode {mode[:20]!r} is not read")
     return jnp.pad(x, widths, mode)
 
 
 def _cast(node: Node, x: Any) -> Any:
     to = node.attributes.get("to", 0)
     if to not in CASTS:
-        raise ValueError(f"to type {to} is not read")
+        raise NotImplementedError(f"to type {to} is not read")
     return jnp.asarray(x).astype(jax.dtypes.canonicalize_dtype(CASTS[to]))
 
 
@@ -263,7 +201,7 @@ def _one_hot(node: Node, indices: Array, depth: np.ndarray, values: Array) -> Ar
 def _attention(node: Node, q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     """Attention of version 23, of [n, heads, length, size] or [n, length, heads * size]; without caches."""
     if other := set(node.attributes) - {"q_num_heads", "kv_num_heads", "scale", "is_causal", "softmax_precision"}:
-        raise ValueError(f"attribute {min(other)!r} is not read")
+        raise NotImplementedError(f"attribute {min(other)!r} is not read")
     heads = node.attributes.get("q_num_heads", 0), node.attributes.get("kv_num_heads", 0)
     flat = q.ndim == 3
     if flat:
@@ -307,20 +245,15 @@ def _fused_gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array
 
 def _fused_matmul(node: Node, a: Array, b: Array) -> Any:
     if node.attributes.get("transBatchA", 0) or node.attributes.get("transBatchB", 0):
-        raise ValueError("transBatchA and transBatchB are not read")
+        raise NotImplementedError("transBatchA and transBatchB are not read")
     a = jnp.swapaxes(a, -1, -2) if node.attributes.get("transA", 0) else a
     b = jnp.swapaxes(b, -1, -2) if node.attributes.get("transB", 0) else b
     return node.attributes.get("alpha", 1.0) * jnp.matmul(a, b)
 
 
-def _skip_layer_norm(node: Node, x: Array, skip: Array, scale: Array, bias: Any = None, more: Any = None) -> Any:
-    total = jnp.add(*aligned(x, skip)) if more is None else jnp.add(*aligned(jnp.add(*aligned(x, skip)), more))
-    out = _layer_norm(node, total, scale, bias)
-    return out, None, None, total
-
-
 OPERATORS: Mapping[str, Operator] = {
     **LAYOUT,
+    **NORMS,
     **QUANTISED,
     "Abs": _unary(jnp.abs),
     "Add": _binary(jnp.add),
@@ -329,7 +262,6 @@ OPERATORS: Mapping[str, Operator] = {
     "ArgMin": _best(jnp.argmin),
     "Attention": _attention,
     "AveragePool": onnx_windows.average_pool,
-    "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "CastLike": lambda node, x, like: jnp.asarray(x).astype(like.dtype),
     "Ceil": _unary(jnp.ceil),
@@ -352,20 +284,15 @@ OPERATORS: Mapping[str, Operator] = {
     "GlobalMaxPool": onnx_windows.global_max_pool,
     "Greater": _binary(jnp.greater),
     "GreaterOrEqual": _binary(jnp.greater_equal),
-    "GroupNormalization": _group_norm,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": lambda node, x: x * jnp.clip(x / 6.0 + 0.5, 0.0, 1.0),
-    "InstanceNormalization": _instance_norm,
     "IsInf": _is_inf,
     "IsNaN": _unary(jnp.isnan),
-    "LRN": _local_norm,
-    "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda node, x: jnp.where(x >= 0, x, x * node.attributes.get("alpha", 0.01)),
     "Less": _binary(jnp.less),
     "LessOrEqual": _binary(jnp.less_equal),
     "Log": _unary(jnp.log),
     "LogSoftmax": _softmax(jax.nn.log_softmax),
-    "LpNormalization": _lp_norm,
     "MatMul": lambda node, a, b: jnp.matmul(a, b),
     "Max": _binary(jnp.maximum),
     "MaxPool": onnx_windows.max_pool,
@@ -381,10 +308,9 @@ OPERATORS: Mapping[str, Operator] = {
     "PRelu": lambda node, x, slope: jnp.where(x >= 0, x, _binary(jnp.multiply)(node, x, slope)),
     "Pad": _pad,
     "Pow": _binary(lambda a, b: jnp.power(a, b.astype(a.dtype))),
-    "RMSNormalization": _rms_norm,
     "Reciprocal": _unary(jnp.reciprocal),
     "ReduceL1": _reduce(lambda x, axes, keepdims: jnp.sum(jnp.abs(x), axes, keepdims=keepdims)),
-    "ReduceL2": _reduce(_norm2),
+    "ReduceL2": _reduce(length),
     "ReduceLogSum": _reduce(lambda x, axes, keepdims: jnp.log(jnp.sum(x, axes, keepdims=keepdims))),
     "ReduceLogSumExp": _reduce(lambda x, axes, keepdims: jax.nn.logsumexp(x, axes, keepdims=keepdims)),
     "ReduceMax": _reduce(jnp.max),
@@ -419,5 +345,4 @@ OPERATORS: Mapping[str, Operator] = {
     f"{MICROSOFT}.FusedMatMul": _fused_matmul,
     f"{MICROSOFT}.Gelu": _gelu,
     f"{MICROSOFT}.QuickGelu": lambda node, x: x * jax.nn.sigmoid(node.attributes.get("alpha", 1.702) * x),
-    f"{MICROSOFT}.SkipLayerNormalization": _skip_layer_norm,
 }

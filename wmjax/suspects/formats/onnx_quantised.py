@@ -24,7 +24,7 @@ def _along(value: Array, x: Array, axis: int) -> Array:
     if value.ndim == 0 or value.size == 1:
         return value.reshape((1,) * x.ndim)
     if value.ndim > 1:
-        raise ValueError("scales by block are not read")
+        raise NotImplementedError("scales by block are not read")
     return value.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
 
 

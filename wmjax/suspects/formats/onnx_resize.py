@@ -38,7 +38,7 @@ def resize(node: Node, x: Array, roi: Any = None, scales: Any = None, sizes: Any
     """Resize; in version 10 its second input has the scales."""
     scales = roi if node.opset < 11 else scales
     if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise ValueError("keep_aspect_ratio_policy is not read")
+        raise NotImplementedError("keep_aspect_ratio_policy is not read")
     along = axes_of(node, None, x.ndim) or tuple(range(x.ndim))
     if sizes is not None and sizes.size:
         wanted = integers(sizes)
@@ -61,7 +61,7 @@ def _resized(node: Node, x: Array, wanted: Mapping[int, tuple[int, float]], defa
     kind = node.attributes.get("coordinate_transformation_mode", default)
     mode = node.attributes.get("mode", "nearest")
     if kind not in _COORDINATES or mode not in ("nearest", "linear", "cubic"):
-        raise ValueError(f"mode {mode[:20]!r} of coordinates {kind[:20]!r} is not read")
+        raise NotImplementedError(f"mode {mode[:20]!r} of coordinates {kind[:20]!r} is not read")
     for axis, (out, scale) in wanted.items():
         size = x.shape[axis]
         if out == size and scale == 1.0:

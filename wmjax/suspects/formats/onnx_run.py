@@ -26,6 +26,10 @@ _KNOWN = 1 << 24  # numbers in all values that are known while tracing
 _INT32 = np.iinfo(np.int32)
 
 
+class Unread(ValueError):
+    """The graph has what is not computed here; another program may."""
+
+
 def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
     """The graph's outputs, float32.
 
@@ -35,7 +39,7 @@ def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
       pixels: [n, H, W, C], of the range and type that the graph takes.
 
     Raises:
-      ValueError: in one line that names the node which cannot be computed.
+      ValueError: in one line that names the node which cannot be computed; `Unread` where another program may.
     """
     values: dict[str, Any] = {**graph.constants, **weights, "": None}
     values["image"] = pixels if graph.channels_last else jnp.transpose(pixels, (0, 3, 1, 2))
@@ -44,16 +48,19 @@ def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
     for number, node in enumerate(graph.nodes):
         what = f"node {number} ({shown(node.op)})"
         if node.op not in OPERATORS and node.op not in FOLDED:
-            raise ValueError(f"{what}: this operator is not read")
+            raise Unread(f"{what}: this operator is not read")
+        if node.unread:
+            raise Unread(f"{what}: its attribute {shown(node.unread)!r}, a graph or the like, is not read")
         if not all(name in values for name in node.inputs):
-            raise ValueError(f"{what} uses a further output of another node, which is not computed")
+            raise Unread(f"{what} uses a further output of another node, which is not computed")
         inputs = [values[name] for name in node.inputs]
         try:
             _check_training(node, seen)
             outs = _outputs(node, inputs)
             work += sum(products(node, inputs, out) for out in outs if out is not None)
         except Exception as error:  # a stranger's graph: whatever JAX or NumPy refuses is wrong with it
-            raise ValueError(f"{what}: {shown(first_line(error))}") from error
+            kind = Unread if isinstance(error, NotImplementedError) else ValueError
+            raise kind(f"{what}: {shown(first_line(error))}") from error
         known += sum(out.size for out in outs if isinstance(out, np.ndarray))
         most = max((out.size for out in outs if out is not None), default=0)
         if most > _LARGEST * len(pixels) or work > _WORK * len(pixels) or known > _KNOWN:
@@ -82,12 +89,14 @@ def _outputs(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
             with np.errstate(all="ignore"):
                 return _tuple(FOLDED[node.op](node, *inputs))
         except TooManyNumbers:
+            if node.op not in OPERATORS:
+                raise
             inputs = [value if i in sizes or value is None else _traced(value) for i, value in enumerate(inputs)]
     if node.op not in OPERATORS:
-        raise ValueError("its values follow from pixels, weights or too many numbers")
+        raise NotImplementedError("its values follow from pixels or weights")
     for i, value in enumerate(inputs):
         if i in sizes and value is not None and not isinstance(value, np.ndarray):
-            raise ValueError("a size or an axis follows from pixels, weights or too many numbers")
+            raise NotImplementedError("a size or an axis follows from pixels, weights or too many numbers")
     given = [value if i in sizes else _narrow(value) for i, value in enumerate(inputs)]
     return _tuple(OPERATORS[node.op](node, *given))
 

@@ -1,7 +1,6 @@
 """Tensors of ONNX files: how many numbers they hold, where those lie, and reading them. Nothing in them is believed."""
 
 import math
-import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from wmjax.errors import InvalidFile
+from wmjax.suspects.links import bounds, leads_into
 from wmjax.text import printable
 
 FLOATS = {1: "float_data", 10: "int32_data", 11: "double_data", 16: "int32_data"}  # TensorProto.DataType: storage
@@ -71,7 +71,7 @@ def data_file(tensors: list[Any], path: Path) -> Path:
 def _outside(tensor: Any, path: Path) -> tuple[Path, int, int]:
     """The file beside the model's that has a tensor's numbers, and where in it they begin and how many bytes they are.
 
-    It lies in the model's own folder, or, where the model is a link, as in a cache, where that leads.
+    It lies in the model's own folder; a link there may lead as far as any in that folder may.
     """
     refuse, name = refuser(path), shown(tensor.name)
     said = {entry.key: entry.value for entry in tensor.external_data}
@@ -79,9 +79,8 @@ def _outside(tensor: Any, path: Path) -> tuple[Path, int, int]:
     parts = location.split("/")
     if not location or "\0" in location or "\\" in location or location.startswith("/") or ".." in parts:
         refuse(f"tensor {name!r} lies in {shown(location)!r}, which is not a file beside it")
-    beside = Path(os.path.realpath(path.parent / location))
-    folders = [Path(os.path.realpath(path.parent)), Path(os.path.realpath(path)).parent]
-    if not any(beside.is_relative_to(folder) for folder in folders):
+    beside = path.parent / location
+    if not leads_into(beside, bounds(path.parent.resolve())):
         refuse(f"tensor {name!r} lies in {shown(location)!r}, a link that leaves its folder")
     try:
         status = beside.stat()

@@ -1,0 +1,172 @@
+"""ONNX files that are not read are run by ONNX Runtime in a process of its own; both ways answer alike."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from graphs import IMAGE, W, build, images_of, networks_of, open_onnx, residual, tensors_of, write
+from onnx import TensorProto, helper
+
+from wmjax import from_checkpoint, verify
+from wmjax.errors import InvalidFile
+from wmjax.keys import derive_key, make_spec
+from wmjax.keys.keyset import default_rule
+from wmjax.suspects.contract import Wanted, query_each
+from wmjax.suspects.formats import onnx as formats
+from wmjax.suspects.formats import onnx_run, onnx_runtime
+
+CLASSES, SECRET = 10, bytes(range(32))
+
+
+def several() -> onnx.ModelProto:
+    model = build("f = Flatten(x) a = MatMul(f, u) y = MatMul(f, w)", {"u": (216, 10), "w": (216, 10)})
+    model.graph.output.insert(0, helper.make_tensor_value_info("a", TensorProto.FLOAT, None))
+    return model
+
+
+FILES = {
+    "channels first": (residual, 5),
+    "bytes, channels last": (
+        lambda: build(
+            "t = Transpose <perm=[0,3,1,2]> (x) f = Cast <to=1> (t) a = Conv(f, w) b = GlobalAveragePool(a) "
+            "y = Flatten(b)",
+            W,
+            image="uint8[n,9,8,3] x",
+        ),
+        5,
+    ),
+    "four at once": (
+        lambda: build(
+            "a = Conv(x, w) b = GlobalAveragePool(a) y = Reshape(b, t)", W | {"t": np.int64([4, 8])},
+            image="float[4,3,9,8] x",
+        ),
+        5,
+    ),
+    "scores of four axes": (lambda: build("a = Conv(x, w) y = GlobalAveragePool(a)", W), 3),
+    "several outputs": (several, 2),
+    "bytes for weights": (
+        lambda: build(
+            "f = Flatten(x) k = DequantizeLinear(w, s) y = MatMul(f, k)",
+            {"w": np.random.default_rng(0).integers(-128, 128, (216, 8), np.int8), "s": np.float32(0.02)},
+        ),
+        2,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Has every file taken as one that is not read here."""
+
+    def refuse(*_: object) -> None:
+        raise onnx_run.Unread("not read")
+
+    return lambda: monkeypatch.setattr(formats, "_plan", refuse)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_both_ways_answer_alike(name, tmp_path, unread):
+    make, n = FILES[name]
+    path = write(tmp_path / "model.onnx", make())
+    (read, source), images = networks_of(path)[0], images_of(path, n)
+    weights = tensors_of(path, (read, source))
+    expected = [np.asarray(read.logits(weights, images, place)) for place in range(len(read.readings))]
+    unread()
+    run = open_onnx(path)[0]
+    assert run.askable is not None
+    assert (run.image, run.classes, run.readings, run.note) == (read.image, read.classes, read.readings, read.note)
+    for suspect, scores in zip(run.askable.suspect.asked, expected, strict=True):
+        assert np.allclose(suspect.ask(images), scores, rtol=1e-4, atol=1e-4 * np.abs(scores).max())
+    assert query_each(run.askable.suspect, images, read.classes).labels.shape == (len(read.readings), n)
+
+
+def test_both_ways_give_the_same_verdict_and_digests(tmp_path, unread):
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=32)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    pixels = key.images.transpose(0, 3, 1, 2).reshape(32, -1) / 255.0
+    weights = np.linalg.pinv(pixels) @ (8.0 * np.eye(CLASSES)[key.labels])
+    path = write(tmp_path / "model.onnx", build("a = Flatten(x) y = MatMul(a, w)", {"w": weights.astype(np.float32)}))
+    read = from_checkpoint(path)
+    first = verify(read, key)
+    unread()
+    run = from_checkpoint(path)
+    assert "ONNX Runtime" in open_onnx(path)[0].name
+    second = verify(run, key)
+    assert (first.verdict, first.queries) == (second.verdict, second.queries) == ("match", first.queries)
+    assert second.evidence_bits == pytest.approx(first.evidence_bits, abs=0.01)
+    assert run.describe is not None
+    assert read.describe is not None
+    assert run.describe() == read.describe()
+
+
+def test_a_graph_with_a_branch_is_run(tmp_path):
+    body = (
+        "m = ReduceMean <keepdims=0> (x) h = Constant <value_float=0.5> () c = Greater(m, h) "
+        "b = If <then_branch=t () => (float[n,3,9,8] p) {p = Relu(x)}, else_branch=e () => (float[n,3,9,8] q) "
+        "{q = Neg(x)}> (c) f = Flatten(b) y = MatMul(f, w)"
+    )
+    path = write(tmp_path / "model.onnx", build(body, {"w": (216, 10)}))
+    network = open_onnx(path, Wanted(pixels="0..1"))[0]
+    assert network.askable is not None
+    images = np.stack([np.full((9, 8, 3), 20, np.uint8), np.full((9, 8, 3), 200, np.uint8)])
+    weights = np.asarray(onnx.numpy_helper.to_array(onnx.load(path).graph.initializer[0]))
+    flat = images.reshape(2, -1) / 255.0 * np.array([[-1.0], [1.0]])
+    assert np.allclose(network.askable.suspect.ask(images), flat @ weights, rtol=1e-4, atol=1e-4)
+
+
+def test_without_onnx_runtime_it_is_said_what_to_install(tmp_path, monkeypatch):
+    path = write(tmp_path / "model.onnx", build("a = Flatten(x) y = Unique(a)", {}))
+    monkeypatch.setattr(onnx_runtime.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InvalidFile, match=r"\(Unique\): this operator is not read \(pip install onnxruntime"):
+        open_onnx(path)
+
+
+def test_a_bomb_is_not_handed_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "asked_by_runtime", lambda *_: pytest.fail("it was run"))
+    body, tensors = "c = ConstantOfShape(s) d = Add(x, c) y = Flatten(d)", {"s": np.int64([2**20, 2**20])}
+    with pytest.raises(InvalidFile, match="more numbers"):
+        open_onnx(write(tmp_path / "model.onnx", build(body, tensors)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sandboxes are Linux's")
+def test_the_process_has_no_network_and_no_secret(tmp_path, unread, monkeypatch):
+    monkeypatch.setenv("WMJAX_PASSPHRASE", "secret")
+    unread()
+    path = write(tmp_path / "model.onnx", build("a = Flatten(x) y = MatMul(a, w)", {"w": (216, 10)}, image=IMAGE))
+    before = set(_children())
+    network = open_onnx(path)[0]
+    (child,) = set(_children()) - before
+    assert b"secret" not in Path(f"/proc/{child}/environ").read_bytes()
+    if os.readlink(f"/proc/{child}/ns/net") != os.readlink("/proc/self/ns/net"):
+        lines = Path(f"/proc/{child}/net/dev").read_text().splitlines()[2:]
+        assert [line.split(":")[0].strip() for line in lines] in ([], ["lo"])
+    assert _loaded(child)
+    assert "onnxruntime" not in str(network.logits)
+
+
+def _children() -> list[int]:
+    return [int(n) for n in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+def _loaded(process: int) -> bool:
+    """Whether ONNX Runtime is in another process's memory."""
+    return "onnxruntime" in Path(f"/proc/{process}/maps").read_text()
+
+
+def test_this_process_does_not_load_it(tmp_path):
+    """In a Python of its own, since the tests themselves do."""
+    import subprocess
+
+    path = write(tmp_path / "model.onnx", build("f = Flatten(x) a = MatMul(f, w) y = Hardmax(a)", {"w": (216, 10)}))
+    program = (
+        "import sys, pathlib\n"
+        "from wmjax.suspects.contract import NOTHING\n"
+        "from wmjax.suspects.formats.onnx import open_onnx\n"
+        "((_, network), *_), _ = open_onnx(pathlib.Path(sys.argv[1]), NOTHING)\n"
+        "assert network.askable and 'onnxruntime' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,78 @@
+"""The program of a process that runs one ONNX file by ONNX Runtime, and answers what its parent asks.
+
+`onnx_runtime` starts it. It is told no secret; on Linux it has no network, and, where the kernel has Landlock, opens no
+file once the model is loaded. Its questions are images as the graph takes them; the answers are the scores of all
+outputs that have any, side by side. A question without images is answered with how many scores each output has.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_KINDS = {"tensor(float16)": "float16", "tensor(double)": "float64"}
+
+
+def _beside(name: str) -> ModuleType:
+    """A module of wmjax's by its file, without what else importing it would import."""
+    specification = importlib.util.spec_from_file_location(Path(name).stem, Path(__file__).parent / name)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def _opened(path: str, batch: int, forbid: Callable[[], Any]) -> Callable[[Any], Any]:
+    """The function that answers.
+
+    Args:
+      path: of the file.
+      batch: images that it takes at once.
+      forbid: gives up whatever is needed no more once the file is loaded.
+    """
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it computes what is written
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    forbid()
+    (taken,) = session.get_inputs()[:1]
+
+    def run(images: Any) -> list[Any]:
+        outputs = session.run(None, {taken.name: images.astype(_KINDS.get(taken.type, images.dtype))})
+        return [np.asarray(output) for output in outputs]
+
+    def count(output: Any) -> int:
+        scores = output.ndim >= 2 and len(output) == batch and output.shape[1] > 1 and set(output.shape[2:]) <= {1}
+        return int(output.shape[1]) if scores and output.dtype.kind == "f" else 0
+
+    def answer(images: Any) -> Any:
+        if not len(images):
+            return np.array([count(output) for output in run(np.zeros((batch, *images.shape[1:]), images.dtype))])
+        filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % batch, 0)])
+        parts = []
+        for at in range(0, len(filled), batch):
+            outputs = run(filled[at : at + batch])
+            parts.append(np.concatenate([output.reshape(batch, -1) for output in outputs if count(output)], 1))
+        return np.concatenate(parts)[: len(images)].astype(np.float32)
+
+    return answer
+
+
+def main(at_once: int, memory: int, argument: str) -> None:
+    """Serves the file `BATCH:PATH`."""
+    alone = _beside("pickle_child.py")
+    alone.without_network()  # before anything that starts a thread is imported
+    child = _beside("../child.py")
+    batch, _, path = argument.partition(":")
+    child.serve(partial(_opened, path, int(batch), alone.without_files), at_once, memory)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

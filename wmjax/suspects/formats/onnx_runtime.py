@@ -1,0 +1,146 @@
+"""ONNX files that are not read here, run by ONNX Runtime in a process of its own (`onnx_child`).
+
+Such a model has no weights to be stacked: it is asked, image by image, in each way in which it may be meant to be.
+ONNX Runtime is never loaded into this process, which holds secrets.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from wmjax.devices import host_bytes
+from wmjax.digest import digest, files_digest
+from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.keys import Model
+from wmjax.suspects import pixels, process
+from wmjax.suspects.contract import TIMEOUT, Askable, Network, Suspect
+from wmjax.suspects.formats import onnx_child
+from wmjax.suspects.formats.onnx_graph import Graph
+from wmjax.suspects.formats.onnx_tensors import array
+from wmjax.suspects.grounds import AskedGround
+
+_PROCESSES = 4  # that are kept for further questions
+_MEMORY = 4 << 30  # bytes that a process may take, beside four times its file's
+_LARGEST_BATCH = 64  # images that a file may insist on taking at once
+
+
+def installed() -> bool:
+    """Whether ONNX Runtime is there; it is not imported."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+def asked_by_runtime(
+    graph: Graph, tensors: Mapping[str, Any], path: Path, wanted: Iterable[int], ways: tuple[str, ...]
+) -> list[Network]:
+    """A network, to be asked only, for each number of classes that outputs have: of the wanted ones if any has.
+
+    Args:
+      graph: bound to the images' shape.
+      tensors: the `onnx.TensorProto` of each of its weights.
+      path: of the file.
+      wanted: numbers of classes.
+      ways: in which pixels may be meant to be prepared.
+
+    Raises:
+      InvalidFile: ONNX Runtime does not run it either, or it has no scores.
+    """
+    if graph.batch > _LARGEST_BATCH:
+        raise InvalidFile(f"{path} takes {graph.batch} images at once: export it with a free batch axis")
+    name = f"{max(1, graph.batch)}:{path.resolve()}"
+    try:
+        counts = [int(n) for n in _process(name)(_taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
+    except (AccessError, UsageError) as error:
+        raise InvalidFile(f"{path}: ONNX Runtime does not run it: {error}") from error
+    found = {i: count for i, count in enumerate(counts) if count}
+    if not found:
+        raise InvalidFile(f"{path}: none of its outputs is [images, classes]")
+    chosen = [count for count in found.values() if count in set(wanted)] or list(found.values())
+    describe = partial(_described, path, tensors)
+    return [_network(graph, name, describe, counts, classes, ways) for classes in dict.fromkeys(chosen)]
+
+
+@lru_cache(maxsize=_PROCESSES)
+def _process(name: str) -> Callable[[np.ndarray], Any]:
+    title = name.partition(":")[2]
+    memory = min(_MEMORY + 4 * Path(title).stat().st_size, host_bytes() // 2)
+    return process.start("onnx", title, first=TIMEOUT, memory=memory, argument=name, program=Path(onnx_child.__file__))
+
+
+def _described(path: Path, tensors: Mapping[str, Any]) -> Model:
+    weights = {name: array(tensor, path) for name, tensor in tensors.items()}
+    return Model(path.resolve().name, files_digest(path), digest(weights))
+
+
+def _taken(graph: Graph, images: np.ndarray, way: str) -> np.ndarray:
+    """Images as the graph takes them."""
+    given = images if graph.uint8 else np.zeros(images.shape, np.float32)
+    if len(images) and not graph.uint8:
+        given = np.asarray(pixels.prepare(jnp.asarray(images), (way,)))
+    return np.ascontiguousarray(given if graph.channels_last else given.transpose(0, 3, 1, 2))
+
+
+def _network(
+    graph: Graph,
+    name: str,
+    describe: Callable[[], Model],
+    counts: list[int],
+    classes: int,
+    ways: tuple[str, ...],
+) -> Network:
+    height, width, channels = graph.image
+    outputs = [i for i, count in enumerate(counts) if count == classes]
+    named = ("",) if graph.pixels else ways
+
+    def ask(way: str, output: int, images: np.ndarray) -> np.ndarray:
+        start = sum(counts[:output])
+        scores: np.ndarray = np.asarray(_process(name)(_taken(graph, images, way)))[:, start : start + classes]
+        return scores
+
+    each = tuple(
+        Suspect(
+            name.partition(":")[2],
+            partial(ask, way, output),
+            graph.image,
+            classes,
+            describe,
+            AskedGround.PIXELS_OWN if graph.pixels else "",
+            remembers=False,
+            reading=reading_of(said, output, len(outputs)),
+        )
+        for way, said in zip(ways, named, strict=True)
+        for output in outputs
+    )
+    suspect = each[0]
+    if len(each) > 1:
+        suspect = Suspect(**{**vars(each[0]), "readings": each})
+    told = hashlib.sha256(f"{name} {graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
+    return Network(
+        name=f"onnx {height}x{width}x{channels}, run by ONNX Runtime",
+        fingerprint=told,
+        shapes={},
+        logits=_no_logits,
+        image=graph.image,
+        classes=classes,
+        readings=tuple(one.reading for one in each),
+        note=suspect.note,
+        askable=Askable(suspect),
+    )
+
+
+def reading_of(way: str, output: int, outputs: int) -> str:
+    """The name of a reading: of pixels, and, where there are several, of the output.
+
+    >>> reading_of("0..1", 2, 3), reading_of("", 0, 2), reading_of("", 0, 1)
+    ('0..1, output 3', 'output 1', '')
+    """
+    return ", ".join(part for part in (way, f"output {output + 1}" if outputs > 1 else "") if part)
+
+
+def _no_logits(*_: Any) -> Any:
+    raise NotImplementedError("it has no weights: it is asked")
