@@ -1,15 +1,15 @@
 """Which families of PyTorch's image classifiers wmjax reads from files of their own libraries, and how exactly.
 
 Command   python experiments/torch_families.py [--only NAME ...]
-Expected  at least 28 of 31 families read, their scores within 1e-4 of PyTorch's, most within 2e-6
+Expected  at least 28 of 31 families read, their scores as near to PyTorch's as float32 allows
 Time      about 15 minutes on 2 CPU cores
 
 Networks are small and random; batch norms have seen a few batches of noise, so that nothing dies on the way. Each is
 saved by its own library: transformers' with the image processor of its family, timm's by `save_for_hf`, torchvision's
 state dict by safetensors. wmjax is given the folder alone (torchvision's: its name too). The same uint8 pictures go
 through the library's own processor and network, and through wmjax's function; `error` is the largest difference of
-scores by the largest score, `own_error` the same of PyTorch's float32 against its float64. `vmap`: two models side by
-side answer as alone.
+scores by the largest score, `own_error` the same of PyTorch's float32 against its float64: a family is read if the
+error is below 1e-5 or three times that. `vmap`: two models side by side answer as alone.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from wmjax.suspects.recognise import recognise
 from wmjax.suspects.stored import read_weights
 
 CLASSES, PICTURES = 7, 3
-EXACT = 1e-4  # relative: float32's sums in another order stay far below
+EXACT = 1e-5
 Made = tuple[Any, Any]  # network, and what prepares uint8 pictures [n, H, W, C] for it
 
 _VIT: dict[str, Any] = {
@@ -124,10 +124,10 @@ TIMM: dict[str, dict[str, Any]] = {
 TORCHVISION = ["resnet18", "mobilenet_v3_small", "vgg11_bn", "densenet121", "squeezenet1_1", "shufflenet_v2_x0_5"]
 
 
-def by_transformers(name: str, folder: Path, classes: int = CLASSES) -> Made:
+def by_transformers(name: str, folder: Path) -> Made:
     """A random classifier of transformers, saved."""
     processor_name, sizes = TRANSFORMERS[name]
-    config = getattr(transformers, f"{name}Config")(**sizes, id2label={i: f"class {i}" for i in range(classes)})
+    config = getattr(transformers, f"{name}Config")(**sizes, id2label={i: f"class {i}" for i in range(CLASSES)})
     network = getattr(transformers, f"{name}ForImageClassification")(config)
     side = SIDES.get(name, 32)
     size = (
@@ -147,10 +147,10 @@ def by_transformers(name: str, folder: Path, classes: int = CLASSES) -> Made:
     return network, prepare
 
 
-def by_timm(name: str, folder: Path, classes: int = CLASSES) -> Made:
+def by_timm(name: str, folder: Path) -> Made:
     """A random network of timm, saved."""
     arguments = TIMM[name]
-    network = timm.create_model(name, num_classes=classes, **arguments)
+    network = timm.create_model(name, num_classes=CLASSES, **arguments)
     side = arguments.get(
         "img_size", network.pretrained_cfg["input_size"][1] if network.pretrained_cfg["fixed_input_size"] else 64
     )
@@ -222,6 +222,10 @@ def measure(name: str, make: Callable[[str, Path], Made], models: tuple[str, ...
         return record
 
 
+def _agrees(found: dict[str, Any], what: str) -> bool:
+    return what in found and found[what] < max(EXACT, 3 * found["own_error"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", nargs="*", default=[])
@@ -242,14 +246,14 @@ def main() -> None:
                 found = {"fails": f"{type(error).__name__} {str(error).splitlines()[0]:.200}"}
             families[f"{library} {name}"] = found
             print(library, name, found, file=sys.stderr, flush=True)
-    read = [found for found in families.values() if found.get("error", 1.0) < EXACT]
+    read = [found for found in families.values() if _agrees(found, "error")]
     packages = ("torch", "torchax", "torchvision", "transformers", "timm")
     figures = {
         "families": families,
         "read": len(read),
         "of": len(families),
         "largest_error": max(found["error"] for found in read),
-        "side_by_side": sum(found.get("vmap_error", 1.0) < EXACT for found in families.values()),
+        "side_by_side": sum(_agrees(found, "vmap_error") for found in families.values()),
         "packages": {name: importlib.metadata.version(name) for name in packages},
     }
     if not options.only:
