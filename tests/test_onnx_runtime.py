@@ -1,5 +1,6 @@
 """ONNX files that are not read are run by ONNX Runtime in a process of its own; both ways answer alike."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper
 
 from wmjax import from_checkpoint, verify
 from wmjax.errors import InvalidFile
-from wmjax.keys import derive_key, make_spec
+from wmjax.keys import Key, derive_key, make_spec, open_keys
 from wmjax.keys.keyset import default_rule
 from wmjax.suspects.contract import Wanted, query_each
 from wmjax.suspects.formats import onnx as formats
@@ -83,12 +84,16 @@ def test_both_ways_answer_alike(name, tmp_path, unread):
     assert query_each(run.askable.suspect, images, read.classes).labels.shape == (len(read.readings), n)
 
 
+def marked(key: Key) -> np.ndarray:
+    """The linear classifier of pixels in 0..1 that knows a key's triggers."""
+    pixels = key.images.transpose(0, 3, 1, 2).reshape(len(key.images), -1) / 255.0
+    return (np.linalg.pinv(pixels) @ (8.0 * np.eye(CLASSES)[key.labels])).astype(np.float32)
+
+
 def test_both_ways_give_the_same_verdict_and_digests(tmp_path, unread):
     spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=32)
     key = derive_key(SECRET, spec, default_rule(spec))
-    pixels = key.images.transpose(0, 3, 1, 2).reshape(32, -1) / 255.0
-    weights = np.linalg.pinv(pixels) @ (8.0 * np.eye(CLASSES)[key.labels])
-    path = write(tmp_path / "model.onnx", build("a = Flatten(x) y = MatMul(a, w)", {"w": weights.astype(np.float32)}))
+    path = write(tmp_path / "model.onnx", build("a = Flatten(x) y = MatMul(a, w)", {"w": marked(key)}))
     read = from_checkpoint(path)
     first = verify(read, key)
     unread()
@@ -100,6 +105,20 @@ def test_both_ways_give_the_same_verdict_and_digests(tmp_path, unread):
     assert run.describe is not None
     assert read.describe is not None
     assert run.describe() == read.describe()
+
+
+def test_an_audit_asks_what_is_read_and_what_is_run(run, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX has begun already
+    run("keygen", "--scheme", "abstract", "--image", "9x8x3", "--classes", "10", "--triggers", "32", "--out", "keys/k")
+    key = open_keys(Path("keys"))[0]["k"]
+    Path("zoo").mkdir()
+    for name, last in (("read", "y = Identity(s)"), ("run", "z, i, j, k = Unique(s) t = Sub(s, s) y = Sub(s, t)")):
+        write(Path("zoo", f"{name}.onnx"), build(f"a = Flatten(x) s = MatMul(a, w) {last}", {"w": marked(key)}))
+    code, out, err = run("audit", "zoo", "--keys", "keys", "--pixels", "0..1", "--json")
+    matches = {match["model"]: match for match in json.loads(out)["matches"]}
+    assert (code, err, set(matches)) == (0, "", {"read.onnx", "run.onnx"})
+    assert matches["read.onnx"]["queries"] == matches["run.onnx"]["queries"]
+    assert matches["read.onnx"]["evidence_bits"] == pytest.approx(matches["run.onnx"]["evidence_bits"], abs=0.01)
 
 
 def test_a_graph_with_a_branch_is_run(tmp_path):

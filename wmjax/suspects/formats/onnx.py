@@ -50,14 +50,17 @@ class OnnxFile:
     held: Path
 
     def read(self, start: int, stop: int, out: Weights) -> None:
-        """Fills `out[name][0]` with the file's weights: floating-point ones as float32, others as they are."""
+        """Fills `out[name][0]` with the file's weights: floating-point ones as float32, others as they are.
+
+        Of a model that can only be asked none is wanted.
+        """
         _, fingerprint, weights = _read(self.path)
         if fingerprint != self.fingerprint:
             raise InvalidFile(f"{self.path} was changed while it was being read: run the audit again")
-        for name, tensor in weights.items():
-            values = array(tensor, self.path)
-            out[name][0] = values
-            if values.dtype == np.int64 and (out[name][0] != values).any():
+        for name, stacked in out.items():
+            values = array(weights[name], self.path)
+            stacked[0] = values
+            if values.dtype == np.int64 and (stacked[0] != values).any():
                 raise InvalidFile(f"{self.path}: one of its weights is a whole number of more than 32 bits")
 
 

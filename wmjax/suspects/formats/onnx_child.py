@@ -40,7 +40,8 @@ def _opened(path: str, batch: int, forbid: Callable[[], Any]) -> Callable[[Any],
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it computes what is written
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    provider = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(path, options, providers=provider, enable_fallback=0)
     forbid()
     (taken,) = session.get_inputs()[:1]
 
