@@ -124,10 +124,10 @@ TIMM: dict[str, dict[str, Any]] = {
 TORCHVISION = ["resnet18", "mobilenet_v3_small", "vgg11_bn", "densenet121", "squeezenet1_1", "shufflenet_v2_x0_5"]
 
 
-def by_transformers(name: str, folder: Path) -> Made:
+def by_transformers(name: str, folder: Path, classes: int = CLASSES) -> Made:
     """A random classifier of transformers, saved."""
     processor_name, sizes = TRANSFORMERS[name]
-    config = getattr(transformers, f"{name}Config")(**sizes, id2label={i: f"class {i}" for i in range(CLASSES)})
+    config = getattr(transformers, f"{name}Config")(**sizes, id2label={i: f"class {i}" for i in range(classes)})
     network = getattr(transformers, f"{name}ForImageClassification")(config)
     side = SIDES.get(name, 32)
     size = (
@@ -147,10 +147,10 @@ def by_transformers(name: str, folder: Path) -> Made:
     return network, prepare
 
 
-def by_timm(name: str, folder: Path) -> Made:
+def by_timm(name: str, folder: Path, classes: int = CLASSES) -> Made:
     """A random network of timm, saved."""
     arguments = TIMM[name]
-    network = timm.create_model(name, num_classes=CLASSES, **arguments)
+    network = timm.create_model(name, num_classes=classes, **arguments)
     side = arguments.get(
         "img_size", network.pretrained_cfg["input_size"][1] if network.pretrained_cfg["fixed_input_size"] else 64
     )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+collect_ignore = ["torch_files.py"]  # no tests: it makes files, and imports PyTorch
+
 if TYPE_CHECKING:
     from tsa import LocalTsa
 

@@ -95,7 +95,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.evidence.conflict import settle
     from wmjax.evidence.judge import Court
     from wmjax.keys import Paper, Unlock, generate, make_spec, sign_commitment, write_key
-    from wmjax.suspects import open_suspect
+    from wmjax.suspects import Wanted, open_suspect
     from wmjax.suspects.stored import export
     from wmjax.train import Recipe, embed, spread_key
     from wmjax.verification import combine, verify
@@ -106,12 +106,12 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
         "demo": [run_demo],
         "keygen": [make_spec, Paper, generate, write_key, load, spread_key],
         "embed": [embed, Recipe, open_splits, meeting, Unlock],
-        "verify": [verify, combine, Unlock, load, open_suspect],
+        "verify": [verify, combine, Unlock, load, open_suspect, Wanted],
         "audit": [audit, Unlock],
         "attack": [attack, Unlock],
-        "commit": [sign_commitment, write_key, open_suspect],
-        "claim": [claim, Unlock, open_suspect],
-        "judge": [settle, Court, load, open_suspect],
+        "commit": [sign_commitment, write_key, open_suspect, Wanted],
+        "claim": [claim, Unlock, open_suspect, Wanted],
+        "judge": [settle, Court, load, open_suspect, Wanted],
         "pack": [pack],
         "export": [export],
         "prepare": [prepare_cifar10],
