@@ -121,6 +121,11 @@ def test_an_audit_asks_what_is_read_and_what_is_run(run, monkeypatch):
     assert (code, err, set(matches)) == (0, "", {"read.onnx", "run.onnx"})
     assert matches["read.onnx"]["queries"] == matches["run.onnx"]["queries"]
     assert matches["read.onnx"]["evidence_bits"] == pytest.approx(matches["run.onnx"]["evidence_bits"], abs=0.01)
+    digests = [[g for g in match["grounds"] if g["code"] == "weights"] for match in matches.values()]
+    assert digests[0] == digests[1] != []
+    for again in (["zoo", "--keys", "keys", "--pixels", "0..1", "--resume"], ["--merge", "wmjax-audit"]):
+        code, out, err = run("audit", *again, "--json")
+        assert (code, err, json.loads(out)["matches"]) == (0, "", list(matches.values()))
 
 
 def test_a_graph_with_a_branch_is_run(tmp_path):

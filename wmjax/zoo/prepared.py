@@ -121,8 +121,7 @@ def ask_chunk(
         why = f"{error}; `resume` tries again"
         return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
     mute = {int(rows[model]): why for model, why in verdicts.failures.items()}
-    weighed: Iterable[int] = rows[(verdicts.bits >= prepared.bars).any(axis=1)] if chunk.weights else []
-    digests = _digests(chunk, weighed, but=mute)
+    digests = _digests(prepared.network, chunk, rows[(verdicts.bits >= prepared.bars).any(axis=1)], but=mute)
     altered = {row: _ALTERED for row, found in digests.items() if chunk.entries[row].digest not in ("", found)}
     failures |= mute | altered
     tables = _tables(rows, verdicts, failures)
@@ -160,8 +159,11 @@ def _seated(
     return asked, questions, turns, width
 
 
-def _digests(chunk: Chunk, rows: Iterable[int], but: Mapping[int, str]) -> dict[int, str]:
-    """Digests of the weights in some rows of a chunk."""
+def _digests(network: Network, chunk: Chunk, rows: Iterable[int], but: Mapping[int, str]) -> dict[int, str]:
+    """Digests of the weights in some rows of a chunk; none of a member that shows none."""
+    if network.askable:
+        describe = network.askable.suspect.describe
+        return {int(row): describe().tensors for row in rows if row not in but} if describe else {}
     return {
         int(row): digest({name: leaf[row] for name, leaf in chunk.weights.items()}) for row in rows if row not in but
     }
