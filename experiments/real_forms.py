@@ -7,6 +7,7 @@ the same function of the same weights. `FORMS` says how each form is written: `w
 import contextlib
 import io
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,7 @@ def torch_net() -> Any:
         layers += [(f"relu{i}", nn.ReLU())]
     layers += [("flat", Flat()), ("hidden", nn.Linear(WIDTHS[-1] * 64, HIDDEN)), ("relu", nn.ReLU())]
     layers += [("head", nn.Linear(HIDDEN, CLASSES))]
-    return torch.nn.Sequential(dict_of(layers)).eval()
-
-
-def dict_of(layers: list[tuple[str, Any]]) -> Any:
-    """Named layers, as `Sequential` takes them."""
-    from collections import OrderedDict
-
-    return OrderedDict(layers)
+    return torch.nn.Sequential(OrderedDict(layers)).eval()
 
 
 def fitted(images: np.ndarray, labels: np.ndarray, way: str, seed: int, steps: int = 150, after: int = 300) -> Tree:

@@ -17,6 +17,7 @@ import old_orbax
 import optax
 import orbax.checkpoint as v0
 import pytest
+from fixtures import importable
 from flax import nnx
 from flax.core import freeze
 from flax.training import checkpoints
@@ -88,13 +89,8 @@ CREATED = "2026-01-01T00:00:00+00:00"
 
 @pytest.fixture(scope="module", autouse=True)
 def nets(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("nets")
-    (folder / "kept_nets.py").write_text(NETS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        import kept_nets  # type: ignore[import-not-found]
-
-        yield kept_nets
+    with importable(tmp_path_factory.mktemp("nets"), "kept_nets", NETS) as module:
+        yield module
 
 
 def drawn(seed: int, *leading: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures import importable
 from flax import nnx
 from flax.training.train_state import TrainState
 from layouts import IMAGE, SMALL, flat, read
@@ -101,13 +102,8 @@ def raises():
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The module `strangers`, importable from the working folder as a user's own is."""
-    folder = tmp_path_factory.mktemp("modules")
-    (folder / "strangers.py").write_text(MODULES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        import strangers  # type: ignore[import-not-found]
-
-        yield strangers
+    with importable(tmp_path_factory.mktemp("modules"), "strangers", MODULES) as module:
+        yield module
 
 
 def filled(leaf: jax.ShapeDtypeStruct) -> Any:

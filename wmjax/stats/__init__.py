@@ -27,7 +27,7 @@ from wmjax.stats.decision import Decision, Outcome, decide
 from wmjax.stats.kinds import EVIDENCE, kind_of, play
 from wmjax.stats.labels import evidence, redraw_p
 from wmjax.stats.many import e_bh
-from wmjax.stats.readings import bet_each, mixed, play_each
+from wmjax.stats.readings import bet_each, play_each
 from wmjax.stats.rule import Rule
 from wmjax.stats.several import cost, multiplied
 
@@ -52,7 +52,6 @@ __all__ = [
     "evidence",
     "join",
     "kind_of",
-    "mixed",
     "more_often_p",
     "multiplied",
     "next_stage",

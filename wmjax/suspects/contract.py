@@ -197,6 +197,11 @@ class Suspect:
         """Itself by each of its readings, one at least."""
         return self.readings or (self,)
 
+    @classmethod
+    def of(cls, readings: "Sequence[Suspect]") -> "Suspect":
+        """The suspect whose readings these are, one at least."""
+        return dataclasses.replace(readings[0], readings=tuple(readings)) if len(readings) > 1 else readings[0]
+
     def read(self, reading: str) -> "Suspect":
         """Itself by one reading; raises `UsageError` where it has no such one."""
         for each in self.asked:

@@ -72,6 +72,15 @@ def by_classes(outputs: Sequence[Output], wanted: Sequence[int]) -> Mapping[int,
     return {classes: groups[classes] for classes in meant if classes in groups} or groups
 
 
+def numbered(counts: Mapping[int, int]) -> list[Output]:
+    """Outputs without names: classes by place, called by their numbers from 1.
+
+    >>> numbered({2: 10})
+    [Output(name='3', place=2, classes=10)]
+    """
+    return [Output(str(place + 1), place, classes) for place, classes in counts.items()]
+
+
 def readings(ways: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:
     """The names of each way to prepare pixels with each of the outputs.
 

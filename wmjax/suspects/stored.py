@@ -101,7 +101,7 @@ def suspect_of(stored: Stored, name: str) -> Suspect:
         return dataclasses.replace(network.askable.suspect, name=name)
     weights = everywhere(read_weights(stored))
 
-    def by(place: int) -> Suspect:
+    def read_by(place: int) -> Suspect:
         return Suspect(
             name,
             lambda images: answered(_program(network, place), weights, images, network.classes),
@@ -114,8 +114,7 @@ def suspect_of(stored: Stored, name: str) -> Suspect:
             class_names=stored.class_names,
         )
 
-    each = tuple(by(place) for place in range(len(network.readings)))
-    return each[0] if len(each) == 1 else dataclasses.replace(each[0], readings=each)
+    return Suspect.of([read_by(place) for place in range(len(network.readings))])
 
 
 @lru_cache(maxsize=64)

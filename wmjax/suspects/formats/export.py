@@ -57,8 +57,7 @@ def open_export(path: Path, wanted: Wanted) -> list[Network]:
     for classes, group in outputs.by_classes(found, wanted.classes).items():
         readings = outputs.readings(ways, group)
         pairs = [(way, out) for way in range(len(ways)) for out in group]
-        each = tuple(suspect(way, out, name) for (way, out), name in zip(pairs, readings, strict=True))
-        asked = Suspect(**{**vars(each[0]), "readings": each}) if len(each) > 1 else each[0]
+        asked = Suspect.of([suspect(way, out, name) for (way, out), name in zip(pairs, readings, strict=True)])
         sha256 = hashlib.sha256(f"{files_digest(path)} {classes} {readings}".encode()).hexdigest()
         networks.append(
             Network(

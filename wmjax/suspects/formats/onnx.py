@@ -8,7 +8,7 @@ of `onnx_ops` alone (`onnx_run`).
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
-from wmjax.suspects import pixels
+from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Image, Network, Wanted, Weights
 from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, read_graph
 from wmjax.suspects.formats.onnx_pixels import pixels_said
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
-from wmjax.suspects.formats.onnx_runtime import asked_by_runtime, installed, reading_of
+from wmjax.suspects.formats.onnx_runtime import asked_by_runtime, installed
 from wmjax.suspects.formats.onnx_tensors import array, data_file, structure
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.outputs import Output
 
 _BATCH = 64  # images that a file may insist on taking at once
 _STRUCTURE = 1 << 22  # bytes of a file that are not weights
@@ -102,7 +103,6 @@ def _networks_of(
     graph: Graph, weights: Mapping[str, Any], path: Path, wanted: tuple[int, ...], ways: tuple[str, ...]
 ) -> list[Network]:
     """A graph's networks; of one that is not read here, if ONNX Runtime is there, those that it runs."""
-    wanted = (*wanted, *(classes + 1 for classes in wanted))  # with a class for the background
     try:
         return _asked(graph, wanted, ways, path)
     except Unread as error:
@@ -140,24 +140,21 @@ def _parse(path: Path) -> Any:
         raise InvalidFile(f"{path} is damaged, or no ONNX file of a classifier: it cannot be parsed") from error
 
 
-def _asked(graph: Graph, wanted: Iterable[int], ways: tuple[str, ...], path: Path) -> list[Network]:
+def _asked(graph: Graph, wanted: Sequence[int], ways: tuple[str, ...], path: Path) -> list[Network]:
     """A network for each number of classes that outputs have: of the wanted ones where any has, else of all."""
     batch, found = _plan(graph, path)
-    numbers = [classes for classes in found.values() if classes in set(wanted)] or list(found.values())
-    return [
-        _network(graph, batch, [i for i in found if found[i] == classes], classes, ways)
-        for classes in dict.fromkeys(numbers)
-    ]
+    groups = outputs.by_classes(outputs.numbered(found), wanted)
+    return [_network(graph, batch, group, classes, ways) for classes, group in groups.items()]
 
 
-def _network(graph: Graph, batch: int, outputs: list[int], classes: int, ways: tuple[str, ...]) -> Network:
+def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, ways: tuple[str, ...]) -> Network:
     """The network of the outputs that have so many classes; its readings are each way with each of them."""
     height, width, channels = graph.image
     told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
-    ask = scores(graph, batch, outputs, classes)
+    ask = scores(graph, batch, [out.place for out in group], classes)
 
     def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
-        way, output = jnp.divmod(jnp.asarray(reading), len(outputs))
+        way, output = jnp.divmod(jnp.asarray(reading), len(group))
         return ask(weights, images if graph.uint8 else pixels.prepare(images, ways, way))[output]
 
     named = ("",) if graph.pixels else ways
@@ -170,31 +167,31 @@ def _network(graph: Graph, batch: int, outputs: list[int], classes: int, ways: t
                 logits=logits,
                 image=graph.image,
                 classes=classes,
-                readings=tuple(reading_of(way, i, len(outputs)) for way in named for i in outputs),
+                readings=outputs.readings(named, group),
                 note=AskedGround.PIXELS_OWN if graph.pixels else "",
             )
         return _networks[told]
 
 
-def scores(graph: Graph, batch: int, outputs: list[int], classes: int) -> Callable[[Mapping[str, Any], Array], Array]:
-    """The function of weights and pixels [n, H, W, C], as the graph takes them, to float32 [outputs, n, classes].
+def scores(graph: Graph, batch: int, places: list[int], classes: int) -> Callable[[Mapping[str, Any], Array], Array]:
+    """The function of weights and pixels [n, H, W, C], as the graph takes them, to float32 [places, n, classes].
 
     Args:
       graph: bound to the images' shape.
       batch: images that go through it at once; 0 for any number.
-      outputs: that have `classes` scores.
+      places: of the outputs that have `classes` scores.
       classes: how many.
     """
 
     def once(weights: Mapping[str, Any], pixels: Array) -> Array:
         found = run(graph, weights, pixels)
-        return jnp.stack([found[i].reshape(len(pixels), classes) for i in outputs])
+        return jnp.stack([found[i].reshape(len(pixels), classes) for i in places])
 
     def grouped(weights: Mapping[str, Any], pixels: Array) -> Array:
         filled = jnp.pad(pixels, ((0, -len(pixels) % batch), (0, 0), (0, 0), (0, 0)))
         groups = filled.reshape(-1, batch, *graph.image)
         found = jax.vmap(lambda group: once(weights, group), out_axes=1)(groups)
-        return found.reshape(len(outputs), -1, classes)[:, : len(pixels)]
+        return found.reshape(len(places), -1, classes)[:, : len(pixels)]
 
     return grouped if batch else once
 
@@ -207,8 +204,8 @@ def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
     """
     declared = max(graph.batch, 1)
     try:
-        outputs = _classes(graph, declared)
-        if not outputs:
+        counts = _classes(graph, declared)
+        if not counts:
             found = shapes(graph, declared)[:4]
             raise InvalidFile(f"{path}: its outputs have shapes {found}, none of them [images, classes]")
     except Unread:
@@ -217,13 +214,13 @@ def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
         raise InvalidFile(f"{path}: {error}") from error
     if not any(node.op in _BY_BATCH for node in graph.nodes):
         try:
-            if all(_classes(graph, n) == outputs for n in (2, 3)):
-                return 0, outputs
+            if all(_classes(graph, n) == counts for n in (2, 3)):
+                return 0, counts
         except ValueError:
             pass  # it takes the declared number alone
     if declared > _BATCH:
         raise InvalidFile(f"{path} takes {declared} images at once: export it with a free batch axis")
-    return declared, outputs
+    return declared, counts
 
 
 def _classes(graph: Graph, n: int) -> dict[int, int]:

@@ -6,7 +6,7 @@ ONNX Runtime is never loaded into this process, which holds secrets.
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from wmjax.devices import host_bytes
 from wmjax.digest import digest, files_digest
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys import Model
-from wmjax.suspects import pixels, process
-from wmjax.suspects.contract import TIMEOUT, Askable, Network, Suspect
+from wmjax.suspects import outputs, pixels, process
+from wmjax.suspects.contract import TIMEOUT, Askable, Network, Suspect, no_logits
 from wmjax.suspects.formats import onnx_child
 from wmjax.suspects.formats.onnx_graph import Graph
 from wmjax.suspects.formats.onnx_tensors import array
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.outputs import Output
 
 _PROCESSES = 4  # that are kept for further questions
 _MEMORY = 4 << 30  # bytes that a process may take, beside four times its file's
@@ -36,7 +37,7 @@ def installed() -> bool:
 
 
 def asked_by_runtime(
-    graph: Graph, tensors: Mapping[str, Any], path: Path, wanted: Iterable[int], ways: tuple[str, ...]
+    graph: Graph, tensors: Mapping[str, Any], path: Path, wanted: Sequence[int], ways: tuple[str, ...]
 ) -> list[Network]:
     """A network, to be asked only, for each number of classes that outputs have: of the wanted ones if any has.
 
@@ -57,12 +58,11 @@ def asked_by_runtime(
         counts = [int(n) for n in _process(name)(_taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
     except (AccessError, UsageError) as error:
         raise InvalidFile(f"{path}: ONNX Runtime does not run it: {error}") from error
-    found = {i: count for i, count in enumerate(counts) if count}
+    found = outputs.numbered({i: count for i, count in enumerate(counts) if count})
     if not found:
         raise InvalidFile(f"{path}: none of its outputs is [images, classes]")
-    chosen = [count for count in found.values() if count in set(wanted)] or list(found.values())
-    describe = partial(_described, path, tensors)
-    return [_network(graph, name, describe, counts, classes, ways) for classes in dict.fromkeys(chosen)]
+    describe, groups = partial(_described, path, tensors), outputs.by_classes(found, wanted)
+    return [_network(graph, name, describe, counts, group, ways) for group in groups.values()]
 
 
 @lru_cache(maxsize=_PROCESSES)
@@ -90,57 +90,43 @@ def _network(
     name: str,
     describe: Callable[[], Model],
     counts: list[int],
-    classes: int,
+    group: Sequence[Output],
     ways: tuple[str, ...],
 ) -> Network:
     height, width, channels = graph.image
-    outputs = [i for i, count in enumerate(counts) if count == classes]
-    named = ("",) if graph.pixels else ways
+    classes, note = group[0].classes, AskedGround.PIXELS_OWN if graph.pixels else ""
+    readings = outputs.readings(("",) if graph.pixels else ways, group)
 
     def ask(way: str, output: int, images: np.ndarray) -> np.ndarray:
         start = sum(counts[:output])
         scores: np.ndarray = np.asarray(_process(name)(_taken(graph, images, way)))[:, start : start + classes]
         return scores
 
-    each = tuple(
-        Suspect(
-            name.partition(":")[2],
-            partial(ask, way, output),
-            graph.image,
-            classes,
-            describe,
-            AskedGround.PIXELS_OWN if graph.pixels else "",
-            remembers=False,
-            reading=reading_of(said, output, len(outputs)),
-        )
-        for way, said in zip(ways, named, strict=True)
-        for output in outputs
+    title, pairs = name.partition(":")[2], [(way, out.place) for way in ways for out in group]
+    suspect = Suspect.of(
+        [
+            Suspect(
+                title,
+                partial(ask, way, place),
+                graph.image,
+                classes,
+                describe,
+                note,
+                remembers=False,
+                reading=reading,
+            )
+            for (way, place), reading in zip(pairs, readings, strict=True)
+        ]
     )
-    suspect = each[0]
-    if len(each) > 1:
-        suspect = Suspect(**{**vars(each[0]), "readings": each})
     told = hashlib.sha256(f"{name} {graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
     return Network(
         name=f"onnx {height}x{width}x{channels}, run by ONNX Runtime",
         fingerprint=told,
         shapes={},
-        logits=_no_logits,
+        logits=no_logits,
         image=graph.image,
         classes=classes,
-        readings=tuple(one.reading for one in each),
-        note=suspect.note,
+        readings=readings,
+        note=note,
         askable=Askable(suspect),
     )
-
-
-def reading_of(way: str, output: int, outputs: int) -> str:
-    """The name of a reading: of pixels, and, where there are several, of the output.
-
-    >>> reading_of("0..1", 2, 3), reading_of("", 0, 2), reading_of("", 0, 1)
-    ('0..1, output 3', 'output 1', '')
-    """
-    return ", ".join(part for part in (way, f"output {output + 1}" if outputs > 1 else "") if part)
-
-
-def _no_logits(*_: Any) -> Any:
-    raise NotImplementedError("it has no weights: it is asked")
