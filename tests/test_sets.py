@@ -127,3 +127,18 @@ def test_what_does_not_fit_is_told_truly():
         "of its 6 tensors 1 is of another shape (params/bn/scale is of shape [9], not [8]), 1 is of another type "
         "(batch_stats/bn/mean is of type complex64, not float32), 1 is not there (first params/conv/kernel)"
     )
+
+
+def test_a_second_tensor_of_the_same_name_is_of_another_set():
+    twice = {name.replace("/", join): (shape, "float32") for name, shape in NET.items() for join in "./"}
+    fits = sets_of(SHAPES, twice)
+    assert {fit.place: fit.lacks for fit in fits} == {"params": "", "params/again-2": ""}
+    assert not set(fits[0].names.values()) & set(fits[1].names.values())
+
+
+@pytest.mark.parametrize("name", ["params/conv/lora_A", "params/conv/lora_A/weight", "params/conv/kernel_scale"])
+def test_weights_that_others_change_are_not_asked_without_these(name):
+    (fit,) = sets_of(SHAPES, stored("", tensors=NET) | {name: ((8, 2), "float32")})
+    assert "another network is meant" in fit.lacks
+    (fit,) = sets_of(SHAPES, stored("", tensors=NET) | {name.replace("conv", "pooler"): ((8, 2), "float32")})
+    assert fit.lacks == ""

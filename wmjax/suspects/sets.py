@@ -5,6 +5,7 @@ replicas. Names agree up to what frameworks put around a network's own: `model/p
 `convs.0.kernel` are the same tensor, and what comes before its own name is its place. Tensors at one place are one set;
 so are those of two places beside each other that complete each other, e.g. `params` and `batch_stats`. Tensors of two
 sets are never put together. What an optimiser keeps has the shapes of weights, and is none.
+Where a layer holds more than the network uses, factors of low rank or scales, another network is meant.
 """
 
 import math
@@ -27,6 +28,10 @@ _OPTIMISER = (
 )  # fmt: skip
 _OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
 _MODELS = {"model", "target"}
+_CHANGES = re.compile(  # what in a layer changes the others' meaning: no network leaves it out
+    r"weight|kernel|bias|(weight|kernel|bias)_(scale|scale_inv|scales|zero_point|mask|absmax)|scales?|zero_points?|qzeros"
+    r"|(lora|hada|lokr|oft|ia3)(_.*)?"
+)
 _MOST_REPLICAS = 256
 _MOST_PAIRS = 1 << 12  # of a set and a place beside it: of more, which a hostile file may have, none is completed
 
@@ -38,7 +43,7 @@ class Fit(NamedTuple):
       place: what all its names begin with, as `ema_params`; `.` where nothing.
       names: stored name of each of the network's tensors.
       replicas: length of a leading axis that all tensors have and the network's have not; 0 where there is none.
-      lacks: what of the network is not there, in words; empty where it is whole.
+      lacks: what of the network is not there, or of what is there not the network's, in words; empty where it is whole.
     """
 
     place: str
@@ -61,6 +66,7 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
       stored: shapes and dtypes by name.
     """
     found: list[Fit] = []
+    changes = _changes(stored)
     for replicas, places in sorted(_places(shapes, stored).items()):
         anchor = max(shapes, key=lambda name: (math.prod(shapes[name].shape), name))  # a kernel, which every set has
         mains = sorted(place for place, tensors in places.items() if anchor in tensors)
@@ -70,26 +76,48 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
         owners = {place: _nearest(place, mains) for place in beside}
         for place in mains:
             names = places[place] | _completed(place, places, owners, shapes.keys() - places[place].keys())
+            lacks = _changed(names.values(), changes)
             if missing := sorted(shapes.keys() - names.keys()):
                 lacks = f"{len(missing)} of its {len(shapes)} tensors are not with it: first {missing[0]}"
             if not missing or 2 * len(names) > len(shapes):
                 whole = {name: names[name] for name in shapes if name in names}
-                found.append(Fit("/".join(place), whole, replicas, lacks if missing else ""))
-    return _named(found) if any(not fit.lacks for fit in found) else []
+                found.append(Fit("/".join(place), whole, replicas, lacks))
+    return _named(found) if any(len(fit.names) == len(shapes) for fit in found) else []
+
+
+def _changes(stored: Iterable[str]) -> dict[_Place, list[_Place]]:
+    """Tensors that change what others mean, by the layers that they lie in."""
+    found: dict[_Place, list[_Place]] = {}
+    for parts in map(parts_of, stored):
+        for at, part in enumerate(parts):
+            if _CHANGES.fullmatch(part):
+                found.setdefault(parts[:at], []).append(parts)
+    return found
+
+
+def _changed(used: Iterable[str], changes: Mapping[_Place, Sequence[_Place]]) -> str:
+    """What lies in a network's own layers and changes what they compute, though the network does not use it."""
+    own = set(map(parts_of, used))
+    for layer in sorted({parts[:-1] for parts in own}):
+        if other := next((parts for parts in changes.get(layer, ()) if parts not in own), None):
+            return f"{'.'.join(other):.100} is in one of its layers, and it has none: another network is meant"
+    return ""
 
 
 def _places(shapes: Mapping[str, Any], stored: Tensors) -> dict[int, _Found]:
     """By replicas: at which places tensors of these names, shapes and types are."""
     found: dict[int, _Found] = {}
+    met: Counter[tuple[int, _Place, str]] = Counter()
     for name, place, there in _candidates(shapes, stored):
         shape, dtype = stored[there]
         wanted, own = tuple(shapes[name].shape), str(shapes[name].dtype)
         if not _is_type(dtype, own) or shape[len(shape) - len(wanted) :] != wanted:
             continue
-        if shape == wanted:
-            found.setdefault(0, {}).setdefault(place, {}).setdefault(name, there)
-        elif len(shape) == len(wanted) + 1 and 0 < shape[0] <= _MOST_REPLICAS:
-            found.setdefault(shape[0], {}).setdefault(place, {}).setdefault(name, there)
+        replicas = 0 if shape == wanted else shape[0]
+        if shape == wanted or (len(shape) == len(wanted) + 1 and 0 < replicas <= _MOST_REPLICAS):
+            met[at := (replicas, place, name)] += 1  # `a.b` and `a/b` are the same name: one of them is of another set
+            again = () if met[at] == 1 else (f"again-{met[at]}",)
+            found.setdefault(replicas, {}).setdefault((*place, *again), {})[name] = there
     return found
 
 
