@@ -1,4 +1,4 @@
-"""A released folder with `model.sig`: strangers' tools verify it, the judge reads it, and no byte of it changes unseen."""
+"""A released folder with `model.sig`: others' tools verify it, the judge reads it, and no byte of it changes unseen."""
 
 import base64
 import datetime

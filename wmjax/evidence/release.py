@@ -88,7 +88,7 @@ def sign_release(
     folder, private = Path(folder), signer.p256
     public = parse_commitment(statement, STATEMENT)
     if public.model is None or public.owner != signer.owner:
-        raise UsageError("`statement` names no model, or is not by `signer`: it is no release")
+        raise UsageError("the statement names no model, or is not by the signer: it is no release")
     new = {STATEMENT: statement, PUBLIC: _pem(private.public_key())}
     for name in (BUNDLE, *new):
         if os.path.lexists(folder / name):
