@@ -158,7 +158,8 @@ def _is_optimiser(place: _Place) -> bool:
 
 
 def _is_type(stored: str, wanted: str) -> bool:
-    return stored == wanted or (stored in FLOATS and wanted in FLOATS)
+    """Whether numbers are read as a network's: JAX has int32 for PyTorch's int64."""
+    return stored == wanted or (stored in FLOATS and wanted in FLOATS) or (stored, wanted) == ("int64", "int32")
 
 
 def _completed(
