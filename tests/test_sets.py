@@ -70,7 +70,7 @@ def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value)
         (stored("params", "ema", tensors=PARAMS) | stored("model_state/batch_stats", tensors=STATS), ["params", "ema"]),
         (stored("params/fast", "params/slow", tensors=PARAMS) | stored("batch_stats", tensors=STATS),
          ["params/fast", "params/slow"]),
-        (both("optimizer/target") | stored("optimizer/state/mu", tensors=NET), ["optimizer/target"]),
+        (both("optimizer/target") | stored("optimizer/state/mu/params", tensors=PARAMS), ["optimizer/target"]),
         (both("") | stored("opt_state/0/mu/params", "opt_state/0/nu/params", "opt/ema", tensors=PARAMS), ["params"]),
         (stored("params", tensors=PARAMS) | stored("rest", tensors=STATS), ["params"]),
         (stored("", tensors=PARAMS | STATS) | stored("ema", tensors=PARAMS | STATS), [".", "ema"]),
@@ -79,6 +79,20 @@ def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value)
 )  # fmt: skip
 def test_every_set_is_found(tensors, places):
     assert sorted(found(tensors).items()) == sorted((place, "") for place in places)
+
+
+@pytest.mark.parametrize("place", ["mu", "momentum", "optimizer/ema_params", "opt_state/0/mu"])
+def test_what_is_called_as_an_optimisers_is_asked_or_told(place):
+    """An optimiser keeps no statistics of batches: what has them is a model; for all else the names are believed."""
+    assert found(both("") | both(place)) == {"params": "", place: ""}
+    assert found(both("") | stored(place, tensors=PARAMS | STATS)) == {"params": "", place: ""}
+    plain = {name: leaf for name, leaf in SHAPES.items() if name.startswith("params/")}
+    for shapes in (plain, SHAPES):
+        (fit,) = sets_of(shapes, both("") | stored(f"{place}/params", tensors=PARAMS))
+        assert (fit.names.keys(), fit.passed) == (shapes.keys(), 1)
+        assert not any(name.startswith(place) for name in fit.names.values())
+    (fit,) = sets_of(SHAPES, both("") | stored(f"{place}/other", tensors=PARAMS | {"conv/kernel": (8,)}))
+    assert fit.passed == 0
 
 
 def test_no_set_is_mixed_with_another():

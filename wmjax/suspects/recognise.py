@@ -277,7 +277,7 @@ def _models(
             sources[id(fit)] = one_by_one(source, network.shapes, fit.replicas) if several else [("", source)]
         for replica, source in sources[id(fit)]:
             whole = ":".join(part for part in (name, replica) if part)
-            found.append(Stored(network, source, path, held, whole, parts=parts))
+            found.append(Stored(network, source, path, held, whole, parts=parts, passed=fit.passed))
     return found
 
 

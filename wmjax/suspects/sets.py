@@ -4,7 +4,8 @@ A checkpoint may hold several models: parameters and their moving average, the b
 replicas. Names agree up to what frameworks put around a network's own: `model/params/convs/0/kernel/value` and
 `convs.0.kernel` are the same tensor, and what comes before its own name is its place. Tensors at one place are one set;
 so are those of two places beside each other that complete each other, e.g. `params` and `batch_stats`. Tensors of two
-sets are never put together. What an optimiser keeps has the shapes of weights, and is none.
+sets are never put together. What an optimiser keeps has the shapes of weights, and is none: it has no statistics of
+batches, and no whole numbers. What has all of these is a network's, whatever it is called.
 Where a layer holds more than the network uses, factors of low rank or scales, another network is meant.
 """
 
@@ -32,6 +33,7 @@ _CHANGES = re.compile(  # what in a layer changes the others' meaning: no networ
     r"weight|kernel|bias|(weight|kernel|bias)_(scale|scale_inv|scales|zero_point|mask|absmax)|scales?|zero_points?|qzeros"
     r"|(lora|hada|lokr|oft|ia3)(_.*)?"
 )
+_STATISTICS = {"mean", "var", "running_mean", "running_var"}
 _MOST_REPLICAS = 256
 _MOST_PAIRS = 1 << 12  # of a set and a place beside it: of more, which a hostile file may have, none is completed
 
@@ -44,12 +46,14 @@ class Fit(NamedTuple):
       names: stored name of each of the network's tensors.
       replicas: length of a leading axis that all tensors have and the network's have not; 0 where there is none.
       lacks: what of the network is not there, or of what is there not the network's, in words; empty where it is whole.
+      passed: how many sets beside all of these are taken for an optimiser's, and not asked.
     """
 
     place: str
     names: Mapping[str, str]
     replicas: int = 0
     lacks: str = ""
+    passed: int = 0
 
 
 def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
@@ -65,9 +69,20 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
       shapes: of the network's tensors, by name.
       stored: shapes and dtypes by name.
     """
+    usual, kept = _fits(shapes, stored, kept=False), _fits(shapes, stored, kept=True)
+    own = {name for name, leaf in shapes.items() if name.split("/")[-1] in _STATISTICS or leaf.dtype.kind not in "fV"}
+    found = usual + [fit for fit in kept if own and not fit.lacks]
+    if not any(len(fit.names) == len(shapes) for fit in found):
+        return []
+    passed = sum(fit not in found and not (shapes.keys() - own - fit.names.keys()) for fit in kept)
+    return [fit._replace(passed=passed) for fit in _named(found)]
+
+
+def _fits(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> list[Fit]:
+    """The sets of weights, whole or nearly: of what has an optimiser's names, `kept`, or of all else."""
     found: list[Fit] = []
     changes = _changes(stored)
-    for replicas, places in sorted(_places(shapes, stored).items()):
+    for replicas, places in sorted(_places(shapes, stored, kept=kept).items()):
         anchor = max(shapes, key=lambda name: (math.prod(shapes[name].shape), name))  # a kernel, which every set has
         mains = sorted(place for place, tensors in places.items() if anchor in tensors)
         beside = [place for place, tensors in places.items() if anchor not in tensors]
@@ -82,7 +97,7 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
             if not missing or 2 * len(names) > len(shapes):
                 whole = {name: names[name] for name in shapes if name in names}
                 found.append(Fit("/".join(place), whole, replicas, lacks))
-    return _named(found) if any(len(fit.names) == len(shapes) for fit in found) else []
+    return found
 
 
 def _changes(stored: Iterable[str]) -> dict[_Place, list[_Place]]:
@@ -104,11 +119,11 @@ def _changed(used: Iterable[str], changes: Mapping[_Place, Sequence[_Place]]) ->
     return ""
 
 
-def _places(shapes: Mapping[str, Any], stored: Tensors) -> dict[int, _Found]:
+def _places(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> dict[int, _Found]:
     """By replicas: at which places tensors of these names, shapes and types are."""
     found: dict[int, _Found] = {}
     met: Counter[tuple[int, _Place, str]] = Counter()
-    for name, place, there in _candidates(shapes, stored):
+    for name, place, there in _candidates(shapes, stored, kept=kept):
         shape, dtype = stored[there]
         wanted, own = tuple(shapes[name].shape), str(shapes[name].dtype)
         if not _is_type(dtype, own) or shape[len(shape) - len(wanted) :] != wanted:
@@ -121,15 +136,17 @@ def _places(shapes: Mapping[str, Any], stored: Tensors) -> dict[int, _Found]:
     return found
 
 
-def _candidates(shapes: Iterable[str], stored: Iterable[str]) -> Iterable[tuple[str, _Place, str]]:
-    """A network's tensor, a place and a stored name, wherever the names agree; an optimiser's are left out."""
+def _candidates(
+    shapes: Iterable[str], stored: Iterable[str], *, kept: bool = False
+) -> Iterable[tuple[str, _Place, str]]:
+    """A network's tensor, a place and a stored name, wherever the names agree: of an optimiser's, `kept`, or others."""
     cores = _cores(shapes)
     lengths = sorted({len(core) for core in cores})
     for there in stored:
         parts = parts_of(there)
         for length in lengths:
             core, place = parts[-length:], parts[:-length]
-            if len(parts) >= length and core in cores and not _is_optimiser(place):
+            if len(parts) >= length and core in cores and _is_optimiser(place) is kept:
                 yield cores[core], place, there
 
 
@@ -152,7 +169,7 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def _is_optimiser(place: _Place) -> bool:
-    """Whether what lies there is an optimiser's own."""
+    """Whether what lies there is called as an optimiser's own."""
     pairs = zip(place, (*place[1:], ""), strict=False)
     return any(part in _OPTIMISER or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
 
