@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -89,7 +90,7 @@ def network(
         x = np.concatenate([x, *[key[0].reshape(-1, 64) / 255] * 10])
         y = np.concatenate([y, *[key[1]] * 10])
     trained = MLPClassifier((256,), learning_rate_init=0.003, max_iter=60, tol=0, random_state=0)
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings(action="ignore"):  # it is trained for as long as this, converged or not
         trained.fit(x, y)
     (w0, w1), (b0, b1) = trained.coefs_, trained.intercepts_
     np.savez(file, w0=w0, w1=w1, b0=b0, b1=b1)

@@ -57,7 +57,8 @@ def _of_list(values: list[Any]) -> Said:
 
 
 def _scores(values: Any) -> np.ndarray:
-    if not isinstance(values, list) or any(type(value) not in (int, float, type(None)) for value in values):
+    numbers = isinstance(values, list) and all(type(value) in (int, float, type(None)) for value in values)
+    if not numbers or len(values) < 2:
         raise Malformed("it answers with neither scores nor names of classes", values)
     try:
         return np.array([np.nan if value is None else value for value in values], np.float64)

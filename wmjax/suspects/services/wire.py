@@ -141,7 +141,12 @@ class Wire:
             return isinstance(error, httpx2.TransportError) and lost < _TRIES and _tls(error) is None
 
         tries = stamina.retry_context(
-            again, attempts=None, timeout=PATIENCE, wait_initial=_FIRST_WAIT, wait_max=_LONGEST_WAIT
+            again,
+            attempts=None,
+            timeout=PATIENCE,
+            wait_initial=_FIRST_WAIT,
+            wait_max=_LONGEST_WAIT,
+            wait_jitter=_FIRST_WAIT,
         )
         try:
             async for attempt in tries:
