@@ -160,7 +160,7 @@ def audited(home: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     print(done.stderr[-2000:], file=sys.stderr)
     document = json.loads(done.stdout)
-    kept = ("models", "families", "matches", "unreadable")
+    kept = ("models", "matches", "inconclusive", "unreadable")
     return {"seconds": round(seconds, 1), "exit_code": done.returncode, **{name: document[name] for name in kept}}
 
 
