@@ -25,13 +25,14 @@ import record
 import serving
 
 from wmjax.data import load
-from wmjax.keys import derive_key, make_spec, write_key
+from wmjax.keys import Key, derive_key, make_spec, write_key
 from wmjax.keys.keyset import default_rule
-from wmjax.suspects import Wanted
+from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.contract import Told, document
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.suspects.services.service import Service
+from wmjax.verification import verify
 
 TOKEN, NONCE, REPEATS = "hidden-token-of-the-experiment", "ab" * 16, 60
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
@@ -106,6 +107,42 @@ def overhead(suspect: str, options: list[str]) -> dict[str, Any]:
     return found
 
 
+def losses(weights: Path, key: Key) -> dict[str, Any]:
+    """Queries and bits of the marked network behind a service that says less and less, played by the tests' recorder."""
+    os.environ["SERVED"] = str(weights)
+    sys.path[:0] = [str(serving.APPS), str(record.HERE.parent / "tests")]
+    from digits import probabilities
+    from recorder import WORDS, Recorder
+
+    poor: dict[str, dict[str, Any]] = {
+        "all scores": {},
+        "JPEG alone": {"jpeg": True},
+        "the best five": {"top": 5, "words": WORDS},
+        "four decimals": {"decimals": 4},
+        "words": {"words": WORDS},
+        "429 at every other question": {"script": [(429, {"Retry-After": "0"}, b""), None] * 99},
+    }
+    poor["all together"] = {name: value for loss in poor.values() for name, value in loss.items()}
+    poor["all together, and no --labels"] = dict(poor["all together"])
+    found = {}
+    for loss, changes in poor.items():
+        service = Recorder(lambda image: probabilities(image[None])[0])
+        for name, value in changes.items():
+            setattr(service, name, list(value) if name == "script" else value)
+        labels = WORDS if "words" in changes and "no --labels" not in loss else ()
+        known = Wanted(images=((8, 8, 1),), classes=(10,), labels=tuple(labels))
+        verdict = verify(open_suspect(service.address("v1"), known), key)
+        full = verify(open_suspect(service.address("v1"), known), key, whole=True)
+        found[loss] = {
+            "verdict": verdict.verdict,
+            "queries": verdict.queries,
+            "bits_of_100_triggers": full.evidence_bits,
+        }
+        service.shutdown()
+        service.server_close()
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--install", action="store_true", help="make the environments first")
@@ -139,7 +176,7 @@ def main() -> None:
                             entry["overhead"] = overhead(suspect, more)
                         print(name, scheme, kind, json.dumps(entry[kind]), file=sys.stderr)
         secret = [path.name for path in place.iterdir() if TOKEN.encode() in path.read_bytes()]
-        found = {"servers": found, "files_with_the_token": secret}
+        found = {"servers": found, "losses": losses(place / "marked.npz", key), "files_with_the_token": secret}
     record.write("services", found)
 
 

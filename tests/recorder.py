@@ -58,7 +58,7 @@ class Recorder(http.server.ThreadingHTTPServer):
       singly: whether it takes one picture a request.
       token: that it wants; empty for none.
       declared: input as the Open Inference Protocol tells it.
-      script: what comes instead of answers to questions, in turn: (status, headers, body).
+      script: what comes instead of answers to questions, in turn: (status, headers, body), or None for an answer.
       asked: requests that were questions: path, headers, body.
       elsewhere: every other request.
     """
@@ -70,7 +70,7 @@ class Recorder(http.server.ThreadingHTTPServer):
         self.jpeg, self.singly, self.token = False, False, ""
         self.headers: dict[str, str] = {}
         self.declared: list[Any] = [{"name": "x", "datatype": "UINT8", "shape": [-1, 8, 8, 1]}]
-        self.script: list[tuple[int, dict[str, str], bytes]] = []
+        self.script: list[tuple[int, dict[str, str], bytes] | None] = []
         self.broken: tuple[int, dict[str, str], bytes] | None = None
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
         self.elsewhere: list[str] = []

@@ -1,5 +1,6 @@
 """Servers that people run, each in an environment of its own (`WMJAX_SERVERS`): the README's command on each."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,15 +8,14 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("httpx2", reason="the packages of the extra `remote` are not installed")
-pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-import json
-
 import serving
 from marked import make_key
 
 from wmjax.keys import Key, write_key
+
+pytest.importorskip("httpx2", reason="the packages of the extra `remote` are not installed")
+pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import re
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("httpx2", reason="the packages of the extra `remote` are not installed")
-pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 from marked import make_key
 from recorder import WORDS, Recorder, files_with, innocent, knows
@@ -28,6 +27,9 @@ from wmjax.suspects.services.labels import read_labels
 from wmjax.suspects.services.pictures import prepared
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.verification import verify
+
+httpx2 = pytest.importorskip("httpx2", reason="the packages of the extra `remote` are not installed")
+pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
 CLAIM = ["--nonce-from", "ab" * 16, "--reveal"]
@@ -342,8 +344,8 @@ def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, mon
     with pytest.raises(AccessError, match="if it is at http"):
         open_suspect(thief.address("v1"), wanted())
     assert other.asked == []
-    real = wire.httpx2.AsyncClient
-    monkeypatch.setattr(wire.httpx2, "AsyncClient", lambda **k: real(**{**k, "follow_redirects": True}))
+    real = httpx2.AsyncClient
+    monkeypatch.setattr(httpx2, "AsyncClient", lambda **k: real(**{**k, "follow_redirects": True}))
     open_suspect(thief.address("v1"), wanted())  # with the rule taken out they do
     assert len(other.asked) == 1
     other.shutdown()
@@ -366,8 +368,14 @@ def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, mon
 def test_addresses_that_cannot_be(address, words, work):
     code, out, err = work("verify", *UNLOCK, address)
     assert (code in (2, 5), out, err.count("\n"), "hidden" in err) == (True, "", 1, False)
-    assert pytest.importorskip("re").search(words, err), err
+    assert re.search(words, err), err
     assert not Path("my.asked.json").exists()
+
+
+def test_without_the_packages_one_line_says_what_to_install(thief, monkeypatch):
+    monkeypatch.setitem(sys.modules, "stamina", None)
+    with pytest.raises(UsageError, match=r"pip install '\.\[remote\]'`: stamina is missing"):
+        open_suspect(thief.address("v1"), wanted())
 
 
 def test_an_address_has_one_form():

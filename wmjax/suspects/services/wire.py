@@ -15,7 +15,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Coroutine, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from wmjax.errors import AnswerError, GoneError, NoAnswerError, UsageError
 from wmjax.suspects.contract import TIMEOUT, Seen
@@ -24,12 +24,8 @@ from wmjax.suspects.services.contract import Request
 from wmjax.suspects.services.ratelimits import pace, wait
 from wmjax.text import cut, printable
 
-try:
+if TYPE_CHECKING:
     import httpx2
-    import stamina
-except ImportError as error:
-    why = f"asking a service needs the packages of `pip install '.[remote]'`: {error.name} is missing"
-    raise UsageError(why) from error
 
 PATIENCE = 300.0  # seconds for which a question may be put off
 AT_ONCE = 4  # questions under way
@@ -91,7 +87,16 @@ class Wire:
           token: a bearer's, sent with each question and written nowhere; empty for none.
           timeout: seconds for an answer.
           at_once: questions under way.
+
+        Raises:
+          UsageError: what asks over a network is not installed.
         """
+        try:
+            import httpx2
+            import stamina  # noqa: F401
+        except ImportError as error:
+            why = f"asking a service needs the packages of `pip install '.[remote]'`: {error.name} is missing"
+            raise UsageError(why) from error
         self._name, self._token, self._timeout = str(address), token, timeout
         self._free_at = 0.0  # of the loop's clock
         self.pace: float | None = None
@@ -130,6 +135,9 @@ class Wire:
             puts off questions for too long.
           AnswerError: its answer is too long, or packed.
         """
+        import httpx2
+        import stamina
+
         began, lost = self._loop.time(), 0
 
         def again(error: Exception) -> bool | float:
@@ -161,6 +169,8 @@ class Wire:
 
     async def _once(self, request: Request, seen: list[Seen]) -> bytes:
         """One try."""
+        import httpx2
+
         await asyncio.sleep(self._free_at - self._loop.time())
         async with self._slots:
             at = datetime.datetime.now(datetime.UTC)
@@ -251,7 +261,7 @@ def _tls(error: BaseException | None) -> ssl.SSLError | None:
     return error
 
 
-def _run(loop: asyncio.AbstractEventLoop, client: httpx2.AsyncClient) -> None:
+def _run(loop: asyncio.AbstractEventLoop, client: "httpx2.AsyncClient") -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
