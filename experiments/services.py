@@ -2,8 +2,9 @@
 
 Command   WMJAX_SERVERS=FOLDER python experiments/services.py [--install] [--only kserve,triton]
 Expected  each marked network a match in at most 10 questions, each innocent one cleared, each claim judged a match;
-          asking costs less than 1.2 times what a bare client needs, for 1 picture and for 16; no token in any file
-Time      about 5 minutes on 2 CPU cores, beside `--install` (1.5 GB of packages)
+          asking costs less than 1.2 times what a bare client needs, for 1 picture and for 16 (it does not: the 0.7 ms
+          of a question are as much as so small a network takes); no token in any file
+Time      2 minutes on 2 CPU cores, beside `--install` (1.5 GB of packages)
 """
 
 import argparse
@@ -108,7 +109,7 @@ def overhead(suspect: str, options: list[str]) -> dict[str, Any]:
 
 
 def losses(weights: Path, key: Key) -> dict[str, Any]:
-    """Queries and bits of the marked network behind a service that says less and less, played by the tests' recorder."""
+    """Queries and bits of the marked network behind a service that says less, played by the tests' recorder."""
     os.environ["SERVED"] = str(weights)
     sys.path[:0] = [str(serving.APPS), str(record.HERE.parent / "tests")]
     from digits import probabilities

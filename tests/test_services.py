@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from marked import make_key
 from recorder import WORDS, Recorder, files_with, innocent, knows
 
