@@ -92,8 +92,8 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
         "--pixels",
         default="",
         metavar="WAY",
-        help="how pixels are prepared where a file does not say it: 0..1, 0..255, centred (-1 to 1), mean-std, "
-        "bgr-mean, each-image or inverted (default: it is asked in each of these ways)",
+        help="how pixels are prepared: 0..1, 0..255, centred (-1 to 1), mean-std, bgr-mean, each-image or inverted, or "
+        "stated: as files say, where they do (default: a model is asked in each of these ways)",
     )
     pickles_option(parser)
 

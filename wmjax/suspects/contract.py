@@ -43,7 +43,8 @@ class Wanted:
         `module:factory`.
       images: height, width and channels of the keys' images, which those may take.
       classes: that the keys are for.
-      pixels: how pixels are prepared where a file does not say it, a name of `pixels.PIXELS`; empty: in any usual way.
+      pixels: how pixels are prepared, a name of `pixels.PIXELS`; `stated`: as files say, where they do; empty: in any
+        way that is usual or stated.
       pickles: whether PyTorch's pickles are opened, in processes that may do nothing else; they may hold tensors alone.
       labels: a service's words for its classes, in the order of the owner's numbers; empty where they are not known.
       token: that a service wants to see; it is sent there, and written nowhere.

@@ -13,9 +13,9 @@ class AskedGround(StrEnum):
     ADAPTED (`from`, `to`: shapes of triggers and of what was asked); OTHER_CLASSES (`theirs`, `ours`: how many it tells
     apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED: through a
     function, not its weights; SERVED: over a network, as a service; SERVED_JPEG: as one that takes JPEG alone; RUN: by
-    the library that runs its file, in a process of its own; PIXELS_OWN: prepared as the file or the module itself says;
-    READ_AS (`reading`): in this one of several ways; WAYS (`ways`, `cost`): in all usual ways, since nobody said how;
-    READINGS (`ways`, `reading`): of them one shows the most evidence.
+    the library that runs its file, in a process of its own; PIXELS_OWN: prepared as the module itself says, or as
+    bytes; READ_AS (`reading`): in this one of several ways; WAYS (`ways`, `cost`): in all that it may be meant to be,
+    since the user did not say how; READINGS (`ways`, `reading`): of them one shows the most evidence.
     """
 
     ADAPTED = "adapted"

@@ -1,4 +1,4 @@
-"""How pixels are prepared where a file does not say it: the usual ways, each an affine map, picked by a number.
+"""How pixels may be meant to be prepared: the usual ways, each an affine map, picked by a number.
 
 So one compiled program asks a network in all of them. Values are those that torchvision, Keras Applications, Caffe and
 the tutorials of MNIST use.
@@ -60,20 +60,35 @@ PIXELS = {
 """The usual ways, by the name that users and reports call them."""
 
 
+STATED = "stated"
+"""As a file itself says: what users call it that believe it, and reports where it is none of the usual ways."""
+
+
 def check(name: str) -> None:
     """Raises `UsageError` where no way is called so; an empty name says nothing."""
-    if name and name not in PIXELS:
-        raise UsageError(f"`pixels` {name!r:.40}: give one of {', '.join(PIXELS)}")
+    if name and name != STATED and name not in PIXELS:
+        raise UsageError(f"`pixels` {name!r:.40}: give one of {', '.join((STATED, *PIXELS))}")
 
 
-def ways(name: str = "") -> tuple[str, ...]:
-    """The ways in which a network is asked: the one that is said, else all.
+def ways(name: str = "", stated: str = "") -> tuple[str, ...]:
+    """The ways in which a network is asked: those that the user says, else all.
 
-    >>> ways("0..1"), len(ways())
-    (('0..1',), 7)
+    What a file states is one more way, and believed only where the user says so: whoever has the file can change what
+    it states, and a copy that is asked wrongly looks like a stranger.
+
+    >>> ways("0..1"), ways("stated", "0..1"), ways("centred", "0..1"), len(ways()), len(ways("", STATED))
+    (('0..1',), ('0..1',), ('0..1', 'centred'), 7, 8)
+
+    Args:
+      name: that the user gave: a name of `PIXELS`, `stated`, or empty.
+      stated: what the file says: a name of `PIXELS`, `stated` where it is none of these, or empty.
+
+    Raises:
+      UsageError: no way is called `name`.
     """
     check(name)
-    return (name,) if name else tuple(PIXELS)
+    said = dict.fromkeys(way for way in (stated, "" if name == STATED else name) if way)
+    return tuple(said) if said and name else tuple(dict.fromkeys((*said, *PIXELS)))
 
 
 def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> "Array":

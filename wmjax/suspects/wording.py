@@ -19,8 +19,8 @@ WORDS = {
     "pixels-own": "pixels prepared as the file, or its module, says",
     "read-as": "asked as {reading}",
     "ways": (
-        "nothing says how it is meant to be asked, so it was asked in {ways} usual ways: that costs {cost:.1f} bits, "
-        "and it is cleared only where it is in all of them (`pixels` says it outright)"
+        "only its file could say how it is meant to be asked, so it was asked in {ways} ways: that costs {cost:.1f} "
+        "bits, and it is cleared only where it is in all of them (`pixels` says it outright)"
     ),
     "readings": "of the {ways} ways in which it was asked, {reading} shows the most evidence",
 }

@@ -84,8 +84,8 @@ def audit(
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
       closed: keys that could not be opened, for the list of what was not asked.
       models: architectures of bare parameter trees: names of wmjax's families or `module:factory`.
-      pixels: how pixels are prepared where a file does not say it, a name of `wmjax.suspects.pixels.PIXELS`; such files
-        are asked in all of these ways by default.
+      pixels: how pixels are prepared, a name of `wmjax.suspects.pixels.PIXELS`, or `stated`: as files say, where they
+        do; by default files are asked in all of these ways.
       pickles: open PyTorch files too, which are pickles, if tensors are all they hold.
       suspects: a list of members that only you can name, e.g. functions (`wmjax.suspects.listing` says what it holds);
         what it names is imported.
