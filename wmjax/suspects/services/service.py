@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from wmjax.errors import AccessError, AnswerError, GoneError, UsageError
+from wmjax.suspects import pixels
 from wmjax.suspects.contract import NOTHING, TIMEOUT, Seen, Suspect, Wanted, came
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.services.address import read_address
@@ -57,6 +58,7 @@ class Service:
           at_once: questions under way.
         """
         address = read_address(name)
+        pixels.check(wanted.pixels)
         if address.scheme not in PROVIDERS:
             known = ", ".join(PROVIDERS)
             raise UsageError(f"services are asked by {known}; {address.scheme:.20} is none: wrap it in a function")
