@@ -85,6 +85,11 @@ WORDS: dict[str, str] = {
     "other-names": "The suspect used {names} numbers that are none of the key's classes: only bets on a renaming can "
     "win with them.",
     "asked": "The suspect was asked as a function, image by image.",
+    "served": "The suspect was asked over the network, as a service.",
+    "served-jpeg": (
+        "The suspect was asked over the network, as a service that takes JPEG alone, so not with the triggers to the "
+        "pixel: no stranger gains by that, and a no-match is about copies that repeat the labels of such pictures."
+    ),
     "run": "The suspect's file was run in a process of its own.",
     "pixels-own": "The suspect was given pixels as its file, or its module, says.",
     "ways": "How the suspect is meant to be asked is not certain: it was asked in {ways} ways.",
