@@ -57,7 +57,9 @@ def _slurm(environment: Mapping[str, str]) -> tuple[int, int]:
         _number(environment, f"SLURM_ARRAY_TASK_{end}") for end in ("ID", "COUNT", "MIN", "MAX", "STEP")
     )
     if step < 1 or least + (count - 1) * step != most or (task - least) % step:
-        raise UsageError(f"tasks {least} to {most} by {step} are not the {count} that Slurm tells: use --array=0-N")
+        raise UsageError(
+            f"tasks {least} to {most} by {step} are not the {count} that Slurm tells: number them from 0, without gaps"
+        )
     return (task - least) // step, count
 
 
