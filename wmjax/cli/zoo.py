@@ -59,6 +59,7 @@ def _asked(options: argparse.Namespace) -> "AuditResult":
         shard=options.shard,
         keep_answers=options.keep_answers,
         asked=Beside(options.keys),
+        max_queries=options.max_queries,
     )
 
 
@@ -72,6 +73,8 @@ def _on_ray(options: argparse.Namespace) -> int:
 
     if options.shard != (1, 1):
         raise UsageError("`ray` judges all parts: leave out `shard`")
+    if options.max_queries is not None:  # each part would count for itself
+        raise UsageError("`max_queries` counts what one process asks: leave out `ray`")
     if not options.resume and (there := written(options.out)):
         raise UsageError(EXISTS.format(there[0]))
     keys, _ = open_keys(options.keys, unlocks(options))  # what is wrong with them is said here, and once
