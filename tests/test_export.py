@@ -13,7 +13,7 @@ from jax import export
 from marked import make_key
 
 import wmjax
-from wmjax.errors import InvalidFile
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import export_child
 from wmjax.suspects.recognise import recognise
@@ -48,8 +48,11 @@ def test_exported_programs_are_asked(tmp_path):
     )
     result = audit(tmp_path, {"k": KEY})
     assert result.unreadable == []
-    assert {found.model: found.verdict for found in result} == {"any": "match", "four.jaxexport": "match"}
-    suspect = wmjax.open_suspect(tmp_path / "four.jaxexport", WANTED)
+    verdicts = {"any": "match", "four.jaxexport:10-classes": "match", "four.jaxexport:8-classes": "no-match"}
+    assert {found.model: found.verdict for found in result} == verdicts
+    with pytest.raises(UsageError, match=r"name one, as four\.jaxexport:10-classes"):
+        wmjax.open_suspect(tmp_path / "four.jaxexport", WANTED)
+    suspect = wmjax.open_suspect(f"{tmp_path / 'four.jaxexport'}:10-classes", WANTED)
     assert len(suspect.readings) == 14
     verdict = wmjax.verify(suspect, KEY)
     assert verdict.verdict == "match"

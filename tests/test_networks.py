@@ -184,11 +184,13 @@ def test_a_head_of_a_million_classes_allocates_nothing():
         ("cells", (), 7),  # [n, 1, 1, classes], as a convolution leaves it
         ("twins", (10,), 14),
         ("tasks", (10, 20), 7),
+        ("tasks", (20,), 7),
     ],
 )
 def test_modules_that_return_several_things(modules, name, classes, readings):
     networks = network.module_networks(f"strangers:{name}", IMAGE, "", classes)
-    assert [made.classes for made in networks] == list(classes or (10,))
+    expected = (20, 10) if classes == (20,) else classes or (10,)
+    assert [made.classes for made in networks] == list(expected)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, *IMAGE), np.uint8))
     for made in networks:
         assert len(made.readings) == readings
@@ -203,14 +205,14 @@ def test_modules_that_return_several_things(modules, name, classes, readings):
 
 
 def test_outputs_of_other_tasks_are_networks_of_their_own(modules, tmp_path):
-    """What a key is for is asked; a pack remembers which of the outputs it was."""
+    """What a key may be for is asked, however many classes another output has; a pack remembers which it was."""
     made, other = network.module_networks("strangers:tasks", IMAGE, "0..1", ())
     assert made.fingerprint != other.fingerprint
     weights = {name: np.asarray(filled(leaf)) for name, leaf in made.shapes.items()}
     save_file(weights, tmp_path / "tasks.safetensors")
     for classes, names in {
-        (10,): ["tasks.safetensors"],
-        (7,): [f"tasks.safetensors:{n}-classes" for n in (10, 20)],
+        (7,): ["tasks.safetensors"],
+        (10,): [f"tasks.safetensors:{n}-classes" for n in (10, 20)],
     }.items():
         wanted = Wanted(("strangers:tasks",), (IMAGE,), classes, "0..1")
         zoo = discover(tmp_path / "tasks.safetensors", wanted)

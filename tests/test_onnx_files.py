@@ -146,7 +146,7 @@ def test_of_several_outputs_those_with_the_wanted_classes_are_asked(tmp_path):
     for name in ("first", "features"):
         model.graph.output.insert(0, helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     path = write(tmp_path / "model.onnx", model)
-    for wanted, classes in (((10,), [10]), ((9,), [10]), ((16, 10), [16, 10]), ((3,), [16, 10]), ((), [16, 10])):
+    for wanted, classes in (((10,), [10, 16]), ((9,), [10, 16]), ((40,), [16, 10]), ((7,), [10]), ((), [16, 10])):
         found = networks_of(path, Wanted(classes=wanted, pixels="0..1"))
         assert [network.classes for network, _ in found] == classes
     (network, source), images = networks_of(path, Wanted(classes=(10,), pixels="0..1"))[0], images_of(path, 2)
@@ -175,6 +175,23 @@ def test_answers_that_are_classes_alone_are_asked_for_their_scores(tmp_path):
     model = build(body, LINEAR[1] | {"d": np.int64([1])})
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     assert np.array_equal(scores.argmax(1), runtimes(write(path, model), images))
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["v, i = TopK <largest=0> (d, k) y = Cast <to=1> (i)", "i = ArgMin <axis=1> (d) y = Cast <to=1> (i)",
+     "y = Identity(d)"],
+)  # fmt: skip
+def test_scores_of_which_the_lowest_is_best_are_asked_turned_too(end, tmp_path):
+    """Whoever negates scores and picks the lowest answers as before; the best k alone are not a classifier's scores."""
+    plain = write(tmp_path / "plain.onnx", build(LINEAR[0], LINEAR[1]))
+    body = LINEAR[0].replace("y =", "s =") + f" d = Neg(s) {end}"
+    path = write(tmp_path / "model.onnx", build(body, LINEAR[1] | {"k": np.int64([3])}))
+    ((network, source),), images = networks_of(path, Wanted(pixels="0..1")), images_of(path, 3)
+    assert (network.classes, network.readings) == (10, ("0..1, output 1", "0..1, output 2"))
+    negated, scores = (network.logits(tensors_of(path, (network, source)), images, i) for i in range(2))
+    assert np.allclose(negated, -np.asarray(scores))
+    assert np.array_equal(scores.argmax(1), ours(plain, images).argmax(1))
 
 
 def test_weights_in_constant_nodes_are_weights_and_no_structure(tmp_path):

@@ -29,6 +29,17 @@ def adaptation(theirs: Shape, ours: Shape) -> tuple[Ground, ...] | None:
     return (Ground(AskedGround.ADAPTED, {"from": by(theirs), "to": by(ours)}),)
 
 
+def same_task(theirs: int, ours: int) -> bool:
+    """Whether who tells `theirs` classes apart is asked about a key for `ours`: half to twice as many, or a background.
+
+    Whoever steals a network may merge, drop or add some.
+
+    >>> [theirs for theirs in range(30) if same_task(theirs, 10)] == list(range(5, 22))
+    True
+    """
+    return ours <= 2 * theirs <= 4 * ours + 2
+
+
 def other_classes(theirs: int, ours: int) -> tuple[Ground, ...]:
     """What must be said where a suspect tells `theirs` classes apart, and the key is for `ours`.
 

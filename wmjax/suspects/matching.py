@@ -151,7 +151,8 @@ def sizes(network: Network, wanted: Wanted) -> list[Network]:
         return [network]
     stored = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}
     wanted = dataclasses.replace(wanted, pixels=description.get("pixels", ""), classes=(network.classes,))
-    found = [item for item in _fits(description["module"], stored, wanted) if item[2]]
+    tried = _fits(description["module"], stored, wanted)
+    found = [(image, one, fits) for image, one, fits in tried if fits and one.classes == network.classes]
     return [match.network for match in matches(found, wanted.images)] or [network]
 
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from wmjax.suspects.adapt import same_task
+
 
 class Output(NamedTuple):
     """An output that may be a classifier's.
@@ -60,15 +62,19 @@ def pick(answer: Any, outputs: Sequence[Output], number: Array | int) -> Array:
 
 
 def by_classes(outputs: Sequence[Output], wanted: Sequence[int]) -> Mapping[int, list[Output]]:
-    """The outputs by how many classes they have: only those that are wanted, where any has so many, or a background.
+    """The outputs by how many classes they have: only those that keys apply to, where there are any, the exact first.
 
-    >>> list(by_classes([Output("features", 0, 64), Output("logits", 1, 10)], [10, 100]))
-    [10]
+    An output with a key's number of classes says nothing against another one: that may be all that it is there for.
+
+    >>> outputs = [Output("features", 0, 64), Output("logits", 1, 12), Output("aux", 2, 10)]
+    >>> list(by_classes(outputs, [10])), list(by_classes(outputs, [1000]))
+    ([10, 12], [64, 12, 10])
     """
     groups: dict[int, list[Output]] = {}
     for out in outputs:
         groups.setdefault(out.classes, []).append(out)
-    meant = dict.fromkeys([*wanted, *(classes + 1 for classes in wanted)])
+    near = sorted(classes for classes in groups if any(same_task(classes, ours) for ours in wanted))
+    meant = dict.fromkeys([*wanted, *(classes + 1 for classes in wanted), *near])
     return {classes: groups[classes] for classes in meant if classes in groups} or groups
 
 

@@ -13,7 +13,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
-from wmjax.suspects.adapt import adaptation, other_classes
+from wmjax.suspects.adapt import adaptation, other_classes, same_task
 from wmjax.suspects.contract import Image, Network
 from wmjax.suspects.grounds import SPOKEN, AskedGround
 from wmjax.text import by
@@ -146,7 +146,7 @@ def adapted(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...] | 
     fitting = adaptation(spec.image, network.image)
     if network.only and spec.image not in network.only:
         return None
-    if fitting is None or not spec.classes <= 2 * network.classes <= 4 * spec.classes + 2:
+    if fitting is None or not same_task(network.classes, spec.classes):
         return None
     return (*fitting, *other_classes(network.classes, spec.classes))
 

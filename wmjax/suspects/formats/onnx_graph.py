@@ -141,7 +141,11 @@ def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
         if not any(outputs):
             refuse(f"operator {shown(proto.op_type)!r} computes nothing")
         nodes.append(Node(_domain(proto) + str(proto.op_type), opset, inputs, outputs, *_attributes(proto, path)))
-    told = dict.fromkeys(_behind(names.used(value.name), nodes) for value in model.graph.output)
+    found = [_behind(names.used(value.name), nodes) for value in model.graph.output]
+    told = dict.fromkeys(value for value, _ in found)
+    for value in dict.fromkeys(value for value, turned in found if turned):
+        told[f"turned/{value}"] = None
+        nodes.append(Node("Neg", opset, (value,), (f"turned/{value}",), {}, ""))
     weights = {name: (tuple(tensor.dims), DTYPES[tensor.data_type]) for name, tensor in names.weights.items()}
     if sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in weights.values()) > _WEIGHTS:
         refuse("its weights take more memory than any image classifier's")
@@ -221,13 +225,18 @@ def _quantised(protos: list[Any]) -> set[str]:
     return {proto.input[place] for proto, place in places if place < len(proto.input)}
 
 
-def _behind(output: str, nodes: list[Node]) -> str:
-    """Of an output that has classes or the best k alone: the scores that these were chosen by."""
+def _behind(output: str, nodes: list[Node]) -> tuple[str, bool]:
+    """Of an output that has classes or the best k alone: the scores that these were chosen by.
+
+    And whether the lowest may be the best: where they were chosen so, or are negated at the very end.
+    """
     makers = {value: node for node in nodes for value in node.outputs}
     at = output
     while (node := makers.get(at)) and node.op in ("Cast", "Identity", "Squeeze", "Reshape", "Flatten"):
         at = node.inputs[0]
-    return node.inputs[0] if node and node.op in ("ArgMax", "TopK") else output
+    if node and node.op in ("ArgMax", "ArgMin", "TopK"):
+        return node.inputs[0], node.op == "ArgMin" or not node.attributes.get("largest", 1)
+    return output, node is not None and node.op == "Neg"
 
 
 def _domain(proto: Any) -> str:
