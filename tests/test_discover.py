@@ -120,6 +120,30 @@ def test_safetensors_say_or_are_told_what_they_are(tmp_path):
     assert all(equal(read(entry), flat(TREE)) for entry in zoo.entries)
 
 
+def test_nothing_hides_within_a_checkpoints_own_folders(saved, tmp_path):
+    save_pytree(tmp_path / "zarr", TREE, use_ocdbt=False)
+    save_pytree(tmp_path / "ocdbt", TREE)
+    shutil.copytree(saved, tmp_path / "ours")
+    shutil.copytree(saved, tmp_path / "run" / "step-00000001")
+    wanted = Wanted(("vgg",), (IMAGE,))
+    clean = discover(tmp_path, wanted)
+    assert sorted(entry.name for entry in clean.entries) == ["ocdbt", "ours", "run", "zarr"]
+    assert (clean.unreadable, clean.others) == ([], {})
+    tensor = next((tmp_path / "zarr").rglob(".zarray")).parent
+    places = [tensor, tmp_path / "ocdbt/d", tmp_path / "ocdbt/ocdbt.process_0/d", tmp_path / "ours/state/d"]
+    places.append(tmp_path / "run/step-00000001/state")
+    for number, place in enumerate(places):
+        changed = {name.replace("/", "."): leaf + np.float32(number + 1) for name, leaf in flat(TREE).items()}
+        save_file(changed, place / "0.9", {"config": json.dumps(CONFIG.to_json())})
+        (place / "1.9").write_bytes(b"\x80\x02}q\x00.")
+    save_pytree(tmp_path / "ocdbt/d/deep/more", TREE)
+    zoo = discover(tmp_path, wanted)
+    hidden = [str(place.relative_to(tmp_path)) for place in places]
+    expected = ["ocdbt", "ours", "run", "zarr", "ocdbt/d/deep/more", *(f"{place}/0.9" for place in hidden)]
+    assert sorted(entry.name for entry in zoo.entries) == sorted(expected)
+    assert [item.path for item in zoo.unreadable] == sorted(f"{place}/1.9" for place in hidden)
+
+
 def test_packs_are_opened_row_by_row(saved, tmp_path):
     for name in ("b", "a"):
         shutil.copytree(saved, tmp_path / "zoo" / name)

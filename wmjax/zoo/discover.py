@@ -22,6 +22,7 @@ from wmjax.suspects.listing import FILE
 from wmjax.suspects.sniff import NEVER_THERE, Format, kind_of
 from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
+from wmjax.zoo.within import strangers
 
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _KEPT = "of an optimiser's, with weights' shapes"
@@ -152,14 +153,16 @@ class _Walk:
         if parts & {recognise.CHECKPOINT, orbax.ITEM}:
             self.described |= {folder / name for name in recognise.DOCUMENTS}
             self._guard(folder, self._checkpoint, folder, folder)
-            folders = _beside_checkpoint(folder, folders)
+            folders = self._beside(folder, folders, later)
             if orbax.ITEM in parts:  # it has been looked at as the checkpoint's
                 entries.pop(AGGREGATE, None)
         elif parts & _PARTS:
             self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
-            folders = _beside_checkpoint(folder, folders)
+            folders = self._beside(folder, folders, later)
         newest = _newest(folders)
         if newest:
+            for step in filter(recognise.is_step, folders):  # earlier states of the same model are passed over
+                self._within(step, later, checkpoints=False)
             folders = [path for path in folders if not recognise.is_step(path)]
             self._guard(folder, self._checkpoint, newest, folder)
         for name, entry in entries.items():
@@ -174,6 +177,22 @@ class _Walk:
             folders.remove(folder / "blobs")
             later.insert(0, folder / "blobs")
         later.extend(reversed(folders))
+
+    def _beside(self, folder: Path, folders: Sequence[Path], later: list[Path]) -> list[Path]:
+        """Subfolders of a checkpoint that are to be walked; in those of its own only what is no part of it."""
+        beside = _beside_checkpoint(folder, folders)
+        for own in sorted(set(folders) - set(beside)):
+            self._within(own, later, checkpoints=True)
+        return beside
+
+    def _within(self, folder: Path, later: list[Path], *, checkpoints: bool) -> None:
+        for path in strangers(folder, checkpoints=checkpoints):
+            if path.is_symlink():
+                self._guard(path, self._link, path)
+            elif path.is_dir():
+                later.append(path)
+            else:
+                self._guard(path, self._file, path, str(path))
 
     def _link(self, path: Path) -> None:
         """A link to a file of the zoo is looked at; folders of the zoo are walked under their own names."""
