@@ -18,6 +18,7 @@ from forger import abstract_key, knowing, order, transcript, write
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.evidence import claim as reading
 from wmjax.evidence import judge as judging
+from wmjax.evidence import timestamps
 from wmjax.evidence import transcript as rows_of
 from wmjax.evidence.claim import Attached
 from wmjax.keys import Key, new_signer, sign_commitment, signing
@@ -176,7 +177,7 @@ def stamped_in_the_future(world: World) -> Attack:
     when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=400)
     claim = forger.honest_claim(KEY, ASK, NONCE, stamp=forger.dated(world.tsa, when))
     later = datetime.timedelta(days=10_000)
-    return Attack(claim.raw, world.court(ASK), "invalid", "has not reached", ((judging, "AHEAD", later),))
+    return Attack(claim.raw, world.court(ASK), "invalid", "has not reached", ((timestamps, "AHEAD", later),))
 
 
 def released_by_another_key(world: World) -> Attack:

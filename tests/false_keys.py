@@ -225,7 +225,7 @@ def stamp_of_an_older_commitment(world: World) -> Attack:
         return timestamps.check(token, older.public.raw, authorities)
 
     raw = searched(world, lambda raw: older.tokens[0])
-    return Attack(raw, court_of_search(world), "invalid", "of other data", ((judging, "check", check),))
+    return Attack(raw, court_of_search(world), "invalid", "of other data", ((judging, "check_past", check),))
 
 
 def older_commitment_beside(world: World) -> Attack:
@@ -243,7 +243,7 @@ def stamp_by_an_unknown_authority(world: World) -> Attack:
 
     unknown = LocalTsa(world.tsa.authority.parent / "unknown", "Somebody")
     raw = searched(world, forger.dated(unknown, BEFORE))
-    return Attack(raw, court_of_search(world), "inconclusive", "undated unbelieved", ((judging, "check", check),))
+    return Attack(raw, court_of_search(world), "inconclusive", "undated unbelieved", ((judging, "check_past", check),))
 
 
 def stamp_forged_with_its_own_root(world: World) -> Attack:

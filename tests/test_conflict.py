@@ -16,7 +16,8 @@ from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Settlement
-from wmjax.evidence.timestamps import read_authority
+from wmjax.evidence.release import Release
+from wmjax.evidence.timestamps import Stamp, read_authority
 from wmjax.grounds import Ground
 from wmjax.keys import Key, Model, Signer, generate, make_spec, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
@@ -151,6 +152,26 @@ def test_originals_that_do_not_tell_leave_it_open_and_say_why(tsa, keys, owner, 
         settlement = dispute(tsa, keys, knowing(*keys), *parties)
         assert settlement.first is None
         assert codes(settlement)[4:] == why
+
+
+@pytest.mark.parametrize(("forged", "first"), [(False, 0), (True, None)])
+def test_a_released_folder_dates_an_original_that_no_claim_names(tsa, keys, monkeypatch, forged, first):
+    """As a statement in the claim would, if it is by the same owner and about the same key and weights."""
+    owner, date = changed(OWNER, released=None), datetime.datetime(2024, 2, 1, tzinfo=datetime.UTC)
+    plain, model = conflict._released, Model("step", "a" * 64, "0" * 64)
+
+    def with_a_release(claim: Claim, original: Suspect, court: Court) -> datetime.datetime | None:
+        public = claim.commitments[0].public
+        if forged:
+            public = dataclasses.replace(public, owner="f" * 64)
+        here = Release("release", public, model, "c" * 64, (Stamp(date, "it", True, "d" * 64),))
+        mine = claim.commitment == keys[0].commitment
+        return plain(claim, original, dataclasses.replace(court, releases=[here] if mine else []))
+
+    monkeypatch.setattr(conflict, "_released", with_a_release)
+    settlement = dispute(tsa, keys, knowing(*keys), owner, THIEF)
+    assert settlement.first == first
+    assert (codes(settlement)[-1] == "original-undated") == forged
 
 
 def test_an_original_is_older_than_the_suspect_which_somebody_has_to_date(tsa, keys):

@@ -148,6 +148,7 @@ TAKING_PATHS: dict[str, Callable[[Any], Any]] = {
     "pack": lambda path: wmjax.pack(path, path),
     "read_authority": lambda path: wmjax.read_authority(path),
     "read_commitment": lambda path: wmjax.read_commitment(path),
+    "read_release": wmjax.read_release,
     "spend": lambda path: wmjax.spend(path, UNLOCK, [0]),
     "spread_key": lambda path: wmjax.spread_key(path, wmjax.load("digits")),
     "write_key": lambda path: wmjax.write_key(_key(), path, recipients=["nobody"], passphrase=None),

@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.evidence.judge import judge as judge
     from wmjax.evidence.judgement import Judgement as Judgement
     from wmjax.evidence.judgement import Settlement as Settlement
+    from wmjax.evidence.release import Release as Release
+    from wmjax.evidence.release import read_release as read_release
     from wmjax.evidence.timestamps import Authority as Authority
     from wmjax.evidence.timestamps import read_authority as read_authority
     from wmjax.grounds import Ground as Ground
@@ -110,6 +112,7 @@ _HOME = {
     "PackReport": "wmjax.zoo.pack",
     "Paper": "wmjax.keys",
     "Recipe": "wmjax.train",
+    "Release": "wmjax.evidence.release",
     "Report": "wmjax.train",
     "Rule": "wmjax.stats",
     "Settlement": "wmjax.evidence.judgement",
@@ -150,6 +153,7 @@ _HOME = {
     "read_authority": "wmjax.evidence.timestamps",
     "read_claim": "wmjax.evidence.claim",
     "read_commitment": "wmjax.keys",
+    "read_release": "wmjax.evidence.release",
     "settle": "wmjax.evidence.conflict",
     "shift_of": "wmjax.train",
     "shifted_targets": "wmjax.train",

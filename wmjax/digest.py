@@ -11,6 +11,11 @@ import rfc8785
 from wmjax import stores
 from wmjax.errors import AccessError
 
+BUNDLE = "model.sig"  # these three lie in a released folder and are about its files (`wmjax.evidence.release`)
+STATEMENT = "watermark.commitment.json"
+PUBLIC = "watermark.pub.pem"
+_ABOUT = (BUNDLE, STATEMENT, PUBLIC)
+
 
 def digest(weights: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of one model's weights.
@@ -39,7 +44,8 @@ def files_digest(folder: Path, *parts: Path) -> str:
 
     It is that of the lines "SHA-256, two spaces, path", sorted by path: in the folder, what
     `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum` says. A file counts as the only one of a
-    folder: `sha256sum NAME | sha256sum`; with `parts`, other files of its folder, as one of those alone.
+    folder: `sha256sum NAME | sha256sum`; with `parts`, other files of its folder, as one of those alone. What a
+    release says about the files is none of them: `model.sig`, `watermark.commitment.json`, `watermark.pub.pem`.
 
     Raises:
       AccessError: a file cannot be read.
@@ -47,8 +53,9 @@ def files_digest(folder: Path, *parts: Path) -> str:
     lines = []
     try:
         single = folder.is_file()
+        about = {folder / name for name in _ABOUT}
         paths = [folder, *parts] if single else [path for path in folder.rglob("*") if path.is_file()]
-        for path in sorted(paths):
+        for path in sorted(set(paths) - about):
             with stores.present(path), path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             name = path.relative_to(folder.parent if single else folder).as_posix()

@@ -1,4 +1,4 @@
-"""The verbs of a dispute: commit, claim, judge."""
+"""The verbs of a dispute: claim, judge."""
 
 import argparse
 import datetime
@@ -6,70 +6,19 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wmjax.cli.commit import authorities
 from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.stores import place
 
 if TYPE_CHECKING:
     from wmjax.evidence.claim import Claim
     from wmjax.evidence.facts import Court
     from wmjax.evidence.hearing import Hearing
     from wmjax.evidence.judgement import Judgement, Refused, Settlement
+    from wmjax.evidence.release import Release
     from wmjax.evidence.timestamps import Authority
     from wmjax.suspects.contract import Suspect
-
-
-def commit(options: argparse.Namespace) -> int:
-    """Has a commitment time-stamped, or signs one that names a released model."""
-    from wmjax.files import write_new
-    from wmjax.keys import open_signer, read_commitment, sign_commitment
-
-    public = read_commitment(options.commitment)
-    path, files = options.commitment, []
-    if options.model:
-        from wmjax.suspects import Wanted
-        from wmjax.suspects.stored import describe, find
-
-        if not options.signer or not options.out:
-            raise UsageError(
-                "--release needs --signer, the key that signed the commitment, and --out FILE.commitment.json"
-            )
-        signer = open_signer(options.signer, passphrase(options.passphrase))
-        if signer.owner != public.owner:
-            raise UsageError(f"{options.signer} is not the key that signed {options.commitment}")
-        path = options.out
-        model = describe(find(options.model, Wanted.by([public.commitment.spec], options.models)))
-        write_new(path, sign_commitment(public.commitment, signer, model))
-        files.append(path)
-    elif not options.timestamp:
-        raise UsageError("nothing to do: --timestamp URL has it time-stamped, --release MODEL names a released model")
-    files += stamp(path, options.timestamp, authorities(options.authorities))
-    document = {"version": 1, "key_id": public.commitment.id, "files": [str(file) for file in files]}
-    say(options, document, f"key {public.commitment.id[:12]}", *(f"  wrote {file}" for file in files))
-    return 0
-
-
-def authorities(paths: Sequence[Path]) -> "list[Authority]":
-    """The time-stamping authorities that --tsa names."""
-    from wmjax.evidence.timestamps import read_authority
-
-    return [read_authority(path) for path in paths]
-
-
-def stamp(commitment: Path, urls: Sequence[str], trusted: "Sequence[Authority]") -> list[Path]:
-    """Obtains a time stamp from each URL; gives the files that were written beside the commitment."""
-    from wmjax.evidence.timestamps import embedded_certificates, obtain
-    from wmjax.files import read_bytes, write_new
-
-    written = []
-    for url in urls:
-        token = obtain(url, read_bytes(commitment), trusted)
-        number = next(n for n in range(1, 1000) if not commitment.with_suffix(f".{n}.tsr").exists())
-        for end, data in (("tsr", token), ("tsa.pem", embedded_certificates(token))):
-            written.append(commitment.with_suffix(f".{number}.{end}"))
-            write_new(written[-1], data)
-    if urls and not trusted:
-        note("the time stamps were not checked against an authority that you trust: --tsa FILE.pem does")
-    return written
 
 
 def claim(options: argparse.Namespace) -> int:
@@ -214,15 +163,34 @@ def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Su
     opened = partial(
         open_suspect, wanted=Wanted.by([claim.commitment.spec], options.models, options.pixels, pickles=options.pickles)
     )
+    trusted = authorities(options.authorities)
+    releases, spoilt = _releases([options.suspect, *options.originals], trusted)
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
         suspect=opened(options.suspect) if options.suspect else None,
         source=_source(options, claim),
-        authorities=authorities(options.authorities),
+        authorities=trusted,
         since=options.since,
         alpha=options.alpha,
+        releases=releases,
+        spoilt=spoilt,
     )
     return court, [opened(name) for name in options.originals]
+
+
+def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "tuple[list[Release], dict[str, str]]":
+    """The released folders among the judge's models, and why others that look like one are none."""
+    from wmjax.digest import BUNDLE
+    from wmjax.evidence.release import read_release
+
+    releases, spoilt = [], {}
+    for name in dict.fromkeys(names):
+        if name and (place(name) / BUNDLE).exists():
+            try:
+                releases.append(read_release(name, trusted))
+            except InvalidFile as error:
+                spoilt[name] = str(error)
+    return releases, spoilt
 
 
 def _source(options: argparse.Namespace, claim: "Claim") -> Any:

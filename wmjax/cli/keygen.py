@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.evidence import authorities, stamp
+from wmjax.cli.commit import authorities, stamp
 from wmjax.cli.terminal import passphrase, say
 from wmjax.errors import UsageError, WmjaxError
 from wmjax.stores import place

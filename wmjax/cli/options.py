@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import wmjax
-from wmjax.cli import attack, evidence, keygen, verbs, zoo
+from wmjax.cli import attack, commit, evidence, keygen, verbs, zoo
 from wmjax.cli.arguments import (
     FILE,
     SUSPECT,
@@ -71,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     _verify_options(verb("verify", verbs.verify, "ask a suspect model about a key"))
     _audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
     _attack_options(verb("attack", attack.attack, "try to rid your own run of its mark, and tell what it survives"))
-    _commit_options(verb("commit", evidence.commit, "have a commitment time-stamped, or name a released model in it"))
+    _commit_options(verb("commit", commit.commit, "have a commitment time-stamped, or name a released model in it"))
     _claim_options(verb("claim", evidence.claim, "ask a suspect what a challenger's nonce picks, and sign a claim"))
     _judge_options(verb("judge", evidence.judge, "check a claim again, believing nobody, and say what it proves"))
     _pack_options(verb("pack", zoo.pack, "stack the models of a zoo, a file a family, to be read at the disk's speed"))
@@ -169,7 +169,12 @@ def _commit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", dest="model", metavar="MODEL", help=f"released model that carries the key: {FILE}")
     model_option(parser)
     parser.add_argument("--signer", type=Path, help="with --release: the key that signed it, e.g. NAME.signer.pem")
-    parser.add_argument("--out", type=Path, help="with --release: the file to write, e.g. RELEASE.commitment.json")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="with --release: the file to write, e.g. RELEASE.commitment.json (default: it is put into the model's "
+        "folder, all of which is signed in model.sig)",
+    )
     parser.add_argument(
         "--passphrase-file", dest="passphrase", type=Path, help="what opens --signer (or set WMJAX_PASSPHRASE)"
     )

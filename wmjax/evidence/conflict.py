@@ -187,12 +187,15 @@ def _released(claim: Claim, original: Suspect, court: Court) -> datetime.datetim
     """By when the party had signed for these very weights, as a trusted authority says."""
     if original.describe is None:
         return None
-    tensors = original.describe().tensors
+    told = original.describe()
     stamps = [
         stamp.time
         for number, stamp in check_stamps(claim, court)
-        if stamp.trusted and (model := claim.commitments[number].public.model) and model.tensors == tensors
+        if stamp.trusted and (model := claim.commitments[number].public.model) and model.tensors == told.tensors
     ]
+    for release in court.releases:
+        if release.dated and release.says(claim.owner, claim.commitment.id, told):
+            stamps.append(release.dated)
     return min(stamps, default=None)
 
 

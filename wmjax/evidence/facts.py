@@ -10,6 +10,7 @@ from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
+from wmjax.evidence.release import Release
 from wmjax.evidence.timestamps import Authority, Stamp
 from wmjax.suspects.contract import Suspect
 
@@ -66,6 +67,8 @@ class Court:
       alpha: the largest chance of a false match that the judge accepts, between 0 and 1; the claimant may have
         committed to a smaller one.
       others: other claims that the judge knows of; triggers that they opened count no more.
+      releases: folders that the judge has, with a `model.sig` that holds (`wmjax.read_release`).
+      spoilt: of folders with one that does not hold: why, by their names.
     """
 
     nonce: bytes | None = None
@@ -75,6 +78,8 @@ class Court:
     since: datetime.datetime | None = None
     alpha: float = 1e-6
     others: Sequence[Claim] = ()
+    releases: Sequence[Release] = ()
+    spoilt: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,6 +98,8 @@ class Facts:
       fresh: labels repeated, of how many triggers that nobody had opened and the judge asked beside the others.
       names: that the suspect has for its classes, with the numbers that stand for them in answers.
       others: when other signers' commitments to the same triggers are dated; None for each undated one.
+      released: the claimant's release whose weights the suspect has, of those that the judge has.
+      copied: whether the suspect has all other files of it too.
     """
 
     claim: Claim
@@ -105,6 +112,8 @@ class Facts:
     others: tuple[datetime.datetime | None, ...] = ()
     fresh: tuple[int, int] = (0, 0)
     names: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    released: Release | None = None
+    copied: bool = False
 
     @property
     def dated(self) -> datetime.datetime | None:

@@ -38,6 +38,9 @@ def proven(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("asked-again"))
     if facts.same_weights:
         grounds.append(Ground("same-weights"))
+    if facts.released:
+        code = "released-copy" if facts.copied else "released-weights"
+        grounds.append(Ground(code, {"model": facts.released.model.name, "key": facts.released.key}))
     return tuple(grounds)
 
 
@@ -50,6 +53,10 @@ def _stamped(facts: Facts) -> list[Ground]:
         for number, stamp in trusted
         if number and (model := facts.claim.commitments[number].public.model)
     ]
+    if facts.released:
+        trusted_here = [stamp for stamp in facts.released.stamps if stamp.trusted]
+        name = facts.released.model.name
+        released += [_ground("released-by", s.time, authority=s.authority, model=name) for s in trusted_here]
     return keys + released
 
 
@@ -71,6 +78,7 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground(AskedGround.READ_AS, {"reading": claim.reading}))
     if facts.own is not None and facts.same_weights is False:
         grounds.append(Ground("other-weights"))
+    grounds += [Ground("release-spoilt", {"model": name, "reason": why}) for name, why in court.spoilt.items()]
     if facts.others:
         grounds.append(Ground("other-signer" if facts.dated else "order-unknown"))
     if facts.own is not None and (refused := sum(shown < 0 for shown in facts.own.labels) - _spent(facts)):

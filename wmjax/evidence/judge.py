@@ -39,7 +39,8 @@ from wmjax.evidence.claim import Claim, picks, share_triggers
 from wmjax.evidence.facts import Court, Facts, Lack
 from wmjax.evidence.judgement import Judgement
 from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
-from wmjax.evidence.timestamps import Stamp, check
+from wmjax.evidence.release import Release
+from wmjax.evidence.timestamps import Stamp, check_past
 from wmjax.keys import Spec
 from wmjax.keys.keyset import check_against_scheme, check_material, derive_leaves, is_made_from
 from wmjax.keys.material import Material
@@ -47,7 +48,6 @@ from wmjax.keys.merkle import proven_root
 from wmjax.text import bare
 
 LARGEST_TABLE = 1 << 22  # answers times classes, of which several tables of floats are made
-AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the judge's
 
 
 def judge(claim: Claim, court: Court | None = None) -> Judgement:
@@ -85,8 +85,9 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     own, fresh = ask_again(claim, court, regenerated, names)  # 7
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
+    others, released = _others(claim, court), released_as(claim, court)
     return conclude(
-        Facts(claim, court, stamps, regenerated, own, differing, same_weights, _others(claim, court), fresh, names)
+        Facts(claim, court, stamps, regenerated, own, differing, same_weights, others, fresh, names, *released)
     )
 
 
@@ -174,17 +175,11 @@ def _is_earlier(other: Claim, claim: Claim, court: Court) -> bool:
 
 def check_stamps(claim: Claim, court: Court) -> tuple[tuple[int, Stamp], ...]:
     """Every time stamp is over its commitment; those of trusted authorities are genuine."""
-    stamps = [
-        (number, check(token, attached.public.raw, court.authorities))
+    return tuple(
+        (number, check_past(token, attached.public.raw, court.authorities))
         for number, attached in enumerate(claim.commitments)
         for token in attached.tokens
-    ]
-    now = datetime.datetime.now(datetime.UTC)
-    for _, stamp in stamps:
-        if stamp.trusted and stamp.time > now + AHEAD:
-            told = stamp.time.isoformat(timespec="seconds")
-            raise InvalidFile(f"a time stamp says {told}, which this computer's clock has not reached: check the clock")
-    return tuple(stamps)
+    )
 
 
 def dated(claim: Claim, court: Court) -> datetime.datetime | None:
@@ -253,6 +248,16 @@ def compare_weights(claim: Claim, court: Court) -> bool | None:
     if court.suspect is None or court.suspect.describe is None or claim.model is None:
         return None
     return court.suspect.describe().tensors == claim.model.tensors
+
+
+def released_as(claim: Claim, court: Court) -> tuple[Release | None, bool]:
+    """The claimant's release whose weights the judge's suspect has; whether it has all other files of it too."""
+    if not court.releases or court.suspect is None or court.suspect.describe is None:
+        return None, False
+    told = court.suspect.describe()
+    found = [release for release in court.releases if release.says(claim.owner, claim.commitment.id, told)]
+    copied = [release for release in found if release.model.files == told.files]
+    return next(iter(copied + found), None), bool(copied)
 
 
 def check_answers(claim: Claim, own: stats.Answers | None, same_weights: bool | None) -> int:

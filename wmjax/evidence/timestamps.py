@@ -35,6 +35,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.post import place, post, words
 
 LARGEST = 1 << 20  # bytes of a token or an authority's file; real ones have less than 20,000
+AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the judge's
 _HASHES = {"2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512"}
 
 
@@ -152,6 +153,15 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
     if reason:
         raise InvalidFile(reason)
     return Stamp(parts.time, parts.name, False, None)
+
+
+def check_past(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
+    """`check`, which also refuses a trusted stamp from the future; raises `InvalidFile`."""
+    stamp = check(token, data, authorities)
+    if stamp.trusted and stamp.time > datetime.datetime.now(datetime.UTC) + AHEAD:
+        told = stamp.time.isoformat(timespec="seconds")
+        raise InvalidFile(f"a time stamp says {told}, which this computer's clock has not reached: check the clock")
+    return stamp
 
 
 def obtain(url: str, data: bytes, authorities: Sequence[Authority] = ()) -> bytes:

@@ -59,6 +59,10 @@ WORDS: dict[str, str] = {
     "figures-follow": "The claimant's figures follow from the transcript by the rule that was committed to.",
     "asked-again": "The suspect was asked again here, and its own answers were weighed.",
     "same-weights": "The suspect is, weight for weight, the model that the claim names.",
+    "released-copy": "The suspect is, file for file, the model {model} as its owner released it; model.sig in it signs "
+    "all of its files by P-256 key {key:.16}...",
+    "released-weights": "The suspect has, weight for weight, the model {model} as its owner released it; other files "
+    "of that release it has not, or not as they were.",
     # What is taken on trust.
     "owner-unknown": "Who holds signing key {owner:.16}...: compare it with the key the owner has published.",
     "nonce-fair": "The challenger drew the nonce at random, after seeing the commitment.",
@@ -68,6 +72,7 @@ WORDS: dict[str, str] = {
     "source-independent": "Your copy of the source data set comes from where the claimant could not write.",
     "suspect-asked": "The model that was asked here is the suspect.",
     "other-weights": "The claim names a model with other weights: a copy that was trained further, or another model.",
+    "release-spoilt": "{model} holds a model.sig that is not true of it, so it is no copy of a release: {reason}.",
     "other-signer": "Another signer claims the same triggers; only time stamps can show who committed to them first.",
     "order-unknown": "Two signers claim the same triggers, and the order is unknown: no time stamp shows whose they "
     "were first. That the suspect knows them does not depend on it.",

@@ -15,7 +15,10 @@ import os
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -37,6 +40,7 @@ from wmjax.text import is_sha256
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +57,16 @@ class Signer:
     def owner(self) -> str:
         """The public key, 64 hex digits: who signs, everywhere."""
         return self.private.public_key().public_bytes_raw().hex()
+
+    @property
+    def p256(self) -> EllipticCurvePrivateKey:
+        """The same signer's key for tools that know no Ed25519: it follows from this one, so there is nothing to keep.
+
+        Its number is 1 + (HKDF-SHA-256 of the 32 bytes, 48 bytes long, mod n - 1): FIPS 186-5, A.2.1.
+        """
+        kdf = HKDF(SHA256(), length=48, salt=None, info=b"wmjax model.sig P-256")
+        drawn = int.from_bytes(kdf.derive(self.private.private_bytes_raw()))
+        return derive_private_key(1 + drawn % (_P256_ORDER - 1), SECP256R1())
 
     def to_pem(self, passphrase: str | None = None) -> bytes:
         """The PEM file, encrypted where there is a passphrase."""
