@@ -74,10 +74,16 @@ def place(name: str | os.PathLike[str]) -> Path:
 
 
 @atexit.register
-def _end() -> None:
-    """Removes what was fetched; a process that was forked off leaves that to its parent."""
+def forget() -> None:
+    """Removes what was fetched, and has buckets listed anew; a process that was forked off leaves that to its parent.
+
+    Within a process a bucket stays what it was when it was first named: what changes later is noticed, not followed.
+    """
     if _process.mirror and os.getpid() == _process.owner:
         _process.mirror.close()
+    _process.mirror = None
+    _process.listed.clear()
+    _process.buckets.clear()
 
 
 def _opened(url: names.Url) -> Store:
@@ -104,6 +110,11 @@ def _holder(path: str | os.PathLike[str]) -> tuple[Mirror | None, str]:
 def is_stored(path: str | os.PathLike[str]) -> bool:
     """Whether a path stands for an object."""
     return _holder(path)[0] is not None
+
+
+def in_use() -> bool:
+    """Whether a store was named."""
+    return _process.mirror is not None
 
 
 def private(name: str | os.PathLike[str]) -> Path:
