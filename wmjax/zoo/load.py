@@ -129,6 +129,8 @@ class _Reading:
 
     def __init__(self, pool: ThreadPoolExecutor, shares: int, entries: Sequence[Entry], weights: Weights):
         self._entries, self._weights = entries, weights
+        if stores.in_use() and len({id(entry.source) for entry in entries}) == 1:
+            shares = 1  # rows of one object: its pieces are asked for at once, and fewer pieces are fewer requests
         share = -(-len(entries) // shares)
         self._futures = [
             pool.submit(_read, entries, start, min(start + share, len(entries)), weights)
