@@ -229,6 +229,7 @@ def test_a_run_goes_to_a_bucket_and_on_from_it(bucket: Bucket, run: Run) -> None
     code, _, error = run(*told, "--epochs", "1")
     assert (code, error) == (0, "")
     assert "run/run.json" in bucket.names()
+    bucket.put("run/step-99999999/state/_METADATA", b"{}")  # what a kill left of a checkpoint that was being put
     with forgotten():
         code, _, error = run(*told, "--epochs", "1")
     assert (code, "is not empty: use --resume" in one_line(error)) == (2, True)
@@ -236,6 +237,7 @@ def test_a_run_goes_to_a_bucket_and_on_from_it(bucket: Bucket, run: Run) -> None
         code, out, error = run(*told, "--epochs", "1", "--resume")
     assert (code, error) == (0, "")
     assert json.loads(out)["out"] == f"{bucket.url}/run"
+    assert not [name for name in bucket.names() if "step-99999999" in name]
 
 
 @pytest.mark.parametrize("name", ["", "/nothing", "-not-there/zoo"])

@@ -105,6 +105,9 @@ def remove_half_written(run: Path) -> None:
     """Removes what a killed process left of the checkpoint that it was writing."""
     for half_written in run.glob("step-*.orbax-checkpoint-tmp*"):
         shutil.rmtree(half_written, ignore_errors=True)
+    for half_put in run.glob("step-*") if stores.is_stored(run) else ():
+        if not (half_put / _METADATA).exists():
+            stores.remove(half_put)
 
 
 def _steps(run: Path) -> list[Path]:

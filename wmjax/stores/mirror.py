@@ -263,7 +263,9 @@ class Mirror:
 
     def _make_room(self) -> None:
         for file in list(self._filled.values()) if self._bytes > self._most else ():
-            if self._bytes > self._most and not file.users:
+            if self._bytes <= self._most:
+                return
+            if not file.users:
                 del self._filled[file.path]
                 self._bytes -= file.filled
                 file.filled = 0
