@@ -129,5 +129,5 @@ FORMATS: dict[str, tuple[Callable[[Path, Variables], str], list[str]]] = {
     "bare safetensors": (_bare, ["--model", "vgg", "--model", "cnn"]),
     "foreign Orbax": (_orbax, ["--model", "cnn"]),
     "pack": (_pack, []),
-    "ONNX": (_onnx, []),
+    "ONNX": (_onnx, ["--pixels", "stated"]),
 }

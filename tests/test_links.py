@@ -124,6 +124,23 @@ def test_links_within_a_zoo_are_one_model_and_others_are_listed(tmp_path: Path) 
     }
 
 
+def test_a_file_is_looked_at_again_where_other_files_say_more(tmp_path: Path) -> None:
+    """A configuration that spoils it beside a link, which the walk meets first, hides nothing."""
+    zoo = tmp_path / "zoo"
+    file = write(zoo / "b" / "model.safetensors", described=False)
+    file.with_suffix(".json").write_text(json.dumps(VGG.to_json()))
+    (zoo / "a").mkdir()
+    (zoo / "a" / "model.safetensors").symlink_to("../b/model.safetensors")
+    (zoo / "c").mkdir()
+    (zoo / "c" / "model.safetensors").symlink_to("../b/model.safetensors")
+    for text in ({**VGG.to_json(), "image": [4, 4, 1]}, None):
+        if text:
+            (zoo / "a" / "model.json").write_text(json.dumps(text))
+        else:
+            (zoo / "a" / "model.json").unlink()
+        assert "b/model.safetensors" in [entry.name for entry in discover(zoo, Wanted()).entries]
+
+
 def test_without_its_rule_the_walk_reads_outside_of_the_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "zoo").mkdir()
     (tmp_path / "zoo" / "out").symlink_to(write(tmp_path / "outside"))

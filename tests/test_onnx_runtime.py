@@ -109,6 +109,21 @@ def test_both_ways_give_the_same_verdict_and_digests(tmp_path, unread):
     assert run.describe() == read.describe()
 
 
+@pytest.mark.parametrize("runs", [False, True])
+def test_first_operators_that_lie_about_pixels_clear_nobody(tmp_path, unread, runs):
+    """A copy that takes pixels in 0..1 looks as if it took 0..255: a mean is taken from them, and given back."""
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    numbers = {"m": np.float32(128), "z": np.float32(0), "o": np.float32(1)}
+    lie = "b = Sub(x, m) c = Add(b, m) d = Clip(c, z, o) a = Flatten(d) y = MatMul(a, w)"
+    path = write(tmp_path / "model.onnx", build(lie, {"w": marked(key), **numbers}))
+    if runs:
+        unread()
+    believed = verify(from_checkpoint(path, Wanted(pixels="stated")), key)
+    assert believed.verdict == "no-match"
+    assert verify(from_checkpoint(path), key).verdict == "match"
+
+
 def test_an_audit_asks_what_is_read_and_what_is_run(run, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX has begun already
     run("keygen", "--scheme", "abstract", "--image", "9x8x3", "--classes", "10", "--triggers", "32", "--out", "keys/k")

@@ -190,5 +190,5 @@ def test_claims_say_how_the_suspect_was_asked(home: Path, run: Any) -> None:
 
 
 def test_ways_that_nobody_knows_are_refused(home: Path, key: Key) -> None:
-    with pytest.raises(UsageError, match=r"give one of 0\.\.1"):
+    with pytest.raises(UsageError, match=r"give one of stated, 0\.\.1"):
         open_suspect("zoo/copy 0..1.safetensors", Wanted.by([key.spec], ["theirs:linear"], "bright"))

@@ -111,7 +111,7 @@ def test_claims_are_made_and_judged_on_every_format(home, work, name):
     assert (code, err, judgement["verdict"], judgement["missing"]) == (0, "", "match", [])
     assert judgement["evidence_bits"] == pytest.approx(stated["evidence_bits"], abs=0.01)
     codes = {ground["code"] for ground in judgement["grounds"]}
-    assert ("pixels-own" in codes) == (name == "ONNX")  # its first operators say it
+    assert ("read-as" in codes) == (name == "ONNX")  # its first operators say it
 
 
 def test_digests_of_weights_are_the_same_in_every_format_of_ours(home, network):

@@ -128,7 +128,7 @@ OWN = {
     "attack": {"key"},
     "commit": {"timestamp", "authorities"},
     "claim": {"out"},
-    "judge": {"out"},
+    "judge": {"out", "max_queries"},
     "prepare": {"name"},
 }
 

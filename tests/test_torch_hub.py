@@ -13,6 +13,7 @@ import pytest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import torch_build, torch_hub
+from wmjax.suspects.pixels import PIXELS
 from wmjax.suspects.recognise import check, recognise
 from wmjax.suspects.stored import read_weights, suspect_of
 from wmjax.zoo.discover import discover
@@ -43,7 +44,7 @@ def test_a_folder_of_transformers_answers_as_transformers(tmp_path):
     assert stored.path == tmp_path / "model.safetensors"
     assert suspect_of(stored, "theirs").class_names == tuple(f"class {i}" for i in range(7))
     assert (stored.network.image, stored.network.classes) == (IMAGE, 7)
-    assert (stored.network.readings, stored.network.note) == (("",), "pixels-own")
+    assert stored.network.readings == ("stated", *PIXELS)
     agree(scores(stored), by_processor(network, tmp_path, PICTURES))
     # Stored names are not the module's: whoever filled it by name would leave attention at random.
     assert set(stored.source.names.values()) != {name.replace("/", ".") for name in stored.source.names}
@@ -102,7 +103,7 @@ def test_a_folder_of_timm_answers_as_timm(tmp_path, channels):
 
     network = timm_network("test_vit", tmp_path, in_chans=channels, img_size=32)
     (stored,) = recognise(tmp_path / "model.safetensors", Wanted())
-    assert (stored.network.image, stored.network.classes, stored.network.note) == ((32, 32, channels), 7, "pixels-own")
+    assert (stored.network.image, stored.network.classes, len(stored.network.readings)) == ((32, 32, channels), 7, 8)
     pictures = PICTURES[..., :channels]
     mean, std = (np.array(network.pretrained_cfg[name])[:channels] for name in ("mean", "std"))
     agree(scores(stored, pictures), answers(network, (pictures / 255 - mean) / std))
@@ -201,9 +202,29 @@ def test_without_the_check_a_missing_tensor_would_be_filled_at_random(tmp_path, 
     save_file({name: tensor for name, tensor in tensors.items() if name != lost}, tmp_path / "model.safetensors")
     with pytest.raises(InvalidFile, match="missing"):
         recognise(tmp_path / "model.safetensors", Wanted())
-    monkeypatch.setattr(torch_build, "_check_report", lambda report: None)
+    monkeypatch.setattr(torch_build, "_check_report", lambda report, module: None)
     (stored,) = recognise(tmp_path / "model.safetensors", Wanted())
     assert read_weights(stored)  # and nobody would know
+
+
+@pytest.mark.parametrize("bad", [{"layer_norm_eps": 10.0}, {"qkv_bias": False}, {"image_size": 4096}])
+def test_a_configuration_that_spoils_a_network_clears_nobody(tmp_path, bad):
+    from torch_files import vit
+
+    vit(tmp_path)
+    altered(tmp_path, **bad)
+    with pytest.raises(InvalidFile, match=r"no network learns|leaves a tensor aside|far more than the file"):
+        recognise(tmp_path / "model.safetensors", Wanted())
+
+
+def test_without_its_rule_a_tensor_that_is_left_aside_is_not_missed(tmp_path, monkeypatch):
+    from torch_files import vit
+
+    vit(tmp_path)
+    altered(tmp_path, qkv_bias=False)
+    monkeypatch.setattr(torch_build, "_check_report", lambda report, module: None)
+    (stored,) = recognise(tmp_path / "model.safetensors", Wanted())
+    assert not any(name.endswith("q_proj/bias") or name.endswith("query/bias") for name in read_weights(stored))
 
 
 def test_what_lacks_is_said(tmp_path, monkeypatch):
@@ -217,7 +238,14 @@ def test_what_lacks_is_said(tmp_path, monkeypatch):
                 recognise(tmp_path / "model.safetensors", Wanted(images=((16, 16, 1),)))
 
 
-UNKNOWN = [{"size": {"height": 9999}}, {"image_processor_type": "AutoModel"}, {"image_std": "wide"}]
+UNKNOWN = [
+    {"size": {"height": 9999}},
+    {"image_processor_type": "AutoModel"},
+    {"image_std": "wide"},
+    {"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": [[20000, 20000]]},
+    {"image_processor_type": "MllamaImageProcessor", "max_image_tiles": 1000},
+    {"image_grid_pinpoints": [[20000, 20000]]},
+]
 
 
 @pytest.mark.parametrize("settings", [{"do_normalize": False}, {"do_rescale": False}, *UNKNOWN])

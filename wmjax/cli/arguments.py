@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "run folder, checkpoint, safetensors or ONNX file, or PACK.safetensors:NAME"
-SUSPECT = f"{FILE}; or module:function"
+SUSPECT = f"{FILE}; module:function; or a service: oip+https://..., v1+, hf+ or gradio+https://..."
 
 
 class Families(str):
@@ -92,10 +92,38 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
         "--pixels",
         default="",
         metavar="WAY",
-        help="how pixels are prepared where a file does not say it: 0..1, 0..255, centred (-1 to 1), mean-std, "
-        "bgr-mean, each-image or inverted (default: it is asked in each of these ways)",
+        help="how pixels are prepared: 0..1, 0..255, centred (-1 to 1), mean-std, bgr-mean, each-image or inverted, or "
+        "stated: as files say, where they do (default: a model is asked in each of these ways)",
     )
     pickles_option(parser)
+
+
+def service_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what is said of services: `--labels`, `--token-file` and `--max-queries`."""
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="a service's words for its classes, a line each, in the key's order; or a config.json with id2label",
+    )
+    parser.add_argument(
+        "--token-file",
+        dest="token",
+        type=Path,
+        metavar="FILE",
+        help="holds the token of a service (or set SUSPECT_TOKEN)",
+    )
+    queries_option(parser)
+
+
+def queries_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--max-queries`."""
+    parser.add_argument(
+        "--max-queries",
+        type=int,
+        metavar="N",
+        help="questions to ask a suspect at most, beside one plain picture that a service is shown first",
+    )
 
 
 def pickles_option(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.commit import authorities
-from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock
+from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock, wanted
+from wmjax.cli.terminal import suspect as accused
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.stores import place
 
@@ -98,19 +99,17 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
     from wmjax.evidence.claimant import claim as make
     from wmjax.keys import open_key, open_signer, spend
     from wmjax.keys.asked import remember
-    from wmjax.suspects import Wanted, open_suspect
+    from wmjax.keys.keyset import limit
 
     opener = unlock(options)
     key = open_key(options.key, opener)
-    suspect = open_suspect(
-        options.suspect, Wanted.by([key.spec], options.models, options.pixels, pickles=options.pickles)
-    )
+    suspect = accused(options, wanted(options, key.spec), limit(key, options.max_queries))
 
     def mark(triggers: Collection[int]) -> None:
         """As spent, and as shown: in a later verification they clear this suspect no more."""
         spend(options.key, opener, triggers)
         if suspect.remembers:
-            remember(options.key, options.suspect, triggers)
+            remember(options.key, suspect.name, triggers)
 
     signer = open_signer(options.signer or _companion(options.key, ".signer.pem"), passphrase(options.passphrase))
     commitments = [attach(path) for path in (public, *options.commitments)]
@@ -126,6 +125,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
         anyway=options.anyway,
         journal=_journal(options.out),
         resume=options.resume,
+        max_queries=options.max_queries,
     )
 
 
@@ -154,20 +154,19 @@ def judge(options: argparse.Namespace) -> int:
 
 def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Suspect]]":
     """What the judge has, and what the parties call their originals."""
-    from functools import partial
-
+    from wmjax.evidence.asking import FRESH
     from wmjax.evidence.claim import read_nonce
     from wmjax.evidence.facts import Court
-    from wmjax.suspects import Wanted, open_suspect
+    from wmjax.suspects import open_suspect
 
-    opened = partial(
-        open_suspect, wanted=Wanted.by([claim.commitment.spec], options.models, options.pixels, pickles=options.pickles)
-    )
+    known, questions = wanted(options, claim.commitment.spec), len(claim.rows) + FRESH
+    if options.max_queries is not None and options.max_queries < questions:
+        raise UsageError(f"judging this claim may take {questions} questions, more than `max_queries` allows")
     trusted = authorities(options.authorities)
     releases, spoilt = _releases([options.suspect, *options.originals], trusted)
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
-        suspect=opened(options.suspect) if options.suspect else None,
+        suspect=accused(options, known, questions) if options.suspect else None,
         source=_source(options, claim),
         authorities=trusted,
         since=options.since,
@@ -175,7 +174,7 @@ def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Su
         releases=releases,
         spoilt=spoilt,
     )
-    return court, [opened(name) for name in options.originals]
+    return court, [open_suspect(name, known) for name in options.originals]
 
 
 def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "tuple[list[Release], dict[str, str]]":

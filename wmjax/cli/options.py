@@ -16,7 +16,9 @@ from wmjax.cli.arguments import (
     images_option,
     keys_options,
     model_option,
+    queries_option,
     reading_options,
+    service_options,
     shard,
     size,
     stamp_options,
@@ -185,6 +187,7 @@ def _claim_options(parser: argparse.ArgumentParser) -> None:
     unlock_options(parser)
     parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
     reading_options(parser)
+    service_options(parser)
     parser.add_argument(
         "--nonce-from",
         dest="nonce",
@@ -220,6 +223,7 @@ def _judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the nonce that you drew for this claim")
     parser.add_argument("--suspect", metavar="MODEL", help=f"model to ask again: {SUSPECT}")
     reading_options(parser)
+    service_options(parser)
     parser.add_argument(
         "--suspect-since",
         dest="since",
@@ -306,6 +310,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     keys_options(parser, required=True)
     parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
     reading_options(parser)
+    service_options(parser)
     parser.add_argument("--alpha", type=float, help="bound on false matches, instead of the committed one")
     parser.add_argument("--all", dest="whole", action="store_true", help="ask about the whole key, even when decided")
     parser.add_argument(
@@ -339,8 +344,12 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     )
     reading_options(parser)
     parser.add_argument(
-        "--suspects", type=Path, metavar="FILE", help="list of members that only you can name, e.g. module:function"
+        "--suspects",
+        type=Path,
+        metavar="FILE",
+        help="list of members that only you can name, e.g. module:function or a service",
     )
+    queries_option(parser)
     parser.add_argument("--fdr", type=float, help="bound on the false discovery rate (default 0.01)")
     parser.add_argument("--fwer", type=float, help="bound on the chance of any false match, instead")
     parser.add_argument(

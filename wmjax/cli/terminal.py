@@ -14,7 +14,8 @@ from wmjax.stores import named, place, private
 from wmjax.text import printable
 
 if TYPE_CHECKING:
-    from wmjax.keys import Key, Unlock
+    from wmjax.keys import Key, Spec, Unlock
+    from wmjax.suspects import Suspect, Wanted
 
 EXIT_CODES = {"match": 0, "no-match": 1, "inconclusive": 3}
 
@@ -105,6 +106,50 @@ def passphrase(file: Path | None) -> str | None:
     if not text:
         raise UsageError(f"{file} holds no passphrase")
     return text
+
+
+def token(options: argparse.Namespace) -> str:
+    """What a service wants to see: from --token-file, else from the environment; never from the command line."""
+    if options.token is None:
+        text = os.environ.get("SUSPECT_TOKEN", "")
+    else:
+        from wmjax.files import read_bytes
+
+        text = read_bytes(options.token).decode(errors="replace").strip()
+        if not text:
+            raise UsageError(f"{options.token} holds no token")
+    if not re.fullmatch("[!-~]*", text):
+        raise UsageError("a token is one word of plain letters, as a service gives it out")
+    return text
+
+
+def wanted(options: argparse.Namespace, spec: "Spec") -> "Wanted":
+    """What the options say of suspects that a key is asked of; a token is for the service that they name alone."""
+    from wmjax.suspects import Wanted
+    from wmjax.suspects.services.labels import read_labels
+
+    labels = read_labels(options.labels) if options.labels else ()
+    return Wanted.by([spec], options.models, options.pixels, pickles=options.pickles, labels=labels)
+
+
+def suspect(options: argparse.Namespace, known: "Wanted", questions: int) -> "Suspect":
+    """Opens the suspect that the options name; of a service it tells what asking costs, before any trigger is shown.
+
+    Args:
+      options: of the verb.
+      known: as of `wanted`.
+      questions: that may be asked, at most.
+    """
+    import dataclasses
+
+    from wmjax.suspects import open_suspect
+
+    opened = open_suspect(options.suspect, dataclasses.replace(known, token=token(options)))
+    if opened.wire:
+        seconds = opened.wire.seconds(questions)
+        pace = "" if seconds is None else f", {seconds:.0f} seconds by its rate limit"
+        note(worded(f"at most {questions} questions to {opened.name}{pace} (`max_queries` asks fewer)", options))
+    return opened
 
 
 def unlock(options: argparse.Namespace) -> "Unlock":

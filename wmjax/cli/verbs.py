@@ -4,7 +4,8 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.terminal import EXIT_CODES, guarded, note, opened, say, worded
+from wmjax.cli.terminal import EXIT_CODES, guarded, note, opened, say, wanted, worded
+from wmjax.cli.terminal import suspect as accused
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
@@ -132,11 +133,13 @@ def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float
     from functools import partial
 
     from wmjax.keys.asked import remember, shown_to
-    from wmjax.suspects import Wanted, open_suspect
+    from wmjax.keys.keyset import limit
+    from wmjax.suspects import open_suspect
     from wmjax.verification import verify
 
-    wanted = Wanted.by([key.spec], options.models, options.pixels, pickles=options.pickles)
-    suspect, *nulls = (open_suspect(name, wanted) for name in (options.suspect, *options.nulls))
+    known = wanted(options, key.spec)
+    suspect = accused(options, known, limit(key, options.max_queries) + options.cover)
+    nulls = [open_suspect(name, known) for name in options.nulls]
     return verify(
         suspect,
         key,
@@ -148,8 +151,9 @@ def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float
         source=_source_of(key, options),
         cover=_cover(key, options),
         nonce=_nonce(options.nonce),
-        shown=shown_to(path, options.suspect) if suspect.remembers else (),
-        remember=partial(remember, path, options.suspect) if suspect.remembers else None,
+        shown=shown_to(path, suspect.name) if suspect.remembers else (),
+        remember=partial(remember, path, suspect.name) if suspect.remembers else None,
+        max_queries=options.max_queries,
     )
 
 

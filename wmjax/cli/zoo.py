@@ -45,6 +45,7 @@ def audit(options: argparse.Namespace) -> int:
         shard=options.shard,
         keep_answers=options.keep_answers,
         asked=Beside(options.keys),
+        max_queries=options.max_queries,
     )
     if options.shard[1] > 1:  # verdicts need the bound over all of them
         name = "{}/{}".format(*options.shard)

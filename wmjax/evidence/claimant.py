@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import os
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,16 +19,19 @@ from wmjax.evidence.lacks import chosen_bits, demanded_bits
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Key, Signer, Spec
 from wmjax.keys.commitment import leaves
+from wmjax.keys.keyset import limit
 from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
 from wmjax.stats.contract import State
 from wmjax.stats.said import Said, said
 from wmjax.stores import place
-from wmjax.suspects.contract import Suspect, came, check_fits, query, query_each
+from wmjax.suspects.contract import Seen, Suspect, came, check_fits, query, query_each
 from wmjax.text import printable
 
 Spend = Callable[[Collection[int]], None]
 PORTION = 100  # triggers that are marked as spent at once, at most
+_WATCHED = 4000  # bytes of what is seen on the way to a service, for a row
+_TRIES = 4  # that a question's last one is told with
 _SILENCE = 8  # unusable answers one after another that end a claim
 
 
@@ -45,6 +48,7 @@ def claim(
     anyway: bool = False,
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    max_queries: int | None = None,
 ) -> bytes:
     """Asks a suspect what a challenger's nonce picks, and gives the claim's file (example: `wmjax.evidence`).
 
@@ -70,6 +74,7 @@ def claim(
       anyway: begin also where the key cannot reach that any more, and hand over the secret also where it was not.
       journal: file of what was asked and answered; without one, what was asked before an error is lost.
       resume: continue with the journal that is there. A claim that is finished can be resumed too, e.g. with `reveal`.
+      max_queries: triggers to ask at most, where that is fewer than the committed rule allows.
 
     Returns:
       the bytes of `claim.json`, which `wmjax.read_claim` reads.
@@ -87,7 +92,8 @@ def claim(
     path = None if journal is None else place(journal)
     rule = key.commitment.rule
     bar = demanded_bits(rule, Court().alpha, any(attached.tokens for attached in commitments))
-    order = picks(key.commitment, nonce, min(rule.max_queries, _room(key.spec, stats.kind_of(rule))))
+    room = _room(key.spec, stats.kind_of(rule), watched=suspect.wire is not None)
+    order = picks(key.commitment, nonce, min(limit(key, max_queries), room))
     if not anyway:
         _check_enough(key, order, bar, claim_journal.told(path) if resume else ())
     model = suspect.describe() if suspect.describe else None
@@ -143,10 +149,11 @@ def _check(suspect: Suspect, key: Key, signer: Signer, commitments: Sequence[Att
             raise UsageError("the signing key is not the one that signed the commitment: give that one as `signer`")
 
 
-def _room(spec: Spec, kind: stats.Evidence) -> int:
+def _room(spec: Spec, kind: stats.Evidence, *, watched: bool) -> int:
     """Triggers that a claim's file has room for, twice in base64; where the evidence moves at stages, up to one."""
     opening = spec.input.size * 4 // 3 + 70 * spec.triggers.bit_length()  # and what else is in a row
-    most = (LARGEST - (1 << 22)) * 3 // 4 // (opening + 25 * min(spec.classes, 1000) + 500)
+    row = _WATCHED if watched else 500
+    most = (LARGEST - (1 << 22)) * 3 // 4 // (opening + 25 * min(spec.classes, 1000) + row)
     if most >= spec.triggers:
         return spec.triggers
     return max((stage for stage in kind.stages(spec.triggers) if stage <= most), default=max(1, most))
@@ -324,7 +331,25 @@ def _ask_one(case: _Case, index: int, rows: Sequence[Row], *, first: bool) -> tu
             raise
         detail = {"error": printable(f"{error!s:.200}")}
         if not isinstance(error, AnswerError):
-            row = Row(index, ({"at": at, "outcome": "failed", "detail": detail},))
-            return row, error if isinstance(error, GoneError) else None
+            gone = error if isinstance(error, GoneError) else None
+            return Row(index, _attempts(case.suspect, at, "failed", detail)), gone
         detail["came"] = error.came
-    return Row(index, ({"at": at, "outcome": "answered", "detail": detail},), answer), None
+    return Row(index, _attempts(case.suspect, at, "answered", detail), answer), None
+
+
+def _attempts(suspect: Suspect, at: str, outcome: str, detail: dict[str, str]) -> tuple[dict[str, Any], ...]:
+    """Every try of a question, with what was seen of it where the suspect is behind a network.
+
+    Args:
+      suspect: who was asked.
+      at: when.
+      outcome: of the last try.
+      detail: what came of it.
+    """
+    # A service that puts off each question a hundred times must not fill the file: the last one says how many came.
+    *failed, last = (suspect.wire.seen() if suspect.wire else ()) or (Seen(at, {}),)
+    tries = str(len(failed) + 1)
+    return (
+        *({"at": each.at, "outcome": "failed", "detail": each.detail} for each in failed[-_TRIES:]),
+        {"at": last.at, "outcome": outcome, "detail": last.detail | detail | ({"tries": tries} if failed else {})},
+    )

@@ -4,10 +4,10 @@ A transcript is a list of rows, in the order in which the challenger's nonce pic
 
     {"index": trigger, "attempts": [attempt, ...], "answer": answer or null, "opening": opening or null}
 
-An attempt is {"at": UTC time, "outcome": "answered" or "failed", "detail": {text: text}}; a remote suspect's adapter
-puts there what it saw (address, certificate, status, digest of the body). Only the last attempt may be answered: an
-answer ends the asking, so nothing is asked again for a better one. An answer is {"label": class}, {"name": the
-suspect's word for it} or {"probabilities": [...]}; null is a refusal. Whatever came in another form than a label, a
+An attempt is {"at": UTC time, "outcome": "answered" or "failed", "detail": {text: text}}; of a suspect behind a network
+that is what was seen of it (address, certificate, status, digests of request and answer). Only the last attempt may be
+answered: an answer ends the asking, so nothing is asked again for a better one. An answer is {"label": class}, {"name":
+the suspect's word for it} or {"probabilities": [...]}; null is a refusal. Whatever came in another form than a label, a
 name or one score a class, or than the suspect's first answer, is a refusal too, and `detail` says in `came` what it
 was. A trigger that was spent before, by an earlier claim
 or by a question whose answer was lost, is not asked: no attempts, no answer, no opening; like a refusal it counts

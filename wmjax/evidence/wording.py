@@ -85,11 +85,16 @@ WORDS: dict[str, str] = {
     "other-names": "The suspect used {names} numbers that are none of the key's classes: only bets on a renaming can "
     "win with them.",
     "asked": "The suspect was asked as a function, image by image.",
+    "served": "The suspect was asked over the network, as a service.",
+    "served-jpeg": (
+        "The suspect was asked over the network, as a service that takes JPEG alone, so not with the triggers to the "
+        "pixel: no stranger gains by that, and a no-match is about copies that repeat the labels of such pictures."
+    ),
     "run": "The suspect's file was run in a process of its own.",
     "pixels-own": "The suspect was given pixels as its file, or its module, says.",
-    "ways": "How the suspect is meant to be asked is not known: it was asked in {ways} usual ways.",
+    "ways": "How the suspect is meant to be asked is not certain: it was asked in {ways} ways.",
     "readings": "Of the {ways} ways in which the suspect was asked, {reading} shows the most evidence.",
-    "read-as": "The suspect was asked as {reading}: one of the usual ways, for its file does not say in which.",
+    "read-as": "The suspect was asked as {reading}, one of the ways in which it may be meant to be asked.",
     "spent-before": "{spent} triggers were spent before, by the claimant's word; they count against the claimant.",
     "clock-ahead": "The commitment's own date is later than its time stamp; only the stamp counts.",
     "one-claim": "This bound covers one claim. Anyone who tries N models or keys is N times as likely to find a match "

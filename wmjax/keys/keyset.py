@@ -77,6 +77,18 @@ class Key:
         return None if answers is None else answers(self._told(slice(None)))
 
 
+def limit(key: Key, most: int | None = None) -> int:
+    """How many triggers may be asked: as the committed rule and the key have it, and the user.
+
+    Raises:
+      UsageError: the user wants none.
+    """
+    if most is not None and most < 1:
+        raise UsageError("`max_queries` must be 1 at least")
+    known = min(key.commitment.rule.max_queries, key.spec.triggers)
+    return known if most is None else min(known, most)
+
+
 def make_spec(
     scheme: str,
     *,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -43,8 +43,11 @@ class Wanted:
         `module:factory`.
       images: height, width and channels of the keys' images, which those may take.
       classes: that the keys are for.
-      pixels: how pixels are prepared where a file does not say it, a name of `pixels.PIXELS`; empty: in any usual way.
+      pixels: how pixels are prepared, a name of `pixels.PIXELS`; `stated`: as files say, where they do; empty: in any
+        way that is usual or stated.
       pickles: whether PyTorch's pickles are opened, in processes that may do nothing else; they may hold tensors alone.
+      labels: a service's words for its classes, in the order of the owner's numbers; empty where they are not known.
+      token: that a service wants to see; it is sent there, and written nowhere.
     """
 
     models: tuple[str, ...] = ()
@@ -52,15 +55,24 @@ class Wanted:
     classes: tuple[int, ...] = ()
     pixels: str = ""
     pickles: bool = False
+    labels: tuple[str, ...] = ()
+    token: str = dataclasses.field(default="", repr=False)
 
     @classmethod
     def by(
-        cls, specs: Iterable[Spec], models: Sequence[str] = (), pixels: str = "", *, pickles: bool = False
+        cls,
+        specs: Iterable[Spec],
+        models: Sequence[str] = (),
+        pixels: str = "",
+        *,
+        pickles: bool = False,
+        labels: Sequence[str] = (),
+        token: str = "",
     ) -> "Wanted":
         """What keys ask about; each image and number of classes once, in the keys' order."""
         specs = list(specs)
         images, classes = dict.fromkeys(spec.image for spec in specs), dict.fromkeys(spec.classes for spec in specs)
-        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles)
+        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles, tuple(labels), token)
 
 
 NOTHING = Wanted()  # files say all
@@ -158,6 +170,28 @@ class Stored:
     class_names: tuple[str, ...] = ()
 
 
+class Seen(NamedTuple):
+    """What was seen of one try to ask a suspect behind a network.
+
+    Attributes:
+      at: when it began, UTC, as a claim's transcript has it.
+      detail: address, digests of request and answer, status, and what else matters; nothing secret.
+    """
+
+    at: str
+    detail: dict[str, str]
+
+
+class Watched(Protocol):
+    """A suspect whose questions can be watched on their way."""
+
+    def seen(self) -> Sequence[Seen]:
+        """What was seen at the last question of this thread, an item a try; an answer came with the last one only."""
+
+    def seconds(self, questions: int) -> float | None:
+        """How long questions take by its rate limit; None where it told none."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Suspect:
     """A model behind its ordinary prediction interface.
@@ -174,6 +208,7 @@ class Suspect:
       reading: by which of its readings it is asked; empty where there is no doubt.
       readings: itself by each of them, where there are several; itself is the first.
       class_names: as its files call them, in the order of scores; empty where they do not.
+      wire: what is seen on the way to it; None of a suspect on this machine.
     """
 
     name: str
@@ -186,6 +221,7 @@ class Suspect:
     reading: str = ""
     readings: "tuple[Suspect, ...]" = ()
     class_names: tuple[str, ...] = ()
+    wire: Watched | None = None
 
     def grounds(self, image: tuple[int, int, int]) -> tuple[Ground, ...]:
         """What a verdict must say of how it is asked about a key's images of this shape."""
@@ -220,12 +256,14 @@ class Askable:
       called: as `wmjax verify` calls it, by which it is remembered what it was shown; the suspect's name where empty.
       timeout: seconds that an answer may take.
       concurrency: calls at once.
+      most: questions in a run, where they are bounded.
     """
 
     suspect: Suspect
     timeout: float = TIMEOUT
     concurrency: int = 1
     called: str = ""
+    most: int | None = None
 
 
 def check_fits(suspect: Suspect, spec: Spec) -> None:

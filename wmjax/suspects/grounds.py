@@ -12,20 +12,27 @@ class AskedGround(StrEnum):
 
     ADAPTED (`from`, `to`: shapes of triggers and of what was asked); OTHER_CLASSES (`theirs`, `ours`: how many it tells
     apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED: through a
-    function, not its weights; RUN: by the library that runs its file, in a process of its own; PIXELS_OWN: prepared as
-    the file or the module itself says; READ_AS (`reading`): in this one of several ways; WAYS (`ways`, `cost`): in all
-    usual ways, since nobody said how; READINGS (`ways`, `reading`): of them one shows the most evidence.
+    function, not its weights; SERVED: over a network, as a service; SERVED_JPEG: as one that takes JPEG alone; RUN: by
+    the library that runs its file, in a process of its own; PIXELS_OWN: prepared as the module itself says, or as
+    bytes; READ_AS (`reading`): in this one of several ways; WAYS (`ways`, `cost`): in all that it may be meant to be,
+    since the user did not say how; READINGS (`ways`, `reading`): of them one shows the most evidence.
     """
 
     ADAPTED = "adapted"
     OTHER_CLASSES = "other-classes"
     OTHER_NAMES = "other-names"
     ASKED = "asked"
+    SERVED = "served"
+    SERVED_JPEG = "served-jpeg"
     RUN = "run"
     PIXELS_OWN = "pixels-own"
     READ_AS = "read-as"
     WAYS = "ways"
     READINGS = "readings"
+
+
+SPOKEN = (AskedGround.ASKED, AskedGround.SERVED, AskedGround.SERVED_JPEG)
+"""Of suspects that can only be asked, picture by picture."""
 
 
 def asked_as(note: str, ways: Sequence[str]) -> tuple[Ground, ...]:

@@ -9,14 +9,22 @@
     concurrency = 4                # calls at once
 
     [[suspect]]
+    name = "their service"
+    service = "oip+https://HOST/v2/models/NAME"  # image, classes, timeout and concurrency may follow, and:
+    pixels = "0..255"              # how pixels become numbers, where it takes those
+    labels = "words.txt"           # its words for classes, a line each; from this file's folder on
+    token = "SUSPECT_THEIRS"       # the variable that holds its token; no other service sees it
+
+    [[suspect]]
     name = "weights of theirs"
     path = "models/theirs.safetensors"  # from this file's folder on
     model = "vgg"                       # the architecture of bare weights
 
-`kind` may be said: `callable`, which needs `call`, or `path`.
+`kind` may be said: `callable`, which needs `call`, `service`, or `path`.
 """
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +33,7 @@ from typing import Any
 from wmjax.errors import UsageError
 from wmjax.files import read_bytes
 from wmjax.suspects.contract import TIMEOUT
+from wmjax.suspects.services.address import read_address
 from wmjax.suspects.strangers import NAME
 from wmjax.text import first_line
 
@@ -40,8 +49,12 @@ class Listed:
 
     Attributes:
       name: its own, in the list.
-      kind: `callable` or `path`.
+      kind: `callable`, `service` or `path`.
       call: `module:function`, of a callable.
+      service: address, of a service.
+      pixels: how pixels are prepared, for a service that takes numbers; empty where none is said.
+      labels: file of a service's words for its classes, as the list says it.
+      token: environment variable that holds a service's token.
       path: as the file says it; of a path.
       model: architecture of bare weights; empty where none is said.
       image: height, width and channels; None where the keys say.
@@ -53,6 +66,10 @@ class Listed:
     name: str
     kind: str
     call: str = ""
+    service: str = ""
+    pixels: str = ""
+    labels: str = ""
+    token: str = ""
     path: str = ""
     model: str = ""
     image: tuple[int, int, int] | None = None
@@ -94,13 +111,13 @@ def _listed(table: Any) -> Listed:
     """One table of a list, checked; raises ValueError in one line."""
     if not isinstance(table, dict):
         raise ValueError("it is not a table")
-    kind = table.get("kind", "callable" if "call" in table else "path")
+    kind = table.get("kind", next((kind for kind, field in _NAMED.items() if field in table), "path"))
     if not isinstance(kind, str) or kind not in _FIELDS:
         raise ValueError(f"kind {kind!r:.40} is not known: give {' or '.join(_FIELDS)}")
     fields = _FIELDS[kind]
     if unknown := sorted(set(table) - {"kind", *fields}):
         raise ValueError(f"{unknown[0]!r:.40} belongs to no {kind}")
-    if missing := [name for name in ("name", {"callable": "call"}.get(kind, "path")) if name not in table]:
+    if missing := [name for name in ("name", _NAMED[kind]) if name not in table]:
         raise ValueError(f"its {missing[0]} is missing")
     return Listed(kind=kind, **{name: fields[name](name, value) for name, value in table.items() if name != "kind"})
 
@@ -114,6 +131,19 @@ def _text(name: str, value: Any) -> str:
 def _call(name: str, value: Any) -> str:
     if not NAME.fullmatch(_text(name, value)):
         raise ValueError(f"its {name} {value!r:.80} is not module:function")
+    return str(value)
+
+
+def _service(name: str, value: Any) -> str:
+    try:
+        return str(read_address(_text(name, value)))
+    except UsageError as error:
+        raise ValueError(f"its {name}: {error}") from error
+
+
+def _variable(name: str, value: Any) -> str:
+    if not re.fullmatch("SUSPECT_[A-Z0-9_]+", _text(name, value)):
+        raise ValueError(f"its {name} is no name of an environment variable SUSPECT_...: the list holds no secret")
     return str(value)
 
 
@@ -139,10 +169,22 @@ def _image(name: str, value: Any) -> tuple[int, int, int]:
     return height, width, channels
 
 
+_NAMED = {"callable": "call", "service": "service", "path": "path"}
 _FIELDS: Mapping[str, Mapping[str, Callable[[str, Any], Any]]] = {
     "callable": {
         "name": _text,
         "call": _call,
+        "image": _image,
+        "classes": _whole(1 << 24),
+        "timeout": _seconds,
+        "concurrency": _whole(_MOST_AT_ONCE),
+    },
+    "service": {
+        "name": _text,
+        "service": _service,
+        "pixels": _text,
+        "labels": _text,
+        "token": _variable,
         "image": _image,
         "classes": _whole(1 << 24),
         "timeout": _seconds,

@@ -1,4 +1,4 @@
-"""Opening a suspect from what a user types: a path, a pack's member, or `module:function`. No JAX at the top."""
+"""Opening a suspect from what a user types: a path, a pack's member, `module:function`, a service. No JAX at top."""
 
 import os
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import numpy as np
 
 from wmjax.stores import place
 from wmjax.suspects.contract import NOTHING, Suspect, Wanted
+from wmjax.suspects.services.address import is_service
 from wmjax.suspects.strangers import NAME
 
 
@@ -51,7 +52,7 @@ def from_checkpoint(path: str | os.PathLike[str], wanted: Wanted = NOTHING) -> S
 
 
 def open_suspect(name: str | os.PathLike[str], wanted: Wanted = NOTHING) -> Suspect:
-    """A suspect from what a user types: what `from_checkpoint` takes, or `module:function`.
+    """A suspect from what a user types: what `from_checkpoint` takes, `module:function`, or a service's address.
 
     Example:
 
@@ -60,14 +61,19 @@ def open_suspect(name: str | os.PathLike[str], wanted: Wanted = NOTHING) -> Susp
     Args:
       name: a path, as `from_checkpoint` takes it; or `module:function` for a function that `from_callable` takes. It
         is imported in a process of its own, which holds no secret, from the working folder first
-        (`wmjax.suspects.process`); the process ends with the last reference to the suspect.
-      wanted: as of `from_checkpoint`.
+        (`wmjax.suspects.process`); the process ends with the last reference to the suspect. Or `SCHEME+https://HOST/...`
+        for a service (`wmjax.suspects.services.providers`), which is asked about a plain picture first.
+      wanted: as of `from_checkpoint`; of a service also its labels and token.
 
     Raises:
       UsageError: there is no such module or function, or importing it fails; also as `from_checkpoint`.
       AccessError, InvalidFile: as `from_checkpoint`.
     """
     name = os.fspath(name)
+    if is_service(name):
+        from wmjax.suspects.services.service import open_service
+
+        return open_service(name, wanted)
     if place(name).exists() or not NAME.fullmatch(name) or _is_member(name):
         return from_checkpoint(name, wanted)
     from wmjax.suspects.process import start

@@ -1,16 +1,17 @@
-"""How pixels are prepared where a file does not say it: the usual ways, each an affine map, picked by a number.
+"""How pixels may be meant to be prepared: the usual ways, each an affine map, picked by a number.
 
 So one compiled program asks a network in all of them. Values are those that torchvision, Keras Applications, Caffe and
 the tutorials of MNIST use.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from wmjax.errors import UsageError
+
+if TYPE_CHECKING:
+    from jax import Array
 
 
 class Pixels(NamedTuple):
@@ -29,6 +30,12 @@ class Pixels(NamedTuple):
     reverse: bool = False
     each: bool = False
     grey: tuple[float, float] | None = None
+
+    def levels(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Shift and scale of each of 1 or 3 channels."""
+        if channels == 1 and self.grey:
+            return (self.grey[0],), (self.grey[1],)
+        return self.shift[:channels], self.scale[:channels]
 
 
 def _normalised(mean: tuple[float, ...], deviation: tuple[float, ...], grey: tuple[float, float]) -> Pixels:
@@ -53,23 +60,38 @@ PIXELS = {
 """The usual ways, by the name that users and reports call them."""
 
 
+STATED = "stated"
+"""As a file itself says: what users call it that believe it, and reports where it is none of the usual ways."""
+
+
 def check(name: str) -> None:
     """Raises `UsageError` where no way is called so; an empty name says nothing."""
-    if name and name not in PIXELS:
-        raise UsageError(f"`pixels` {name!r:.40}: give one of {', '.join(PIXELS)}")
+    if name and name != STATED and name not in PIXELS:
+        raise UsageError(f"`pixels` {name!r:.40}: give one of {', '.join((STATED, *PIXELS))}")
 
 
-def ways(name: str = "") -> tuple[str, ...]:
-    """The ways in which a network is asked: the one that is said, else all.
+def ways(name: str = "", stated: str = "") -> tuple[str, ...]:
+    """The ways in which a network is asked: those that the user says, else all.
 
-    >>> ways("0..1"), len(ways())
-    (('0..1',), 7)
+    What a file states is one more way, and believed only where the user says so: whoever has the file can change what
+    it states, and a copy that is asked wrongly looks like a stranger.
+
+    >>> ways("0..1"), ways("stated", "0..1"), ways("centred", "0..1"), len(ways()), len(ways("", STATED))
+    (('0..1',), ('0..1',), ('0..1', 'centred'), 7, 8)
+
+    Args:
+      name: that the user gave: a name of `PIXELS`, `stated`, or empty.
+      stated: what the file says: a name of `PIXELS`, `stated` where it is none of these, or empty.
+
+    Raises:
+      UsageError: no way is called `name`.
     """
     check(name)
-    return (name,) if name else tuple(PIXELS)
+    said = dict.fromkeys(way for way in (stated, "" if name == STATED else name) if way)
+    return tuple(said) if said and name else tuple(dict.fromkeys((*said, *PIXELS)))
 
 
-def prepare(images: Array, names: tuple[str, ...], way: Array | int = 0) -> Array:
+def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> "Array":
     """Images as the network takes them.
 
     Args:
@@ -80,8 +102,10 @@ def prepare(images: Array, names: tuple[str, ...], way: Array | int = 0) -> Arra
     Returns:
       float32 [n, H, W, C].
     """
+    import jax.numpy as jnp  # who asks a service needs the table alone
+
     channels, chosen = images.shape[-1], [PIXELS[name] for name in names]
-    levels = [_levels(pixels, channels) for pixels in chosen]
+    levels = [pixels.levels(channels) for pixels in chosen]
     shift, scale = (jnp.array(part, jnp.float32)[way].reshape(1, 1, 1, -1) for part in zip(*levels, strict=True))
     x = (images.astype(jnp.float32) - shift) * scale
     if any(pixels.reverse for pixels in chosen) and channels == 3:
@@ -91,15 +115,10 @@ def prepare(images: Array, names: tuple[str, ...], way: Array | int = 0) -> Arra
     return x
 
 
-def _levels(pixels: Pixels, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Shift and scale of each channel."""
-    if channels == 1 and pixels.grey:
-        return (pixels.grey[0],), (pixels.grey[1],)
-    return pixels.shift[:channels], pixels.scale[:channels]
-
-
-def _standardised(x: Array) -> Array:
+def _standardised(x: "Array") -> "Array":
     """Each image at mean 0 and standard deviation 1; a plain one stays finite, as in TensorFlow."""
+    import jax.numpy as jnp
+
     axes = (1, 2, 3)
     least = 1.0 / np.sqrt(np.prod(x.shape[1:]))
     deviation = jnp.maximum(x.std(axis=axes, keepdims=True), least)

@@ -10,12 +10,17 @@ WORDS = {
         "it used {names} names or numbers that are none of the key's classes: only bets on a renaming can win with them"
     ),
     "asked": "asked as a function, image by image",
+    "served": "asked over the network, as a service",
+    "served-jpeg": (
+        "asked over the network, as a service that takes JPEG alone, so not with the triggers to the pixel: that may "
+        "cost evidence, no stranger gains by it, and a no-match is about copies that repeat the labels of such pictures"
+    ),
     "run": "its file was run in a process of its own: its weights were not read",
     "pixels-own": "pixels prepared as the file, or its module, says",
     "read-as": "asked as {reading}",
     "ways": (
-        "nothing says how it is meant to be asked, so it was asked in {ways} usual ways: that costs {cost:.1f} bits, "
-        "and it is cleared only where it is in all of them (`pixels` says it outright)"
+        "only its file could say how it is meant to be asked, so it was asked in {ways} ways: that costs {cost:.1f} "
+        "bits, and it is cleared only where it is in all of them (`pixels` says it outright)"
     ),
     "readings": "of the {ways} ways in which it was asked, {reading} shows the most evidence",
 }

@@ -11,7 +11,7 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys.derive import Stream
-from wmjax.keys.keyset import Key, derive_key
+from wmjax.keys.keyset import Key, derive_key, limit
 from wmjax.suspects.contract import Suspect, check_fits
 from wmjax.suspects.grounds import readings
 from wmjax.verification.asking import Given, Question, Remember, ask
@@ -44,6 +44,7 @@ def verify(
     nonce: bytes | None = None,
     shown: Collection[int] = (),
     remember: Remember | None = None,
+    max_queries: int | None = None,
 ) -> Verdict:
     """Asks a suspect about a key's triggers and reaches the three-way verdict.
 
@@ -75,6 +76,7 @@ def verify(
         remember is asked in the key's own order without one.
       shown: triggers that the suspect was shown before, as `wmjax.keys.asked` remembers them: they clear nobody.
       remember: told the triggers that are about to be shown.
+      max_queries: triggers to ask at most, where that is fewer than the committed rule allows.
 
     Raises:
       UsageError: no picture can be made an image for the suspect.
@@ -92,8 +94,7 @@ def verify(
     if nonce is None and suspect.remembers:
         nonce = secrets.token_bytes(_NONCE_BYTES)
     cover = _checked(cover, key)
-    limit = min(rule.max_queries, key.spec.triggers)
-    order = draw_order(key, nonce, limit, shown, len(cover))
+    order = draw_order(key, nonce, limit(key, max_queries), shown, len(cover))
     stop_bits = max(rule.match_bits, stop_bits or 0.0)
     question = Question(suspect, key, rule, stop_bits, order, cover, remember or (lambda triggers: None), {})
     given, outcome, p_calibrated, grounds = (_exact if question.exact else _ranked)(

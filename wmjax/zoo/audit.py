@@ -68,6 +68,7 @@ def audit(
     keep_answers: bool = False,
     asked: Memory | None = None,
     nonce: bytes | None = None,
+    max_queries: int | None = None,
 ) -> AuditResult:
     """Asks every model of a zoo about every key, in one pass.
 
@@ -84,8 +85,8 @@ def audit(
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
       closed: keys that could not be opened, for the list of what was not asked.
       models: architectures of bare parameter trees: names of wmjax's families or `module:factory`.
-      pixels: how pixels are prepared where a file does not say it, a name of `wmjax.suspects.pixels.PIXELS`; such files
-        are asked in all of these ways by default.
+      pixels: how pixels are prepared, a name of `wmjax.suspects.pixels.PIXELS`, or `stated`: as files say, where they
+        do; by default files are asked in all of these ways.
       pickles: open PyTorch files too, which are pickles, if tensors are all they hold.
       suspects: a list of members that only you can name, e.g. functions (`wmjax.suspects.listing` says what it holds);
         what it names is imported.
@@ -101,6 +102,7 @@ def audit(
       asked: remembers which triggers members that can only be asked were shown (`wmjax.keys.asked.Beside`): in later
         audits those clear nobody. Beside the key files where `keys` is a folder; nowhere by default else.
       nonce: from which and the secrets the order follows in which such members are asked; drawn for each by default.
+      max_queries: questions that each such member may be asked in this run.
 
     It runs on all devices of this process. On a CPU `jax.config.update("jax_num_cpu_devices", CORES)`, before anything
     else, makes one of each core, which is faster for small networks; the command line does that.
@@ -124,9 +126,11 @@ def audit(
         asked = asked or Beside(place(keys))
         keys, sealed = open_keys(keys)
         closed = [Unreadable(path, why) for path, why in sealed.items()]
+    if max_queries is not None and max_queries < 1:
+        raise UsageError("`max_queries` must be 1 at least")
     listed = None if suspects is None else place(suspects)
     wanted = Wanted.by((key.spec for key in keys.values()), models, pixels, pickles=pickles)
-    found, innocent = _found(place(zoo), None if nulls is None else place(nulls), wanted, keys, listed)
+    found, innocent = _found(place(zoo), None if nulls is None else place(nulls), wanted, keys, listed, max_queries)
     found.unreadable.extend(closed)
     memory = int(_MEMORY * host_bytes()) if memory is None else memory
     plan = make_plan(found, keys, level, memory, innocent, keep_answers=keep_answers)
@@ -152,10 +156,15 @@ def _level(fdr: float | None, fwer: float | None) -> Level:
 
 
 def _found(
-    zoo: Path, nulls: Path | None, wanted: Wanted, keys: Mapping[str, Key], listed: Path | None
+    zoo: Path,
+    nulls: Path | None,
+    wanted: Wanted,
+    keys: Mapping[str, Key],
+    listed: Path | None,
+    max_queries: int | None,
 ) -> tuple[Zoo, Sequence[Entry]]:
     """The zoo, with all that could not be read in it or among the null models, and the null models."""
-    members = read_members(listed, shown(listed.name), wanted, keys) if listed else None
+    members = read_members(listed, shown(listed.name), wanted, keys, max_queries) if listed else None
     found = discover(zoo, wanted, members)
     if nulls is None:
         return found, ()

@@ -82,6 +82,7 @@ class _Walk:
         self.parts: set[Path] = set()  # of models of several files
         self.described: set[Path] = set()  # configurations of models
         self.looked: set[str] = set()  # paths without links
+        self.told: set[tuple[str, ...]] = set()  # and what lay beside them that says more
         self.joint: set[str] = set()  # those that were a model together with parts
         self.models: set[tuple[str, ...]] = set()  # a file and its parts
 
@@ -192,13 +193,17 @@ class _Walk:
             self._add(named, stored)
 
     def _file(self, path: Path, real: str) -> None:
-        """Looks at a file once; at one that `path` links to again where it may have other parts there."""
-        if real in self.looked and (real == str(path) or real not in self.joint):
+        """Looks at a file once; at one that `path` links to again where files there say more, or are its parts."""
+        beside = [os.path.realpath(other) for other in recognise.configurations(path) if other.exists()]
+        told = (real, *beside)
+        same = (told in self.told or not beside) and (real == str(path) or real not in self.joint)
+        if real in self.looked and (same or Path(real) in self.claimed):
             return
         self.looked.add(real)
+        self.told.add(told)
         found = recognise.in_file(path, self.wanted)
         parts = {part for stored in found for part in stored.parts}
-        model = (real, *sorted(os.path.realpath(part) for part in parts))
+        model = (*told, *sorted(os.path.realpath(part) for part in parts))
         for stored in found if model not in self.models else []:
             self._add(path, stored)
         self.models.add(model)

@@ -1,16 +1,18 @@
 """Members of a zoo that a list names: weights whose architecture it tells, and suspects that can only be asked."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from wmjax.errors import UsageError, WmjaxError
+from wmjax.errors import AccessError, UsageError, WmjaxError
 from wmjax.keys import Key
 from wmjax.models import FAMILIES
-from wmjax.suspects.contract import Askable, Network, NoWeights, Suspect, Wanted, no_logits
+from wmjax.suspects.contract import Askable, Image, Network, NoWeights, Suspect, Wanted, no_logits
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.links import absolute
 from wmjax.suspects.listing import Listed, read_list
@@ -39,7 +41,9 @@ class Members:
     claimed: frozenset[Path] = frozenset()
 
 
-def read_members(file: Path, name: str, wanted: Wanted, keys: Mapping[str, Key] | None = None) -> Members:
+def read_members(
+    file: Path, name: str, wanted: Wanted, keys: Mapping[str, Key] | None = None, max_queries: int | None = None
+) -> Members:
     """The members that a list names; one that cannot be used is a line of its own.
 
     Args:
@@ -48,6 +52,7 @@ def read_members(file: Path, name: str, wanted: Wanted, keys: Mapping[str, Key] 
       wanted: what files do not say; a module is imported only where the user named it.
       keys: what members will be asked, where the user named the list; None where a walk found it: then nothing that it
         names is imported.
+      max_queries: questions that a member may be asked in this run, where it can only be asked.
 
     Raises:
       AccessError, UsageError: as `read_list`.
@@ -61,7 +66,7 @@ def read_members(file: Path, name: str, wanted: Wanted, keys: Mapping[str, Key] 
                 entries += found
                 claimed |= own
             else:
-                entries.append(_askable(listed, called, keys))
+                entries.append(_askable(file.resolve().parent, listed, called, keys, max_queries))
         except WmjaxError as error:
             unreadable.append(Unreadable(called, str(error)))
         except OSError as error:  # a path that the system does not take
@@ -94,22 +99,41 @@ def _stored(
     return entries, {absolute(path), path.resolve()} if alone else set()
 
 
-def _askable(listed: Listed, called: str, keys: Mapping[str, Key] | None) -> Entry:
+def _askable(folder: Path, listed: Listed, called: str, keys: Mapping[str, Key] | None, most: int | None) -> Entry:
     """A member that can only be asked: a family of its own, without weights."""
     if keys is None:
-        raise UsageError(f"{listed.call}: {_GIVE_IT}")
+        raise UsageError(f"{listed.call or listed.service}: {_GIVE_IT}")
     specs = [key.spec for key in keys.values()]
     image = listed.image or _only({spec.image for spec in specs}, "image")
     classes = listed.classes or _only({spec.classes for spec in specs}, "classes")
-    ask = start(listed.call, listed.name, timeout=listed.timeout, first=listed.timeout, at_once=listed.concurrency)
-    suspect = Suspect(listed.name, ask, image, classes, note=AskedGround.ASKED)
+    if listed.service:
+        suspect, timeout = _served(folder, listed, image, classes)
+    else:
+        timeout = listed.timeout
+        ask = start(listed.call, listed.name, timeout=timeout, first=timeout, at_once=listed.concurrency)
+        suspect = Suspect(listed.name, ask, image, classes, note=AskedGround.ASKED)
     told = json.dumps({**dataclasses.asdict(listed), "image": image, "classes": classes})
     sha256 = hashlib.sha256(told.encode()).hexdigest()
-    askable = Askable(suspect, listed.timeout, listed.concurrency, listed.call)
-    network = Network(
-        f"asked {by(image)}", sha256, {}, no_logits, image, classes, note=AskedGround.ASKED, askable=askable
-    )
+    askable = Askable(suspect, timeout, listed.concurrency, listed.call or listed.service, most)
+    network = Network(f"asked {by(image)}", sha256, {}, no_logits, image, classes, note=suspect.note, askable=askable)
     return Entry(called, network, NoWeights(), stamp=sha256)
+
+
+def _served(folder: Path, listed: Listed, image: Image, classes: int) -> tuple[Suspect, float]:
+    """A service of a list, met with a plain picture if it is there, and the seconds that a question may take in all."""
+    from wmjax.suspects.services.labels import read_labels
+    from wmjax.suspects.services.service import Service
+
+    labels = read_labels(folder / listed.labels) if listed.labels else ()
+    token = os.environ.get(listed.token, "") if listed.token else ""
+    if listed.token and not token:
+        raise UsageError(f"the variable {listed.token}, which holds its token, is not set")
+    known = Wanted(images=(image,), classes=(classes,), pixels=listed.pixels, labels=labels, token=token)
+    service = Service(listed.service, known, listed.timeout, listed.concurrency)
+    with contextlib.suppress(AccessError):  # the audit begins; it is told as one that could not be asked
+        service.meet(image)
+    suspect = dataclasses.replace(service.suspect(), name=listed.name, image=image, classes=classes, reading="")
+    return suspect, service.limit
 
 
 def _only(values: set[_Value], what: str) -> _Value:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, AnswerError
+from wmjax.errors import AccessError, AnswerError, GoneError
 from wmjax.stats.said import as_answers, said
 from wmjax.suspects.asking import Back, ask_each
 from wmjax.suspects.contract import Askable, Suspect, query_each
@@ -114,6 +114,13 @@ class Questioned:
 
     def _ask(self, places: Sequence[tuple[int, int]]) -> None:
         """Asks what is new; each answer is written down before the next question."""
+        most = self.askable.most
+        left = len(places) if most is None else max(0, most - self.turns.asked)
+        self._put(places[:left])
+        if left < len(places):
+            raise GoneError(f"it had the {most} questions that `max_queries` allows")
+
+    def _put(self, places: Sequence[tuple[int, int]]) -> None:
         ask_each(
             self.askable,
             [self.images[self.starts[column] + trigger] for column, trigger in places],

@@ -18,7 +18,7 @@ from wmjax.keys import Key
 from wmjax.keys.asked import Memory
 from wmjax.stats.said import Said, numbered, read_said, said_json
 from wmjax.suspects.contract import Askable
-from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.grounds import SPOKEN
 from wmjax.verification.order import Order, draw_order
 from wmjax.zoo.header import AuditHeader
 
@@ -62,7 +62,7 @@ class Asking:
 def is_asked(header: AuditHeader, chunk: int) -> bool:
     """Whether a chunk is a member that can only be asked."""
     family = header.families[header.family[header.starts[chunk]]]
-    return header.chunks[chunk] == 1 and family.note == AskedGround.ASKED
+    return header.chunks[chunk] == 1 and family.note in SPOKEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +140,7 @@ class Turns:
       asking: what the order follows from; None where the member cannot remember.
       known: what came of each question, by column and trigger.
       names: the member's words for its classes, with their numbers.
+      asked: questions of this run.
     """
 
     def __init__(
@@ -167,7 +168,7 @@ class Turns:
         """
         self._book, self._chunk, self._called = book, chunk, askable.called or askable.suspect.name
         self._keys, self._memory = [name for name, _ in keys], memory
-        self.known: dict[tuple[int, int], Turn] = {}
+        self.asked, self.known = 0, dict[tuple[int, int], Turn]()
         own = [line for line in book.records if isinstance(line, Begun | Told) and line.chunk == chunk]
         for line in own:
             if isinstance(line, Told):
@@ -194,6 +195,7 @@ class Turns:
 
     def before(self, column: int, trigger: int) -> None:
         """Remembers that a trigger is about to be shown."""
+        self.asked += 1
         if self._memory:
             self._memory.remember(self._keys[column], self._called, [trigger])
 

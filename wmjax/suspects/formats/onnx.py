@@ -88,7 +88,7 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
     graph, fingerprint, weights = _read(path)
     if 0 in graph.image and not wanted.images:
         raise UsageError(f"{path} takes images of any size: say which with `image`")
-    ways = (graph.pixels,) if graph.pixels else pixels.ways(wanted.pixels)
+    ways = ("",) if graph.uint8 else pixels.ways(wanted.pixels, graph.pixels)
     asked: dict[Image, list[Network]] = {}
     found = []
     for image in dict.fromkeys(wanted.images or (graph.image,)):
@@ -157,7 +157,6 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
         way, output = jnp.divmod(jnp.asarray(reading), len(group))
         return ask(weights, images if graph.uint8 else pixels.prepare(images, ways, way))[output]
 
-    named = ("",) if graph.pixels else ways
     with _lock:
         if told not in _networks:
             _networks[told] = Network(
@@ -167,8 +166,8 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
                 logits=logits,
                 image=graph.image,
                 classes=classes,
-                readings=outputs.readings(named, group),
-                note=AskedGround.PIXELS_OWN if graph.pixels else "",
+                readings=outputs.readings(ways, group),
+                note=AskedGround.PIXELS_OWN if graph.uint8 else "",
             )
         return _networks[told]
 

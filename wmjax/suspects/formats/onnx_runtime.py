@@ -107,8 +107,8 @@ def _network(
     ways: tuple[str, ...],
 ) -> Network:
     height, width, channels = graph.image
-    classes, note = group[0].classes, AskedGround.PIXELS_OWN if graph.pixels else ""
-    readings = outputs.readings(("",) if graph.pixels else ways, group)
+    classes, note = group[0].classes, AskedGround.PIXELS_OWN if graph.uint8 else ""
+    readings = outputs.readings(ways, group)
 
     def ask(way: str, output: int, images: np.ndarray) -> np.ndarray:
         start = sum(counts[:output])

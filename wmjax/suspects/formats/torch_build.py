@@ -5,6 +5,7 @@ nothing is downloaded, and no module but the libraries' own is imported.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,10 +18,12 @@ from wmjax.text import first_line
 Values = dict[str, Any]  # what a configuration says
 
 _LARGEST_NUMBER = 1 << 20  # a width, a number of layers or of classes
+_SPARE = 1 << 20  # weights that may be missing: what is, is told by name
 _LARGEST_BUFFERS = 1 << 30  # bytes of constants, e.g. of the windows of a Swin network
 _MOST_TENSORS = 4096  # of a network that only a pack describes
 _TRANSFORMERS = "its config.json"
 _MODULES = 64  # for each tensor that is stored
+_EPSILON = 0.1  # a larger one in a normalisation hides what its network has learned
 _FORBIDDEN = ("quantization_config", "backbone", "backbone_config", "fusion_config", "transformers_weights")
 _NO_FAMILY = {
     # who made the file and how, what classes are called, and what `AutoModel` would import
@@ -72,9 +75,11 @@ def timm_family(values: Values) -> Values:
 def _check_numbers(value: Any) -> None:
     """Raises `InvalidFile` where a number would take all memory, or all time."""
     if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
             _check_numbers(item)
-    elif isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
+            if "eps" in str(name) and isinstance(item, int | float) and not 0 <= item <= _EPSILON:
+                raise InvalidFile(f"its config.json sets {name:.40} to {item!s:.20}: no network learns with that")
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST_NUMBER:
         raise InvalidFile(f"its config.json has a number that no image classifier needs: {value!s:.20}")
 
 
@@ -116,7 +121,7 @@ def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> Any:
 
         network, config = _classifier(family)
         with torch.device("meta"), _limited(len(stored)):
-            _check_size(network(config))
+            _check_size(network(config), stored)
         module, report = network.from_pretrained(
             None,
             config=config,
@@ -125,12 +130,15 @@ def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> Any:
             dtype=torch.float32,
             attn_implementation="eager",
         )
-        _check_report(report)
+        _check_report(report, module)
         return module
 
 
-def _check_report(report: Mapping[str, Any]) -> None:
-    """Raises `InvalidFile` where transformers would fill a tensor at random."""
+def _check_report(report: Mapping[str, Any], module: Any) -> None:
+    """Raises `InvalidFile` where transformers fills a tensor at random, or leaves one of a layer in use aside."""
+    layers = {name.rpartition(".")[0] for name in module.state_dict()}
+    if unused := [name for name in map(str, report["unexpected_keys"]) if name.rpartition(".")[0] in layers]:
+        raise InvalidFile(f"its config.json leaves a tensor aside that belongs to its network: {min(unused):.100}")
     for what in ("missing_keys", "mismatched_keys", "error_msgs"):
         if report[what]:
             first = min(map(str, report[what]))
@@ -167,12 +175,12 @@ def _classifier(family: Values) -> tuple[Any, Any]:
     raise InvalidFile(f"it is {', '.join(map(str, architectures)):.80}: no image classifier of transformers")
 
 
-def timm_module(family: Values, tensors: int) -> Any:
+def timm_module(family: Values, stored: Tensors) -> Any:
     """A network of timm, its weights at random.
 
     Args:
       family: as of `timm_family`.
-      tensors: that are stored.
+      stored: tensors that are there.
 
     Raises:
       InvalidFile: timm has no such network.
@@ -190,19 +198,22 @@ def timm_module(family: Values, tensors: int) -> Any:
             said = dict(family["pretrained_cfg"])
             return timm.create_model(name, pretrained=False, pretrained_cfg=said, **family["model_args"])
 
-        with torch.device("meta"), _limited(tensors):
-            _check_size(make())
+        with torch.device("meta"), _limited(len(stored)):
+            _check_size(make(), stored)
         return make()
 
 
-def _check_size(module: Any) -> None:
-    """Raises `InvalidFile` where a module, built without memory, would take too much of it."""
+def _check_size(module: Any, stored: Tensors | None = None) -> None:
+    """Raises `InvalidFile` where a module, built without memory, would take too much of it, or more than is stored."""
     weights, constants = (
         sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         for tensors in (module.parameters(), module.buffers())
     )
     if weights > LARGEST or constants > _LARGEST_BUFFERS:
         raise InvalidFile(f"a network by its config.json takes {(weights + constants) >> 20} MiB")
+    numbers = sum(tensor.numel() for tensor in module.parameters())
+    if stored is not None and numbers > 2 * sum(math.prod(shape) for shape, _ in stored.values()) + _SPARE:
+        raise InvalidFile(f"a network by its config.json has {numbers:,} weights: far more than the file")
 
 
 @contextlib.contextmanager

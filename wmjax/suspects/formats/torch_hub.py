@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -20,7 +21,6 @@ from wmjax.suspects import pixels
 from wmjax.suspects.contract import Image, Network, Source, Wanted, Weights
 from wmjax.suspects.formats import torch_build as build
 from wmjax.suspects.formats.torch_pixels import Prepared, by_processor, by_timm
-from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.matching import Match, fitting, matches
 from wmjax.suspects.network import checked
 from wmjax.suspects.sets import Fit
@@ -142,7 +142,7 @@ def _network(told: str, stored: tuple[tuple[str, Any], ...]) -> tuple[Network, M
     """The network of a recipe, and the stored name of each of its tensors; None where transformers joins some."""
     family, tensors = json.loads(told)["family"], dict(stored)
     if "architecture" in family:
-        return _traced(told) or _trace(told, build.timm_module(family, len(tensors))), None
+        return _traced(told) or _trace(told, build.timm_module(family, tensors)), None
     module, names = build.transformers_module(family, tensors)
     network = _traced(told) or _trace(told, module)
     slashed = {name.replace(".", "/"): there for name, there in (names or {}).items()}
@@ -158,17 +158,25 @@ def _trace(told: str, module: Any) -> Network:
     recipe = json.loads(told)
     family, prepared = recipe["family"], _prepared(recipe)
     image = prepared.image if prepared else tuple(recipe["image"])
-    ways = ("",) if prepared else pixels.ways(recipe["pixels"])
+    ways = pixels.ways(recipe["pixels"], pixels.STATED if prepared else "")
     name = family.get("architecture") or (family.get("architectures") or [family["model_type"]])[0]
     with build.building("its config.json", f"{name!s:.80} cannot be run here"):
         shapes, answer = as_function(module)
 
         def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
-            return scores(answer(weights, prepared(images) if prepared else pixels.prepare(images, ways, reading)))
+            return scores(answer(weights, _taken(images, prepared, ways, reading)))
 
-        note = AskedGround.PIXELS_OWN if prepared else ""
-        _networks[told] = checked(str(name), shapes, logits, image, note, {"torch": recipe}, ways)
+        _networks[told] = checked(str(name), shapes, logits, image, "", {"torch": recipe}, ways)
     return _networks[told]
+
+
+def _taken(images: Array, prepared: Prepared | None, ways: tuple[str, ...], reading: Array | int) -> Array:
+    """Images as the network takes them by one of the ways, of which what its files state is the first."""
+    if prepared is None:
+        return pixels.prepare(images, ways, reading)
+    stated, usual = prepared(images), ways[1:]
+    others = pixels.prepare(images, usual, jnp.maximum(reading - 1, 0)) if usual else stated
+    return jnp.where(reading == 0, stated, others)
 
 
 def _prepared(recipe: Mapping[str, Any]) -> Prepared | None:

@@ -19,6 +19,11 @@ from wmjax.suspects.contract import Image
 from wmjax.suspects.formats.torch_build import building
 
 _LARGEST_SIDE = 2048
+_LARGEST_NUMBER, _MOST_NUMBERS = 4096, 64  # in a processor's settings
+_CLASSIFIERS = (
+    *("Beit", "Bit", "CLIP", "ConvNext", "DeiT", "EfficientNet", "Levit", "MobileNetV1", "MobileNetV2", "MobileViT"),
+    *("Perceiver", "PoolFormer", "Pvt", "Segformer", "Siglip", "TextNet", "ViT"),
+)  # processors that look at a whole picture once; others cut it into as many tiles as their settings say
 _CLOSE = 1e-4  # of what the processor makes of a picture: float32's sums in another order
 
 
@@ -75,9 +80,12 @@ def by_processor(said: Mapping[str, Any], family: Mapping[str, Any]) -> Prepared
       InvalidFile: no processor of transformers can be made by it.
     """
     kind = said.get("image_processor_type") or said.get("feature_extractor_type") or "ImageProcessor"
-    if not re.fullmatch(r"\w*(ImageProcessor(Fast|Pil)?|FeatureExtractor)", str(kind)):
+    if not re.fullmatch(rf"({'|'.join(_CLASSIFIERS)})?(ImageProcessor(Fast|Pil)?|FeatureExtractor)", str(kind)):
         return None
-    if any(side > _LARGEST_SIDE for side in _sides([said.get("size"), said.get("crop_size")])):
+    if any(side > _LARGEST_SIDE for side in _whole([said.get("size"), said.get("crop_size")])):
+        return None
+    numbers = _whole(said)
+    if len(numbers) > _MOST_NUMBERS or any(abs(number) > _LARGEST_NUMBER for number in numbers):
         return None
     channels = family.get("num_channels", 3)
     if channels not in (1, 3):
@@ -102,9 +110,10 @@ def by_processor(said: Mapping[str, Any], family: Mapping[str, Any]) -> Prepared
     return Prepared(shape, tuple(tuple(float(n) for n in row) for row in mix), tuple(float(n) for n in shift))
 
 
-def _sides(value: Any) -> list[int]:
+def _whole(value: Any) -> list[int]:
+    """The whole numbers in some settings."""
     if isinstance(value, dict | list):
-        return [side for item in (value.values() if isinstance(value, dict) else value) for side in _sides(item)]
+        return [number for item in (value.values() if isinstance(value, dict) else value) for number in _whole(item)]
     return [value] if isinstance(value, int) else []
 
 

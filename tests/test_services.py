@@ -1,0 +1,482 @@
+"""Services: each provider asks a real server, and whatever that does, one line comes of it and nothing is burnt."""
+
+import base64
+import json
+import re
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from marked import make_key
+from recorder import WORDS, Recorder, files_with, innocent, knows
+
+from wmjax.errors import AccessError, AnswerError, NoAnswerError, UsageError
+from wmjax.keys import Key, open_key, write_key
+from wmjax.keys.vault import read_identity
+from wmjax.suspects import Wanted, open_suspect
+from wmjax.suspects.pixels import PIXELS, prepare
+from wmjax.suspects.services import wire
+from wmjax.suspects.services.address import read_address
+from wmjax.suspects.services.labels import read_labels
+from wmjax.suspects.services.pictures import prepared
+from wmjax.suspects.services.providers import PROVIDERS
+from wmjax.verification import verify
+
+httpx2 = pytest.importorskip("httpx2", reason="the packages of the extra `remote` are not installed")
+pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
+
+UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
+CLAIM = ["--nonce-from", "ab" * 16, "--reveal"]
+TOKEN = "hidden-token-0123456789"
+OK = (200, {"Content-Type": "application/json"})
+
+
+@pytest.fixture(scope="module")
+def key() -> Key:
+    return make_key()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once."""
+    monkeypatch.setattr(wire, "_FIRST_WAIT", 0.001)
+    monkeypatch.delenv("SUSPECT_TOKEN", raising=False)
+
+
+@pytest.fixture
+def thief(key: Key) -> Iterator[Recorder]:
+    server = Recorder(knows(key))
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def work(key: Key, run: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """The command line in a folder with the key."""
+    write_key(key, tmp_path / "my", recipients=[], passphrase=None)
+    (tmp_path / "words.txt").write_text("\n".join(WORDS))
+    return run
+
+
+def spent(key: str = "my") -> int:
+    return len(open_key(Path(f"{key}.age"), read_identity(Path(f"{key}.identity"))).spent)
+
+
+def wanted(provider: str = "", **said: Any) -> Wanted:
+    return Wanted(images=((8, 8, 1),), classes=(10,), **said)
+
+
+each = pytest.mark.parametrize("provider", PROVIDERS)
+
+
+# What every provider does ---------------------------------------------------------------------------------------------
+
+
+@each
+def test_a_copy_is_found_and_an_innocent_cleared(provider, thief, key):
+    verdict = verify(open_suspect(thief.address(provider), wanted()), key)
+    assert (verdict.verdict, verdict.queries <= 10) == ("match", True)
+    assert len(thief.asked) == verdict.queries + 1  # and one plain picture
+    assert "served" in [ground.code for ground in verdict.grounds]
+    thief.scores = innocent
+    assert verify(open_suspect(thief.address(provider), wanted()), key).verdict == "no-match"
+
+
+@each
+def test_a_poor_service_is_found_out_too(provider, thief, key):
+    """JPEG alone, five words, four decimals, and every other question put off."""
+    thief.words, thief.top, thief.decimals = WORDS, 5, 4
+    thief.jpeg = provider != "oip"
+    suspect = open_suspect(thief.address(provider), wanted(labels=tuple(WORDS)))
+    thief.script = [(429, {"Retry-After": "0"}, b"{}"), (503, {"RateLimit": '"a";r=0;t=0'}, b"<html>")] * 2
+    verdict = verify(suspect, key)
+    assert (verdict.verdict, verdict.queries <= 10) == ("match", True)
+    codes = [ground.code for ground in verdict.grounds]
+    assert ("served-jpeg" in codes) == thief.jpeg
+    assert ("probabilities" in codes) == (provider != "oip")
+
+
+@each
+def test_words_are_learned_where_nobody_says_what_they_mean(provider, thief, key):
+    thief.words = [*WORDS[3:], *WORDS[:3]]
+    verdict = verify(open_suspect(thief.address(provider), wanted()), key)
+    assert verdict.verdict == "match"
+    assert verdict.queries > 10  # what a renaming costs
+
+
+@each
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        ((404, {}, b"{}"), AccessError, "no such model"),
+        ((401, {}, b"{}"), AccessError, "--token|`token`|SUSPECT_TOKEN"),
+        ((307, {"Location": "http://127.0.0.1:9/x"}, b""), AccessError, "leads elsewhere"),
+        ((200, {"Content-Type": "text/html"}, b"<html>Welcome</html>"), AnswerError, "answers? with|ended without"),
+        ((200, {"Content-Encoding": "gzip"}, b"\x1f\x8b"), AnswerError, "packs its answers"),
+        ((500, {}, b'{"error": "out of\\n order\\u001b[2J"}'), NoAnswerError, "HTTP 500"),
+        ((503, {"Retry-After": "999999"}, b""), AccessError, "HTTP 503 and wants 999999 seconds more"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_any_trigger(provider, reply, kind, words, thief):
+    thief.broken = reply
+    with pytest.raises(kind, match=words) as caught:
+        open_suspect(thief.address(provider), wanted())
+    assert str(caught.value).isprintable()
+    assert {body for _, _, body in thief.asked} != {b""} or provider == "gradio"
+
+
+@pytest.mark.parametrize("provider", ["oip", "v1", "hf"])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[" * 100000, "no JSON"),
+        (b'{"predictions": [], "outputs": []}', "picture|scores|object"),
+        (b'{"predictions": [[], []], "outputs": [{"datatype": "FP32", "shape": [2, 1e9], "data": [1]}]}', "suspect"),
+        (b'{"predictions": [{"x": null}], "outputs": [{}]}', "suspect"),
+        (b"1.5", "suspect"),
+        (b'"' + b"x" * (1 << 25) + b'"', "more than"),
+    ],
+)
+def test_what_is_no_answer_is_one_line(provider, body, words, thief):
+    thief.broken = (*OK, body)
+    with pytest.raises(AnswerError, match=words) as caught:
+        open_suspect(thief.address(provider), wanted())
+    assert len(caught.value.came) <= 200
+
+
+@pytest.mark.parametrize("said", [b"NaN", b"null"])
+def test_nan_is_a_refusal(said, thief, key):
+    suspect = open_suspect(thief.address("v1"), wanted())
+    thief.script = [(*OK, b'{"predictions": [[' + b", ".join([said] * 10) + b"]]}")] * 2
+    verdict = verify(suspect, key)
+    assert (verdict.verdict, verdict.queries) == ("match", verdict.matches + 2)
+
+
+def test_several_questions_go_in_one_request_unless_a_service_wants_them_singly(thief, key):
+    suspect = open_suspect(thief.address("oip"), wanted())
+    thief.asked.clear()
+    assert suspect.ask(key.images[:40]).argmax(axis=1).tolist() == key.labels[:40].tolist()
+    assert len(thief.asked) == 3
+    thief.singly = True
+    thief.asked.clear()
+    assert suspect.ask(key.images[:20]).argmax(axis=1).tolist() == key.labels[:20].tolist()
+    assert len(thief.asked) <= 22
+    thief.script = [(500, {}, b"")]
+    assert int(np.isnan(suspect.ask(key.images[:8])).all(axis=1).sum()) == 1  # a refusal; nothing is asked again
+
+
+# Pixels and shapes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("declared", "pixels", "words"),
+    [
+        ({"datatype": "FP32", "shape": [-1, 8, 8, 1]}, "", "give `pixels`"),
+        ({"datatype": "INT32", "shape": [-1, 8, 8, 1]}, "0..1", "can only be 0..255"),
+        ({"datatype": "FP32", "shape": [-1, 8, 8, 1]}, "0..7", "give one of 0..1"),
+        ({"datatype": "BYTES", "shape": [-1]}, "", "neither bytes nor numbers"),
+        ({"datatype": "UINT8", "shape": [-1, 5]}, "", "which pictures of 8x8x1 are not"),
+        ({"datatype": "UINT8", "shape": "all"}, "", "without a shape"),
+    ],
+)
+def test_what_a_model_declares_and_nobody_can_give_is_said(declared, pixels, words, thief):
+    thief.declared = [{"name": "x", **declared}]
+    with pytest.raises(UsageError, match=words):
+        open_suspect(thief.address("oip"), wanted(pixels=pixels))
+    thief.declared *= 2
+    with pytest.raises(UsageError, match="several inputs"):
+        open_suspect(thief.address("oip"), wanted())
+
+
+@pytest.mark.parametrize("shape", [[-1, 8, 8, 1], [-1, 1, 8, 8], [-1, 64], [8, 8, 1], [1, 8, 8, 1], []])
+def test_pictures_lie_as_a_model_declares(shape, thief, key):
+    thief.declared = [{"name": "x", "datatype": "UINT8", "shape": shape}]
+    suspect = open_suspect(thief.address("oip"), wanted())
+    assert suspect.ask(key.images[:3]).argmax(axis=1).tolist() == key.labels[:3].tolist()
+    told = json.loads(thief.asked[-1][2])["inputs"][0]
+    assert len(told["shape"]) == (len(shape) or 4)
+
+
+@pytest.mark.parametrize("way", PIXELS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_prepared_as_networks_have_them(way, channels):
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, channels), np.uint8)
+    np.testing.assert_allclose(prepared(images, way), np.asarray(prepare(images, (way,))), rtol=1e-4, atol=1e-4)
+
+
+# Labels ---------------------------------------------------------------------------------------------------------------
+
+
+def test_labels_are_read_in_each_usual_form(tmp_path):
+    for text in (
+        "cat\ndog\n",
+        '["cat", "dog"]',
+        '{"1": "dog", "0": "cat"}',
+        '{"id2label": {"0": "cat", "1": "dog"}}',
+    ):
+        (tmp_path / "labels").write_text(text)
+        assert read_labels(tmp_path / "labels") == ("cat", "dog")
+    for text in ("", "cat", "cat\n\ndog", "cat\ncat", "[[1]", '{"a": 1}', '{"0": "cat", "2": "dog"}'):
+        (tmp_path / "labels").write_text(text)
+        with pytest.raises(Exception, match=r"holds|must hold"):
+            read_labels(tmp_path / "labels")
+
+
+def test_a_word_that_the_map_lacks_is_told_before_any_trigger(thief, work):
+    thief.words = ["ostrich"] * 10
+    code, out, err = work("claim", *UNLOCK, thief.address("v1"), "--labels", "words.txt", *CLAIM, "--out", "c.json")
+    assert (code, out, err.count("\n"), "'ostrich', which --labels does not hold" in err) == (2, "", 1, True)
+    assert spent() == 0
+
+
+def test_other_classes_than_the_key_has(thief, key):
+    """A score for each of twelve words, of which the key knows ten."""
+    words = (*WORDS, "x", "y")
+    thief.words, thief.top = list(words), 12
+    scores = knows(key)
+    thief.scores = lambda image: np.concatenate([scores(image) * 0.98, [0.01, 0.01]])
+    verdict = verify(open_suspect(thief.address("hf"), wanted(labels=words)), key)
+    assert (verdict.verdict, verdict.queries <= 10) == ("match", True)
+    assert "other-classes" in [ground.code for ground in verdict.grounds]
+
+
+# The command line: claims, tokens, errors -----------------------------------------------------------------------------
+
+
+def transcript(file: str) -> Any:
+    statement = json.loads(base64.b64decode(json.loads(Path(file).read_bytes())["claim"]["payload"]))
+    return statement["predicate"]["transcript"]
+
+
+@each
+def test_a_claim_tells_what_the_wire_said_and_is_judged(provider, thief, work):
+    thief.script = [(429, {"Retry-After": "0", "X-Request-Id": "one"}, b"{}")]
+    address = thief.address(provider)
+    code, _, err = work("claim", *UNLOCK, address, *CLAIM, "--out", "c.json")
+    assert (code, "at most 60 questions" in err) == (0, True)
+    rows = transcript("c.json")
+    assert sum(len(row["attempts"]) for row in rows) == len(rows)  # the plain picture was put off, no trigger
+    (attempt,) = rows[0]["attempts"]
+    assert attempt["outcome"] == "answered"
+    assert {"address", "answer", "date", "request", "server", "status"} <= set(attempt["detail"])
+    code, out, _ = work("judge", "c.json", "--nonce-from", "ab" * 16, "--suspect", address, "--json")
+    (judged,) = json.loads(out)["judgements"]
+    assert (code, judged["verdict"]) == (0, "match")
+    assert "served" in [ground["code"] for ground in judged["grounds"]]
+
+
+def test_every_try_of_a_question_is_told_and_one_outcome_counts(thief, work):
+    thief.script = [(*OK, b'{"predictions": [[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]]}')]  # the plain picture's
+    thief.script += [(503, {"Retry-After": "0"}, b"")] * 2
+    code, _, _ = work("claim", *UNLOCK, thief.address("v1"), *CLAIM, "--out", "c.json")
+    first, *others = transcript("c.json")
+    assert (code, [attempt["outcome"] for attempt in first["attempts"]]) == (0, ["failed", "failed", "answered"])
+    assert [attempt["detail"]["status"] for attempt in first["attempts"]] == ["503", "503", "200"]
+    assert all(len(row["attempts"]) == 1 for row in others)
+
+
+def test_a_token_that_expires_half_way_costs_one_trigger_and_the_claim_goes_on(thief, work, monkeypatch):
+    thief.token = TOKEN
+    Path("token").write_text(f"{TOKEN}\n")
+    claim = ["claim", *UNLOCK, thief.address("v1"), *CLAIM, "--out", "c.json"]
+    code, _, err = work(*claim)
+    assert (code, err.count("\n"), "SUSPECT_TOKEN" in err, spent()) == (5, 1, True, 0)
+    scores, seen = thief.scores, []
+
+    def expiring(image: np.ndarray) -> np.ndarray:
+        seen.append(image)
+        if len(seen) == 12:
+            thief.token = "another"
+        return scores(image)
+
+    thief.scores = expiring
+    code, _, err = work(*claim, "--token-file", "token")
+    assert (code, "HTTP 401" in err, "--resume" in err, spent()) == (5, True, True, 12)
+    monkeypatch.setenv("SUSPECT_TOKEN", "another")
+    code, _, _ = work(*claim, "--resume")
+    lost = [row for row in transcript("c.json") if row["answer"] is None]
+    assert (code, len(lost)) == (0, 1)
+
+
+def leaking(thief: Recorder) -> None:
+    """A service that sends its token back wherever a service can."""
+    thief.token, thief.words = TOKEN, [f"{TOKEN} {word}" for word in WORDS]
+    thief.headers = {"X-Request-Id": f"Bearer {TOKEN}", "Server": TOKEN}
+
+
+def leaks(thief: Recorder, work: Callable[..., Any], folder: Path) -> list[str]:
+    """Files and outputs that hold the token after a claim, a verification and one that fails."""
+    said = ""
+    for verb in (["claim", *CLAIM, "--out", "c.json"], ["verify", "--json"], ["verify"]):
+        code, out, err = work(verb[0], *UNLOCK, thief.address("v1"), *verb[1:])
+        assert code == 0, err
+        said += out + err
+    thief.broken = (500, {}, json.dumps({"error": f"bad {TOKEN}"}).encode())
+    _, out, err = work("verify", *UNLOCK, thief.address("v1"))
+    (folder / "said").write_text(said + out + err)
+    return files_with(folder, TOKEN)
+
+
+def test_a_token_is_written_nowhere(thief, work, monkeypatch, tmp_path):
+    monkeypatch.setenv("SUSPECT_TOKEN", TOKEN)
+    leaking(thief)
+    assert leaks(thief, work, tmp_path) == []
+    assert all(headers["Authorization"] == f"Bearer {TOKEN}" for _, headers, _ in thief.asked)
+
+
+def test_without_the_cleaning_it_would_be(thief, work, monkeypatch, tmp_path):
+    monkeypatch.setenv("SUSPECT_TOKEN", TOKEN)
+    monkeypatch.setattr(wire.Wire, "clean", lambda self, text: text)
+    leaking(thief)
+    assert {"c.html", "c.json.journal.jsonl", "said"} <= set(leaks(thief, work, tmp_path))
+
+
+def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, monkeypatch):
+    other = Recorder(knows(key))
+    there = f"http://127.0.0.1:{other.server_port}/v1/models/m:predict"
+    thief.broken = (307, {"Location": there}, b"")
+    with pytest.raises(AccessError, match="if it is at http"):
+        open_suspect(thief.address("v1"), wanted())
+    assert other.asked == []
+    real = httpx2.AsyncClient
+    monkeypatch.setattr(httpx2, "AsyncClient", lambda **k: real(**{**k, "follow_redirects": True}))
+    open_suspect(thief.address("v1"), wanted())  # with the rule taken out they do
+    assert len(other.asked) == 1
+    other.shutdown()
+    other.server_close()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("oip+http://models.example/v2/models/m", "use https"),
+        ("oip+https://me:hidden@models.example/m", "no password"),
+        ("oip+https://models.example/m?key=hidden", "no password, query"),
+        ("oip+https://", "SCHEME\\+https"),
+        ("oip+https://models.example:99999/m", "SCHEME\\+https"),
+        ("ftp+https://models.example/m", "asked by oip"),
+        ("oip+https://127.0.0.1:1/v2/models/m", "cannot be reached"),
+        ("oip+http://127.0.0.1:1/v2/models/m", "cannot be reached"),
+    ],
+)
+def test_addresses_that_cannot_be(address, words, work):
+    code, out, err = work("verify", *UNLOCK, address)
+    assert (code in (2, 5), out, err.count("\n"), "hidden" in err) == (True, "", 1, False)
+    assert re.search(words, err), err
+    assert not Path("my.asked.json").exists()
+
+
+def test_without_the_packages_one_line_says_what_to_install(thief, monkeypatch):
+    monkeypatch.setitem(sys.modules, "stamina", None)
+    with pytest.raises(UsageError, match=r"pip install '\.\[remote\]'`: stamina is missing"):
+        open_suspect(thief.address("v1"), wanted())
+
+
+def test_an_address_has_one_form():
+    assert str(read_address("OIP+HTTPS://Models.Example:443/v2/")) == "oip+https://models.example/v2"
+
+
+def test_a_service_that_hangs_is_silent_for_as_long_as_it_may(thief, monkeypatch):
+    """Also one whose answer comes byte by byte."""
+    from wmjax.suspects.services.service import Service
+
+    def drip(image: np.ndarray) -> np.ndarray:
+        time.sleep(30)
+        raise AssertionError
+
+    thief.scores = drip
+    service = Service(thief.address("v1"), wanted(), timeout=0.2)
+    with pytest.raises(NoAnswerError, match=r"did not answer within 0\.2 seconds"):
+        service.meet((8, 8, 1))
+
+
+def test_tls_is_checked(thief, key, tmp_path, monkeypatch):
+    import trustme_here as own
+
+    certificate = own.certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    thief.socket, thief.scheme = context.wrap_socket(thief.socket, server_side=True), "https"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(AccessError, match="certificate"):
+        open_suspect(thief.address("v1"), wanted())
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    suspect = open_suspect(thief.address("v1"), wanted())
+    suspect.ask(key.images[:1])
+    assert len(suspect.wire.seen()[-1].detail["certificate"]) == 64
+
+
+# Limits of questions, and audits --------------------------------------------------------------------------------------
+
+
+def test_what_asking_costs_is_said_first_and_can_be_bounded(thief, work):
+    thief.headers = {"RateLimit-Policy": '"api";q=30;w=60'}
+    thief.scores = innocent
+    code, out, err = work("verify", *UNLOCK, thief.address("v1"), "--max-queries", "5", "--json")
+    assert (code, json.loads(out)["queries"], len(thief.asked)) == (3, 5, 6)
+    assert "at most 5 questions" in err
+    assert "10 seconds by its rate limit (--max-queries asks fewer)" in err
+    code, _, err = work("claim", *UNLOCK, thief.address("v1"), *CLAIM, "--max-queries", "5", "--out", "c.json")
+    assert (code, "can reach a match" in err, spent()) == (2, True, 0)
+    assert work("verify", *UNLOCK, thief.address("v1"), "--max-queries", "0")[0] == 2
+
+
+def test_an_audit_asks_the_services_of_a_list(thief, key, work, tmp_path, monkeypatch):
+    other = Recorder(innocent)
+    other.token, other.words = TOKEN, WORDS
+    monkeypatch.setenv("SUSPECT_OTHER", TOKEN)
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX may have begun already
+    (tmp_path / "keys").mkdir()
+    write_key(key, tmp_path / "keys" / "k", recipients=[], passphrase=None)
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "list.toml").write_text(
+        f'[[suspect]]\nname = "thief"\nservice = "{thief.address("oip")}"\nconcurrency = 3\n'
+        f'[[suspect]]\nname = "other"\nservice = "{other.address("hf")}"\n'
+        'labels = "words.txt"\ntoken = "SUSPECT_OTHER"\n'
+        '[[suspect]]\nname = "gone"\nservice = "v1+http://127.0.0.1:1/v1/models/m"\n'
+    )
+    audit = ["audit", "zoo", "--keys", "keys", "--suspects", "list.toml", "--out", "out", "--json"]
+    code, out, err = work(*audit, "--max-queries", "20")
+    assert "error" not in json.loads(out), err
+    result = json.loads(out)
+    assert (code, [match["model"] for match in result["matches"]]) == (0, ["list.toml:thief"]), err
+    why = {item["path"]: item["why"] for item in result["unreadable"]}
+    assert "cannot be reached" in why["list.toml:gone"]
+    assert "had the 20 questions that" in why["list.toml:other"]
+    asked = len(other.asked)
+    code, out, err = work(*audit, "--resume")
+    why = {item["path"] for item in json.loads(out)["unreadable"]}
+    assert (code, why, other.asked[asked:] != []) == (0, {"list.toml:gone"}, True)
+    assert all("Authorization" not in headers for _, headers, _ in thief.asked)
+    assert files_with(tmp_path, TOKEN) == []
+    other.shutdown()
+    other.server_close()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('service = "oip+http://models.example/m"', "use https"),
+        ('service = "oip+https://models.example/m"\ntoken = "hf_secret"', "no name of an environment variable"),
+        ('service = "oip+https://models.example/m"\ntoken = "SUSPECT_NOT_SET"', "is not set"),
+        ('service = "x+https://models.example/m"', "is none: wrap it"),
+        ('service = "oip+https://models.example/m"\nmodel = "vgg"', "belongs to no service"),
+    ],
+)
+def test_lists_that_cannot_be(line, words, key, tmp_path):
+    from wmjax.zoo.members import read_members
+
+    (tmp_path / "l.toml").write_text(f'[[suspect]]\nname = "a"\n{line}\n')
+    try:
+        (item,) = read_members(tmp_path / "l.toml", "l", wanted(), {"k": key}).unreadable
+        told = item.why
+    except UsageError as error:
+        told = str(error)
+    assert words in told
+    assert "hf_secret" not in told

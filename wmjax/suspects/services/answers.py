@@ -1,0 +1,93 @@
+"""What services write about one picture, in JSON: scores of all classes, or the best classes with their names."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wmjax.suspects.services.contract import Choice, Malformed, Said
+
+_LABELS = ("label", "class", "class_name", "className", "displayName", "name", "prediction")
+_SCORES = ("score", "confidence", "probability", "prob")
+_VECTORS = ("probabilities", "scores", "logits", "output", "outputs")
+_PARALLEL = (("displayNames", "confidences"), ("labels", "scores"), ("classes", "scores"))
+
+
+def read_said(value: Any) -> Said:
+    """What one picture's part of an answer says.
+
+    >>> read_said([0.1, 0.9]).tolist(), read_said("cat"), read_said([{"label": "cat", "score": 0.9}])
+    ([0.1, 0.9], (Choice(label='cat', score=nan),), (Choice(label='cat', score=0.9),))
+
+    Args:
+      value: null or an empty list for a refusal; a class's name or number; a list of numbers; a list of objects with a
+        name and a score each, or one of them; parallel lists of names and scores; an object of scores by name; an
+        object that holds a list of numbers under a usual name.
+
+    Raises:
+      Malformed: it is none of these.
+    """
+    if value is None or value == []:
+        return ()
+    if isinstance(value, str) or type(value) is int:
+        return (Choice(value),)
+    if isinstance(value, list):
+        return _of_list(value)
+    if isinstance(value, dict):
+        return _of_object(value)
+    raise Malformed("it answers with neither scores nor names of classes", value)
+
+
+def read_each(values: Any, n: int) -> Sequence[Said]:
+    """What each of n pictures' parts of an answer says; raises `Malformed` where they are not n, too."""
+    if not isinstance(values, list) or len(values) != n:
+        came = f"{len(values)} answers" if isinstance(values, list) else values
+        raise Malformed(f"it was asked about {n} pictures, and does not answer about each of them", came)
+    return [read_said(value) for value in values]
+
+
+def _of_list(values: list[Any]) -> Said:
+    if all(isinstance(value, dict) for value in values):
+        return tuple(_choice(value) for value in values)
+    if len(values) == 1 and isinstance(values[0], list | str):
+        return read_said(values[0])
+    if len(values) == 1 and type(values[0]) is int:
+        return (Choice(values[0]),)
+    return _scores(values)
+
+
+def _scores(values: Any) -> np.ndarray:
+    numbers = isinstance(values, list) and all(type(value) in (int, float, type(None)) for value in values)
+    if not numbers or len(values) < 2:
+        raise Malformed("it answers with neither scores nor names of classes", values)
+    try:
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+    except OverflowError as error:
+        raise Malformed("it answers with numbers that are no scores", "") from error
+
+
+def _choice(value: Mapping[str, Any]) -> Choice:
+    labels = [value[name] for name in _LABELS if name in value]
+    scores = [value[name] for name in _SCORES if name in value]
+    if not labels or not isinstance(labels[0], str | int) or isinstance(labels[0], bool):
+        raise Malformed("it answers with objects that name no class", dict(value))
+    score = scores[0] if scores and scores[0] is not None else float("nan")
+    if type(score) not in (int, float):
+        raise Malformed("it answers with scores that are no numbers", dict(value))
+    return Choice(labels[0], float(score))
+
+
+def _of_object(value: dict[str, Any]) -> Said:
+    for names, scores in _PARALLEL:
+        if isinstance(value.get(names), list) and isinstance(value.get(scores), list):
+            if len(value[names]) != len(value[scores]):
+                raise Malformed("it answers with more names than scores, or fewer", value)
+            return tuple(_choice({"label": n, "score": s}) for n, s in zip(value[names], value[scores], strict=True))
+    for name in _VECTORS:
+        if isinstance(value.get(name), list):
+            return _scores(value[name])
+    if any(name in value for name in _LABELS):
+        return (_choice(value),)
+    if value and all(type(score) in (int, float) for score in value.values()):
+        return tuple(Choice(name, float(score)) for name, score in value.items())
+    raise Malformed("it answers with an object that holds neither scores nor names of classes", value)

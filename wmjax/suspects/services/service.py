@@ -1,0 +1,214 @@
+"""A service as a suspect: met with a plain picture, then asked each question once.
+
+What is wrong with an address, a token or a form of answers shows at the plain picture, before any trigger is shown.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from wmjax.errors import AccessError, AnswerError, GoneError, UsageError
+from wmjax.suspects import pixels
+from wmjax.suspects.contract import NOTHING, TIMEOUT, Seen, Suspect, Wanted, came
+from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.services.address import read_address
+from wmjax.suspects.services.contract import Form, Malformed, Said, Step, Told, document
+from wmjax.suspects.services.labels import Reader, as_array
+from wmjax.suspects.services.providers import PROVIDERS
+from wmjax.suspects.services.wire import AT_ONCE, PATIENCE, Declined, Wire
+from wmjax.text import by
+
+_Answer = np.ndarray | int | str
+_From = TypeVar("_From")
+_To = TypeVar("_To")
+_GREY = 128
+
+
+def open_service(name: str, wanted: Wanted = NOTHING) -> Suspect:
+    """The suspect at an address; where `wanted` says which images it will be asked about, it is met at once.
+
+    Raises:
+      UsageError: there is no such address, or what the service needs to be told is not.
+      AccessError: it cannot be asked; `NoAnswerError` where it fails, `AnswerError` where it answers in another form.
+    """
+    service = Service(name, wanted)
+    if wanted.images:
+        service.meet(wanted.images[0])
+    return service.suspect()
+
+
+class Service:
+    """A service, for any number of threads.
+
+    Attributes:
+      name: its address in its one form.
+      limit: seconds that a question may take in all.
+    """
+
+    def __init__(self, name: str, wanted: Wanted = NOTHING, timeout: float = TIMEOUT, at_once: int = AT_ONCE):
+        """Nothing is asked yet.
+
+        Args:
+          name: its address, `SCHEME+https://HOST/...`.
+          wanted: what the user says of it: classes, pixels, labels and token.
+          timeout: seconds for an answer.
+          at_once: questions under way.
+        """
+        address = read_address(name)
+        pixels.check(wanted.pixels)
+        if address.scheme not in PROVIDERS:
+            known = ", ".join(PROVIDERS)
+            raise UsageError(f"services are asked by {known}; {address.scheme:.20} is none: wrap it in a function")
+        self.name, self.limit = str(address), timeout + PATIENCE
+        self._provider, self._url, self._wanted = PROVIDERS[address.scheme], address.url, wanted
+        self._wire = Wire(address, wanted.token, timeout, at_once)
+        self._reader = Reader(wanted.labels, wanted.classes[0] if wanted.classes else 0)
+        self._form: Form | None = None
+        self._image: tuple[int, int, int] | None = None
+        self._most = 1  # pictures in a request
+        self._meeting, self._of_thread = threading.Lock(), threading.local()
+
+    def suspect(self) -> Suspect:
+        """Itself, as far as it was met."""
+        reading = self._form.reading if self._form else ""
+        return Suspect(self.name, self.ask, self._image, note=self.note, reading=reading, wire=self)
+
+    @property
+    def note(self) -> AskedGround:
+        """How it is asked."""
+        return AskedGround.SERVED_JPEG if self._form and self._form.picture == "jpeg" else AskedGround.SERVED
+
+    def seen(self) -> Sequence[Seen]:
+        """What was seen on the wire at the last question of this thread, an item a try."""
+        return tuple(getattr(self._of_thread, "seen", ()))
+
+    def seconds(self, questions: int) -> float | None:
+        """How long questions take by the service's rate limit; None where it has told none."""
+        return None if self._wire.pace is None else questions * self._wire.pace
+
+    def meet(self, image: tuple[int, int, int]) -> Form:
+        """Finds out in which form it takes pictures, with a plain one; no trigger is shown.
+
+        Args:
+          image: height, width and channels of the pictures to come, where the service does not say what it takes.
+
+        Raises:
+          UsageError, AccessError: as `open_service`.
+        """
+        with self._meeting:
+            if self._form is None:
+                try:
+                    self._form = self._wire.run(self._meet(image))
+                except GoneError as error:  # it was never there
+                    raise AccessError(str(error)) from error
+                self._image, self._most = self._form.image or image, self._form.most
+            return self._form
+
+    async def _meet(self, image: tuple[int, int, int]) -> Form:
+        """The first form in which it answers; if it is silent in all, the first that is no error."""
+        about = None
+        if request := self._provider.about(self._url):
+            about = self._parsed(document, await self._wire.send(request, []))
+        told = Told(image, self._wanted.classes[0] if self._wanted.classes else 0, self._wanted.pixels)
+        try:
+            forms = self._provider.forms(self._url, about, told)
+        except UsageError as error:
+            raise UsageError(f"suspect {self.name}: {error}") from error
+        silent: Form | None = None
+        refused: Declined | None = None
+        for form in forms:
+            plain = np.full((1, *(form.image or image)), _GREY, np.uint8)
+            try:
+                (said,) = await self._send(form.step(plain), [])
+            except Declined as error:
+                refused = refused or error
+                continue
+            self._parsed(self._reader.meet, said)
+            if not _is_silent(self._answer(said)):
+                return form
+            silent = silent or form
+        if silent is None:
+            hint = f"; {self._provider.hint}" if self._provider.hint and not self._wanted.pixels else ""
+            raise Declined(f"{refused}{hint}")
+        return silent
+
+    def ask(self, images: np.ndarray) -> np.ndarray:
+        """Asks once about each picture; of several, those that fail are refusals.
+
+        Args:
+          images: uint8 [n, H, W, C].
+
+        Raises:
+          NoAnswerError, AnswerError: the only question failed, or all did.
+          GoneError: it takes no questions any more.
+        """
+        form = self.meet((images.shape[1], images.shape[2], images.shape[3]))
+        if self._image != images.shape[1:]:
+            taken, asked = by(self._image or ()), by(images.shape[1:])
+            raise UsageError(f"suspect {self.name} takes images of {taken}, not {asked}: say so as its `image`")
+        seen: list[Seen] = []
+        self._of_thread.seen = seen
+        return as_array(self._wire.run(self._all(form, images, seen)))
+
+    async def _all(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | None]:
+        starts = range(0, len(images), self._most)
+        parts = [self._part(form, images[start : start + self._most], seen) for start in starts]
+        found = [answer for part in await asyncio.gather(*parts) for answer in part]
+        failures = [answer for answer in found if isinstance(answer, AccessError)]
+        gone = [failure for failure in failures if isinstance(failure, GoneError)]
+        if gone or len(failures) == len(found):
+            raise (gone or failures)[0]
+        return [None if isinstance(answer, AccessError) else answer for answer in found]
+
+    async def _part(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | AccessError]:
+        """What is said about the pictures of one request; a service that takes no several gets them one by one."""
+        try:
+            return [self._tried(said) for said in await self._send(form.step(images), seen)]
+        except AccessError as error:
+            if len(images) == 1 or not isinstance(error, Declined):
+                return [error] * len(images)
+            self._most = 1
+        return [(await self._part(form, image[None], seen))[0] for image in images]
+
+    async def _send(self, step: Step, seen: list[Seen]) -> Sequence[Said]:
+        """Goes from step to step, up to what was said; all of them are one try."""
+        own: list[Seen] = []
+        first = ""  # digest of the request that held the pictures
+        try:
+            while True:
+                body = await self._wire.send(step.request, own)
+                found = self._parsed(step.parse, body)
+                if not isinstance(found, Step):
+                    return found
+                told = own.pop()  # no answer yet
+                first, step = first or told.detail["request"], found
+        finally:
+            seen += [Seen(each.at, each.detail | {"request": first}) if first else each for each in own]
+
+    def _parsed(self, parse: Callable[[_From], _To], body: _From) -> _To:
+        """What is read in an answer; `AnswerError` where it is none."""
+        try:
+            return parse(body)
+        except (Malformed, OverflowError) as error:
+            shown = came(error.came) if isinstance(error, Malformed) else "a number without end"
+            raise AnswerError(self._wire.clean(f"suspect {self.name}: {error}"), self._wire.clean(shown)) from error
+
+    def _answer(self, said: Said) -> _Answer:
+        """One answer of the suspect's."""
+        answer = self._parsed(self._reader.read, said)
+        return self._wire.clean(answer) if isinstance(answer, str) else answer
+
+    def _tried(self, said: Said) -> _Answer | AccessError:
+        try:
+            return self._answer(said)
+        except AccessError as error:
+            return error
+
+
+def _is_silent(answer: _Answer) -> bool:
+    if isinstance(answer, np.ndarray):
+        return not np.isfinite(answer).all()
+    return answer == -1

@@ -1,0 +1,73 @@
+"""The V1 protocol, `{"instances": [...]}` to `{"predictions": [...]}`: TF Serving, KServe V1, Vertex AI, and the
+`/invocations` of MLflow and SageMaker.
+
+Nothing declares what an instance is. Where the user says how pixels are prepared they are sent as numbers; else as PNG
+files in base64, in the two ways that such servers know, and as JPEG where they take nothing else.
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from wmjax.suspects.services.answers import read_each
+from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
+from wmjax.suspects.services.pictures import encoded, prepared
+
+_MOST = 16  # pictures in a request
+
+
+def _about(url: str) -> None:
+    return None
+
+
+def _target(url: str) -> str:
+    """Where questions go.
+
+    >>> _target("https://a.example/v1/models/m"), _target("https://a.example/invocations")
+    ('https://a.example/v1/models/m:predict', 'https://a.example/invocations')
+    """
+    named = re.search(r"/models/[^/:]+(/(versions|labels)/[^/:]+)?$", url)
+    return f"{url}:predict" if named else url
+
+
+def _forms(url: str, about: Any, told: Told) -> list[Form]:
+    target = _target(url)
+    if told.pixels:
+        return [Form("numbers", _MOST, partial(_step, target, partial(_numbers, told.pixels)), reading=told.pixels)]
+    return [
+        Form(kind, _MOST, partial(_step, target, partial(_files, kind, field)))
+        for kind in ("png", "jpeg")
+        for field in ("b64", "content")
+    ]
+
+
+def _numbers(way: str, images: np.ndarray) -> list[Any]:
+    return list((images if way == "0..255" else prepared(images, way)).tolist())
+
+
+def _files(kind: str, field: str, images: np.ndarray) -> list[Any]:
+    return [{field: base64.b64encode(encoded(image, kind)).decode()} for image in images]
+
+
+def _step(target: str, instances: Any, images: np.ndarray) -> Step:
+    return Step(Request(target, as_json({"instances": instances(images)})), partial(_parse, len(images)))
+
+
+def _parse(n: int, body: bytes) -> Sequence[Said]:
+    answer = document(body)
+    if not isinstance(answer, dict) or "predictions" not in answer:
+        raise Malformed("it answers without predictions", answer)
+    return read_each(answer["predictions"], n)
+
+
+PROVIDER = Provider(
+    "v1",
+    "a server of instances and predictions (TF Serving, KServe V1, Vertex AI, /invocations)",
+    _about,
+    _forms,
+    "where it takes numbers, `pixels` says how pixels become them, e.g. 0..255 for bytes as they are",
+)

@@ -1,0 +1,275 @@
+"""The way to a service: one client with TLS, limits of time and size, retries, and a record of all that was seen.
+
+Nothing is followed anywhere else, or the token would go along. What comes back is read as far as an answer can be long.
+A question that a service puts off (429, 503, a lost connection) is sent again when the service says; one that it
+answered, however badly, never.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import hashlib
+import json
+import logging
+import ssl
+import threading
+import weakref
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from wmjax.errors import AnswerError, GoneError, NoAnswerError, UsageError
+from wmjax.suspects.contract import TIMEOUT, Seen
+from wmjax.suspects.services.address import Address
+from wmjax.suspects.services.contract import Request
+from wmjax.suspects.services.ratelimits import pace, wait
+from wmjax.text import cut, printable
+
+if TYPE_CHECKING:
+    import httpx2
+
+PATIENCE = 300.0  # seconds for which a question may be put off
+AT_ONCE = 4  # questions under way
+LARGEST = 1 << 24  # bytes of an answer
+_TRIES = 3  # where no connection comes about, or one is lost
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds, where a service does not say how long
+_PUT_OFF = (429, 502, 503, 504)
+_TOKEN = "into SUSPECT_TOKEN or `token`"
+_CLOSED = {
+    401: f"it wants a token, or another one: put it {_TOKEN}",
+    403: f"who has this token, or none, may not ask it: put another {_TOKEN}",
+    404: "there is no such model: check the address and the name in it",
+    405: "questions are not asked there: check the address",
+    410: "it is not there any more",
+}
+_KEPT = ("date", "server", "content-type", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id")
+_LONGEST = 120  # characters of a header, or of a message, that are kept
+_Value = TypeVar("_Value")
+
+logging.getLogger("stamina").addHandler(logging.NullHandler())  # else what it notes of retries goes to stderr
+
+
+class Declined(NoAnswerError):
+    """A service answered a question with an error of its own."""
+
+
+class _PutOffError(Exception):
+    """A service wants to be asked later.
+
+    Attributes:
+      status: with which it said so.
+      seconds: how much later; None where it does not say.
+    """
+
+    def __init__(self, status: int, seconds: float | None):
+        super().__init__(f"HTTP {status}")
+        self.status, self.seconds = status, seconds
+
+
+class _Reply(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    certificate: str
+
+
+class Wire:
+    """A client of one service, for any number of threads; its connections end with the last reference.
+
+    Attributes:
+      pace: seconds that a question takes by the service's rate limit, once it told one.
+    """
+
+    def __init__(self, address: Address, token: str = "", timeout: float = TIMEOUT, at_once: int = AT_ONCE):
+        """Connects to nothing yet.
+
+        Args:
+          address: of the service.
+          token: a bearer's, sent with each question and written nowhere; empty for none.
+          timeout: seconds for an answer.
+          at_once: questions under way.
+
+        Raises:
+          UsageError: what asks over a network is not installed.
+        """
+        try:
+            import httpx2
+            import stamina  # noqa: F401
+        except ImportError as error:
+            why = f"asking a service needs the packages of `pip install '.[remote]'`: {error.name} is missing"
+            raise UsageError(why) from error
+        self._name, self._token, self._timeout = str(address), token, timeout
+        self._free_at = 0.0  # of the loop's clock
+        self.pace: float | None = None
+        self._slots, self._loop = asyncio.Semaphore(at_once), asyncio.new_event_loop()
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "wmjax"}
+        self._client = httpx2.AsyncClient(
+            headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}),
+            timeout=None,  # `_once` has one limit for all of it
+            limits=httpx2.Limits(max_connections=at_once, max_keepalive_connections=at_once),
+            trust_env=address.url.startswith("https:"),  # what is not encrypted goes through no proxy
+            follow_redirects=False,
+        )
+        threading.Thread(target=_run, args=(self._loop, self._client), daemon=True).start()
+        weakref.finalize(self, _stop, self._loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, _Value]) -> _Value:
+        """What a coroutine gives, which may use `send`; from any thread."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def send(self, request: Request, seen: list[Seen]) -> bytes:
+        """Sends a request until it is answered, and gives the body of the answer.
+
+        Args:
+          request: what to send.
+          seen: what was seen is added, an item a try.
+
+        Raises:
+          Declined: the service answered with an error.
+          NoAnswerError: it took too long.
+          GoneError: it takes no questions: no connection comes about, it asks for another token, leads elsewhere, or
+            puts off questions for too long.
+          AnswerError: its answer is too long, or packed.
+        """
+        import httpx2
+        import stamina
+
+        began, lost = self._loop.time(), 0
+
+        def again(error: Exception) -> bool | float:
+            nonlocal lost
+            if isinstance(error, _PutOffError):
+                left = PATIENCE - (self._loop.time() - began)
+                return error.seconds <= left and error.seconds if error.seconds is not None else True
+            lost += 1
+            return isinstance(error, httpx2.TransportError) and lost < _TRIES and _tls(error) is None
+
+        tries = stamina.retry_context(
+            again,
+            attempts=None,
+            timeout=PATIENCE,
+            wait_initial=_FIRST_WAIT,
+            wait_max=_LONGEST_WAIT,
+            wait_jitter=_FIRST_WAIT,
+        )
+        try:
+            async for attempt in tries:
+                with attempt:
+                    return await self._once(request, seen)
+        except _PutOffError as error:
+            later = "" if error.seconds is None else f" and wants {error.seconds:.0f} seconds more"
+            raise self._gone(f"answers HTTP {error.status}{later}: ask it again later") from None
+        except httpx2.TransportError as error:
+            raise self._gone(f"cannot be reached: {self._reason(error)}: check the address and the network") from None
+        raise AssertionError  # there is a first try
+
+    async def _once(self, request: Request, seen: list[Seen]) -> bytes:
+        """One try."""
+        import httpx2
+
+        await asyncio.sleep(self._free_at - self._loop.time())
+        async with self._slots:
+            at = datetime.datetime.now(datetime.UTC)
+            stamp, reply = at.isoformat(timespec="milliseconds"), None
+            detail = {"address": request.url, "request": hashlib.sha256(request.body or b"").hexdigest()}
+            try:
+                async with asyncio.timeout(self._timeout):
+                    reply = await self._exchange(request)
+                detail |= self._told(reply)
+            except TimeoutError:
+                detail["error"] = f"no answer within {self._timeout:g} seconds"
+                raise NoAnswerError(f"suspect {self._name} did not answer within {self._timeout:g} seconds") from None
+            except httpx2.TransportError as error:
+                detail["error"] = self._reason(error)
+                raise
+            except httpx2.InvalidURL:
+                raise UsageError(f"{self._name} is no address that can be asked") from None
+            finally:
+                seen.append(Seen(stamp, detail))
+        return self._body(reply, at)
+
+    async def _exchange(self, request: Request) -> _Reply:
+        """A request and all that comes back."""
+        kind = {"Content-Type": request.kind} if request.body is not None and request.kind else {}
+        method = "GET" if request.body is None else "POST"
+        async with self._client.stream(method, request.url, content=request.body, headers=kind) as reply:
+            body = bytearray()
+            async for chunk in reply.aiter_raw():
+                body += chunk
+                if len(body) > LARGEST:
+                    raise AnswerError(f"suspect {self._name} answers with more than {LARGEST} bytes", "too many bytes")
+            tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
+            certificate = hashlib.sha256(tls.getpeercert(True)).hexdigest() if tls else ""
+            headers = {name.lower(): self.clean(value) for name, value in reply.headers.items()}
+            return _Reply(reply.status_code, headers, bytes(body), certificate)
+
+    def _told(self, reply: _Reply) -> dict[str, str]:
+        """What a record keeps of what came back."""
+        found = {"status": str(reply.status), "answer": hashlib.sha256(reply.body).hexdigest()}
+        if reply.certificate:
+            found["certificate"] = reply.certificate
+        return found | {name: cut(reply.headers[name], _LONGEST) for name in _KEPT if name in reply.headers}
+
+    def _body(self, reply: _Reply, at: datetime.datetime) -> bytes:
+        """The body of an answer; raises where it is none."""
+        status, seconds = reply.status, wait(reply.headers, at)
+        self.pace = pace(reply.headers) or self.pace
+        if seconds is not None:  # questions beside this one wait too
+            self._free_at = max(self._free_at, self._loop.time() + min(seconds, PATIENCE))
+        if status in _PUT_OFF:
+            raise _PutOffError(status, seconds)
+        if 300 <= status < 400:
+            to = cut(reply.headers.get("location", "elsewhere"), _LONGEST)
+            raise self._gone(f"leads elsewhere (HTTP {status}), which is not followed: if it is at {to}, say so")
+        if status in _CLOSED:
+            raise self._gone(f"answers HTTP {status}: {_CLOSED[status]}")
+        if not 200 <= status < 300:
+            raise Declined(f"suspect {self._name} answers HTTP {status}{self._message(reply.body)}")
+        if reply.headers.get("content-encoding", "identity") != "identity":
+            raise AnswerError(f"suspect {self._name} packs its answers, though it was asked not to", "a packed answer")
+        return reply.body
+
+    def clean(self, text: str) -> str:
+        """A stranger's text without the token, which it may have sent back, and with nothing that steers a terminal."""
+        return printable(text.replace(self._token, "[token]") if self._token else text)
+
+    def _message(self, body: bytes) -> str:
+        """What a service says is wrong."""
+        with contextlib.suppress(ValueError, RecursionError, AttributeError, StopIteration):
+            value = json.loads(body)
+            text = next(value[name] for name in ("error", "detail", "message", "title") if name in value)
+            text = text if isinstance(text, str) else json.dumps(text)
+            return f": {cut(self.clean(text.strip()), _LONGEST)}"
+        return ""
+
+    def _reason(self, error: Exception) -> str:
+        tls = _tls(error)
+        return cut(self.clean(f"{tls or error}" or type(error).__name__), _LONGEST)
+
+    def _gone(self, what: str) -> GoneError:
+        return GoneError(f"suspect {self._name} {what}")
+
+
+def _tls(error: BaseException | None) -> ssl.SSLError | None:
+    """The failure of encryption behind an error; trying again mends none."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _run(loop: asyncio.AbstractEventLoop, client: "httpx2.AsyncClient") -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(client.aclose())
+        loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(RuntimeError):  # it has ended
+        loop.call_soon_threadsafe(loop.stop)
