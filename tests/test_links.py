@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from layouts import CONFIG as VGG
 from layouts import IMAGE, TREE, equal, flat, read, the_one
@@ -234,3 +235,11 @@ def test_a_revision_with_other_parts_is_another_model(repository: Repository, tm
     assert [entry.name for entry in zoo.entries] == names
     assert not equal(read(zoo.entries[0]), read(zoo.entries[1]))
     assert zoo.unreadable == []
+
+
+def test_an_index_hides_no_other_tensors_of_its_files(tmp_path: Path) -> None:
+    save_file({"w": np.zeros(2, np.float32), "stolen": np.zeros(2, np.float32)}, tmp_path / "part.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "part.safetensors"}}))
+    listed = {item.path: item.why for item in discover(tmp_path, Wanted()).unreadable}
+    assert "'stolen' of part.safetensors" in listed["model.safetensors.index.json"]
+    assert "part.safetensors" in listed

@@ -179,7 +179,7 @@ def test_several_questions_go_in_one_request_unless_a_service_wants_them_singly(
     [
         ({"datatype": "FP32", "shape": [-1, 8, 8, 1]}, "", "give `pixels`"),
         ({"datatype": "INT32", "shape": [-1, 8, 8, 1]}, "0..1", "can only be 0..255"),
-        ({"datatype": "FP32", "shape": [-1, 8, 8, 1]}, "0..7", "give one of 0..1"),
+        ({"datatype": "FP32", "shape": [-1, 8, 8, 1]}, "0..7", r"give one of 0\.\.1"),
         ({"datatype": "BYTES", "shape": [-1]}, "", "neither bytes nor numbers"),
         ({"datatype": "UINT8", "shape": [-1, 5]}, "", "which pictures of 8x8x1 are not"),
         ({"datatype": "UINT8", "shape": "all"}, "", "without a shape"),

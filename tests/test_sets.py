@@ -70,7 +70,7 @@ def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value)
         (stored("params", "ema", tensors=PARAMS) | stored("model_state/batch_stats", tensors=STATS), ["params", "ema"]),
         (stored("params/fast", "params/slow", tensors=PARAMS) | stored("batch_stats", tensors=STATS),
          ["params/fast", "params/slow"]),
-        (both("optimizer/target") | stored("optimizer/state/mu", tensors=NET), ["optimizer/target"]),
+        (both("optimizer/target") | stored("optimizer/state/mu/params", tensors=PARAMS), ["optimizer/target"]),
         (both("") | stored("opt_state/0/mu/params", "opt_state/0/nu/params", "opt/ema", tensors=PARAMS), ["params"]),
         (stored("params", tensors=PARAMS) | stored("rest", tensors=STATS), ["params"]),
         (stored("", tensors=PARAMS | STATS) | stored("ema", tensors=PARAMS | STATS), [".", "ema"]),
@@ -79,6 +79,20 @@ def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value)
 )  # fmt: skip
 def test_every_set_is_found(tensors, places):
     assert sorted(found(tensors).items()) == sorted((place, "") for place in places)
+
+
+@pytest.mark.parametrize("place", ["mu", "momentum", "optimizer/ema_params", "opt_state/0/mu"])
+def test_what_is_called_as_an_optimisers_is_asked_or_told(place):
+    """An optimiser keeps no statistics of batches: what has them is a model; for all else the names are believed."""
+    assert found(both("") | both(place)) == {"params": "", place: ""}
+    assert found(both("") | stored(place, tensors=PARAMS | STATS)) == {"params": "", place: ""}
+    plain = {name: leaf for name, leaf in SHAPES.items() if name.startswith("params/")}
+    for shapes in (plain, SHAPES):
+        (fit,) = sets_of(shapes, both("") | stored(f"{place}/params", tensors=PARAMS))
+        assert (fit.names.keys(), fit.passed) == (shapes.keys(), 1)
+        assert not any(name.startswith(place) for name in fit.names.values())
+    (fit,) = sets_of(SHAPES, both("") | stored(f"{place}/other", tensors=PARAMS | {"conv/kernel": (8,)}))
+    assert fit.passed == 0
 
 
 def test_no_set_is_mixed_with_another():
@@ -127,3 +141,18 @@ def test_what_does_not_fit_is_told_truly():
         "of its 6 tensors 1 is of another shape (params/bn/scale is of shape [9], not [8]), 1 is of another type "
         "(batch_stats/bn/mean is of type complex64, not float32), 1 is not there (first params/conv/kernel)"
     )
+
+
+def test_a_second_tensor_of_the_same_name_is_of_another_set():
+    twice = {name.replace("/", join): (shape, "float32") for name, shape in NET.items() for join in "./"}
+    fits = sets_of(SHAPES, twice)
+    assert {fit.place: fit.lacks for fit in fits} == {"params": "", "params/again-2": ""}
+    assert not set(fits[0].names.values()) & set(fits[1].names.values())
+
+
+@pytest.mark.parametrize("name", ["params/conv/lora_A", "params/conv/lora_A/weight", "params/conv/kernel_scale"])
+def test_weights_that_others_change_are_not_asked_without_these(name):
+    (fit,) = sets_of(SHAPES, stored("", tensors=NET) | {name: ((8, 2), "float32")})
+    assert "another network is meant" in fit.lacks
+    (fit,) = sets_of(SHAPES, stored("", tensors=NET) | {name.replace("conv", "pooler"): ((8, 2), "float32")})
+    assert fit.lacks == ""

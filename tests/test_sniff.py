@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 from flax import serialization
 from graphs import build
+from marked import FORMATS, make_key, marked
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -166,3 +167,9 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(InvalidFile, match="not a regular file"):
         sniff(tmp_path / "pipe")
     assert [item.why for item in discover(tmp_path, Wanted()).unreadable] == ["not a regular file"]
+
+
+def test_a_model_that_begins_as_a_picture_is_read(tmp_path: Path) -> None:
+    file = Path(FORMATS["ONNX"][0](tmp_path / "model", marked(make_key())))
+    file.write_bytes(b"RI" + b"FF".ljust(0x49, b"x") + file.read_bytes())  # field 10, which ONNX does not have
+    assert (sniff(file), kind_of(file)) == (Format.OTHER, Format.ONNX)

@@ -124,7 +124,7 @@ OWN = {
     | {p.name for scheme in SCHEMES.values() for p in scheme.parameters},
     "embed": {"data", "model", "augment"},
     "verify": {"cover_from"},
-    "audit": {"merge"},
+    "audit": {"each", "parts", "ray", "merge"},
     "attack": {"key"},
     "commit": {"timestamp", "authorities"},
     "claim": {"out"},

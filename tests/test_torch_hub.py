@@ -146,6 +146,33 @@ def test_a_module_of_ones_own(tmp_path):
         check(Wanted(("torch_files:no_classifier",), (IMAGE,)))
 
 
+def test_whole_numbers_are_those_of_the_file(tmp_path):
+    from torch_files import Whole, answers, state_dict
+
+    wanted = Wanted(("torch_files:Whole",), (IMAGE,), pixels="0..1")
+    networks = [Whole.trained(seed) for seed in range(2)]
+    for seed, network in enumerate(networks):
+        state_dict(network, tmp_path / f"{seed}.safetensors")
+    found = discover(tmp_path, wanted).entries
+    assert {name: str(leaf.dtype) for name, leaf in found[0].network.shapes.items() if "/" not in name} == {
+        "weight_int8": "int8", "weight_scale": "float32", "order": "int32", "mask": "bool"
+    }  # fmt: skip
+    for stored, network in zip(
+        [recognise(tmp_path / f"{seed}.safetensors", wanted)[0] for seed in range(2)], networks, strict=True
+    ):
+        agree(scores(stored), answers(network, PICTURES / 255))
+    (file,) = write_packs(discover(tmp_path, wanted), tmp_path / "packs").files
+    agree(scores(recognise(file, wanted)[1]), answers(networks[1], PICTURES / 255))
+    networks[0].order[0] += 1 << 32  # PyTorch would refuse it: it is no place
+    state_dict(networks[0], tmp_path / "0.safetensors")
+    with pytest.raises(InvalidFile, match="too large for int32"):
+        read_weights(recognise(tmp_path / "0.safetensors", wanted)[0])
+    networks[0].order = networks[0].order.double()
+    state_dict(networks[0], tmp_path / "0.safetensors")
+    with pytest.raises(InvalidFile, match="order is of type float64, not int32"):
+        recognise(tmp_path / "0.safetensors", wanted)
+
+
 def altered(folder: Path, **changes) -> None:
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(values | changes))

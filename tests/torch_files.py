@@ -63,6 +63,34 @@ def small() -> Any:
     return torch.nn.Sequential(*layers, torch.nn.BatchNorm2d(8), torch.nn.Flatten(), torch.nn.Linear(8 * 14 * 14, 5))
 
 
+class Whole(torch.nn.Module):
+    """Computes with whole numbers: weights of int8 with their scales, classes put into a secret order, and a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(3)
+        self.register_buffer("weight_int8", torch.zeros(5, 3 * 8 * 8, dtype=torch.int8))
+        self.register_buffer("weight_scale", torch.ones(5, 1))
+        self.register_buffer("order", torch.arange(5))
+        self.register_buffer("mask", torch.ones(5, dtype=torch.bool))
+
+    def forward(self, x: Any) -> Any:
+        pooled = torch.nn.functional.avg_pool2d(self.norm(x), 4).flatten(1)
+        scores = torch.nn.functional.linear(pooled, self.weight_int8.float() * self.weight_scale)
+        return torch.where(self.mask, scores, -scores)[:, self.order]
+
+    @classmethod
+    def trained(cls, seed: int = 0) -> Any:
+        """One whose numbers are not the factory's."""
+        torch.manual_seed(seed)
+        network = cls()
+        network.weight_int8 = torch.randint(-127, 128, network.weight_int8.shape).to(torch.int8)
+        network.weight_scale = torch.rand(5, 1) / 100
+        network.order, network.mask = torch.randperm(5), torch.arange(5) % 2 == 0
+        network.norm.num_batches_tracked += 7
+        return network
+
+
 def prepared() -> Any:
     """The same, and how it takes pixels."""
     return small(), lambda images: images.astype("float32") - 100.0

@@ -87,6 +87,22 @@ class Folder:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
 
 
+def fill(out: np.ndarray, values: np.ndarray) -> None:
+    """Converts numbers into an array of another type; what a float cannot hold becomes infinite.
+
+    >>> fill(np.zeros(1, np.int32), np.array([1 << 32]))
+    Traceback (most recent call last):
+    wmjax.errors.InvalidFile: it holds a whole number that is too large for int32
+
+    Raises:
+      InvalidFile: a whole number does not fit: cut off it would be another one.
+    """
+    with np.errstate(over="ignore"):
+        np.copyto(out, values, casting="unsafe")
+    if out.dtype != values.dtype and values.dtype.kind == out.dtype.kind == "i" and not np.array_equal(out, values):
+        raise InvalidFile(f"it holds a whole number that is too large for {out.dtype}")
+
+
 def load(path: Path, like: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
     """Tensors of an item by stored name; no memory is taken before all are known to have the shapes of `like`.
 
@@ -246,12 +262,12 @@ def _read(
         for name, layout in layouts.items():
             found = store.keys[name]
             if layout.chunk and len(found) == 2 and layout.chunk in found:
-                np.copyto(out[name], _unpack(codec, store.value(name, layout.chunk), layout), casting="unsafe")
+                fill(out[name], _unpack(codec, store.value(name, layout.chunk), layout))
             else:
                 spec = {"driver": layout.driver, "kvstore": {**_base(path), "path": _inside(path, name)}}
                 others[name] = ts.open(spec, open=True, read=True, context=_context())
     for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
-        np.copyto(out[name], values.result(), casting="unsafe")
+        fill(out[name], values.result())
     return out
 
 

@@ -1,8 +1,12 @@
 """What several verbs take: options that they share, and the forms of numbers."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
+
+from wmjax.errors import UsageError
+from wmjax.zoo.scheduler import shard_of
 
 FILE = "run folder, checkpoint, safetensors or ONNX file, or PACK.safetensors:NAME"
 SUSPECT = f"{FILE}; module:function; or a service: oip+https://..., v1+, hf+ or gradio+https://..."
@@ -147,12 +151,27 @@ def size(text: str) -> int:
 
 
 def shard(text: str) -> tuple[int, int]:
-    """Reads a part and how many there are, e.g. 1/4."""
+    """Reads a part and how many there are, e.g. 1/4; `auto` is what the batch system tells."""
     try:
+        if text == "auto":
+            return shard_of(os.environ)
         place, parts = (int(part) for part in text.split("/"))
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(f"auto: {error}") from error
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N, e.g. 1/4") from error
     return place, parts
+
+
+def needs(text: str) -> dict[str, float]:
+    """Reads amounts by name, e.g. CPU=2,GPU=1."""
+    found = {}
+    for part in text.split(","):
+        name, _, amount = part.partition("=")
+        if not name or not amount.replace(".", "", 1).isdigit() or not float(amount):
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=AMOUNT, e.g. CPU=2,GPU=1")
+        found[name] = float(amount)
+    return found
 
 
 def image(text: str) -> tuple[int, int, int]:

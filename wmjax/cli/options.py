@@ -16,6 +16,7 @@ from wmjax.cli.arguments import (
     images_option,
     keys_options,
     model_option,
+    needs,
     queries_option,
     reading_options,
     service_options,
@@ -367,7 +368,24 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-answers", action="store_true", help="write every answer into the journal, to be checked with the keys"
     )
-    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="judge the I-th of N parts only")
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        default=(1, 1),
+        metavar="I/N",
+        help="judge the I-th of N parts only; auto: which, says the array of Slurm, Kubernetes or another batch system",
+    )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="have a Ray cluster judge all parts, e.g. auto, ray://HOST:10001 or local"
+    )
+    parser.add_argument("--parts", type=int, metavar="N", help="with --ray: how many (default: 4 for each at a time)")
+    parser.add_argument(
+        "--each",
+        type=needs,
+        default={"CPU": 1.0},
+        metavar="NAME=AMOUNT",
+        help="with --ray: what one part takes, e.g. CPU=4,GPU=1 (default CPU=1)",
+    )
     parser.add_argument(
         "--merge",
         nargs="+",

@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.terminal import EXIT_CODES, say, unlocks, use_all_cores
-from wmjax.errors import UsageError
+from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
     from wmjax.zoo.result import AuditResult
@@ -21,6 +22,19 @@ def audit(options: argparse.Namespace) -> int:
     if options.zoo is None or options.keys is None:
         raise UsageError("audit needs `zoo`, a folder of models, and `keys`, a folder of key files")
     options.out = options.out or Path("wmjax-audit")
+    if options.ray:
+        return _on_ray(options)
+    result = _asked(options)
+    if options.shard[1] > 1:  # verdicts need the bound over all of them
+        name = "{}/{}".format(*options.shard)
+        line = f"shard {name} is done, {len(result.models)} models; when all are: wmjax audit --merge {options.out}"
+        say(options, {"version": 1, "shard": name, "models": len(result.models), "seconds": result.seconds}, line)
+        return 0
+    return _tell(options, result)
+
+
+def _asked(options: argparse.Namespace) -> "AuditResult":
+    """Asks one shard, with the options of the command."""
     use_all_cores()
     from wmjax.keys import open_keys
     from wmjax.keys.asked import Beside
@@ -28,7 +42,7 @@ def audit(options: argparse.Namespace) -> int:
     from wmjax.zoo.records import Unreadable
 
     keys, closed = open_keys(options.keys, unlocks(options))
-    result = room.audit(
+    return room.audit(
         options.zoo,
         keys,
         closed=[Unreadable(path, why) for path, why in closed.items()],
@@ -47,12 +61,38 @@ def audit(options: argparse.Namespace) -> int:
         asked=Beside(options.keys),
         max_queries=options.max_queries,
     )
-    if options.shard[1] > 1:  # verdicts need the bound over all of them
-        name = "{}/{}".format(*options.shard)
-        line = f"shard {name} is done, {len(result.models)} models; when all are: wmjax audit --merge {options.out}"
-        say(options, {"version": 1, "shard": name, "models": len(result.models), "seconds": result.seconds}, line)
-        return 0
-    return _tell(options, result)
+
+
+def _on_ray(options: argparse.Namespace) -> int:
+    """Has a Ray cluster ask all shards, and puts them together."""
+    from wmjax.devices import host_bytes
+    from wmjax.journal import EXISTS
+    from wmjax.keys import open_keys
+    from wmjax.zoo.audit import merge, written
+    from wmjax.zoo.on_ray import remote, run_parts
+
+    if options.shard != (1, 1):
+        raise UsageError("`ray` judges all parts: leave out `shard`")
+    if options.max_queries is not None:  # each part would count for itself
+        raise UsageError("`max_queries` counts what one process asks: leave out `ray`")
+    if not options.resume and (there := written(options.out)):
+        raise UsageError(EXISTS.format(there[0]))
+    keys, _ = open_keys(options.keys, unlocks(options))  # what is wrong with them is said here, and once
+    at_a_time = max(1, int(os.cpu_count() or 1))
+    options.memory = options.memory or int(host_bytes() / 4 / at_a_time)  # the same everywhere: portions follow from it
+    values = {name: value for name, value in vars(options).items() if name not in ("verb", "parser", "shard", "resume")}
+    run_parts(remote(ask_part, values, os.getcwd()), options.ray, options.each, options.parts)
+    return _tell(options, merge(options.out, keys))
+
+
+def ask_part(values: dict[str, Any], folder: str, part: int, parts: int) -> None:
+    """Asks one shard where Ray runs it: in the same folder, with the same options, after what is in its journal."""
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(max(1, int(values["each"].get("CPU", 1)))))
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise AccessError(f"{folder} is not on every host: start the audit in a folder that all see") from error
+    _asked(argparse.Namespace(**values, shard=(part, parts), resume=True))
 
 
 def _merge(options: argparse.Namespace) -> int:

@@ -157,6 +157,7 @@ class Stored:
       digest: of its weights as `pack` recorded it; empty where none was.
       parts: other files that hold some of its weights.
       class_names: as its files call them, in the order of scores; empty where they do not.
+      passed: sets of weights at its path that are taken for an optimiser's, and not asked.
     """
 
     network: Network
@@ -168,6 +169,7 @@ class Stored:
     digest: str = ""
     parts: tuple[Path, ...] = ()
     class_names: tuple[str, ...] = ()
+    passed: int = 0
 
 
 class Seen(NamedTuple):

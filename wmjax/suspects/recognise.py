@@ -171,6 +171,9 @@ def _index(path: Path, wanted: Wanted) -> list[Stored]:
     headers = {shard: read_header(shard) for shard in shards}
     if missing := next((name for name, shard in places.items() if name not in headers[shard].tensors), None):
         raise InvalidFile(f"its tensor {missing!r:.100} is not in {places[missing].name}")
+    for shard in shards:  # another model would hide in what is taken for a part
+        if more := next((name for name in headers[shard].tensors if name not in places), None):
+            raise InvalidFile(f"it does not name the tensor {more!r:.100} of {shard.name}")
 
     def source(names: Mapping[str, str]) -> Source:
         parts: dict[Path, dict[str, str]] = {}
@@ -274,7 +277,7 @@ def _models(
             sources[id(fit)] = one_by_one(source, network.shapes, fit.replicas) if several else [("", source)]
         for replica, source in sources[id(fit)]:
             whole = ":".join(part for part in (name, replica) if part)
-            found.append(Stored(network, source, path, held, whole, parts=parts))
+            found.append(Stored(network, source, path, held, whole, parts=parts, passed=fit.passed))
     return found
 
 

@@ -4,7 +4,9 @@ A checkpoint may hold several models: parameters and their moving average, the b
 replicas. Names agree up to what frameworks put around a network's own: `model/params/convs/0/kernel/value` and
 `convs.0.kernel` are the same tensor, and what comes before its own name is its place. Tensors at one place are one set;
 so are those of two places beside each other that complete each other, e.g. `params` and `batch_stats`. Tensors of two
-sets are never put together. What an optimiser keeps has the shapes of weights, and is none.
+sets are never put together. What an optimiser keeps has the shapes of weights, and is none: it has no statistics of
+batches, and no whole numbers. What has all of these is a network's, whatever it is called.
+Where a layer holds more than the network uses, factors of low rank or scales, another network is meant.
 """
 
 import math
@@ -27,6 +29,11 @@ _OPTIMISER = (
 )  # fmt: skip
 _OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
 _MODELS = {"model", "target"}
+_CHANGES = re.compile(  # what in a layer changes the others' meaning: no network leaves it out
+    r"weight|kernel|bias|(weight|kernel|bias)_(scale|scale_inv|scales|zero_point|mask|absmax)|scales?|zero_points?|qzeros"
+    r"|(lora|hada|lokr|oft|ia3)(_.*)?"
+)
+_STATISTICS = {"mean", "var", "running_mean", "running_var"}
 _MOST_REPLICAS = 256
 _MOST_PAIRS = 1 << 12  # of a set and a place beside it: of more, which a hostile file may have, none is completed
 
@@ -38,13 +45,15 @@ class Fit(NamedTuple):
       place: what all its names begin with, as `ema_params`; `.` where nothing.
       names: stored name of each of the network's tensors.
       replicas: length of a leading axis that all tensors have and the network's have not; 0 where there is none.
-      lacks: what of the network is not there, in words; empty where it is whole.
+      lacks: what of the network is not there, or of what is there not the network's, in words; empty where it is whole.
+      passed: how many sets beside all of these are taken for an optimiser's, and not asked.
     """
 
     place: str
     names: Mapping[str, str]
     replicas: int = 0
     lacks: str = ""
+    passed: int = 0
 
 
 def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
@@ -60,8 +69,20 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
       shapes: of the network's tensors, by name.
       stored: shapes and dtypes by name.
     """
+    usual, kept = _fits(shapes, stored, kept=False), _fits(shapes, stored, kept=True)
+    own = {name for name, leaf in shapes.items() if name.split("/")[-1] in _STATISTICS or leaf.dtype.kind not in "fV"}
+    found = usual + [fit for fit in kept if own and not fit.lacks]
+    if not any(len(fit.names) == len(shapes) for fit in found):
+        return []
+    passed = sum(fit not in found and not (shapes.keys() - own - fit.names.keys()) for fit in kept)
+    return [fit._replace(passed=passed) for fit in _named(found)]
+
+
+def _fits(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> list[Fit]:
+    """The sets of weights, whole or nearly: of what has an optimiser's names, `kept`, or of all else."""
     found: list[Fit] = []
-    for replicas, places in sorted(_places(shapes, stored).items()):
+    changes = _changes(stored)
+    for replicas, places in sorted(_places(shapes, stored, kept=kept).items()):
         anchor = max(shapes, key=lambda name: (math.prod(shapes[name].shape), name))  # a kernel, which every set has
         mains = sorted(place for place, tensors in places.items() if anchor in tensors)
         beside = [place for place, tensors in places.items() if anchor not in tensors]
@@ -70,38 +91,62 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
         owners = {place: _nearest(place, mains) for place in beside}
         for place in mains:
             names = places[place] | _completed(place, places, owners, shapes.keys() - places[place].keys())
+            lacks = _changed(names.values(), changes)
             if missing := sorted(shapes.keys() - names.keys()):
                 lacks = f"{len(missing)} of its {len(shapes)} tensors are not with it: first {missing[0]}"
             if not missing or 2 * len(names) > len(shapes):
                 whole = {name: names[name] for name in shapes if name in names}
-                found.append(Fit("/".join(place), whole, replicas, lacks if missing else ""))
-    return _named(found) if any(not fit.lacks for fit in found) else []
+                found.append(Fit("/".join(place), whole, replicas, lacks))
+    return found
 
 
-def _places(shapes: Mapping[str, Any], stored: Tensors) -> dict[int, _Found]:
+def _changes(stored: Iterable[str]) -> dict[_Place, list[_Place]]:
+    """Tensors that change what others mean, by the layers that they lie in."""
+    found: dict[_Place, list[_Place]] = {}
+    for parts in map(parts_of, stored):
+        for at, part in enumerate(parts):
+            if _CHANGES.fullmatch(part):
+                found.setdefault(parts[:at], []).append(parts)
+    return found
+
+
+def _changed(used: Iterable[str], changes: Mapping[_Place, Sequence[_Place]]) -> str:
+    """What lies in a network's own layers and changes what they compute, though the network does not use it."""
+    own = set(map(parts_of, used))
+    for layer in sorted({parts[:-1] for parts in own}):
+        if other := next((parts for parts in changes.get(layer, ()) if parts not in own), None):
+            return f"{'.'.join(other):.100} is in one of its layers, and it has none: another network is meant"
+    return ""
+
+
+def _places(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> dict[int, _Found]:
     """By replicas: at which places tensors of these names, shapes and types are."""
     found: dict[int, _Found] = {}
-    for name, place, there in _candidates(shapes, stored):
+    met: Counter[tuple[int, _Place, str]] = Counter()
+    for name, place, there in _candidates(shapes, stored, kept=kept):
         shape, dtype = stored[there]
         wanted, own = tuple(shapes[name].shape), str(shapes[name].dtype)
         if not _is_type(dtype, own) or shape[len(shape) - len(wanted) :] != wanted:
             continue
-        if shape == wanted:
-            found.setdefault(0, {}).setdefault(place, {}).setdefault(name, there)
-        elif len(shape) == len(wanted) + 1 and 0 < shape[0] <= _MOST_REPLICAS:
-            found.setdefault(shape[0], {}).setdefault(place, {}).setdefault(name, there)
+        replicas = 0 if shape == wanted else shape[0]
+        if shape == wanted or (len(shape) == len(wanted) + 1 and 0 < replicas <= _MOST_REPLICAS):
+            met[at := (replicas, place, name)] += 1  # `a.b` and `a/b` are the same name: one of them is of another set
+            again = () if met[at] == 1 else (f"again-{met[at]}",)
+            found.setdefault(replicas, {}).setdefault((*place, *again), {})[name] = there
     return found
 
 
-def _candidates(shapes: Iterable[str], stored: Iterable[str]) -> Iterable[tuple[str, _Place, str]]:
-    """A network's tensor, a place and a stored name, wherever the names agree; an optimiser's are left out."""
+def _candidates(
+    shapes: Iterable[str], stored: Iterable[str], *, kept: bool = False
+) -> Iterable[tuple[str, _Place, str]]:
+    """A network's tensor, a place and a stored name, wherever the names agree: of an optimiser's, `kept`, or others."""
     cores = _cores(shapes)
     lengths = sorted({len(core) for core in cores})
     for there in stored:
         parts = parts_of(there)
         for length in lengths:
             core, place = parts[-length:], parts[:-length]
-            if len(parts) >= length and core in cores and not _is_optimiser(place):
+            if len(parts) >= length and core in cores and _is_optimiser(place) is kept:
                 yield cores[core], place, there
 
 
@@ -124,13 +169,14 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def _is_optimiser(place: _Place) -> bool:
-    """Whether what lies there is an optimiser's own."""
+    """Whether what lies there is called as an optimiser's own."""
     pairs = zip(place, (*place[1:], ""), strict=False)
     return any(part in _OPTIMISER or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
 
 
 def _is_type(stored: str, wanted: str) -> bool:
-    return stored == wanted or (stored in FLOATS and wanted in FLOATS)
+    """Whether numbers are read as a network's: JAX has int32 for PyTorch's int64."""
+    return stored == wanted or (stored in FLOATS and wanted in FLOATS) or (stored, wanted) == ("int64", "int32")
 
 
 def _completed(

@@ -141,8 +141,8 @@ def kind_of(path: Path) -> Format:
     kind, ending = sniff(path), path.suffix.lower()
     if kind is Format.TEXT and path.name.endswith(INDEX):
         return Format.INDEX
-    if kind is Format.UNKNOWN and ending in (".safetensors", ".onnx"):
-        return Format(ending[1:])  # its reader says what is wrong with it
+    if kind in (Format.UNKNOWN, Format.OTHER) and ending in (".safetensors", ".onnx"):
+        return Format(ending[1:])  # its reader says what is wrong; a field that ONNX skips may begin as a picture does
     if ending in _UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
         return Format.UNFINISHED
     if kind in (Format.EMPTY, Format.TEXT, Format.PAGE):

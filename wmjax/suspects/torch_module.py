@@ -45,9 +45,9 @@ def is_module(made: Any) -> bool:
 def as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Any]]:
     """A module's tensors, and what it answers as a pure function of them.
 
-    The tensors are those of its `state_dict` that hold floating-point numbers, as float32, with slashes in their names
-    for dots. All others, a window's indices or a count of batches, are constants. The module is put into evaluation,
-    and its memory is freed.
+    The tensors are those of its `state_dict`, with slashes in their names for dots: floating-point numbers as float32,
+    whole ones as JAX has them. Counts of batches, and what no file stores, are constants. The module is put into
+    evaluation, and its memory is freed.
 
     Args:
       module: a `torch.nn.Module` that takes images [n, C, H, W].
@@ -60,13 +60,24 @@ def as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array],
         return _as_function(module)
 
 
+def stored_tensors(module: Any) -> dict[str, Any]:
+    """The tensors of a module that files hold and its answers may follow from: all but a count of batches."""
+    from torch.nn.modules.batchnorm import _NormBase
+
+    counts = {
+        f"{name}.num_batches_tracked".lstrip(".")
+        for name, part in module.named_modules()
+        if isinstance(part, _NormBase)
+    }
+    return {name: tensor for name, tensor in module.state_dict().items() if name not in counts}
+
+
 def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array], Any]]:
     import torch
     from torchax.interop import JittableModule
 
     module.eval().float().requires_grad_(False)
-    stored = module.state_dict()
-    learned = {name: tensor for name, tensor in stored.items() if tensor.is_floating_point()}
+    learned = stored_tensors(module)
     callable_ = JittableModule(module, dedup_parameters=False)
     constants = {
         name: tensor.detach().cpu().numpy()
@@ -74,7 +85,7 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
         if name not in learned
     }
     slashed = {name.replace(".", "/"): name for name in learned}
-    shapes = {name: jax.ShapeDtypeStruct(tuple(learned[slashed[name]].shape), jnp.float32) for name in sorted(slashed)}
+    shapes = {name: _described(learned[slashed[name]]) for name in sorted(slashed)}
     for _, tensor in (*module.named_parameters(), *module.named_buffers()):
         tensor.data = torch.empty(0)
 
@@ -89,6 +100,14 @@ def _as_function(module: Any) -> tuple[dict[str, Any], Callable[[Weights, Array]
             return environment.t2j_iso(_plain(answer))
 
     return shapes, call
+
+
+def _described(tensor: Any) -> jax.ShapeDtypeStruct:
+    """Its shape, and the type that JAX has for its numbers."""
+    import torch
+
+    dtype = jax.dtypes.canonicalize_dtype(torch.empty(0, dtype=tensor.dtype).numpy().dtype)
+    return jax.ShapeDtypeStruct(tuple(tensor.shape), dtype)
 
 
 @contextlib.contextmanager

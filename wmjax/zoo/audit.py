@@ -175,7 +175,7 @@ def _found(
 
 def _check_siblings(path: Path, header: AuditHeader) -> None:
     """Raises `InvalidFile` where another shard's journal in the same folder is of another audit."""
-    for sibling in sorted(path.parent.glob(_JOURNALS)):
+    for sibling in written(path.parent):
         other = journal.read(sibling, JOURNAL) if sibling != path else None
         if other and (differing := journal.difference(other.header, header)):
             raise InvalidFile(f"{sibling} is of an audit with other {differing}: choose another `out`")
@@ -303,9 +303,14 @@ def merge(
     return conclude_audit(first, [records[i] for i in sorted(records)], basis)
 
 
+def written(folder: Path) -> list[Path]:
+    """The journals in a folder."""
+    return sorted(folder.glob(_JOURNALS))
+
+
 def _journals(folders: Sequence[Path]) -> Iterator[tuple[Path, AuditJournal]]:
     for folder in folders:
-        paths = sorted(folder.glob(_JOURNALS))
+        paths = written(folder)
         if not paths:
             raise UsageError(f"{folder} holds no journal of an audit")
         for path in paths:

@@ -25,6 +25,7 @@ from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
 
 _TEMPORARY = ".orbax-checkpoint-tmp"
+_KEPT = "of an optimiser's, with weights' shapes"
 _TENSOR = (".zarray", "zarr.json")
 _PARTS = {"orbax.checkpoint", "manifest.ocdbt"}  # of an Orbax folder that lacks its description
 
@@ -78,6 +79,7 @@ class _Walk:
         self.unreadable: list[Unreadable] = []
         self.refused: list[tuple[Path, str]] = []
         self.plain: list[Path] = []  # files that are no models
+        self.passed: dict[str, int] = {}  # sets of weights that an optimiser keeps, by their path
         self.claimed: set[Path] = set()  # by lists: neither files nor folders to look at
         self.parts: set[Path] = set()  # of models of several files
         self.described: set[Path] = set()  # configurations of models
@@ -108,6 +110,7 @@ class _Walk:
         refused = [Unreadable(self._name(path), why) for path, why in self.refused if not self._is_part(path)]
         unreadable = sorted([*self.unreadable, *refused], key=lambda item: item.path)
         others = Counter(_ending(path) for path in self.plain if path not in self.parts | self.described)
+        others.update({_KEPT: passed} if (passed := sum(self.passed.values())) else {})
         return Zoo([entry for _, entry in found], unreadable, dict(sorted(others.items())))
 
     def _is_part(self, path: Path) -> bool:
@@ -219,6 +222,7 @@ class _Walk:
 
     def _add(self, path: Path, stored: Stored) -> None:
         folder = self._name(path)
+        self.passed[folder] = stored.passed
         name = f"{folder}:{stored.name}" if stored.name else folder
         entry = Entry(name, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held, *stored.parts))
         self.found.append((folder, entry))

@@ -51,7 +51,8 @@ class Zoo:
     Attributes:
       entries: models in the order of family and name.
       unreadable: what could not be read.
-      others: files that are plainly no models, and no part of one: how many with each ending.
+      others: files that are plainly no models, and no part of one: how many with each ending; and how many sets of
+        tensors are called as an optimiser's, and would fit a network.
     """
 
     entries: list[Entry]

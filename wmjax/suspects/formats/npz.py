@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from wmjax.errors import AccessError, InvalidFile
-from wmjax.orbax import Tensors
+from wmjax.orbax import Tensors, fill
 from wmjax.suspects.contract import Weights
 from wmjax.suspects.formats.safetensors import opened, stamp
 
@@ -62,9 +62,8 @@ class Npz:
             if found != self.stamp:
                 raise InvalidFile(f"{self.path} was changed while it was used: start again")
             for name, rows in out.items():
-                # What float32 cannot hold becomes infinite.
-                with archive.open(self.names[name] + ".npy") as member, np.errstate(over="ignore"):
-                    rows[0] = _values(member, rows.shape[1:])
+                with archive.open(self.names[name] + ".npy") as member:
+                    fill(rows[0, ...], _values(member, rows.shape[1:]))
 
 
 def read_npz(path: Path) -> tuple[Tensors, tuple[int, int, int]]:

@@ -21,6 +21,7 @@ import numpy as np
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.files import read_bytes
+from wmjax.orbax import fill
 from wmjax.suspects.contract import Weights
 
 DTYPES = {
@@ -243,9 +244,8 @@ class File:
                 place = self.header.data_start + tensor.begin + start * size
                 wanted.append((place, target.reshape(-1).view(np.uint8)))
             self._fill(descriptor, sorted(wanted, key=lambda item: item[0]))
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-            for target, stored_rows in converted:
-                target[...] = stored_rows
+        for target, stored_rows in converted:
+            fill(target, stored_rows)
 
     def _fill(self, descriptor: int, wanted: list[tuple[int, np.ndarray]]) -> None:
         """Reads pieces given in the order of their places; those that adjoin in the file share a system call."""

@@ -12,7 +12,7 @@ from typing import Any
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.orbax import FLOATS, Tensors
 from wmjax.suspects.network import LARGEST
-from wmjax.suspects.torch_module import lock, needs_torch, quiet
+from wmjax.suspects.torch_module import lock, needs_torch, quiet, stored_tensors
 from wmjax.text import first_line
 
 Values = dict[str, Any]  # what a configuration says
@@ -110,8 +110,7 @@ def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[s
     names = {name: places.get(tensor.data_ptr()) for name, tensor in module.state_dict().items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     plain = {name: at for name, at in names.items() if at is not None and stored[at][0] == shapes[name]}
-    floats = [name for name, tensor in module.state_dict().items() if tensor.is_floating_point()]
-    return module, plain if all(name in plain for name in floats) else None
+    return module, plain if all(name in plain for name in stored_tensors(module)) else None
 
 
 def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> Any:

@@ -11,9 +11,9 @@ from typing import TypeVar
 import numpy as np
 
 from wmjax.errors import AccessError, AnswerError, GoneError, UsageError
-from wmjax.suspects import pixels
 from wmjax.suspects.contract import NOTHING, TIMEOUT, Seen, Suspect, Wanted, came
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.pixels import PIXELS
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.contract import Form, Malformed, Said, Step, Told, document
 from wmjax.suspects.services.labels import Reader, as_array
@@ -58,7 +58,8 @@ class Service:
           at_once: questions under way.
         """
         address = read_address(name)
-        pixels.check(wanted.pixels)
+        if wanted.pixels and wanted.pixels not in PIXELS:  # no file of it can state them
+            raise UsageError(f"`pixels` {wanted.pixels!r:.40}: of a service give one of {', '.join(PIXELS)}")
         if address.scheme not in PROVIDERS:
             known = ", ".join(PROVIDERS)
             raise UsageError(f"services are asked by {known}; {address.scheme:.20} is none: wrap it in a function")
