@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from wmjax import hosts, orbax
+from wmjax import hosts, orbax, stores
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import check_room, read_bytes, write_bytes
 from wmjax.models import Config, read_config
@@ -73,6 +73,7 @@ def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
         check_room(path.parent, size + (1 << 20))
     with _one_line(f"cannot write checkpoint {path}"):
         ocp.save(path.absolute(), host_tree, custom_metadata=metadata.to_json())
+    stores.put(path, last=_METADATA)  # without which it counts as half-written
 
 
 def _to_host(leaf: Any) -> np.ndarray:
@@ -96,7 +97,7 @@ def save_step(run: Path, tree: dict[str, Any], metadata: Metadata) -> Path:
     save(path, tree, metadata)
     if hosts.is_first():
         for old in _steps(run)[:-2]:
-            shutil.rmtree(old, ignore_errors=True)
+            stores.remove(old) if stores.is_stored(old) else shutil.rmtree(old, ignore_errors=True)
     return path
 
 
@@ -104,6 +105,9 @@ def remove_half_written(run: Path) -> None:
     """Removes what a killed process left of the checkpoint that it was writing."""
     for half_written in run.glob("step-*.orbax-checkpoint-tmp*"):
         shutil.rmtree(half_written, ignore_errors=True)
+    for half_put in run.glob("step-*") if stores.is_stored(run) else ():
+        if not (half_put / _METADATA).exists():
+            stores.remove(half_put)
 
 
 def _steps(run: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import rfc8785
 
+from wmjax import stores
 from wmjax.errors import AccessError
 
 BUNDLE = "model.sig"  # these three lie in a released folder and are about its files (`wmjax.evidence.release`)
@@ -55,7 +56,7 @@ def files_digest(folder: Path, *parts: Path) -> str:
         about = {folder / name for name in _ABOUT}
         paths = [folder, *parts] if single else [path for path in folder.rglob("*") if path.is_file()]
         for path in sorted(set(paths) - about):
-            with path.open("rb") as file:
+            with stores.present(path), path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             name = path.relative_to(folder.parent if single else folder).as_posix()
             lines.append((name.encode(), sha256.encode()))

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from wmjax import stores
 from wmjax.errors import AccessError, UsageError
 
 _DESCRIPTORS = "/proc/self/fd"
@@ -20,7 +21,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > LARGEST:
             raise AccessError(f"{path} has {path.stat().st_size} bytes: too large to be what it should be")
-        return path.read_bytes()
+        with stores.present(path):
+            return path.read_bytes()
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
 
@@ -66,6 +68,7 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
         keep_name(target)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
+    stores.put(target)
 
 
 def _open_nameless(folder: Path, mode: int) -> int | None:

@@ -32,6 +32,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import keep_name
+from wmjax.stores import is_stored
+from wmjax.stores.copies import Copy, journal_file
 
 EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -96,10 +98,12 @@ class Journal(Generic[Head, Record]):
         return all(hmac.compare_digest(_mac(secret, digest), mac) for digest, mac in self._proofs)
 
     def close(self) -> None:
-        """Lets another process write it."""
+        """Lets another process write it; raises `AccessError` where it cannot be copied into its bucket."""
         if self.out:
             os.close(self.out.descriptor)
-            self.out = None
+            copy, self.out = self.out.copy, None
+            if copy:
+                copy.end()
 
 
 class _Proof(NamedTuple):
@@ -111,12 +115,13 @@ class _Proof(NamedTuple):
 
 @dataclasses.dataclass
 class _Out:
-    """A journal that is being written: where, with what secret, and the `sha256` of its last line."""
+    """A journal that is being written: where, with what secret, the `sha256` of its last line, its copy in a bucket."""
 
     path: Path
     descriptor: int
     secret: bytes
     link: str
+    copy: Copy | None = None
 
     def append(self, values: dict[str, Any]) -> None:
         """Writes a line; it is on the disk when this returns, or nothing of it is."""
@@ -133,6 +138,8 @@ class _Out:
                 f"cannot write {self.path}: {error.strerror}; nothing done is lost, use `resume` to continue"
             ) from error
         self.link = link
+        if self.copy:
+            self.copy.line()
 
 
 def chained(values: dict[str, Any], before: str, secret: bytes = b"") -> tuple[bytes, str]:
@@ -181,29 +188,31 @@ def begin(
     if path is None:
         return Journal(header, [])
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, kind.mode)
+        own = journal_file(path)
+        own.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(own, os.O_RDWR | os.O_CREAT | os.O_APPEND, kind.mode)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
     try:
-        return _held(path, kind, header, resume, descriptor, secret)
+        return _held(path, own, kind, header, resume, descriptor, secret)
     except BaseException:
         os.close(descriptor)
         raise
 
 
 def _held(
-    path: Path, kind: Kind[Head, Record], header: Head, resume: bool, descriptor: int, secret: bytes
+    path: Path, own: Path, kind: Kind[Head, Record], header: Head, resume: bool, descriptor: int, secret: bytes
 ) -> Journal[Head, Record]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise UsageError(f"{path} is being written by another process: wait for it, or choose another `out`") from error
-    began, out = read(path, kind, cut=descriptor), _Out(path, descriptor, secret, "")
+    copy = Copy(own, path) if is_stored(path) else None
+    began, out = read(path, kind, cut=descriptor), _Out(path, descriptor, secret, "", copy)
     if began is None:
         began = Journal(header, [])
         out.append({"format": kind.format, **header.to_json()})
-        keep_name(path)
+        keep_name(own)
         began.out = out
         return began
     if not resume:
@@ -233,14 +242,16 @@ def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, R
     Args:
       path: the file.
       kind: what it must be.
-      cut: descriptor through which the rest of an unfinished line is cut off.
+      cut: descriptor of it, where it is to be written: the rest of an unfinished line is cut off.
 
     Raises:
       InvalidFile: a line that was written whole cannot be read, or is not the one that was written there.
       AccessError: the file cannot be read.
     """
     try:
-        raw = path.read_bytes()
+        with open(journal_file(path) if cut < 0 else os.dup(cut), "rb") as file:
+            file.seek(0)
+            raw = file.read()
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
     whole = raw.rfind(b"\n") + 1

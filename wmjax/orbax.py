@@ -20,6 +20,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.text import first_line
 
@@ -80,7 +81,8 @@ class Folder:
         _check_files(self.path, most + (64 << 20))
         arrays = {self.names[name]: array[0, ...] for name, array in out.items()}
         try:
-            _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays)
+            with stores.present(self.path):
+                _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays)
         except _DAMAGE as error:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
 
@@ -111,7 +113,8 @@ def load(path: Path, like: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
     _check_files(path, _LARGEST)
     try:
         shapes = {name: tuple(leaf.shape) for name, leaf in like.items()}
-        return _read(path, shapes, lambda: {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in like.items()})
+        with stores.present(path):
+            return _read(path, shapes, lambda: {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in like.items()})
     except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
 
@@ -132,7 +135,7 @@ def tensors(path: Path) -> Tensors:
     """
     _check_files(path, _LARGEST)
     try:
-        with _Store(path) as store:
+        with stores.present(path), _Store(path) as store:
             documents = {name: _document(found) for name, found in store.keys.items()}
             layouts = {name: _layout(key, store.value(name, key)) for name, key in documents.items() if key}
     except _DAMAGE as error:

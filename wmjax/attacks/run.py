@@ -19,6 +19,7 @@ from wmjax.files import read_bytes
 from wmjax.keys import Key
 from wmjax.keys.keyset import split_of
 from wmjax.models import Config
+from wmjax.stores import place
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
@@ -75,7 +76,7 @@ def attack(
       AccessError: a file cannot be read or written.
       InvalidFile: the run is damaged.
     """
-    chosen, quick, run = make_suite(suite), suite == "quick", Path(run)
+    chosen, quick, run = make_suite(suite), suite == "quick", place(run)
     config, variables = load_variables(str(run), Wanted.by((key.spec for key in keys.values()), models))
     # a run's own pictures may have been fitted to the network
     splits = open_splits(data, data_dir) if data else open_splits(_data_of(run), data_dir, config.image)
@@ -93,7 +94,7 @@ def attack(
     victim = make_victim(str(run), config, variables, keys, test)
     sources = {n: source for n, key in keys.items() if chosen.inversion and (source := _source(key, data_dir))}
     case = Case(splits.name, config, [victim], thief, test, sources, seed)
-    return try_suite(chosen, case, out=None if out is None else Path(out), resume=resume, say=say)
+    return try_suite(chosen, case, out=None if out is None else place(out), resume=resume, say=say)
 
 
 def _data_of(run: Path) -> str:

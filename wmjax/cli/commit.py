@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wmjax.cli.terminal import note, passphrase, say
 from wmjax.errors import UsageError
+from wmjax.stores import place
 
 if TYPE_CHECKING:
     from wmjax.evidence.timestamps import Authority
@@ -47,7 +48,7 @@ def _release(options: argparse.Namespace, public: "SignedCommitment") -> list[Pa
     if options.out:
         write_new(options.out, statement)
         return [options.out, *stamp(options.out, options.timestamp, trusted)]
-    folder, path = Path(options.model), stored.path.resolve()
+    folder, path = place(options.model), stored.path.resolve()
     if not folder.is_dir() or folder.resolve() != (path.parent if path.is_file() else path):
         raise UsageError(
             f"{folder} is no folder of one released model: `wmjax export` makes one; or give --out FILE.commitment.json"

@@ -10,6 +10,7 @@ from wmjax.cli.commit import authorities
 from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock, wanted
 from wmjax.cli.terminal import suspect as accused
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.stores import place
 
 if TYPE_CHECKING:
     from wmjax.evidence.claim import Claim
@@ -183,7 +184,7 @@ def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "t
 
     releases, spoilt = [], {}
     for name in dict.fromkeys(names):
-        if name and (Path(name) / BUNDLE).exists():
+        if name and (place(name) / BUNDLE).exists():
             try:
                 releases.append(read_release(name, trusted))
             except InvalidFile as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wmjax.cli.commit import authorities, stamp
 from wmjax.cli.terminal import passphrase, say
 from wmjax.errors import UsageError, WmjaxError
+from wmjax.stores import place
 
 if TYPE_CHECKING:
     from wmjax.data import Dataset
@@ -25,7 +26,7 @@ def keygen(options: argparse.Namespace) -> int:
     for name, scheme in _OWN_OPTIONS.items():
         if getattr(options, name) is not None and options.scheme != scheme:
             raise UsageError(f"`{name}` belongs to scheme {scheme}")
-    check_free([Path(f"{options.out}.{end}") for end in ("age", "commitment.json")])
+    check_free([place(f"{options.out}.{end}") for end in ("age", "commitment.json")])
     words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
     signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
     trusted = authorities(options.authorities)
@@ -130,7 +131,7 @@ def _paper(options: argparse.Namespace) -> "Paper | None":
 
 def _stamped(options: argparse.Namespace, trusted: "Sequence[Authority]") -> list[Path]:
     """The time stamps of the new key's commitment."""
-    public = Path(f"{options.out}.commitment.json")
+    public = place(f"{options.out}.commitment.json")
     try:
         return stamp(public, options.timestamp, trusted)
     except WmjaxError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.errors import AccessError, UsageError, WmjaxError
+from wmjax.stores import named, place, private
 from wmjax.text import printable
 
 if TYPE_CHECKING:
@@ -48,9 +49,18 @@ def guarded(work: Callable[[], int], options: argparse.Namespace) -> int:
         return _fail(options, "internal", why, AccessError.exit_code)
 
 
+def placed(options: argparse.Namespace) -> None:
+    """Has every path that names an object of a store stand for it on this machine."""
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, place(value))
+        elif isinstance(value, list):
+            setattr(options, name, [place(one) if isinstance(one, Path) else one for one in value])
+
+
 def _fail(options: argparse.Namespace, code: str, message: str, exit_code: int) -> int:
     """Tells what went wrong in one line on stderr, and where a document is asked for, in one."""
-    message = " ".join(message.split())
+    message = named(" ".join(message.split()))
     if options.json:
         print(json.dumps({"version": 1, "error": code, "exit_code": exit_code, "message": printable(message)}))
     note(message)
@@ -74,12 +84,13 @@ def worded(text: str, options: argparse.Namespace) -> str:
 
 def note(message: str) -> None:
     """Tells people something, on stderr."""
-    print(printable(f"wmjax: {message}"), file=sys.stderr)
+    print(printable(f"wmjax: {named(message)}"), file=sys.stderr)
 
 
 def say(options: argparse.Namespace, document: dict[str, Any], *lines: str) -> None:
     """Prints the JSON document, or the lines for people."""
-    print(json.dumps(document) if options.json else "\n".join(printable(worded(line, options)) for line in lines))
+    text = json.dumps(document) if options.json else "\n".join(printable(worded(line, options)) for line in lines)
+    print(named(text))
 
 
 def passphrase(file: Path | None) -> str | None:
@@ -89,7 +100,7 @@ def passphrase(file: Path | None) -> str | None:
     from wmjax.files import read_bytes
 
     try:
-        text = read_bytes(file).decode().rstrip("\r\n")
+        text = read_bytes(private(file)).decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: a passphrase is text in UTF-8") from error
     if not text:

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from wmjax import stats
@@ -30,6 +29,7 @@ from wmjax.keys.signing import read_signed, sign
 from wmjax.keys.statement import model_of, parse_commitment
 from wmjax.keys.times import read_time
 from wmjax.stats.contract import Truth
+from wmjax.stores import place
 from wmjax.text import is_name, named
 
 FORMAT = "wmjax-claim/1"
@@ -134,8 +134,8 @@ def read_nonce(text: str) -> bytes:
       UsageError: it is neither.
     """
     hexadecimal, digits = "(?:[0-9a-fA-F]{2}){16,64}", text.strip()
-    if not re.fullmatch(hexadecimal, digits) and Path(text).is_file():
-        digits = read_bytes(Path(text)).decode("ascii", "replace").strip()
+    if not re.fullmatch(hexadecimal, digits) and place(text).is_file():
+        digits = read_bytes(place(text)).decode("ascii", "replace").strip()
     if not re.fullmatch(hexadecimal, digits):
         raise UsageError(
             f"nonce {digits[:40]!r}: 16 to 64 bytes in hex, as `openssl rand -hex 32` makes, or their file"
@@ -157,7 +157,7 @@ def attach(path: str | os.PathLike[str]) -> Attached:
       AccessError: a file cannot be read.
       InvalidFile: the commitment was changed, or is not one.
     """
-    path = Path(path)
+    path = place(path)
     raw = read_bytes(path)
     tokens = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*.tsr"))
     return Attached(parse_commitment(raw, str(path)), tuple(read_bytes(token) for token in tokens))

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import os
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
 from wmjax.stats.contract import State
 from wmjax.stats.said import Said, said
+from wmjax.stores import place
 from wmjax.suspects.contract import Seen, Suspect, came, check_fits, query, query_each
 from wmjax.text import printable
 
@@ -89,7 +89,7 @@ def claim(
     """
     _check(suspect, key, signer, commitments, nonce)
     suspect = best_read(suspect, key)
-    path = None if journal is None else Path(journal)
+    path = None if journal is None else place(journal)
     rule = key.commitment.rule
     bar = demanded_bits(rule, Court().alpha, any(attached.tokens for attached in commitments))
     room = _room(key.spec, stats.kind_of(rule), watched=suspect.wire is not None)

@@ -15,6 +15,7 @@ from typing import Any
 
 from securesystemslib.dsse import Envelope
 
+from wmjax import stores
 from wmjax.canonical import LARGEST, write_canonical
 from wmjax.digest import BUNDLE
 from wmjax.errors import AccessError, InvalidFile
@@ -141,7 +142,7 @@ def digests(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         for path in _files(folder):
-            with path.open("rb") as file:
+            with stores.present(path), path.open("rb") as file:
                 found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise AccessError(f"cannot read {error.filename or folder}: {error.strerror}") from error

@@ -29,6 +29,7 @@ from wmjax.evidence.timestamps import Authority, Stamp, check_past, obtain
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys import Model, SignedCommitment, Signer
 from wmjax.keys.statement import parse_commitment
+from wmjax.stores import place
 from wmjax.text import quoted
 
 
@@ -85,7 +86,7 @@ def sign_release(
       AccessError: a file, or an authority, cannot be reached.
       InvalidFile: an authority's answer is no time stamp of the signature.
     """
-    folder, private = Path(folder), signer.p256
+    folder, private = place(folder), signer.p256
     public = parse_commitment(statement, STATEMENT)
     if public.model is None or public.owner != signer.owner:
         raise UsageError("the statement names no model, or is not by the signer: it is no release")
@@ -121,7 +122,7 @@ def read_release(folder: str | os.PathLike[str], authorities: Sequence[Authority
       AccessError: a file cannot be read.
       InvalidFile: a file was changed, added or removed, or a signature or time stamp is of something else.
     """
-    folder = Path(folder)
+    folder = place(folder)
     what = str(folder / BUNDLE)
     bundle = oms.read_bundle(read_bytes(folder / BUNDLE), what)
     _compare(bundle.files, oms.digests(folder), folder)

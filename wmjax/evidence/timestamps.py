@@ -30,6 +30,7 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
+from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.post import place, post, words
 
@@ -102,7 +103,8 @@ def read_authority(path: str | os.PathLike[str]) -> Authority:
       UsageError: the authority's own certificate or the root is missing.
     """
     try:
-        with open(path, "rb") as file:
+        path = stores.place(path)
+        with stores.present(path), open(path, "rb") as file:
             raw = file.read(LARGEST + 1)
     except OSError as error:
         raise AccessError(f"cannot read {os.fspath(path)}: {error.strerror}") from error

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from wmjax.errors import InvalidFile
 from wmjax.files import alone, read_bytes, write_bytes
+from wmjax.stores import place
 
 FORMAT = "wmjax-asked/1"
 
@@ -34,7 +35,7 @@ def remember(path: str | os.PathLike[str], suspect: str, triggers: Iterable[int]
       InvalidFile: the file is damaged.
       AccessError: it cannot be written.
     """
-    with alone(Path(path), wait=True):
+    with alone(place(path), wait=True):
         known = _read(_beside(path))
         known[suspect] = sorted({*known.get(suspect, ()), *map(int, triggers)})
         document = {"format": FORMAT, "shown": known}
@@ -71,7 +72,7 @@ class Beside:
 
 
 def _beside(path: str | os.PathLike[str]) -> Path:
-    return Path(path).resolve().with_suffix(".asked.json")
+    return place(path).resolve().with_suffix(".asked.json")
 
 
 def _read(path: Path) -> dict[str, list[int]]:

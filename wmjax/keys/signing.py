@@ -12,7 +12,6 @@ import base64
 import binascii
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -32,6 +31,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
+from wmjax import stores
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
@@ -97,7 +97,7 @@ def open_signer(path: str | os.PathLike[str], passphrase: str | None = None) -> 
       UsageError: it is encrypted and there is no passphrase.
       InvalidFile: it is no Ed25519 key in PEM, or the passphrase is not its own.
     """
-    raw = read_bytes(Path(path))
+    raw = read_bytes(stores.private(path))
     needed = b"ENCRYPTED" in raw
     if needed and not passphrase:
         raise UsageError(f"{path} is encrypted: give its `passphrase`")

@@ -2,13 +2,13 @@
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any
 
 from wmjax.errors import InvalidFile
 from wmjax.files import read_bytes
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.signing import Signer, read_signed, sign
+from wmjax.stores import place
 from wmjax.text import is_name, is_sha256, named
 
 COMMITMENT = "urn:wmjax:watermark-commitment:v1"
@@ -117,4 +117,4 @@ def read_commitment(path: str | os.PathLike[str]) -> SignedCommitment:
       AccessError: it cannot be read.
       InvalidFile: it was changed, or is not a commitment.
     """
-    return parse_commitment(read_bytes(Path(path)), str(path))
+    return parse_commitment(read_bytes(place(path)), str(path))

@@ -27,6 +27,7 @@ from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
 from wmjax.keys.material import Material
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
+from wmjax.stores import is_stored, named, place, private
 
 FORMAT = "wmjax-key/1"
 _NO_KEY = "the key file opens but does not hold a wmjax key"
@@ -211,7 +212,9 @@ def write_key(
         text, recipient = new_identity()
         files["identity"] = text.encode()
         recipients = [recipient]
-    paths = {end: Path(f"{out}.{end}") for end in files}
+    paths = {end: place(f"{out}.{end}") for end in files}
+    if is_stored(paths["age"]) and {"signer.pem", "identity"} & files.keys():
+        raise UsageError(f"{out}: what opens a key or signs for it stays here: give `recipients` and `signer`")
     check_free(list(paths.values()))
     files["age"] = seal(key, recipients=recipients, passphrase=passphrase)
     written: list[Path] = []
@@ -251,7 +254,7 @@ def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int]) 
       InvalidFile: it cannot be opened.
       UsageError: some of `asked` are spent already, so another claim is under way.
     """
-    path = Path(path)
+    path = place(path)
     sealed = _bare(read_bytes(path))
     try:
         contents = _contents(sealed, unlock)
@@ -279,7 +282,7 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
       AccessError: a file cannot be read.
       InvalidFile: it is damaged, or not what was committed.
     """
-    path = Path(path)
+    path = place(path)
     sealed = read_bytes(path)
     try:
         key = unseal(sealed, unlock)
@@ -308,7 +311,7 @@ def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) ->
     Raises:
       AccessError: the folder cannot be read.
     """
-    folder = Path(folder)
+    folder = place(folder)
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".age")
     except OSError as error:
@@ -319,19 +322,19 @@ def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) ->
         try:
             keys[path.stem] = open_by(path, [*beside(path), *unlocks])
         except WmjaxError as error:
-            closed[str(path)] = str(error).removeprefix(f"{path}: ")
+            closed[named(str(path))] = named(str(error).removeprefix(f"{path}: "))
     return keys, closed
 
 
 def beside(path: Path) -> list[Unlock]:
     """What lies beside a key file to open it: NAME.identity, or nothing."""
     identity = path.with_suffix(".identity")
-    return [read_identity(identity)] if identity.exists() else []
+    return [read_identity(identity)] if identity.exists() and not is_stored(identity) else []
 
 
 def read_identity(path: Path) -> Unlock:
-    """What an age identity file opens."""
-    return Unlock(identity=read_bytes(path).decode("ascii", "replace"))
+    """What an age identity file opens; raises `UsageError` where it is in a store."""
+    return Unlock(identity=read_bytes(private(path)).decode("ascii", "replace"))
 
 
 def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from wmjax.stores import place
 from wmjax.suspects.contract import NOTHING, Suspect, Wanted
 from wmjax.suspects.services.address import is_service
 from wmjax.suspects.strangers import NAME
@@ -74,7 +74,7 @@ def open_suspect(name: str | os.PathLike[str], wanted: Wanted = NOTHING) -> Susp
         from wmjax.suspects.services.service import open_service
 
         return open_service(name, wanted)
-    if Path(name).exists() or not NAME.fullmatch(name) or _is_member(name):
+    if place(name).exists() or not NAME.fullmatch(name) or _is_member(name):
         return from_checkpoint(name, wanted)
     from wmjax.suspects.process import start
 
@@ -86,7 +86,7 @@ def _is_member(name: str) -> bool:
     before = [name[:at] for at, character in enumerate(name) if character == ":"]
     if any(part.endswith(".safetensors") for part in before):
         return True
-    if not any(Path(part).exists() for part in before):
+    if not any(place(part).exists() for part in before):
         return False
     from wmjax.suspects.recognise import located  # with JAX, which a function's asking does without
 

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from wmjax import checkpoint, orbax
+from wmjax import checkpoint, orbax, stores
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.models import FAMILIES, Config, read_config
 from wmjax.orbax import Tensors
@@ -68,10 +68,10 @@ def located(name: str) -> tuple[Path, str]:
     >>> located("packs/vgg.safetensors:team/a")  # a file that is not there
     (PosixPath('packs/vgg.safetensors:team/a'), '')
     """
-    path = Path(name)
+    path = stores.place(name)
     if not path.exists():
         for end in re.finditer(":", name):
-            if (holder := Path(name[: end.start()])).is_file() or _is_checkpoint(holder):
+            if (holder := stores.place(name[: end.start()])).is_file() or _is_checkpoint(holder):
                 return holder, name[end.end() :]
     return path, ""
 
@@ -360,6 +360,7 @@ def _json(path: Path) -> Any:
             return None
         if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
             return None
-        return json.loads(path.read_bytes())
+        with stores.present(path):
+            return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.suspects.formats.safetensors import INDEX
 
@@ -117,12 +118,13 @@ _LARGEST_HEADER = 1 << 32  # of a safetensors file that is believed to be one
 class _Bytes(NamedTuple):
     """An open file's two ends, and the way to the rest."""
 
+    path: Path
     descriptor: int
     size: int
     head: bytes
 
     def at(self, place: int, count: int) -> bytes:
-        return os.pread(self.descriptor, count, place)
+        return stores.read(self.path, self.descriptor, count, place)
 
     def tail(self) -> bytes:
         return self.at(max(0, self.size - _TAIL), _TAIL)
@@ -167,7 +169,8 @@ def sniff(path: Path) -> Format:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidFile(f"{path}: not a regular file")
-            return _kind(_Bytes(descriptor, status.st_size, os.pread(descriptor, _HEAD, 0)))
+            head = stores.read(path, descriptor, _HEAD, 0)
+            return _kind(_Bytes(path, descriptor, status.st_size, head))
         finally:
             os.close(descriptor)
     except OSError as error:

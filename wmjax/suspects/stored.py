@@ -17,6 +17,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Model
 from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
+from wmjax.stores import place
 from wmjax.suspects.contract import NOTHING, Image, Network, Stored, Suspect, Wanted, Weights
 from wmjax.suspects.finite import unusable
 from wmjax.suspects.links import absolute
@@ -174,8 +175,9 @@ def export(
       AccessError: a file cannot be read or written; also as `load_variables`.
       InvalidFile: as `load_variables`.
     """
-    if Path(out).exists():
+    out = place(out)
+    if out.exists():
         raise UsageError(f"{out} already exists: choose another `out`")
     config, variables = load_variables(os.fspath(source), Wanted(tuple(models), tuple(images)))
-    checkpoint.save(Path(out), variables._asdict(), checkpoint.Metadata(config))
-    return Path(out)
+    checkpoint.save(out, variables._asdict(), checkpoint.Metadata(config))
+    return out

@@ -15,6 +15,7 @@ from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, predict
+from wmjax.stores import is_stored, named, place
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
 from wmjax.train.loop import check, evidence_bits, first_state, fit, key_answers, total_steps
@@ -116,8 +117,10 @@ def embed(
       AccessError: the folder cannot be written.
     """
     began = time.monotonic()
-    out, mapping = Path(out), mapping or all_devices()
+    out, mapping = place(out), mapping or all_devices()
     with hosts.together():
+        if is_stored(out) and hosts.share()[1] > 1:
+            raise UsageError(f"{named(str(out))}: several processes write into one folder that all of them see")
         if save_every is not None and save_every < 1:
             raise UsageError(f"`save_every` {save_every}: must be at least 1")
         check(config, recipe, splits.train, keys, mapping)
@@ -209,7 +212,7 @@ def _settings(
 
 def _newest(path: str | os.PathLike[str]) -> str:
     """What a path stands for when a run begins: of another run its newest checkpoint."""
-    return str(checkpoint.latest(Path(path)) or os.fspath(path))
+    return named(str(checkpoint.latest(place(path)) or os.fspath(path)))
 
 
 def _weights(begin_with: str | None, config: Config) -> Variables | None:

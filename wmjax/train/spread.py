@@ -23,6 +23,7 @@ from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, default_rule, derive_key, draw_images, make_spec
 from wmjax.keys.material import Material
 from wmjax.models import Config, Variables
+from wmjax.stores import place
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.network import weights_of
 from wmjax.suspects.stored import load_variables
@@ -76,7 +77,7 @@ def spread_key(
             f"`base` takes {by(config.image)} and {config.classes} classes, the images of {splits.name} are "
             f"{by(splits.train.image)} of {splits.train.classes} classes"
         )
-    recipe = _recipe_of(Path(base), config)
+    recipe = _recipe_of(place(base), config)
     return spread_key_for(config, variables, recipe, splits, triggers=triggers, rehearsals=rehearsals, alpha=alpha)
 
 

@@ -17,6 +17,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, open_keys
 from wmjax.keys.asked import Beside, Memory
 from wmjax.progress import progress
+from wmjax.stores import check, place
 from wmjax.suspects.contract import Wanted
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
@@ -115,21 +116,21 @@ def audit(
       AccessError: the zoo or the journal cannot be read or written.
     """
     began = time.monotonic()
-    path = Path(out) / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
+    path = place(out) / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
     if path and path.exists() and not resume:  # said before the walk, which may take long
         raise UsageError(journal.EXISTS.format(path))
     if not 1 <= shard[0] <= shard[1]:
         raise UsageError(f"`shard` {shard[0]}/{shard[1]}: the first number must be from 1 to the second")
     level = _level(fdr, fwer)
     if not isinstance(keys, Mapping):
-        asked = asked or Beside(Path(keys))
-        keys, sealed = open_keys(Path(keys))
+        asked = asked or Beside(place(keys))
+        keys, sealed = open_keys(keys)
         closed = [Unreadable(path, why) for path, why in sealed.items()]
     if max_queries is not None and max_queries < 1:
         raise UsageError("`max_queries` must be 1 at least")
-    listed = None if suspects is None else Path(suspects)
+    listed = None if suspects is None else place(suspects)
     wanted = Wanted.by((key.spec for key in keys.values()), models, pixels, pickles=pickles)
-    found, innocent = _found(Path(zoo), None if nulls is None else Path(nulls), wanted, keys, listed, max_queries)
+    found, innocent = _found(place(zoo), None if nulls is None else place(nulls), wanted, keys, listed, max_queries)
     found.unreadable.extend(closed)
     memory = int(_MEMORY * host_bytes()) if memory is None else memory
     plan = make_plan(found, keys, level, memory, innocent, keep_answers=keep_answers)
@@ -208,6 +209,7 @@ def _carry_out(
             record = ask_chunk(family, chunk, i, widths.get(network.fingerprint), functools.partial(begin, i))
             if record.width:
                 widths[network.fingerprint] = record.width
+            check()  # or what could not be read would stay so, as something damaged
             now = time.monotonic()
             book.add(dataclasses.replace(record, seconds=round(now - began, 3)))
             began = now
@@ -279,9 +281,9 @@ def merge(
         contradicts another one, was written without the keys, or its figures do not follow from its answers.
     """
     if keys is not None and not isinstance(keys, Mapping):
-        keys, _ = open_keys(Path(keys))
+        keys, _ = open_keys(keys)
     named = [folders] if isinstance(folders, str | os.PathLike) else folders
-    books = list(_journals([Path(folder) for folder in named]))
+    books = list(_journals([place(folder) for folder in named]))
     if not books:
         raise UsageError(f"{named[0]}: no journal was begun: finish all shards with `resume` first")
     first = books[0][1].header

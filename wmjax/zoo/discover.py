@@ -14,6 +14,7 @@ from typing import Any
 
 from wmjax import orbax
 from wmjax.errors import AccessError, WmjaxError
+from wmjax.stores import check, named
 from wmjax.suspects import recognise
 from wmjax.suspects.contract import Stored, Wanted
 from wmjax.suspects.formats.orbax_items import AGGREGATE
@@ -49,6 +50,7 @@ def discover(folder: Path, wanted: Wanted, members: Members | None = None) -> Zo
     if members:
         walk.join(members)
     walk.run()
+    check()
     return walk.zoo()
 
 
@@ -130,7 +132,7 @@ class _Walk:
         try:
             look(*arguments)
         except WmjaxError as error:
-            why = str(error).removeprefix(str(arguments[0]))
+            why = named(str(error).removeprefix(str(arguments[0])))
             self._refuse(path, shown(re.sub("^:? (is )?", "", why)))
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror or type(error).__name__}")

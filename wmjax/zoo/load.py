@@ -9,6 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
+from wmjax import stores
 from wmjax.errors import WmjaxError
 from wmjax.suspects.contract import Network, Weights
 from wmjax.suspects.finite import unusable
@@ -18,6 +19,7 @@ from wmjax.zoo.records import Entry
 # second thread helps disks that queue.
 CHUNK_BYTES = 64 << 20
 THREADS = 2
+STORE_THREADS = 8  # where models come from an object store, which answers late and many at once
 AHEAD = 1
 _ALIGN = 64  # bytes; `jax.device_put` takes arrays on a CPU without a copy where they are aligned so
 
@@ -60,7 +62,7 @@ def read_ahead(
     chunks: Sequence[Sequence[Entry]],
     size_of: Callable[[Network], int] = chunk_size,
     *,
-    threads: int = THREADS,
+    threads: int | None = None,
     ahead: int = AHEAD,
 ) -> Generator[Chunk, None, None]:
     """Yields the chunks in order, with their weights; threads read the next ones meanwhile.
@@ -74,9 +76,10 @@ def read_ahead(
     Args:
       chunks: entries of one family each, as from `cut_chunks`.
       size_of: rows of a family's arrays; no chunk has more entries.
-      threads: that read.
+      threads: that read; by default as many as suit disks, or object stores.
       ahead: chunks read before their turn.
     """
+    threads = threads or (STORE_THREADS if stores.in_use() else THREADS)
     buffers = [_Buffer() for _ in range(ahead + 1)]
     pool = ThreadPoolExecutor(threads, "wmjax-zoo")
     pending: deque[_Reading] = deque()
@@ -126,6 +129,8 @@ class _Reading:
 
     def __init__(self, pool: ThreadPoolExecutor, shares: int, entries: Sequence[Entry], weights: Weights):
         self._entries, self._weights = entries, weights
+        if stores.in_use() and len({id(entry.source) for entry in entries}) == 1:
+            shares = 1  # rows of one object: its pieces are asked for at once, and fewer pieces are fewer requests
         share = -(-len(entries) // shares)
         self._futures = [
             pool.submit(_read, entries, start, min(start + share, len(entries)), weights)

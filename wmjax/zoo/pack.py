@@ -15,6 +15,7 @@ from pathlib import Path
 from wmjax.digest import digest
 from wmjax.errors import UsageError
 from wmjax.progress import progress
+from wmjax.stores import place
 from wmjax.suspects.contract import Image, Network, Wanted
 from wmjax.suspects.formats.pack import FORMAT, is_name
 from wmjax.suspects.formats.safetensors import DTYPES
@@ -70,7 +71,7 @@ def pack(
     if models and not images:
         raise UsageError("`models` needs `images`: height, width and channels that the model takes")
     wanted = Wanted(tuple(models), tuple(images), pixels=pixels, pickles=pickles)
-    return write_packs(discover(Path(zoo), wanted), Path(out))
+    return write_packs(discover(place(zoo), wanted), place(out))
 
 
 def write_packs(zoo: Zoo, out: Path) -> PackReport:

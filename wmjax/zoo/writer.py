@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wmjax import stores
 from wmjax.errors import AccessError, UsageError
 from wmjax.files import check_room
 from wmjax.suspects.contract import Weights
@@ -103,3 +104,5 @@ def write_stacked(path: Path, shapes: Mapping[str, Any], rows: int, metadata_siz
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
+    if writer.finished:
+        stores.put(path)

@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from wmjax import stores
 from wmjax.digest import files_digest
 from wmjax.errors import AccessError, InvalidFile, WmjaxError
 from wmjax.suspects import outputs, pixels
@@ -73,7 +74,8 @@ def _answer(path: Path, stamp: _Stamp, images: np.ndarray) -> Any:
     status = path.stat()
     if stamp != (status.st_size, status.st_mtime_ns, status.st_ino):
         raise AccessError(f"{path} was changed while it was used: start again")
-    return _running(path, stamp)(images)
+    with stores.present(path):
+        return _running(path, stamp)(images)
 
 
 @lru_cache(maxsize=2)  # processes that live at once: each has JAX in its memory

@@ -4,9 +4,10 @@ Such a model has no weights to be stacked: it is asked, image by image, in each 
 ONNX Runtime is never loaded into this process, which holds secrets.
 """
 
+import contextlib
 import hashlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from wmjax import stores
 from wmjax.devices import host_bytes
 from wmjax.digest import digest, files_digest
 from wmjax.errors import AccessError, InvalidFile, UsageError
@@ -22,7 +24,7 @@ from wmjax.suspects import outputs, pixels, process
 from wmjax.suspects.contract import TIMEOUT, Askable, Network, Suspect, no_logits
 from wmjax.suspects.formats import onnx_child
 from wmjax.suspects.formats.onnx_graph import Graph
-from wmjax.suspects.formats.onnx_tensors import array
+from wmjax.suspects.formats.onnx_tensors import array, files_of
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 
@@ -54,15 +56,25 @@ def asked_by_runtime(
     if graph.batch > _LARGEST_BATCH:
         raise InvalidFile(f"{path} takes {graph.batch} images at once: export it with a free batch axis")
     name = f"{max(1, graph.batch)}:{path.resolve()}"
+    parts = files_of(tensors.values(), path)
     try:
-        counts = [int(n) for n in _process(name)(_taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
+        counts = [int(n) for n in _answer(name, parts, _taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
     except (AccessError, UsageError) as error:
         raise InvalidFile(f"{path}: ONNX Runtime does not run it: {error}") from error
     found = outputs.numbered({i: count for i, count in enumerate(counts) if count})
     if not found:
         raise InvalidFile(f"{path}: none of its outputs is [images, classes]")
     describe, groups = partial(_described, path, tensors), outputs.by_classes(found, wanted)
-    return [_network(graph, name, describe, counts, group, ways) for group in groups.values()]
+    ask = partial(_answer, name, parts)
+    return [_network(graph, name, ask, describe, counts, group, ways) for group in groups.values()]
+
+
+def _answer(name: str, parts: Iterable[Path], images: np.ndarray) -> Any:
+    """What the process of `BATCH:PATH` answers, which reads these files when it starts."""
+    with contextlib.ExitStack() as here:
+        for part in parts:
+            here.enter_context(stores.present(part))
+        return _process(name)(images)
 
 
 @lru_cache(maxsize=_PROCESSES)
@@ -88,6 +100,7 @@ def _taken(graph: Graph, images: np.ndarray, way: str) -> np.ndarray:
 def _network(
     graph: Graph,
     name: str,
+    answer: Callable[[np.ndarray], Any],
     describe: Callable[[], Model],
     counts: list[int],
     group: Sequence[Output],
@@ -99,7 +112,7 @@ def _network(
 
     def ask(way: str, output: int, images: np.ndarray) -> np.ndarray:
         start = sum(counts[:output])
-        scores: np.ndarray = np.asarray(_process(name)(_taken(graph, images, way)))[:, start : start + classes]
+        scores: np.ndarray = np.asarray(answer(_taken(graph, images, way)))[:, start : start + classes]
         return scores
 
     title, pairs = name.partition(":")[2], [(way, out.place) for way in ways for out in group]
@@ -118,7 +131,7 @@ def _network(
             for (way, place), reading in zip(pairs, readings, strict=True)
         ]
     )
-    told = hashlib.sha256(f"{name} {graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
+    told = hashlib.sha256(f"{stores.named(name)} {graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
     return Network(
         name=f"onnx {height}x{width}x{channels}, run by ONNX Runtime",
         fingerprint=told,

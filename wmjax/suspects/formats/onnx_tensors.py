@@ -2,12 +2,13 @@
 
 import math
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from wmjax import stores
 from wmjax.errors import InvalidFile
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.text import printable
@@ -68,6 +69,11 @@ def data_file(tensors: list[Any], path: Path) -> Path:
     return next((_outside(tensor, path)[0] for tensor in tensors if tensor.data_location), path)
 
 
+def files_of(tensors: Iterable[Any], path: Path) -> set[Path]:
+    """The model's file, and those beside it that hold tensors."""
+    return {path, *(_outside(tensor, path)[0] for tensor in tensors if tensor.data_location)}
+
+
 def _outside(tensor: Any, path: Path) -> tuple[Path, int, int]:
     """The file beside the model's that has a tensor's numbers, and where in it they begin and how many bytes they are.
 
@@ -103,7 +109,7 @@ def _whole(text: str) -> int | None:
 
 def _read_outside(tensor: Any, path: Path) -> np.ndarray:
     beside, offset, length = _outside(tensor, path)
-    with beside.open("rb") as file:
+    with stores.present(beside), beside.open("rb") as file:
         file.seek(offset)
         data = file.read(length)
     if len(data) < length:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.suspects.contract import Weights
 from wmjax.suspects.formats import pickle_child
@@ -87,7 +88,7 @@ def _opened(path: Path, *, whole: bool) -> Iterator[Path]:
     seconds = _SECONDS + size // _RATE
     try:
         with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
-            with path.open("rb") as file:
+            with stores.present(path), path.open("rb") as file:
                 tensors, reasons = _forks().ask(file, _MEMORY + 3 * size, seconds)
             with tensors, reasons:
                 done = _copied(_Reading(tensors, seconds), copy, pickle_child.TIMES * size, whole=whole)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.files import read_bytes
 from wmjax.orbax import fill
@@ -81,8 +82,19 @@ class Header(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    """A descriptor for reading, of a regular file only: opening a pipe would wait for ever."""
+def opened(path: Path, *, whole: bool = True) -> Iterator[tuple[int, os.stat_result]]:
+    """A descriptor for reading, of a regular file only: opening a pipe would wait for ever.
+
+    Args:
+      path: of the file.
+      whole: its bytes are read through the descriptor; else by `stores.read` and `stores.fetch`.
+    """
+    with (stores.present if whole else stores.steady)(path), _descriptor(path) as found:
+        yield found
+
+
+@contextmanager
+def _descriptor(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -103,14 +115,14 @@ def read_header(path: Path) -> Header:
       AccessError: the file cannot be read.
       InvalidFile: it is not a safetensors file, damaged, or cut short.
     """
-    with opened(path) as (descriptor, status):
-        prefix = os.pread(descriptor, 8, 0)
+    with opened(path, whole=False) as (descriptor, status):
+        prefix = stores.read(path, descriptor, 8, 0)
         length = int.from_bytes(prefix, "little")
         if len(prefix) < 8 or length > status.st_size - 8:
             raise InvalidFile(f"{path} is not a safetensors file, or cut short: it ends within its header")
         if length > LARGEST_HEADER:
             raise InvalidFile(f"{path}: a header of {length} bytes is larger than any that wmjax reads")
-        raw = os.pread(descriptor, length, 8)
+        raw = stores.read(path, descriptor, length, 8)
     try:
         entries, metadata = _parse(raw)
         tensors = {name: _tensor(name, entry) for name, entry in entries.items()}
@@ -216,7 +228,7 @@ class File:
           AccessError: the file cannot be read.
           InvalidFile: it is not the file any more whose header was read.
         """
-        with opened(self.path) as (descriptor, status):
+        with opened(self.path, whole=False) as (descriptor, status):
             if stamp(status) != self.header.stamp:
                 raise InvalidFile(f"{self.path} was changed while it was used: start again")
             wanted, converted = [], []
@@ -237,20 +249,25 @@ class File:
 
     def _fill(self, descriptor: int, wanted: list[tuple[int, np.ndarray]]) -> None:
         """Reads pieces given in the order of their places; those that adjoin in the file share a system call."""
+        pieces = []
         first = 0
         while first < len(wanted):
             place, last, end = wanted[first][0], first, wanted[first][0]
             while last < len(wanted) and wanted[last][0] == end:
                 end += wanted[last][1].size
                 last += 1
-            views = [piece.data for _, piece in wanted[first:last] if piece.size]
+            pieces.append((place, [piece.data for _, piece in wanted[first:last] if piece.size]))
+            first = last
+        if stores.is_stored(self.path):
+            stores.fetch(self.path, pieces)
+            return
+        for place, views in pieces:
             while views:
                 count = os.preadv(descriptor, views[:_VECTORS], place)
                 if count == 0:
                     raise InvalidFile(f"{self.path} was cut short while it was read")
                 place += count
                 views = _rest(views, count)
-            first = last
 
 
 def read_index(path: Path) -> dict[str, Path]:
