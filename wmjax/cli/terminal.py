@@ -115,7 +115,7 @@ def token(options: argparse.Namespace) -> str:
     else:
         from wmjax.files import read_bytes
 
-        text = read_bytes(options.token).decode(errors="replace").strip()
+        text = read_bytes(private(options.token)).decode(errors="replace").strip()
         if not text:
             raise UsageError(f"{options.token} holds no token")
     if not re.fullmatch("[!-~]*", text):
