@@ -144,6 +144,17 @@ def test_nothing_hides_within_a_checkpoints_own_folders(saved, tmp_path):
     assert [item.path for item in zoo.unreadable] == sorted(f"{place}/1.9" for place in hidden)
 
 
+def test_what_is_passed_over_as_an_optimisers_is_counted(tmp_path):
+    tensors = {name.replace("/", "."): leaf for name, leaf in flat(TREE).items()}
+    momenta = {
+        f"{place}.{name}": leaf for name, leaf in tensors.items() for place in ("mu", "nu") if ".mean" not in name
+    }
+    save_file(tensors | momenta, tmp_path / "model.safetensors", {"config": json.dumps(CONFIG.to_json())})
+    zoo = discover(tmp_path, Wanted())
+    assert [entry.name for entry in zoo.entries] == ["model.safetensors"]
+    assert (zoo.unreadable, zoo.others) == ([], {"of an optimiser's, with weights' shapes": 2})
+
+
 def test_packs_are_opened_row_by_row(saved, tmp_path):
     for name in ("b", "a"):
         shutil.copytree(saved, tmp_path / "zoo" / name)
