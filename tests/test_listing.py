@@ -23,6 +23,14 @@ def test_a_list_says_what_its_docstring_shows(tmp_path):
             timeout=30.0,
             concurrency=4,
         ),
+        Listed(
+            "their service",
+            "service",
+            service="oip+https://HOST/v2/models/NAME",
+            pixels="0..255",
+            labels="words.txt",
+            token="SUSPECT_THEIRS",
+        ),
         Listed("weights of theirs", "path", path="models/theirs.safetensors", model="vgg"),
     ]
 

@@ -121,6 +121,13 @@ def test_open_sizes_are_those_of_the_images_that_are_asked_about(image, tmp_path
     assert np.allclose(jax.jit(found[1][0].logits)(weights, images), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_images_that_are_too_small_for_a_graph_of_any_size_are_made_larger(tmp_path):
+    body = "a = Conv(x, w) b = MaxPool <kernel_shape=[30,30]> (a) c = GlobalAveragePool(b) y = Flatten(c)"
+    path = write(tmp_path / "model.onnx", build(body, W, image="float[n,3,h,w] x"))
+    found = networks_of(path, Wanted(images=((9, 8, 3), (40, 40, 3)), pixels="0..1"))
+    assert [network.image for network, _ in found] == [(36, 32, 3), (40, 40, 3)]
+
+
 def test_a_batch_of_minus_one_is_open(tmp_path):
     model = build(*POOLED)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1

@@ -5,10 +5,12 @@ a file is executed: it is parsed by the `onnx` package, read as a graph (`onnx_g
 of `onnx_ops` alone (`onnx_run`).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 
 _BATCH = 64  # images that a file may insist on taking at once
+_SCALES = (1, 2, 4, 8)  # of images for a graph that takes any size, but none as small as a key's
 _STRUCTURE = 1 << 22  # bytes of a file that are not weights
 _BY_BATCH = {"DynamicQuantizeLinear", f"{MICROSOFT}.DynamicQuantizeMatMul"}  # they scale by all images of a call
 _networks: dict[str, Network] = {}
@@ -69,7 +72,7 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
     """An image classifier in an ONNX file; the same `Network`s for files that differ in their weights alone.
 
     There is one for each number of classes that its outputs have, and, where it takes images of any size, for each
-    size that is wanted.
+    size that is wanted, made larger where its windows do not fit into that.
 
     Args:
       path: a file with one image input, [n, C, H, W] or [n, H, W, C] of 1 or 3 channels; its weights may lie in a file
@@ -92,15 +95,24 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
     asked: dict[Image, list[Network]] = {}
     found = []
     for image in dict.fromkeys(wanted.images or (graph.image,)):
-        bound = graph.bound(image)
-        if bound.image not in asked:
-            asked[bound.image] = _networks_of(bound, weights, path, wanted.classes, ways)
-        found += [(image, network) for network in asked[bound.image]]
+        size = graph.bound(image).image
+        if size not in asked:
+            asked[size] = _at_a_size(graph, image, partial(_networks_of, weights, path, wanted.classes, ways))
+        found += [(image, network) for network in asked[size]]
     return found, OnnxFile(path, fingerprint, data_file(list(weights.values()), path))
 
 
+def _at_a_size(graph: Graph, image: Image, networks_of: Callable[[Graph], list[Network]]) -> list[Network]:
+    """A graph's networks for images of this size, or, where they are too small for it, the next that is enough."""
+    height, width, channels = image
+    for scale in _SCALES if 0 in graph.image else ():
+        with contextlib.suppress(InvalidFile):
+            return networks_of(graph.bound((height * scale, width * scale, channels)))
+    return networks_of(graph.bound(image))
+
+
 def _networks_of(
-    graph: Graph, weights: Mapping[str, Any], path: Path, wanted: tuple[int, ...], ways: tuple[str, ...]
+    weights: Mapping[str, Any], path: Path, wanted: tuple[int, ...], ways: tuple[str, ...], graph: Graph
 ) -> list[Network]:
     """A graph's networks; of one that is not read here, if ONNX Runtime is there, those that it runs."""
     try:
