@@ -26,7 +26,7 @@ def test_a_list_says_what_its_docstring_shows(tmp_path):
         Listed(
             "their service",
             "service",
-            service="oip+https://HOST/v2/models/NAME",
+            service="oip+https://host/v2/models/NAME",
             pixels="0..255",
             labels="words.txt",
             token="SUSPECT_THEIRS",
