@@ -2,8 +2,8 @@
 
 Command   WMJAX_SERVERS=FOLDER python experiments/services.py [--install] [--only kserve,triton]
 Expected  each marked network a match in at most 10 questions, each innocent one cleared, each claim judged a match;
-          asking costs less than 1.2 times what a bare client needs, for 1 picture and for 16 (it does not: the 0.7 ms
-          of a question are as much as so small a network takes); no token in any file
+          asking costs less than 1.2 times what a bare client needs, for 1 picture and for 16 (it does not: a question
+          costs us .6 to 3 ms, and so small a network answers in 1 to 3); no token in any file
 Time      2 minutes on 2 CPU cores, beside `--install` (1.5 GB of packages)
 """
 

@@ -11,6 +11,7 @@ from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 from gpu_tables import gpu_rows
 from student_tables import digits_student_rows, null_coin_rows, student_rows, tie_rows
+from suspect_tables import suspect_rows
 
 README = HERE.parent / "README.md"
 MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -311,20 +312,6 @@ def truth_rows() -> list[str]:
     ]
 
 
-def torch_rows() -> list[str]:
-    figures = result("torch_families")
-    worst = max(figures["families"].values(), key=lambda found: found["error"])
-    return [
-        row(
-            "families of transformers, timm and torchvision read from the files of their own libraries",
-            f"{figures['read']} of {figures['of']}; {figures['side_by_side']} of them side by side in one program",
-            f"largest error {worst['error']:.1g} of the largest score, where PyTorch's own in float32 is "
-            f"{worst['own_error']:.1g}",
-            source("torch_families"),
-        )
-    ]
-
-
 def audit_rows() -> list[str]:
     """Of the audits' experiments."""
     made = {
@@ -339,7 +326,6 @@ def audit_rows() -> list[str]:
         "acquittals": partial(acquittal_rows, "acquittals"),
         "acquittals_cifar10": partial(acquittal_rows, "acquittals_cifar10"),
         "audit_truth": truth_rows,
-        "torch_families": torch_rows,
     }
     return [line for name, rows in made.items() if there(name) for line in rows()]
 
@@ -426,6 +412,7 @@ def table() -> str:
         *speed_rows(),
         *device_rows(),
         *audit_rows(),
+        *suspect_rows(),
         *gpu_rows(),
         *judge_rows(),
         *kill_rows(),

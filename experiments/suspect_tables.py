@@ -1,0 +1,126 @@
+"""Rows of the table of results that say which suspects are reached: files, services, buckets."""
+
+from figures import result, row, source, there
+
+
+def suspect_rows() -> list[str]:
+    """Of the experiments on suspects that have a result."""
+    made = {
+        "real_zoo": form_rows,
+        "onnx_exports": onnx_rows,
+        "torch_families": torch_rows,
+        "hub_cache": cache_rows,
+        "hostile_zoo": hostile_rows,
+        "services": service_rows,
+        "bucket_audit": bucket_rows,
+    }
+    return [line for name, rows in made.items() if there(name) for line in rows()]
+
+
+def form_rows() -> list[str]:
+    figures = result("real_zoo")
+    most = max(max(found.values()) for found in figures["queries"].values())
+    return [
+        row(
+            f"a marked network in {len(figures['queries'])} forms and {len(figures['alone'])} preparations of pixels",
+            f"{figures['copies'] - len(figures['missed'])} of {figures['copies']} are matches",
+            f"at most {most} queries; strangers in those forms that are a match: {len(figures['false'])}",
+            source("real_zoo"),
+        )
+    ]
+
+
+def onnx_rows() -> list[str]:
+    figures = result("onnx_exports")
+    return [
+        row(
+            "exports of torchvision, timm and the ONNX model zoo that are read",
+            f"{figures['read']} of {figures['files']}",
+            f"largest difference from ONNX Runtime {figures['largest_difference']:.1g} of the largest score",
+            source("onnx_exports"),
+        )
+    ]
+
+
+def torch_rows() -> list[str]:
+    figures = result("torch_families")
+    worst = max(figures["families"].values(), key=lambda found: found["error"])
+    return [
+        row(
+            "families of transformers, timm and torchvision read from the files of their own libraries",
+            f"{figures['read']} of {figures['of']}; {figures['side_by_side']} of them side by side in one program",
+            f"largest error {worst['error']:.1g} of the largest score, where PyTorch's own in float32 is "
+            f"{worst['own_error']:.1g}",
+            source("torch_families"),
+        )
+    ]
+
+
+def cache_rows() -> list[str]:
+    figures = result("hub_cache")
+    return [
+        row(
+            f"audit of a Hugging Face cache of {figures['models']} models of 20 families, compiling included",
+            f"{figures['seconds']:.0f} s",
+            f"{len(figures['matched'])} matches of {len(figures['stolen'])} stolen ones"
+            + (", the right ones" if figures["right"] else "; not the right ones")
+            + f"; {len(figures['inconclusive'])} inconclusive",
+            source("hub_cache"),
+        )
+    ]
+
+
+def hostile_rows() -> list[str]:
+    figures = result("hostile_zoo")
+    return [
+        row(
+            f"files of all forms, damaged at random {figures['mutations']:,} times, that stop an audit",
+            str(len(figures["stopped"])),
+            f"at most {figures['peak_mib'] / 1024:.1f} GiB of memory, and {figures['slowest_audit_s']:.0f} s for a "
+            "hundred folders",
+            source("hostile_zoo"),
+        )
+    ]
+
+
+def service_rows() -> list[str]:
+    figures = result("services")
+    servers = figures["servers"].values()
+    found = sum(server["marked"]["judge"]["verdict"] == "match" for server in servers)
+    cleared = sum(server["innocent"]["verdict"] == "no-match" for server in servers)
+    most = max(server["marked"]["queries"] for server in servers)
+    times = [way["ratio"] for server in servers for way in server.get("overhead", {}).values()]
+    worst = figures["losses"]["all together, and no --labels"]
+    return [
+        row(
+            "a marked network behind KServe (two protocols), Triton, MLServer, MLflow and Gradio",
+            f"{found} of {len(servers)} are matches in at most {most} queries, and for the judge",
+            f"{cleared} innocents cleared; asking takes {min(times):.1f} to {max(times):.1f} times as long as a bare "
+            "client",
+            source("services"),
+        ),
+        row(
+            "the same behind JPEG, the best five, four decimals, words and HTTP 429 at once, words unknown",
+            worst["verdict"],
+            f"{worst['queries']} queries; {worst['bits_of_100_triggers']:.0f} of "
+            f"{figures['losses']['all scores']['bits_of_100_triggers']:.0f} bits",
+            source("services"),
+        ),
+    ]
+
+
+def bucket_rows() -> list[str]:
+    figures = result("bucket_audit")
+    layouts = [name for name in ("safetensors", "pack", "checkpoints") if name in figures]
+    return [
+        row(
+            f"audit of {figures['models']} models in a bucket / in a folder, speed, emulators on the same cores",
+            "; ".join(
+                f"{name} {figures[name]['s3']['speed']['median']:.2f} (S3), "
+                f"{figures[name]['gs']['speed']['median']:.2f} (Google)"
+                for name in layouts
+            ),
+            f"{figures['bytes_of_one'] / 1e6:.1f} MB a model",
+            source("bucket_audit"),
+        )
+    ]
