@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-collect_ignore = ["torch_files.py"]  # no tests: it makes files, and imports PyTorch
+collect_ignore = ["torch_files.py", "ray_worker.py"]  # no tests: they import packages of other extras
 
 if TYPE_CHECKING:
     from tsa import LocalTsa

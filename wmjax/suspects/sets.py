@@ -63,7 +63,7 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
     >>> weights = {"w": np.zeros((3, 2), np.float32), "b": np.zeros(2, np.float32)}
     >>> stored = {"ema.w": ((3, 2), "float32"), "ema.b": ((2,), "float32"), "w": ((3, 2), "float32")}
     >>> sets_of(weights, stored)
-    [Fit(place='ema', names={'w': 'ema.w', 'b': 'ema.b'}, replicas=0, lacks='')]
+    [Fit(place='ema', names={'w': 'ema.w', 'b': 'ema.b'}, replicas=0, lacks='', passed=0)]
 
     Args:
       shapes: of the network's tensors, by name.
