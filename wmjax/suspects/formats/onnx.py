@@ -5,7 +5,6 @@ a file is executed: it is parsed by the `onnx` package, read as a graph (`onnx_g
 of `onnx_ops` alone (`onnx_run`).
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import threading
@@ -77,7 +76,7 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
     Args:
       path: a file with one image input, [n, C, H, W] or [n, H, W, C] of 1 or 3 channels; its weights may lie in a file
         beside it. Scores are outputs [n, classes], or [n, classes, 1, 1].
-      wanted: the sizes of images; how pixels are prepared where the graph does not say it; and numbers of classes:
+      wanted: the sizes of images; how pixels are prepared, which the graph may state; and numbers of classes:
         outputs of these, where there are any, are the only ones.
 
     Returns:
@@ -105,10 +104,13 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
 def _at_a_size(graph: Graph, image: Image, networks_of: Callable[[Graph], list[Network]]) -> list[Network]:
     """A graph's networks for images of this size, or, where they are too small for it, the next that is enough."""
     height, width, channels = image
-    for scale in _SCALES if 0 in graph.image else ():
-        with contextlib.suppress(InvalidFile):
+    refused: list[InvalidFile] = []
+    for scale in _SCALES if 0 in graph.image else _SCALES[:1]:
+        try:
             return networks_of(graph.bound((height * scale, width * scale, channels)))
-    return networks_of(graph.bound(image))
+        except InvalidFile as error:
+            refused.append(error)
+    raise refused[0]
 
 
 def _networks_of(
