@@ -104,6 +104,51 @@ def test_a_poor_service_is_found_out_too(provider, thief, key):
     assert ("probabilities" in codes) == (provider != "oip")
 
 
+def cleared_through_jpeg(key: Key, work: Callable[..., Any], folder: Path) -> dict[str, str]:
+    """What is said, in each way of asking, of a copy that repeats no label of a picture that went through JPEG."""
+    service = Recorder(innocent)  # as the copy answers such pictures
+    service.jpeg = True
+    address, said = service.address("hf"), {}
+    said["verify"] = verify(open_suspect(address, wanted()), key).verdict
+    said["whole"] = verify(open_suspect(address, wanted()), key, whole=True).verdict
+    work("claim", *UNLOCK, address, *CLAIM, "--out", "c.json")
+    _, out, _ = work("judge", "c.json", "--nonce-from", "ab" * 16, "--suspect", address, "--json")
+    said["judge"] = json.loads(out)["judgements"][0]["verdict"]
+    (folder / "zoo").mkdir()
+    (folder / "list.toml").write_text(f'[[suspect]]\nname = "copy"\nservice = "{address}"\n')
+    audit = ["audit", "zoo", "--keys", ".", "--suspects", "list.toml", "--keep-answers", "--json"]
+    for name, verb in (
+        ("audit", [*audit, "--out", "out"]),
+        ("replay", ["audit", "--merge", "out", "--keys", ".", "--json"]),
+    ):
+        said[name] = "inconclusive" if json.loads(work(*verb)[1])["inconclusive"] else "no-match"
+    service.shutdown()
+    service.server_close()
+    return said
+
+
+def test_what_went_through_jpeg_clears_nobody(key, work, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX may have begun already
+    assert set(cleared_through_jpeg(key, work, tmp_path).values()) == {"inconclusive"}
+
+
+def test_without_that_rule_a_copy_would_be_cleared(key, work, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    for room in ("verification.grounds", "zoo.plan", "zoo.chunk_record", "evidence.judge"):
+        monkeypatch.setattr(f"wmjax.{room}.clears", lambda note: True)
+    assert set(cleared_through_jpeg(key, work, tmp_path).values()) == {"no-match"}
+
+
+def test_a_service_that_comes_late_to_an_audit_is_not_asked_through_jpeg(thief, key):
+    from wmjax.suspects.services.service import Service
+
+    service = Service(thief.address("hf"), wanted())
+    service.exactly()
+    thief.jpeg = True
+    with pytest.raises(NoAnswerError, match="HTTP 415"):
+        service.meet((8, 8, 1))
+
+
 @each
 def test_words_are_learned_where_nobody_says_what_they_mean(provider, thief, key):
     thief.words = [*WORDS[3:], *WORDS[:3]]
