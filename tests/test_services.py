@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -467,9 +466,7 @@ def test_tls_is_checked(thief, key, tmp_path, monkeypatch):
     import trustme_here as own
 
     certificate = own.certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    thief.socket, thief.scheme = context.wrap_socket(thief.socket, server_side=True), "https"
+    thief.encrypt(certificate)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(AccessError, match="certificate"):
         open_suspect(thief.address("v1"), wanted())
