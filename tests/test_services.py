@@ -394,6 +394,7 @@ def test_a_token_is_written_nowhere(thief, work, monkeypatch, tmp_path):
 def test_without_the_cleaning_it_would_be(thief, work, monkeypatch, tmp_path):
     monkeypatch.setenv("SUSPECT_TOKEN", TOKEN)
     monkeypatch.setattr(wire.Wire, "clean", lambda self, text: text)
+    monkeypatch.setattr(wire.Wire, "_unsaid", lambda self, body: body)
     leaking(thief)
     assert {"c.html", "c.json.journal.jsonl", "said"} <= set(leaks(thief, work, tmp_path))
 
