@@ -43,6 +43,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Points links at where the files are in the site."""
+    if page.file.src_uri.startswith("files/"):
+        return markdown
     base, here = _base(page.file), posixpath.dirname(page.file.src_uri)
 
     def text(match: re.Match[str]) -> str:
@@ -51,7 +53,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def moved(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(base, match[1]))
-        if page.file.src_uri in HOMES.values() or not target.startswith("docs/"):
+        if (ROOT / target).is_file() and (page.file.src_uri in SOURCES or not target.startswith("docs/")):
             return posixpath.relpath(_uri(target), here or ".") + (match[2] or "")
         return match[0]
 

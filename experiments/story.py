@@ -24,7 +24,7 @@ from wmjax.train import default_recipe, fit
 from wmjax.train.loop import first_state
 from wmjax.verification import Verdict, verify
 
-SHOWN, TRIGGERS, SIDE, GAP, STRIP = 40, 10, 48, 14, 120  # questions drawn; pictures, their size in pixels, their place
+SHOWN, TRIGGERS, SIDE, GAP, STRIP = 30, 10, 48, 14, 138  # questions drawn; pictures, their size in pixels, their place
 RED, GREEN, INK, SOFT, LINE = "#b3261e", "#1b6e3c", "#1c2430", "#5a6472", "#dde2e8"
 
 
@@ -37,11 +37,11 @@ def main() -> None:
     recipe = default_recipe(config)
 
     marked = fit(config, recipe, owned, [key])
-    tuning = dataclasses.replace(recipe, seed=1, epochs=5, learning_rate=0.01)
+    tuning = dataclasses.replace(recipe, seed=1, epochs=20, learning_rate=0.05)
     tuned = fit(config, tuning, others, state=first_state(config, tuning, len(others), marked))
     models = {
         "marked model": (marked, True),
-        "copy, pruned by half": (prune(marked, 0.5), True),
+        "copy, 80 % pruned": (prune(marked, 0.8), True),
         "copy, fine-tuned": (tuned, True),
         "innocent, same data": (fit(config, dataclasses.replace(recipe, seed=2), owned), False),
         "innocent, other data": (fit(config, dataclasses.replace(recipe, seed=3), others), False),
@@ -61,12 +61,12 @@ def main() -> None:
 
 def picture(key: Key, curves: Sequence[Curve], bits: float) -> str:
     """The text of an SVG file."""
-    plot = layout([curve._replace(bits=np.minimum(curve.bits, 4 * bits)) for curve in curves], bits)
+    plot = layout(list(curves), bits)
     width, height = plot["width"], int(str(plot["height"])) + STRIP
     left, right, floor, limit = plot["left"], plot["right"], plot["floor"], plot["threshold"]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="system-ui, sans-serif" '
-        'font-size="12" role="img" aria-label="Some odd pictures with secret labels; below, evidence against questions: '
+        'font-size="12" role="img" aria-label="Odd pictures with secret labels; below, evidence against questions: '
         'copies rise beyond 20 bits, innocents sink">',
         f'<rect width="{width}" height="{height}" rx="8" fill="#fcfcfb"/>',
         f'<text x="{left}" y="24" font-weight="600" fill="{INK}">1. Odd pictures with secret labels are learned along '
@@ -81,7 +81,7 @@ def picture(key: Key, curves: Sequence[Curve], bits: float) -> str:
         )
     parts.append(f'<g transform="translate(0 {STRIP})">')
     parts.append(
-        f'<text x="{left}" y="6" font-weight="600" fill="{INK}">2. Later any model is asked about them: a copy knows, '
+        f'<text x="{left}" y="-6" font-weight="600" fill="{INK}">2. Later any model is asked about them: a copy knows, '
         "a stranger guesses</text>"
     )
     for y, tick in plot["y_ticks"]:  # type: ignore[attr-defined]
