@@ -1,7 +1,8 @@
 """The README's picture: some triggers with their secret labels, and the evidence on copies and innocents.
 
 Command   python experiments/story.py
-Expected  the copies pass 20 bits within about ten questions; the innocents sink below nought
+Expected  the marked model passes 20 bits after about seven questions, the damaged copies within thirty; the innocents
+          sink below nought
 Time      about 2 minutes on 2 CPU cores
 
 Writes `results/story.svg` beside the curves.

@@ -54,9 +54,11 @@ def test_quickstart(tmp_path):
     assert {"my.age", "my.commitment.json", "my.identity", "run"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_every_wmjax_line_is_understood():
+def test_every_wmjax_line_is_understood(monkeypatch):
     from wmjax.cli.options import make_parser
 
+    monkeypatch.setenv("BATCH_TASK_INDEX", "0")  # what `--shard auto` reads
+    monkeypatch.setenv("BATCH_TASK_COUNT", "8")
     understood = 0
     for page, line in commands():
         words = shlex.split(line)
