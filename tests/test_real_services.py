@@ -1,4 +1,4 @@
-"""Servers that people run, each in an environment of its own (`WMJAX_SERVERS`): the README's command on each."""
+"""Servers that people run, each in an environment of its own (`WMJAX_SERVERS`): the documentation's command on each."""
 
 import json
 import sys
