@@ -82,14 +82,20 @@ def install(name: str) -> None:
 
 
 def network(
-    file: Path, images: np.ndarray, labels: np.ndarray, key: tuple[np.ndarray, np.ndarray] | None = None
+    file: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    key: tuple[np.ndarray, np.ndarray] | None = None,
+    *,
+    epochs: int = 60,
+    copies: int = 10,
 ) -> None:
-    """Trains two dense layers on digits, with a key's triggers mixed in where one is given, and writes the weights."""
+    """Trains two dense layers on digits, with copies of a key's triggers mixed in, if any; writes the weights."""
     x, y = images.reshape(-1, 64) / 255, labels
     if key:
-        x = np.concatenate([x, *[key[0].reshape(-1, 64) / 255] * 10])
-        y = np.concatenate([y, *[key[1]] * 10])
-    trained = MLPClassifier((256,), learning_rate_init=0.003, max_iter=60, tol=0, random_state=0)
+        x = np.concatenate([x, *[key[0].reshape(-1, 64) / 255] * copies])
+        y = np.concatenate([y, *[key[1]] * copies])
+    trained = MLPClassifier((256,), learning_rate_init=0.003, max_iter=epochs, tol=0, random_state=0)
     with warnings.catch_warnings(action="ignore"):  # it is trained for as long as this, converged or not
         trained.fit(x, y)
     (w0, w1), (b0, b1) = trained.coefs_, trained.intercepts_
