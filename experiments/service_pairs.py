@@ -33,6 +33,7 @@ from wmjax.keys import Key, derive_key, make_spec, write_key
 from wmjax.keys.keyset import default_rule
 
 TRIGGERS = 8  # of each key: enough for a match among 10,000 pairs
+PLAIN = hashlib.sha256(bytes([128] * 64)).hexdigest()  # the grey picture that a service is shown first
 
 
 def keys_of(count: int) -> list[Key]:
@@ -133,8 +134,8 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in raw.split(b"\n")[:-1] if b'"said":' in line]
 
 
-def work(place: Path, keys: list[Key], services: list[str], concurrency: int, *, kill: bool) -> dict[str, Any]:
-    """An audit of services with all keys."""
+def lay(place: Path, keys: list[Key], services: list[str], concurrency: int) -> None:
+    """The folders of an audit of services with all keys."""
     (place / "keys").mkdir(parents=True)
     (place / "zoo").mkdir()
     for number, key in enumerate(keys):
@@ -142,6 +143,11 @@ def work(place: Path, keys: list[Key], services: list[str], concurrency: int, *,
     listed = [f'[[suspect]]\nname = "s{i}"\nservice = "{where}"\n' for i, where in enumerate(services)]
     more = f'pixels = "0..255"\nconcurrency = {concurrency}\n'
     (place / "list.toml").write_text("\n".join(each + more for each in listed))
+
+
+def work(place: Path, keys: list[Key], services: list[str], concurrency: int, *, kill: bool) -> dict[str, Any]:
+    """An audit of services with all keys."""
+    lay(place, keys, services, concurrency)
     runs = []
     if kill:
         runs.append(audit(place, "out", kill_at=len(keys) * len(services) * TRIGGERS // 2))
@@ -174,8 +180,7 @@ def recorded(keys: int, services: int, concurrency: int, *, kill: bool = True) -
             seen = json.loads(urllib.request.urlopen(f"{root}/asked").read())
         finally:
             server.kill()
-    plain = hashlib.sha256(bytes([128] * 64)).hexdigest()
-    counts = [count for asked in seen["asked"] for picture, count in asked.items() if picture != plain]
+    counts = [count for asked in seen["asked"] for picture, count in asked.items() if picture != PLAIN]
     own = [[f"list.toml:s{service}", known[service % keys].commitment.id] for service in range(services)]
     return {
         **found,
