@@ -24,6 +24,7 @@ PAGES = {
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = [text for kind, text in FENCED.findall(README) if kind == "sh"]
 PROGRAMS = {"age", "gcloud", "git", "export", "model_signing", "openssl", "pip", "python", "python3", "srun", "wmjax"}
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 PYTHON = re.compile(r"^```python\n(.*?)^```\n\n^```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -91,10 +92,16 @@ def _extras() -> list[str]:
     return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
 
-def test_python_does_what_stands_below_it(tmp_path):
+def test_python_does_what_stands_below_it(tmp_path, monkeypatch):
     """In one process, each block with names of its own: what costs is importing."""
     blocks = [(page, code, told) for page, text in PAGES.items() for code, told in PYTHON.findall(text)]
     assert len(blocks) == sum(text.count("```python\n") for text in PAGES.values())
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    notebooks = importlib.import_module("notebooks")
+    for path in NOTEBOOKS:
+        cells = notebooks.cells(path.read_text())
+        told = "\n".join(cell.text for cell in cells if cell.kind == "output") + "\n"
+        blocks.append((path.name, path.read_text(), told))
     run = (
         "import contextlib, io, json, sys\n"
         "for code in json.load(sys.stdin):\n"
@@ -108,7 +115,21 @@ def test_python_does_what_stands_below_it(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     for (page, _, told), printed in zip(blocks, done.stdout.splitlines(), strict=True):
-        assert json.loads(printed) == told, page
+        assert re.sub(" +\n", "\n", json.loads(printed)) == told, page
+
+
+def test_scripts_become_notebooks(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    notebooks = importlib.import_module("notebooks")
+    assert len(NOTEBOOKS) == 3
+    for path in NOTEBOOKS:
+        made = json.loads(notebooks.notebook(path.read_text()))
+        assert [cell["cell_type"] for cell in made["cells"]][:2] == ["markdown", "code"]
+        for cell in made["cells"]:
+            if cell["cell_type"] == "code":
+                compile("".join(cell["source"]), path.name, "exec")
+        assert any(cell.get("outputs") for cell in made["cells"])
+        assert notebooks.page(path.stem, path.read_text()).startswith("# ")
 
 
 def test_toml_is_what_a_list_of_suspects_holds():
@@ -161,6 +182,7 @@ def _slug(head: str) -> str:
 def test_every_page_is_in_the_contents():
     listed = (ROOT / "mkdocs.yml").read_text()
     pages = [page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")]
+    pages += [f"notebooks/{path.stem}.md" for path in NOTEBOOKS]
     assert [page for page in pages if f" {page}\n" not in listed] == []
 
 
