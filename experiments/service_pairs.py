@@ -117,14 +117,30 @@ def audit(place: Path, out: str, *more: str, kill_at: int = 0) -> dict[str, Any]
     with (place / "said").open("ab") as said:
         env = {**os.environ, "JAX_PLATFORMS": "cpu"}
         ran = subprocess.Popen([*command, "--out", out, *more], cwd=place, env=env, stdout=said, stderr=said)
-        while kill_at and ran.poll() is None and len(lines(place / out)) < kill_at:
-            time.sleep(0.1)
-        if kill_at:
-            ran.send_signal(signal.SIGKILL)
-        _, status, used = os.wait4(ran.pid, 0)
-        ran.returncode = os.waitstatus_to_exitcode(status)
+        peak = 0
+        while ran.poll() is None:
+            peak = max(peak, _peak(ran.pid))
+            if kill_at and _answers(place / out) >= kill_at:
+                ran.send_signal(signal.SIGKILL)
+                ran.wait()
+            time.sleep(0.2)
     found = {"exit_code": ran.returncode, "seconds": round(time.monotonic() - began, 1)}
-    return {**found, "peak_mb": used.ru_maxrss >> 10, "answers": len(lines(place / out))}
+    return {**found, "peak_mb": peak >> 10, "answers": len(lines(place / out))}
+
+
+def _peak(process: int) -> int:
+    """The most memory that a process has had, in KiB."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:  # it has just ended
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+def _answers(out: Path) -> int:
+    """How many lines of a journal are answers, about."""
+    journal = out / "journal-1-of-1.jsonl"
+    return journal.read_bytes().count(b'"said":') if journal.exists() else 0
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
