@@ -105,9 +105,7 @@ def network(
 @contextlib.contextmanager
 def serving(name: str, weights: Path, **environment: str) -> Iterator[str]:
     """A server that is ready, by its place, e.g. http://127.0.0.1:8081; it ends with the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     with tempfile.TemporaryDirectory() as place:
         log = Path(place, "log")
         variables = {
@@ -136,6 +134,19 @@ def serving(name: str, weights: Path, **environment: str) -> Iterator[str]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+
+
+def _free_port() -> int:
+    """The first of three ports in a row that are free: some servers take as many."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+            sockets[0].bind(("127.0.0.1", 0))
+            port: int = sockets[0].getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                for place, other in enumerate(sockets[1:], 1):
+                    other.bind(("127.0.0.1", port + place))
+                return port
 
 
 def _command(name: str, place: Path, port: int, variables: dict[str, str]) -> Sequence[object]:
