@@ -2,6 +2,7 @@
 somewhere. Fenced blocks of `sh` are commands; a `text` block right after a `python` block is what that prints.
 """
 
+import dataclasses
 import importlib
 import json
 import os
@@ -157,6 +158,30 @@ def test_the_command_line_is_the_parsers(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs")
     command_line = importlib.import_module("command_line")
     assert PAGES["docs/reference/command-line.md"] == command_line.page(), "python docs/command_line.py"
+
+
+def test_exit_codes_are_those_of_the_errors():
+    from wmjax.errors import WmjaxError
+
+    page, classes = PAGES["docs/reference/exit-codes.md"], [WmjaxError]
+    for one in classes:
+        classes += one.__subclasses__()
+    assert {f"| `{one.code}` | {one.exit_code} |" for one in classes} == set(
+        re.findall(r"^\| `.*?` \| \d \|", page, re.M)
+    )
+
+
+def test_fields_of_documents_are_in_the_reference():
+    records = {
+        "`verify`": wmjax.Verdict,
+        "`verify`, several keys": wmjax.Combined,
+        "`attack`": wmjax.AttackResult,
+        "`embed`": wmjax.Report,
+    }
+    for verb, record in records.items():
+        (row,) = re.findall(rf"^\| {verb} \|.*$", PAGES["docs/reference/json.md"], re.M)
+        fields = {field.name for field in dataclasses.fields(record)} - {"path"}
+        assert [field for field in fields if f"`{field}`" not in row] == [], verb
 
 
 def test_every_public_name_is_in_the_reference_once():
