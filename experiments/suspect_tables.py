@@ -112,7 +112,7 @@ def service_rows() -> list[str]:
             "a marked network behind KServe (two protocols), Triton, MLServer, MLflow and Gradio",
             f"{found} of {len(servers)} are matches in at most {most} queries, and for the judge",
             f"{cleared} innocents cleared; asking takes {min(times):.2f} to {max(times):.2f} times as long as a bare "
-            f"client by the median, {min(fastest):.2f} to {max(fastest):.2f} times where nothing else ran meanwhile",
+            f"client by the median, {min(fastest):.2f} to {max(fastest):.2f} times in the fastest tenth",
             source("services"),
         ),
         row(
