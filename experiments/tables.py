@@ -1,4 +1,4 @@
-"""Puts the measured figures into the project's README, between its result markers.
+"""Puts the measured figures into the README and the documentation, between their result markers.
 
 Command   python experiments/tables.py
 """
@@ -10,11 +10,15 @@ from typing import Any
 from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 from gpu_tables import gpu_rows
+from headline_tables import headline_table, million_table
 from student_tables import digits_student_rows, null_coin_rows, student_rows, tie_rows
 from suspect_tables import suspect_rows
 
-README = HERE.parent / "README.md"
-MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+PAGES = [
+    HERE.parent / "README.md",
+    *(HERE.parent / "docs" / f"{name}.md" for name in ("results", "survival", "dispute", "million")),
+]
+MARKERS = re.compile(r"(<!-- ([a-z]+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def digits_rows() -> list[str]:
@@ -81,20 +85,22 @@ def speed_rows() -> list[str]:
         step = case["ms_median"]["marked"] / case["steps"]
         rows.append(
             ratio_row(
-                f"a step with the key / without, {network(case)}",
+                f"a step with the key, against one without, {network(case)}",
                 case,
                 f"{step:.0f} ms a step of {case['batch']}",
                 "step_ratio",
             )
         )
     for case in result("scan_ratio")["cases"]:
-        what = f"{case['steps']} steps in one program / in {case['steps']}, {network(case)}"
+        what = f"{case['steps']} steps in one program, against {case['steps']} programs, {network(case)}"
         step = case["ms_median"]["scan"] / case["steps"]
         rows.append(ratio_row(what, case, f"{step:.1f} ms a step of {case['batch']}", "scan_ratio"))
     for case in result("torch_ratio")["cases"]:
         ours, theirs = case["step_ms_median"]["wmjax"], case["step_ms_median"]["torch"]
         speed = f"{ours:.0f} and {theirs:.0f} ms a step of {case['batch']}"
-        rows.append(ratio_row(f"a step / PyTorch's, channels last, {network(case)}", case, speed, "torch_ratio"))
+        rows.append(
+            ratio_row(f"a step, against PyTorch's (channels last), {network(case)}", case, speed, "torch_ratio")
+        )
     return rows
 
 
@@ -105,9 +111,9 @@ def device_rows() -> list[str]:
         low, high = streamed[kind]["ratio_range"]
         rows.append(
             row(
-                f"images per second, {words} / resident, vgg 32x32x3",
-                f"{streamed[kind]['ratio_median']:.3f} ({low:.3f} to {high:.3f})",
-                f"{rates[kind]:.0f} and {rates['resident']:.0f} a second",
+                f"training on images {words}, against resident ones, vgg 32x32x3",
+                f"{streamed[kind]['ratio_median']:.3f} ({low:.3f} to {high:.3f}) times as fast",
+                f"{rates[kind]:.0f} and {rates['resident']:.0f} images a second",
                 f"{streamed['pairs']} pairs; {source('stream_ratio')}",
             )
         )
@@ -116,8 +122,8 @@ def device_rows() -> list[str]:
             low, high = spread["ratio_range"][way]
             rows.append(
                 row(
-                    f"a step on {way} / 1 device, the same cores, vgg 32x32x3",
-                    f"{ratio:.2f} ({low:.2f} to {high:.2f})",
+                    f"a step on {way}, against 1 device on the same cores, vgg 32x32x3",
+                    f"{ratio:.2f} ({low:.2f} to {high:.2f}) times as long",
                     f"{spread['ms_median'][way]:.0f} ms a step of {spread['batch']}",
                     f"{spread['repeats']} repeats; {source('mapping_overhead')}",
                 )
@@ -135,12 +141,12 @@ def audit_speed_rows() -> list[str]:
     rows = []
     for family, case in result("audit_speed")["families"].items():
         rate, size = case["models_per_s"], f"{case['parameters'] / 1e6:.2f} M weights"
-        for way, words in (("packed", "packed"), ("loose", "loose checkpoints")):
+        for way, words in (("packed", "a packed zoo"), ("loose", "loose checkpoints")):
             rows.append(
                 row(
-                    f"models audited a second / stock loop, {words}, {family}, {size}",
-                    spread(case["ratio_to_loop"][way]),
-                    f"{rate[way]['median']:.0f} and {rate['loop']['median']:.0f} a second; "
+                    f"audit of {words} against a stock loop, {family}, {size}",
+                    f"{spread(case['ratio_to_loop'][way])} times as fast",
+                    f"{rate[way]['median']:.0f} and {rate['loop']['median']:.0f} models a second; "
                     f"{case['found'][way]} of {case['thieves']} thieves found; first call "
                     f"{case['first_call_s'][way]:.0f} s, whole command {case['command_s'][way][0]:.0f} s",
                     f"{case['models']} models, {case['repeats']} pairs; {source('audit_speed')}",
@@ -153,13 +159,13 @@ def read_share_rows() -> list[str]:
     figures = result("read_share")
     return [
         row(
-            f"packed audit's bytes a second / raw reading, {words}, almost no arithmetic",
-            spread(figures[state]["share_of_raw"]["audit"]),
+            f"packed audit against raw reading, from {words}, almost no arithmetic",
+            f"{spread(figures[state]['share_of_raw']['audit'])} times as fast",
             f"{figures[state]['gb_per_s']['audit']['median']:.2f} and "
             f"{figures[state]['gb_per_s']['raw']['median']:.2f} GB a second",
             f"{figures['models']} models, {figures['repeats']} pairs; {source('read_share')}",
         )
-        for state, words in (("warm", "page cache"), ("cold", "disk"))
+        for state, words in (("warm", "the page cache"), ("cold", "the disk"))
     ]
 
 
@@ -170,8 +176,9 @@ def batched_scoring_rows() -> list[str]:
         size = "x".join(map(str, case["image"]))
         rows.append(
             row(
-                f"scoring, the walk / the best single calls, {name} {size}",
-                ", ".join(f"{spread(ratio[way])} in blocks of {way.split()[1]}" for way in case["width"]),
+                f"scoring by the walk against the best single calls, {name} {size}",
+                "times as fast: "
+                + ", ".join(f"{spread(ratio[way])} in blocks of {way.split()[1]}" for way in case["width"]),
                 f"{case['gflop_per_s']['walk 16']:.0f} GFLOP a second; best single calls "
                 f"{case['gflop_per_s'][case['best_single']]:.0f}; naive `vmap` {case['gflop_per_s']['naive 16']:.0f}",
                 f"{case['models']} models, {case['repeats']} pairs; {source('batched_scoring')}",
@@ -184,8 +191,8 @@ def lenet_rows() -> list[str]:
     figures = result("lenet_ratio")
     return [
         row(
-            f"PyTorch's eager loop / full verdicts, {case['models']} LeNets in memory, {kind}",
-            spread(case["times_faster"]),
+            f"full verdicts against PyTorch's eager loop, {case['models']} LeNets in memory, {kind}",
+            f"{spread(case['times_faster'])} times as fast",
             f"{case['ms']['wmjax']['median']:.0f} and {case['ms']['torch']['median']:.0f} ms; "
             f"{case['matched']} matches, {case['thieves']} thieves",
             f"{case['repeats']} pairs; {source('lenet_ratio')}",
@@ -202,7 +209,7 @@ def audit_growth_rows() -> list[str]:
     largest = max(cells, key=lambda cell: cell[0] * cell[1])
     rows = [
         row(
-            f"an audit of {models:,} models with {keys} keys",
+            f"audit of {models:,} models by {keys} {'key' if keys == 1 else 'keys'}",
             f"{cells[models, keys]['seconds']['median']:.2f} s",
             f"{cells[models, keys]['models_per_s']['median']:,.0f} models and "
             f"{cells[models, keys]['pairs_per_s']['median']:,.0f} pairs a second",
@@ -213,7 +220,7 @@ def audit_growth_rows() -> list[str]:
     for cell in figures["large"]:
         rows.append(
             row(
-                f"memory of an audit of {cell['models']:,} models, {cell['bytes'] / 1e9:.1f} GB packed, `--memory 4GB`",
+                f"memory, auditing {cell['models']:,} models, {cell['bytes'] / 1e9:.1f} GB packed, `--memory 4GB`",
                 f"{cell['peak_mib'] / 1024:.2f} GiB at most",
                 f"{cell['models_per_s']['median']:.0f} models a second",
                 f"{figures['repeats']} repeats; {source('audit_growth')}",
@@ -295,7 +302,7 @@ def null_models_rows() -> list[str]:
     ]
 
 
-def truth_rows() -> list[str]:
+def zoo_rows() -> list[str]:
     figures = result("audit_truth")
     ways = [
         f"{how}: {', '.join(f'{count} {verdict}' for verdict, count in sorted(verdicts.items()))}"
@@ -312,20 +319,27 @@ def truth_rows() -> list[str]:
     ]
 
 
-def audit_rows() -> list[str]:
-    """Of the audits' experiments."""
+def scale_rows() -> list[str]:
+    """How fast audits are, and how they grow."""
     made = {
         "audit_speed": audit_speed_rows,
         "read_share": read_share_rows,
         "batched_scoring": batched_scoring_rows,
         "lenet_ratio": lenet_rows,
         "audit_growth": audit_growth_rows,
+    }
+    return [line for name, rows in made.items() if there(name) for line in rows()]
+
+
+def truth_rows() -> list[str]:
+    """How often verdicts are false."""
+    made = {
         "false_alarms": false_alarm_rows,
-        "null_models": null_models_rows,
         "null_pairs": null_pair_rows,
         "acquittals": partial(acquittal_rows, "acquittals"),
         "acquittals_cifar10": partial(acquittal_rows, "acquittals_cifar10"),
-        "audit_truth": truth_rows,
+        "audit_truth": zoo_rows,
+        "null_models": null_models_rows,
     }
     return [line for name, rows in made.items() if there(name) for line in rows()]
 
@@ -397,28 +411,36 @@ def kill_rows() -> list[str]:
     return rows
 
 
-def table() -> str:
-    """The table of all results, as Markdown."""
-    lines = [
-        "| what | cost | strength | n, script, machine, commit |",
-        "|---|---|---|---|",
-        *digits_rows(),
-        *cifar10_rows(),
-        *vit_rows(),
-        *digits_student_rows(),
-        *student_rows(),
-        *tie_rows(),
-        *null_coin_rows(),
-        *speed_rows(),
-        *device_rows(),
-        *audit_rows(),
-        *suspect_rows(),
-        *gpu_rows(),
-        *judge_rows(),
-        *kill_rows(),
-        *robustness_rows(),
-    ]
-    return "\n".join(lines) + "\n"
+def table(*columns: str, rows: list[str]) -> str:
+    """A table as Markdown."""
+    return "\n".join([f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *rows]) + "\n"
+
+
+def made() -> dict[str, str]:
+    """What stands between the markers of each name."""
+    return {
+        "headline": headline_table(),
+        "marks": table(
+            "network and key", "test accuracy", "evidence", rows=[*digits_rows(), *cifar10_rows(), *vit_rows()]
+        ),
+        "students": table(
+            "network and key",
+            "test accuracy",
+            "evidence",
+            rows=[*digits_student_rows(), *student_rows(), *tie_rows(), *null_coin_rows()],
+        ),
+        "truth": table("what", "found", "of", rows=truth_rows()),
+        "steps": table("what", "times as long", "time", rows=speed_rows()),
+        "devices": table("what", "found", "rate", rows=device_rows()),
+        "scale": table("what", "figure", "more", rows=scale_rows()),
+        "suspects": table("what", "figure", "more", rows=suspect_rows()),
+        "gpu": table("what", "figure", "more", rows=gpu_rows()),
+        "judge": table("what", "figure", "more", rows=[*judge_rows(), *kill_rows()]),
+        "robustness": table("key and attacks", "removed by", "closest of the others", rows=robustness_rows()),
+        "million": million_table(),
+        "ibm": ibm_table(),
+        "dispute": dispute_text(),
+    }
 
 
 def dispute_text() -> str:
@@ -436,10 +458,11 @@ def dispute_text() -> str:
 
 
 def filled(text: str) -> str:
-    """The README with all tables as the results say."""
-    made = {"results": table(), "ibm": ibm_table(), "dispute": dispute_text()}
-    return MARKERS.sub(lambda match: match[1] + made[match[2]] + match[3], text)
+    """A page with all its tables as the results say."""
+    tables = made()
+    return MARKERS.sub(lambda match: match[1] + tables[match[2]] + match[3], text)
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +21,13 @@ from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import PIXELS, prepare
 from wmjax.suspects.services import wire
 from wmjax.suspects.services.address import read_address
+from wmjax.suspects.services.contract import Request
 from wmjax.suspects.services.labels import read_labels
-from wmjax.suspects.services.pictures import prepared
+from wmjax.suspects.services.pictures import prepared, written
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.verification import verify
 
-httpx2 = pytest.importorskip("httpx2", reason="the packages of the extra `remote` are not installed")
+pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
@@ -45,6 +45,7 @@ def key() -> Key:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
     monkeypatch.setattr(wire, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(wire, "_LEAST_WAIT", 0.001)
     monkeypatch.delenv("SUSPECT_TOKEN", raising=False)
 
 
@@ -100,6 +101,51 @@ def test_a_poor_service_is_found_out_too(provider, thief, key):
     codes = [ground.code for ground in verdict.grounds]
     assert ("served-jpeg" in codes) == thief.jpeg
     assert ("probabilities" in codes) == (provider != "oip")
+
+
+def cleared_through_jpeg(key: Key, work: Callable[..., Any], folder: Path) -> dict[str, str]:
+    """What is said, in each way of asking, of a copy that repeats no label of a picture that went through JPEG."""
+    service = Recorder(innocent)  # as the copy answers such pictures
+    service.jpeg = True
+    address, said = service.address("hf"), {}
+    said["verify"] = verify(open_suspect(address, wanted()), key).verdict
+    said["whole"] = verify(open_suspect(address, wanted()), key, whole=True).verdict
+    work("claim", *UNLOCK, address, *CLAIM, "--out", "c.json")
+    _, out, _ = work("judge", "c.json", "--nonce-from", "ab" * 16, "--suspect", address, "--json")
+    said["judge"] = json.loads(out)["judgements"][0]["verdict"]
+    (folder / "zoo").mkdir()
+    (folder / "list.toml").write_text(f'[[suspect]]\nname = "copy"\nservice = "{address}"\n')
+    audit = ["audit", "zoo", "--keys", ".", "--suspects", "list.toml", "--keep-answers", "--json"]
+    for name, verb in (
+        ("audit", [*audit, "--out", "out"]),
+        ("replay", ["audit", "--merge", "out", "--keys", ".", "--json"]),
+    ):
+        said[name] = "inconclusive" if json.loads(work(*verb)[1])["inconclusive"] else "no-match"
+    service.shutdown()
+    service.server_close()
+    return said
+
+
+def test_what_went_through_jpeg_clears_nobody(key, work, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX may have begun already
+    assert set(cleared_through_jpeg(key, work, tmp_path).values()) == {"inconclusive"}
+
+
+def test_without_that_rule_a_copy_would_be_cleared(key, work, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    for room in ("verification.grounds", "zoo.plan", "zoo.chunk_record", "evidence.judge"):
+        monkeypatch.setattr(f"wmjax.{room}.clears", lambda note: True)
+    assert set(cleared_through_jpeg(key, work, tmp_path).values()) == {"no-match"}
+
+
+def test_a_service_that_comes_late_to_an_audit_is_not_asked_through_jpeg(thief, key):
+    from wmjax.suspects.services.service import Service
+
+    service = Service(thief.address("hf"), wanted())
+    service.exactly()
+    thief.jpeg = True
+    with pytest.raises(NoAnswerError, match="HTTP 415"):
+        service.meet((8, 8, 1))
 
 
 @each
@@ -208,6 +254,21 @@ def test_pictures_lie_as_a_model_declares(shape, thief, key):
 def test_pixels_are_prepared_as_networks_have_them(way, channels):
     images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, channels), np.uint8)
     np.testing.assert_allclose(prepared(images, way), np.asarray(prepare(images, (way,))), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", PIXELS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_written_as_they_are_prepared(way, channels):
+    images = np.arange(2 * 8 * 8 * 4 * channels, dtype=np.uint8).reshape(2, 8, 32, channels)[:, :, :17]
+    x = images.astype(np.float32) if way == "0..255" else prepared(images, way)
+    for order, shaped in (
+        ("HWC", x),
+        ("CHW", np.moveaxis(x, 3, 1)),
+        ("flat", x.ravel()),
+        ("flat CHW", np.moveaxis(x, 3, 1).ravel()),
+    ):
+        assert np.array(json.loads(written(images, way, order)), np.float32).tolist() == shaped.tolist()
+    assert (b"." in written(images, way, "flat")) == (way != "0..255")
 
 
 # Labels ---------------------------------------------------------------------------------------------------------------
@@ -333,6 +394,7 @@ def test_a_token_is_written_nowhere(thief, work, monkeypatch, tmp_path):
 def test_without_the_cleaning_it_would_be(thief, work, monkeypatch, tmp_path):
     monkeypatch.setenv("SUSPECT_TOKEN", TOKEN)
     monkeypatch.setattr(wire.Wire, "clean", lambda self, text: text)
+    monkeypatch.setattr(wire.Wire, "_unsaid", lambda self, body: body)
     leaking(thief)
     assert {"c.html", "c.json.journal.jsonl", "said"} <= set(leaks(thief, work, tmp_path))
 
@@ -344,8 +406,13 @@ def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, mon
     with pytest.raises(AccessError, match="if it is at http"):
         open_suspect(thief.address("v1"), wanted())
     assert other.asked == []
-    real = httpx2.AsyncClient
-    monkeypatch.setattr(httpx2, "AsyncClient", lambda **k: real(**{**k, "follow_redirects": True}))
+    real = wire.Wire._exchange
+
+    def following(self: wire.Wire, request: Request) -> Any:
+        reply = real(self, request)
+        return real(self, request._replace(url=reply.headers["location"])) if reply.status == 307 else reply
+
+    monkeypatch.setattr(wire.Wire, "_exchange", following)
     open_suspect(thief.address("v1"), wanted())  # with the rule taken out they do
     assert len(other.asked) == 1
     other.shutdown()
@@ -369,7 +436,7 @@ def test_addresses_that_cannot_be(address, words, work):
     code, out, err = work("verify", *UNLOCK, address)
     assert (code in (2, 5), out, err.count("\n"), "hidden" in err) == (True, "", 1, False)
     assert re.search(words, err), err
-    assert not Path("my.asked.json").exists()
+    assert not Path("my.asked.jsonl").exists()
 
 
 def test_without_the_packages_one_line_says_what_to_install(thief, monkeypatch):
@@ -400,9 +467,7 @@ def test_tls_is_checked(thief, key, tmp_path, monkeypatch):
     import trustme_here as own
 
     certificate = own.certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    thief.socket, thief.scheme = context.wrap_socket(thief.socket, server_side=True), "https"
+    thief.encrypt(certificate)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(AccessError, match="certificate"):
         open_suspect(thief.address("v1"), wanted())
