@@ -7,7 +7,7 @@ and no code of a folder is run. Models of one architecture share a `Network`, wh
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from wmjax.suspects.formats import torch_build as build
 from wmjax.suspects.formats.torch_pixels import Prepared, by_processor, by_timm
 from wmjax.suspects.matching import Match, fitting, matches
 from wmjax.suspects.network import checked
-from wmjax.suspects.sets import Fit
+from wmjax.suspects.sets import Fit, sets_of
 from wmjax.suspects.torch_module import as_function, needs_torch, scores
 
 CONFIG, PIXELS = "config.json", "preprocessor_config.json"
@@ -99,12 +99,20 @@ def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> t
     found = [(image, *_network(_recipe(hub, image, wanted.pixels), tensors)) for image in images]
     _, network, names = found[0]
     if hub.library == "timm":
-        names = fitting(network, stored)[0].fit.names
-    elif names is None:  # transformers joins or splits some
-        names, whole = {name: name for name in network.shapes}, source_of({name: name for name in stored})
+        fits = [match.fit for match in fitting(network, stored)]
+    elif names is not None:
+        fits = _with_others(Fit(".", names), sets_of(network.shapes, stored))
+    else:  # transformers joins or splits some
+        fits, whole = [Fit(".", {name: name for name in network.shapes})], source_of({name: name for name in stored})
         source_of = partial(_converted, Converted(whole, json.dumps(hub.family), stored))
-    fit = Fit(".", names)
-    return list(matches([(image, network, [fit]) for image, network, _ in found], images)), source_of
+    return list(matches([(image, network, fits) for image, network, _ in found], images)), source_of
+
+
+def _with_others(own: Fit, others: Sequence[Fit]) -> list[Fit]:
+    """The set that transformers itself takes, and those that lie beside it, e.g. an average."""
+    used = set(own.names.values())
+    beside = [fit for fit in others if used.isdisjoint(fit.names.values()) and fit.place != own.place]
+    return [own._replace(passed=max((fit.passed for fit in others), default=0)), *beside]
 
 
 def _converted(source: Source, names: Mapping[str, str]) -> Source:
