@@ -92,7 +92,7 @@ def hostile(folder: Path) -> dict[str, str]:
         "quantised.pth": r"was quantised by PyTorch \(qint8\): export the model to ONNX",
         "sparse.pth": "of a kind that is not read: float32, sparse_coo",
         "other.pkl": "PyTorch did not write it, or not with tensors alone|it holds no tensors",
-        "array.pkl": r"it holds more than tensors \(numpy",
+        "array.pkl": "PyTorch did not write it",
         "script.pt": "TorchScript archive holds code",
     }
 
@@ -154,14 +154,18 @@ def test_a_hub_folder_of_a_pickle(tmp_path):
 
 
 TRYING = """
-import os, socket
+import contextlib, os, socket
+def told(what):
+    for descriptor in range(2, 9):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, what.encode())
 def tried(what, attempt):
     try:
         attempt()
     except BaseException as error:
-        os.write(2, f"{what}: {type(error).__name__}\\n".encode())
+        told(f"{what}: {type(error).__name__}\\n")
     else:
-        os.write(2, f"{what}: done\\n".encode())
+        told(f"{what}: done\\n")
 tried("secret", lambda: open(FOLDER + "/secret").read())
 tried("file", lambda: open(FOLDER + "/" + MARK, "w").write("x"))
 tried("network", lambda: socket.create_connection(("127.0.0.1", PORT), 2))

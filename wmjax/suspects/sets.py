@@ -192,9 +192,10 @@ def left_over(fits: Iterable[Fit], stored: Tensors) -> str:
     numbers = {name: math.prod(shape) for name, (shape, dtype) in stored.items() if dtype in FLOATS}
     used = [[numbers.get(name, 0) for name in fit.names.values()] for fit in fits]
     taken = {name for fit in fits for name in fit.names.values()}
-    if not taken <= stored.keys():  # they are made of all that is stored
-        return ""
     left = [name for name in numbers if name not in taken and not _is_optimiser(parts_of(name))]
+    if not taken <= stored.keys():  # a library made them of what is stored: `ema.w` is another `w`
+        left = [name for name in left if any(name[end.end() :] in numbers for end in re.finditer("[./]", name))]
+        used = [[numbers[name] for name in numbers.keys() - set(left)]]
     if not left or 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0):
         return ""
     first = min(left, key=lambda name: (-numbers[name], name))

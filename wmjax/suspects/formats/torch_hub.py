@@ -7,7 +7,7 @@ and no code of a folder is run. Models of one architecture share a `Network`, wh
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -101,18 +101,22 @@ def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> t
     if hub.library == "timm":
         fits = [match.fit for match in fitting(network, stored)]
     elif names is not None:
-        fits = _with_others(Fit(".", names), sets_of(network.shapes, stored))
+        fits = _with_others(names, network, stored)
     else:  # transformers joins or splits some
         fits, whole = [Fit(".", {name: name for name in network.shapes})], source_of({name: name for name in stored})
         source_of = partial(_converted, Converted(whole, json.dumps(hub.family), stored))
     return list(matches([(image, network, fits) for image, network, _ in found], images)), source_of
 
 
-def _with_others(own: Fit, others: Sequence[Fit]) -> list[Fit]:
-    """The set that transformers itself takes, and those that lie beside it, e.g. an average."""
-    used = set(own.names.values())
-    beside = [fit for fit in others if used.isdisjoint(fit.names.values()) and fit.place != own.place]
-    return [own._replace(passed=max((fit.passed for fit in others), default=0)), *beside]
+def _with_others(names: Mapping[str, str], network: Network, stored: Tensors) -> list[Fit]:
+    """The set that transformers itself takes, and those beside it that are called as its tensors are stored."""
+    called = {name: there.replace(".", "/") for name, there in names.items()}
+    found = sets_of({called[name]: leaf for name, leaf in network.shapes.items()}, stored)
+    used = set(names.values())
+    others = [fit for fit in found if used.isdisjoint(fit.names.values()) and fit.place != "."]
+    back = [{name: fit.names[at] for name, at in called.items() if at in fit.names} for fit in others]
+    own = Fit(".", names, passed=max((fit.passed for fit in found), default=0))
+    return [own, *(fit._replace(names=theirs) for fit, theirs in zip(others, back, strict=True))]
 
 
 def _converted(source: Source, names: Mapping[str, str]) -> Source:
