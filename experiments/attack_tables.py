@@ -1,4 +1,4 @@
-"""The rows about attacks in the project's README; `tables.py` puts them there."""
+"""The rows about attacks; `tables.py` puts them into the documentation."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""CIFAR-10, the four commands of the README, as a user types them: keygen, embed, verify, and verify on a clean model.
+"""CIFAR-10, the documented commands, as a user types them: keygen, embed, verify, and verify on a clean model.
 
 Command   TFDS_DATA_DIR=... python experiments/cifar10.py [--epochs 7] [--seed 0]
 Expected  at least 80 % test accuracy marked, within 1 point of clean, 98 of 100 triggers, match / no-match

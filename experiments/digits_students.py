@@ -1,4 +1,4 @@
-"""The README's commands about a `spread` key on digits, as a user types them, and what they say of a soft student.
+"""The documented commands about a `spread` key on digits, as a user types them, and what they say of a soft student.
 
 Command   python experiments/digits_students.py [--seeds 5]
 Expected  at least 20 bits of the student of four seeds of five, also of a base trained without label smoothing; the

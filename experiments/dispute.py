@@ -5,7 +5,7 @@ Expected  the fine-tuned copy is a match; a key that was searched for and one wh
           network are not; of two marks in one network the original tells whose was first
 Time      about 4 minutes on 2 CPU cores, most of it training
 The time-stamping authority is the tests' own, on this machine. What every party types and is told goes to
-results/dispute.json; tables.py puts it into the project's README.
+results/dispute.json; tables.py puts it into the documentation.
 """
 
 import datetime

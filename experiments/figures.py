@@ -26,5 +26,5 @@ def source(name: str, script: str | None = None, commit: str | None = None) -> s
 
 
 def row(what: str, cost: str, strength: str, made_by: str) -> str:
-    """A row of the table of results."""
-    return f"| {what} | {cost} | {strength} | {made_by} |"
+    """A row of a table of results: what was measured and what made it in one cell, then the figures."""
+    return f"| {what}<br><sub>{made_by}</sub> | {cost} | {strength} |"

@@ -220,7 +220,7 @@ def kernels(options: Options, keep: Keep) -> None:
 
 
 def library(options: Options, keep: Keep) -> None:
-    """The README's commands as a user types them."""
+    """The documentation's commands as a user types them."""
     given = ("1", "0", "digits", "8x8x1") if options.small else ("10", "0")
     keep("commands", cifar10.measure(*given))
 

@@ -1,4 +1,4 @@
-"""The README's rows of what was measured on GPUs by `on_gpu.py`."""
+"""The rows of what was measured on GPUs by `on_gpu.py`."""
 
 from typing import Any
 

@@ -3,7 +3,7 @@
 Command   TFDS_DATA_DIR=... JAX_NUM_CPU_DEVICES=2 python experiments/ibm_tables.py --size ibm-small --work DIR
           --size ibm-mnist: the same on MNIST's test split alone; on a GPU --size ibm, the paper's network and epochs
 Expected  with the paper's network and epochs its figures or better; the small sizes have a sixteenth of its weights in
-          the convolutions and a twelfth of its epochs, and what they lose by it is said in the project's README
+          the convolutions and a twelfth of its epochs, and what they lose by it is said in the documentation
 Time      2 CPU cores: ibm-small 35 minutes with its victims, ibm-mnist 10; DIR keeps victims
 
 Protocol: triggers are 30 % of a class (unrelated: MNIST's ones, half of those in its test split), all with one label;

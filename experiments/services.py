@@ -53,7 +53,7 @@ def command(place: Path, *arguments: str) -> tuple[int, dict[str, Any], float]:
 
 def asked(place: Path, suspect: str, options: list[str], *, marked: bool) -> dict[str, Any]:
     """What `verify` says; of a marked network also what a claim and its judge say."""
-    for file in place.glob("my.asked.json"):
+    for file in place.glob("my.asked.jsonl"):
         file.unlink()  # each server is another suspect, at the same few ports
     code, verdict, seconds = command(place, "verify", *UNLOCK, suspect, *options)
     found = {

@@ -1,4 +1,4 @@
-"""Rows of README's table about students of a marked network, and other thieves who learn from its answers."""
+"""Rows of the table about students of a marked network, and other thieves who learn from its answers."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def student_rows() -> list[str]:
 
 
 def digits_student_rows() -> list[str]:
-    """What the README's commands say of a soft student on digits, means over seeds; the former default beside."""
+    """What the documented commands say of a soft student on digits, means over seeds; the former default beside."""
     if not there("digits_students"):
         return []
     seeds = result("digits_students")["seeds"]

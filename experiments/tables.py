@@ -1,4 +1,4 @@
-"""Puts the measured figures into the project's README, between its result markers.
+"""Puts the measured figures into the README and the documentation, between their result markers.
 
 Command   python experiments/tables.py
 """
@@ -10,11 +10,15 @@ from typing import Any
 from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 from gpu_tables import gpu_rows
+from headline_tables import headline_table, million_table
 from student_tables import digits_student_rows, null_coin_rows, student_rows, tie_rows
 from suspect_tables import suspect_rows
 
-README = HERE.parent / "README.md"
-MARKERS = re.compile(r"(<!-- (results|ibm|dispute) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+PAGES = [
+    HERE.parent / "README.md",
+    *(HERE.parent / "docs" / f"{name}.md" for name in ("results", "survival", "dispute", "million")),
+]
+MARKERS = re.compile(r"(<!-- ([a-z]+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def digits_rows() -> list[str]:
@@ -295,7 +299,7 @@ def null_models_rows() -> list[str]:
     ]
 
 
-def truth_rows() -> list[str]:
+def zoo_rows() -> list[str]:
     figures = result("audit_truth")
     ways = [
         f"{how}: {', '.join(f'{count} {verdict}' for verdict, count in sorted(verdicts.items()))}"
@@ -312,20 +316,27 @@ def truth_rows() -> list[str]:
     ]
 
 
-def audit_rows() -> list[str]:
-    """Of the audits' experiments."""
+def scale_rows() -> list[str]:
+    """How fast audits are, and how they grow."""
     made = {
         "audit_speed": audit_speed_rows,
         "read_share": read_share_rows,
         "batched_scoring": batched_scoring_rows,
         "lenet_ratio": lenet_rows,
         "audit_growth": audit_growth_rows,
+    }
+    return [line for name, rows in made.items() if there(name) for line in rows()]
+
+
+def truth_rows() -> list[str]:
+    """How often verdicts are false."""
+    made = {
         "false_alarms": false_alarm_rows,
-        "null_models": null_models_rows,
         "null_pairs": null_pair_rows,
         "acquittals": partial(acquittal_rows, "acquittals"),
         "acquittals_cifar10": partial(acquittal_rows, "acquittals_cifar10"),
-        "audit_truth": truth_rows,
+        "audit_truth": zoo_rows,
+        "null_models": null_models_rows,
     }
     return [line for name, rows in made.items() if there(name) for line in rows()]
 
@@ -397,28 +408,36 @@ def kill_rows() -> list[str]:
     return rows
 
 
-def table() -> str:
-    """The table of all results, as Markdown."""
-    lines = [
-        "| what | cost | strength | n, script, machine, commit |",
-        "|---|---|---|---|",
-        *digits_rows(),
-        *cifar10_rows(),
-        *vit_rows(),
-        *digits_student_rows(),
-        *student_rows(),
-        *tie_rows(),
-        *null_coin_rows(),
-        *speed_rows(),
-        *device_rows(),
-        *audit_rows(),
-        *suspect_rows(),
-        *gpu_rows(),
-        *judge_rows(),
-        *kill_rows(),
-        *robustness_rows(),
-    ]
-    return "\n".join(lines) + "\n"
+def table(*columns: str, rows: list[str]) -> str:
+    """A table as Markdown."""
+    return "\n".join([f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *rows]) + "\n"
+
+
+def made() -> dict[str, str]:
+    """What stands between the markers of each name."""
+    return {
+        "headline": headline_table(),
+        "marks": table(
+            "network and key", "test accuracy", "evidence", rows=[*digits_rows(), *cifar10_rows(), *vit_rows()]
+        ),
+        "students": table(
+            "network and key",
+            "test accuracy",
+            "evidence",
+            rows=[*digits_student_rows(), *student_rows(), *tie_rows(), *null_coin_rows()],
+        ),
+        "truth": table("what", "found", "of", rows=truth_rows()),
+        "steps": table("what", "ratio (lower is faster)", "time", rows=speed_rows()),
+        "devices": table("what", "ratio", "rate", rows=device_rows()),
+        "scale": table("what", "figure", "more", rows=scale_rows()),
+        "suspects": table("what", "figure", "more", rows=suspect_rows()),
+        "gpu": table("what", "figure", "more", rows=gpu_rows()),
+        "judge": table("what", "figure", "more", rows=[*judge_rows(), *kill_rows()]),
+        "robustness": table("key and attacks", "removed by", "closest of the others", rows=robustness_rows()),
+        "million": million_table(),
+        "ibm": ibm_table(),
+        "dispute": dispute_text(),
+    }
 
 
 def dispute_text() -> str:
@@ -436,10 +455,11 @@ def dispute_text() -> str:
 
 
 def filled(text: str) -> str:
-    """The README with all tables as the results say."""
-    made = {"results": table(), "ibm": ibm_table(), "dispute": dispute_text()}
-    return MARKERS.sub(lambda match: match[1] + made[match[2]] + match[3], text)
+    """A page with all its tables as the results say."""
+    tables = made()
+    return MARKERS.sub(lambda match: match[1] + tables[match[2]] + match[3], text)
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))

@@ -216,14 +216,20 @@ def test_what_was_shown_is_remembered_beside_the_key_for_each_suspect(tmp_path):
     partial(remember, link, "m:f")([7])
     assert shown_to(path, "m:f") == shown_to(link, "m:f") == {1, 3, 7}
     assert shown_to(path, "other") == frozenset()
-    beside = tmp_path / "my.asked.json"
+    beside = tmp_path / "my.asked.jsonl"
     assert beside.stat().st_mode & 0o777 == 0o600
+    with beside.open("ab") as file:
+        file.write(b'["m:f",[8')  # killed before 8 was shown
+    assert shown_to(path, "m:f") == {1, 3, 7}
+    remember(path, "m:f", [9])
+    assert shown_to(path, "m:f") == {1, 3, 7, 9}
     for damage in (
         b"",
         b"{",
         b"[]",
-        b'{"format":"other","shown":{}}',
-        b'{"format":"wmjax-asked/1","shown":{"a":["x"]}}',
+        b'{"format":"other"}\n["m:f",[1]]\n',
+        b'{"format":"wmjax-asked/2"}\n["a",["x"]]\n',
+        b'{"format":"wmjax-asked/2"}\n["a"]\n',
     ):
         beside.write_bytes(damage)
         with pytest.raises(InvalidFile, match="damaged"):

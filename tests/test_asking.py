@@ -83,7 +83,7 @@ def test_a_call_that_hangs_ends_the_asking_and_no_other_is_made(first):
             askable(ask, timeout=2.0),
             IMAGES,
             10,
-            before=before.append,
+            before=before.extend,
             told=lambda place, back: told.append((place, isinstance(back, GoneError))),
         )
     assert asked == before == list(range(first + 1))

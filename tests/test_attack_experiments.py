@@ -49,8 +49,10 @@ def test_robustness(results, tmp_path, monkeypatch):
     assert again["rows"] == found["rows"]
     monkeypatch.setattr(attack_tables, "SIZES", ("tiny",))
     scheme, innocent = attack_tables.robustness_rows()
-    assert scheme.startswith("| digits, abstract key of 20, 2 attacks | removed by 2 at under 5 points")
-    assert innocent.startswith("| digits, the same attacks on clean networks | 0 matches in 24 cases |")
+    assert scheme.startswith("| digits, abstract key of 20, 2 attacks<br>")
+    assert " | removed by 2 at under 5 points" in scheme
+    assert innocent.startswith("| digits, the same attacks on clean networks<br>")
+    assert " | 0 matches in 24 cases |" in innocent
 
 
 def test_both_rules():

@@ -61,7 +61,7 @@ def quickly_marked(config: Config, recipe: Any, data: Any, keys: Any, title: str
 
 @pytest.fixture
 def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Runs a script at its small size and gives what it wrote; its rows for the README can be made of that."""
+    """Runs a script at its small size and gives what it wrote; its rows for the tables can be made of that."""
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(importlib.import_module("figures"), "HERE", tmp_path)  # where tables read
     monkeypatch.setattr(zoos, "process", in_this_process)
@@ -71,7 +71,7 @@ def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
 
     def run(module: Any, *arguments: str) -> dict[str, Any]:
         module.main(["--small", *arguments])
-        assert all(f"experiments/{module.__name__}.py" in row for row in tables.audit_rows())
+        assert all(f"experiments/{module.__name__}.py" in row for row in [*tables.scale_rows(), *tables.truth_rows()])
         return json.loads((tmp_path / "results" / f"{module.__name__}.json").read_text())
 
     return run

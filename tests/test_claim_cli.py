@@ -157,7 +157,7 @@ def test_an_innocent_is_cleared(home):
 
 
 def test_what_is_missing_withholds_a_match_and_nothing_else(home):
-    """README: a claim that lacks what a match needs ends in 3 where the answers speak for one, and in 1 where not."""
+    """A claim that lacks what a match needs ends in 3 where the answers speak for one, and in 1 where not."""
     for suspect, verdict, code in (("shop:stolen", "inconclusive", 3), ("shop:innocent", "no-match", 1)):
         make_key(suspect[5:], 60)
         know(suspect[5:])

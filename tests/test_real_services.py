@@ -1,4 +1,4 @@
-"""Servers that people run, each in an environment of its own (`WMJAX_SERVERS`): the README's command on each."""
+"""Servers that people run, each in an environment of its own (`WMJAX_SERVERS`): the documentation's command on each."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from marked import make_key
 
 from wmjax.keys import Key, write_key
 
-pytest.importorskip("httpx2", reason="the packages of the extra `remote` are not installed")
+pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 

@@ -22,12 +22,13 @@ from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import PIXELS, prepare
 from wmjax.suspects.services import wire
 from wmjax.suspects.services.address import read_address
+from wmjax.suspects.services.contract import Request
 from wmjax.suspects.services.labels import read_labels
-from wmjax.suspects.services.pictures import prepared
+from wmjax.suspects.services.pictures import prepared, written
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.verification import verify
 
-httpx2 = pytest.importorskip("httpx2", reason="the packages of the extra `remote` are not installed")
+pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
@@ -45,6 +46,7 @@ def key() -> Key:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
     monkeypatch.setattr(wire, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(wire, "_LEAST_WAIT", 0.001)
     monkeypatch.delenv("SUSPECT_TOKEN", raising=False)
 
 
@@ -210,6 +212,21 @@ def test_pixels_are_prepared_as_networks_have_them(way, channels):
     np.testing.assert_allclose(prepared(images, way), np.asarray(prepare(images, (way,))), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("way", PIXELS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_written_as_they_are_prepared(way, channels):
+    images = np.arange(2 * 8 * 8 * 4 * channels, dtype=np.uint8).reshape(2, 8, 32, channels)[:, :, :17]
+    x = images.astype(np.float32) if way == "0..255" else prepared(images, way)
+    for order, shaped in (
+        ("HWC", x),
+        ("CHW", np.moveaxis(x, 3, 1)),
+        ("flat", x.ravel()),
+        ("flat CHW", np.moveaxis(x, 3, 1).ravel()),
+    ):
+        assert np.array(json.loads(written(images, way, order)), np.float32).tolist() == shaped.tolist()
+    assert (b"." in written(images, way, "flat")) == (way != "0..255")
+
+
 # Labels ---------------------------------------------------------------------------------------------------------------
 
 
@@ -344,8 +361,13 @@ def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, mon
     with pytest.raises(AccessError, match="if it is at http"):
         open_suspect(thief.address("v1"), wanted())
     assert other.asked == []
-    real = httpx2.AsyncClient
-    monkeypatch.setattr(httpx2, "AsyncClient", lambda **k: real(**{**k, "follow_redirects": True}))
+    real = wire.Wire._exchange
+
+    def following(self: wire.Wire, request: Request) -> Any:
+        reply = real(self, request)
+        return real(self, request._replace(url=reply.headers["location"])) if reply.status == 307 else reply
+
+    monkeypatch.setattr(wire.Wire, "_exchange", following)
     open_suspect(thief.address("v1"), wanted())  # with the rule taken out they do
     assert len(other.asked) == 1
     other.shutdown()
@@ -369,7 +391,7 @@ def test_addresses_that_cannot_be(address, words, work):
     code, out, err = work("verify", *UNLOCK, address)
     assert (code in (2, 5), out, err.count("\n"), "hidden" in err) == (True, "", 1, False)
     assert re.search(words, err), err
-    assert not Path("my.asked.json").exists()
+    assert not Path("my.asked.jsonl").exists()
 
 
 def test_without_the_packages_one_line_says_what_to_install(thief, monkeypatch):

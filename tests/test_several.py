@@ -242,7 +242,7 @@ def test_the_exit_code_is_that_of_the_keys_together(home, name: str, code: int, 
     document = json.loads(out)
     assert (got, document["verdict"], len(document["verdicts"])) == (code, verdict, 2)
     for name_of_key in "ab":
-        Path(f"{name_of_key}.asked.json").unlink()  # else nobody would be cleared: all has been shown
+        Path(f"{name_of_key}.asked.jsonl").unlink()  # else nobody would be cleared: all has been shown
     got, out, _ = home("verify", *both, f"theirs:{name}", "--all")
     assert (got, f"{verdict}: theirs:{name} and the 2 keys together" in out) == (code, True)
     if name == "stolen":  # alone, each says what it says
@@ -253,4 +253,4 @@ def test_the_exit_code_is_that_of_the_keys_together(home, name: str, code: int, 
 def test_one_key_given_twice_is_refused_before_anything_is_asked(home) -> None:
     code, out, err = home("verify", "--key", "a.age", "--key", "a.age", "theirs:stolen")
     assert (code, out, "share a secret" in one_line(err)) == (2, "", True)
-    assert not Path("a.asked.json").exists()
+    assert not Path("a.asked.jsonl").exists()

@@ -226,7 +226,7 @@ def test_by_default_a_soft_student_is_convicted_on_a_small_set(base, key, splits
 
 
 def test_a_loop_of_ones_own(base, key, splits):
-    """What the README shows: targets inside a jitted step, from the base's weights on."""
+    """What the guide shows: targets inside a jitted step, from the base's weights on."""
     variables = load_variables(str(base))[1]
     shift = shift_of([key], variables)
     labels = jax.nn.one_hot(splits.train.labels[:32], 10)

@@ -147,7 +147,7 @@ def test_orders_are_drawn_anew(shop, key):
         audit("zoo", {"k": key}, suspects=listed("stolen"))
         firsts.add(asked()[0])
     assert len(firsts) > 1
-    assert not Path("keys/k.asked.json").exists()  # a key without a file has nothing to remember beside
+    assert not Path("keys/k.asked.jsonl").exists()  # a key without a file has nothing to remember beside
 
 
 def test_what_it_was_shown_clears_nobody_and_without_memory_it_would(shop, key):
@@ -257,7 +257,7 @@ def test_a_member_that_dies_costs_one_trigger_a_time_and_is_asked_on(shop, key):
 def test_memory_that_cannot_be_written_asks_nothing(shop, key):
     class Full(Beside):
         def remember(self, *_: Any) -> None:
-            raise AccessError("cannot write k.asked.json: No space left on device")
+            raise AccessError("cannot write k.asked.jsonl: No space left on device")
 
     result = audit("zoo", {"k": key}, suspects=listed("stolen"), asked=Full(Path("keys")))
     assert ["No space left" in item.why for item in result.unreadable] == [True]

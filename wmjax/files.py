@@ -1,6 +1,7 @@
 """Reading and writing whole files: errors in one line, never a half-written output."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -69,6 +70,45 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
     except OSError as error:
         raise AccessError(f"cannot write {path}: {error.strerror}") from error
     stores.put(target)
+
+
+def add_line(path: Path, line: str, first: str, mode: int = 0o644) -> None:
+    """Adds a line to a file; it is on the disk when this returns, or nothing of it is.
+
+    Args:
+      path: where; called by one process at a time. An object in a bucket is written anew.
+      line: what, without a newline.
+      first: line with which a new file begins.
+      mode: permissions of a new file.
+    """
+    raw = line.encode() + b"\n"
+    if stores.is_stored(path) or not path.exists():
+        write_bytes(path, (read_bytes(path) if path.exists() else first.encode() + b"\n") + raw, mode)
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+        try:
+            size = _whole_lines(descriptor)
+            try:
+                os.ftruncate(descriptor, size)  # of a line that a kill cut short
+                if os.write(descriptor, raw) < len(raw):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise AccessError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _whole_lines(descriptor: int) -> int:
+    """Bytes of a file up to the end of its last whole line."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+        return size
+    return os.pread(descriptor, size, 0).rfind(b"\n") + 1
 
 
 def _open_nameless(folder: Path, mode: int) -> int | None:

@@ -8,38 +8,45 @@ from pathlib import Path
 from typing import Protocol
 
 from wmjax.errors import InvalidFile
-from wmjax.files import alone, read_bytes, write_bytes
+from wmjax.files import add_line, alone, read_bytes
 from wmjax.stores import place
 
-FORMAT = "wmjax-asked/1"
+FORMAT = "wmjax-asked/2"
 
 
 def shown_to(path: str | os.PathLike[str], suspect: str) -> frozenset[int]:
     """The triggers that a suspect of this name was shown; none where nothing is remembered.
 
     Args:
-      path: of the key file; NAME.asked.json lies beside NAME.age.
+      path: of the key file; NAME.asked.jsonl lies beside NAME.age.
       suspect: its name, as the user types it.
 
     Raises:
       InvalidFile: the file is damaged.
       AccessError: it cannot be read.
     """
-    return frozenset(_read(_beside(path)).get(suspect, ()))
+    file = _beside(path)
+    if not file.exists():
+        return frozenset()
+    try:  # a last line that is not whole was cut short before its triggers were shown
+        first, *lines = read_bytes(file).decode().split("\n")[:-1]
+        if json.loads(first) != {"format": FORMAT}:
+            raise ValueError
+        told = [(str(name), [int(i) for i in shown]) for name, shown in map(json.loads, lines)]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidFile(f"{file} is damaged: what was asked is not known; remove it only if nothing was") from error
+    return frozenset(i for name, shown in told if name == suspect for i in shown)
 
 
 def remember(path: str | os.PathLike[str], suspect: str, triggers: Iterable[int]) -> None:
     """Adds triggers that are about to be shown to a suspect; they are on the disk when this returns.
 
     Raises:
-      InvalidFile: the file is damaged.
-      AccessError: it cannot be written.
+      AccessError: the file cannot be written.
     """
+    line = json.dumps([suspect, list(map(int, triggers))], separators=(",", ":"))
     with alone(place(path), wait=True):
-        known = _read(_beside(path))
-        known[suspect] = sorted({*known.get(suspect, ()), *map(int, triggers)})
-        document = {"format": FORMAT, "shown": known}
-        write_bytes(_beside(path), json.dumps(document, indent=1).encode() + b"\n", mode=0o600)
+        add_line(_beside(path), line, first=json.dumps({"format": FORMAT}), mode=0o600)
 
 
 class Memory(Protocol):
@@ -72,17 +79,4 @@ class Beside:
 
 
 def _beside(path: str | os.PathLike[str]) -> Path:
-    return place(path).resolve().with_suffix(".asked.json")
-
-
-def _read(path: Path) -> dict[str, list[int]]:
-    if not path.exists():
-        return {}
-    try:
-        document = json.loads(read_bytes(path))
-        shown = {str(name): [int(i) for i in triggers] for name, triggers in document["shown"].items()}
-        if document["format"] != FORMAT:
-            raise ValueError
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidFile(f"{path} is damaged: what was asked is not known; remove it only if nothing was") from error
-    return shown
+    return place(path).resolve().with_suffix(".asked.jsonl")

@@ -22,7 +22,7 @@ def ask_each(
     classes: int,
     names: dict[str, int] | None = None,
     *,
-    before: Callable[[int], None] = lambda place: None,
+    before: Callable[[Sequence[int]], None] = lambda places: None,
     told: Callable[[int, Back], None] = lambda place, back: None,
 ) -> list[Back]:
     """Asks once about each image, in a call of its own; what came back, or why nothing did, in the order of the images.
@@ -35,7 +35,8 @@ def ask_each(
       images: uint8 [H, W, C] each, as the suspect takes them.
       classes: that the key is for.
       names: as of `stats.read_answers`.
-      before: told an image's place before its call is made; what it raises ends the asking.
+      before: told the places of images before their calls are made, of as many as are made at once; what it raises
+        ends the asking.
       told: told what came back from each, before the thread that made that call makes another; neither is called twice
         at once.
 
@@ -58,7 +59,7 @@ class _Calls:
         images: Sequence[np.ndarray],
         classes: int,
         names: dict[str, int] | None,
-        before: Callable[[int], None],
+        before: Callable[[Sequence[int]], None],
         told: Callable[[int, Back], None],
     ):
         self._askable, self._images, self._classes, self._names = askable, images, classes, names
@@ -91,7 +92,8 @@ class _Calls:
             if self._ended.is_set() or not self._todo:
                 return None
             place = self._todo.pop()
-            self._before(place)
+            if place % self._askable.concurrency == 0:  # to remember each alone takes a disk longer than calls take
+                self._before(range(place, min(place + self._askable.concurrency, len(self._images))))
             self._begun[place] = time.monotonic()
             return place
 

@@ -15,10 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from wmjax.errors import UsageError
 from wmjax.kernels.conv import conv
+from wmjax.kernels.grouped import grouped
 from wmjax.suspects.contract import Weights
 
 NEEDED = "needs the torch packages: pip install 'wmjax[torch]'"
@@ -228,10 +229,7 @@ def _conv2d(
     if groups == 1 and dilated == (1, 1):
         out = conv(images, weights, strides, (pads[0], pads[1]))
     else:
-        order = ("NHWC", "HWIO", "NHWC")
-        out = lax.conv_general_dilated(
-            images, weights, strides, pads, None, dilated, dimension_numbers=order, feature_group_count=groups
-        )
+        out = grouped(images, weights, strides, pads, dilated, groups)
     out = jnp.transpose(out if bias is None else out + bias, (0, 3, 1, 2))
     return out if x.ndim == 4 else out[0]
 

@@ -105,7 +105,8 @@ def embed(
       keys: from `open_key`; the model is marked with each, as by `fit`, and every checkpoint carries them sealed.
       begin_with: run, checkpoint or file of the same network, whose weights to begin with.
       teacher: run, checkpoint or file of a network of wmjax's own, to distil.
-      sigma, band: of the shift by which `spread` keys are learned, as of `shift_of`; their base is `begin_with`.
+      sigma: size of the shift by which `spread` keys are learned, as of `shift_of`; their base is `begin_with`.
+      band: of that shift, as of `shift_of`.
       resume: continue after the newest complete checkpoint.
       mapping: the devices; all of them by default.
       streamed: read the training split from disk batch by batch even where it fits.

@@ -62,7 +62,8 @@ def pack(
       out: folder of the packs; made if it does not exist.
       models: architectures of bare weights: names of wmjax's families or `module:factory`.
       images: height, width and channels that those take.
-      pixels, pickles: as of `wmjax.audit`.
+      pixels: as of `wmjax.audit`.
+      pickles: as of `wmjax.audit`.
 
     Raises:
       UsageError: models without images, one of the models is not an architecture, or a file already exists.

@@ -126,7 +126,7 @@ class Questioned:
             [self.images[self.starts[column] + trigger] for column, trigger in places],
             self.classes,
             self.turns.names,
-            before=lambda at: self.turns.before(*places[at]),
+            before=lambda asked: self.turns.before([places[at] for at in asked]),
             told=lambda at, back: self._told(*places[at], back),
         )
 

@@ -78,8 +78,8 @@ class Questions:
 
     @property
     def block(self) -> int:
-        """Images in one call: what up to four keys ask in a round."""
-        return FIRST * min(4, len(self.keys))
+        """Images in one call: what up to four keys ask in a round; of who can only be asked, what all of them ask."""
+        return FIRST * (len(self.keys) if self.orders else min(4, len(self.keys)))
 
 
 @dataclasses.dataclass(eq=False)

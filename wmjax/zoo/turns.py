@@ -193,11 +193,14 @@ class Turns:
             self._book.add(Begun(self._chunk, asking))
         return asking
 
-    def before(self, column: int, trigger: int) -> None:
-        """Remembers that a trigger is about to be shown."""
-        self.asked += 1
-        if self._memory:
-            self._memory.remember(self._keys[column], self._called, [trigger])
+    def before(self, places: Sequence[tuple[int, int]]) -> None:
+        """Remembers that triggers, by column and number, are about to be shown."""
+        self.asked += len(places)
+        if self._memory is None:
+            return
+        for column in dict.fromkeys(column for column, _ in places):
+            shown = [trigger for own, trigger in places if own == column]
+            self._memory.remember(self._keys[column], self._called, shown)
 
     def told(self, column: int, trigger: int, turn: Turn) -> None:
         """Writes down what came of a question."""

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array, lax
 
 from wmjax.kernels.conv import conv as same_conv
+from wmjax.kernels.grouped import grouped
 from wmjax.suspects.formats.onnx_graph import Node
 
 _LARGEST = 4096  # stride, dilation, pad or side of a window
@@ -67,6 +68,8 @@ def conv(node: Node, x: Array, kernel: Array, bias: Array | None = None) -> Arra
     plain = moving == 2 and groups == 1 and dilations == (1, 1)
     if plain and list(pads) == lax.padtype_to_pads(size, window, strides, "SAME"):
         out = same_conv(values, filters, (strides[0], strides[1]))
+    elif moving == 2:
+        out = grouped(values, filters, strides, pads, dilations, groups)
     else:
         axes = "DHW"[-moving:]
         order = (f"N{axes}C", f"{axes}IO", f"N{axes}C")

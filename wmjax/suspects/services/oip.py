@@ -14,7 +14,7 @@ import numpy as np
 from wmjax.errors import UsageError
 from wmjax.suspects.services.answers import read_each
 from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
-from wmjax.suspects.services.pictures import prepared
+from wmjax.suspects.services.pictures import written
 from wmjax.text import by
 
 _MOST = 16  # pictures in a request
@@ -102,14 +102,13 @@ def _sides(sides: Sequence[int], image: tuple[int, int, int]) -> tuple[int, int,
 
 
 def _step(url: str, name: str, datatype: str, way: str, layout: Layout, images: np.ndarray) -> Step:
-    x = prepared(images, way) if way not in ("", "0..255") else images
-    if layout.order == "CHW":
-        x = np.moveaxis(x, -1, 1)
-    elif layout.order == "flat":
-        x = x.reshape(len(x), -1)
-    shape = list(x.shape if layout.counted else x.shape[1:])
-    told = {"name": name, "shape": shape, "datatype": datatype, "data": x.ravel().tolist()}
-    return Step(Request(f"{url}/infer", as_json({"inputs": [told]})), partial(_parse, len(images)))
+    n, (height, width, channels) = len(images), layout.image
+    sides = {"flat": [height * width * channels], "CHW": [channels, height, width]}
+    shape = [n] * layout.counted + sides.get(layout.order, [height, width, channels])
+    told = as_json({"name": name, "shape": shape, "datatype": datatype})
+    data = written(images, way or "0..255", "flat CHW" if layout.order == "CHW" else "flat")
+    body = b'{"inputs":[' + told[:-1] + b',"data":' + data + b"}]}"
+    return Step(Request(f"{url}/infer", body), partial(_parse, n))
 
 
 def _parse(n: int, body: bytes) -> Sequence[Said]:

@@ -3,9 +3,10 @@
 What is wrong with an address, a token or a form of answers shows at the plain picture, before any trigger is shown.
 """
 
-import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -70,7 +71,7 @@ class Service:
         self._form: Form | None = None
         self._image: tuple[int, int, int] | None = None
         self._most = 1  # pictures in a request
-        self._meeting, self._of_thread = threading.Lock(), threading.local()
+        self._at_once, self._meeting, self._of_thread = at_once, threading.Lock(), threading.local()
 
     def suspect(self) -> Suspect:
         """Itself, as far as it was met."""
@@ -102,17 +103,17 @@ class Service:
         with self._meeting:
             if self._form is None:
                 try:
-                    self._form = self._wire.run(self._meet(image))
+                    self._form = self._meet(image)
                 except GoneError as error:  # it was never there
                     raise AccessError(str(error)) from error
                 self._image, self._most = self._form.image or image, self._form.most
             return self._form
 
-    async def _meet(self, image: tuple[int, int, int]) -> Form:
+    def _meet(self, image: tuple[int, int, int]) -> Form:
         """The first form in which it answers; if it is silent in all, the first that is no error."""
         about = None
         if request := self._provider.about(self._url):
-            about = self._parsed(document, await self._wire.send(request, []))
+            about = self._parsed(document, self._wire.send(request, []))
         told = Told(image, self._wanted.classes[0] if self._wanted.classes else 0, self._wanted.pixels)
         try:
             forms = self._provider.forms(self._url, about, told)
@@ -123,7 +124,7 @@ class Service:
         for form in forms:
             plain = np.full((1, *(form.image or image)), _GREY, np.uint8)
             try:
-                (said,) = await self._send(form.step(plain), [])
+                (said,) = self._send(form.step(plain), [])
             except Declined as error:
                 refused = refused or error
                 continue
@@ -152,35 +153,35 @@ class Service:
             raise UsageError(f"suspect {self.name} takes images of {taken}, not {asked}: say so as its `image`")
         seen: list[Seen] = []
         self._of_thread.seen = seen
-        return as_array(self._wire.run(self._all(form, images, seen)))
+        return as_array(self._all(form, images, seen))
 
-    async def _all(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | None]:
+    def _all(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | None]:
         starts = range(0, len(images), self._most)
-        parts = [self._part(form, images[start : start + self._most], seen) for start in starts]
-        found = [answer for part in await asyncio.gather(*parts) for answer in part]
+        parts = [partial(self._part, form, images[start : start + self._most], seen) for start in starts]
+        found = [answer for part in side_by_side(parts, self._at_once) for answer in part]
         failures = [answer for answer in found if isinstance(answer, AccessError)]
         gone = [failure for failure in failures if isinstance(failure, GoneError)]
         if gone or len(failures) == len(found):
             raise (gone or failures)[0]
         return [None if isinstance(answer, AccessError) else answer for answer in found]
 
-    async def _part(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | AccessError]:
+    def _part(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | AccessError]:
         """What is said about the pictures of one request; a service that takes no several gets them one by one."""
         try:
-            return [self._tried(said) for said in await self._send(form.step(images), seen)]
+            return [self._tried(said) for said in self._send(form.step(images), seen)]
         except AccessError as error:
             if len(images) == 1 or not isinstance(error, Declined):
                 return [error] * len(images)
             self._most = 1
-        return [(await self._part(form, image[None], seen))[0] for image in images]
+        return [self._part(form, image[None], seen)[0] for image in images]
 
-    async def _send(self, step: Step, seen: list[Seen]) -> Sequence[Said]:
+    def _send(self, step: Step, seen: list[Seen]) -> Sequence[Said]:
         """Goes from step to step, up to what was said; all of them are one try."""
         own: list[Seen] = []
         first = ""  # digest of the request that held the pictures
         try:
             while True:
-                body = await self._wire.send(step.request, own)
+                body = self._wire.send(step.request, own)
                 found = self._parsed(step.parse, body)
                 if not isinstance(found, Step):
                     return found
@@ -213,3 +214,32 @@ def _is_silent(answer: _Answer) -> bool:
     if isinstance(answer, np.ndarray):
         return not np.isfinite(answer).all()
     return answer == -1
+
+
+def side_by_side(calls: Sequence[Callable[[], _To]], at_once: int) -> list[_To]:
+    """What each call gives, so many of them at a time; the first that raises, raises here.
+
+    Its threads are daemons: who interrupts the asking need not wait for an answer that does not come.
+    """
+    if len(calls) == 1:
+        return [calls[0]()]
+    todo, found = list(reversed(range(len(calls)))), dict[int, _To]()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        with contextlib.suppress(IndexError):
+            while not failed:
+                place = todo.pop()
+                try:
+                    found[place] = calls[place]()
+                except BaseException as error:
+                    failed.append(error)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(calls)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+    return [found[place] for place in range(len(calls))]

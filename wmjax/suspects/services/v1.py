@@ -7,7 +7,7 @@ files in base64, in the two ways that such servers know, and as JPEG where they 
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from wmjax.suspects.services.answers import read_each
 from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
-from wmjax.suspects.services.pictures import encoded, prepared
+from wmjax.suspects.services.pictures import encoded, written
 
 _MOST = 16  # pictures in a request
 
@@ -45,16 +45,16 @@ def _forms(url: str, about: Any, told: Told) -> list[Form]:
     ]
 
 
-def _numbers(way: str, images: np.ndarray) -> list[Any]:
-    return list((images if way == "0..255" else prepared(images, way)).tolist())
+def _numbers(way: str, images: np.ndarray) -> bytes:
+    return written(images, way, "HWC")
 
 
-def _files(kind: str, field: str, images: np.ndarray) -> list[Any]:
-    return [{field: base64.b64encode(encoded(image, kind)).decode()} for image in images]
+def _files(kind: str, field: str, images: np.ndarray) -> bytes:
+    return as_json([{field: base64.b64encode(encoded(image, kind)).decode()} for image in images])
 
 
-def _step(target: str, instances: Any, images: np.ndarray) -> Step:
-    return Step(Request(target, as_json({"instances": instances(images)})), partial(_parse, len(images)))
+def _step(target: str, instances: Callable[[np.ndarray], bytes], images: np.ndarray) -> Step:
+    return Step(Request(target, b'{"instances":' + instances(images) + b"}"), partial(_parse, len(images)))
 
 
 def _parse(n: int, body: bytes) -> Sequence[Said]:

@@ -5,7 +5,6 @@ A question that a service puts off (429, 503, a lost connection) is sent again w
 answered, however badly, never.
 """
 
-import asyncio
 import contextlib
 import datetime
 import hashlib
@@ -13,9 +12,10 @@ import json
 import logging
 import ssl
 import threading
+import time
 import weakref
-from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from wmjax.errors import AnswerError, GoneError, NoAnswerError, UsageError
 from wmjax.suspects.contract import TIMEOUT, Seen
@@ -24,14 +24,12 @@ from wmjax.suspects.services.contract import Request
 from wmjax.suspects.services.ratelimits import pace, wait
 from wmjax.text import cut, printable
 
-if TYPE_CHECKING:
-    import httpx2
-
 PATIENCE = 300.0  # seconds for which a question may be put off
 AT_ONCE = 4  # questions under way
 LARGEST = 1 << 24  # bytes of an answer
 _TRIES = 3  # where no connection comes about, or one is lost
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds, where a service does not say how long
+_LEAST_WAIT = 0.1  # seconds, where it says that it may be asked again at once
 _PUT_OFF = (429, 502, 503, 504)
 _TOKEN = "into SUSPECT_TOKEN or `token`"
 _CLOSED = {
@@ -43,7 +41,6 @@ _CLOSED = {
 }
 _KEPT = ("date", "server", "content-type", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id")
 _LONGEST = 120  # characters of a header, or of a message, that are kept
-_Value = TypeVar("_Value")
 
 logging.getLogger("stamina").addHandler(logging.NullHandler())  # else what it notes of retries goes to stderr
 
@@ -63,6 +60,18 @@ class _PutOffError(Exception):
     def __init__(self, status: int, seconds: float | None):
         super().__init__(f"HTTP {status}")
         self.status, self.seconds = status, seconds
+
+
+class _LostError(Exception):
+    """No connection came about, or one was lost.
+
+    Attributes:
+      final: trying again mends nothing.
+    """
+
+    def __init__(self, reason: str, *, final: bool):
+        super().__init__(reason)
+        self.final = final
 
 
 class _Reply(NamedTuple):
@@ -92,36 +101,27 @@ class Wire:
           UsageError: what asks over a network is not installed.
         """
         try:
-            import httpx2
             import stamina  # noqa: F401
+
+            from wmjax.suspects.services.lines import Late, pool
         except ImportError as error:
             why = f"asking a service needs the packages of `pip install '.[remote]'`: {error.name} is missing"
             raise UsageError(why) from error
         self._name, self._token, self._timeout = str(address), token, timeout
-        self._free_at = 0.0  # of the loop's clock
+        self._free_at = 0.0  # of the monotonic clock
         self.pace: float | None = None
-        self._slots, self._loop = asyncio.Semaphore(at_once), asyncio.new_event_loop()
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "wmjax"}
-        self._client = httpx2.AsyncClient(
-            headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}),
-            timeout=None,  # `_once` has one limit for all of it
-            limits=httpx2.Limits(max_connections=at_once, max_keepalive_connections=at_once),
-            trust_env=address.url.startswith("https:"),  # what is not encrypted goes through no proxy
-            follow_redirects=False,
-        )
-        threading.Thread(target=_run, args=(self._loop, self._client), daemon=True).start()
-        weakref.finalize(self, _stop, self._loop)
+        self._slots, self._late = threading.Semaphore(at_once), Late()
+        self._headers: dict[bytes | str, bytes | str] = {
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "User-Agent": "wmjax",
+        }
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._pool = pool(address.url, at_once, self._late)
+        weakref.finalize(self, self._pool.close)
 
-    def run(self, coroutine: Coroutine[Any, Any, _Value]) -> _Value:
-        """What a coroutine gives, which may use `send`; from any thread."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    async def send(self, request: Request, seen: list[Seen]) -> bytes:
+    def send(self, request: Request, seen: list[Seen]) -> bytes:
         """Sends a request until it is answered, and gives the body of the answer.
 
         Args:
@@ -135,18 +135,17 @@ class Wire:
             puts off questions for too long.
           AnswerError: its answer is too long, or packed.
         """
-        import httpx2
         import stamina
 
-        began, lost = self._loop.time(), 0
+        began, lost = time.monotonic(), 0
 
         def again(error: Exception) -> bool | float:
             nonlocal lost
             if isinstance(error, _PutOffError):
-                left = PATIENCE - (self._loop.time() - began)
-                return error.seconds <= left and error.seconds if error.seconds is not None else True
+                left = PATIENCE - (time.monotonic() - began)
+                return error.seconds <= left and max(error.seconds, _LEAST_WAIT) if error.seconds is not None else True
             lost += 1
-            return isinstance(error, httpx2.TransportError) and lost < _TRIES and _tls(error) is None
+            return isinstance(error, _LostError) and lost < _TRIES and not error.final
 
         tries = stamina.retry_context(
             again,
@@ -157,55 +156,55 @@ class Wire:
             wait_jitter=_FIRST_WAIT,
         )
         try:
-            async for attempt in tries:
+            for attempt in tries:
                 with attempt:
-                    return await self._once(request, seen)
+                    return self._once(request, seen)
         except _PutOffError as error:
             later = "" if error.seconds is None else f" and wants {error.seconds:.0f} seconds more"
             raise self._gone(f"answers HTTP {error.status}{later}: ask it again later") from None
-        except httpx2.TransportError as error:
-            raise self._gone(f"cannot be reached: {self._reason(error)}: check the address and the network") from None
+        except _LostError as error:
+            raise self._gone(f"cannot be reached: {error}: check the address and the network") from None
         raise AssertionError  # there is a first try
 
-    async def _once(self, request: Request, seen: list[Seen]) -> bytes:
+    def _once(self, request: Request, seen: list[Seen]) -> bytes:
         """One try."""
-        import httpx2
+        import httpcore2
 
-        await asyncio.sleep(self._free_at - self._loop.time())
-        async with self._slots:
+        with self._slots:
+            if (early := self._free_at - time.monotonic()) > 0:  # to sleep for no time takes a millisecond
+                time.sleep(early)
             at = datetime.datetime.now(datetime.UTC)
-            stamp, reply = at.isoformat(timespec="milliseconds"), None
             detail = {"address": request.url, "request": hashlib.sha256(request.body or b"").hexdigest()}
             try:
-                async with asyncio.timeout(self._timeout):
-                    reply = await self._exchange(request)
+                self._late.start(self._timeout)
+                reply = self._exchange(request)
                 detail |= self._told(reply)
-            except TimeoutError:
+            except httpcore2.TimeoutException:
                 detail["error"] = f"no answer within {self._timeout:g} seconds"
                 raise NoAnswerError(f"suspect {self._name} did not answer within {self._timeout:g} seconds") from None
-            except httpx2.TransportError as error:
+            except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError) as error:
                 detail["error"] = self._reason(error)
-                raise
-            except httpx2.InvalidURL:
-                raise UsageError(f"{self._name} is no address that can be asked") from None
+                raise _LostError(detail["error"], final=_tls(error) is not None) from None
             finally:
-                seen.append(Seen(stamp, detail))
+                seen.append(Seen(at.isoformat(timespec="milliseconds"), detail))
         return self._body(reply, at)
 
-    async def _exchange(self, request: Request) -> _Reply:
+    def _exchange(self, request: Request) -> _Reply:
         """A request and all that comes back."""
-        kind = {"Content-Type": request.kind} if request.body is not None and request.kind else {}
+        headers = dict(self._headers)
+        if request.body is not None and request.kind:
+            headers["Content-Type"] = request.kind
         method = "GET" if request.body is None else "POST"
-        async with self._client.stream(method, request.url, content=request.body, headers=kind) as reply:
+        with self._pool.stream(method, request.url, headers=headers, content=request.body) as reply:
             body = bytearray()
-            async for chunk in reply.aiter_raw():
+            for chunk in reply.iter_stream():
                 body += chunk
                 if len(body) > LARGEST:
                     raise AnswerError(f"suspect {self._name} answers with more than {LARGEST} bytes", "too many bytes")
             tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
-            certificate = hashlib.sha256(tls.getpeercert(True)).hexdigest() if tls else ""
-            headers = {name.lower(): self.clean(value) for name, value in reply.headers.items()}
-            return _Reply(reply.status_code, headers, bytes(body), certificate)
+        certificate = hashlib.sha256(tls.getpeercert(True)).hexdigest() if tls else ""
+        told = {name.decode("latin-1").lower(): self.clean(value.decode("latin-1")) for name, value in reply.headers}
+        return _Reply(reply.status, told, bytes(body), certificate)
 
     def _told(self, reply: _Reply) -> dict[str, str]:
         """What a record keeps of what came back."""
@@ -219,7 +218,7 @@ class Wire:
         status, seconds = reply.status, wait(reply.headers, at)
         self.pace = pace(reply.headers) or self.pace
         if seconds is not None:  # questions beside this one wait too
-            self._free_at = max(self._free_at, self._loop.time() + min(seconds, PATIENCE))
+            self._free_at = max(self._free_at, time.monotonic() + min(seconds, PATIENCE))
         if status in _PUT_OFF:
             raise _PutOffError(status, seconds)
         if 300 <= status < 400:
@@ -259,17 +258,3 @@ def _tls(error: BaseException | None) -> ssl.SSLError | None:
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error
-
-
-def _run(loop: asyncio.AbstractEventLoop, client: "httpx2.AsyncClient") -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-    finally:
-        loop.run_until_complete(client.aclose())
-        loop.close()
-
-
-def _stop(loop: asyncio.AbstractEventLoop) -> None:
-    with contextlib.suppress(RuntimeError):  # it has ended
-        loop.call_soon_threadsafe(loop.stop)
