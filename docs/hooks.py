@@ -7,11 +7,15 @@ file joins it: documents and pictures as they are, sources as pages of code. Lin
 import os
 import posixpath
 import re
+import sys
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+
+sys.path.append(str(Path(__file__).parent))
+import notebooks
 
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(#[^)\s]*)?(?=\))")
@@ -33,6 +37,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the documents, then every file that a page or one of them links to."""
     for home, source in SOURCES.items():
         files.append(File.generated(config, home, content=(ROOT / source).read_text()))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
+        script = path.read_text()
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebooks.page(path.stem, script)))
+        files.append(File.generated(config, f"notebooks/{path.stem}.ipynb", content=notebooks.notebook(script)))
     for page in list(files.documentation_pages()):
         for target in _targets(page):
             uri = _uri(target)
@@ -53,7 +61,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def moved(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(base, match[1]))
-        if (ROOT / target).is_file() and (page.file.src_uri in SOURCES or not target.startswith("docs/")):
+        inside = target.startswith("docs/") and not target.endswith(".py")
+        if (ROOT / target).is_file() and (page.file.src_uri in SOURCES or not inside):
             return posixpath.relpath(_uri(target), here or ".") + (match[2] or "")
         return match[0]
 
@@ -76,7 +85,7 @@ def _uri(target: str) -> str:
     if target in HOMES:
         return HOMES[target]
     if target.startswith("docs/"):
-        return target.removeprefix("docs/")
+        return re.sub(r"^docs/(notebooks/\w+)\.py$", r"\1.md", target).removeprefix("docs/")
     return f"files/{target}" if target.endswith(".svg") else f"files/{target}.md"
 
 

@@ -85,20 +85,22 @@ def speed_rows() -> list[str]:
         step = case["ms_median"]["marked"] / case["steps"]
         rows.append(
             ratio_row(
-                f"a step with the key / without, {network(case)}",
+                f"a step with the key, against one without, {network(case)}",
                 case,
                 f"{step:.0f} ms a step of {case['batch']}",
                 "step_ratio",
             )
         )
     for case in result("scan_ratio")["cases"]:
-        what = f"{case['steps']} steps in one program / in {case['steps']}, {network(case)}"
+        what = f"{case['steps']} steps in one program, against {case['steps']} programs, {network(case)}"
         step = case["ms_median"]["scan"] / case["steps"]
         rows.append(ratio_row(what, case, f"{step:.1f} ms a step of {case['batch']}", "scan_ratio"))
     for case in result("torch_ratio")["cases"]:
         ours, theirs = case["step_ms_median"]["wmjax"], case["step_ms_median"]["torch"]
         speed = f"{ours:.0f} and {theirs:.0f} ms a step of {case['batch']}"
-        rows.append(ratio_row(f"a step / PyTorch's, channels last, {network(case)}", case, speed, "torch_ratio"))
+        rows.append(
+            ratio_row(f"a step, against PyTorch's (channels last), {network(case)}", case, speed, "torch_ratio")
+        )
     return rows
 
 
@@ -109,9 +111,9 @@ def device_rows() -> list[str]:
         low, high = streamed[kind]["ratio_range"]
         rows.append(
             row(
-                f"images per second, {words} / resident, vgg 32x32x3",
-                f"{streamed[kind]['ratio_median']:.3f} ({low:.3f} to {high:.3f})",
-                f"{rates[kind]:.0f} and {rates['resident']:.0f} a second",
+                f"training on images {words}, against resident ones, vgg 32x32x3",
+                f"{streamed[kind]['ratio_median']:.3f} ({low:.3f} to {high:.3f}) times as fast",
+                f"{rates[kind]:.0f} and {rates['resident']:.0f} images a second",
                 f"{streamed['pairs']} pairs; {source('stream_ratio')}",
             )
         )
@@ -120,8 +122,8 @@ def device_rows() -> list[str]:
             low, high = spread["ratio_range"][way]
             rows.append(
                 row(
-                    f"a step on {way} / 1 device, the same cores, vgg 32x32x3",
-                    f"{ratio:.2f} ({low:.2f} to {high:.2f})",
+                    f"a step on {way}, against 1 device on the same cores, vgg 32x32x3",
+                    f"{ratio:.2f} ({low:.2f} to {high:.2f}) times as long",
                     f"{spread['ms_median'][way]:.0f} ms a step of {spread['batch']}",
                     f"{spread['repeats']} repeats; {source('mapping_overhead')}",
                 )
@@ -139,12 +141,12 @@ def audit_speed_rows() -> list[str]:
     rows = []
     for family, case in result("audit_speed")["families"].items():
         rate, size = case["models_per_s"], f"{case['parameters'] / 1e6:.2f} M weights"
-        for way, words in (("packed", "packed"), ("loose", "loose checkpoints")):
+        for way, words in (("packed", "a packed zoo"), ("loose", "loose checkpoints")):
             rows.append(
                 row(
-                    f"models audited a second / stock loop, {words}, {family}, {size}",
-                    spread(case["ratio_to_loop"][way]),
-                    f"{rate[way]['median']:.0f} and {rate['loop']['median']:.0f} a second; "
+                    f"audit of {words} against a stock loop, {family}, {size}",
+                    f"{spread(case['ratio_to_loop'][way])} times as fast",
+                    f"{rate[way]['median']:.0f} and {rate['loop']['median']:.0f} models a second; "
                     f"{case['found'][way]} of {case['thieves']} thieves found; first call "
                     f"{case['first_call_s'][way]:.0f} s, whole command {case['command_s'][way][0]:.0f} s",
                     f"{case['models']} models, {case['repeats']} pairs; {source('audit_speed')}",
@@ -157,13 +159,13 @@ def read_share_rows() -> list[str]:
     figures = result("read_share")
     return [
         row(
-            f"packed audit's bytes a second / raw reading, {words}, almost no arithmetic",
-            spread(figures[state]["share_of_raw"]["audit"]),
+            f"packed audit against raw reading, from {words}, almost no arithmetic",
+            f"{spread(figures[state]['share_of_raw']['audit'])} times as fast",
             f"{figures[state]['gb_per_s']['audit']['median']:.2f} and "
             f"{figures[state]['gb_per_s']['raw']['median']:.2f} GB a second",
             f"{figures['models']} models, {figures['repeats']} pairs; {source('read_share')}",
         )
-        for state, words in (("warm", "page cache"), ("cold", "disk"))
+        for state, words in (("warm", "the page cache"), ("cold", "the disk"))
     ]
 
 
@@ -174,8 +176,9 @@ def batched_scoring_rows() -> list[str]:
         size = "x".join(map(str, case["image"]))
         rows.append(
             row(
-                f"scoring, the walk / the best single calls, {name} {size}",
-                ", ".join(f"{spread(ratio[way])} in blocks of {way.split()[1]}" for way in case["width"]),
+                f"scoring by the walk against the best single calls, {name} {size}",
+                "times as fast: "
+                + ", ".join(f"{spread(ratio[way])} in blocks of {way.split()[1]}" for way in case["width"]),
                 f"{case['gflop_per_s']['walk 16']:.0f} GFLOP a second; best single calls "
                 f"{case['gflop_per_s'][case['best_single']]:.0f}; naive `vmap` {case['gflop_per_s']['naive 16']:.0f}",
                 f"{case['models']} models, {case['repeats']} pairs; {source('batched_scoring')}",
@@ -188,8 +191,8 @@ def lenet_rows() -> list[str]:
     figures = result("lenet_ratio")
     return [
         row(
-            f"PyTorch's eager loop / full verdicts, {case['models']} LeNets in memory, {kind}",
-            spread(case["times_faster"]),
+            f"full verdicts against PyTorch's eager loop, {case['models']} LeNets in memory, {kind}",
+            f"{spread(case['times_faster'])} times as fast",
             f"{case['ms']['wmjax']['median']:.0f} and {case['ms']['torch']['median']:.0f} ms; "
             f"{case['matched']} matches, {case['thieves']} thieves",
             f"{case['repeats']} pairs; {source('lenet_ratio')}",
@@ -206,7 +209,7 @@ def audit_growth_rows() -> list[str]:
     largest = max(cells, key=lambda cell: cell[0] * cell[1])
     rows = [
         row(
-            f"an audit of {models:,} models with {keys} keys",
+            f"audit of {models:,} models by {keys} {'key' if keys == 1 else 'keys'}",
             f"{cells[models, keys]['seconds']['median']:.2f} s",
             f"{cells[models, keys]['models_per_s']['median']:,.0f} models and "
             f"{cells[models, keys]['pairs_per_s']['median']:,.0f} pairs a second",
@@ -217,7 +220,7 @@ def audit_growth_rows() -> list[str]:
     for cell in figures["large"]:
         rows.append(
             row(
-                f"memory of an audit of {cell['models']:,} models, {cell['bytes'] / 1e9:.1f} GB packed, `--memory 4GB`",
+                f"memory, auditing {cell['models']:,} models, {cell['bytes'] / 1e9:.1f} GB packed, `--memory 4GB`",
                 f"{cell['peak_mib'] / 1024:.2f} GiB at most",
                 f"{cell['models_per_s']['median']:.0f} models a second",
                 f"{figures['repeats']} repeats; {source('audit_growth')}",
@@ -427,8 +430,8 @@ def made() -> dict[str, str]:
             rows=[*digits_student_rows(), *student_rows(), *tie_rows(), *null_coin_rows()],
         ),
         "truth": table("what", "found", "of", rows=truth_rows()),
-        "steps": table("what", "ratio (lower is faster)", "time", rows=speed_rows()),
-        "devices": table("what", "ratio", "rate", rows=device_rows()),
+        "steps": table("what", "times as long", "time", rows=speed_rows()),
+        "devices": table("what", "found", "rate", rows=device_rows()),
         "scale": table("what", "figure", "more", rows=scale_rows()),
         "suspects": table("what", "figure", "more", rows=suspect_rows()),
         "gpu": table("what", "figure", "more", rows=gpu_rows()),

@@ -5,7 +5,9 @@ import http.server
 import io
 import itertools
 import json
+import math
 import re
+import ssl
 import threading
 from collections.abc import Callable
 from email.parser import BytesParser
@@ -58,7 +60,9 @@ class Recorder(http.server.ThreadingHTTPServer):
       singly: whether it takes one picture a request.
       token: that it wants; empty for none.
       declared: input as the Open Inference Protocol tells it.
-      script: what comes instead of answers to questions, in turn: (status, headers, body), or None for an answer.
+      broken: what comes instead of every answer; `late`: after `until` questions.
+      script: what comes instead of answers to questions, in turn: (status, headers, body), or None for an answer. Where
+        the body is a number, it has as many bytes.
       asked: requests that were questions: path, headers, body.
       elsewhere: every other request.
     """
@@ -70,14 +74,22 @@ class Recorder(http.server.ThreadingHTTPServer):
         self.jpeg, self.singly, self.token = False, False, ""
         self.headers: dict[str, str] = {}
         self.declared: list[Any] = [{"name": "x", "datatype": "UINT8", "shape": [-1, 8, 8, 1]}]
-        self.script: list[tuple[int, dict[str, str], bytes] | None] = []
-        self.broken: tuple[int, dict[str, str], bytes] | None = None
+        self.script: list[tuple[int, dict[str, str], bytes | int] | None] = []
+        self.broken: tuple[int, dict[str, str], bytes | int] | None = None
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
         self.elsewhere: list[str] = []
         self.waiting, self.numbers = dict[str, bytes](), itertools.count()
         self.one = threading.Lock()
         self.scheme = "http"
+        self.until = math.inf  # questions after which it is `late`
+        self.late: tuple[int, dict[str, str], bytes | int] | None = None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def encrypt(self, certificate: Path) -> None:
+        """Speaks TLS from now on, with a certificate and its key in one file."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self.socket, self.scheme = context.wrap_socket(self.socket, server_side=True), "https"
 
     def address(self, provider: str) -> str:
         return f"{provider}+{self.scheme}://127.0.0.1:{self.server_port}{PATHS[provider]}"
@@ -135,6 +147,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with server.one:
             server.asked.append((self.path, dict(self.headers), pictured(body)))
             scripted = server.broken or (server.script.pop(0) if server.script else None)
+            scripted = server.late if len(server.asked) > server.until else scripted
         if server.token and self.headers["Authorization"] != f"Bearer {server.token}":
             self._reply(401, {}, json.dumps({"error": f"no: {self.headers['Authorization']}"}).encode())
         elif scripted:
@@ -191,13 +204,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _json(self, value: Any) -> None:
         self._reply(200, {"Content-Type": "application/json", **self.server.headers}, json.dumps(value).encode())
 
-    def _reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def _reply(self, status: int, headers: dict[str, str], body: bytes | int) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        size = body if isinstance(body, int) else len(body)
+        self.send_header("Content-Length", str(size))
         self.end_headers()
-        self.wfile.write(body)
+        for _ in range(0, size, 1 << 20) if isinstance(body, int) else ():
+            self.wfile.write(b"x" * (1 << 20))
+        self.wfile.write(b"" if isinstance(body, int) else body)
 
 
 def files_with(folder: Path, secret: str) -> list[str]:

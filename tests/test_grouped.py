@@ -36,7 +36,7 @@ def test_equal_to_lax(shape, window, groups, features, strides, pads, dilations)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("channels", "window", "own"), [(1, 7, True), (2, 7, True), (4, 3, False), (1, 31, False)])
+@pytest.mark.parametrize(("channels", "window", "own"), [(1, 7, True), (2, 3, True), (4, 3, False), (1, 9, False)])
 def test_many_channels_or_positions_are_left_to_the_compiler(channels, window, own):
     x, kernel = jnp.zeros((1, 32, 32, 4 * channels)), jnp.zeros((window, window, channels, 4))
     pads = ((window // 2, window // 2),) * 2

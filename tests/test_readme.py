@@ -2,6 +2,7 @@
 somewhere. Fenced blocks of `sh` are commands; a `text` block right after a `python` block is what that prints.
 """
 
+import dataclasses
 import importlib
 import json
 import os
@@ -24,6 +25,7 @@ PAGES = {
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = [text for kind, text in FENCED.findall(README) if kind == "sh"]
 PROGRAMS = {"age", "gcloud", "git", "export", "model_signing", "openssl", "pip", "python", "python3", "srun", "wmjax"}
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 PYTHON = re.compile(r"^```python\n(.*?)^```\n\n^```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -91,10 +93,16 @@ def _extras() -> list[str]:
     return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
 
-def test_python_does_what_stands_below_it(tmp_path):
+def test_python_does_what_stands_below_it(tmp_path, monkeypatch):
     """In one process, each block with names of its own: what costs is importing."""
     blocks = [(page, code, told) for page, text in PAGES.items() for code, told in PYTHON.findall(text)]
     assert len(blocks) == sum(text.count("```python\n") for text in PAGES.values())
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    notebooks = importlib.import_module("notebooks")
+    for path in NOTEBOOKS:
+        cells = notebooks.cells(path.read_text())
+        told = "\n".join(cell.text for cell in cells if cell.kind == "output") + "\n"
+        blocks.append((path.name, path.read_text(), told))
     run = (
         "import contextlib, io, json, sys\n"
         "for code in json.load(sys.stdin):\n"
@@ -108,7 +116,21 @@ def test_python_does_what_stands_below_it(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     for (page, _, told), printed in zip(blocks, done.stdout.splitlines(), strict=True):
-        assert json.loads(printed) == told, page
+        assert re.sub(" +\n", "\n", json.loads(printed)) == told, page
+
+
+def test_scripts_become_notebooks(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    notebooks = importlib.import_module("notebooks")
+    assert len(NOTEBOOKS) == 3
+    for path in NOTEBOOKS:
+        made = json.loads(notebooks.notebook(path.read_text()))
+        assert [cell["cell_type"] for cell in made["cells"]][:2] == ["markdown", "code"]
+        for cell in made["cells"]:
+            if cell["cell_type"] == "code":
+                compile("".join(cell["source"]), path.name, "exec")
+        assert any(cell.get("outputs") for cell in made["cells"])
+        assert notebooks.page(path.stem, path.read_text()).startswith("# ")
 
 
 def test_toml_is_what_a_list_of_suspects_holds():
@@ -138,6 +160,30 @@ def test_the_command_line_is_the_parsers(monkeypatch):
     assert PAGES["docs/reference/command-line.md"] == command_line.page(), "python docs/command_line.py"
 
 
+def test_exit_codes_are_those_of_the_errors():
+    from wmjax.errors import WmjaxError
+
+    page, classes = PAGES["docs/reference/exit-codes.md"], [WmjaxError]
+    for one in classes:
+        classes += one.__subclasses__()
+    assert {f"| `{one.code}` | {one.exit_code} |" for one in classes} == set(
+        re.findall(r"^\| `.*?` \| \d \|", page, re.M)
+    )
+
+
+def test_fields_of_documents_are_in_the_reference():
+    records = {
+        "`verify`": wmjax.Verdict,
+        "`verify`, several keys": wmjax.Combined,
+        "`attack`": wmjax.AttackResult,
+        "`embed`": wmjax.Report,
+    }
+    for verb, record in records.items():
+        (row,) = re.findall(rf"^\| {verb} \|.*$", PAGES["docs/reference/json.md"], re.M)
+        fields = {field.name for field in dataclasses.fields(record)} - {"path"}
+        assert [field for field in fields if f"`{field}`" not in row] == [], verb
+
+
 def test_every_public_name_is_in_the_reference_once():
     named = re.findall(r"^::: wmjax\.(\w+)$", PAGES["docs/reference/python.md"], re.M)
     assert sorted(named) == sorted(wmjax.__all__)
@@ -161,6 +207,7 @@ def _slug(head: str) -> str:
 def test_every_page_is_in_the_contents():
     listed = (ROOT / "mkdocs.yml").read_text()
     pages = [page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")]
+    pages += [f"notebooks/{path.stem}.md" for path in NOTEBOOKS]
     assert [page for page in pages if f" {page}\n" not in listed] == []
 
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +101,51 @@ def test_a_poor_service_is_found_out_too(provider, thief, key):
     codes = [ground.code for ground in verdict.grounds]
     assert ("served-jpeg" in codes) == thief.jpeg
     assert ("probabilities" in codes) == (provider != "oip")
+
+
+def cleared_through_jpeg(key: Key, work: Callable[..., Any], folder: Path) -> dict[str, str]:
+    """What is said, in each way of asking, of a copy that repeats no label of a picture that went through JPEG."""
+    service = Recorder(innocent)  # as the copy answers such pictures
+    service.jpeg = True
+    address, said = service.address("hf"), {}
+    said["verify"] = verify(open_suspect(address, wanted()), key).verdict
+    said["whole"] = verify(open_suspect(address, wanted()), key, whole=True).verdict
+    work("claim", *UNLOCK, address, *CLAIM, "--out", "c.json")
+    _, out, _ = work("judge", "c.json", "--nonce-from", "ab" * 16, "--suspect", address, "--json")
+    said["judge"] = json.loads(out)["judgements"][0]["verdict"]
+    (folder / "zoo").mkdir()
+    (folder / "list.toml").write_text(f'[[suspect]]\nname = "copy"\nservice = "{address}"\n')
+    audit = ["audit", "zoo", "--keys", ".", "--suspects", "list.toml", "--keep-answers", "--json"]
+    for name, verb in (
+        ("audit", [*audit, "--out", "out"]),
+        ("replay", ["audit", "--merge", "out", "--keys", ".", "--json"]),
+    ):
+        said[name] = "inconclusive" if json.loads(work(*verb)[1])["inconclusive"] else "no-match"
+    service.shutdown()
+    service.server_close()
+    return said
+
+
+def test_what_went_through_jpeg_clears_nobody(key, work, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX may have begun already
+    assert set(cleared_through_jpeg(key, work, tmp_path).values()) == {"inconclusive"}
+
+
+def test_without_that_rule_a_copy_would_be_cleared(key, work, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    for room in ("verification.grounds", "zoo.plan", "zoo.chunk_record", "evidence.judge"):
+        monkeypatch.setattr(f"wmjax.{room}.clears", lambda note: True)
+    assert set(cleared_through_jpeg(key, work, tmp_path).values()) == {"no-match"}
+
+
+def test_a_service_that_comes_late_to_an_audit_is_not_asked_through_jpeg(thief, key):
+    from wmjax.suspects.services.service import Service
+
+    service = Service(thief.address("hf"), wanted())
+    service.exactly()
+    thief.jpeg = True
+    with pytest.raises(NoAnswerError, match="HTTP 415"):
+        service.meet((8, 8, 1))
 
 
 @each
@@ -350,6 +394,7 @@ def test_a_token_is_written_nowhere(thief, work, monkeypatch, tmp_path):
 def test_without_the_cleaning_it_would_be(thief, work, monkeypatch, tmp_path):
     monkeypatch.setenv("SUSPECT_TOKEN", TOKEN)
     monkeypatch.setattr(wire.Wire, "clean", lambda self, text: text)
+    monkeypatch.setattr(wire.Wire, "_unsaid", lambda self, body: body)
     leaking(thief)
     assert {"c.html", "c.json.journal.jsonl", "said"} <= set(leaks(thief, work, tmp_path))
 
@@ -422,9 +467,7 @@ def test_tls_is_checked(thief, key, tmp_path, monkeypatch):
     import trustme_here as own
 
     certificate = own.certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    thief.socket, thief.scheme = context.wrap_socket(thief.socket, server_side=True), "https"
+    thief.encrypt(certificate)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(AccessError, match="certificate"):
         open_suspect(thief.address("v1"), wanted())

@@ -151,6 +151,19 @@ def test_weights_of_torchvision_by_name(tmp_path):
             check(Wanted((name,), (IMAGE,)))
 
 
+def test_a_pool_wider_than_the_image_takes_its_mean(tmp_path):
+    import torch_files
+
+    network = torch_files.widely_pooled()
+    torch_files.state_dict(network, tmp_path / "wide.safetensors")
+    (stored,) = recognise(
+        tmp_path / "wide.safetensors", Wanted(("torch_files:widely_pooled",), (IMAGE,), pixels="0..1")
+    )
+    agree(scores(stored), torch_files.answers(network, PICTURES / 255.0))
+    program = jax.jit(stored.network.logits).lower(read_weights(stored), PICTURES, 0).as_text()
+    assert "2560" not in program
+
+
 def test_a_module_of_ones_own(tmp_path):
     import torch
     from torch_files import answers, small, state_dict

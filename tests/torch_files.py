@@ -101,6 +101,13 @@ def no_classifier() -> Any:
     return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 1))
 
 
+def widely_pooled() -> Any:
+    """With a window that is larger than any image, as the pooler of transformers' EfficientNet."""
+    torch.manual_seed(0)
+    pool = torch.nn.AvgPool2d(2560, ceil_mode=True)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), pool, torch.nn.Flatten(), torch.nn.Linear(8, 10))
+
+
 def state_dict(network: Any, path: Path) -> None:
     """Its weights alone."""
     save_file(network.state_dict(), path)

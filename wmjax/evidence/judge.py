@@ -45,6 +45,7 @@ from wmjax.keys import Spec
 from wmjax.keys.keyset import check_against_scheme, check_material, derive_leaves, is_made_from
 from wmjax.keys.material import Material
 from wmjax.keys.merkle import proven_root
+from wmjax.suspects.grounds import clears
 from wmjax.text import bare
 
 LARGEST_TABLE = 1 << 22  # answers times classes, of which several tables of floats are made
@@ -288,14 +289,19 @@ def ask_again(
 
 
 def conclude(facts: Facts) -> Judgement:
-    """The judgement that follows from the facts: what is lacking withholds a match, and forgetting a no-match."""
+    """The judgement that follows from the facts: what is lacking withholds a match.
+
+    A no-match is withheld where the suspect forgets, or was not shown the triggers to the pixel.
+    """
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers = facts.answers
     path = facts.path
     counted = counted_bits(facts, path.evidence)
     outcome = stats.decide(path, rule, stop=False).outcome
     missing = lacks(facts, outcome, counted)
-    withheld = missing if outcome == "match" else [lack for lack in missing if lack.code == Lack.FORGETFUL]
+    withheld = bool(missing) if outcome == "match" else any(lack.code == Lack.FORGETFUL for lack in missing)
+    if facts.court.suspect is not None and not clears(facts.court.suspect.note):
+        withheld = withheld or outcome == "no-match"
     return Judgement(
         verdict="inconclusive" if withheld else outcome,
         proven=findings.proven(facts),

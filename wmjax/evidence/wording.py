@@ -88,7 +88,7 @@ WORDS: dict[str, str] = {
     "served": "The suspect was asked over the network, as a service.",
     "served-jpeg": (
         "The suspect was asked over the network, as a service that takes JPEG alone, so not with the triggers to the "
-        "pixel: no stranger gains by that, and a no-match is about copies that repeat the labels of such pictures."
+        "pixel: no stranger gains by that, but nobody is cleared: a copy too may miss labels of such pictures."
     ),
     "run": "The suspect's file was run in a process of its own.",
     "pixels-own": "The suspect was given pixels as its file, or its module, says.",

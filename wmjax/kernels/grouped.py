@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from wmjax.devices import on_cpu
 
-_POSITIONS = 121  # of a window with its channels, as a term each: more take long to compile
+_POSITIONS = 49  # of a window with its channels, as a term each: more take long to compile
 
 
 def grouped(
@@ -56,7 +56,7 @@ def _summed(
     groups: int,
 ) -> Array:
     height, width, channels, features = kernel.shape
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    padded = lax.optimization_barrier(jnp.pad(x, ((0, 0), *pads, (0, 0))))
     sides = zip(padded.shape[1:3], kernel.shape[:2], strides, dilations, strict=True)
     out = [(side - (window - 1) * apart - 1) // step + 1 for side, window, step, apart in sides]
     reach = [(n - 1) * step + 1 for n, step in zip(out, strides, strict=True)]
@@ -69,4 +69,4 @@ def _summed(
             seen = seen.reshape(*seen.shape[:3], groups, channels)
             for channel in range(channels):
                 total = total + seen[..., channel : channel + 1] * weights[i, j, channel]
-    return total.reshape(*total.shape[:3], features)
+    return lax.optimization_barrier(total.reshape(*total.shape[:3], features))

@@ -10,12 +10,13 @@ from wmjax.grounds import Ground
 class AskedGround(StrEnum):
     """How a suspect was asked, where not with the key's own triggers as wmjax's own networks are.
 
-    ADAPTED (`from`, `to`: shapes of triggers and of what was asked); OTHER_CLASSES (`theirs`, `ours`: how many it tells
-    apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED: through a
-    function, not its weights; SERVED: over a network, as a service; SERVED_JPEG: as one that takes JPEG alone; RUN: by
-    the library that runs its file, in a process of its own; PIXELS_OWN: prepared as the module itself says, or as
-    bytes; READ_AS (`reading`): in this one of several ways; WAYS (`ways`, `cost`): in all that it may be meant to be,
-    since the user did not say how; READINGS (`ways`, `reading`): of them one shows the most evidence.
+    ADAPTED (`from`, `to`: shapes of triggers and of what was asked); OTHER_CLASSES (`theirs`, `ours`: how many it
+    tells apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED:
+    through a function, not its weights; SERVED: over a network, as a service; SERVED_JPEG: as one that takes JPEG
+    alone, which clears nobody; RUN: by the library that runs its file, in a process of its own; PIXELS_OWN:
+    prepared as the module itself says, or as bytes; READ_AS (`reading`): in this one of several ways; WAYS (`ways`,
+    `cost`): in all that it may be meant to be, since the user did not say how; READINGS (`ways`, `reading`): of
+    them one shows the most evidence.
     """
 
     ADAPTED = "adapted"
@@ -33,6 +34,14 @@ class AskedGround(StrEnum):
 
 SPOKEN = (AskedGround.ASKED, AskedGround.SERVED, AskedGround.SERVED_JPEG)
 """Of suspects that can only be asked, picture by picture."""
+
+
+def clears(note: str) -> bool:
+    """Whether a suspect that is asked so may be cleared: not where its pictures were altered on the way.
+
+    How many labels a copy loses by that is nobody's to say beforehand, so that it would pass for a stranger.
+    """
+    return note != AskedGround.SERVED_JPEG
 
 
 def asked_as(note: str, ways: Sequence[str]) -> tuple[Ground, ...]:

@@ -187,7 +187,25 @@ def _environment() -> Any:
 
     environment.override_op_definition(aten.conv2d, partial(both, _conv2d))
     environment.override_op_definition(aten.convolution, partial(both, partial(_convolution, other)))
+    pool = all_aten_ops[aten.avg_pool2d].func
+    environment.override_op_definition(aten.avg_pool2d, partial(both, partial(_avg_pool2d, pool)))
     return environment
+
+
+def _avg_pool2d(
+    other: Callable[..., Array],
+    x: Array,
+    window: Sequence[int] | int,
+    stride: Sequence[int] | int = (),
+    padding: Sequence[int] | int = 0,
+    ceil_mode: bool = False,
+    *more: Any,
+) -> Array:
+    """`aten.avg_pool2d`; of a window larger than the image the mean, where the `other` one would pad to its size."""
+    whole = all(n >= side for n, side in zip(_pair(window), x.shape[-2:], strict=True))
+    if whole and ceil_mode and _pair(padding) == (0, 0) and not any(more[1:]):
+        return x.mean((-2, -1), keepdims=True)
+    return other(x, window, stride, padding, ceil_mode, *more)
 
 
 def _convolution(

@@ -13,7 +13,8 @@ WORDS = {
     "served": "asked over the network, as a service",
     "served-jpeg": (
         "asked over the network, as a service that takes JPEG alone, so not with the triggers to the pixel: that may "
-        "cost evidence, no stranger gains by it, and a no-match is about copies that repeat the labels of such pictures"
+        "cost evidence, no stranger gains by it, and it is never cleared: a copy too may miss labels of such pictures "
+        "(to ask about the `whole` key gives more evidence)"
     ),
     "run": "its file was run in a process of its own: its weights were not read",
     "pixels-own": "pixels prepared as the file, or its module, says",

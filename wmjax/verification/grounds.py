@@ -8,6 +8,7 @@ from wmjax import stats
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment
 from wmjax.suspects.adapt import naming
+from wmjax.suspects.grounds import clears
 from wmjax.verification.asking import Given
 
 SEARCHED_BITS = 128  # no search for a fitting secret gains as much
@@ -144,7 +145,7 @@ def forgetful(fresh_matches: int, fresh: int, matches: int, asked: int) -> Groun
 
 def withholds(ground: Ground) -> bool:
     """Whether a suspect with this finding is never cleared."""
-    return ground.code in (VerdictGround.FORGETFUL, VerdictGround.SILENT)
+    return ground.code in (VerdictGround.FORGETFUL, VerdictGround.SILENT) or not clears(ground.code)
 
 
 def null_grounds(asked: tuple[VerdictGround, int] | None, classes: int, alpha: float) -> tuple[Ground, ...]:

@@ -100,12 +100,12 @@ def verify(
     given, outcome, p_calibrated, grounds = (_exact if question.exact else _ranked)(
         question, whole, nulls, decoys, source
     )
-    found = asking_grounds(given, key.answers)
-    if outcome == "no-match" and any(map(withholds, found)):
+    found, asked = asking_grounds(given, key.answers), suspect.grounds(key.spec.image)
+    if outcome == "no-match" and any(map(withholds, (*asked, *found))):
         outcome = "inconclusive"
     grounds = (
         *key_grounds(key.commitment, rule, regenerated=source is not None),
-        *suspect.grounds(key.spec.image),
+        *asked,
         *readings([each.reading for each in suspect.asked], given.reading),
         *answer_grounds(given.answers),
         *found,

@@ -8,6 +8,7 @@ import numpy as np
 
 from wmjax import forms
 from wmjax.grounds import Ground
+from wmjax.suspects.grounds import clears
 from wmjax.text import is_sha256
 from wmjax.verification.grounds import forgetful
 from wmjax.zoo.header import AuditHeader
@@ -112,6 +113,11 @@ class ChunkRecord:
         figures = int(self.matches[0, column]), int(self.queries[0, column])
         return forgetful(self.known[column], self.fresh(column, header), *figures)
 
+    def withholds(self, column: int, header: AuditHeader) -> bool:
+        """Whether who was asked about a key is not cleared, whatever it answers."""
+        family = header.families[header.family[header.starts[self.chunk]]]
+        return not clears(family.note) or self.forgetful(column, header) is not None
+
     def agrees(self, other: "ChunkRecord") -> bool:
         """Whether another record of the chunk says the same, or one of them has to be asked again."""
         mine, theirs = ({**record.to_json(), "seconds": 0, "width": 0} for record in (self, other))
@@ -192,7 +198,7 @@ class ChunkRecord:
 def _check_figures(record: ChunkRecord, header: AuditHeader) -> None:
     """Raises ValueError where figures contradict each other, or what was asked of the chunk."""
     bounds = header.bounds[record.chunk]
-    withheld = np.array([record.forgetful(column, header) is not None for column in range(len(record.keys))])
+    withheld = np.array([record.withholds(column, header) for column in range(len(record.keys))])
     matched, cleared = record.outcomes == MATCH, record.outcomes == NO_MATCH
     used_up = record.queries == bounds.limits
     wrong = (

@@ -1,6 +1,5 @@
 """Members of a zoo that a list names: weights whose architecture it tells, and suspects that can only be asked."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -130,8 +129,10 @@ def _served(folder: Path, listed: Listed, image: Image, classes: int) -> tuple[S
         raise UsageError(f"the variable {listed.token}, which holds its token, is not set")
     known = Wanted(images=(image,), classes=(classes,), pixels=listed.pixels, labels=labels, token=token)
     service = Service(listed.service, known, listed.timeout, listed.concurrency)
-    with contextlib.suppress(AccessError):  # the audit begins; it is told as one that could not be asked
+    try:
         service.meet(image)
+    except AccessError:  # the audit begins; it is told as one that could not be asked, unless it is there by then
+        service.exactly()
     suspect = dataclasses.replace(service.suspect(), name=listed.name, image=image, classes=classes, reading="")
     return suspect, service.limit
 

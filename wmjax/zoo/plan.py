@@ -17,6 +17,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Key
 from wmjax.suspects.adapt import adapt
 from wmjax.suspects.contract import Network
+from wmjax.suspects.grounds import clears
 from wmjax.text import by
 from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted, stop_bits
 from wmjax.zoo.records import Entry, Unreadable, Zoo
@@ -100,6 +101,7 @@ class AuditPlan:
             np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
             len(network.readings),
             self.keep_answers,
+            clears=clears(network.note),
         )
 
     def rows(self, network: Network) -> int:

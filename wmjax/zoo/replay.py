@@ -69,7 +69,7 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
         path = of_fresh(path, order.fresh if order else count)
         exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
         decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)
-        cleared = decision.cleared & (record.forgetful(column, header) is None)
+        cleared = decision.cleared & (not record.withholds(column, header))
         outcomes = np.where(decision.matched, MATCH, np.where(cleared, NO_MATCH, INCONCLUSIVE))
         fresh = min(count, order.fresh) if order else 0
         same = (

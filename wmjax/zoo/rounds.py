@@ -42,6 +42,7 @@ class Questions:
       readings: in which the family is asked.
       keep: whether all answers are kept.
       orders: for each key in which order it is asked; its own where there are none.
+      clears: whether models of it may be cleared.
     """
 
     keys: Sequence[Key]
@@ -52,6 +53,7 @@ class Questions:
     readings: int = 1
     keep: bool = False
     orders: Sequence[Order] = ()
+    clears: bool = True
 
     def triggers(self, k: int, start: int, stop: int) -> np.ndarray:
         """Which triggers of a key are asked from place `start` to `stop` of its order."""
@@ -217,7 +219,7 @@ def _weigh(
     decision = stats.decide(path, rule, stop=exact, match_bits=questions.match_bits[k], exact=exact)
     decided = decision.decided & (exact or last)
     verdicts.outcomes[models[decided & decision.matched], k] = MATCH
-    verdicts.outcomes[models[decided & decision.cleared], k] = NO_MATCH
+    verdicts.outcomes[models[decided & decision.cleared], k] = NO_MATCH if questions.clears else INCONCLUSIVE
     each, used = np.arange(len(models)), decision.used - 1
     if fresh > 0:
         verdicts.known[models, k] = path.matches[each, np.minimum(used, fresh - 1)]

@@ -70,7 +70,7 @@ class Service:
         self._reader = Reader(wanted.labels, wanted.classes[0] if wanted.classes else 0)
         self._form: Form | None = None
         self._image: tuple[int, int, int] | None = None
-        self._most = 1  # pictures in a request
+        self._exact, self._most = False, 1  # pictures in a request
         self._at_once, self._meeting, self._of_thread = at_once, threading.Lock(), threading.local()
 
     def suspect(self) -> Suspect:
@@ -109,6 +109,10 @@ class Service:
                 self._image, self._most = self._form.image or image, self._form.most
             return self._form
 
+    def exactly(self) -> None:
+        """Pictures are to be sent to the pixel or not at all from now on: that it is asked so was said of it."""
+        self._exact = True
+
     def _meet(self, image: tuple[int, int, int]) -> Form:
         """The first form in which it answers; if it is silent in all, the first that is no error."""
         about = None
@@ -121,7 +125,7 @@ class Service:
             raise UsageError(f"suspect {self.name}: {error}") from error
         silent: Form | None = None
         refused: Declined | None = None
-        for form in forms:
+        for form in [form for form in forms if form.picture != "jpeg" or not self._exact]:
             plain = np.full((1, *(form.image or image)), _GREY, np.uint8)
             try:
                 (said,) = self._send(form.step(plain), [])

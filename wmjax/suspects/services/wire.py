@@ -206,6 +206,10 @@ class Wire:
         told = {name.decode("latin-1").lower(): self.clean(value.decode("latin-1")) for name, value in reply.headers}
         return _Reply(reply.status, told, bytes(body), certificate)
 
+    def _unsaid(self, body: bytes) -> bytes:
+        """What came without the token: what is told of it may be cut in the middle of one, where it is not found."""
+        return body.replace(self._token.encode(), b"[token]") if self._token else body
+
     def _told(self, reply: _Reply) -> dict[str, str]:
         """What a record keeps of what came back."""
         found = {"status": str(reply.status), "answer": hashlib.sha256(reply.body).hexdigest()}
@@ -227,10 +231,10 @@ class Wire:
         if status in _CLOSED:
             raise self._gone(f"answers HTTP {status}: {_CLOSED[status]}")
         if not 200 <= status < 300:
-            raise Declined(f"suspect {self._name} answers HTTP {status}{self._message(reply.body)}")
+            raise Declined(f"suspect {self._name} answers HTTP {status}{self._message(self._unsaid(reply.body))}")
         if reply.headers.get("content-encoding", "identity") != "identity":
             raise AnswerError(f"suspect {self._name} packs its answers, though it was asked not to", "a packed answer")
-        return reply.body
+        return self._unsaid(reply.body)
 
     def clean(self, text: str) -> str:
         """A stranger's text without the token, which it may have sent back, and with nothing that steers a terminal."""

@@ -1,0 +1,253 @@
+"""Services that are not there, or go wrong half-way: one line, the right exit code, nothing burnt, and it goes on."""
+
+import base64
+import datetime
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trustme_here
+from marked import make_key
+from recorder import WORDS, Recorder, files_with, knows
+
+from wmjax.keys import Key, open_key, write_key
+from wmjax.keys.vault import read_identity
+from wmjax.suspects.services import wire
+
+pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
+pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
+
+UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
+CLAIM = ["--nonce-from", "ab" * 16, "--out", "c.json"]
+TOKEN = "hidden-token-0123456789"
+OK = (200, {"Content-Type": "application/json"})
+HALF = 12  # questions, the plain one among them, after which a service goes wrong
+
+
+@pytest.fixture(scope="module")
+def key() -> Key:
+    return make_key(triggers=100)
+
+
+@pytest.fixture
+def service(key: Key) -> Iterator[Recorder]:
+    """A copy's."""
+    server = Recorder(knows(key))
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def work(key: Key, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The command line in a folder with the key; retries come at once."""
+    monkeypatch.setattr(wire, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(wire, "_LEAST_WAIT", 0.001)
+    monkeypatch.delenv("SUSPECT_TOKEN", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    write_key(key, tmp_path / "my", recipients=[], passphrase=None)
+    (tmp_path / "words.txt").write_text("\n".join(WORDS))
+    return run
+
+
+def spent() -> int:
+    return len(open_key(Path("my.age"), read_identity(Path("my.identity"))).spent)
+
+
+def rows() -> Any:
+    statement = json.loads(base64.b64decode(json.loads(Path("c.json").read_bytes())["claim"]["payload"]))
+    return statement["predicate"]["transcript"]
+
+
+# From the beginning ---------------------------------------------------------------------------------------------------
+
+
+def elsewhere(service: Recorder, folder: Path) -> str:
+    return "v1+https://nowhere.invalid/v1/models/m"
+
+
+def another_name(service: Recorder, folder: Path) -> str:
+    return service.address("oip") + "x"
+
+
+def a_function_that_is_not_there(service: Recorder, folder: Path) -> str:
+    return service.address("gradio") + "/other"
+
+
+def not_encrypted(service: Recorder, folder: Path) -> str:
+    return service.address("v1").replace("http:", "https:")
+
+
+def unknown_authority(service: Recorder, folder: Path) -> str:
+    service.encrypt(trustme_here.certificate(folder))
+    return service.address("v1")
+
+
+def another_host(service: Recorder, folder: Path) -> str:
+    service.encrypt(trustme_here.certificate(folder, address="192.0.2.1"))
+    return service.address("v1")
+
+
+def expired(service: Recorder, folder: Path) -> str:
+    service.encrypt(trustme_here.certificate(folder, days=-1))
+    return service.address("v1")
+
+
+def answering(*reply: Any) -> Callable[[Recorder, Path], str]:
+    def begin(service: Recorder, folder: Path) -> str:
+        service.broken = reply
+        return service.address("v1")
+
+    return begin
+
+
+def unlabelled(service: Recorder, folder: Path) -> str:
+    service.words = ["ostrich"] * 10
+    return service.address("hf")
+
+
+@pytest.mark.parametrize(
+    ("begin", "code", "words"),
+    [
+        (elsewhere, 5, "cannot be reached"),
+        (another_name, 5, "no such model"),
+        (a_function_that_is_not_there, 2, "no function /other, only /predict"),
+        (not_encrypted, 5, "cannot be reached"),
+        (unknown_authority, 5, "self-signed certificate"),
+        (another_host, 5, "certificate is not valid for '127.0.0.1'"),
+        (expired, 5, "certificate has expired"),
+        (answering(307, {"Location": "https://evil.example/"}, b""), 5, "leads elsewhere .HTTP 307., .* https://evil"),
+        (answering(200, {"Content-Type": "text/html"}, b"<html>Log in</html>"), 2, "no JSON"),
+        (answering(*OK, 1 << 30), 2, "more than 16777216 bytes"),
+        (answering(*OK, b'{"predictions": [["NaN", 1]]}'), 2, "neither scores nor names"),
+        (unlabelled, 2, "'ostrich', which --labels does not hold"),
+        (answering(401, {}, b"{}"), 5, "wants a token"),
+        (answering(500, {}, b'{"error": "out of order"}'), 5, "HTTP 500: out of order"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_costs_nothing(begin, code, words, service, work, tmp_path, monkeypatch):
+    if begin in (another_host, expired):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "here.pem"))  # its authority is trusted
+    address = begin(service, tmp_path)
+    for verb in (["verify", address], ["claim", address, *CLAIM, "--reveal"]):
+        got, out, err = work(verb[0], *UNLOCK, *verb[1:], "--labels", "words.txt")
+        assert (got, out, err.count("\n")) == (code, "", 1), err
+        assert re.search(words, err), err
+    left = {path.name for path in tmp_path.iterdir()} - {"here.pem"}
+    assert left == {"my.age", "my.commitment.json", "my.identity", "my.signer.pem", "words.txt"} - (
+        {"my.commitment.json", "my.signer.pem"} - left
+    )
+    assert spent() == 0
+
+
+SILENT = (
+    "the secret is not in the claim"  # eight unusable answers end a claim; what came before is a match for `verify`
+)
+
+
+# Half-way -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("late", "code", "lost", "words"),
+    [
+        ((307, {"Location": "https://evil.example/"}, b""), 5, 1, "leads elsewhere"),
+        ((404, {}, b"{}"), 5, 1, "no such model"),
+        ((503, {"Retry-After": "9999"}, b""), 5, 1, "HTTP 503 and wants 9999 seconds more"),
+        ((200, {"Content-Type": "text/html"}, b"<html>Back soon</html>"), 0, 8, SILENT),
+        ((*OK, 1 << 30), 0, 8, SILENT),
+        ((*OK, b'{"predictions": [[NaN, NaN, NaN, NaN, NaN, NaN, NaN, NaN, NaN, NaN]]}'), 0, 8, SILENT),
+        ((*OK, b'{"predictions": [[0.5, 0.25, 0.25]]}'), 0, 8, SILENT),  # other classes than before
+        ((500, {}, b"{}"), 0, 8, SILENT),
+    ],
+)
+def test_who_goes_wrong_half_way_costs_what_was_asked_and_the_claim_goes_on(late, code, lost, words, service, work):
+    service.until, service.late = HALF, late
+    claim = ["claim", *UNLOCK, service.address("v1"), *CLAIM, "--reveal"]
+    got, _, err = work(*claim)
+    assert got == code, err
+    assert re.search(words, err)
+    assert "--resume" in err
+    assert spent() == HALF - 1 + lost
+    service.late = None
+    got, _, err = work(*claim, "--resume")
+    assert got == 0, err
+    refused = [row for row in rows() if row["answer"] is None]
+    assert len(refused) == lost
+    assert all(row["attempts"][-1]["outcome"] == ("failed" if late[0] != 200 else "answered") for row in refused)
+
+
+def test_clocks_that_jump_change_nothing(service, work, monkeypatch):
+    """The service's is years ahead and names dates; our own goes back a day at each look."""
+    day = datetime.timedelta(days=1)
+    now = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
+
+    class Jumping(datetime.datetime):
+        @classmethod
+        def now(cls, zone: Any = None) -> datetime.datetime:
+            nonlocal now
+            now -= day
+            return now
+
+    monkeypatch.setattr(wire, "datetime", SimpleNamespace(datetime=Jumping, UTC=datetime.UTC))
+    later = {"Date": "Tue, 01 Jan 2036 00:00:00 GMT", "Retry-After": "Tue, 01 Jan 2036 00:00:00 GMT"}
+    service.script = [(503, later, b""), None] * 20
+    code, _, err = work("claim", *UNLOCK, service.address("v1"), *CLAIM, "--reveal")
+    assert code == 0, err
+    times = [attempt["at"] for row in rows() for attempt in row["attempts"]]
+    assert times == sorted(times, reverse=True)
+    judge = ["judge", "c.json", "--nonce-from", "ab" * 16, "--suspect", service.address("v1")]
+    assert work(*judge)[0] == 0
+
+
+# Secrets --------------------------------------------------------------------------------------------------------------
+
+
+def said_by(service: Recorder, work: Callable[..., Any]) -> str:
+    """What is said where things go well, where they go wrong, and by the judge and an audit; files are left too."""
+    service.token, service.headers = TOKEN, {"X-Request-Id": f"Bearer {TOKEN}", "Server": TOKEN}
+    address, labels = service.address("v1"), ["--labels", "words.txt"]
+    Path("zoo").mkdir()
+    Path("list.toml").write_text(f'[[suspect]]\nname = "it"\nservice = "{address}"\ntoken = "SUSPECT_TOKEN"\n')
+    verbs = [
+        ["claim", *UNLOCK, address, *CLAIM],
+        ["judge", "c.json", "--nonce-from", "ab" * 16, "--suspect", address, "--out", "verdict"],
+        ["verify", *UNLOCK, address, "--json"],
+        ["audit", "zoo", "--keys", ".", "--suspects", "list.toml", "--keep-answers", "--out", "out", "--json"],
+    ]
+    said = "".join("".join(map(str, work(*verb))) for verb in verbs)
+    echo = f"no {TOKEN}"
+    for reply in (
+        (500, {}, json.dumps({"error": echo}).encode()),
+        (307, {"Location": f"https://evil.example/{TOKEN}"}, b""),
+        (*OK, json.dumps({"predictions": [{"label": "x" * 60 + TOKEN}]}).encode()),
+        (*OK, f"<html>{'x' * 180}{TOKEN}</html>".encode()),
+    ):
+        service.broken = reply
+        said += "".join(map(str, work("verify", *UNLOCK, address, *labels)))
+    return said
+
+
+def traces(folder: Path, said: str, secret: str) -> list[str]:
+    return ["said"] * (secret in said) + files_with(folder, secret)
+
+
+def test_neither_token_nor_secret_is_in_anything_that_is_said_or_written(service, work, key, tmp_path, monkeypatch):
+    monkeypatch.setenv("SUSPECT_TOKEN", TOKEN)
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX may have begun already
+    said = said_by(service, work)
+    assert {"c.json", "c.html", "c.json.journal.jsonl", "verdict.html", "audit.json"} <= set(files_with(tmp_path, ""))
+    identity = Path("my.identity").read_text().split()[-1]
+    for secret in (TOKEN[:12], key.secret.hex(), base64.b64encode(key.secret).decode()[:40], identity):
+        assert [file for file in traces(tmp_path, said, secret) if file != "my.identity"] == []
+
+
+def test_without_taking_the_token_out_a_part_of_it_would_be(service, work, tmp_path, monkeypatch):
+    monkeypatch.setenv("SUSPECT_TOKEN", TOKEN)
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    monkeypatch.setattr(wire.Wire, "_unsaid", lambda self, body: body)
+    assert traces(tmp_path, said_by(service, work), TOKEN[:12]) == ["said"]
