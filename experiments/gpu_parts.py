@@ -83,11 +83,12 @@ def step(options: Options, keep: Keep) -> None:
     about = {"batch": settings.batch, "steps": settings.steps, "tflop_per_s": round(training, 2)}
     keep("resnet18 bfloat16", {**about, **found})
     config = Config("vgg", (8, 8, 1), 10, (4,)) if options.small else default_config("vgg", (32, 32, 3), 10)
+    steps = 2 if options.small else 50
     for batch, precision in ((128, "bfloat16"), (128, "float32")):
         recipe = Recipe(1, batch=batch, flip=True, crop=2, key_per_batch=4, precision=precision)  # type: ignore[arg-type]
-        works = {kind: timing.training(config, recipe, 50, marked=kind == "marked") for kind in works}
+        works = {kind: timing.training(config, recipe, steps, marked=kind == "marked") for kind in works}
         found = timing.compare(works, 1 if options.small else 20)
-        keep(f"vgg {precision}", {"batch": batch, "steps": 50, **found})
+        keep(f"vgg {precision}", {"batch": batch, "steps": steps, **found})
 
 
 def throughput(options: Options, keep: Keep) -> None:

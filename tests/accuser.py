@@ -42,7 +42,8 @@ class Attack:
       verdict: `invalid`, or the one that is judged.
       says: part of the refusal; of a judgement the code of what is missing, and why that is.
       without: the checks that stop it: taken out, it is a match. Where there are several, any one of them stops it.
-      margin: `DATED_BITS` in force: none, so that each check is seen alone, but where it is the check itself.
+      margin: `DATED_BITS` and `PLEDGED_BITS` in force: none, so that each check is seen alone, but where the margin is
+        the check itself.
     """
 
     raw: bytes
@@ -97,6 +98,7 @@ REVEALED: Patch = (lacking, "underived", nothing)
 DATED: Patch = (Facts, "is_before_suspect", property(truth))
 SEARCH: Patch = (lacking, "SEARCH_BITS", 0.0)
 MARGIN: Patch = (lacking, "DATED_BITS", 0.0)
+STAMPS: Patch = (lacking, "PLEDGED_BITS", 0.0)
 PICKED: Patch = (judging, "check_picks", nothing)
 NONCED: Patch = (judging, "check_nonce", nothing)
 ASKED: Patch = (judging, "ask_again", believe_transcript)

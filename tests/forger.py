@@ -157,7 +157,7 @@ def write(
     attached = commitments or [commit(key, signer, stamp)]
     stated = state(rows, key.commitment.rule, key.spec, secret, key.material)
     named = {"suspect": "suspect", "model": model, "nonce": nonce}
-    return write_claim(attached, signer, rows, stated, **named, secret=secret, material=key.material)
+    return write_claim(attached, signer, rows, stated, **named, secret=secret, pledge=key.pledge, material=key.material)
 
 
 def honest_claim(

@@ -94,9 +94,8 @@ def test_ibm(results, tmp_path, monkeypatch):
     assert {leak["key"] for leak in found["inversion"]} == {"content-paper", "unrelated-paper", "content"}
     monkeypatch.setattr(attack_tables, "IBM", ("ibm_tiny",))
     lines = attack_tables.ibm_table().splitlines()
-    assert len(lines) == 8
-    assert all(line.count("|") == lines[0].count("|") for line in lines[:6])
-    assert lines[7].startswith("`experiments/ibm_tables.py`, ")
+    assert "`experiments/ibm_tables.py`, " in lines[0]
+    assert [line.count("|") for line in lines] == [0, 0, *[5] * 6, 0, 0, 0, *[7] * 6]
 
 
 def test_new_images_carry_the_same_mark():

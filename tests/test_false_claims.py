@@ -10,6 +10,7 @@ import datetime
 from collections.abc import Callable
 
 import false_forms
+import false_pledges
 import false_signers
 import forger
 import numpy as np
@@ -133,12 +134,18 @@ ATTACKS: tuple[Callable[[World], Attack], ...] = (
     anothers_commitment,
     *false_signers.ATTACKS,
     *false_forms.ATTACKS,
+    *false_pledges.ATTACKS,
 )
 
 
 @pytest.fixture(scope="module", params=ATTACKS, ids=lambda make: make.__name__)
 def attack(request: pytest.FixtureRequest, world: World) -> Attack:
     return request.param(world)
+
+
+def in_force(margin: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATED_BITS", "PLEDGED_BITS"):
+        monkeypatch.setattr(lacking, name, margin)
 
 
 @pytest.fixture
@@ -148,13 +155,13 @@ def without_margin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_false_claim_fails(attack, monkeypatch):
-    monkeypatch.setattr(lacking, "DATED_BITS", attack.margin)
+    in_force(attack.margin, monkeypatch)
     verdict, said = outcome(attack)
     assert (verdict, attack.says in said, "\n" in said) == (attack.verdict, True, False), said
 
 
 def test_without_its_check_it_would_not(attack, monkeypatch):
-    monkeypatch.setattr(lacking, "DATED_BITS", attack.margin)
+    in_force(attack.margin, monkeypatch)
     for number, (where, name, instead) in enumerate(attack.without):
         if number:
             assert outcome(attack)[0] != "match"  # the others still stop it

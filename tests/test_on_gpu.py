@@ -14,9 +14,9 @@ from wmjax.models import Config
 from wmjax.train import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-cifar10, gpu_parts, gpu_throughput, on_gpu, speed_recipe, timing = (
+cifar10, gpu_parts, gpu_throughput, on_gpu, scan_ratio, speed_recipe, timing = (
     importlib.import_module(name)
-    for name in ("cifar10", "gpu_parts", "gpu_throughput", "on_gpu", "speed_recipe", "timing")
+    for name in ("cifar10", "gpu_parts", "gpu_throughput", "on_gpu", "scan_ratio", "speed_recipe", "timing")
 )
 STAND_IN = """
 import json, sys, time
@@ -68,6 +68,7 @@ def kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(gpu_throughput, "training", training)
     monkeypatch.setattr(gpu_throughput, "measure", lambda settings, repeats, python: {"repeats": repeats})
+    monkeypatch.setattr(scan_ratio, "STEPS", 2)
     monkeypatch.setattr(speed_recipe, "experiment", experiment)
     monkeypatch.setattr(cifar10, "wmjax", lambda *arguments, cwd: {"command": arguments})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

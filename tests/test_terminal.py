@@ -120,7 +120,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
 
 # What only the command line has: files that hold an argument, and what chooses between two functions.
 OWN = {
-    "keygen": {"timestamp", "authorities", "model", "epochs"}
+    "keygen": {"timestamp", "authorities", "model", "epochs", "pledge"}
     | {p.name for scheme in SCHEMES.values() for p in scheme.parameters},
     "embed": {"data", "model", "augment"},
     "verify": {"cover_from"},

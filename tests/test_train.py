@@ -307,19 +307,18 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
     assert leaves_equal(finals[0], finals[1])
 
 
-def test_resume_after_kill_9(tmp_path):
+def test_resume_after_kill_9(run, tmp_path):
     """A real process, killed without warning in mid-run, ends where the uninterrupted one does."""
-
-    command = [sys.executable, "-m", "wmjax.cli", "embed", "--data", "digits", "--model", "vgg", "--epochs", "6"]
-    command += ["--batch", "128", "--out"]
-    with subprocess.Popen([*command, "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
+    command = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "6", "--batch", "128", "--out"]
+    program = [sys.executable, "-m", "wmjax.cli"]
+    with subprocess.Popen([*program, *command, "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
         while not list(tmp_path.glob("killed/step-*/_CHECKPOINT_METADATA")):
             assert killed.poll() is None
             time.sleep(0.01)
         os.kill(killed.pid, signal.SIGKILL)
-    subprocess.run([*command, "killed", "--resume"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([*command, "whole"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    paths = [checkpoint.latest(tmp_path / run) for run in ("killed", "whole")]
+    assert run(*command, "killed", "--resume")[0] == 0
+    assert run(*command, "whole")[0] == 0
+    paths = [checkpoint.latest(tmp_path / name) for name in ("killed", "whole")]
     assert paths[0].name == paths[1].name
     assert leaves_equal(*(load_variables(str(path))[1] for path in paths))
 

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ def keygen(options: argparse.Namespace) -> int:
     words = None if options.recipients and not options.passphrase else passphrase(options.passphrase)
     signer = open_signer(options.signer, passphrase(options.passphrase)) if options.signer else None
     trusted = authorities(options.authorities)
+    if options.pledge and options.scheme == "spread":
+        raise UsageError("`pledge`: not with scheme spread, whose commitment follows from the secret")
     key = _MAKERS.get(options.scheme, _generated)(options)  # last: it may take long
     files = write_key(key, options.out, recipients=options.recipients, passphrase=words, signer=signer)
     _tell_made(options, key, [*files, *_stamped(options, trusted)])
@@ -38,10 +41,22 @@ def keygen(options: argparse.Namespace) -> int:
 
 def _generated(options: argparse.Namespace) -> "Key":
     """A key that follows from its secret, its spec and the images of its source alone."""
+    source = None if options.source is None else _key_source(options)
+    return _derived(options, _spec(options, source), source[1] if source else None)
+
+
+def _derived(
+    options: argparse.Namespace, spec: "Spec", source: "Dataset | None", material: "Material | None" = None
+) -> "Key":
+    """The key of a fresh secret, or of one that follows from a time stamp."""
+    from wmjax.evidence import timestamps
+    from wmjax.evidence.pledge import pledged_key
     from wmjax.keys import generate
 
-    source = None if options.source is None else _key_source(options)
-    return generate(_spec(options, source), source[1] if source else None, alpha=options.alpha)
+    if not options.pledge:
+        return generate(spec, source, alpha=options.alpha, material=material)
+    stamped = functools.partial(timestamps.obtain, options.pledge, authorities=authorities(options.authorities))
+    return pledged_key(spec, source, stamped, alpha=options.alpha, material=material)
 
 
 def _spread(options: argparse.Namespace) -> "Key":
@@ -62,7 +77,6 @@ def _spread(options: argparse.Namespace) -> "Key":
 
 def _tied(options: argparse.Namespace) -> "Key":
     """A key over the images on which unmarked networks waver, which are trained for it."""
-    from wmjax.keys import generate
     from wmjax.keys.material import Material
     from wmjax.models import default_config
     from wmjax.train import default_recipe
@@ -78,7 +92,7 @@ def _tied(options: argparse.Namespace) -> "Key":
         recipe = dataclasses.replace(recipe, epochs=options.epochs)
     spec = _spec(options, source, Material({}))  # what cannot be is refused before networks are trained
     material = find_ties(config, recipe, data, spec.triggers)
-    return generate(_spec(options, source, material), data, alpha=options.alpha, material=material)
+    return _derived(options, _spec(options, source, material), data, material)
 
 
 _MAKERS = {"spread": _spread, "tie": _tied}  # schemes whose keys need networks: how each makes one

@@ -131,6 +131,9 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
         help="seal with this passphrase instead (or set WMJAX_PASSPHRASE)",
     )
     parser.add_argument("--signer", type=Path, help="Ed25519 key in PEM that signs (default: a new OUT.signer.pem)")
+    parser.add_argument(
+        "--pledge", metavar="URL", help="RFC 3161 authority from whose stamp the secret follows: claims need fewer bits"
+    )
     stamp_options(parser)
     data_dir_option(parser)
 

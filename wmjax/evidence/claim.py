@@ -25,6 +25,7 @@ from wmjax.files import read_bytes
 from wmjax.keys import Commitment, Model, SignedCommitment, Signer
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.material import Material
+from wmjax.keys.pledge import Pledge
 from wmjax.keys.signing import read_signed, sign
 from wmjax.keys.statement import model_of, parse_commitment
 from wmjax.keys.times import read_time
@@ -69,6 +70,7 @@ class Claim:
       made: UTC time by the claimant's clock, ISO 8601.
       rows: the transcript.
       secret: 32 bytes; None if it is not revealed.
+      pledge: the time stamp that the secret follows from; None where none is shown.
       material: what the key's evidence is computed with; None for keys of labels alone.
       stated: verdict and figures, by the claimant.
       raw: the file's bytes.
@@ -83,6 +85,7 @@ class Claim:
     made: str
     rows: tuple[Row, ...]
     secret: bytes | None = dataclasses.field(repr=False)
+    pledge: Pledge | None = dataclasses.field(repr=False)
     material: Material | None
     stated: dict[str, Any]
     raw: bytes = dataclasses.field(repr=False)
@@ -174,6 +177,7 @@ def write_claim(
     nonce: bytes,
     reading: str = "",
     secret: bytes | None = None,
+    pledge: Pledge | None = None,
     material: Material | None = None,
 ) -> bytes:
     """The claim's file; arguments as the attributes of `Claim`."""
@@ -188,6 +192,7 @@ def write_claim(
         "suspect": named(suspect),
         "transcript": transcript,
         "verdict": stated,
+        **({"pledge": pledge.to_json()} if secret and pledge else {}),
         **({"material": material.to_json()} if material else {}),
         **({"reading": named(reading)} if reading else {}),
     }
@@ -276,7 +281,9 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     told, public = statement["predicate"], commitments[0].public
     spec = public.commitment.spec
     names = {"attached", "commitment", "made", "nonce", "owner", "secret", "suspect", "transcript", "verdict"}
-    if set(told) - {"reading"} != (names if spec.material is None else names | {"material"}):
+    if set(told) - {"reading", *(["pledge"] if told["secret"] else [])} != (
+        names if spec.material is None else names | {"material"}
+    ):
         raise InvalidFile("its statement has unexpected or missing fields")
     if told["attached"] != hashlib.sha256(write_canonical(attached)).hexdigest():
         raise InvalidFile("its commitments or time stamps are not those that were there when it was signed")
@@ -293,6 +300,7 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     reading = told.get("reading", "")
     if not is_name(told["suspect"]) or ("reading" in told and not is_name(reading)):
         raise InvalidFile("the name of its suspect, or of a way to ask it, is not 1 to 200 characters that can be seen")
+    pledge = Pledge.from_json(told["pledge"]) if "pledge" in told else None
     material = None if spec.material is None else Material.from_json(told["material"])
-    said = told["suspect"], reading, model, nonce, told["made"], rows, secret, material, told["verdict"]
+    said = told["suspect"], reading, model, nonce, told["made"], rows, secret, pledge, material, told["verdict"]
     return Claim(commitments, public.owner, *said, raw)

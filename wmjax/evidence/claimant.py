@@ -15,7 +15,7 @@ from wmjax.evidence import claim_journal, transcript
 from wmjax.evidence.claim import Attached, picks, write_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import state
-from wmjax.evidence.lacks import chosen_bits, demanded_bits
+from wmjax.evidence.lacks import chosen_bits, demanded_bits, margin
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Key, Signer, Spec
 from wmjax.keys.commitment import leaves
@@ -91,7 +91,8 @@ def claim(
     suspect = best_read(suspect, key)
     path = None if journal is None else place(journal)
     rule = key.commitment.rule
-    bar = demanded_bits(rule, Court().alpha, any(attached.tokens for attached in commitments))
+    dated = any(attached.tokens for attached in commitments)
+    bar = demanded_bits(rule, Court().alpha, margin(dated=dated, pledged=key.pledge is not None and reveal))
     room = _room(key.spec, stats.kind_of(rule), watched=suspect.wire is not None)
     order = picks(key.commitment, nonce, min(limit(key, max_queries), room))
     if not anyway:
@@ -116,6 +117,7 @@ def claim(
         model=model,
         nonce=nonce,
         secret=secret,
+        pledge=key.pledge,
         material=key.material,
     )
 

@@ -16,6 +16,7 @@ from wmjax.suspects.contract import Suspect
 
 SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
 DATED_BITS = 64.0  # with a date: before it, a search may be made against models that the suspect resembles
+PLEDGED_BITS = 48.0  # where the secret follows from a time stamp: each try costs one, of an authority that is believed
 
 
 class Lack(enum.StrEnum):
@@ -98,6 +99,7 @@ class Facts:
       fresh: labels repeated, of how many triggers that nobody had opened and the judge asked beside the others.
       names: that the suspect has for its classes, with the numbers that stand for them in answers.
       others: when other signers' commitments to the same triggers are dated; None for each undated one.
+      pledge: the time stamp that the revealed secret follows from; None where it follows from none.
       released: the claimant's release whose weights the suspect has, of those that the judge has.
       copied: whether the suspect has all other files of it too.
     """
@@ -112,6 +114,7 @@ class Facts:
     others: tuple[datetime.datetime | None, ...] = ()
     fresh: tuple[int, int] = (0, 0)
     names: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    pledge: Stamp | None = None
     released: Release | None = None
     copied: bool = False
 
@@ -124,6 +127,11 @@ class Facts:
     def is_before_suspect(self) -> bool:
         """Whether the key was committed to before the suspect appeared."""
         return self.dated is not None and self.court.since is not None and self.dated < self.court.since
+
+    @property
+    def pledged(self) -> bool:
+        """Whether each secret that the claimant could try cost a time stamp by an authority that the judge trusts."""
+        return self.pledge is not None and self.pledge.trusted
 
     @property
     def answers(self) -> stats.Answers:

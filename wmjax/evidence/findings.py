@@ -9,7 +9,7 @@ import numpy as np
 from wmjax import stats
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
-from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts
+from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, SEARCH_BITS, Facts
 from wmjax.evidence.judgement import SPENT, Brought, Digests, Shown
 from wmjax.grounds import Ground
 from wmjax.keys.times import read_time
@@ -31,6 +31,8 @@ def proven(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("regenerated-from-source", {"triggers": opened, "source": spec.source.name}))
     elif facts.regenerated:
         grounds.append(Ground("regenerated", {"triggers": opened}))
+    if facts.pledge and facts.pledged:
+        grounds.append(_ground("pledged", facts.pledge.time, authority=facts.pledge.authority))
     if claim.material:
         grounds.append(Ground("material-committed", {"arrays": ", ".join(sorted(claim.material.arrays))}))
     grounds.append(Ground("figures-follow"))
@@ -66,7 +68,9 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
     grounds = [Ground("owner-unknown", {"owner": claim.owner})]
     if court.nonce is not None:
         grounds.append(Ground("nonce-fair"))
-    if facts.is_before_suspect and court.since:
+    if facts.pledge and facts.pledged:
+        grounds.append(Ground("no-search-by-stamps", {"authority": facts.pledge.authority, "bits": PLEDGED_BITS}))
+    elif facts.is_before_suspect and court.since:
         grounds.append(Ground("no-search-before-date", {"since": _utc(court.since), "bits": DATED_BITS}))
     else:
         grounds.append(Ground("no-search", {"bits": SEARCH_BITS}))

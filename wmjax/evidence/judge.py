@@ -10,7 +10,8 @@ published scheme, by triggers that are fitted to models before or after the comm
   match needs. If an authority that the judge trusts time-stamped the commitment before the suspect appeared,
   `DATED_BITS` are enough: the search must then have been made before it, against models that the suspect resembles. A
   try is taken to cost one hash, as it does where a suspect gives one answer to all odd pictures: STANDARD.md has the
-  arithmetic, and why the judge does not measure that.
+  arithmetic, and why the judge does not measure that. Of a secret that follows from a time stamp each try costs a stamp
+  by that authority: there `PLEDGED_BITS` are enough, whenever the suspect appeared.
 * The accuser did not choose the questions: they are the first ones of the order that the judge's own nonce gives; or
   the whole key was asked, and only what it comes to in the end counts, where that does not depend on the order. Nor did
   the accuser choose what to leave out: triggers that are called spent count as wrong, or (where answers are weighed
@@ -39,6 +40,7 @@ from wmjax.evidence.claim import Claim, picks, share_triggers
 from wmjax.evidence.facts import Court, Facts, Lack
 from wmjax.evidence.judgement import Judgement
 from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
+from wmjax.evidence.pledge import check_pledge
 from wmjax.evidence.release import Release
 from wmjax.evidence.timestamps import Stamp, check_past
 from wmjax.keys import Spec
@@ -79,6 +81,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     check_unspent(claim, court)
     stamps = check_stamps(claim, court)  # 4
     regenerated = check_secret(claim, court)  # 5
+    pledge = check_pledged(claim, court)
     check_stated(claim)  # 6
     if court.suspect:
         court = dataclasses.replace(court, suspect=as_claimed(claim, court.suspect))
@@ -88,7 +91,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     differing = check_answers(claim, own, same_weights)
     others, released = _others(claim, court), released_as(claim, court)
     return conclude(
-        Facts(claim, court, stamps, regenerated, own, differing, same_weights, others, fresh, names, *released)
+        Facts(claim, court, stamps, regenerated, own, differing, same_weights, others, fresh, names, pledge, *released)
     )
 
 
@@ -208,6 +211,13 @@ def check_secret(claim: Claim, court: Court) -> bool | None:
     if made != opened:
         raise InvalidFile("the revealed secret does not give the triggers that were committed to: they were made up")
     return True
+
+
+def check_pledged(claim: Claim, court: Court) -> Stamp | None:
+    """The revealed secret follows from the time stamp that the claim says it does."""
+    if claim.secret is None or claim.pledge is None:
+        return None
+    return check_pledge(claim.pledge, claim.secret, claim.commitment.spec, claim.commitment.rule, court.authorities)
 
 
 def check_stated(claim: Claim) -> None:

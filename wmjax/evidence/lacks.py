@@ -5,19 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from wmjax import stats
-from wmjax.evidence.facts import DATED_BITS, SEARCH_BITS, Facts, Lack
+from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, SEARCH_BITS, Facts, Lack
 from wmjax.grounds import Ground
 
 
 def needed_bits(facts: Facts, dated: bool) -> float:
     """Evidence that makes a match: by the stricter of two rules, and so much more that no search has found it."""
     rule, closed = facts.claim.commitment.rule, [row.opening is None for row in facts.claim.rows]
-    return demanded_bits(rule, facts.court.alpha, dated) + chosen_bits(rule, closed)
+    bits = margin(dated=dated, pledged=facts.pledged)
+    return demanded_bits(rule, facts.court.alpha, bits) + chosen_bits(rule, closed)
 
 
-def demanded_bits(rule: stats.Rule, alpha: float, dated: bool) -> float:
-    """What a judge who accepts `alpha` demands for a match with a key of this committed rule."""
-    return max(rule.match_bits, -float(np.log2(alpha))) + (DATED_BITS if dated else SEARCH_BITS)
+def demanded_bits(rule: stats.Rule, alpha: float, searched: float) -> float:
+    """What a judge who accepts `alpha` demands for a match with a key of this committed rule, with a `margin`."""
+    return max(rule.match_bits, -float(np.log2(alpha))) + searched
+
+
+def margin(*, dated: bool, pledged: bool) -> float:
+    """Bits that a search for a secret may have gained: as many as it could make tries, as a power of two."""
+    return PLEDGED_BITS if pledged else DATED_BITS if dated else SEARCH_BITS
 
 
 def chosen_bits(rule: stats.Rule, closed: Sequence[bool]) -> float:

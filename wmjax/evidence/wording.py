@@ -54,6 +54,8 @@ WORDS: dict[str, str] = {
     "opened again: none of them was fitted to a model.",
     "regenerated-from-source": "The revealed secret and your copy of {source} give the {triggers} images and labels "
     "that were opened again: none of them was fitted to a model.",
+    "pledged": "The secret follows from a time stamp of {authority}, of {time}, over what it is for: whoever looks for "
+    "a secret that fits needs such a stamp for each one.",
     "material-committed": "What the evidence is computed with ({arrays}) is what was committed to; the coins follow "
     "from the secret and from its digest, so nothing in it was fitted to them, and nothing in it need be true.",
     "figures-follow": "The claimant's figures follow from the transcript by the rule that was committed to.",
@@ -68,6 +70,8 @@ WORDS: dict[str, str] = {
     "nonce-fair": "The challenger drew the nonce at random, after seeing the commitment.",
     "no-search-before-date": "The suspect did not exist before {since}; the authority's clock and key are sound. "
     "Nobody tried 2^{bits:.0f} secrets, or had as many stamped, against models from before that it may resemble.",
+    "no-search-by-stamps": "{authority} keeps its key to itself, and did not give the claimant anything like "
+    "2^{bits:.0f} time stamps to choose among.",
     "no-search": "Nobody can try 2^{bits:.0f} secrets; the date in the commitment is by the claimant's own clock.",
     "source-independent": "Your copy of the source data set comes from where the claimant could not write.",
     "suspect-asked": "The model that was asked here is the suspect.",

@@ -13,6 +13,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.commitment import Commitment, Leaf, leaf_of, merkle_root
 from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.material import Material
+from wmjax.keys.pledge import Pledge
 from wmjax.keys.policies import Told, default_policy
 from wmjax.keys.schemes import SCHEMES, Scheme
 from wmjax.keys.spec import Input, Paper, Source, Spec
@@ -35,6 +36,7 @@ class Key:
       spent: triggers that were asked in a claim: whoever runs that suspect has seen them, so no claim asks them again.
       material: what was fixed before its coins; None for keys of labels alone.
       embedding: what only the owner needs to have a network learn the coins (`wmjax.train.shift`).
+      pledge: the time stamp that the secret follows from; None where it was drawn.
       sealed: bytes of the key file that it was opened from, never printed: what a checkpoint carries. None for a key
         that was not opened from a file.
     """
@@ -46,6 +48,7 @@ class Key:
     spent: frozenset[int] = frozenset()
     material: Material | None = None
     embedding: Material | None = dataclasses.field(default=None, repr=False)
+    pledge: Pledge | None = dataclasses.field(default=None, repr=False)
     sealed: bytes | None = dataclasses.field(default=None, repr=False)
 
     @property

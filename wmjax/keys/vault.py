@@ -1,11 +1,11 @@
 """Keys at rest: an age file (age-encryption.org/v1) that the `age` program alone can open.
 
-The plaintext is JSON: {"format", "secret" (hex), "commitment", "images", "material", "embedding", "recipients",
-"spent"}. `images` is null where secret and spec regenerate the triggers, else their uint8 bytes in C order,
-zlib-compressed, base64: a key over a data set can be used where the data set is not. `material` and `embedding` are
-arrays as of `keys.material`, or null. `recipients` are who can open it (none: a passphrase does), to seal it again for
-the same when triggers are `spent`: asked in a claim, and never to be asked in another. Opening recomputes the
-commitment from the secret and refuses a mismatch.
+The plaintext is JSON: {"format", "secret" (hex), "commitment", "images", "material", "embedding", "pledge",
+"recipients", "spent"}. `images` is null where secret and spec regenerate the triggers, else their uint8 bytes in C
+order, zlib-compressed, base64: a key over a data set can be used where the data set is not. `material` and `embedding`
+are arrays as of `keys.material`, or null; `pledge` is as of `keys.pledge`, or null. `recipients` are who can open it
+(none: a passphrase does), to seal it again for the same when triggers are `spent`: asked in a claim, and never to be
+asked in another. Opening recomputes the commitment from the secret and refuses a mismatch.
 """
 
 import base64
@@ -25,6 +25,7 @@ from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.commitment import Commitment
 from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
 from wmjax.keys.material import Material
+from wmjax.keys.pledge import Pledge
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
 from wmjax.stores import is_stored, named, place, private
@@ -62,6 +63,7 @@ def seal(key: Key, *, recipients: Sequence[str] | None = None, passphrase: str |
         "images": images,
         "material": key.material and key.material.to_json(),
         "embedding": key.embedding and key.embedding.to_json(),
+        "pledge": key.pledge and key.pledge.to_json(),
         "recipients": list(recipients or []),
         "spent": sorted(key.spent),
     }
@@ -102,7 +104,9 @@ def unseal(sealed: bytes, unlock: Unlock) -> Key:
             None if contents[name] is None else Material.from_json(contents[name]) for name in ("material", "embedding")
         )
         key = _rebuild(bytes.fromhex(contents["secret"]), commitment, contents["images"], material)
-        return dataclasses.replace(key, spent=frozenset(contents["spent"]), embedding=embedding, sealed=sealed)
+        pledge = None if contents["pledge"] is None else Pledge.from_json(contents["pledge"])
+        spent = frozenset(contents["spent"])
+        return dataclasses.replace(key, spent=spent, embedding=embedding, pledge=pledge, sealed=sealed)
     except _DAMAGE as error:
         raise InvalidFile(_NO_KEY) from error
 
