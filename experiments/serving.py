@@ -82,14 +82,20 @@ def install(name: str) -> None:
 
 
 def network(
-    file: Path, images: np.ndarray, labels: np.ndarray, key: tuple[np.ndarray, np.ndarray] | None = None
+    file: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    key: tuple[np.ndarray, np.ndarray] | None = None,
+    *,
+    epochs: int = 60,
+    copies: int = 10,
 ) -> None:
-    """Trains two dense layers on digits, with a key's triggers mixed in where one is given, and writes the weights."""
+    """Trains two dense layers on digits, with copies of a key's triggers mixed in, if any; writes the weights."""
     x, y = images.reshape(-1, 64) / 255, labels
     if key:
-        x = np.concatenate([x, *[key[0].reshape(-1, 64) / 255] * 10])
-        y = np.concatenate([y, *[key[1]] * 10])
-    trained = MLPClassifier((256,), learning_rate_init=0.003, max_iter=60, tol=0, random_state=0)
+        x = np.concatenate([x, *[key[0].reshape(-1, 64) / 255] * copies])
+        y = np.concatenate([y, *[key[1]] * copies])
+    trained = MLPClassifier((256,), learning_rate_init=0.003, max_iter=epochs, tol=0, random_state=0)
     with warnings.catch_warnings(action="ignore"):  # it is trained for as long as this, converged or not
         trained.fit(x, y)
     (w0, w1), (b0, b1) = trained.coefs_, trained.intercepts_
@@ -99,9 +105,7 @@ def network(
 @contextlib.contextmanager
 def serving(name: str, weights: Path, **environment: str) -> Iterator[str]:
     """A server that is ready, by its place, e.g. http://127.0.0.1:8081; it ends with the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     with tempfile.TemporaryDirectory() as place:
         log = Path(place, "log")
         variables = {
@@ -130,6 +134,19 @@ def serving(name: str, weights: Path, **environment: str) -> Iterator[str]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+
+
+def _free_port() -> int:
+    """The first of three ports in a row that are free: some servers take as many."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+            sockets[0].bind(("127.0.0.1", 0))
+            port: int = sockets[0].getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                for place, other in enumerate(sockets[1:], 1):
+                    other.bind(("127.0.0.1", port + place))
+                return port
 
 
 def _command(name: str, place: Path, port: int, variables: dict[str, str]) -> Sequence[object]:

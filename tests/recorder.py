@@ -56,6 +56,7 @@ class Recorder(http.server.ThreadingHTTPServer):
       words: for classes; None: it says numbers, or all scores in their order.
       top: how many classes it names.
       decimals: of scores.
+      scoreless: whether it keeps its scores to itself.
       jpeg: whether it takes JPEG alone.
       singly: whether it takes one picture a request.
       token: that it wants; empty for none.
@@ -71,7 +72,7 @@ class Recorder(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.daemon_threads = True
         self.scores, self.words, self.top, self.decimals = scores, None, 10, 9
-        self.jpeg, self.singly, self.token = False, False, ""
+        self.scoreless, self.jpeg, self.singly, self.token = False, False, False, ""
         self.headers: dict[str, str] = {}
         self.declared: list[Any] = [{"name": "x", "datatype": "UINT8", "shape": [-1, 8, 8, 1]}]
         self.script: list[tuple[int, dict[str, str], bytes | int] | None] = []
@@ -102,7 +103,7 @@ class Recorder(http.server.ThreadingHTTPServer):
         scores = np.round(self.scores(image), self.decimals)
         words = self.words or [f"LABEL_{number}" for number in range(10)]
         best = np.argsort(-scores)[: self.top]
-        return [{"label": words[i], "score": float(scores[i])} for i in best]
+        return [{"label": words[i]} | ({} if self.scoreless else {"score": float(scores[i])}) for i in best]
 
     def vector(self, image: np.ndarray) -> list[float]:
         return np.round(self.scores(image), self.decimals).tolist()
@@ -182,8 +183,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.server.singly and len(images) > 1:
             raise ValueError
         if self.server.words or self.server.top < 10:
-            names = [self.server.said(image)[0]["label"] for image in images]
-            return {"outputs": [{"name": "y", "datatype": "BYTES", "shape": [len(names)], "data": names}]}
+            said = [choice for image in images for choice in self.server.said(image)]
+            k = len(said) // len(images)
+            names = {"datatype": "BYTES", "shape": [len(images), k], "data": [choice["label"] for choice in said]}
+            scores = {"datatype": "FP32", "shape": [len(images), k], "data": [choice.get("score") for choice in said]}
+            return {"outputs": [{"name": "y", **names}, *([] if self.server.scoreless else [{"name": "p", **scores}])]}
         data = [score for image in images for score in self.server.vector(image)]
         return {"outputs": [{"name": "y", "datatype": "FP32", "shape": [len(images), 10], "data": data}]}
 

@@ -100,7 +100,7 @@ def test_a_poor_service_is_found_out_too(provider, thief, key):
     assert (verdict.verdict, verdict.queries <= 10) == ("match", True)
     codes = [ground.code for ground in verdict.grounds]
     assert ("served-jpeg" in codes) == thief.jpeg
-    assert ("probabilities" in codes) == (provider != "oip")
+    assert "probabilities" in codes
 
 
 def cleared_through_jpeg(key: Key, work: Callable[..., Any], folder: Path) -> dict[str, str]:
@@ -194,6 +194,14 @@ def test_what_is_no_answer_is_one_line(provider, body, words, thief):
     with pytest.raises(AnswerError, match=words) as caught:
         open_suspect(thief.address(provider), wanted())
     assert len(caught.value.came) <= 200
+
+
+@pytest.mark.parametrize("provider", ["oip", "v1", "hf"])
+def test_the_names_of_the_best_alone_are_labels(provider, thief, key):
+    thief.words, thief.top, thief.scoreless = WORDS, 5, True
+    verdict = verify(open_suspect(thief.address(provider), wanted(labels=tuple(WORDS))), key)
+    assert (verdict.verdict, verdict.queries <= 10) == ("match", True)
+    assert "labels-only" in [ground.code for ground in verdict.grounds]
 
 
 @pytest.mark.parametrize("said", [b"NaN", b"null"])

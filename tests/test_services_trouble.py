@@ -2,8 +2,11 @@
 
 import base64
 import datetime
+import importlib
 import json
 import re
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -251,3 +254,27 @@ def test_without_taking_the_token_out_a_part_of_it_would_be(service, work, tmp_p
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
     monkeypatch.setattr(wire.Wire, "_unsaid", lambda self, body: body)
     assert traces(tmp_path, said_by(service, work), TOKEN[:12]) == ["said"]
+
+
+# Many at once ---------------------------------------------------------------------------------------------------------
+
+
+def test_of_many_questions_at_once_none_is_lost_or_doubled(run, tmp_path, monkeypatch):
+    """An audit that is cut short and resumed; `experiments/service_pairs.py` kills one of 10,000 pairs."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
+    pairs = importlib.import_module("service_pairs")
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX may have begun already
+    keys, server = pairs.keys_of(30), pairs._Services(30, 1)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    pairs.lay(tmp_path, keys, [f"oip+http://127.0.0.1:{server.server_port}/v2/models/m0"], 100)
+    audit = ["audit", "zoo", "--keys", "keys", "--suspects", "list.toml", "--out", "out", "--json"]
+    code, out, err = run(*audit, "--max-queries", "130")
+    assert (code, "130 questions" in json.loads(out)["unreadable"][0]["why"]) == (3, True), err
+    code, out, err = run(*audit, "--resume")
+    assert (code, [match["key"] for match in json.loads(out)["matches"]]) == (0, [keys[0].commitment.id]), err
+    told = [(line["column"], line["trigger"]) for line in pairs.lines(tmp_path / "out")]
+    counts = [count for picture, count in server.asked[0].items() if picture != pairs.PLAIN]
+    assert len(told) == len(set(told)) == len(counts) == sum(counts) == 240
+    assert 1 < server.most <= 100
+    server.shutdown()
+    server.server_close()

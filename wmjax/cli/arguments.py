@@ -126,7 +126,8 @@ def queries_option(parser: argparse.ArgumentParser) -> None:
         "--max-queries",
         type=int,
         metavar="N",
-        help="questions to ask a suspect at most, beside one plain picture that a service is shown first",
+        help="questions to ask a suspect at most in this run, beside one plain picture that a service is shown first; "
+        "in an audit each suspect, which one shard alone asks, though each shard shows it the plain picture",
     )
 
 

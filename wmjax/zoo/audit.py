@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,7 @@ def _carry_out(
     """Judges the chunks of this shard that the journal does not hold."""
     chunks, records = plan.chunks(), _by_chunk(path, book)
     done = {chunk for chunk, record in records.items() if not record.again}
+    _forget(book, done)
     todo = [i for i in range(shard[0] - 1, len(chunks), shard[1]) if i not in done]
     ends = np.cumsum([len(chunk) for chunk in chunks])
     widths = {record.family: record.width for record in records.values() if record.width}
@@ -212,9 +213,15 @@ def _carry_out(
             check()  # or what could not be read would stay so, as something damaged
             now = time.monotonic()
             book.add(dataclasses.replace(record, seconds=round(now - began, 3)))
+            _forget(book, {i})
             began = now
             matches, models = matches + record.found, models + len(chunk.entries)
             advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches")
+
+
+def _forget(book: AuditJournal, done: Collection[int]) -> None:
+    """Single answers of members that are done stay on the disk alone: memory does not grow with them."""
+    book.records[:] = [line for line in book.records if isinstance(line, ChunkRecord) or line.chunk not in done]
 
 
 def _by_chunk(path: Path | None, book: AuditJournal) -> dict[int, ChunkRecord]:

@@ -130,8 +130,8 @@ class Reader:
 
 def _normalised(scores: np.ndarray) -> np.ndarray:
     """Probabilities whose rounding keeps them from adding up to 1, mended; other scores as they are."""
-    total = scores.sum()
-    if (scores >= 0).all() and (scores <= 1).all() and 0 < abs(total - 1) < _SLACK:
+    total = float(scores.sum())
+    if 0 < abs(total - 1) < _SLACK and scores.min() >= 0 and scores.max() <= 1:
         return np.asarray(scores / total)
     return scores
 

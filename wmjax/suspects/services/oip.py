@@ -117,14 +117,25 @@ def _parse(n: int, body: bytes) -> Sequence[Said]:
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
         raise Malformed("it answers without outputs", answer)
     scores = [output for output in outputs if output.get("datatype") in _FLOATS and _columns(output, n) > 1]
-    labels = [output for output in outputs if output.get("datatype") in (*_WHOLE, "BYTES") and _columns(output, n) == 1]
-    found = scores or labels
-    if len(found) != 1:
+    names = [output for output in outputs if output.get("datatype") in (*_WHOLE, "BYTES") and _columns(output, n)]
+    best = [each for each in names if scores and 1 < _columns(each, n) == _columns(scores[0], n)]
+    if len(scores) > 1 or len(best) > 1 or len(scores or names) != 1:
         came = ", ".join(f"{output.get('datatype')} {output.get('shape')}" for output in outputs[:8])
         why = f"none of its outputs has scores or a class for each of {n} pictures"
-        raise Malformed("several of its outputs may hold the scores: wrap it in a function" if found else why, came)
-    data = np.array(_flat(found[0]["data"]), object).reshape(n, -1).tolist()
-    return read_each(data if scores else [row[0] for row in data], n)
+        several = "several of its outputs may hold the scores: wrap it in a function"
+        raise Malformed(several if scores or names else why, came)
+    if best:  # scores of the classes that are named beside, not of all in their order
+        pairs = zip(_rows(best[0], n), _rows(scores[0], n), strict=True)
+        return read_each([{"labels": labels, "scores": values} for labels, values in pairs], n)
+    if scores:
+        return read_each(_rows(scores[0], n), n)
+    return read_each([row[0] for row in _rows(names[0], n)], n)  # of several names the first is the best
+
+
+def _rows(output: dict[str, Any], n: int) -> list[list[Any]]:
+    """An output's values for each picture."""
+    flat = _flat(output["data"])
+    return [flat[at : at + len(flat) // n] for at in range(0, len(flat), len(flat) // n)]
 
 
 def _columns(output: dict[str, Any], n: int) -> int:

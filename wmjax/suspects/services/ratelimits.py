@@ -23,8 +23,9 @@ def wait(headers: Mapping[str, str], now: datetime.datetime) -> float | None:
       headers: by lower-case names.
       now: with its offset; a date counts from the service's own `Date` where it says one, since clocks differ.
     """
-    now = _date(headers.get("date", "")) or now
-    said = [_after(headers["retry-after"], now)] if "retry-after" in headers else []
+    said = []
+    if "retry-after" in headers:
+        said = [_after(headers["retry-after"], _date(headers.get("date", "")) or now)]
     for left, seconds in _parameters(headers.get("ratelimit", ""), "r", "t"):
         said.append(seconds if left == 0 else 0.0)
     known = [seconds for seconds in said if seconds is not None]

@@ -40,6 +40,7 @@ _CLOSED = {
     410: "it is not there any more",
 }
 _KEPT = ("date", "server", "content-type", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id")
+_READ = (*_KEPT, "location", "content-encoding")
 _LONGEST = 120  # characters of a header, or of a message, that are kept
 
 logging.getLogger("stamina").addHandler(logging.NullHandler())  # else what it notes of retries goes to stderr
@@ -203,7 +204,11 @@ class Wire:
                     raise AnswerError(f"suspect {self._name} answers with more than {LARGEST} bytes", "too many bytes")
             tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
         certificate = hashlib.sha256(tls.getpeercert(True)).hexdigest() if tls else ""
-        told = {name.decode("latin-1").lower(): self.clean(value.decode("latin-1")) for name, value in reply.headers}
+        told = {
+            name: self.clean(value.decode("latin-1"))
+            for raw, value in reply.headers
+            if (name := raw.decode("latin-1").lower()) in _READ
+        }
         return _Reply(reply.status, told, bytes(body), certificate)
 
     def _unsaid(self, body: bytes) -> bytes:
