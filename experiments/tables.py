@@ -11,6 +11,7 @@ from attack_tables import ibm_table, robustness_rows
 from figures import HERE, result, row, source, there
 from gpu_tables import gpu_rows
 from headline_tables import headline_table, million_table
+from standard_tables import standard_rows
 from student_tables import digits_student_rows, null_coin_rows, student_rows, tie_rows
 from suspect_tables import suspect_rows
 
@@ -437,6 +438,7 @@ def made() -> dict[str, str]:
         "gpu": table("what", "figure", "more", rows=gpu_rows()),
         "judge": table("what", "figure", "more", rows=[*judge_rows(), *kill_rows()]),
         "robustness": table("key and attacks", "removed by", "closest of the others", rows=robustness_rows()),
+        "standard": table("modification", "detector and decoder", "what it cost the thief", rows=standard_rows()),
         "million": million_table(),
         "ibm": ibm_table(),
         "dispute": dispute_text(),

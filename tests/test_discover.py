@@ -36,10 +36,11 @@ from safetensors.numpy import save_file
 
 from wmjax import checkpoint, orbax
 from wmjax.checkpoint import Metadata
-from wmjax.errors import AccessError, InvalidFile
+from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, init
 from wmjax.suspects import network
 from wmjax.suspects.contract import Wanted
+from wmjax.suspects.stored import find
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Zoo
@@ -153,6 +154,78 @@ def test_what_is_passed_over_as_an_optimisers_is_counted(tmp_path):
     zoo = discover(tmp_path, Wanted())
     assert [entry.name for entry in zoo.entries] == ["model.safetensors"]
     assert (zoo.unreadable, zoo.others) == ([], {"of an optimiser's, with weights' shapes": 2})
+
+
+def test_what_lies_beside_a_model_and_may_be_another_is_told(tmp_path):
+    """An average that is kept as a list has no names to be found by."""
+    tensors = {name.replace("/", "."): leaf for name, leaf in flat(TREE).items()}
+    shadow = {f"ema.shadow.{place}": leaf for place, leaf in enumerate(tensors.values())}
+    config = {"config": json.dumps(CONFIG.to_json())}
+    save_file(tensors | shadow, tmp_path / "average.safetensors", config)
+    save_file(tensors | {"log": np.zeros(3, np.float32)}, tmp_path / "log.safetensors", config)
+    save_file(
+        tensors | {f"opt_state.{name}": leaf for name, leaf in shadow.items()}, tmp_path / "state.safetensors", config
+    )
+    zoo = discover(tmp_path, Wanted())
+    assert len(zoo.entries) == 3
+    ((path, why),) = [(item.path, item.why) for item in zoo.unreadable]
+    assert path == "average.safetensors"
+    assert why.startswith(f"{len(shadow)} tensors beside its models are of none of them: first ema.shadow.")
+
+
+def test_adapters_and_wrong_configurations_are_told_as_what_they_are(tmp_path):
+    low = {f"base_model.model.q.lora_{part}.weight": np.zeros((4, 4), np.float32) for part in "AB"}
+    (tmp_path / "adapter").mkdir()
+    save_file(low, tmp_path / "adapter" / "adapter_model.safetensors")
+    small = {name.replace("/", "."): leaf for name, leaf in flat(TREE).items()}
+    wrong = json.dumps(Config("vgg", IMAGE, 3, (4, 8)).to_json())
+    save_file(small, tmp_path / "wrong.safetensors", {"config": wrong})
+    for models in ((), ("cnn",)):
+        told = {item.path: item.why for item in discover(tmp_path, Wanted(models, (IMAGE,), (10,))).unreadable}
+        assert "merge_and_unload" in told["adapter/adapter_model.safetensors"]
+        assert "1 is of another shape" in told["wrong.safetensors"] or "of another shape" in told["wrong.safetensors"]
+    (entry,) = discover(tmp_path, Wanted(("vgg",), (IMAGE,), (10,))).entries
+    assert equal(read(entry), flat(TREE))
+
+
+def test_every_architecture_that_fits_is_asked(tmp_path, monkeypatch):
+    """Two that compute otherwise with the same tensors: the first would clear a copy of the second."""
+    code = """
+import jax
+from flax import linen
+
+class Net(linen.Module):
+    turn: object
+    @linen.compact
+    def __call__(self, x):
+        x = self.turn(linen.Dense(7, name="hidden")(x.reshape(len(x), -1)))
+        return linen.Dense(10, name="head")(x)
+
+relu = lambda: Net(jax.nn.relu)
+sine = lambda: Net(jax.numpy.sin)
+"""
+    (tmp_path / "two_nets.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    tensors = {"hidden.kernel": np.ones((64, 7), np.float32), "hidden.bias": np.ones(7, np.float32)}
+    tensors |= {"head.kernel": np.ones((7, 10), np.float32), "head.bias": np.ones(10, np.float32)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    wanted = Wanted(("two_nets:relu", "two_nets:sine"), ((8, 8, 1),), (10,))
+    names = [f"model.safetensors:two_nets:{turn}" for turn in ("relu", "sine")]
+    assert [entry.name for entry in discover(tmp_path, wanted).entries] == names
+    one, other = (find(str(tmp_path / name), wanted) for name in names)
+    assert one.network is not other.network
+    with pytest.raises(UsageError, match=r"name one, as model\.safetensors:two_nets:relu"):
+        find(str(tmp_path / "model.safetensors"), wanted)
+
+
+def test_too_many_heads_are_told(tmp_path):
+    small = {name.replace("/", "."): leaf for name, leaf in flat(TREE).items()}
+    heads = {f"more{n}.head.bias": np.zeros(n, np.float32) for n in range(11, 19)}
+    save_file(small | heads, tmp_path / "model.safetensors")
+    ((_, why),) = [(i.path, i.why) for i in discover(tmp_path, Wanted(("vgg",), (IMAGE,), (10,))).unreadable]
+    assert "its heads have 9 numbers of classes: more than 8 are not tried" in why
+    save_file(small | dict(list(heads.items())[1:]), tmp_path / "model.safetensors")
+    assert len(discover(tmp_path, Wanted(("vgg",), (IMAGE,), (10,))).entries) == 1
 
 
 def test_packs_are_opened_row_by_row(saved, tmp_path):

@@ -16,6 +16,7 @@ from wmjax.suspects.formats import onnx as formats
 from wmjax.suspects.formats import onnx_layout, onnx_run, onnx_tensors
 from wmjax.suspects.formats.onnx_graph import Node
 from wmjax.suspects.pixels import PIXELS
+from wmjax.zoo.discover import discover
 
 LINEAR = ("a = Flatten(x) y = MatMul(a, w)", {"w": (216, 10)})
 POOLED = ("a = Conv <pads=[1,1,1,1]> (x, w) b = GlobalAveragePool(a) y = Flatten(b)", W)
@@ -199,6 +200,48 @@ def test_scores_of_which_the_lowest_is_best_are_asked_turned_too(end, tmp_path):
     negated, scores = (network.logits(tensors_of(path, (network, source)), images, i) for i in range(2))
     assert np.allclose(negated, -np.asarray(scores))
     assert np.array_equal(scores.argmax(1), ours(plain, images).argmax(1))
+
+
+@pytest.mark.parametrize("end", ["y = Mul(s, c)", "y = Div(c, s)", "y = Sub(c, s)", "d = Mul(c, s) y = Softmax(d)"])
+def test_scores_that_a_constant_may_turn_round_are_asked_turned_too(end, tmp_path):
+    """Its sign may be in the weights, where a graph does not show it: both are asked."""
+    body = LINEAR[0].replace("y =", "s =") + f" {end}"
+    path = write(tmp_path / "model.onnx", build(body, LINEAR[1] | {"c": np.float32([[-1.0]])}))
+    ((network, source),), images = networks_of(path, Wanted(pixels="0..1")), images_of(path, 3)
+    assert network.readings == ("0..1, output 1", "0..1, output 2")
+    negated, scores = (network.logits(tensors_of(path, (network, source)), images, i) for i in range(2))
+    assert np.allclose(negated, -np.asarray(scores))
+    plain = LINEAR[0].replace("y =", "s =") + " y = Sub(s, c)"
+    path = write(tmp_path / "plain.onnx", build(plain, LINEAR[1] | {"c": np.float32([[-1.0]])}))
+    assert networks_of(path, Wanted(pixels="0..1"))[0][0].readings == ("0..1",)
+
+
+def test_nodes_in_another_order_than_that_of_computing_are_read(tmp_path):
+    """Converters put casts at the end; ONNX Runtime sorts nodes, and what needs itself is refused."""
+    model = build("a = Flatten(x) b = Relu(a) c = MatMul(b, w) y = Neg(c)", LINEAR[1])
+    ordered = write(tmp_path / "ordered.onnx", model)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    path = write(tmp_path / "model.onnx", model)
+    assert open_onnx(path)[0].fingerprint == open_onnx(ordered)[0].fingerprint
+    assert np.array_equal(ours(path, images_of(path, 2)), ours(ordered, images_of(path, 2)))
+    model.graph.node[-1].input[0] = "c"
+    refused(write(path, model), "before anything computes it")
+
+
+def test_a_model_that_lies_in_anothers_weights_is_listed(tmp_path):
+    """An ONNX file may point into a safetensors file: that is none of its parts, whoever reads it reads more."""
+    from safetensors.numpy import save_file
+
+    save_file({"head.weight": np.zeros((216, 10), np.float32)}, tmp_path / "hidden")
+    begins = (tmp_path / "hidden").stat().st_size - 8640
+    outside(tmp_path / "model.onnx", "hidden", offset=begins, length=8640)
+    (tmp_path / "plain").write_bytes(bytes(8640))
+    outside(tmp_path / "other.onnx", "plain")
+    zoo = discover(tmp_path, Wanted())
+    assert [entry.name for entry in zoo.entries] == ["model.onnx", "other.onnx"]
+    assert [item.path for item in zoo.unreadable] == ["hidden"]
 
 
 def test_weights_in_constant_nodes_are_weights_and_no_structure(tmp_path):

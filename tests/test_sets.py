@@ -83,13 +83,18 @@ def test_every_set_is_found(tensors, places):
 
 @pytest.mark.parametrize("place", ["mu", "momentum", "optimizer/ema_params", "opt_state/0/mu"])
 def test_what_is_called_as_an_optimisers_is_asked_or_told(place):
-    """An optimiser keeps no statistics of batches: what has them is a model; for all else the names are believed."""
+    """An optimiser keeps no statistics of batches: what has them is a model.
+
+    For all else the names are believed of what lies in an optimiser's state; nothing hides by a moment's name alone.
+    """
     assert found(both("") | both(place)) == {"params": "", place: ""}
     assert found(both("") | stored(place, tensors=PARAMS | STATS)) == {"params": "", place: ""}
     plain = {name: leaf for name, leaf in SHAPES.items() if name.startswith("params/")}
     for shapes in (plain, SHAPES):
-        (fit,) = sets_of(shapes, both("") | stored(f"{place}/params", tensors=PARAMS))
-        assert (fit.names.keys(), fit.passed) == (shapes.keys(), 1)
+        fit, *others = sets_of(shapes, both("") | stored(f"{place}/params", tensors=PARAMS))
+        alone = shapes is plain and "/" not in place
+        assert [other.place for other in others] == ([place] if alone else [])
+        assert (fit.names.keys(), fit.passed) == (shapes.keys(), 0 if alone else 1)
         assert not any(name.startswith(place) for name in fit.names.values())
     (fit,) = sets_of(SHAPES, both("") | stored(f"{place}/other", tensors=PARAMS | {"conv/kernel": (8,)}))
     assert fit.passed == 0

@@ -157,6 +157,11 @@ def test_an_onnx_file_whose_fields_are_many_or_in_another_order(tmp_path: Path) 
     (tmp_path / "mixed").write_bytes(head.SerializeToString() + tail.SerializeToString())
     assert sniff(tmp_path / "mixed") == Format.ONNX
     assert onnx.load(tmp_path / "mixed", load_external_data=False).graph.node
+    first = onnx.ModelProto(doc_string="a" * 120 + " text that fills what is looked at. " * 400)
+    (tmp_path / "text").write_bytes(first.SerializeToString() + whole.SerializeToString())
+    assert sniff(tmp_path / "text") == Format.ONNX
+    (tmp_path / "text").write_bytes(first.SerializeToString())
+    assert sniff(tmp_path / "text") == Format.TEXT
     for size in (0, 1, 2, 3, 10):  # no length of it is believed
         (tmp_path / "huge").write_bytes(b"\x08\x08\x3a" + b"\xff" * size)
         sniff(tmp_path / "huge")

@@ -109,10 +109,32 @@ def test_a_folder_of_timm_answers_as_timm(tmp_path, channels):
     agree(scores(stored, pictures), answers(network, (pictures / 255 - mean) / std))
 
 
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_every_set_of_weights_in_a_folder_of_the_hub_is_asked(library, tmp_path):
+    """An average beside the weights that the library itself takes; what an optimiser keeps is counted."""
+    from safetensors.torch import load_file, save_file
+    from torch_files import timm_network, vit
+
+    if library == "timm":
+        timm_network("test_vit", tmp_path, img_size=32)
+    else:
+        vit(tmp_path)
+    own = load_file(tmp_path / "model.safetensors")
+    more = {f"ema.{name}": 2 * value for name, value in own.items()}
+    kept = {f"optimizer.exp_avg.{name}": 3 * value for name, value in own.items()}
+    save_file(own | more | kept, tmp_path / "model.safetensors")
+    first, average = recognise(tmp_path / "model.safetensors", Wanted())
+    assert (first.name, average.name, first.passed) == (".", "ema", 1)
+    weights, others = read_weights(first), read_weights(average)
+    assert all(np.array_equal(2 * weights[name], others[name]) for name in weights)
+
+
 def test_weights_of_torchvision_by_name(tmp_path):
+    import torch
     import torchvision
     from torch_files import answers, state_dict
 
+    torch.manual_seed(0)  # some draws of it answer with zeros alone
     network = torchvision.models.squeezenet1_1(num_classes=7)
     state_dict(network, tmp_path / "theirs.safetensors")
     wanted = Wanted(("torchvision:squeezenet1_1",), (IMAGE,))

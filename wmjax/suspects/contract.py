@@ -158,6 +158,7 @@ class Stored:
       parts: other files that hold some of its weights.
       class_names: as its files call them, in the order of scores; empty where they do not.
       passed: sets of weights at its path that are taken for an optimiser's, and not asked.
+      left: what lies beside the models of its path and may be another one, in words; empty where nothing does.
     """
 
     network: Network
@@ -170,6 +171,7 @@ class Stored:
     parts: tuple[Path, ...] = ()
     class_names: tuple[str, ...] = ()
     passed: int = 0
+    left: str = ""
 
 
 class Seen(NamedTuple):

@@ -10,13 +10,13 @@ from typing import NamedTuple
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import FAMILIES
 from wmjax.orbax import Tensors
-from wmjax.suspects.adapt import adaptation
+from wmjax.suspects.adapt import adaptation, same_task
 from wmjax.suspects.contract import Image, Network, Wanted
 from wmjax.suspects.network import is_named, named
 from wmjax.suspects.sets import Fit, Misfit, misfit, parts_of, sets_of
 from wmjax.text import by
 
-_MOST_HEADS = 8  # numbers of classes that are tried
+_MOST_HEADS = 8  # numbers of classes that are tried; where there are more, nobody is acquitted by some of them
 _MOST_TOLD = 3  # architectures of which is said why they do not fit
 
 
@@ -38,9 +38,10 @@ class Match(NamedTuple):
 
 
 def matching(stored: Tensors, wanted: Wanted) -> tuple[Match, ...]:
-    """The models among stored tensors: all sets that fit the first architecture that any fits, in exact shapes.
+    """The models among stored tensors: of each architecture that any fits, all sets, in exact shapes.
 
-    A network that takes images of any size is one for each size of the keys' images, and asked about keys of that size.
+    Where several are, all are meant: they may compute otherwise with the same tensors. A network that takes images of
+    any size is one for each size of the keys' images, and asked about keys of that size.
 
     Args:
       stored: shapes and dtypes by name.
@@ -55,13 +56,21 @@ def matching(stored: Tensors, wanted: Wanted) -> tuple[Match, ...]:
 @lru_cache(maxsize=256)  # thousands of models have the same tensors
 def _matching(stored: tuple[tuple[str, tuple[tuple[int, ...], str]], ...], wanted: Wanted) -> tuple[Match, ...]:
     tensors, misfits = dict(stored), []
-    for model in wanted.models:
+    meant: dict[str, list[Match]] = {}
+    for model in dict.fromkeys(wanted.models):
         found = list(_fits(model, tensors, wanted))
-        whole = [(image, network, fits) for image, network, fits in found if fits]
-        if whole:
-            return tuple(matches(whole, wanted.images))
-        misfits += [(network, misfit(network.shapes, tensors)) for _, network, _ in found]
-    raise InvalidFile(_told(misfits, wanted))
+        if whole := [(image, network, fits) for image, network, fits in found if fits]:
+            meant[model] = list(matches(whole, wanted.images))
+        misfits += [(network, misfit(network.shapes, tensors)) for _, network, fits in found if not fits]
+    if not meant:
+        raise InvalidFile(_told(misfits, wanted))
+    if len(meant) == 1:
+        return tuple(match for found in meant.values() for match in found)
+    return tuple(
+        match._replace(name=":".join(part for part in (match.name, model) if part))
+        for model, found in meant.items()
+        for match in found
+    )
 
 
 def _fits(model: str, tensors: Tensors, wanted: Wanted) -> Iterator[Tried]:
@@ -85,16 +94,29 @@ def _means(model: str, image: Image, tensors: Tensors, wanted: Wanted) -> list[N
     if model in FAMILIES:
         stored = sorted(tensors.items())
         heads = [shape[-1] for name, (shape, _) in stored if parts_of(name)[-2:] == ("head", "bias") and shape]
-        counts = [(count,) for count in list(dict.fromkeys(heads))[:_MOST_HEADS]]
+        counts = _counts(heads, wanted)
     elif is_named(model):
         from wmjax.suspects.formats.torch_named import classes_of
 
-        counts = [(count,) for count in classes_of(model, tensors)[:_MOST_HEADS]]
+        counts = _counts(classes_of(model, tensors), wanted)
     found = []
     for classes in counts:
         with contextlib.suppress(UsageError, InvalidFile):  # none of this size: `recognise.check` tells more
             found += named(model, (image,), classes, wanted.pixels)
     return found
+
+
+def _counts(heads: Sequence[int], wanted: Wanted) -> list[tuple[int, ...]]:
+    """The numbers of classes that heads have, each once: of those that keys apply to, where any does.
+
+    Raises:
+      InvalidFile: they are too many to be tried.
+    """
+    meant = [count for count in heads if any(same_task(count, ours) for ours in wanted.classes)] or heads
+    counts = list(dict.fromkeys(meant))
+    if len(counts) > _MOST_HEADS:
+        raise InvalidFile(f"its heads have {len(counts)} numbers of classes: more than {_MOST_HEADS} are not tried")
+    return [(count,) for count in counts]
 
 
 def matches(found: Sequence[Tried], images: Sequence[Image]) -> Iterator[Match]:

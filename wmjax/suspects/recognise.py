@@ -29,12 +29,17 @@ from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, WEIGHTS, of_hub, of
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import Match, fitting, matches, matching, sizes
 from wmjax.suspects.network import from_config, from_module, is_named, named
-from wmjax.suspects.sets import Fit
+from wmjax.suspects.sets import Fit, left_over, parts_of
 from wmjax.suspects.sniff import WHY, Format, kind_of
 from wmjax.suspects.sources import Joined, Partial, one_by_one
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
 _LARGEST_JSON = 16 << 20
+_ADAPTER = re.compile(r"(lora|hada|lokr|oft|ia3)_.*")  # what PEFT calls its tensors
+_ADAPTED = (
+    "an adapter: changes of another model's weights, no model: merge it into that one (peft's `merge_and_unload`), "
+    "and give what is saved then"
+)
 _NAME_IT = "bare weights do not say of what network they are: name it with `models`"
 DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
     (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
@@ -125,7 +130,7 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
             raise UsageError(_NAME_IT)
         held = Items(items)
         held.check()
-        return _models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source)
+        return _models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source, held.tensors)
 
 
 def in_file(path: Path, wanted: Wanted) -> list[Stored]:
@@ -145,7 +150,7 @@ def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
     tried, source = open_onnx(path, wanted)
     found = matches([(image, network, [_WHOLE]) for image, network in tried], wanted.images)
     parts = () if source.held == path else (source.held,)
-    return _models(path, source.held, list(found), lambda names: source, parts)
+    return _models(path, source.held, list(found), lambda names: source, {}, parts)
 
 
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
@@ -235,21 +240,27 @@ def _tried(
     parts: tuple[Path, ...] = (),
 ) -> list[Stored]:
     """The models of a file's tensors: of the network that it describes, or of those that the user names."""
-    if config:
-        return _models(path, path, fitting(from_config(config), tensors), source_of, parts)
+    described = ""
     try:
+        if config:
+            return _models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
         if found := _of_hub(path, tensors, source_of, wanted, parts):
             return found
-    except InvalidFile:  # the file may be another than the one that is described beside it
+    except InvalidFile as error:  # the file may be another than the one that is described beside it
         if not wanted.models:
             raise
-    pytorch = any(name.endswith((".weight", ".running_mean")) for name in tensors)
+        described = f"as it is described {error}"
+    if any(_ADAPTER.fullmatch(part) for name in tensors for part in parts_of(name)):
+        other = _ADAPTED
+    else:
+        other = _PYTORCH if any(name.endswith((".weight", ".running_mean")) for name in tensors) else ""
     if not wanted.models:
-        raise InvalidFile(_PYTORCH) if pytorch else UsageError(_NAME_IT)
+        raise InvalidFile(other) if other else UsageError(_NAME_IT)
     try:
-        return _models(path, path, matching(tensors, wanted), source_of, parts)
+        return _models(path, path, matching(tensors, wanted), source_of, tensors, parts)
     except InvalidFile as error:
-        raise InvalidFile(f"{error}; {_PYTORCH}" if pytorch else str(error)) from error
+        told = (other,) if other is _ADAPTED else (str(error), described or other)
+        raise InvalidFile("; ".join(part for part in told if part)) from error
 
 
 def _of_hub(
@@ -260,15 +271,21 @@ def _of_hub(
     if hub is None:
         return []
     matches, source_of = of_hub(hub, tensors, source_of, wanted)
-    found = _models(path, path, matches, source_of, parts)
+    found = _models(path, path, matches, source_of, tensors, parts)
     return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
 
 
 def _models(
-    path: Path, held: Path, matches: Sequence[Match], source_of: _SourceOf, parts: tuple[Path, ...] = ()
+    path: Path,
+    held: Path,
+    matches: Sequence[Match],
+    source_of: _SourceOf,
+    tensors: Tensors,
+    parts: tuple[Path, ...] = (),
 ) -> list[Stored]:
     """What was found at a path: a set of weights that lacks something is there, and cannot be asked."""
     found: list[Stored] = []
+    left = left_over([match.fit for match in matches], tensors)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
         if id(fit) not in sources:
@@ -277,7 +294,7 @@ def _models(
             sources[id(fit)] = one_by_one(source, network.shapes, fit.replicas) if several else [("", source)]
         for replica, source in sources[id(fit)]:
             whole = ":".join(part for part in (name, replica) if part)
-            found.append(Stored(network, source, path, held, whole, parts=parts, passed=fit.passed))
+            found.append(Stored(network, source, path, held, whole, parts=parts, passed=fit.passed, left=left))
     return found
 
 

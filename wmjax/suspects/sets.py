@@ -5,7 +5,8 @@ replicas. Names agree up to what frameworks put around a network's own: `model/p
 `convs.0.kernel` are the same tensor, and what comes before its own name is its place. Tensors at one place are one set;
 so are those of two places beside each other that complete each other, e.g. `params` and `batch_stats`. Tensors of two
 sets are never put together. What an optimiser keeps has the shapes of weights, and is none: it has no statistics of
-batches, and no whole numbers. What has all of these is a network's, whatever it is called.
+batches, and no whole numbers. What has all of these is a network's, whatever it is called; so is what is called as an
+average of gradients, `mu`, but lies in no optimiser's state.
 Where a layer holds more than the network uses, factors of low rank or scales, another network is meant.
 """
 
@@ -23,9 +24,10 @@ _LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put belo
 _COLLECTIONS = {"params", "stats", "batch_stats"}  # what a network's own names may begin with
 _PLAIN = {"params", "param", "batch", "stats", "state", "states", "variables", "vars", "weights", "rest"}
 _AVERAGES = {"ema", "swa", "avg", "average", "averaged", "polyak"}
-_OPTIMISER = (
-    {"opt_state", "optimizer_state", "optimizer_states", "param_states", "mu", "nu", "trace", "momentum", "velocity"}
-    | {"momentum_buffer", "exp_avg", "exp_avg_sq", "grads", "gradients", "acc_grads"}
+_STATES = {"opt_state", "optimizer_state", "optimizer_states", "param_states"}
+_MOMENTS = (
+    {"mu", "nu", "trace", "momentum", "velocity", "momentum_buffer", "exp_avg", "exp_avg_sq"}
+    | {"grads", "gradients", "acc_grads"}
 )  # fmt: skip
 _OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
 _MODELS = {"model", "target"}
@@ -71,7 +73,7 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
     """
     usual, kept = _fits(shapes, stored, kept=False), _fits(shapes, stored, kept=True)
     own = {name for name, leaf in shapes.items() if name.split("/")[-1] in _STATISTICS or leaf.dtype.kind not in "fV"}
-    found = usual + [fit for fit in kept if own and not fit.lacks]
+    found = usual + [fit for fit in kept if not fit.lacks and (own or not _is_state(tuple(fit.place.split("/"))))]
     if not any(len(fit.names) == len(shapes) for fit in found):
         return []
     passed = sum(fit not in found and not (shapes.keys() - own - fit.names.keys()) for fit in kept)
@@ -170,8 +172,35 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 def _is_optimiser(place: _Place) -> bool:
     """Whether what lies there is called as an optimiser's own."""
+    return not _MOMENTS.isdisjoint(place) or _is_state(place)
+
+
+def _is_state(place: _Place) -> bool:
+    """Whether it lies in what is called an optimiser's state."""
     pairs = zip(place, (*place[1:], ""), strict=False)
-    return any(part in _OPTIMISER or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
+    return any(part in _STATES or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
+
+
+def left_over(fits: Iterable[Fit], stored: Tensors) -> str:
+    """What lies beside a file's models and may be another one, in words; empty where that is little, or an optimiser's.
+
+    >>> weights = {"w": ((3, 2), "float32"), "ema.0": ((3, 2), "float32")}
+    >>> left_over([Fit(".", {"w": "w"})], weights)
+    '1 tensor beside its models is of none of them: first ema.0'
+    """
+    fits = list(fits)
+    numbers = {name: math.prod(shape) for name, (shape, dtype) in stored.items() if dtype in FLOATS}
+    used = [[numbers.get(name, 0) for name in fit.names.values()] for fit in fits]
+    taken = {name for fit in fits for name in fit.names.values()}
+    left = [name for name in numbers if name not in taken and not _is_optimiser(parts_of(name))]
+    if not taken <= stored.keys():  # a library made them of what is stored: `ema.w` is another `w`
+        left = [name for name in left if any(name[end.end() :] in numbers for end in re.finditer("[./]", name))]
+        used = [[numbers[name] for name in numbers.keys() - set(left)]]
+    if not left or 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0):
+        return ""
+    first = min(left, key=lambda name: (-numbers[name], name))
+    many = f"{len(left)} tensors beside its models are" if len(left) > 1 else "1 tensor beside its models is"
+    return f"{many} of none of them: first {first:.100}"
 
 
 def _is_type(stored: str, wanted: str) -> bool:

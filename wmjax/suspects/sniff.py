@@ -198,8 +198,8 @@ def _kind(file: _Bytes) -> Format:
         return Format.HDF5
     if head[257:262] == b"ustar":
         return Format.ARCHIVE
-    if (text := _text(head)) is not None:
-        return _written(text, file)
+    if (text := _text(head)) is not None:  # or an ONNX file that begins with a long description
+        return Format.ONNX if _protobuf(file) is Format.ONNX else _written(text, file)
     return _protobuf(file) or _binary(file)
 
 

@@ -83,6 +83,7 @@ class _Walk:
         self.passed: dict[str, int] = {}  # sets of weights that an optimiser keeps, by their path
         self.claimed: set[Path] = set()  # by lists: neither files nor folders to look at
         self.parts: set[Path] = set()  # of models of several files
+        self.shards: set[Path] = set()  # those of which an index names every tensor
         self.described: set[Path] = set()  # configurations of models
         self.looked: set[str] = set()  # paths without links
         self.told: set[tuple[str, ...]] = set()  # and what lay beside them that says more
@@ -118,7 +119,7 @@ class _Walk:
         """Whether a file is part of a model, and nothing that could be another one."""
         if path in self.parts:
             with contextlib.suppress(WmjaxError):
-                return kind_of(path) in (Format.SAFETENSORS, Format.UNKNOWN)
+                return kind_of(path) is Format.UNKNOWN or path in self.shards
         return False
 
     def _name(self, path: Path) -> str:
@@ -230,6 +231,8 @@ class _Walk:
             self._add(path, stored)
         self.models.add(model)
         self.parts |= parts
+        if parts and kind_of(path) is Format.INDEX:
+            self.shards |= parts
         if parts:
             self.joint.add(real)
         if found:
@@ -242,6 +245,8 @@ class _Walk:
     def _add(self, path: Path, stored: Stored) -> None:
         folder = self._name(path)
         self.passed[folder] = stored.passed
+        if stored.left and (path, stored.left) not in self.refused:
+            self._refuse(path, shown(stored.left))
         name = f"{folder}:{stored.name}" if stored.name else folder
         entry = Entry(name, stored.network, stored.source, stored.row, stored.digest, stamp(stored.held, *stored.parts))
         self.found.append((folder, entry))

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from wmjax.suspects.formats.onnx_ends import behind, sorted_nodes
 from wmjax.suspects.formats.onnx_tensors import (
     DTYPES,
     FLOATS,
@@ -129,7 +130,7 @@ def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
     if len(model.graph.node) > _NODES or model.graph.sparse_initializer:
         refuse("more nodes than any image classifier has, or sparse weights: neither is read")
     name, image = _image_input(model.graph, tensors, refuse)
-    protos, scalars = _split(model.graph.node, {name}, tensors, refuse)
+    protos, scalars = _split(sorted_nodes(model.graph.node, {name, *tensors}), {name}, tensors, refuse)
     names = _Names(tensors, scalars, _shaping(protos), _quantised(protos), path)
     names.known[name] = "image"
     nodes: list[Node] = []
@@ -141,7 +142,7 @@ def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
         if not any(outputs):
             refuse(f"operator {shown(proto.op_type)!r} computes nothing")
         nodes.append(Node(_domain(proto) + str(proto.op_type), opset, inputs, outputs, *_attributes(proto, path)))
-    found = [_behind(names.used(value.name), nodes) for value in model.graph.output]
+    found = [behind(names.used(value.name), nodes) for value in model.graph.output]
     told = dict.fromkeys(value for value, _ in found)
     for value in dict.fromkeys(value for value, turned in found if turned):
         told[f"turned/{value}"] = None
@@ -223,20 +224,6 @@ def _quantised(protos: list[Any]) -> set[str]:
     """Names of the values that, where they are int32 tensors, are quantised weights."""
     places = [(proto, _QUANTISED.get(_domain(proto) + proto.op_type, len(proto.input))) for proto in protos]
     return {proto.input[place] for proto, place in places if place < len(proto.input)}
-
-
-def _behind(output: str, nodes: list[Node]) -> tuple[str, bool]:
-    """Of an output that has classes or the best k alone: the scores that these were chosen by.
-
-    And whether the lowest may be the best: where they were chosen so, or are negated at the very end.
-    """
-    makers = {value: node for node in nodes for value in node.outputs}
-    at = output
-    while (node := makers.get(at)) and node.op in ("Cast", "Identity", "Squeeze", "Reshape", "Flatten"):
-        at = node.inputs[0]
-    if node and node.op in ("ArgMax", "ArgMin", "TopK"):
-        return node.inputs[0], node.op == "ArgMin" or not node.attributes.get("largest", 1)
-    return output, node is not None and node.op == "Neg"
 
 
 def _domain(proto: Any) -> str:

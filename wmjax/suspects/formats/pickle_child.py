@@ -97,7 +97,8 @@ def tensors_in(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str
     elif isinstance(value, dict | list | tuple) and depth < _DEEPEST:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
-            yield from tensors_in(item, f"{name}.{key}" if name else str(key), depth + 1)
+            called = ".".join(map(str, key)) if isinstance(key, tuple) else str(key)
+            yield from tensors_in(item, f"{name}.{called}" if name else called, depth + 1)
 
 
 def load(torch: Any, size: int) -> dict[str, Any]:
@@ -118,8 +119,13 @@ def load(torch: Any, size: int) -> dict[str, Any]:
     left = TIMES * size
     for name, tensor in tensors_in(found):
         kind = str(tensor.dtype).removeprefix("torch.")
-        if name in tensors or kind not in _CODES or tensor.layout != torch.strided or tensor.device.type != "cpu":
-            raise Refused(f"its tensor {name:.80} is of a kind that is not read: {kind}")
+        if name in tensors:
+            raise Refused(f"two of its tensors are called {name:.80}")
+        if tensor.is_quantized:
+            raise Refused(f"its tensor {name:.80} was quantised by PyTorch ({kind}): export the model to ONNX")
+        if kind not in _CODES or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            layout = "" if tensor.layout == torch.strided else f", {str(tensor.layout).removeprefix('torch.')}"
+            raise Refused(f"its tensor {name:.80} is of a kind that is not read: {kind}{layout}")
         left -= tensor.numel() * tensor.element_size()
         if left < 0:
             raise Refused("its tensors are larger than the file is")
@@ -133,6 +139,8 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if wanted := re.search(r"GLOBAL ([\w.]+)", text):
         return f"it holds more than tensors ({wanted[1]:.80}): have only its `state_dict()` saved"
+    if "weights only load failed" in text.lower():
+        return "PyTorch did not write it, or not with tensors alone: have its `state_dict()` saved by torch.save"
     return f"no file of PyTorch's with tensors alone: {type(error).__name__} {text:.120}"
 
 
@@ -155,7 +163,14 @@ def write(torch: Any, tensors: dict[str, Any], out: BinaryIO) -> None:
 
 
 def work(torch: Any, memory: int, seconds: int) -> int:
-    """Opens the file that is standard input; tensors go to standard output, a reason to standard error."""
+    """Opens the file that is standard input; tensors go to standard output, a reason to what was standard error.
+
+    What libraries say on their way is no reason.
+    """
+    reasons = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     os.setsid()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody wants to hear more
     signal.alarm(seconds)
@@ -166,7 +181,7 @@ def work(torch: Any, memory: int, seconds: int) -> int:
             write(torch, load(torch, os.fstat(0).st_size), out)
     except (Refused, MemoryError) as error:
         why = "it takes more memory than a file of its size should" if isinstance(error, MemoryError) else str(error)
-        os.write(2, why.encode(errors="replace"))
+        os.write(reasons, why.encode(errors="replace"))
         return 1
     return 0
 

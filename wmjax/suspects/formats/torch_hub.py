@@ -23,7 +23,7 @@ from wmjax.suspects.formats import torch_build as build
 from wmjax.suspects.formats.torch_pixels import Prepared, by_processor, by_timm
 from wmjax.suspects.matching import Match, fitting, matches
 from wmjax.suspects.network import checked
-from wmjax.suspects.sets import Fit
+from wmjax.suspects.sets import Fit, sets_of
 from wmjax.suspects.torch_module import as_function, needs_torch, scores
 
 CONFIG, PIXELS = "config.json", "preprocessor_config.json"
@@ -99,12 +99,24 @@ def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> t
     found = [(image, *_network(_recipe(hub, image, wanted.pixels), tensors)) for image in images]
     _, network, names = found[0]
     if hub.library == "timm":
-        names = fitting(network, stored)[0].fit.names
-    elif names is None:  # transformers joins or splits some
-        names, whole = {name: name for name in network.shapes}, source_of({name: name for name in stored})
+        fits = [match.fit for match in fitting(network, stored)]
+    elif names is not None:
+        fits = _with_others(names, network, stored)
+    else:  # transformers joins or splits some
+        fits, whole = [Fit(".", {name: name for name in network.shapes})], source_of({name: name for name in stored})
         source_of = partial(_converted, Converted(whole, json.dumps(hub.family), stored))
-    fit = Fit(".", names)
-    return list(matches([(image, network, [fit]) for image, network, _ in found], images)), source_of
+    return list(matches([(image, network, fits) for image, network, _ in found], images)), source_of
+
+
+def _with_others(names: Mapping[str, str], network: Network, stored: Tensors) -> list[Fit]:
+    """The set that transformers itself takes, and those beside it that are called as its tensors are stored."""
+    called = {name: there.replace(".", "/") for name, there in names.items()}
+    found = sets_of({called[name]: leaf for name, leaf in network.shapes.items()}, stored)
+    used = set(names.values())
+    others = [fit for fit in found if used.isdisjoint(fit.names.values()) and fit.place != "."]
+    back = [{name: fit.names[at] for name, at in called.items() if at in fit.names} for fit in others]
+    own = Fit(".", names, passed=max((fit.passed for fit in found), default=0))
+    return [own, *(fit._replace(names=theirs) for fit, theirs in zip(others, back, strict=True))]
 
 
 def _converted(source: Source, names: Mapping[str, str]) -> Source:
