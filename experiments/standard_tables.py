@@ -1,8 +1,8 @@
 """The grid of attacks under the names and counts of MPAI-NNW's robustness evaluation; `tables.py` puts it in place.
 
-The standard (Neural Network Traceability V1.0, Robustness Evaluation) modifies M unmarked networks and M x D marked ones,
-and counts what its detector misses, what it finds in vain, and the share of a payload's symbols that are lost: here
-keys' labels. Strengths are our own.
+The standard (Neural Network Traceability V1.0, Robustness Evaluation) modifies M unmarked networks and M x D marked
+ones, and counts what its detector misses, what it finds in vain, and the share of a payload's symbols that are lost:
+here keys' labels. Strengths are our own.
 """
 
 from typing import Any
