@@ -416,3 +416,19 @@ def test_the_command_line_tells_each_failure_in_one_line(run: Callable[..., tupl
     for name, code in {"exits": 5, "is_killed": 5, "forges": 5, "absent": 2, "zeros": 3}.items():
         got, out, err = run("verify", *unlock, f"theirs:{name}")
         assert (got, bool(out), err.count("\n")) == (code, code == 3, code != 3), (name, err)
+
+
+def test_a_program_that_opens_files_is_not_told_what_a_function_is(tmp_path, monkeypatch):
+    """Tokens of suspects and of proxies are for the user's own function, not for who runs a stranger's file."""
+    for name in ("SUSPECT_TOKEN", "https_proxy"):
+        monkeypatch.setenv(name, "a secret")
+    told = "lambda images: np.array([[float(n in os.environ) for n in ('SUSPECT_TOKEN', 'https_proxy', 'PATH')]])"
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import os\nimport numpy as np\nfrom wmjax.suspects.child import serve\nserve(lambda: {told}, 1, 1 << 32)\n"
+    )
+    (tmp_path / "shop.py").write_text(f"import os\nimport numpy as np\npredict = {told}\n")
+    monkeypatch.chdir(tmp_path)
+    picture = np.zeros((1, 4, 4, 1), np.uint8)
+    assert process.start("shop:predict")(picture).tolist() == [[1.0, 1.0, 1.0]]
+    assert process.start("file", program=program)(picture).tolist() == [[0.0, 0.0, 1.0]]

@@ -52,6 +52,7 @@ _KEPT = re.compile(
     "|(LC|XDG|SSL_CERT|CUDA|NVIDIA|JAX|XLA|TF|OMP|MKL|OPENBLAS|SUSPECT)_.*",
     re.IGNORECASE,
 )
+_A_FUNCTIONS = re.compile("SUSPECT_.*|.*_proxy", re.IGNORECASE)
 
 
 def start(
@@ -97,8 +98,11 @@ def hide() -> None:
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
-def _environment() -> dict[str, str]:
+def _environment(program: Path) -> dict[str, str]:
+    """What a program is told: what is a function's own secret, and the way to the network, none but a function is."""
     kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    if program != Path(child.__file__):
+        kept = {name: value for name, value in kept.items() if not _A_FUNCTIONS.fullmatch(name)}
     return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **kept}  # a parent on the same GPU keeps its share
 
 
@@ -137,7 +141,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=_environment(program),
             start_new_session=True,
         )
         self._listening = [
