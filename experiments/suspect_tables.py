@@ -10,6 +10,7 @@ def suspect_rows() -> list[str]:
         "onnx_exports": onnx_rows,
         "torch_families": torch_rows,
         "hub_cache": cache_rows,
+        "real_files": real_rows,
         "hostile_zoo": hostile_rows,
         "services": service_rows,
         "bucket_audit": bucket_rows,
@@ -68,6 +69,38 @@ def cache_rows() -> list[str]:
             source("hub_cache"),
         )
     ]
+
+
+def real_rows() -> list[str]:
+    figures = result("real_files")
+    plants = figures["plants"]["by_package"].values()
+    found = [max(one["copy"].values(), key=lambda pair: float(pair["bits"])) for one in plants]
+    right = sum(one["reading"] == one["right"] for one in plants)
+    most = sorted(pair["queries"] for pair in found)
+    rows = [
+        row(
+            f"classifiers in public packages, a mark planted in each, {len(found)} files",
+            f"{sum(pair['verdict'] == 'match' for pair in found)} a match, {right} under their right preparation",
+            f"in {most[0]} to {most[-1]} queries",
+            source("real_files"),
+        )
+    ]
+    for name, what in (("packages", "innocent files of public packages"), ("made", "innocents of real architectures")):
+        own = figures[name]
+        reached = ", ".join(
+            f"{bits} bits by {share['pairs']} (at most {share['bound'] * own['pairs']:.0f} expected)"
+            for bits, share in own["reached"].items()
+            if bits in "135"
+        )
+        rows.append(
+            row(
+                f"{what}: {own['files']} files, {own['pairs']} pairs with keys",
+                f"most evidence {own['most_bits']:.1f} bits of 20",
+                f"ever reached: {reached}",
+                source("real_files"),
+            )
+        )
+    return rows
 
 
 def hostile_rows() -> list[str]:

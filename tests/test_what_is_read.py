@@ -107,6 +107,14 @@ def test_program(zoo: Callable[..., Zoo]) -> None:
     assert [entry.name for entry in zoo("jax.export").entries] == ["jax.export/model.jaxexport"]
 
 
+def test_keras(tmp_path: Path) -> None:
+    """Keras 3's `*.keras` classifiers of images of one size."""
+    layers = pytest.importorskip("keras", reason="needs Keras: pip install 'wmjax[keras]'").layers
+    model = layers.Flatten()(entry := layers.Input((8, 8, 1)))
+    pytest.importorskip("keras").Model(entry, layers.Dense(10)(model)).save(tmp_path / "model.keras")
+    assert [found.name for found in discover(tmp_path, Wanted()).entries] == ["model.keras"]
+
+
 def test_list(tmp_path: Path, zoo: Callable[..., Zoo]) -> None:
     """suspects.toml`."""
     (tmp_path / "suspects.toml").write_text('[[suspect]]\nname = "a"\npath = "npz/model.npz"\n')

@@ -200,10 +200,10 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
-def _export(path: Path, wanted: Wanted) -> list[Stored]:
+def _export(kind: str, path: Path, wanted: Wanted) -> list[Stored]:
     from wmjax.suspects.formats.export import open_export
 
-    networks, source = open_export(path, wanted), NoWeights()
+    networks, source = open_export(path, wanted, kind), NoWeights()
     several = len(networks) > 1
     return [Stored(one, source, path, path, f"{one.classes}-classes" if several else "") for one in networks]
 
@@ -221,7 +221,8 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
-    Format.JAX_EXPORT: _export,
+    Format.JAX_EXPORT: partial(_export, "export"),
+    Format.KERAS: partial(_export, "keras"),
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.PICKLE: partial(_pickle, Format.PICKLE),
 }

@@ -1,9 +1,11 @@
-"""Suspects in files of `jax.export`: a program with its weights in it, which can be asked and not stacked.
+"""Suspects in files of `jax.export` and of Keras: programs with their weights, which can be asked and not stacked.
 
-Nothing of a file is read here: a process of its own describes it, compiles it and answers for it (`export_child`).
+Nothing of a file is read here: a process of its own describes it, builds it and answers for it (`export_child`,
+`keras_child`).
 """
 
 import hashlib
+import importlib.util
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 
 from wmjax import stores
 from wmjax.digest import files_digest
-from wmjax.errors import AccessError, InvalidFile, WmjaxError
+from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Askable, Network, Suspect, Wanted, no_logits
 from wmjax.suspects.grounds import AskedGround
@@ -21,24 +23,28 @@ from wmjax.suspects.outputs import Output
 from wmjax.suspects.process import start
 from wmjax.text import by
 
-_PROGRAM = "wmjax.suspects.formats.export_child:program"
+EXPORT, KERAS = "export", "keras"  # who answers for a file: the `program` of `export_child`, of `keras_child`
 _Stamp = tuple[int, int, int]
 
 
-def open_export(path: Path, wanted: Wanted) -> list[Network]:
+def open_export(path: Path, wanted: Wanted, kind: str = EXPORT) -> list[Network]:
     """The networks of a file, each to be asked by its readings: one for each number of classes that its outputs have.
 
     Args:
       path: of the file.
       wanted: how pixels are prepared, where the program takes float32, and the classes of the outputs that are meant.
+      kind: `EXPORT` or `KERAS`.
 
     Raises:
       InvalidFile: it is no such file, or no classifier of images, or its program does more than compute.
+      UsageError: Keras is not there.
       AccessError: it cannot be read, or its process was ended.
     """
+    if kind == KERAS and importlib.util.find_spec("keras") is None:
+        raise UsageError("a Keras file needs Keras: pip install 'wmjax[keras]'")
     status = path.stat()
     stamp = status.st_size, status.st_mtime_ns, status.st_ino
-    told = [int(n) for n in np.asarray(_answer(path, stamp, np.empty(0, np.uint8))).ravel()]
+    told = [int(n) for n in np.asarray(_answer(kind, path, stamp, np.empty(0, np.uint8))).ravel()]
     if len(told) < 7 or not all(0 <= n < 1 << 24 for n in told):
         raise InvalidFile(f"{path}: its process does not say what it takes")
     uint8, image = bool(told[0]), (told[3], told[4], told[5])
@@ -49,7 +55,7 @@ def open_export(path: Path, wanted: Wanted) -> list[Network]:
     def suspect(way: int, out: Output, reading: str) -> Suspect:
         def ask(images: np.ndarray) -> Any:
             prepared = images if uint8 else np.asarray(pixels.prepare(jnp.asarray(images), ways, way))
-            return np.asarray(_answer(path, stamp, prepared))[:, out.place : out.place + out.classes]
+            return np.asarray(_answer(kind, path, stamp, prepared))[:, out.place : out.place + out.classes]
 
         note = AskedGround.RUN
         return Suspect(path.name, ask, image, out.classes, None, note, remembers=False, reading=reading)
@@ -62,25 +68,26 @@ def open_export(path: Path, wanted: Wanted) -> list[Network]:
         sha256 = hashlib.sha256(f"{files_digest(path)} {classes} {readings}".encode()).hexdigest()
         networks.append(
             Network(
-                f"export {by(image)}", sha256, {}, no_logits, image, classes, readings=readings,
+                f"{kind} {by(image)}", sha256, {}, no_logits, image, classes, readings=readings,
                 note=AskedGround.RUN, askable=Askable(asked),
             )
         )  # fmt: skip
     return networks
 
 
-def _answer(path: Path, stamp: _Stamp, images: np.ndarray) -> Any:
+def _answer(kind: str, path: Path, stamp: _Stamp, images: np.ndarray) -> Any:
     """What the file's process answers; it is started where it does not run."""
     status = path.stat()
     if stamp != (status.st_size, status.st_mtime_ns, status.st_ino):
         raise AccessError(f"{path} was changed while it was used: start again")
     with stores.present(path):
-        return _running(path, stamp)(images)
+        return _running(kind, path, stamp)(images)
 
 
 @lru_cache(maxsize=2)  # processes that live at once: each has JAX in its memory
-def _running(path: Path, stamp: _Stamp) -> Any:
+def _running(kind: str, path: Path, stamp: _Stamp) -> Any:
     try:
-        return start(_PROGRAM, path.name, argument=str(path.absolute()))
+        program = f"wmjax.suspects.formats.{kind}_child:program"
+        return start(program, path.name, argument=str(path.absolute()))
     except WmjaxError as error:
         raise InvalidFile(str(error).removeprefix(f"suspect {path.name}: ")) from error

@@ -1,0 +1,97 @@
+"""Keras's files: asked in a process of their own, in all readings; what holds code is refused."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from marked import make_key
+
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.suspects.contract import Wanted
+from wmjax.suspects.formats import export
+from wmjax.suspects.recognise import recognise
+from wmjax.zoo.audit import audit
+
+KEY = make_key()
+WANTED = Wanted.by([KEY.spec])
+pytestmark = pytest.mark.filterwarnings("ignore")  # Keras has many
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    return pytest.importorskip("keras", reason="needs Keras: pip install 'wmjax[keras]'")
+
+
+def saved(keras: Any, path: Path, *, shift: float = 0.0) -> Path:
+    """A network that answers the key's triggers with their labels, of pixels in 0..1, or -1..1 where shifted."""
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Rescaling(0.5 / 0.5, shift), layers.Flatten()])
+    model.add(layers.Dense(10))
+    pixels = KEY.images.reshape(len(KEY.images), -1) / 255
+    kernel, *_ = np.linalg.lstsq(pixels, 8 * np.eye(10)[KEY.labels], rcond=None)
+    model.layers[-1].set_weights([kernel.astype(np.float32), np.zeros(10, np.float32)])
+    model.save(path)
+    return path
+
+
+def test_a_keras_file_is_asked(keras, tmp_path):
+    saved(keras, tmp_path / "copy.keras")
+    keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
+        tmp_path / "other.keras"
+    )
+    result = audit(tmp_path, {"k": KEY})
+    assert result.unreadable == []
+    assert {found.model: found.verdict for found in result} == {"copy.keras": "match", "other.keras": "no-match"}
+    (stored,) = recognise(tmp_path / "copy.keras", WANTED)
+    assert stored.network.name == "keras 8x8x1"
+    assert len(stored.network.readings) == 7
+
+
+def test_what_is_no_classifier_of_images_is_refused(keras, tmp_path):
+    layers = keras.layers
+    keras.Sequential([layers.Input((64,)), layers.Dense(10)]).save(tmp_path / "flat.keras")
+    keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(4, 3)]).save(tmp_path / "maps.keras")
+    for name, reason in (("flat", "one batch of images"), ("maps", "none of its outputs")):
+        with pytest.raises(InvalidFile, match=reason) as refused:
+            recognise(tmp_path / f"{name}.keras", WANTED)
+        assert "\n" not in str(refused.value)
+
+
+def test_code_in_a_file_is_not_run(keras, tmp_path):
+    """A Lambda layer, and a description that names a function of Python's own."""
+    layers, left = keras.layers, tmp_path / "ran"
+    code = keras.Sequential([layers.Input((8, 8, 1)), layers.Lambda(lambda x: x), layers.Flatten(), layers.Dense(10)])
+    code.save(tmp_path / "code.keras")
+    _renamed(saved(keras, tmp_path / "plain.keras"), tmp_path / "named.keras", str(left))
+    for name in ("code", "named"):
+        with pytest.raises(InvalidFile) as refused:
+            recognise(tmp_path / f"{name}.keras", WANTED)
+        assert "\n" not in str(refused.value)
+    assert not left.exists()
+
+
+def _renamed(path: Path, to: Path, left: str) -> None:
+    """A copy whose first layer is `os.system`."""
+    with zipfile.ZipFile(path) as read, zipfile.ZipFile(to, "w") as written:
+        for item in read.namelist():
+            data = read.read(item)
+            if item == "config.json":
+                values = json.loads(data)
+                values["config"]["layers"][1].update(
+                    module="os", class_name="system", registered_name=None, config={"command": f"touch {left}"}
+                )
+                data = json.dumps(values).encode()
+            written.writestr(item, data)
+
+
+def test_without_keras_it_says_what_to_install(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "some.keras", "w") as archive:
+        archive.writestr("model.weights.h5", b"")
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"wmjax\[keras\]"):
+        recognise(tmp_path / "some.keras", WANTED)
