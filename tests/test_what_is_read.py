@@ -107,8 +107,9 @@ def test_program(zoo: Callable[..., Zoo]) -> None:
     assert [entry.name for entry in zoo("jax.export").entries] == ["jax.export/model.jaxexport"]
 
 
-def test_keras(tmp_path: Path) -> None:
+def test_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras 3's `*.keras` classifiers of images of one size."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     layers = pytest.importorskip("keras", reason="needs Keras: pip install 'wmjax[keras]'").layers
     model = layers.Flatten()(entry := layers.Input((8, 8, 1)))
     pytest.importorskip("keras").Model(entry, layers.Dense(10)(model)).save(tmp_path / "model.keras")
