@@ -161,11 +161,11 @@ def test_the_command_line_is_the_parsers(monkeypatch):
 
 
 def test_exit_codes_are_those_of_the_errors():
-    from wmjax.errors import WmjaxError
+    from wmjax import errors
 
-    page, classes = PAGES["docs/reference/exit-codes.md"], [WmjaxError]
-    for one in classes:
-        classes += one.__subclasses__()
+    page = PAGES["docs/reference/exit-codes.md"]
+    named = [one for one in vars(errors).values() if isinstance(one, type)]
+    classes = [one for one in named if issubclass(one, errors.WmjaxError)]
     assert {f"| `{one.code}` | {one.exit_code} |" for one in classes} == set(
         re.findall(r"^\| `.*?` \| \d \|", page, re.M)
     )

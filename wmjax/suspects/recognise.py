@@ -37,7 +37,7 @@ CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its fol
 _LARGEST_JSON = 16 << 20
 _ADAPTER = re.compile(r"(lora|hada|lokr|oft|ia3)_.*")  # what PEFT calls its tensors
 _ADAPTED = (
-    "an adapter: changes of another model's weights, no model: merge it into that one (peft's `merge_and_unload`), "
+    "an adapter: changes of another model's weights, no model: merge it into that one (peft's merge_and_unload), "
     "and give what is saved then"
 )
 _NAME_IT = "bare weights do not say of what network they are: name it with `models`"
