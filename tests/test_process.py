@@ -432,3 +432,20 @@ def test_a_program_that_opens_files_is_not_told_what_a_function_is(tmp_path, mon
     picture = np.zeros((1, 4, 4, 1), np.uint8)
     assert process.start("shop:predict")(picture).tolist() == [[1.0, 1.0, 1.0]]
     assert process.start("file", program=program)(picture).tolist() == [[0.0, 0.0, 1.0]]
+
+
+def test_what_opens_a_file_is_not_told_either_and_imports_nothing_from_the_working_folder(tmp_path, monkeypatch):
+    """The working folder may be a stranger's zoo: of the user's own function alone modules are looked for there."""
+    for name in ("SUSPECT_TOKEN", "https_proxy"):
+        monkeypatch.setenv(name, "a secret")
+    opens = "lambda path: lambda images: np.array([[float(n in os.environ) for n in ('SUSPECT_TOKEN', 'PATH')]])"
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed" / "opener.py").write_text(f"import os\nimport numpy as np\nprogram = {opens}\n")
+    (tmp_path / "zoo").mkdir()
+    theirs = "lambda *path: np.array([[9.0]]) if len(path[0]) == 1 else theirs"
+    (tmp_path / "zoo" / "opener.py").write_text(f"import numpy as np\nprogram = theirs = {theirs}\n")
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    monkeypatch.chdir(tmp_path / "zoo")
+    picture = np.zeros((1, 4, 4, 1), np.uint8)
+    assert process.start("opener:program")(picture).tolist() == [[9.0]]  # a function: the folder's comes first
+    assert process.start("opener:program", argument="file")(picture).tolist() == [[0.0, 1.0]]

@@ -204,10 +204,11 @@ def serve(make: Callable[[], Callable[[np.ndarray], Any]], at_once: int, memory:
 
 
 def _imported(name: str, argument: str) -> Callable[[np.ndarray], Any]:
-    """The function `module:function`, or what that makes of an argument; the working folder's modules come first."""
+    """The user's function, whose module is looked for in the working folder first; or what wmjax's makes of a file."""
     module, attribute = name.split(":")
     sys.argv = [name]
-    sys.path.insert(0, os.getcwd())
+    if not argument:  # else the folder may be a stranger's zoo
+        sys.path.insert(0, os.getcwd())
     function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return function(argument) if argument else function
 

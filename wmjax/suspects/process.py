@@ -78,7 +78,7 @@ def start(
       first: seconds for the first one, if that is more.
       at_once: calls that the process makes at once.
       memory: bytes that it may take; by default half of what this machine has.
-      argument: where given, what is named makes the function of it.
+      argument: where given, what is named makes the function of it: it is of wmjax, for a file.
       program: that the process runs, if it is another one.
 
     Raises:
@@ -98,10 +98,10 @@ def hide() -> None:
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
-def _environment(program: Path) -> dict[str, str]:
-    """What a program is told: what is a function's own secret, and the way to the network, none but a function is."""
+def _environment(*, theirs: bool) -> dict[str, str]:
+    """What a program is told: what is a function's own secret, and the way to the network, only the user's is."""
     kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
-    if program != Path(child.__file__):
+    if not theirs:
         kept = {name: value for name, value in kept.items() if not _A_FUNCTIONS.fullmatch(name)}
     return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **kept}  # a parent on the same GPU keeps its share
 
@@ -141,7 +141,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(program),
+            env=_environment(theirs=program == Path(child.__file__) and not arguments[-1]),
             start_new_session=True,
         )
         self._listening = [
