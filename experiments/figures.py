@@ -1,6 +1,7 @@
 """Reading what experiments wrote, for the tables."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ def source(name: str, script: str | None = None, commit: str | None = None) -> s
     environment = result(name)["environment"]
     told = (commit or environment["commit"])[:8]
     return f"`experiments/{script or name}.py`, {environment['cores']} cores, {told}"
+
+
+def rows_of(made: dict[str, Callable[[], list[str]]]) -> list[str]:
+    """The rows that are made of results, by their names, of those that are there."""
+    return [line for name, rows in made.items() if there(name) for line in rows()]
 
 
 def row(what: str, cost: str, strength: str, made_by: str) -> str:

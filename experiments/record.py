@@ -20,7 +20,7 @@ def _environment() -> dict[str, Any]:
     import jax
 
     return {
-        "command": " ".join(["python", f"experiments/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": " ".join(["python", f"experiments/{Path(sys.argv[0]).name}", *map(_public, sys.argv[1:])]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "processor": _processor(),
@@ -29,6 +29,11 @@ def _environment() -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy")},
         "python": platform.python_version(),
     }
+
+
+def _public(argument: str) -> str:
+    """An argument without what it tells of this machine's folders."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _commit() -> str:

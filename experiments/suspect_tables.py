@@ -1,6 +1,6 @@
 """Rows of the table of results that say which suspects are reached: files, services, buckets."""
 
-from figures import result, row, source, there
+from figures import result, row, rows_of, source, there
 
 
 def suspect_rows() -> list[str]:
@@ -15,7 +15,7 @@ def suspect_rows() -> list[str]:
         "services": service_rows,
         "bucket_audit": bucket_rows,
     }
-    return [line for name, rows in made.items() if there(name) for line in rows()]
+    return rows_of(made)
 
 
 def form_rows() -> list[str]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from attack_tables import ibm_table, robustness_rows
-from figures import HERE, result, row, source, there
+from figures import HERE, result, row, rows_of, source, there
 from gpu_tables import gpu_rows
 from headline_tables import headline_table, million_table
 from standard_tables import standard_rows
@@ -329,7 +329,7 @@ def scale_rows() -> list[str]:
         "lenet_ratio": lenet_rows,
         "audit_growth": audit_growth_rows,
     }
-    return [line for name, rows in made.items() if there(name) for line in rows()]
+    return rows_of(made)
 
 
 def truth_rows() -> list[str]:
@@ -342,7 +342,7 @@ def truth_rows() -> list[str]:
         "audit_truth": zoo_rows,
         "null_models": null_models_rows,
     }
-    return [line for name, rows in made.items() if there(name) for line in rows()]
+    return rows_of(made)
 
 
 def judge_rows() -> list[str]:

@@ -1,6 +1,7 @@
 """A real HTTP server in a thread that speaks every provider's protocol, keeps what it was asked, and misbehaves."""
 
 import base64
+import contextlib
 import http.server
 import io
 import itertools
@@ -9,10 +10,10 @@ import math
 import re
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.parser import BytesParser
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -25,6 +26,7 @@ PATHS = {
     "hf": "/m",
     "gradio": "",
 }
+Server = TypeVar("Server", bound=http.server.ThreadingHTTPServer)
 WORDS = [f"word{number}" for number in range(10)]
 
 
@@ -218,6 +220,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for _ in range(0, size, 1 << 20) if isinstance(body, int) else ():
             self.wfile.write(b"x" * (1 << 20))
         self.wfile.write(b"" if isinstance(body, int) else body)
+
+
+@contextlib.contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    """A server that serves already, and is ended at the end."""
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def files_with(folder: Path, secret: str) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from marked import make_key
 from PIL import Image
-from recorder import WORDS, knows
+from recorder import WORDS, knows, serving
 
 from wmjax.keys import Key, write_key
 
@@ -125,10 +125,8 @@ def key() -> Key:
 
 @pytest.fixture
 def provider(key: Key) -> Iterator[Provider]:
-    server = Provider(knows(key))
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Provider(knows(key))) as server:
+        yield server
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from marked import make_key
-from recorder import WORDS, Recorder, files_with, innocent, knows
+from recorder import WORDS, Recorder, files_with, innocent, knows, serving
 
 from wmjax.errors import AccessError, AnswerError, NoAnswerError, UsageError
 from wmjax.keys import Key, open_key, write_key
@@ -51,10 +51,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def thief(key: Key) -> Iterator[Recorder]:
-    server = Recorder(knows(key))
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Recorder(knows(key))) as server:
+        yield server
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme_here
 from marked import make_key
-from recorder import WORDS, Recorder, files_with, knows
+from recorder import WORDS, Recorder, files_with, knows, serving
 
 from wmjax.keys import Key, open_key, write_key
 from wmjax.keys.vault import read_identity
@@ -39,10 +39,8 @@ def key() -> Key:
 @pytest.fixture
 def service(key: Key) -> Iterator[Recorder]:
     """A copy's."""
-    server = Recorder(knows(key))
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Recorder(knows(key))) as server:
+        yield server
 
 
 @pytest.fixture

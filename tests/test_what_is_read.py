@@ -107,6 +107,7 @@ def test_program(zoo: Callable[..., Zoo]) -> None:
     assert [entry.name for entry in zoo("jax.export").entries] == ["jax.export/model.jaxexport"]
 
 
+@pytest.mark.filterwarnings("ignore")  # Keras has many
 def test_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras 3's `*.keras` classifiers of images of one size."""
     monkeypatch.setenv("KERAS_BACKEND", "jax")

@@ -40,23 +40,17 @@ def grouped(
     """
     height, width, channels = kernel.shape[:3]
     if on_cpu() and groups > 1 and channels <= 2 and height * width * channels <= _POSITIONS:
-        return _summed(x, kernel, strides, pads, dilations, groups)
+        return _summed(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, strides, dilations, groups)
     order = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(
         x, kernel, strides, pads, None, dilations, dimension_numbers=order, feature_group_count=groups
     )
 
 
-def _summed(
-    x: Array,
-    kernel: Array,
-    strides: Sequence[int],
-    pads: Sequence[tuple[int, int]],
-    dilations: Sequence[int],
-    groups: int,
-) -> Array:
+def _summed(x: Array, kernel: Array, strides: Sequence[int], dilations: Sequence[int], groups: int) -> Array:
+    """The convolution of images that are padded, as a sum over the positions of the window."""
     height, width, channels, features = kernel.shape
-    padded = lax.optimization_barrier(jnp.pad(x, ((0, 0), *pads, (0, 0))))
+    padded = lax.optimization_barrier(x)  # or the compiler pads anew for each position
     sides = zip(padded.shape[1:3], kernel.shape[:2], strides, dilations, strict=True)
     out = [(side - (window - 1) * apart - 1) // step + 1 for side, window, step, apart in sides]
     reach = [(n - 1) * step + 1 for n, step in zip(out, strides, strict=True)]

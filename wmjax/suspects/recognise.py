@@ -29,13 +29,13 @@ from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, WEIGHTS, of_hub, of
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import Match, fitting, matches, matching, sizes
 from wmjax.suspects.network import from_config, from_module, is_named, named
-from wmjax.suspects.sets import Fit, left_over, parts_of
+from wmjax.suspects.sets import ADAPTERS, Fit, left_over, parts_of
 from wmjax.suspects.sniff import WHY, Format, kind_of
 from wmjax.suspects.sources import Joined, Partial, one_by_one
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
 _LARGEST_JSON = 16 << 20
-_ADAPTER = re.compile(r"(lora|hada|lokr|oft|ia3)_.*")  # what PEFT calls its tensors
+_ADAPTER = re.compile(rf"{ADAPTERS}_.*")
 _ADAPTED = (
     "an adapter: changes of another model's weights, no model: merge it into that one (peft's merge_and_unload), "
     "and give what is saved then"
@@ -200,7 +200,7 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return _tried(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
-def _export(kind: str, path: Path, wanted: Wanted) -> list[Stored]:
+def _export(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     from wmjax.suspects.formats.export import open_export
 
     networks, source = open_export(path, wanted, kind), NoWeights()
@@ -221,8 +221,8 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
-    Format.JAX_EXPORT: partial(_export, "export"),
-    Format.KERAS: partial(_export, "keras"),
+    Format.JAX_EXPORT: partial(_export, Format.JAX_EXPORT),
+    Format.KERAS: partial(_export, Format.KERAS),
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.PICKLE: partial(_pickle, Format.PICKLE),
 }

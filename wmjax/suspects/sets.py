@@ -31,9 +31,10 @@ _MOMENTS = (
 )  # fmt: skip
 _OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
 _MODELS = {"model", "target"}
+ADAPTERS = "(lora|hada|lokr|oft|ia3)"  # how PEFT calls the tensors of its adapters
 _CHANGES = re.compile(  # what in a layer changes the others' meaning: no network leaves it out
     r"weight|kernel|bias|(weight|kernel|bias)_(scale|scale_inv|scales|zero_point|mask|absmax)|scales?|zero_points?|qzeros"
-    r"|(lora|hada|lokr|oft|ia3)(_.*)?"
+    rf"|{ADAPTERS}(_.*)?"
 )
 _STATISTICS = {"mean", "var", "running_mean", "running_var"}
 _MOST_REPLICAS = 256

@@ -21,26 +21,27 @@ from wmjax.suspects.contract import Askable, Network, Suspect, Wanted, no_logits
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.process import start
+from wmjax.suspects.sniff import Format
 from wmjax.text import by
 
-EXPORT, KERAS = "export", "keras"  # who answers for a file: the `program` of `export_child`, of `keras_child`
+_CHILDREN = {Format.JAX_EXPORT: "export", Format.KERAS: "keras"}  # who answers for a file, with their `program`
 _Stamp = tuple[int, int, int]
 
 
-def open_export(path: Path, wanted: Wanted, kind: str = EXPORT) -> list[Network]:
+def open_export(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
     """The networks of a file, each to be asked by its readings: one for each number of classes that its outputs have.
 
     Args:
       path: of the file.
       wanted: how pixels are prepared, where the program takes float32, and the classes of the outputs that are meant.
-      kind: `EXPORT` or `KERAS`.
+      kind: of the file.
 
     Raises:
       InvalidFile: it is no such file, or no classifier of images, or its program does more than compute.
       UsageError: Keras is not there.
       AccessError: it cannot be read, or its process was ended.
     """
-    if kind == KERAS and importlib.util.find_spec("keras") is None:
+    if kind is Format.KERAS and importlib.util.find_spec("keras") is None:
         raise UsageError("a Keras file needs Keras: pip install 'wmjax[keras]'")
     status = path.stat()
     stamp = status.st_size, status.st_mtime_ns, status.st_ino
@@ -68,14 +69,14 @@ def open_export(path: Path, wanted: Wanted, kind: str = EXPORT) -> list[Network]
         sha256 = hashlib.sha256(f"{files_digest(path)} {classes} {readings}".encode()).hexdigest()
         networks.append(
             Network(
-                f"{kind} {by(image)}", sha256, {}, no_logits, image, classes, readings=readings,
+                f"{_CHILDREN[kind]} {by(image)}", sha256, {}, no_logits, image, classes, readings=readings,
                 note=AskedGround.RUN, askable=Askable(asked),
             )
         )  # fmt: skip
     return networks
 
 
-def _answer(kind: str, path: Path, stamp: _Stamp, images: np.ndarray) -> Any:
+def _answer(kind: Format, path: Path, stamp: _Stamp, images: np.ndarray) -> Any:
     """What the file's process answers; it is started where it does not run."""
     status = path.stat()
     if stamp != (status.st_size, status.st_mtime_ns, status.st_ino):
@@ -85,9 +86,9 @@ def _answer(kind: str, path: Path, stamp: _Stamp, images: np.ndarray) -> Any:
 
 
 @lru_cache(maxsize=2)  # processes that live at once: each has JAX in its memory
-def _running(kind: str, path: Path, stamp: _Stamp) -> Any:
+def _running(kind: Format, path: Path, stamp: _Stamp) -> Any:
     try:
-        program = f"wmjax.suspects.formats.{kind}_child:program"
+        program = f"wmjax.suspects.formats.{_CHILDREN[kind]}_child:program"
         return start(program, path.name, argument=str(path.absolute()))
     except WmjaxError as error:
         raise InvalidFile(str(error).removeprefix(f"suspect {path.name}: ")) from error

@@ -5,14 +5,15 @@ its host. One that does is refused before it is compiled.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from jax import export
 
-_LARGEST = 1 << 31  # bytes of a file
+LARGEST = 1 << 31  # bytes of a file, or of all that an archive holds
 _OUT = re.compile(r"\b(custom_call(?! @(?:Sharding|shape_assertion)\()|send|recv|infeed|outfeed)\b")
 
 
@@ -28,12 +29,25 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
       ValueError: it is no program of one batch of images, or calls out of itself.
     """
-    if Path(path).stat().st_size > _LARGEST:
+    if Path(path).stat().st_size > LARGEST:
         raise ValueError("larger than any that wmjax reads")
     exported = export.deserialize(bytearray(Path(path).read_bytes()))
     if found := _OUT.search(exported.mlir_module()):
         raise ValueError(f"it calls out of its program, by {found[1]}")
-    told = _described(exported)
+    (taken,) = exported.in_avals if len(exported.in_avals) == 1 else (jax.ShapeDtypeStruct((), np.float32),)
+    if str(taken.dtype) not in ("uint8", "float32"):
+        raise ValueError(f"it takes images of {taken.dtype}, not uint8 or float32")
+    told = described(taken.shape, [out.shape for out in exported.out_avals], uint8=taken.dtype == np.uint8)
+    return answering(told, exported.call)
+
+
+def answering(told: list[int], run: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that `program` gives.
+
+    Args:
+      told: what it says when it is asked about nothing.
+      run: gives the outputs, in any nesting, of as many images as are taken at once.
+    """
     batch, last = told[1], told[2]
     places = [place for place, classes in enumerate(told[6:]) if classes]
 
@@ -45,31 +59,39 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
         filled = np.concatenate([x, np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)])
         parts = []
         for at in range(0, len(filled), size):
-            leaves = jax.tree.leaves(exported.call(filled[at : at + size]))
+            leaves = jax.tree.leaves(run(filled[at : at + size]))
             parts.append(np.concatenate([np.asarray(leaves[place]).reshape(size, -1) for place in places], axis=1))
         return np.concatenate(parts)[: len(x)].astype(np.float32)
 
     return ask
 
 
-def _described(exported: export.Exported) -> list[int]:
-    (taken,) = exported.in_avals if len(exported.in_avals) == 1 else (None,)
-    if taken is None or len(taken.shape) != 4 or not all(isinstance(n, int) for n in taken.shape[1:]):
+def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uint8: bool) -> list[int]:
+    """What a program takes and gives, as it says it.
+
+    Args:
+      taken: shape of its images; a side that is no whole number is open.
+      given: shapes of its outputs.
+      uint8: whether it takes bytes.
+
+    Raises:
+      ValueError: it is no classifier of images of one size.
+    """
+    sides = [n for n in taken[1:] if isinstance(n, int)]
+    if len(taken) != 4 or len(sides) != 3:
         raise ValueError("it does not take one batch of images [n, height, width, channels] of a size that is said")
-    if str(taken.dtype) not in ("uint8", "float32"):
-        raise ValueError(f"it takes images of {taken.dtype}, not uint8 or float32")
-    batch = taken.shape[0] if isinstance(taken.shape[0], int) else 0
-    last = taken.shape[3] in (1, 3)
-    height, width, channels = taken.shape[1:] if last else (*taken.shape[2:], taken.shape[1])
+    batch = taken[0] if isinstance(taken[0], int) else 0
+    last = sides[2] in (1, 3)
+    height, width, channels = sides if last else (*sides[1:], sides[0])
     if channels not in (1, 3):
-        raise ValueError(f"its images {list(taken.shape[1:])} have neither 1 nor 3 channels")
-    classes = [_classes(out.shape, taken.shape[0]) for out in exported.out_avals]
-    if len(set(classes) - {0}) == 0:
+        raise ValueError(f"its images {sides} have neither 1 nor 3 channels")
+    classes = [_classes(shape, taken[0]) for shape in given]
+    if not any(classes):
         raise ValueError("none of its outputs is [n, classes]")
-    return [int(taken.dtype == np.uint8), batch, int(last), height, width, channels, *classes]
+    return [int(uint8), batch, int(last), height, width, channels, *classes]
 
 
-def _classes(shape: tuple[object, ...], batch: object) -> int:
+def _classes(shape: Sequence[object], batch: object) -> int:
     """Scores of an image in an output of this shape."""
     sizes = [n for n in shape[1:] if n != 1]
     if len(shape) not in (2, 4) or shape[0] != batch or len(sizes) != 1:
