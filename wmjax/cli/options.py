@@ -23,9 +23,9 @@ from wmjax.cli.arguments import (
     shard,
     size,
     stamp_options,
-    tsa_option,
     unlock_options,
 )
+from wmjax.cli.dispute_options import claim_options, commit_options, judge_options
 from wmjax.errors import UsageError
 
 
@@ -74,9 +74,9 @@ def make_parser() -> argparse.ArgumentParser:
     _verify_options(verb("verify", verbs.verify, "ask a suspect model about a key"))
     _audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
     _attack_options(verb("attack", attack.attack, "try to rid your own run of its mark, and tell what it survives"))
-    _commit_options(verb("commit", commit.commit, "have a commitment time-stamped, or name a released model in it"))
-    _claim_options(verb("claim", evidence.claim, "ask a suspect what a challenger's nonce picks, and sign a claim"))
-    _judge_options(verb("judge", evidence.judge, "check a claim again, believing nobody, and say what it proves"))
+    commit_options(verb("commit", commit.commit, "have a commitment time-stamped, or name a released model in it"))
+    claim_options(verb("claim", evidence.claim, "ask a suspect what a challenger's nonce picks, and sign a claim"))
+    judge_options(verb("judge", evidence.judge, "check a claim again, believing nobody, and say what it proves"))
     _pack_options(verb("pack", zoo.pack, "stack the models of a zoo, a file a family, to be read at the disk's speed"))
     export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
     export.add_argument("source", metavar="RUN", help=f"{FILE}; of one of wmjax's own networks")
@@ -168,88 +168,6 @@ def _either(names: Iterable[str]) -> str:
     """Names in a sentence: the last after an "or"."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last
-
-
-def _commit_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("commitment", type=Path, metavar="COMMITMENT", help="NAME.commitment.json")
-    parser.add_argument("--release", dest="model", metavar="MODEL", help=f"released model that carries the key: {FILE}")
-    model_option(parser)
-    parser.add_argument("--signer", type=Path, help="with --release: the key that signed it, e.g. NAME.signer.pem")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="with --release: the file to write, e.g. RELEASE.commitment.json (default: it is put into the model's "
-        "folder, all of which is signed in model.sig)",
-    )
-    parser.add_argument(
-        "--passphrase-file", dest="passphrase", type=Path, help="what opens --signer (or set WMJAX_PASSPHRASE)"
-    )
-    stamp_options(parser)
-
-
-def _claim_options(parser: argparse.ArgumentParser) -> None:
-    unlock_options(parser)
-    parser.add_argument("suspect", metavar="SUSPECT", help=SUSPECT)
-    reading_options(parser)
-    service_options(parser)
-    parser.add_argument(
-        "--nonce-from",
-        dest="nonce",
-        required=True,
-        metavar="NONCE",
-        help="the challenger's nonce: 16 to 64 bytes in hex, or a file that holds it",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="claim file, e.g. claim.json; its page is claim.html")
-    parser.add_argument("--signer", type=Path, help="signing key (default: NAME.signer.pem beside NAME.age)")
-    parser.add_argument(
-        "--released",
-        dest="commitments",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="commitment that names a released model; repeatable",
-    )
-    parser.add_argument("--all", dest="whole", action="store_true", help="ask the whole key, even when decided")
-    parser.add_argument(
-        "--reveal",
-        action="store_true",
-        help="hand over the secret: without it nothing can be proven, and triggers are spent all the same",
-    )
-    parser.add_argument("--resume", action="store_true", help="continue a claim that was cut short, with its journal")
-    parser.add_argument(
-        "--anyway", action="store_true", help="ask, and reveal, even if it cannot become what a judge demands"
-    )
-
-
-def _judge_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
-    parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the nonce that you drew for this claim")
-    parser.add_argument("--suspect", metavar="MODEL", help=f"model to ask again: {SUSPECT}")
-    reading_options(parser)
-    service_options(parser)
-    parser.add_argument(
-        "--suspect-since",
-        dest="since",
-        type=evidence.since,
-        metavar="DATE",
-        help="when the suspect first appeared, e.g. 2026-01-31",
-    )
-    parser.add_argument("--source", metavar="DATA", help="your own copy of the data set that the key starts from")
-    parser.add_argument(
-        "--original",
-        dest="originals",
-        action="append",
-        default=[],
-        metavar="MODEL",
-        help="the model each party calls its original; give it twice, in the order of the claims",
-    )
-    parser.add_argument(
-        "--alpha", type=float, default=1e-6, help="largest chance of a false match to accept (default %(default)s)"
-    )
-    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.html")
-    tsa_option(parser)
-    data_dir_option(parser)
 
 
 def _embed_options(parser: argparse.ArgumentParser) -> None:
