@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import shtab
 
 from wmjax.cli.options import make_parser
 from wmjax.cli.terminal import guarded, say, worded
@@ -26,6 +27,7 @@ VERBS = {
     "pack": "pack zoo out",
     "export": "export run out",
     "prepare": "prepare cifar10",
+    "completion": "completion bash",
 }
 
 
@@ -115,6 +117,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
         "pack": [pack],
         "export": [export],
         "prepare": [prepare_cifar10],
+        "completion": [shtab.complete],
     }[verb]
 
 
@@ -136,7 +139,7 @@ OWN = {
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_has_the_name_of_the_parameter_that_it_sets(verb: str) -> None:
     names = {name for function in _functions(verb) for name in inspect.signature(function).parameters}
-    options = set(vars(parsed(verb))) - {"verb", "parser", "json"}
+    options = set(vars(parsed(verb))) - {"verb", "parser", "json", "quiet", "verbose"}
     assert options - names == OWN.get(verb, set())
 
 

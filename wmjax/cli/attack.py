@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from wmjax.cli.terminal import note, say, unlock, use_all_cores, worded
+from wmjax.cli.openers import unlock, use_all_cores
+from wmjax.cli.terminal import note, say, worded
 
 
 def attack(options: argparse.Namespace) -> int:

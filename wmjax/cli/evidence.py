@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.commit import authorities
-from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock, wanted
-from wmjax.cli.terminal import suspect as accused
+from wmjax.cli.openers import passphrase, unlock, wanted
+from wmjax.cli.openers import suspect as accused
+from wmjax.cli.terminal import EXIT_CODES, say, warn
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.stores import place
 
@@ -82,11 +83,11 @@ def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> 
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
     )
     if made.secret:
-        note(f"{options.out} holds the key's secret: hand it to the judge alone, e.g. by `age -r THEIR_KEY`")
+        warn(f"{options.out} holds the key's secret: hand it to the judge alone, e.g. by `age -r THEIR_KEY`")
     elif options.reveal:
-        note("the secret is not in the claim: no judge would say match by these answers (--resume --anyway puts it in)")
+        warn("the secret is not in the claim: no judge would say match by these answers (--resume --anyway puts it in)")
     else:
-        note(
+        warn(
             "a notice proves nothing, and has spent triggers that a claim for another nonce will lack; for this nonce "
             "--resume --reveal makes the claim of it"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import wmjax
-from wmjax.cli import attack, commit, evidence, keygen, verbs, zoo
+from wmjax.cli import attack, commit, completion, evidence, keygen, verbs, zoo
 from wmjax.cli.arguments import (
     FILE,
     SUSPECT,
@@ -26,6 +26,7 @@ from wmjax.cli.arguments import (
     unlock_options,
 )
 from wmjax.cli.dispute_options import claim_options, commit_options, judge_options
+from wmjax.cli.examples import epilog
 from wmjax.errors import UsageError
 
 
@@ -45,7 +46,8 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        shows = "shows examples" if " " in self.prog else "lists the verbs"
+        self.exit(UsageError.exit_code, f"{self.prog}: {message}\nhint: `{self.prog} --help` {shows}\n")
 
 
 class _Version(argparse.Action):
@@ -63,9 +65,13 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
 
     def verb(name: str, run: Any, text: str) -> _Parser:
-        added = subparsers.add_parser(name, help=text, description=text)
+        end, form = epilog(name), argparse.RawDescriptionHelpFormatter
+        added = subparsers.add_parser(name, help=text, description=text, epilog=end, formatter_class=form)
         added.set_defaults(verb=run, parser=added)
         added.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+        loud = added.add_mutually_exclusive_group()
+        loud.add_argument("--quiet", action="store_true", help="tell errors and warnings alone on stderr")
+        loud.add_argument("--verbose", action="store_true", help="tell progress more often, and where errors come from")
         return added
 
     _demo_options(verb("demo", verbs.demo, "the whole story on a small data set, in about a minute"))
@@ -88,6 +94,8 @@ def make_parser() -> argparse.ArgumentParser:
     prepare.add_argument("--url", help="where the original archive is, instead of its home page")
     prepare.add_argument("--sha256", help="digest of that archive, instead of the original's")
     data_dir_option(prepare)
+    shell = verb("completion", completion.completion, "print what completes command lines in a shell")
+    shell.add_argument("shell", choices=completion.SHELLS, help="shell")
     return parser
 
 

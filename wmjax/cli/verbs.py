@@ -4,8 +4,9 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.terminal import EXIT_CODES, guarded, note, opened, say, wanted, worded
-from wmjax.cli.terminal import suspect as accused
+from wmjax.cli.openers import opened, wanted
+from wmjax.cli.openers import suspect as accused
+from wmjax.cli.terminal import EXIT_CODES, guarded, note, say, warn, worded
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _tell_embedded(options: argparse.Namespace, report: "Report") -> None:
     for mark in report.marks:
         if mark.advice:
             of_which = f"key {mark.key_id[:12]}: " if len(report.marks) > 1 else ""
-            note(f"warning: {of_which}{worded(mark.advice, options)}")
+            warn(f"warning: {of_which}{worded(mark.advice, options)}")
 
 
 def verify(options: argparse.Namespace) -> int:

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.terminal import EXIT_CODES, say, unlocks, use_all_cores
+from wmjax.cli.openers import unlocks, use_all_cores
+from wmjax.cli.terminal import EXIT_CODES, say
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
     from wmjax.zoo.result import AuditResult
 
-_MERGING = {"merge", "out", "json", "keys", "identity", "passphrase"}
+_MERGING = {"merge", "out", "json", "quiet", "verbose", "keys", "identity", "passphrase"}
 
 
 def audit(options: argparse.Namespace) -> int:
