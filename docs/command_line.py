@@ -16,7 +16,7 @@ This page is generated from the argument parser by `docs/command_line.py`; `wmja
 
 Every verb takes `--json`, which prints one document on stdout and nothing else there. Progress and notes go to stderr;
 `--quiet` leaves errors and warnings alone there, `--verbose` tells progress more often and where an error comes from.
-Colours are for terminals, and not with `NO_COLOR`. [`wmjax completion`](#wmjax-completion) has bash and zsh complete it.
+Colours are for terminals, and not with `NO_COLOR`; [`wmjax completion`](#wmjax-completion) is for bash and zsh.
 [Exit codes](exit-codes.md) and [documents](json.md) have pages of their own. Paths may name objects in a
 [bucket](../guides/buckets.md).
 

@@ -269,6 +269,18 @@ def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, R
         raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error
 
 
+def lines(path: Path, raw: bytes) -> list[dict[str, Any]]:
+    """What the whole lines of a journal of any kind hold, its header first; what a kill left of a line is passed over.
+
+    Raises:
+      InvalidFile: a line is not the one that was written there.
+    """
+    try:
+        return _unchained(raw[: raw.rfind(b"\n") + 1])[0]
+    except _DAMAGE as error:
+        raise InvalidFile(f"{path} is damaged: its lines are not those that were written") from error
+
+
 def _unchained(raw: bytes) -> tuple[list[dict[str, Any]], list[_Proof], str]:
     """What whole lines hold, their proofs, and the last one's link; raises ValueError where the chain is broken."""
     lines, proofs, link = [], [], ""

@@ -82,6 +82,11 @@ EXAMPLES: dict[str, Lines] = {
     "pack": (("a folder, to be audited again and again", "wmjax pack zoo packed"),),
     "export": (("what may be published", "wmjax export run release"),),
     "prepare": (("CIFAR-10, in ~/tensorflow_datasets", "wmjax prepare cifar10"),),
+    "show": (
+        ("a file that was found somewhere", "wmjax show claim.json"),
+        ("for a program", "wmjax show my.age --json"),
+    ),
+    "doctor": (("before asking for help", "wmjax doctor"),),
     "completion": (
         ("in bash", "wmjax completion bash > ~/.local/share/bash-completion/completions/wmjax"),
         ("in zsh, in a folder of $fpath", "wmjax completion zsh > ~/.zfunc/_wmjax"),
@@ -92,7 +97,8 @@ EXAMPLES: dict[str, Lines] = {
 def front() -> str:
     """What `wmjax` alone shows."""
     lines = ["Prove whose a neural network is. Six things to do:", "", *shown(FRONT), ""]
-    return "\n".join([*lines, "wmjax --help lists all verbs; wmjax VERB --help has examples.", ""])
+    more = "wmjax show FILE says what a file is, wmjax doctor what is installed.", "wmjax VERB --help has examples."
+    return "\n".join([*lines, "wmjax --help lists all verbs.", *more, ""])
 
 
 def epilog(verb: str) -> str:

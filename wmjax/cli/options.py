@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import wmjax
-from wmjax.cli import attack, commit, completion, evidence, keygen, verbs, zoo
+from wmjax.cli import attack, commit, completion, doctor, evidence, keygen, show, verbs, zoo
 from wmjax.cli.arguments import (
     FILE,
     SUSPECT,
@@ -94,6 +94,9 @@ def make_parser() -> argparse.ArgumentParser:
     prepare.add_argument("--url", help="where the original archive is, instead of its home page")
     prepare.add_argument("--sha256", help="digest of that archive, instead of the original's")
     data_dir_option(prepare)
+    look = verb("show", show.show, "say what a file or folder is, without a secret")
+    look.add_argument("path", type=Path, metavar="FILE", help="any file or folder")
+    data_dir_option(verb("doctor", doctor.doctor, "say what is installed, and what this machine has"))
     shell = verb("completion", completion.completion, "print what completes command lines in a shell")
     shell.add_argument("shell", choices=completion.SHELLS, help="shell")
     return parser
