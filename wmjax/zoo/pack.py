@@ -90,7 +90,11 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
     for network, group in groupby(_once(zoo.entries), key=lambda entry: entry.network):
         entries = list(group)
         if network.description is None or any(leaf.dtype not in DTYPES.values() for leaf in network.shapes.values()):
-            why = "it has no weights that can be stacked, and is asked where it is" if network.askable else "these networks cannot be packed"
+            why = (
+                "it has no weights that can be stacked, and is asked where it is"
+                if network.askable
+                else "these networks cannot be packed"
+            )
             skipped += [Unreadable(entry.name, f"{network.name}: {why}") for entry in entries]
             continue
         path = out / _file_name(network)
