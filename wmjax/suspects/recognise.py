@@ -223,6 +223,7 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ARRAYS: _arrays,
     Format.JAX_EXPORT: partial(_export, Format.JAX_EXPORT),
     Format.KERAS: partial(_export, Format.KERAS),
+    Format.HDF5: partial(_export, Format.HDF5),
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.PICKLE: partial(_pickle, Format.PICKLE),
 }
