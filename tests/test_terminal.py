@@ -27,6 +27,8 @@ VERBS = {
     "pack": "pack zoo out",
     "export": "export run out",
     "prepare": "prepare cifar10",
+    "show": "show my.age",
+    "doctor": "doctor",
     "completion": "completion bash",
 }
 
@@ -92,11 +94,13 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.attacks.run import attack
     from wmjax.data import load, open_splits
     from wmjax.data.prepare import prepare_cifar10
+    from wmjax.data.source import data_folder
     from wmjax.demo import run_demo
     from wmjax.evidence.claimant import claim
     from wmjax.evidence.conflict import settle
     from wmjax.evidence.judge import Court
     from wmjax.keys import Paper, Unlock, generate, make_spec, sign_commitment, write_key
+    from wmjax.showing import show
     from wmjax.suspects import Wanted, open_suspect
     from wmjax.suspects.stored import export
     from wmjax.train import Recipe, embed, spread_key
@@ -117,6 +121,8 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
         "pack": [pack],
         "export": [export],
         "prepare": [prepare_cifar10],
+        "show": [show],
+        "doctor": [data_folder],
         "completion": [shtab.complete],
     }[verb]
 

@@ -87,7 +87,9 @@ def _installed(extra: str, packages: list[str]) -> str:
 
 def _data(named: Path | None) -> dict[str, str]:
     """The folder of data sets, and which are there."""
-    folder = named or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    from wmjax.data.source import data_folder
+
+    folder = data_folder(named)
     try:
         sets = sorted(one.name for one in folder.iterdir() if one.is_dir())
     except OSError:

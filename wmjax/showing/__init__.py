@@ -34,5 +34,7 @@ def show(path: Path) -> Shown:
     kind = next(kind for kind in KINDS if kind.fits(seen))
     try:
         return Shown(str(path), kind.name, kind.words, kind.facts(seen))
+    except OSError as error:
+        raise AccessError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from error
     except DAMAGE as error:
         raise InvalidFile(f"{path} is damaged: it begins as {kind.words} does, and cannot be read") from error

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from wmjax import stores
 from wmjax.canonical import LARGEST
 from wmjax.errors import AccessError, InvalidFile
@@ -17,7 +19,10 @@ from wmjax.files import read_bytes
 from wmjax.suspects.sniff import Format, kind_of
 from wmjax.text import cut
 
-DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+DAMAGE = (  # what parsers raise on a stranger's bytes
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, RuntimeError, MemoryError),
+    UnsupportedAlgorithm,
+)
 _HEAD = 4096  # bytes by which a file is known
 _LONGEST = 200  # characters of a stranger's text
 

@@ -126,6 +126,7 @@ KINDS = (
     _kind(Format.ONNX, "an ONNX model", _program),
     _kind(Format.JAX_EXPORT, "a program of jax.export", _program),
     _kind(Format.KERAS, "a Keras model", _program),
+    _kind(Format.HDF5, "an HDF5 file, as Keras writes them", _program),
     *(_kind(kind, "a file that is not read as a model", partial(_refused, kind)) for kind in WHY),
     Kind("folder", "a folder", lambda seen: seen.folder, _folder),
     Kind("other", "neither a file of wmjax nor a model", lambda seen: True, lambda seen: {"size": seen.size}),

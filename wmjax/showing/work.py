@@ -68,10 +68,8 @@ def _journal(seen: Glimpse) -> Facts:
     """Whether its lines are those that were written, each behind the one before."""
     first, *lines = journal.lines(seen.path, seen.raw)
     facts = {"of": _JOURNALS[first["format"]], "chain": "holds", "records": len(lines)}
-    names: dict[str, Any] = {
-        name: said(first[name]) for name in ("suspect", "suite", "data", "models", "keys") if name in first
-    }
-    return {**facts, **names}
+    told = ("suspect", "suite", "data", "models", "keys")
+    return {**facts, **{name: said(first[name]) for name in told if name in first}}
 
 
 def _audit(seen: Glimpse) -> Facts:
@@ -101,5 +99,5 @@ KINDS = (
     Kind("journal", "a journal", lambda seen: seen.first_line.get("format") in _JOURNALS, _journal),
     Kind("audit", "an audit's document", _has("matches", "inconclusive", "procedure"), _audit),
     Kind("attack", "an attack suite's document", _has("suite", "points", "attackers"), _attack),
-    Kind("page", "a page of wmjax", lambda seen: b'<meta name="generator" content="wmjax">' in seen.head, _page),
+    Kind("report", "a page of wmjax", lambda seen: b'<meta name="generator" content="wmjax">' in seen.head, _page),
 )
