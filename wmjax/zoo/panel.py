@@ -127,17 +127,16 @@ class Questioned:
             self.classes,
             self.turns.names,
             before=lambda asked: self.turns.before([places[at] for at in asked]),
-            told=lambda at, back: self._told(*places[at], back),
+            told=lambda backs: self.turns.told({places[at]: self._turn(back) for at, back in backs.items()}),
         )
 
-    def _told(self, column: int, trigger: int, back: Back) -> None:
+    def _turn(self, back: Back) -> Turn:
+        """What came of a question; raises where the suspect never answered."""
         if isinstance(back, stats.Answers) and back.scores not in (0, self.classes):
             told = f"it answers with {back.scores} scores, not {self.classes}: give `classes` in the list"
             back = AnswerError(told, f"{back.scores} scores")
-        if isinstance(back, AccessError):
-            if not self.turns.known:
-                raise back
-            turn = Turn(None, None)
-        else:
-            turn = Turn(back.scores, said(back, self.turns.names))
-        self.turns.told(column, trigger, turn)
+        if not isinstance(back, AccessError):
+            return Turn(back.scores, said(back, self.turns.names))
+        if not self.turns.known:
+            raise back
+        return Turn(None, None)
