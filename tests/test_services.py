@@ -23,11 +23,11 @@ from wmjax.suspects.services import wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.contract import Request
 from wmjax.suspects.services.labels import read_labels
+from wmjax.suspects.services.lines import Lines
 from wmjax.suspects.services.pictures import prepared, written
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.verification import verify
 
-pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
@@ -416,7 +416,10 @@ def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, mon
 
     def following(self: wire.Wire, request: Request) -> Any:
         reply = real(self, request)
-        return real(self, request._replace(url=reply.headers["location"])) if reply.status == 307 else reply
+        if reply.status != 307:
+            return reply
+        self._lines = Lines(reply.headers["location"])
+        return real(self, request._replace(url=reply.headers["location"]))
 
     monkeypatch.setattr(wire.Wire, "_exchange", following)
     open_suspect(thief.address("v1"), wanted())  # with the rule taken out they do

@@ -21,7 +21,6 @@ from wmjax.keys import Key, open_key, write_key
 from wmjax.keys.vault import read_identity
 from wmjax.suspects.services import wire
 
-pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]

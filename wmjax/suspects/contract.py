@@ -195,6 +195,9 @@ class Watched(Protocol):
     def seconds(self, questions: int) -> float | None:
         """How long questions take by its rate limit; None where it told none."""
 
+    def rest(self) -> None:
+        """Ends its connections until it is asked again."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:

@@ -91,6 +91,10 @@ class Service:
         """How long questions take by the service's rate limit; None where it has told none."""
         return None if self._wire.pace is None else questions * self._wire.pace
 
+    def rest(self) -> None:
+        """Ends its connections, which keep a place at both ends; it makes others when it is asked again."""
+        self._wire.rest()
+
     def meet(self, image: tuple[int, int, int]) -> Form:
         """Finds out in which form it takes pictures, with a plain one; no trigger is shown.
 
