@@ -30,10 +30,8 @@ _TRIES = 3  # where no connection comes about, or one is lost
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds, where a service does not say how long
 _LEAST_WAIT = 0.1  # seconds, where it says that it may be asked again at once
 _PUT_OFF = (429, 502, 503, 504)
-_TOKEN = "into SUSPECT_TOKEN or `token`"
+_REFUSED = (401, 403)
 _CLOSED = {
-    401: f"it wants a token, or another one: put it {_TOKEN}",
-    403: f"who has this token, or none, may not ask it: put another {_TOKEN}",
     404: "there is no such model: check the address and the name in it",
     405: "questions are not asked there: check the address",
     410: "it is not there any more",
@@ -176,7 +174,7 @@ class Wire:
                 raise _LostError(detail["error"], final=isinstance(error, ssl.SSLError)) from None
             finally:
                 seen.append(Seen(at.isoformat(timespec="milliseconds"), detail))
-        return self._body(reply, at)
+        return self._body(reply)
 
     def _exchange(self, request: Request) -> Reply:
         """A request and all that comes back."""
@@ -204,9 +202,9 @@ class Wire:
             found["certificate"] = reply.certificate
         return found | {name: cut(reply.headers[name], _LONGEST) for name in _KEPT if name in reply.headers}
 
-    def _body(self, reply: Reply, at: datetime.datetime) -> bytes:
+    def _body(self, reply: Reply) -> bytes:
         """The body of an answer; raises where it is none."""
-        status, seconds = reply.status, wait(reply.headers, at)
+        status, seconds = reply.status, wait(reply.headers)
         self.pace = pace(reply.headers) or self.pace
         if seconds is not None:  # questions beside this one wait too
             self._free_at = max(self._free_at, time.monotonic() + min(seconds, PATIENCE))
@@ -215,6 +213,9 @@ class Wire:
         if 300 <= status < 400:
             to = cut(reply.headers.get("location", "elsewhere"), _LONGEST)
             raise self._gone(f"leads elsewhere (HTTP {status}), which is not followed: if it is at {to}, say so")
+        if status in _REFUSED:
+            why = "the token was refused, or is no longer valid" if self._token else "it wants a token"
+            raise self._gone(f"answers HTTP {status}: {why}: put one that holds into SUSPECT_TOKEN or `token`")
         if status in _CLOSED:
             raise self._gone(f"answers HTTP {status}: {_CLOSED[status]}")
         if not 200 <= status < 300:
