@@ -11,7 +11,7 @@ import pytest
 from graphs import Shapes, W, build
 from onnx import helper
 
-from wmjax.suspects.formats.onnx_graph import read_graph
+from wmjax.suspects.formats.onnx_read import read_graph
 from wmjax.suspects.formats.onnx_run import run
 from wmjax.suspects.formats.onnx_tensors import array
 

@@ -26,7 +26,7 @@ POINTS = 2000  # of a curve, about
 FATES = {
     "hit": "the suspect answered the secret label",
     "miss": "it answered another class",
-    "answered": "the suspect answered: no single answer tells anything, all of them together show the coins",
+    "answered": "the suspect answered: a single answer says nothing, all of them together are the evidence",
     "refused": "asked, and no usable answer came: counts against the claimant",
     "spent": "opened in an earlier claim, so not asked: counts against the claimant",
 }
@@ -148,7 +148,7 @@ def _agreement(judgement: Judgement) -> list[tuple[str, str, str]]:
     if judgement.coins is not None:
         remark = "of a model that has nothing to do with the key about half"
         return [("coins that agree", f"{judgement.matches:,} of {judgement.coins:,}", remark)]
-    if any(shown.label is not None for shown in judgement.shown):
+    if any(shown.label is not None and not shown.name for shown in judgement.shown):
         return [("secret labels answered", f"{judgement.matches:,} of {judgement.queries:,}", "")]
     return []
 
@@ -264,7 +264,7 @@ def _fate(shown: Shown) -> str:
     """What became of a trigger: one of `FATES`."""
     if shown.answer in (REFUSED, SPENT):
         return "spent" if shown.answer == SPENT else "refused"
-    if shown.label is None:
+    if shown.label is None or shown.name:  # whose number is ours, so none to be compared
         return "answered"
     return "hit" if shown.answer == shown.label else "miss"
 
@@ -281,8 +281,16 @@ def _picture(shown: Shown) -> dict[str, Any]:
         "fate": fate,
         "source": source,
         "label": None if fate == "spent" else shown.label,
-        "answer": (quoted(shown.name) if shown.name else shown.answer) if shown.answer >= 0 else "none",
+        "answer": _answer(shown),
     }
+
+
+def _answer(shown: Shown) -> str:
+    if shown.answer < 0:
+        return "none"
+    if shown.name:
+        return quoted(shown.name)
+    return f"{shown.answer} {quoted(shown.called)}" if shown.called else str(shown.answer)
 
 
 def _dates(dates: Sequence[Ground]) -> list[tuple[str, str, str]]:

@@ -95,7 +95,7 @@ class Network:
         the scores; a single empty one where there is no doubt.
       note: code of what a verdict must say of how it is asked, an `AskedGround`; empty for wmjax's own.
       description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
-        `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
+        `{"module": "m:f", "image": [h, w, c]}`, `{"onnx": ...}`; None where it cannot.
       askable: whom to ask instead, where there are no weights: the only one of its family, at hand (with `readings` of
         its own) or at the other end of a call; None elsewhere.
       only: shapes of the keys' images that it is asked about, where another network of the same weights is asked about

@@ -65,7 +65,6 @@ WHY = {  # of what is not read
     Format.TORCHSCRIPT: "a TorchScript archive holds code, which is not run: export the model to ONNX",
     Format.TORCH_EXPORT: "a torch.export archive: PyTorch's reader runs code that is in it: export the model to ONNX",
     Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
-    Format.HDF5: f"an HDF5 file, as Keras writes them: {_FOREIGN}",
     Format.ARRAY: "one NumPy array, no model: put the arrays of one into a safetensors file",
     Format.GGUF: f"a GGUF file: {_FOREIGN}",
     Format.TFLITE: f"a TensorFlow Lite file: {_FOREIGN}",
