@@ -7,6 +7,7 @@ the same function of the same weights. `FORMS` says how each form is written: `w
 import contextlib
 import io
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,42 @@ def _torch_save(name: str) -> Write:
     return write
 
 
+def _script(folder: Path, weights: Tree, images: np.ndarray) -> None:
+    import torch
+
+    torch.jit.trace(module(weights), torch.zeros(1, 3, *IMAGE[:2])).save(folder / "model.pt")
+
+
+def _torch_program(folder: Path, weights: Tree, images: np.ndarray) -> None:
+    import torch
+
+    torch.export.save(torch.export.export(module(weights), (torch.zeros(1, 3, *IMAGE[:2]),)), folder / "model.pt2")
+
+
+def _keras(name: str) -> Write:
+    def write(folder: Path, weights: Tree, images: np.ndarray) -> None:
+        os.environ["KERAS_BACKEND"] = "jax"
+        from keras import Sequential, layers
+
+        net, params, stats = Sequential([layers.Input(IMAGE)]), weights["params"], weights["batch_stats"]
+        for i, width in enumerate(WIDTHS):
+            conv, norm = params[f"conv{i}"], params[f"norm{i}"]
+            net.add(layers.ZeroPadding2D(1))
+            net.add(layers.Conv2D(width, 3, strides=2))
+            net.layers[-1].set_weights([conv["kernel"], conv["bias"]])
+            net.add(layers.BatchNormalization(epsilon=1e-5))
+            moving = stats[f"norm{i}"]
+            net.layers[-1].set_weights([norm["scale"], norm["bias"], moving["mean"], moving["var"]])
+            net.add(layers.ReLU())
+        net.add(layers.Flatten())
+        for dense, size in (("hidden", HIDDEN), ("head", CLASSES)):
+            net.add(layers.Dense(size, activation="relu" if dense == "hidden" else None))
+            net.layers[-1].set_weights([params[dense]["kernel"], params[dense]["bias"]])
+        net.save(folder / name)
+
+    return write
+
+
 def _sharded(folder: Path, weights: Tree, images: np.ndarray) -> None:
     import json
 
@@ -270,6 +307,10 @@ FORMS: dict[str, Write] = {
     "jax.export": _program,
     "pt": _torch_save("model.pt"),
     "pth": _torch_save("model.pth"),
+    "TorchScript": _script,
+    "torch.export": _torch_program,
+    "Keras": _keras("model.keras"),
+    "Keras HDF5": _keras("model.h5"),
     "ONNX": _onnx(),
     "ONNX dynamo": _onnx(dynamo=True),
     "ONNX external": _onnx(dynamo=True, external=True),

@@ -15,7 +15,6 @@ from marked import make_key
 
 from wmjax.keys import Key, write_key
 
-pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 

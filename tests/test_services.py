@@ -24,11 +24,11 @@ from wmjax.suspects.services import wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.contract import Request
 from wmjax.suspects.services.labels import read_labels
+from wmjax.suspects.services.lines import Lines
 from wmjax.suspects.services.pictures import prepared, written
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.verification import verify
 
-pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
@@ -206,7 +206,8 @@ def test_the_names_of_the_best_alone_are_labels(provider, thief, key):
 @pytest.mark.parametrize("said", [b"NaN", b"null"])
 def test_nan_is_a_refusal(said, thief, key):
     suspect = open_suspect(thief.address("v1"), wanted())
-    thief.script = [(*OK, b'{"predictions": [[' + b", ".join([said] * 10) + b"]]}")] * 2
+    refusal = (*OK, b'{"predictions": [[' + b", ".join([said] * 10) + b"]]}")
+    thief.script = [refusal, None, refusal]  # in between it is asked whether it is still there
     verdict = verify(suspect, key)
     assert (verdict.verdict, verdict.queries) == ("match", verdict.matches + 2)
 
@@ -417,7 +418,10 @@ def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, mon
 
     def following(self: wire.Wire, request: Request) -> Any:
         reply = real(self, request)
-        return real(self, request._replace(url=reply.headers["location"])) if reply.status == 307 else reply
+        if reply.status != 307:
+            return reply
+        self._lines = Lines(reply.headers["location"])
+        return real(self, request._replace(url=reply.headers["location"]))
 
     monkeypatch.setattr(wire.Wire, "_exchange", following)
     open_suspect(thief.address("v1"), wanted())  # with the rule taken out they do

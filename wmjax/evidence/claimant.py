@@ -25,7 +25,7 @@ from wmjax.progress import progress
 from wmjax.stats.contract import State
 from wmjax.stats.said import Said, said
 from wmjax.stores import place
-from wmjax.suspects.contract import Seen, Suspect, came, check_fits, query, query_each
+from wmjax.suspects.contract import Seen, Suspect, came, check_fits, check_there, query, query_each
 from wmjax.text import printable
 
 Spend = Callable[[Collection[int]], None]
@@ -235,13 +235,23 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
                 row, gone = _ask_one(case, index, rows, first=not now)
                 asked.add(row)
                 now.append(row)
-                if gone:
-                    raise type(gone)(f"{gone}; the claim goes on with `resume`") from gone
+                if gone or row.answer is None:
+                    _go_on(case.suspect, gone)
             rows.append(opened.row(row))
             advance(1)
             if len(rows) == _stage(case, place):
                 weighed = _weigh(weighed, rows, case)
     return rows, weighed.reached
+
+
+def _go_on(suspect: Suspect, gone: GoneError | None) -> None:
+    """After a refusal; raises where the suspect is not there any more."""
+    try:
+        if gone:
+            raise gone
+        check_there(suspect)
+    except GoneError as error:
+        raise GoneError(f"{error}; the claim goes on with `resume`") from error
 
 
 def _stage(case: _Case, asked: int) -> int:

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -57,12 +58,11 @@ class Glimpse:
             return {}
         return parsed(self.raw)
 
-    @cached_property
-    def first_line(self) -> dict[str, Any]:
-        """The JSON object in its first line; empty where there is none."""
-        if not self.head.startswith(b"{") or b'"format"' not in self.head or self.size > LARGEST:
-            return {}
-        return parsed(self.raw.partition(b"\n")[0])
+    @property
+    def lines_of(self) -> str:
+        """The format that its first line names, where it is a file of JSON lines; else empty."""
+        found = re.match(rb'\{"format": ?"([\w/-]{1,40})"', self.head)
+        return found[1].decode() if found else ""
 
     @cached_property
     def format(self) -> Format | None:

@@ -101,5 +101,5 @@ KINDS = (
     Kind("identity", "an age identity, which opens keys", lambda seen: b"AGE-SECRET-KEY-1" in seen.head, _identity),
     Kind("signer", "a signing key", lambda seen: _PRIVATE.search(seen.head) is not None, _signer),
     Kind("commitment", "a signed commitment to a key", lambda seen: seen.predicate == COMMITMENT, _commitment),
-    Kind("asked", "what suspects were shown of a key", lambda seen: seen.first_line.get("format") == ASKED, _asked),
+    Kind("asked", "what suspects were shown of a key", lambda seen: seen.lines_of == ASKED, _asked),
 )

@@ -66,8 +66,8 @@ def _of_checkpoint(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _journal(seen: Glimpse) -> Facts:
     """Whether its lines are those that were written, each behind the one before."""
-    first, *lines = journal.lines(seen.path, seen.raw)
-    facts = {"of": _JOURNALS[first["format"]], "chain": "holds", "records": len(lines)}
+    first, records = journal.outline(seen.path)
+    facts = {"of": _JOURNALS[first["format"]], "chain": "holds", "records": records}
     told = ("suspect", "suite", "data", "models", "keys")
     return {**facts, **{name: said(first[name]) for name in told if name in first}}
 
@@ -96,7 +96,7 @@ def _has(*names: str) -> Any:
 KINDS = (
     Kind("run", "a training run", _is_run, _run),
     Kind("checkpoint", "a checkpoint", _is_checkpoint, _checkpoint),
-    Kind("journal", "a journal", lambda seen: seen.first_line.get("format") in _JOURNALS, _journal),
+    Kind("journal", "a journal", lambda seen: seen.lines_of in _JOURNALS, _journal),
     Kind("audit", "an audit's document", _has("matches", "inconclusive", "procedure"), _audit),
     Kind("attack", "an attack suite's document", _has("suite", "points", "attackers"), _attack),
     Kind("report", "a page of wmjax", lambda seen: b'<meta name="generator" content="wmjax">' in seen.head, _page),

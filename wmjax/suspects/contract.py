@@ -195,6 +195,12 @@ class Watched(Protocol):
     def seconds(self, questions: int) -> float | None:
         """How long questions take by its rate limit; None where it told none."""
 
+    def check(self) -> None:
+        """Raises `GoneError` where it answers a plain picture no more as it did before the first question."""
+
+    def rest(self) -> None:
+        """Ends its connections until it is asked again."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:
@@ -268,6 +274,18 @@ class Askable:
     concurrency: int = 1
     called: str = ""
     most: int | None = None
+
+
+def check_there(suspect: Suspect) -> None:
+    """After a refusal: a service that has gone wrong altogether is told from one that is silent about a picture.
+
+    It is asked about a plain picture, so that this costs no trigger.
+
+    Raises:
+      GoneError: it answers that no more as it did before.
+    """
+    if suspect.wire:
+        suspect.wire.check()
 
 
 def check_fits(suspect: Suspect, spec: Spec) -> None:

@@ -225,6 +225,8 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.KERAS: partial(_export, Format.KERAS),
     Format.HDF5: partial(_export, Format.HDF5),
     Format.TORCH: partial(_pickle, Format.TORCH),
+    Format.TORCHSCRIPT: partial(_pickle, Format.TORCHSCRIPT),
+    Format.TORCH_EXPORT: partial(_pickle, Format.TORCH_EXPORT),
     Format.PICKLE: partial(_pickle, Format.PICKLE),
 }
 
