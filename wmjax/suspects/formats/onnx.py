@@ -24,7 +24,7 @@ from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Image, Network, Wanted, Weights
 from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, from_json
 from wmjax.suspects.formats.onnx_pixels import pixels_said
-from wmjax.suspects.formats.onnx_read import read_graph
+from wmjax.suspects.formats.onnx_read import Read, read_graph
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
 from wmjax.suspects.formats.onnx_runtime import asked_by_runtime, installed
 from wmjax.suspects.formats.onnx_tensors import array, data_file, structure
@@ -58,8 +58,8 @@ class OnnxFile:
 
         Of a model that can only be asked none is wanted.
         """
-        _, fingerprint, weights = _read(self.path)
-        if fingerprint != self.fingerprint:
+        graph, weights, _ = _read(self.path)
+        if graph.fingerprint() != self.fingerprint:
             raise InvalidFile(f"{self.path} was changed while it was being read: run the audit again")
         for name, stacked in out.items():
             values = array(weights[name], self.path)
@@ -88,9 +88,9 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
       AccessError: the file cannot be read.
       InvalidFile: it is damaged, or no such classifier, or has operators that are not read.
     """
-    graph, fingerprint, weights = _read(path)
-    found = _at_sizes(graph, path, wanted, partial(_read_or_run, weights, path, wanted))
-    return found, OnnxFile(path, fingerprint, data_file(list(weights.values()), path))
+    read = _read(path)
+    found = _at_sizes(read.graph, path, wanted, partial(_read_or_run, read, path, wanted))
+    return found, OnnxFile(path, read.graph.fingerprint(), data_file(list(read.weights.values()), path))
 
 
 def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> list[tuple[Image, Network]]:
@@ -138,7 +138,7 @@ def _at_a_size(graph: Graph, image: Image, networks_of: Callable[[Graph], list[N
     raise refused[0]
 
 
-def _read_or_run(weights: Mapping[str, Any], path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
+def _read_or_run(read: Read, path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
     """A graph's networks; of one that is not read here, if ONNX Runtime is there, those that it runs."""
     try:
         return _asked(path, wanted, graph)
@@ -146,7 +146,7 @@ def _read_or_run(weights: Mapping[str, Any], path: Path, wanted: Wanted, graph: 
         if not installed():
             raise InvalidFile(f"{path}: {error} (pip install onnxruntime to have it run)") from error
         try:
-            return asked_by_runtime(graph, weights, path, wanted.classes, _ways(graph, wanted))
+            return asked_by_runtime(read._replace(graph=graph), path, wanted.classes, _ways(graph, wanted))
         except InvalidFile as other:
             raise InvalidFile(f"{path}: {error}") from other
 
@@ -155,13 +155,13 @@ def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
     return ("",) if graph.uint8 else pixels.ways(wanted.pixels, graph.pixels)
 
 
-def _read(path: Path) -> tuple[Graph, str, dict[str, Any]]:
-    """A file's graph, its fingerprint, and the tensors of its weights."""
+def _read(path: Path) -> Read:
+    """What a file holds."""
     model = _parse(path)
     try:
-        graph, weights = read_graph(model, path)
-        graph = dataclasses.replace(graph, pixels=pixels_said(graph, weights, path))
-        return graph, graph.fingerprint(), weights
+        read = read_graph(model, path)
+        said = pixels_said(read.graph, read.weights, path)
+        return read._replace(graph=dataclasses.replace(read.graph, pixels=said))
     except (TypeError, AttributeError, ValueError) as error:  # the parser gives bytes for text that is no UTF-8
         raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
 

@@ -10,7 +10,7 @@ other values follow from is the graph's; so are other whole numbers of 32 or 64 
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,15 +43,26 @@ _INT32, _INT64, _BOOL = 6, 7, 9
 _QUANTISED = {"DequantizeLinear": 0, "QLinearConv": 8, f"{MICROSOFT}.QGemm": 6}  # the input that may be int32 weights
 
 
-def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
+class Read(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+      graph: what the files of its architecture share.
+      weights: the `onnx.TensorProto` of each of its weights, by the graph's name.
+      outputs: of each of the graph's outputs what the file calls it, and whether it is to be turned round.
+    """
+
+    graph: Graph
+    weights: dict[str, Any]
+    outputs: tuple[tuple[str, bool], ...]
+
+
+def read_graph(model: Any, path: Path) -> Read:
     """Reads an `onnx.ModelProto`.
 
     Args:
       model: the parsed file.
       path: where it lies; named in errors.
-
-    Returns:
-      the graph, and the `onnx.TensorProto` of each of its weights by the graph's name.
 
     Raises:
       InvalidFile: it is no plain graph of one image input, or contradicts itself.
@@ -75,14 +86,16 @@ def read_graph(model: Any, path: Path) -> tuple[Graph, dict[str, Any]]:
             refuse(f"operator {shown(proto.op_type)!r} computes nothing")
         nodes.append(Node(_domain(proto) + str(proto.op_type), opset, inputs, outputs, *_attributes(proto, path)))
     found = [behind(names.used(value.name), nodes) for value in model.graph.output]
-    told = dict.fromkeys(value for value, _ in found)
+    called = {known: value for value, known in names.known.items()}
+    told = {value: (called[value], False) for value, _ in found}
     for value in dict.fromkeys(value for value, turned in found if turned):
-        told[f"turned/{value}"] = None
+        told[f"turned/{value}"] = called[value], True
         nodes.append(Node("Neg", opset, (value,), (f"turned/{value}",), {}, ""))
     weights = {name: (tuple(tensor.dims), DTYPES[tensor.data_type]) for name, tensor in names.weights.items()}
     if sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in weights.values()) > MOST_WEIGHTS:
         refuse("its weights take more memory than any image classifier's")
-    return Graph(tuple(nodes), names.constants, weights, tuple(told), **image), names.weights
+    graph = Graph(tuple(nodes), names.constants, weights, tuple(told), **image)
+    return Read(graph, names.weights, tuple(told.values()))
 
 
 class _Names:
