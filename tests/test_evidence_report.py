@@ -244,7 +244,10 @@ def test_digests_in_full_and_commands() -> None:
         assert value in seen.text("digests")
     lines = [line for _, line in recheck_commands(claim)]
     assert lines == ["sha256sum claim.json", wording.command(claim)]
-    assert [line.strip() for line in seen.by["pre"]] == lines
+    *checks, mail = (line.strip() for line in seen.by["pre"])
+    assert checks == lines
+    assert mail.splitlines()[0] == f"match: {wording.headline(claim)}"
+    assert mail.endswith(wording.command(claim))
     assert "wmjax/evidence/FORMAT.md" in seen.text()
     assert "it proves nothing" in seen.text()
 

@@ -132,12 +132,12 @@ OWN = {
     "keygen": {"timestamp", "authorities", "model", "epochs", "pledge"}
     | {p.name for scheme in SCHEMES.values() for p in scheme.parameters},
     "embed": {"data", "model", "augment"},
-    "verify": {"cover_from"},
-    "audit": {"each", "parts", "ray", "merge"},
-    "attack": {"key"},
+    "verify": {"cover_from", "png"},
+    "audit": {"each", "parts", "ray", "merge", "png"},
+    "attack": {"key", "png"},
     "commit": {"timestamp", "authorities"},
-    "claim": {"out"},
-    "judge": {"out", "max_queries"},
+    "claim": {"out", "png"},
+    "judge": {"out", "max_queries", "png"},
     "prepare": {"name"},
 }
 

@@ -40,7 +40,9 @@ def claim(options: argparse.Namespace) -> int:
         raw = _asked(options, public)
     made = read_claim(raw, str(options.out))
     # Both show triggers: they are for the judge, and for whom else the owner gives them to.
-    write_bytes(page_path, judgement_page([check(made)], title="A claim"), mode=0o600)
+    checked = [check(made)]
+    write_bytes(page_path, judgement_page(checked, title="A claim"), mode=0o600)
+    _draw(options, checked)
     write_bytes(options.out, raw, mode=0o600)
     return _tell_claim(options, made, page_path)
 
@@ -221,6 +223,7 @@ def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
     document["settlement"] = settlement and wording.settlement_document(settlement)
     if options.out:
         _write(options.out, document, judgements, settlement)
+    _draw(options, judgements)
     lines = []
     for path, one in zip(options.claims, judgements, strict=True):
         lines += [f"{one.code}: {path}: {one.reason}"] if isinstance(one, Refused) else judgement_lines(one)
@@ -230,6 +233,15 @@ def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
         lines += [f"{len(judgements)} claims: {first}", *(f"  - {sentence}" for sentence in words)]
     say(options, document, *lines)
     return EXIT_CODES.get(hearing.outcome, InvalidFile.exit_code)
+
+
+def _draw(options: argparse.Namespace, judgements: "Sequence[Judgement | Refused]") -> None:
+    """The evidence as a picture, where one is asked for; it shows no trigger."""
+    from wmjax.report.evidence import evidence_plots
+    from wmjax.report.picture import write_picture
+
+    if options.png and (plots := evidence_plots(judgements)):
+        write_picture(options.png, plots)
 
 
 def _write(

@@ -17,6 +17,7 @@ from wmjax.cli.arguments import (
     keys_options,
     model_option,
     needs,
+    png_option,
     queries_option,
     reading_options,
     service_options,
@@ -263,6 +264,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cover-from", metavar="DATA", help="data set of those images (default: the key's own)")
     parser.add_argument("--nonce", metavar="HEX", help="order of the questions (default: drawn anew)")
+    png_option(parser)
     data_dir_option(parser)
 
 
@@ -296,6 +298,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
         "--memory", type=size, help="memory that models may use, e.g. 4GB (default: a quarter of the host's)"
     )
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
+    png_option(parser)
     parser.add_argument("--resume", action="store_true", help="continue the audit in OUT")
     parser.add_argument(
         "--keep-answers", action="store_true", help="write every answer into the journal, to be checked with the keys"
@@ -338,6 +341,7 @@ def _attack_options(parser: argparse.ArgumentParser) -> None:
         help="which attacks (default %(default)s); a wrong name lists them all",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of report and journal")
+    png_option(parser)
     parser.add_argument("--resume", action="store_true", help="continue the attacks in OUT")
     parser.add_argument("--data", help="data set of the task (default: the one that RUN was trained on)")
     parser.add_argument("--queries", metavar="NAME", help="another data set, whose images the thief has too")

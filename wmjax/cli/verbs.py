@@ -121,6 +121,13 @@ def verify(options: argparse.Namespace) -> int:
         check_combinable(keys)
     enough = stop_bits(keys, options.alpha)
     verdicts = [_ask(options, path, key, enough) for path, key in zip(options.keys, keys, strict=True)]
+    if options.png:
+        from wmjax.report.curves import of_verdicts
+        from wmjax.report.picture import write_picture
+
+        needed = max(dataclasses.replace(key.commitment.rule, alpha=verdicts[0].alpha).match_bits for key in keys)
+        names = [f"{verdicts[0].suspect}, {path.stem}" for path in options.keys]
+        write_picture(options.png, [of_verdicts(verdicts, names, needed)])
     lines = [line for verdict, key in zip(verdicts, keys, strict=True) for line in _verdict_lines(verdict, key)]
     if len(keys) == 1:
         say(options, verdicts[0].to_json(), *lines)
