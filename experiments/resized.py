@@ -72,3 +72,7 @@ def own(images: np.ndarray, way: str) -> np.ndarray:
     """Images as the network was trained on them, uint8 [n, 8, 8, 1]."""
     pictures = [Image.fromarray(image.squeeze()).convert("L") for image in images]
     return np.stack([np.asarray(each.resize((8, 8), Image.Resampling[way]))[..., None] for each in pictures])
+
+
+if __name__ == "__main__":
+    main()
