@@ -6,6 +6,7 @@ Command   python docs/command_line.py
 import argparse
 from pathlib import Path
 
+from wmjax.cli.examples import EXAMPLES
 from wmjax.cli.options import make_parser
 
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
@@ -13,7 +14,9 @@ HEAD = """# Command line
 
 This page is generated from the argument parser by `docs/command_line.py`; `wmjax VERB --help` says the same.
 
-Every verb takes `--json`, which prints one document on stdout and nothing else there. Progress and notes go to stderr.
+Every verb takes `--json`, which prints one document on stdout and nothing else there. Progress and notes go to stderr;
+`--quiet` leaves errors and warnings alone there, `--verbose` tells progress more often and where an error comes from.
+Colours are for terminals, and not with `NO_COLOR`; [`wmjax completion`](#wmjax-completion) is for bash and zsh.
 [Exit codes](exit-codes.md) and [documents](json.md) have pages of their own. Paths may name objects in a
 [bucket](../guides/buckets.md).
 
@@ -30,6 +33,7 @@ def page() -> str:
         if parser.more:
             parser.more(parser)
         parts.append(f"## wmjax {name}\n\n{_sentence(told[name])}\n\n{_usage(name, parser)}\n\n{_options(parser)}")
+        parts.append("Examples:\n\n```sh\n" + "\n".join(line for _, line in EXAMPLES[name]) + "\n```\n")
     return HEAD + "\n".join(parts)
 
 
@@ -64,7 +68,7 @@ def _value(action: argparse.Action) -> str:
 def _options(parser: argparse.ArgumentParser) -> str:
     rows = ["| argument | meaning |", "|---|---|"]
     for action in parser._actions:
-        if action.help == argparse.SUPPRESS or action.dest in ("help", "json"):
+        if action.help == argparse.SUPPRESS or action.dest in ("help", "json", "quiet", "verbose"):
             continue
         name = ", ".join(action.option_strings) or _place(action)
         value = _value(action) if action.option_strings else ""

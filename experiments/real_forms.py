@@ -7,6 +7,8 @@ the same function of the same weights. `FORMS` says how each form is written: `w
 import contextlib
 import io
 import logging
+import os
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ import optax
 from flax import linen, serialization
 from orbax.checkpoint import v1 as ocp
 
+import wmjax
 from wmjax.suspects.pixels import prepare
 
 logging.getLogger().setLevel(logging.ERROR)  # ONNX Runtime's tools advise
@@ -164,6 +167,42 @@ def _torch_save(name: str) -> Write:
     return write
 
 
+def _script(folder: Path, weights: Tree, images: np.ndarray) -> None:
+    import torch
+
+    torch.jit.trace(module(weights), torch.zeros(1, 3, *IMAGE[:2])).save(folder / "model.pt")
+
+
+def _torch_program(folder: Path, weights: Tree, images: np.ndarray) -> None:
+    import torch
+
+    torch.export.save(torch.export.export(module(weights), (torch.zeros(1, 3, *IMAGE[:2]),)), folder / "model.pt2")
+
+
+def _keras(name: str) -> Write:
+    def write(folder: Path, weights: Tree, images: np.ndarray) -> None:
+        os.environ["KERAS_BACKEND"] = "jax"
+        from keras import Sequential, layers
+
+        net, params, stats = Sequential([layers.Input(IMAGE)]), weights["params"], weights["batch_stats"]
+        for i, width in enumerate(WIDTHS):
+            conv, norm = params[f"conv{i}"], params[f"norm{i}"]
+            net.add(layers.ZeroPadding2D(1))
+            net.add(layers.Conv2D(width, 3, strides=2))
+            net.layers[-1].set_weights([conv["kernel"], conv["bias"]])
+            net.add(layers.BatchNormalization(epsilon=1e-5))
+            moving = stats[f"norm{i}"]
+            net.layers[-1].set_weights([norm["scale"], norm["bias"], moving["mean"], moving["var"]])
+            net.add(layers.ReLU())
+        net.add(layers.Flatten())
+        for dense, size in (("hidden", HIDDEN), ("head", CLASSES)):
+            net.add(layers.Dense(size, activation="relu" if dense == "hidden" else None))
+            net.layers[-1].set_weights([params[dense]["kernel"], params[dense]["bias"]])
+        net.save(folder / name)
+
+    return write
+
+
 def _sharded(folder: Path, weights: Tree, images: np.ndarray) -> None:
     import json
 
@@ -194,6 +233,13 @@ def _exported(folder: Path, weights: Tree, *, dynamo: bool = False, external: bo
 
 def _onnx(**options: bool) -> Write:
     return lambda folder, weights, images: (_exported(folder, weights, **options), None)[1]
+
+
+def _packed(folder: Path, weights: Tree, images: np.ndarray) -> None:
+    """As `wmjax pack` stacks ONNX files."""
+    with tempfile.TemporaryDirectory() as zoo:
+        _exported(Path(zoo), weights)
+        wmjax.pack(zoo, folder)
 
 
 def _quantised(how: str) -> Write:
@@ -270,6 +316,10 @@ FORMS: dict[str, Write] = {
     "jax.export": _program,
     "pt": _torch_save("model.pt"),
     "pth": _torch_save("model.pth"),
+    "TorchScript": _script,
+    "torch.export": _torch_program,
+    "Keras": _keras("model.keras"),
+    "Keras HDF5": _keras("model.h5"),
     "ONNX": _onnx(),
     "ONNX dynamo": _onnx(dynamo=True),
     "ONNX external": _onnx(dynamo=True, external=True),
@@ -278,4 +328,5 @@ FORMS: dict[str, Write] = {
     "ONNX int8 QDQ": _quantised("QDQ"),
     "ONNX int8 QOperator": _quantised("QOperator"),
     "ONNX optimised": _optimised,
+    "ONNX packed": _packed,
 }

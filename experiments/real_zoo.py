@@ -5,9 +5,9 @@ Expected  a match in every form and every preparation of pixels, after at most 1
           no match among the strangers
 Time      2 minutes on 2 CPU cores
 
-`real_forms.FORMS` has the forms; each is written by its own library, so it takes torch, onnx and onnxruntime beside
-wmjax. For each usual way to prepare pixels a network learns the triggers of one key, and another one, the stranger, the
-same pictures with other labels. Nothing in a folder says how its pixels are prepared.
+`real_forms.FORMS` has the forms; each is written by its own library, so it takes torch, onnx, onnxruntime and Keras
+beside wmjax. For each usual way to prepare pixels a network learns the triggers of one key, and another one, the
+stranger, the same pictures with other labels. Nothing in a folder says how its pixels are prepared.
 """
 
 import argparse

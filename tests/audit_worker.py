@@ -138,12 +138,12 @@ def killed(after: int) -> Any:
     """`Journal.add` that adds so many records and half of the next, then kills this process."""
     add, left = journal.Journal.add, [after]
 
-    def fake(self: journal.Journal[AuditHeader, ChunkRecord], record: ChunkRecord) -> None:
+    def fake(self: journal.Journal[AuditHeader, ChunkRecord, Any], *records: ChunkRecord) -> None:
         if not left[0]:
             os.write(self.out.descriptor, b'{"chunk":1,"fam')
             os.kill(os.getpid(), signal.SIGKILL)
         left[0] -= 1
-        add(self, record)
+        add(self, *records)
 
     return mock.patch.object(journal.Journal, "add", fake)
 

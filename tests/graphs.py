@@ -1,5 +1,6 @@
 """ONNX files made by the `onnx` package, asked here and by ONNX Runtime."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import onnxruntime
 from onnx import numpy_helper, parser
 
 from wmjax.suspects.contract import NOTHING, Network, Wanted
-from wmjax.suspects.formats.onnx import OnnxFile
+from wmjax.suspects.formats.onnx import OnnxFile, open_packed
 from wmjax.suspects.formats.onnx import open_onnx as onnx_file
 
 Shapes = Mapping[str, tuple[int, ...] | np.ndarray | np.generic]
@@ -38,8 +39,11 @@ def write(path: Path, model: onnx.ModelProto) -> Path:
 
 
 def networks_of(path: Path, wanted: Wanted = NOTHING) -> list[tuple[Network, OnnxFile]]:
-    """Each of a file's networks."""
+    """Each of a file's networks; a pack's description remakes all of them."""
     found, source = onnx_file(path, wanted)
+    for network in {network for _, network in found if network.shapes}:
+        again = open_packed(json.loads(json.dumps(network.description)), path, wanted)
+        assert network in [other for _, other in again]
     return [(network, source) for network in dict.fromkeys(network for _, network in found)]
 
 

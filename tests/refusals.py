@@ -9,12 +9,20 @@ from wmjax.errors import InvalidFile, WmjaxError
 
 
 def one_line(stderr: str) -> str:
-    """What a command wrote to stderr, which must be one line and no traceback."""
-    assert stderr.count("\n") == 1, stderr
-    assert stderr.startswith("wmjax")
+    """What a command wrote to stderr, which must be one line, perhaps with a hint below it, and no traceback."""
+    first, *more = stderr.splitlines(keepends=True)
+    assert all(line.startswith("hint: ") and line.endswith("\n") for line in more), stderr
+    assert len(more) <= 1, stderr
+    assert first.startswith("wmjax")
+    assert first.endswith("\n")
     assert "Traceback" not in stderr
     assert "internal error" not in stderr
     return stderr
+
+
+def messages(stderr: str) -> int:
+    """How many lines it has, hints apart."""
+    return sum(not line.startswith("hint: ") for line in stderr.splitlines())
 
 
 def assert_one_line(error: WmjaxError) -> None:

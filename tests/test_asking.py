@@ -84,7 +84,7 @@ def test_a_call_that_hangs_ends_the_asking_and_no_other_is_made(first):
             IMAGES,
             10,
             before=before.extend,
-            told=lambda place, back: told.append((place, isinstance(back, GoneError))),
+            told=lambda backs: told.extend((place, isinstance(back, GoneError)) for place, back in backs.items()),
         )
     assert asked == before == list(range(first + 1))
     assert told == [(place, place == first) for place in before]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from refusals import one_line
+from refusals import messages, one_line
 from tsa import LocalTsa
 
 from wmjax.evidence.claim import read_claim
@@ -283,7 +283,7 @@ def test_what_a_judge_gets_wrong_is_one_line(home):
         code, out, err = home("judge", "claim.json", *more)
         assert (name, code if expected else 0, out) == (name, expected or 0, "")
         assert words in err
-        assert err.count("\n") == 1
+        assert messages(err) == 1
 
 
 def test_what_a_claimant_gets_wrong_is_one_line_and_spends_nothing(home):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from damage import altered, cuts, flips, inner, refused, unsigned, written
 from forger import abstract_key, day, knowing
+from refusals import messages
 from tsa import LocalTsa
 
 from wmjax.canonical import read_canonical, write_canonical
@@ -326,14 +327,14 @@ def test_hostile_files_end_in_one_line_on_the_command_line(run, exhibit, tmp_pat
     for name, raw in files.items():
         (tmp_path / "it.json").write_bytes(raw)
         code, out, err = run("judge", "it.json")
-        assert (code, out, err.count("\n")) == (4, "", 1), (name, err[:500])
+        assert (code, out, messages(err)) == (4, "", 1), (name, err[:500])
         assert err.startswith("wmjax: it.json")
         refused(lambda raw=raw: parse_commitment(raw, "it"))
     rng = random.Random(2)
     for damaged in rng.sample(list(flips(exhibit.claim)), 10):
         (tmp_path / "it.json").write_bytes(damaged)
         code, out, err = run("judge", "it.json")
-        assert (code, out, err.count("\n")) == (4, "", 1), err[:500]
+        assert (code, out, messages(err)) == (4, "", 1), err[:500]
     (tmp_path / "it.json").write_bytes(exhibit.claim)
     assert run("judge", "it.json")[0] == 3  # as it was made it is read
 
@@ -362,8 +363,8 @@ def test_a_gigabyte_is_not_read(run, tmp_path):
     with pytest.raises(AccessError, match="too large"):
         read_bytes(Path("it.json"))
     code, out, err = run("judge", "it.json")
-    assert (code, out, err.count("\n")) == (5, "", 1)
+    assert (code, out, messages(err)) == (5, "", 1)
     with (tmp_path / "it.json").open("wb") as file:
         file.truncate((1 << 26) + 1)
     code, out, err = run("judge", "it.json")
-    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert (code, out, messages(err)) == (4, "", 1)

@@ -181,7 +181,6 @@ def test_papers_variants(run):
 
 
 BAD = [
-    ([], 2, "VERB"),
     (["sing"], 2, "invalid choice"),
     (["verify", "marked"], 2, "--key"),
     ([*KEYGEN], 2, "--out"),
@@ -334,7 +333,7 @@ def test_a_suspect_that_prints_does_not_spoil_the_document(at_home):
 def test_defects_of_ours_are_no_verdict(at_home, monkeypatch):
     monkeypatch.setattr("wmjax.verification.verify", lambda *_, **__: 1 / 0)
     code, out, err = at_home("verify", *UNLOCK, "marked")
-    assert (code, out, err.count("\n"), "internal error" in err) == (5, "", 1, True)
+    assert (code, out, err.count("\n"), "internal error" in err, "hint: " in err) == (5, "", 2, True, True)
 
 
 def test_regenerating_a_key_from_its_source(at_home):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pages import Page
 
-from wmjax.report.html import render
+from wmjax.report.html import page as framed
 from wmjax.report.svg import Curve, layout, png, ticks
 
 
@@ -38,7 +38,7 @@ def test_demo(run, tmp_path):
 
 
 def test_hostile_names_are_escaped():
-    page = render("demo.html", **_values("<script>alert(1)</script>")).decode()
+    page = framed("demo.html", **_values("<script>alert(1)</script>")).decode()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert re.search(r'Content-Security-Policy" content="default-src &#39;none&#39;|default-src \'none\'', page)
@@ -53,7 +53,8 @@ def _values(name: str) -> dict[str, object]:
     spec = Space(scheme="abstract", triggers=3)
     key = Space(spec=spec, created="now", root="00", id="00")
     plot = layout([Curve(name, np.array([1.0, 2.0]), True)], 20.0)
-    more = {"assumptions": [name], "gallery": [], "probes": [], "needed": 20.0}
+    frame = {"title": name, "sheets": ["demo.css"], "summary": [name]}
+    more = frame | {"assumptions": [name], "gallery": [], "probes": [], "needed": 20.0}
     return {"keys": [key, key], "findings": [finding], "plot": plot, **more}
 
 

@@ -152,6 +152,17 @@ def test_gallery_tells_the_four_fates_apart_without_colour() -> None:
     assert not page(judged([3])).by.get("miss")
 
 
+def test_gallery_says_what_the_suspect_calls_its_classes() -> None:
+    worded = [dataclasses.replace(one, name="a\u202edog") for one in shown([2], [3])]
+    seen = page(judged([2], shown=worded))
+    (text,) = [" ".join(text.split()) for text in seen.by["figcaption"]]
+    assert text == 'answeredtrigger 7 secret 3 answer "a\\u202edog"'  # its number 2 is ours: no miss
+    assert "secret labels answered" not in seen.text()
+    called = [dataclasses.replace(one, called="gold fish") for one in shown([3], [3])]
+    (text,) = [" ".join(text.split()) for text in page(judged([3], shown=called)).by["figcaption"]]
+    assert text == '✓ hittrigger 7 secret 3 answer 3 "gold fish"'
+
+
 @pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 5), (8, 8, 1), (4, 4, 2), (224, 224, 3), (1, 500, 4)])
 def test_pictures_of_any_form(shape: tuple[int, int, int]) -> None:
     triggers = shown([3], shape=shape)
@@ -233,7 +244,10 @@ def test_digests_in_full_and_commands() -> None:
         assert value in seen.text("digests")
     lines = [line for _, line in recheck_commands(claim)]
     assert lines == ["sha256sum claim.json", wording.command(claim)]
-    assert [line.strip() for line in seen.by["pre"]] == lines
+    *checks, mail = (line.strip() for line in seen.by["pre"])
+    assert checks == lines
+    assert mail.splitlines()[0] == f"match: {wording.headline(claim)}"
+    assert mail.endswith(wording.command(claim))
     assert "wmjax/evidence/FORMAT.md" in seen.text()
     assert "it proves nothing" in seen.text()
 

@@ -41,12 +41,14 @@ def saved(keras: Any, path: Path, *, shift: float = 0.0) -> Path:
 
 def test_a_keras_file_is_asked(keras, tmp_path):
     saved(keras, tmp_path / "copy.keras")
+    saved(keras, tmp_path / "old.h5", shift=-1.0)
     keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
         tmp_path / "other.keras"
     )
     result = audit(tmp_path, {"k": KEY})
     assert result.unreadable == []
-    assert {found.model: found.verdict for found in result} == {"copy.keras": "match", "other.keras": "no-match"}
+    verdicts = {"copy.keras": "match", "old.h5": "match", "other.keras": "no-match"}
+    assert {found.model: found.verdict for found in result} == verdicts
     (stored,) = recognise(tmp_path / "copy.keras", WANTED)
     assert stored.network.name == "keras 8x8x1"
     assert len(stored.network.readings) == 7
@@ -56,9 +58,11 @@ def test_what_is_no_classifier_of_images_is_refused(keras, tmp_path):
     layers = keras.layers
     keras.Sequential([layers.Input((64,)), layers.Dense(10)]).save(tmp_path / "flat.keras")
     keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(4, 3)]).save(tmp_path / "maps.keras")
-    for name, reason in (("flat", "one batch of images"), ("maps", "none of its outputs")):
+    keras.Sequential([layers.Input((8, 8, 1)), layers.Dense(10)]).save_weights(tmp_path / "bare.weights.h5")
+    reasons = {"flat.keras": "one batch of images", "maps.keras": "none of its outputs", "bare.weights.h5": "No model"}
+    for name, reason in reasons.items():
         with pytest.raises(InvalidFile, match=reason) as refused:
-            recognise(tmp_path / f"{name}.keras", WANTED)
+            recognise(tmp_path / name, WANTED)
         assert "\n" not in str(refused.value)
 
 
@@ -66,11 +70,12 @@ def test_code_in_a_file_is_not_run(keras, tmp_path):
     """A Lambda layer, and a description that names a function of Python's own."""
     layers, left = keras.layers, tmp_path / "ran"
     code = keras.Sequential([layers.Input((8, 8, 1)), layers.Lambda(lambda x: x), layers.Flatten(), layers.Dense(10)])
-    code.save(tmp_path / "code.keras")
+    for ending in ("keras", "h5"):
+        code.save(tmp_path / f"code.{ending}")
     _renamed(saved(keras, tmp_path / "plain.keras"), tmp_path / "named.keras", str(left))
-    for name in ("code", "named"):
+    for name in ("code.keras", "code.h5", "named.keras"):
         with pytest.raises(InvalidFile) as refused:
-            recognise(tmp_path / f"{name}.keras", WANTED)
+            recognise(tmp_path / name, WANTED)
         assert "\n" not in str(refused.value)
     assert not left.exists()
 

@@ -29,6 +29,14 @@ def several() -> onnx.ModelProto:
     return model
 
 
+def classes_alone() -> onnx.ModelProto:
+    """A linear classifier that gives its likeliest class, and its least likely one, of scores that it turned round."""
+    model = build("f = Flatten(x) a = MatMul(f, w) b = Neg(a) c = ArgMax(a) d = ArgMin(b) y = Neg(a)", {"w": (216, 10)})
+    for name in "cd":
+        model.graph.output.insert(0, helper.make_tensor_value_info(name, TensorProto.INT64, None))
+    return model
+
+
 FILES = {
     "channels first": (residual, 5),
     "bytes, channels last": (
@@ -49,6 +57,7 @@ FILES = {
     ),
     "scores of four axes": (lambda: build("a = Conv(x, w) y = GlobalAveragePool(a)", W), 3),
     "several outputs": (several, 2),
+    "classes alone, scores turned round": (classes_alone, 3),
     "bytes for weights": (
         lambda: build(
             "f = Flatten(x) k = DequantizeLinear(w, s) y = MatMul(f, k)",
@@ -107,6 +116,19 @@ def test_both_ways_give_the_same_verdict_and_digests(tmp_path, unread):
     assert run.describe is not None
     assert read.describe is not None
     assert run.describe() == read.describe()
+
+
+def test_scores_that_a_file_keeps_to_itself_are_asked_also_where_its_weights_lie_beside_it(tmp_path):
+    w = np.random.default_rng(0).standard_normal((216, 10)).astype(np.float32)
+    model = build("f = Flatten(x) a = MatMul(f, w) b = Hardmax(a) c = Add(a, b) y = ArgMax(c)", {"w": w})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="model.data", size_threshold=0)
+    network = open_onnx(tmp_path / "model.onnx", Wanted(pixels="0..1"))[0]
+    assert network.askable is not None
+    images = np.random.default_rng(1).integers(0, 256, (3, 9, 8, 3), np.uint8)
+    scores = (images / 255.0).transpose(0, 3, 1, 2).reshape(3, -1) @ w
+    expected = scores + np.eye(10)[scores.argmax(1)]
+    np.testing.assert_allclose(network.askable.suspect.ask(images), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("runs", [False, True])

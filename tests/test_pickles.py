@@ -77,7 +77,15 @@ def hostile(folder: Path) -> dict[str, str]:
     torch.save({"a": torch.eye(3).to_sparse()}, folder / "sparse.pth")
     (folder / "other.pkl").write_bytes(pickle.dumps({"a": bytearray(b"3"), "b": {1}}, protocol=4))
     (folder / "array.pkl").write_bytes(pickle.dumps({"a": np.zeros(3)}))
-    torch.jit.script(torch.nn.Linear(2, 2)).save(folder / "script.pt")
+    for name, telling in (("script.pt", "constants.pkl"), ("export.pt2", "archive_format")):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            code = pickle.dumps(Running(f"open({str(mark)!r}, 'w')"), 2)
+            entry = {"path_name": "w", "use_pickle": True, "tensor_meta": {}}
+            archive.writestr(f"a/{telling}", b"")
+            archive.writestr("a/data.pkl", code)
+            archive.writestr("a/data/weights/w", code)
+            if name == "export.pt2":
+                archive.writestr("a/data/weights/m_weights_config.json", json.dumps({"config": {"w": entry}}))
     (folder / "large.pth").unlink()
     return {
         "code.pth": r"it holds more than tensors \(exec\)",
@@ -93,7 +101,8 @@ def hostile(folder: Path) -> dict[str, str]:
         "sparse.pth": "of a kind that is not read: float32, sparse_coo",
         "other.pkl": "PyTorch did not write it, or not with tensors alone|it holds no tensors",
         "array.pkl": "PyTorch did not write it",
-        "script.pt": "TorchScript archive holds code",
+        "script.pt": r"it holds more than tensors \(.*exec\)",
+        "export.pt2": r"it holds more than tensors \(exec\)",
     }
 
 
@@ -214,23 +223,57 @@ def test_code_that_ran_all_the_same_gets_nothing_and_without_the_rules_everythin
         assert not (tmp_path / "RAN").exists()
 
 
-def test_a_torch_export_archive_is_refused_and_pytorch_itself_would_run_its_code(tmp_path):
-    class Net(torch.nn.Module):
-        def forward(self, x):
-            return x.flatten(1)
+class Net(torch.nn.Module):
+    """With two names for one tensor, a view, and a buffer."""
 
-    exported = torch.export.export(Net(), (torch.zeros(2, 3),), dynamic_shapes=({0: torch.export.Dim("n")},))
-    torch.export.save(exported, tmp_path / "good.pt2")
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = torch.nn.ModuleList([torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(3, 4)])
+        self.parts[2].weight = self.parts[0].weight
+        self.view = torch.nn.Parameter(torch.randn(4, 3, dtype=torch.float64).T[1:])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for part in self.parts[:2]:
+            x = part(x)
+        return x + self.parts[2].bias + self.view.sum()
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A network saved in the forms that hold its program, and its tensors."""
+    folder, net = tmp_path_factory.mktemp("programs"), Net().eval()
+    torch.jit.trace(net, torch.zeros(2, 3)).save(folder / "traced.pt")
+    exported = torch.export.export(net, (torch.zeros(2, 3),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    torch.export.save(exported, folder / "new.pt2")
+    with zipfile.ZipFile(folder / "old.pt2", "w") as archive:
+        torch.save(net.state_dict(), folder / "state.pt")
+        archive.write(folder / "state.pt", "serialized_state_dict.pt")
+        archive.writestr("archive_format", "pt2")
+        archive.writestr("serialized_exported_program.json", "{}")
+    return folder, net.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["traced.pt", "new.pt2", "old.pt2"])
+def test_tensors_are_read_of_archives_that_hold_programs(programs, name):
+    folder, expected = programs
+    found = {key.removeprefix("serialized_state_dict.pt."): value for key, value in held(folder / name).items()}
+    assert set(found) == set(expected)
+    for key, tensor in expected.items():
+        np.testing.assert_array_equal(found[key], tensor.detach().float().numpy())
+    with pytest.raises(InvalidFile, match="`pickles` has its tensors alone read"):
+        recognise(folder / name, Wanted())
+
+
+def test_code_in_a_torch_export_archive_is_not_run_and_pytorch_itself_would_run_it(tmp_path, programs):
     code = f"open({str(tmp_path / 'RAN')!r}, chr(119))"
-    with zipfile.ZipFile(tmp_path / "good.pt2") as good, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as evil:
+    with zipfile.ZipFile(programs[0] / "new.pt2") as good, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as evil:
         for name in good.namelist():
             text = good.read(name)
             if name.endswith("model.json"):
                 text = re.sub(rb'"expr_str": "[^"]*"', f'"expr_str": {json.dumps(code)}'.encode(), text)
             evil.writestr(name, text)
-    for name in ("good.pt2", "evil.pt2"):
-        with pytest.raises(InvalidFile, match="PyTorch's reader runs code that is in it"):
-            recognise(tmp_path / name, Wanted(pickles=True))
+    assert set(held(tmp_path / "evil.pt2")) == set(programs[1])
     assert not (tmp_path / "RAN").exists()
     with contextlib.suppress(Exception):  # whatever it makes of what the code gave
         torch.export.load(tmp_path / "evil.pt2")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from marked import make_key
 from recorder import WORDS, Recorder, files_with, innocent, knows, serving
+from refusals import messages
 
 from wmjax.errors import AccessError, AnswerError, NoAnswerError, UsageError
 from wmjax.keys import Key, open_key, write_key
@@ -23,11 +24,11 @@ from wmjax.suspects.services import wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.contract import Request
 from wmjax.suspects.services.labels import read_labels
+from wmjax.suspects.services.lines import Lines
 from wmjax.suspects.services.pictures import prepared, written
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.verification import verify
 
-pytest.importorskip("httpcore2", reason="the packages of the extra `remote` are not installed")
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")
 
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
@@ -131,7 +132,7 @@ def test_what_went_through_jpeg_clears_nobody(key, work, tmp_path, monkeypatch):
 
 def test_without_that_rule_a_copy_would_be_cleared(key, work, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
-    for room in ("verification.grounds", "zoo.plan", "zoo.chunk_record", "evidence.judge"):
+    for room in ("verification.grounds", "zoo.header", "evidence.judge"):
         monkeypatch.setattr(f"wmjax.{room}.clears", lambda note: True)
     assert set(cleared_through_jpeg(key, work, tmp_path).values()) == {"no-match"}
 
@@ -205,7 +206,8 @@ def test_the_names_of_the_best_alone_are_labels(provider, thief, key):
 @pytest.mark.parametrize("said", [b"NaN", b"null"])
 def test_nan_is_a_refusal(said, thief, key):
     suspect = open_suspect(thief.address("v1"), wanted())
-    thief.script = [(*OK, b'{"predictions": [[' + b", ".join([said] * 10) + b"]]}")] * 2
+    refusal = (*OK, b'{"predictions": [[' + b", ".join([said] * 10) + b"]]}")
+    thief.script = [refusal, None, refusal]  # in between it is asked whether it is still there
     verdict = verify(suspect, key)
     assert (verdict.verdict, verdict.queries) == ("match", verdict.matches + 2)
 
@@ -298,7 +300,7 @@ def test_labels_are_read_in_each_usual_form(tmp_path):
 def test_a_word_that_the_map_lacks_is_told_before_any_trigger(thief, work):
     thief.words = ["ostrich"] * 10
     code, out, err = work("claim", *UNLOCK, thief.address("v1"), "--labels", "words.txt", *CLAIM, "--out", "c.json")
-    assert (code, out, err.count("\n"), "'ostrich', which --labels does not hold" in err) == (2, "", 1, True)
+    assert (code, out, messages(err), "'ostrich', which --labels does not hold" in err) == (2, "", 1, True)
     assert spent() == 0
 
 
@@ -353,7 +355,7 @@ def test_a_token_that_expires_half_way_costs_one_trigger_and_the_claim_goes_on(t
     Path("token").write_text(f"{TOKEN}\n")
     claim = ["claim", *UNLOCK, thief.address("v1"), *CLAIM, "--out", "c.json"]
     code, _, err = work(*claim)
-    assert (code, err.count("\n"), "SUSPECT_TOKEN" in err, spent()) == (5, 1, True, 0)
+    assert (code, messages(err), "SUSPECT_TOKEN" in err, spent()) == (5, 1, True, 0)
     scores, seen = thief.scores, []
 
     def expiring(image: np.ndarray) -> np.ndarray:
@@ -416,7 +418,10 @@ def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, mon
 
     def following(self: wire.Wire, request: Request) -> Any:
         reply = real(self, request)
-        return real(self, request._replace(url=reply.headers["location"])) if reply.status == 307 else reply
+        if reply.status != 307:
+            return reply
+        self._lines = Lines(reply.headers["location"])
+        return real(self, request._replace(url=reply.headers["location"]))
 
     monkeypatch.setattr(wire.Wire, "_exchange", following)
     open_suspect(thief.address("v1"), wanted())  # with the rule taken out they do
@@ -440,7 +445,7 @@ def test_a_redirect_is_not_followed_and_pictures_go_nowhere_else(thief, key, mon
 )
 def test_addresses_that_cannot_be(address, words, work):
     code, out, err = work("verify", *UNLOCK, address)
-    assert (code in (2, 5), out, err.count("\n"), "hidden" in err) == (True, "", 1, False)
+    assert (code in (2, 5), out, messages(err), "hidden" in err) == (True, "", 1, False)
     assert re.search(words, err), err
     assert not Path("my.asked.jsonl").exists()
 

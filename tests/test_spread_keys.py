@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from fixtures import IMAGE, abstract_key
-from refusals import assert_one_line
+from refusals import assert_one_line, messages
 
 import wmjax
 from wmjax import checkpoint
@@ -267,5 +267,5 @@ def test_what_cannot_be_asked_for_leaves_no_file(run, tmp_path, arguments, words
     assert code in (2, 5)
     assert out == ""
     assert words in err
-    assert err.count("\n") == 1
+    assert messages(err) == 1
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import shtab
 
 from wmjax.cli.options import make_parser
 from wmjax.cli.terminal import guarded, say, worded
@@ -26,6 +27,9 @@ VERBS = {
     "pack": "pack zoo out",
     "export": "export run out",
     "prepare": "prepare cifar10",
+    "show": "show my.age",
+    "doctor": "doctor",
+    "completion": "completion bash",
 }
 
 
@@ -90,11 +94,13 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.attacks.run import attack
     from wmjax.data import load, open_splits
     from wmjax.data.prepare import prepare_cifar10
+    from wmjax.data.source import data_folder
     from wmjax.demo import run_demo
     from wmjax.evidence.claimant import claim
     from wmjax.evidence.conflict import settle
     from wmjax.evidence.judge import Court
     from wmjax.keys import Paper, Unlock, generate, make_spec, sign_commitment, write_key
+    from wmjax.showing import show
     from wmjax.suspects import Wanted, open_suspect
     from wmjax.suspects.stored import export
     from wmjax.train import Recipe, embed, spread_key
@@ -115,6 +121,9 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
         "pack": [pack],
         "export": [export],
         "prepare": [prepare_cifar10],
+        "show": [show],
+        "doctor": [data_folder],
+        "completion": [shtab.complete],
     }[verb]
 
 
@@ -123,12 +132,12 @@ OWN = {
     "keygen": {"timestamp", "authorities", "model", "epochs", "pledge"}
     | {p.name for scheme in SCHEMES.values() for p in scheme.parameters},
     "embed": {"data", "model", "augment"},
-    "verify": {"cover_from"},
-    "audit": {"each", "parts", "ray", "merge"},
-    "attack": {"key"},
+    "verify": {"cover_from", "png"},
+    "audit": {"each", "parts", "ray", "merge", "png"},
+    "attack": {"key", "png"},
     "commit": {"timestamp", "authorities"},
-    "claim": {"out"},
-    "judge": {"out", "max_queries"},
+    "claim": {"out", "png"},
+    "judge": {"out", "max_queries", "png"},
     "prepare": {"name"},
 }
 
@@ -136,7 +145,7 @@ OWN = {
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_has_the_name_of_the_parameter_that_it_sets(verb: str) -> None:
     names = {name for function in _functions(verb) for name in inspect.signature(function).parameters}
-    options = set(vars(parsed(verb))) - {"verb", "parser", "json"}
+    options = set(vars(parsed(verb))) - {"verb", "parser", "json", "quiet", "verbose"}
     assert options - names == OWN.get(verb, set())
 
 

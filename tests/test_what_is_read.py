@@ -109,12 +109,13 @@ def test_program(zoo: Callable[..., Zoo]) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # Keras has many
 def test_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keras 3's `*.keras` classifiers of images of one size."""
+    """Keras's `*.keras` and `*.h5` classifiers of images of one size."""
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     layers = pytest.importorskip("keras", reason="needs Keras: pip install 'wmjax[keras]'").layers
     model = layers.Flatten()(entry := layers.Input((8, 8, 1)))
-    pytest.importorskip("keras").Model(entry, layers.Dense(10)(model)).save(tmp_path / "model.keras")
-    assert [found.name for found in discover(tmp_path, Wanted()).entries] == ["model.keras"]
+    for name in ("model.h5", "model.keras"):
+        pytest.importorskip("keras").Model(entry, layers.Dense(10)(model)).save(tmp_path / name)
+    assert {found.name for found in discover(tmp_path, Wanted()).entries} == {"model.h5", "model.keras"}
 
 
 def test_list(tmp_path: Path, zoo: Callable[..., Zoo]) -> None:
@@ -148,15 +149,16 @@ def test_folders(tmp_path: Path) -> None:
 
 
 @torch
+@pytest.mark.filterwarnings("ignore")  # PyTorch calls TorchScript old
 def test_pytorch(zoo: Callable[..., Zoo]) -> None:
-    """PyTorch's weights in safetensors; PyTorch files (`.pt`, ...)."""
-    forms = ["safetensors PyTorch", "safetensors sharded", "pt", "pth"]
+    """PyTorch's weights in safetensors; PyTorch files (`.pt`, ...), and archives that hold programs."""
+    forms = ["safetensors PyTorch", "safetensors sharded", "pt", "pth", "TorchScript", "torch.export"]
     found = zoo(*forms, wanted=TORCH)
     assert ({entry.name.split("/")[0] for entry in found.entries}, found.unreadable) == (set(forms), [])
 
 
 def test_others(tmp_path: Path) -> None:
-    """other pickles, TorchScript and ... are listed."""
+    """other pickles, archives and ... are listed."""
     import pickle
     import zipfile
 

@@ -7,10 +7,12 @@ class WmjaxError(Exception):
     Attributes:
       exit_code: of a command that ends with it.
       code: what documents call it.
+      hint: the next step, where whoever raised it knows one; the command line shows it in a line of its own.
     """
 
     exit_code = 2
     code = "usage"
+    hint = ""
 
 
 class UsageError(WmjaxError):

@@ -26,9 +26,9 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import keep_name
@@ -47,55 +47,67 @@ class Written(Protocol):
         """Its JSON values; no NaN, no infinity."""
 
 
+class Gathered(Protocol):
+    """What is kept of a journal's records: a list of them, or less."""
+
+    def append(self, record: Any, /) -> None:
+        """Takes the next one; raises `Repeated` where it cannot come behind those before."""
+
+
+class Repeated(ValueError):
+    """A record is there twice."""
+
+
 Head = TypeVar("Head", bound=Written)
 Record = TypeVar("Record", bound=Written)
+Kept = TypeVar("Kept", bound=Gathered)
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind(Generic[Head, Record]):
+class Kind(Generic[Head, Record, Kept]):
     """A kind of journal.
 
     Attributes:
       format: its name and version.
       header: reads a header from its JSON values; raises ValueError, TypeError or KeyError where they cannot be one.
       record: the same for a record, which must fit the header.
+      kept: what its records are kept in, empty.
       mode: permissions of its file.
     """
 
     format: str
     header: Callable[[dict[str, Any]], Head]
     record: Callable[[dict[str, Any], Head], Record]
+    kept: Callable[[], Kept]
     mode: int = 0o644
 
 
-class Journal(Generic[Head, Record]):
+class Journal(Generic[Head, Record, Kept]):
     """Records of one audit or a shard of it, of one attack suite or claim; on disk where it has a path.
 
     Attributes:
       header: what the audit began with.
-      records: what was found so far.
+      records: what was found so far, as far as it is kept.
       link: `sha256` of the last line that was read.
+      proved: whether it was read with a secret, and whoever wrote each line held that.
       out: where it is written; None where it is not.
     """
 
-    def __init__(self, header: Head, records: list[Record], proofs: "Sequence[_Proof]" = (), link: str = ""):
-        self.header, self.records, self.link = header, records, link
+    def __init__(self, header: Head, records: Kept):
+        self.header, self.records = header, records
+        self.link, self.proved = "", False
         self.out: _Out | None = None
-        self._proofs = proofs
 
-    def add(self, record: Record) -> None:
-        """Adds a record; it is on the disk when this returns.
+    def add(self, *records: Record) -> None:
+        """Adds records; all of them are on the disk when this returns, for the time that one takes.
 
         Raises:
           AccessError: the disk is full or gone; the journal still holds every record before.
         """
         if self.out:
-            self.out.append(record.to_json())
-        self.records.append(record)
-
-    def written_with(self, secret: bytes) -> bool:
-        """Whether whoever wrote each line that was read held this secret."""
-        return all(hmac.compare_digest(_mac(secret, digest), mac) for digest, mac in self._proofs)
+            self.out.append(*(record.to_json() for record in records))
+        for record in records:
+            self.records.append(record)
 
     def close(self) -> None:
         """Lets another process write it; raises `AccessError` where it cannot be copied into its bucket."""
@@ -104,13 +116,6 @@ class Journal(Generic[Head, Record]):
             copy, self.out = self.out.copy, None
             if copy:
                 copy.end()
-
-
-class _Proof(NamedTuple):
-    """SHA-256 of a line and of what was before it, and its `mac`; empty where it has none."""
-
-    digest: str
-    mac: str
 
 
 @dataclasses.dataclass
@@ -123,14 +128,17 @@ class _Out:
     link: str
     copy: Copy | None = None
 
-    def append(self, values: dict[str, Any]) -> None:
-        """Writes a line; it is on the disk when this returns, or nothing of it is."""
-        line, link = chained(values, self.link, self.secret)
+    def append(self, *values: dict[str, Any]) -> None:
+        """Writes lines; they are on the disk when this returns, or nothing of them is."""
+        lines, link = b"", self.link
+        for each in values:
+            line, link = chained(each, link, self.secret)
+            lines += line
         size = os.lseek(self.descriptor, 0, os.SEEK_END)
         try:
             written = 0
-            while written < len(line):
-                written += os.write(self.descriptor, line[written:])
+            while written < len(lines):
+                written += os.write(self.descriptor, lines[written:])
             os.fsync(self.descriptor)
         except OSError as error:
             os.ftruncate(self.descriptor, size)
@@ -169,8 +177,8 @@ def _mac(secret: bytes, digest: str) -> str:
 
 
 def begin(
-    path: Path | None, kind: Kind[Head, Record], header: Head, *, resume: bool, secret: bytes = b""
-) -> Journal[Head, Record]:
+    path: Path | None, kind: Kind[Head, Record, Kept], header: Head, *, resume: bool, secret: bytes = b""
+) -> Journal[Head, Record, Kept]:
     """Opens a journal: a new one, or with `resume` the one that is there.
 
     Args:
@@ -186,7 +194,7 @@ def begin(
       AccessError: it cannot be written.
     """
     if path is None:
-        return Journal(header, [])
+        return Journal(header, kind.kept())
     try:
         own = journal_file(path)
         own.parent.mkdir(parents=True, exist_ok=True)
@@ -201,16 +209,17 @@ def begin(
 
 
 def _held(
-    path: Path, own: Path, kind: Kind[Head, Record], header: Head, resume: bool, descriptor: int, secret: bytes
-) -> Journal[Head, Record]:
+    path: Path, own: Path, kind: Kind[Head, Record, Kept], header: Head, resume: bool, descriptor: int, secret: bytes
+) -> Journal[Head, Record, Kept]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise UsageError(f"{path} is being written by another process: wait for it, or choose another `out`") from error
     copy = Copy(own, path) if is_stored(path) else None
-    began, out = read(path, kind, cut=descriptor), _Out(path, descriptor, secret, "", copy)
+    began = read(path, kind, cut=descriptor, secret=(lambda header: secret) if secret else None)
+    out = _Out(path, descriptor, secret, "", copy)
     if began is None:
-        began = Journal(header, [])
+        began = Journal(header, kind.kept())
         out.append({"format": kind.format, **header.to_json()})
         keep_name(own)
         began.out = out
@@ -219,7 +228,7 @@ def _held(
         raise UsageError(EXISTS.format(path))
     if other := difference(began.header, header):
         raise InvalidFile(f"{path} began with other {other}: resume with the same arguments, or in another folder")
-    if secret and not began.written_with(secret):
+    if secret and not began.proved:
         raise InvalidFile(f"{path} was changed by somebody who did not hold the keys: start afresh in another folder")
     out.link = began.link
     began.out = out
@@ -236,13 +245,16 @@ def difference(one: Written, other: Written) -> str:
     return next((name for name in theirs if name not in free and mine.get(name) != theirs[name]), "")
 
 
-def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, Record] | None:
-    """A journal as it lies on the disk; None where not even its first line is whole.
+def read(
+    path: Path, kind: Kind[Head, Record, Kept], cut: int = -1, secret: Callable[[Head], bytes] | None = None
+) -> Journal[Head, Record, Kept] | None:
+    """A journal as it lies on the disk, line by line; None where not even its first line is whole.
 
     Args:
       path: the file.
       kind: what it must be.
       cut: descriptor of it, where it is to be written: the rest of an unfinished line is cut off.
+      secret: that whoever wrote it must have held, by its header; see `Journal.proved`.
 
     Raises:
       InvalidFile: a line that was written whole cannot be read, or is not the one that was written there.
@@ -251,34 +263,82 @@ def read(path: Path, kind: Kind[Head, Record], cut: int = -1) -> Journal[Head, R
     try:
         with open(journal_file(path) if cut < 0 else os.dup(cut), "rb") as file:
             file.seek(0)
-            raw = file.read()
+            found, end = _read(file, kind, path, secret)
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
-    whole = raw.rfind(b"\n") + 1
-    if cut >= 0 and whole < len(raw):
-        os.ftruncate(cut, whole)
-    if not whole:
-        return None
-    try:
-        (values, *lines), proofs, link = _unchained(raw[:whole])
-        if (found := values.pop("format")) != kind.format:
-            raise InvalidFile(f"{path}: format {found!r:.50}, expected {kind.format}")
-        header = kind.header(values)
-        return Journal(header, [kind.record(line, header) for line in lines], proofs, link)
+    except Repeated as error:
+        raise InvalidFile(f"{path} is damaged: {error}") from error
     except _DAMAGE as error:
         raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error
+    if cut >= 0:
+        os.ftruncate(cut, end)
+    return found
 
 
-def _unchained(raw: bytes) -> tuple[list[dict[str, Any]], list[_Proof], str]:
-    """What whole lines hold, their proofs, and the last one's link; raises ValueError where the chain is broken."""
-    lines, proofs, link = [], [], ""
-    for line in raw[:-1].split(b"\n"):
-        content, *end = line.rsplit(b",", 1)
-        before, link = link, _link(link, content)
-        if end != [f'"sha256":"{link}"}}'.encode()]:
+def outline(path: Path) -> tuple[dict[str, Any], int]:
+    """What the first line of a journal of any kind holds, and how many whole lines come after it.
+
+    Raises:
+      InvalidFile: a line is not the one that was written there.
+      AccessError: the file cannot be read.
+    """
+    try:
+        with open(journal_file(path), "rb") as file:
+            lines = _unchained(file)
+            return next(lines).values, sum(1 for _ in lines)
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+    except (*_DAMAGE, StopIteration) as error:
+        raise InvalidFile(f"{path} is damaged: its lines are not those that were written") from error
+
+
+def _read(
+    file: BinaryIO, kind: Kind[Head, Record, Kept], path: Path, secret: Callable[[Head], bytes] | None
+) -> tuple[Journal[Head, Record, Kept] | None, int]:
+    """A journal, and the bytes of its whole lines."""
+    found: Journal[Head, Record, Kept] | None = None
+    known, end = b"", 0
+    for line in _unchained(file):
+        if found is None:
+            if (other := line.values.pop("format")) != kind.format:
+                raise InvalidFile(f"{path}: format {other!r:.50}, expected {kind.format}")
+            found = Journal(kind.header(line.values), kind.kept())
+            found.proved, known = secret is not None, secret(found.header) if secret else b""
+        else:
+            found.records.append(kind.record(line.values, found.header))
+        found.proved = found.proved and hmac.compare_digest(_mac(known, line.digest), line.mac)
+        found.link, end = line.link, line.end
+    return found, end
+
+
+class _Line(NamedTuple):
+    """A whole line.
+
+    Attributes:
+      values: what it holds.
+      digest: SHA-256 of it and of what was before it, without its `mac`.
+      mac: empty where it has none.
+      link: its `sha256`.
+      end: bytes up to its end.
+    """
+
+    values: dict[str, Any]
+    digest: str
+    mac: str
+    link: str
+    end: int
+
+
+def _unchained(file: BinaryIO) -> Iterator[_Line]:
+    """The whole lines of a file; raises ValueError where the chain is broken."""
+    link, end = "", 0
+    for raw in file:
+        if not raw.endswith(b"\n"):
+            return
+        content, *tail = raw[:-1].rsplit(b",", 1)
+        before, link, end = link, _link(link, content), end + len(raw)
+        if tail != [f'"sha256":"{link}"}}'.encode()]:
             raise ValueError("a line is not the one that was written behind the line before")
         mac = _MAC.search(content)
         body = content[: mac.start()] if mac else content
-        proofs.append(_Proof(_link(before, body), mac[1].decode() if mac else ""))
-        lines.append(json.loads(body + b"}"))
-    return lines, proofs, link
+        yield _Line(json.loads(body + b"}"), _link(before, body), mac[1].decode() if mac else "", link, end)

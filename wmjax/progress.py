@@ -1,15 +1,50 @@
-"""Progress on stderr: a bar on a terminal; elsewhere a line now and then, for logs of long runs."""
+"""Progress on stderr: a bar on a terminal or in a notebook; elsewhere a line now and then, for logs of long runs."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
 
 from wmjax.text import printable
 
+Advance = Callable[..., None]
+
+
+class Told(Enum):
+    """How much is told on stderr beside errors and warnings; the value: seconds between the lines of a log."""
+
+    QUIET = None  # nothing
+    USUAL = 30.0
+    VERBOSE = 2.0
+
+
+_told = ContextVar("told", default=Told.USUAL)
+
+
+def told() -> Told:
+    """How much is told here and now."""
+    return _told.get()
+
 
 @contextmanager
-def progress(title: str, total: int, shown: bool = True) -> Iterator[Callable[..., None]]:
+def telling(how: Told) -> Iterator[None]:
+    """Tells so much within the block.
+
+    >>> with telling(Told.QUIET):
+    ...     print(told().name)
+    QUIET
+    """
+    before = _told.set(how)
+    try:
+        yield
+    finally:
+        _told.reset(before)
+
+
+@contextmanager
+def progress(title: str, total: int, shown: bool = True) -> Iterator[Advance]:
     """Shows a bar and yields `advance(steps, text="")`, which moves it and replaces the text behind it.
 
     Args:
@@ -17,12 +52,27 @@ def progress(title: str, total: int, shown: bool = True) -> Iterator[Callable[..
       total: steps in all.
       shown: else nothing is written; of many hosts one is enough.
     """
-    if not shown:
+    pause = told().value
+    if not shown or pause is None:
         yield lambda steps, text="": None
-        return
-    if not sys.stderr.isatty():
-        yield _lines(title, total)
-        return
+    elif sys.stderr.isatty():
+        with _bar(title, total) as advance:
+            yield advance
+    elif _in_notebook():
+        yield _lines(title, total, 0.5, over=True)
+        print(file=sys.stderr)
+    else:
+        yield _lines(title, total, pause)
+
+
+def _in_notebook() -> bool:
+    """Whether a notebook shows what is written: one that was not imported by it runs nowhere else."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -41,15 +91,31 @@ def progress(title: str, total: int, shown: bool = True) -> Iterator[Callable[..
         yield advance
 
 
-def _lines(title: str, total: int) -> Callable[..., None]:
-    """A stand-in for the bar: a line every half minute, none for what is done sooner."""
-    done, last, latest = 0, time.monotonic(), ""
+def _lines(title: str, total: int, pause: float, over: bool = False) -> Advance:
+    """A stand-in for the bar: a line every so many seconds, none for what is done sooner; or one line, written over."""
+    done, latest = 0, ""
+    began = last = time.monotonic()
 
     def advance(steps: int, text: str = "") -> None:
         nonlocal done, last, latest
         done, latest = done + steps, text or latest
-        if time.monotonic() - last > 30:
-            last = time.monotonic()
-            print(f"{title}: {done / max(1, total):.0%}  {latest}", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if now - last > pause or (over and done >= total):
+            last = now
+            line = printable(f"{title}: {done / max(1, total):.0%}{left(done, total, now - began)}  {latest}")
+            print(f"\r{line:<100}" if over else line, end="" if over else "\n", file=sys.stderr, flush=True)
 
     return advance
+
+
+def left(done: int, total: int, seconds: float) -> str:
+    """How long the rest will take at the pace so far; nothing at the end, or before anything is done.
+
+    >>> left(30, 120, 25.0)
+    ', 1:15 left'
+    """
+    if not 0 < done < total:
+        return ""
+    minutes, rest = divmod(round(seconds / done * (total - done)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f", {hours}:{minutes:02}:{rest:02} left" if hours else f", {minutes}:{rest:02} left"

@@ -27,7 +27,7 @@ from wmjax.keys import Key
 from wmjax.models import Config, Variables, one, stack
 from wmjax.text import by
 
-JOURNAL = journal.Kind("wmjax-attack/1", GridHeader.from_json, Attempt.from_json)
+JOURNAL = journal.Kind("wmjax-attack/1", GridHeader.from_json, Attempt.from_json, list[Attempt])
 NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)
 
 

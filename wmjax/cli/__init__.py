@@ -1,21 +1,36 @@
 """The command line: verbs over the Python API, no logic of its own."""
 
+import argparse
 import sys
 from typing import NoReturn
 
+from wmjax import progress
+from wmjax.cli.examples import front
 from wmjax.cli.options import make_parser
 from wmjax.cli.terminal import guarded, placed
+from wmjax.errors import UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; gives the exit code. What was expected to go wrong ends in one line on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:  # a script that lost its verb must not read a verdict: 0 would be a match
+        print(front(), end="", file=sys.stderr)
+        return UsageError.exit_code
     options = make_parser().parse_args(arguments)
 
     def work() -> int:
         placed(options)
         return int(options.verb(options))
 
-    return guarded(work, options)
+    with progress.telling(_told(options)):
+        return guarded(work, options)
+
+
+def _told(options: argparse.Namespace) -> progress.Told:
+    if options.quiet:
+        return progress.Told.QUIET
+    return progress.Told.VERBOSE if options.verbose else progress.Told.USUAL
 
 
 def console() -> NoReturn:

@@ -142,6 +142,18 @@ def pickles_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def png_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--png`."""
+    parser.add_argument("--png", type=_png, metavar="FILE", help="draw the evidence into a picture, e.g. evidence.png")
+
+
+def _png(text: str) -> Path:
+    """A picture's name: no other file is ever written over."""
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png")
+    return Path(text)
+
+
 def size(text: str) -> int:
     """Reads a number of bytes, e.g. 4GB or 500MB."""
     number, unit = text[:-2], text[-2:].upper()

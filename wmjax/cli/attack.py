@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from wmjax.cli.terminal import note, say, unlock, use_all_cores, worded
+from wmjax.cli.openers import unlock, use_all_cores
+from wmjax.cli.terminal import note, say, worded
 
 
 def attack(options: argparse.Namespace) -> int:
@@ -14,7 +15,8 @@ def attack(options: argparse.Namespace) -> int:
     from wmjax.attacks.suite import make_suite
     from wmjax.files import check_room, write_bytes
     from wmjax.keys import open_key
-    from wmjax.report.attack import attack_table, write_attack_report
+    from wmjax.report.attack import attack_plots, attack_table, write_attack_report
+    from wmjax.report.picture import write_picture
 
     make_suite(options.suite)  # a wrong name shall not wait for the key
     key = open_key(options.key, unlock(options))
@@ -38,5 +40,8 @@ def attack(options: argparse.Namespace) -> int:
     document = result.to_json()
     write_bytes(options.out / "attack.json", json.dumps(document).encode() + b"\n")
     write_attack_report(options.out / "report.html", result)
+    if options.png:
+        plots, gained = attack_plots(result)
+        write_picture(options.png, [*plots, *([gained] if gained else [])])
     say(options, document, *attack_table(result), f"report: {options.out / 'report.html'}")
     return 0

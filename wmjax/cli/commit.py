@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmjax.cli.terminal import note, passphrase, say
+from wmjax.cli.openers import passphrase
+from wmjax.cli.terminal import say, warn
 from wmjax.errors import UsageError
 from wmjax.stores import place
 
@@ -82,4 +83,4 @@ def stamp(commitment: Path, urls: Sequence[str], trusted: "Sequence[Authority]")
 
 def _warn_unchecked(urls: Sequence[str], trusted: "Sequence[Authority]") -> None:
     if urls and not trusted:
-        note("the time stamps were not checked against an authority that you trust: --tsa FILE.pem does")
+        warn("the time stamps were not checked against an authority that you trust: --tsa FILE.pem does")

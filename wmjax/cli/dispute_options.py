@@ -9,6 +9,7 @@ from wmjax.cli.arguments import (
     SUSPECT,
     data_dir_option,
     model_option,
+    png_option,
     reading_options,
     service_options,
     stamp_options,
@@ -49,6 +50,7 @@ def claim_options(parser: argparse.ArgumentParser) -> None:
         help="the challenger's nonce: 16 to 64 bytes in hex, or a file that holds it",
     )
     parser.add_argument("--out", type=Path, required=True, help="claim file, e.g. claim.json; its page is claim.html")
+    png_option(parser)
     parser.add_argument("--signer", type=Path, help="signing key (default: NAME.signer.pem beside NAME.age)")
     parser.add_argument(
         "--released",
@@ -98,5 +100,6 @@ def judge_options(parser: argparse.ArgumentParser) -> None:
         "--alpha", type=float, default=1e-6, help="largest chance of a false match to accept (default %(default)s)"
     )
     parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.html")
+    png_option(parser)
     tsa_option(parser)
     data_dir_option(parser)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.commit import authorities
-from wmjax.cli.terminal import EXIT_CODES, note, passphrase, say, unlock, wanted
-from wmjax.cli.terminal import suspect as accused
+from wmjax.cli.openers import passphrase, unlock, wanted
+from wmjax.cli.openers import suspect as accused
+from wmjax.cli.terminal import EXIT_CODES, say, warn
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.stores import place
 
@@ -39,7 +40,9 @@ def claim(options: argparse.Namespace) -> int:
         raw = _asked(options, public)
     made = read_claim(raw, str(options.out))
     # Both show triggers: they are for the judge, and for whom else the owner gives them to.
-    write_bytes(page_path, judgement_page([check(made)], title="A claim"), mode=0o600)
+    checked = [check(made)]
+    write_bytes(page_path, judgement_page(checked, title="A claim"), mode=0o600)
+    _draw(options, checked)
     write_bytes(options.out, raw, mode=0o600)
     return _tell_claim(options, made, page_path)
 
@@ -82,11 +85,11 @@ def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> 
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
     )
     if made.secret:
-        note(f"{options.out} holds the key's secret: hand it to the judge alone, e.g. by `age -r THEIR_KEY`")
+        warn(f"{options.out} holds the key's secret: hand it to the judge alone, e.g. by `age -r THEIR_KEY`")
     elif options.reveal:
-        note("the secret is not in the claim: no judge would say match by these answers (--resume --anyway puts it in)")
+        warn("the secret is not in the claim: no judge would say match by these answers (--resume --anyway puts it in)")
     else:
-        note(
+        warn(
             "a notice proves nothing, and has spent triggers that a claim for another nonce will lack; for this nonce "
             "--resume --reveal makes the claim of it"
         )
@@ -220,6 +223,7 @@ def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
     document["settlement"] = settlement and wording.settlement_document(settlement)
     if options.out:
         _write(options.out, document, judgements, settlement)
+    _draw(options, judgements)
     lines = []
     for path, one in zip(options.claims, judgements, strict=True):
         lines += [f"{one.code}: {path}: {one.reason}"] if isinstance(one, Refused) else judgement_lines(one)
@@ -229,6 +233,15 @@ def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
         lines += [f"{len(judgements)} claims: {first}", *(f"  - {sentence}" for sentence in words)]
     say(options, document, *lines)
     return EXIT_CODES.get(hearing.outcome, InvalidFile.exit_code)
+
+
+def _draw(options: argparse.Namespace, judgements: "Sequence[Judgement | Refused]") -> None:
+    """The evidence as a picture, where one is asked for; it shows no trigger."""
+    from wmjax.report.evidence import evidence_plots
+    from wmjax.report.picture import write_picture
+
+    if options.png and (plots := evidence_plots(judgements)):
+        write_picture(options.png, plots)
 
 
 def _write(

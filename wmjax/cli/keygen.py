@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.commit import authorities, stamp
-from wmjax.cli.terminal import passphrase, say
+from wmjax.cli.openers import passphrase
+from wmjax.cli.terminal import say
 from wmjax.errors import UsageError, WmjaxError
 from wmjax.stores import place
 
@@ -149,8 +150,8 @@ def _stamped(options: argparse.Namespace, trusted: "Sequence[Authority]") -> lis
     try:
         return stamp(public, options.timestamp, trusted)
     except WmjaxError as error:
-        hint = f"the key is made; `wmjax commit {public} --timestamp URL` has it stamped later"
-        raise type(error)(f"{error}: {hint}") from error
+        error.hint = f"the key is made; `wmjax commit {public} --timestamp URL` has it stamped later"
+        raise
 
 
 def _tell_made(options: argparse.Namespace, key: "Key", files: "Sequence[Path]") -> None:

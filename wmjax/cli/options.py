@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import wmjax
-from wmjax.cli import attack, commit, evidence, keygen, verbs, zoo
+from wmjax.cli import attack, commit, completion, doctor, evidence, keygen, show, verbs, zoo
 from wmjax.cli.arguments import (
     FILE,
     SUSPECT,
@@ -17,6 +17,7 @@ from wmjax.cli.arguments import (
     keys_options,
     model_option,
     needs,
+    png_option,
     queries_option,
     reading_options,
     service_options,
@@ -26,6 +27,7 @@ from wmjax.cli.arguments import (
     unlock_options,
 )
 from wmjax.cli.dispute_options import claim_options, commit_options, judge_options
+from wmjax.cli.examples import epilog
 from wmjax.errors import UsageError
 
 
@@ -45,7 +47,8 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        shows = "shows examples" if " " in self.prog else "lists the verbs"
+        self.exit(UsageError.exit_code, f"{self.prog}: {message}\nhint: `{self.prog} --help` {shows}\n")
 
 
 class _Version(argparse.Action):
@@ -63,9 +66,13 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
 
     def verb(name: str, run: Any, text: str) -> _Parser:
-        added = subparsers.add_parser(name, help=text, description=text)
+        end, form = epilog(name), argparse.RawDescriptionHelpFormatter
+        added = subparsers.add_parser(name, help=text, description=text, epilog=end, formatter_class=form)
         added.set_defaults(verb=run, parser=added)
         added.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+        loud = added.add_mutually_exclusive_group()
+        loud.add_argument("--quiet", action="store_true", help="tell errors and warnings alone on stderr")
+        loud.add_argument("--verbose", action="store_true", help="tell progress more often, and where errors come from")
         return added
 
     _demo_options(verb("demo", verbs.demo, "the whole story on a small data set, in about a minute"))
@@ -88,6 +95,11 @@ def make_parser() -> argparse.ArgumentParser:
     prepare.add_argument("--url", help="where the original archive is, instead of its home page")
     prepare.add_argument("--sha256", help="digest of that archive, instead of the original's")
     data_dir_option(prepare)
+    look = verb("show", show.show, "say what a file or folder is, without a secret")
+    look.add_argument("path", type=Path, metavar="FILE", help="any file or folder")
+    data_dir_option(verb("doctor", doctor.doctor, "say what is installed, and what this machine has"))
+    shell = verb("completion", completion.completion, "print what completes command lines in a shell")
+    shell.add_argument("shell", choices=completion.SHELLS, help="shell")
     return parser
 
 
@@ -252,6 +264,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cover-from", metavar="DATA", help="data set of those images (default: the key's own)")
     parser.add_argument("--nonce", metavar="HEX", help="order of the questions (default: drawn anew)")
+    png_option(parser)
     data_dir_option(parser)
 
 
@@ -285,6 +298,7 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
         "--memory", type=size, help="memory that models may use, e.g. 4GB (default: a quarter of the host's)"
     )
     parser.add_argument("--out", type=Path, help="folder of report and journal (default wmjax-audit)")
+    png_option(parser)
     parser.add_argument("--resume", action="store_true", help="continue the audit in OUT")
     parser.add_argument(
         "--keep-answers", action="store_true", help="write every answer into the journal, to be checked with the keys"
@@ -327,6 +341,7 @@ def _attack_options(parser: argparse.ArgumentParser) -> None:
         help="which attacks (default %(default)s); a wrong name lists them all",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of report and journal")
+    png_option(parser)
     parser.add_argument("--resume", action="store_true", help="continue the attacks in OUT")
     parser.add_argument("--data", help="data set of the task (default: the one that RUN was trained on)")
     parser.add_argument("--queries", metavar="NAME", help="another data set, whose images the thief has too")

@@ -4,8 +4,9 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.terminal import EXIT_CODES, guarded, note, opened, say, wanted, worded
-from wmjax.cli.terminal import suspect as accused
+from wmjax.cli.openers import opened, wanted
+from wmjax.cli.openers import suspect as accused
+from wmjax.cli.terminal import EXIT_CODES, guarded, note, say, warn, worded
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _tell_embedded(options: argparse.Namespace, report: "Report") -> None:
     for mark in report.marks:
         if mark.advice:
             of_which = f"key {mark.key_id[:12]}: " if len(report.marks) > 1 else ""
-            note(f"warning: {of_which}{worded(mark.advice, options)}")
+            warn(f"warning: {of_which}{worded(mark.advice, options)}")
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -120,6 +121,13 @@ def verify(options: argparse.Namespace) -> int:
         check_combinable(keys)
     enough = stop_bits(keys, options.alpha)
     verdicts = [_ask(options, path, key, enough) for path, key in zip(options.keys, keys, strict=True)]
+    if options.png:
+        from wmjax.report.curves import of_verdicts
+        from wmjax.report.picture import write_picture
+
+        needed = max(dataclasses.replace(key.commitment.rule, alpha=verdicts[0].alpha).match_bits for key in keys)
+        names = [f"{verdicts[0].suspect}, {path.stem}" for path in options.keys]
+        write_picture(options.png, [of_verdicts(verdicts, names, needed)])
     lines = [line for verdict, key in zip(verdicts, keys, strict=True) for line in _verdict_lines(verdict, key)]
     if len(keys) == 1:
         say(options, verdicts[0].to_json(), *lines)

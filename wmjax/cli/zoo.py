@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmjax.cli.terminal import EXIT_CODES, say, unlocks, use_all_cores
+from wmjax.cli.openers import unlocks, use_all_cores
+from wmjax.cli.terminal import EXIT_CODES, say
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
     from wmjax.zoo.result import AuditResult
 
-_MERGING = {"merge", "out", "json", "keys", "identity", "passphrase"}
+_MERGING = {"merge", "out", "png", "json", "quiet", "verbose", "keys", "identity", "passphrase"}
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -123,6 +124,11 @@ def _tell(options: argparse.Namespace, result: "AuditResult") -> int:
     document = result.to_json()
     write_audit_report(options.out / "report.html", result)
     write_bytes(options.out / "audit.json", json.dumps(document, indent=1).encode() + b"\n")
+    if options.png:
+        from wmjax.report.curves import of_audit
+        from wmjax.report.picture import write_picture
+
+        write_picture(options.png, [of_audit(result)])
     say(options, document, *audit_table(result), f"report: {options.out / 'report.html'}")
     if document["matches"]:
         return EXIT_CODES["match"]

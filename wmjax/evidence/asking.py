@@ -19,11 +19,13 @@ from wmjax.evidence.claim import Claim, picks
 from wmjax.evidence.judgement import REFUSED
 from wmjax.keys.keyset import derive_some
 from wmjax.keys.policies import Told
+from wmjax.progress import progress
 from wmjax.stats.contract import Truth
 from wmjax.suspects.contract import Suspect, check_fits, query
 
 _SILENCE = 8  # single questions without a usable answer, and none before: the suspect is not there
 _PORTION = 1 << 20  # answers times classes that are asked for at once
+_CALLS = 32  # questions to a service between two looks at the clock
 FRESH = 40  # triggers that nobody opened, at most
 
 
@@ -139,23 +141,27 @@ def _answers(
 ) -> Iterator[stats.Answers | None]:
     """What comes back: about many images at once where that works, else about each; None for a failure."""
     portion, answered, failed = max(1, _PORTION // classes), False, 0
-    for start in range(0, len(images), portion):
-        batch = images[start : start + portion]
-        try:
-            yield query(suspect, batch, classes, names)
-            answered = True
-            continue
-        except (AccessError, InvalidFile):
-            pass  # whose fault it was, only single questions show
-        for image in batch:
+    portion = min(portion, _CALLS) if suspect.wire else portion
+    with progress(f"asking {suspect.name}", len(images)) as advance:
+        for start in range(0, len(images), portion):
+            batch = images[start : start + portion]
             try:
-                yield query(suspect, image[None], classes, names)
+                yield query(suspect, batch, classes, names)
                 answered = True
-            except (AccessError, InvalidFile) as error:
-                failed += 1
-                if not answered and failed == min(_SILENCE, len(images)):
-                    raise _no_answer(f"no usable answer to {failed} questions: {error}", error) from error
-                yield None
+                advance(len(batch))
+                continue
+            except (AccessError, InvalidFile):
+                pass  # whose fault it was, only single questions show
+            for image in batch:
+                try:
+                    yield query(suspect, image[None], classes, names)
+                    answered = True
+                except (AccessError, InvalidFile) as error:
+                    failed += 1
+                    if not answered and failed == min(_SILENCE, len(images)):
+                        raise _no_answer(f"no usable answer to {failed} questions: {error}", error) from error
+                    yield None
+                advance(1)
 
 
 def _no_answer(told: str, error: Exception) -> AccessError:

@@ -15,7 +15,7 @@ from wmjax.errors import InvalidFile
 from wmjax.evidence.transcript import Row, read_turn
 from wmjax.keys import Commitment
 
-Asked = journal.Journal["Head", Row]
+Asked = journal.Journal["Head", Row, list[Row]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _row(values: dict[str, Any], head: Head) -> Row:
     return row
 
 
-KIND = journal.Kind("wmjax-claim-journal/1", _head, _row, mode=0o600)
+KIND = journal.Kind("wmjax-claim-journal/1", _head, _row, list[Row], mode=0o600)
 
 
 def begin(path: Path | None, head: Head, order: Sequence[int], *, resume: bool) -> Asked:

@@ -25,7 +25,7 @@ from wmjax.progress import progress
 from wmjax.stats.contract import State
 from wmjax.stats.said import Said, said
 from wmjax.stores import place
-from wmjax.suspects.contract import Seen, Suspect, came, check_fits, query, query_each
+from wmjax.suspects.contract import Seen, Suspect, came, check_fits, check_there, query, query_each
 from wmjax.text import printable
 
 Spend = Callable[[Collection[int]], None]
@@ -57,8 +57,8 @@ def claim(
     as spent before it is asked, and each answer is in the journal before the next question. So whatever ends a claim
     costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner. More
     than the file has room for (64 MiB) are not asked: of images of 32x32x3 about 8,000. Where
-    the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there, and
-    some 20 bits (`lacks.chosen_bits`).
+    the evidence moves at stages, triggers are marked in portions of up to `PORTION`, but for a service: so many a kill
+    may cost there, and some 20 bits (`lacks.chosen_bits`).
 
     Args:
       suspect: the model that is accused.
@@ -228,20 +228,30 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
             row = before.get(index, Row(index))
             if index not in before and index not in key.spent:
                 if index not in marked:
-                    until = _until(case, place) if now else place + 1  # one that is not there costs one trigger
+                    until = _until(case, place) if now else place + 1  # one that is not there costs no more
                     portion = [i for i in case.order[place:until] if i not in marked]
                     spend(portion)
                     marked = marked.union(portion)
                 row, gone = _ask_one(case, index, rows, first=not now)
                 asked.add(row)
                 now.append(row)
-                if gone:
-                    raise type(gone)(f"{gone}; the claim goes on with `resume`") from gone
+                if gone or row.answer is None:
+                    _go_on(case.suspect, gone)
             rows.append(opened.row(row))
             advance(1)
             if len(rows) == _stage(case, place):
                 weighed = _weigh(weighed, rows, case)
     return rows, weighed.reached
+
+
+def _go_on(suspect: Suspect, gone: GoneError | None) -> None:
+    """After a refusal; raises where the suspect is not there any more."""
+    try:
+        if gone:
+            raise gone
+        check_there(suspect)
+    except GoneError as error:
+        raise GoneError(f"{error}; the claim goes on with `resume`") from error
 
 
 def _stage(case: _Case, asked: int) -> int:
@@ -250,8 +260,8 @@ def _stage(case: _Case, asked: int) -> int:
 
 
 def _until(case: _Case, place: int) -> int:
-    """Up to which question triggers are marked as spent together."""
-    return min(_stage(case, place), place + PORTION)
+    """Up to which question triggers are marked as spent together: of a service, which may go wrong, one by one."""
+    return place + 1 if case.suspect.wire else min(_stage(case, place), place + PORTION)
 
 
 class _Opened:

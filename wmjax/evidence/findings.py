@@ -149,11 +149,13 @@ def leanings(claim: Claim, answers: stats.Answers) -> np.ndarray | None:
     return None if show is None or claim.truth is None else show(answers, claim.truth)
 
 
-def shown(claim: Claim, answers: stats.Answers, names: Mapping[str, int]) -> tuple[Shown, ...]:
-    """The triggers, in the order of asking."""
-    words = {number: word for word, number in names.items()}
+def shown(
+    claim: Claim, answers: stats.Answers, names: Mapping[str, int], class_names: Sequence[str]
+) -> tuple[Shown, ...]:
+    """The triggers, in the order of asking; the suspect's words for classes, and what its files call them."""
+    words, called = {number: word for word, number in names.items()}, dict(enumerate(class_names))
     return tuple(
-        Shown(row.index, row.opening.input, label, int(answer), words.get(int(answer), ""))
+        Shown(row.index, row.opening.input, label, int(answer), words.get(answer, ""), called.get(answer, ""))
         if row.opening
         else Shown(row.index, None, None, SPENT)
         for row, label, answer in zip(claim.rows, _secret_labels(claim), answers.labels, strict=True)

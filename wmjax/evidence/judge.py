@@ -310,7 +310,8 @@ def conclude(facts: Facts) -> Judgement:
     outcome = stats.decide(path, rule, stop=False).outcome
     missing = lacks(facts, outcome, counted)
     withheld = bool(missing) if outcome == "match" else any(lack.code == Lack.FORGETFUL for lack in missing)
-    if facts.court.suspect is not None and not clears(facts.court.suspect.note):
+    suspect = facts.court.suspect
+    if suspect and not all(clears(ground.code) for ground in suspect.grounds(spec.image)):
         withheld = withheld or outcome == "no-match"
     return Judgement(
         verdict="inconclusive" if withheld else outcome,
@@ -328,7 +329,7 @@ def conclude(facts: Facts) -> Judgement:
         matches=int(path.matches[-1]),
         triggers=spec.triggers,
         path=path.evidence,
-        shown=findings.shown(claim, answers, facts.names),
+        shown=findings.shown(claim, answers, facts.names, suspect.class_names if suspect else ()),
         dates=findings.dates(facts),
         digests=findings.digests(facts),
         brought=findings.brought(facts),

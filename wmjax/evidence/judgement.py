@@ -22,7 +22,8 @@ class Shown:
       image: uint8 [H, W, C]; None if it was spent before and is not shown.
       label: the secret one; None where it is not told, or single answers tell nothing.
       answer: the suspect's class, REFUSED or SPENT.
-      name: the suspect's word for that class; empty where it answers with numbers.
+      name: the suspect's word in place of a number; empty where it answers with numbers.
+      called: as the suspect's own files call that class; empty where they do not, or the judge has not seen them.
     """
 
     index: int
@@ -30,6 +31,7 @@ class Shown:
     label: int | None
     answer: int
     name: str = ""
+    called: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,6 +32,7 @@ from rfc3161_client import (
 
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.files import read_bytes
 from wmjax.post import place, post, words
 
 LARGEST = 1 << 20  # bytes of a token or an authority's file; real ones have less than 20,000
@@ -153,6 +154,23 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
     if reason:
         raise InvalidFile(reason)
     return Stamp(parts.time, parts.name, False, None)
+
+
+def told_by(token: bytes) -> tuple[Stamp, bytes]:
+    """What a time stamp says of itself, nothing of it verified, and the digest of what it was made of.
+
+    Raises:
+      InvalidFile: it is malformed, was not granted, or is by SHA-1.
+    """
+    parts = _take_apart(token)
+    return Stamp(parts.time, parts.name, False, None), parts.digest
+
+
+def certificates_in(path: str | os.PathLike[str]) -> list[tuple[str, datetime.datetime]]:
+    """Names of the certificates in a PEM file, and until when each is valid; raises `InvalidFile`."""
+    with _hostile(f"{path} does not hold certificates in PEM"):
+        found = x509.load_pem_x509_certificates(read_bytes(stores.place(path)))
+        return [(_name(one), one.not_valid_after_utc) for one in found]
 
 
 def check_past(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:

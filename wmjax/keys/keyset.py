@@ -17,6 +17,7 @@ from wmjax.keys.pledge import Pledge
 from wmjax.keys.policies import Told, default_policy
 from wmjax.keys.schemes import SCHEMES, Scheme
 from wmjax.keys.spec import Input, Paper, Source, Spec
+from wmjax.progress import progress
 from wmjax.stats import Rule
 from wmjax.stats.contract import Truth
 from wmjax.text import by
@@ -269,7 +270,7 @@ def derive_key(
         raise InvalidFile(f"the images of {spec.source.name} here are not those the key was made from: digests differ")
     _check_fits(spec, source)
     check_material(spec, material)
-    images = _scheme(spec.scheme).draw(secret, spec, _starting(source, material), range(spec.triggers))
+    images = _drawn(secret, spec, _starting(source, material))
     created = created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return assemble(secret, spec, rule, images, created, material)
 
@@ -277,7 +278,18 @@ def derive_key(
 def draw_images(secret: bytes, spec: Spec, source: Dataset | None = None) -> np.ndarray:
     """A key's triggers, uint8 [triggers, H, W, C]; of schemes without `rows` in their material, before it is known."""
     _check_fits(spec, source)
-    return _scheme(spec.scheme).draw(secret, spec, source, range(spec.triggers))
+    return _drawn(secret, spec, source)
+
+
+def _drawn(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
+    """All triggers, some at a time: thousands of large ones take half a minute."""
+    images, portion = np.empty((spec.triggers, *spec.image), np.uint8), 1 + _PORTION // spec.input.size
+    with progress("drawing triggers", spec.triggers) as advance:
+        for start in range(0, spec.triggers, portion):
+            some = range(start, min(start + portion, spec.triggers))
+            images[some.start : some.stop] = _scheme(spec.scheme).draw(secret, spec, source, some)
+            advance(len(some))
+    return images
 
 
 def assemble(
@@ -330,10 +342,12 @@ def derive_leaves(
     check_against_scheme(spec)
     _check_fits(spec, source)
     found, portion = [], max(1, _PORTION // spec.input.size)
-    for start in range(0, len(at), portion):
-        some = at[start : start + portion]
-        images, labels = derive_some(secret, spec, source, some, material)
-        found += [leaf_of(secret, *each) for each in zip(some, images, labels, strict=True)]
+    with progress("making triggers again", len(at)) as advance:
+        for start in range(0, len(at), portion):
+            some = at[start : start + portion]
+            images, labels = derive_some(secret, spec, source, some, material)
+            found += [leaf_of(secret, *each) for each in zip(some, images, labels, strict=True)]
+            advance(len(some))
     return found
 
 

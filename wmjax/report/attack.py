@@ -11,8 +11,8 @@ from wmjax.attacks.result import COST, AttackResult, Leak, Point
 from wmjax.attacks.wording import WORDS
 from wmjax.files import write_bytes
 from wmjax.report.frontier import distinguish, frontier, gain
-from wmjax.report.html import csp_hash, inline, render
-from wmjax.report.plot import number
+from wmjax.report.html import page
+from wmjax.report.plot import Plot, number
 from wmjax.report.svg import png
 from wmjax.text import cut, visible
 
@@ -89,23 +89,22 @@ def write_attack_report(path: Path, result: AttackResult) -> None:
     Raises:
       AccessError: the file cannot be written.
     """
-    style = inline("page.css", "plot.css", "attack.css")
-    fixed = {p.key for p in result.points if p.outcome == "uncalibrated"}
-    halves = [[p for p in result.points if p.key not in fixed], [p for p in result.points if p.key in fixed]]
-    needed, looks, marked = result.match_bits, distinguish(result.points), _marked(result)
+    plots, gained = attack_plots(result)
+    needed, marked = result.match_bits, _marked(result)
     fates = {_fate(p, marked) for p in result.points}
-    page = render(
+    raw = page(
         "attack.html",
-        style=style,
-        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        title="wmjax: what does the mark survive?",
+        sheets=("plot.css", "attack.css"),
+        summary=_summary(result),
         headline=headline(result),
         result=result,
         notes=[note.told(WORDS) for note in result.notes],
         number=number,
         visible=visible,
         facts=_facts(result),
-        plots=[frontier(half, needed, looks) for half in halves if half],
-        gain=gain(halves[0], needed, looks) if any(p.label_bits is not None for p in halves[0]) else None,
+        plots=plots,
+        gain=gained,
         won=(sum(_won(p, needed) for p in result.points), sum(p.label_bits is not None for p in result.points)),
         unproven=_unproven(result),
         several=_several(result),
@@ -116,7 +115,23 @@ def write_attack_report(path: Path, result: AttackResult) -> None:
         tested=sum(leak.p is not None for leak in result.leaks),
         level=LEVEL,
     )
-    write_bytes(path, page)
+    write_bytes(path, raw)
+
+
+def attack_plots(result: AttackResult) -> tuple[list[Plot], Plot | None]:
+    """The page's drawings: the frontiers, and what probabilities add to labels where that is known."""
+    fixed = {p.key for p in result.points if p.outcome == "uncalibrated"}
+    halves = [[p for p in result.points if p.key not in fixed], [p for p in result.points if p.key in fixed]]
+    needed, looks = result.match_bits, distinguish(result.points)
+    gained = gain(halves[0], needed, looks) if any(p.label_bits is not None for p in halves[0]) else None
+    return [frontier(half, needed, looks) for half in halves if half], gained
+
+
+def _summary(result: AttackResult) -> list[str]:
+    """What was tried on what, and what became of it, as plain lines."""
+    head = headline(result)
+    tried = f"Suite {visible(result.suite)} on {visible(result.model)}, data {visible(result.data)}."
+    return [head.verdict, head.reason, *(f"  {words}" for words in head.named), *_unproven(result), tried]
 
 
 def attack_table(result: AttackResult) -> list[str]:

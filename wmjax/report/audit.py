@@ -11,7 +11,7 @@ import numpy as np
 
 from wmjax.files import write_bytes
 from wmjax.grounds import Ground
-from wmjax.report.html import csp_hash, inline, render
+from wmjax.report.html import page
 from wmjax.text import cut, visible
 from wmjax.zoo.grounds import Basis
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
@@ -19,6 +19,7 @@ from wmjax.zoo.wording import WORDS, name_of, promise, told
 
 SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them
 LINES = 20  # inconclusive pairs, models that were not asked, and unreadable files, in the terminal's table
+MAILED = 10  # matches in the summary for a mail
 _NAMES = 3  # keys of a line, where more share its reason
 
 
@@ -35,13 +36,13 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
     Raises:
       AccessError: the file cannot be written.
     """
-    style, script = inline("page.css", "audit.css"), inline("audit.js")
     inconclusive, unasked = _pairs(result, INCONCLUSIVE), _unasked(result)
-    page = render(
+    raw = page(
         "audit.html",
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; base-uri 'none'",
+        title="wmjax: whose models are these?",
+        sheets=("audit.css",),
+        script="audit.js",
+        summary=[*_figures(result), *_found(result), promise(result.procedure, result.alpha)],
         data=_embedded(result),
         result=result,
         keys=[
@@ -63,7 +64,7 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
         unreadable=[(visible(item.path), visible(item.why)) for item in result.unreadable],
         families=_families(result),
     )
-    write_bytes(path, page)
+    write_bytes(path, raw)
 
 
 def audit_table(result: AuditResult) -> list[str]:
@@ -77,10 +78,7 @@ def audit_table(result: AuditResult) -> list[str]:
     """
     counts = _counts(result)
     lines = [
-        f"{len(result.models)} models, {len(result.keys)} keys, {result.seconds:.1f} s: "
-        + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
-        + f", {len(result.unreadable)} unreadable",
-        f"{name_of(result.procedure)} at {result.alpha:g}",
+        *_figures(result),
         *([] if result.models else ["no model could be asked"]),
         *([] if result.basis == Basis.ASKED else [WORDS[result.basis]]),
     ]
@@ -103,6 +101,28 @@ def audit_table(result: AuditResult) -> list[str]:
         lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 160)}" for item in result.unreadable[:LINES]]
         lines += _rest(len(result.unreadable[LINES:]))
     return [*lines, *([f"plainly no models: {others}"] if (others := _others(result)) else [])]
+
+
+def _figures(result: AuditResult) -> list[str]:
+    """How many pairs came to which verdict, and by which procedure."""
+    counts = _counts(result)
+    return [
+        f"{len(result.models)} models, {len(result.keys)} keys, {result.seconds:.1f} s: "
+        + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
+        + f", {len(result.unreadable)} unreadable",
+        f"{name_of(result.procedure)} at {result.alpha:g}",
+    ]
+
+
+def _found(result: AuditResult) -> list[str]:
+    """The strongest matches, a line each."""
+    pairs = _pairs(result, MATCH)
+    told = [f"match: {cut(one['model'])} and {cut(one['key'], 40)}, {_bits(one)}" for one in pairs[:MAILED]]
+    return told + ([f"... and {len(pairs) - MAILED} more matches"] if len(pairs) > MAILED else [])
+
+
+def _bits(pair: dict[str, Any]) -> str:
+    return "no exact evidence" if pair["bits"] is None else f"{pair['bits']:.1f} bits"
 
 
 def _others(result: AuditResult) -> str:

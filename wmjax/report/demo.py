@@ -8,7 +8,7 @@ import numpy as np
 
 from wmjax.files import write_bytes
 from wmjax.keys import Key
-from wmjax.report.html import render
+from wmjax.report.html import page
 from wmjax.report.svg import Curve, layout, png
 from wmjax.stats.several import multiplied
 from wmjax.verification import Combined
@@ -49,8 +49,11 @@ def write_demo_report(out: Path, keys: Sequence[Key], findings: Sequence[Finding
     triggers, spread = keys
     scale = max(1, 48 // triggers.spec.image[0])
     grounds = {told(ground): None for verdict in findings[0].combined.verdicts for ground in verdict.grounds}
-    page = render(
+    report = page(
         "demo.html",
+        title="wmjax: whose model is this?",
+        sheets=("demo.css",),
+        summary=[f"Whose model is this? {len(findings)} models, asked about {len(keys)} keys:", *map(_line, findings)],
         keys=[key.commitment for key in keys],
         needed=findings[0].combined.needed_bits,
         findings=findings,
@@ -63,5 +66,10 @@ def write_demo_report(out: Path, keys: Sequence[Key], findings: Sequence[Finding
         plot=layout(curves, findings[0].combined.needed_bits),
     )
     path = out / "report.html"
-    write_bytes(path, page)
+    write_bytes(path, report)
     return path
+
+
+def _line(finding: Finding) -> str:
+    bits = f"{finding.combined.evidence_bits:.1f} bits, {finding.combined.needed_bits:.0f} make a match"
+    return f"{finding.combined.verdict}: {finding.name} (in truth {finding.truth}), {bits}"

@@ -14,7 +14,7 @@ import numpy as np
 from wmjax.evidence import wording
 from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Refused, Settlement, Shown
 from wmjax.grounds import Ground
-from wmjax.report.html import csp_hash, inline, render
+from wmjax.report.html import page
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, number
 from wmjax.report.svg import png
 from wmjax.text import cut, quoted, visible
@@ -26,7 +26,7 @@ POINTS = 2000  # of a curve, about
 FATES = {
     "hit": "the suspect answered the secret label",
     "miss": "it answered another class",
-    "answered": "the suspect answered: no single answer tells anything, all of them together show the coins",
+    "answered": "the suspect answered: a single answer says nothing, all of them together are the evidence",
     "refused": "asked, and no usable answer came: counts against the claimant",
     "spent": "opened in an earlier claim, so not asked: counts against the claimant",
 }
@@ -54,17 +54,37 @@ def judgement_page(
     Returns:
       HTML in UTF-8.
     """
-    style = inline("page.css", "plot.css", "evidence.css")
-    return render(
+    return page(
         "evidence.html",
-        style=style,
-        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
         title=_fit(title),
+        sheets=("plot.css", "evidence.css"),
+        summary=[line for one in judgements for line in _summary(one)],
         claims=[_refused(one) if isinstance(one, Refused) else _shown(one) for one in judgements],
         settlement=settlement and {"first": settlement.first, "words": _told(settlement.grounds)},
         fates=FATES,
         strip=_STRIP,
     )
+
+
+def evidence_plots(judgements: Sequence[Judgement | Refused]) -> list[Plot]:
+    """The page's drawings of evidence, one a claim that was judged."""
+    return [_curve(one) for one in judgements if isinstance(one, Judgement)]
+
+
+def _summary(one: Judgement | Refused) -> list[str]:
+    """A judgement as plain lines, and how to check it again."""
+    if isinstance(one, Refused):
+        return [f"{one.code}: {_fit(one.reason)}"]
+    bits = f"{one.evidence_bits:.1f} bits of evidence; a match needs {one.needed_bits:.1f}"
+    chance = f", a chance of {_odds(one.evidence_bits)} for an unrelated model" if one.evidence_bits >= 1.0 else ""
+    asked = "asked again by the judge" if one.asked_by == "judge" else "as the claimant recorded"
+    return [
+        f"{one.verdict}: {_fit(wording.headline(one))}",
+        f"Suspect {quoted(one.suspect)}, key {_fit(one.key_id)}.",
+        f"{bits}{chance}; {one.queries:,} answers, {asked}.",
+        *(f"Not proven: {words}" for words in _told(one.missing)),
+        f"Claim file, SHA-256: {_fit(one.digests.claim)}. To check: {_fit(wording.command(one))}",
+    ]
 
 
 def recheck_commands(judgement: Judgement) -> list[tuple[str, str]]:
@@ -148,7 +168,7 @@ def _agreement(judgement: Judgement) -> list[tuple[str, str, str]]:
     if judgement.coins is not None:
         remark = "of a model that has nothing to do with the key about half"
         return [("coins that agree", f"{judgement.matches:,} of {judgement.coins:,}", remark)]
-    if any(shown.label is not None for shown in judgement.shown):
+    if any(shown.label is not None and not shown.name for shown in judgement.shown):
         return [("secret labels answered", f"{judgement.matches:,} of {judgement.queries:,}", "")]
     return []
 
@@ -264,7 +284,7 @@ def _fate(shown: Shown) -> str:
     """What became of a trigger: one of `FATES`."""
     if shown.answer in (REFUSED, SPENT):
         return "spent" if shown.answer == SPENT else "refused"
-    if shown.label is None:
+    if shown.label is None or shown.name:  # whose number is ours, so none to be compared
         return "answered"
     return "hit" if shown.answer == shown.label else "miss"
 
@@ -281,8 +301,16 @@ def _picture(shown: Shown) -> dict[str, Any]:
         "fate": fate,
         "source": source,
         "label": None if fate == "spent" else shown.label,
-        "answer": (quoted(shown.name) if shown.name else shown.answer) if shown.answer >= 0 else "none",
+        "answer": _answer(shown),
     }
+
+
+def _answer(shown: Shown) -> str:
+    if shown.answer < 0:
+        return "none"
+    if shown.name:
+        return quoted(shown.name)
+    return f"{shown.answer} {quoted(shown.called)}" if shown.called else str(shown.answer)
 
 
 def _dates(dates: Sequence[Ground]) -> list[tuple[str, str, str]]:

@@ -2,14 +2,38 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
+def page(
+    template: str, *, title: str, sheets: Sequence[str], summary: Sequence[str], script: str = "", **values: Any
+) -> bytes:
+    """A page in the one frame that all have: it loads nothing, and runs its own script alone.
+
+    Args:
+      template: of its body, which extends `frame.html`.
+      title: of the page.
+      sheets: style sheets beside `page.css`.
+      summary: a few lines of plain text to paste into a mail.
+      script: file of its script; empty for none.
+      values: what the template says; every one is escaped.
+
+    Returns:
+      HTML in UTF-8.
+    """
+    style, code = inline("page.css", *sheets), inline(script) if script else ""
+    scripts = f" script-src '{csp_hash(code)}';" if code else ""
+    policy = f"default-src 'none'; style-src '{csp_hash(style)}';{scripts} img-src data:; base-uri 'none'"
+    fixed = {"title": title, "style": style, "script": code, "policy": f"{policy}; form-action 'none'"}
+    return render(template, **fixed, summary=summary, **values)
+
+
 def render(template: str, **values: Any) -> bytes:
-    """A page from a template of this package; every value is escaped."""
+    """What a template of this package gives; every value is escaped."""
     environment = Environment(loader=PackageLoader("wmjax.report"), autoescape=True, undefined=StrictUndefined)
     return environment.get_template(template).render(**values).encode()
 

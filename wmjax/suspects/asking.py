@@ -5,7 +5,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def ask_each(
     names: dict[str, int] | None = None,
     *,
     before: Callable[[Sequence[int]], None] = lambda places: None,
-    told: Callable[[int, Back], None] = lambda place, back: None,
+    told: Callable[[Mapping[int, Back]], None] = lambda backs: None,
 ) -> list[Back]:
     """Asks once about each image, in a call of its own; what came back, or why nothing did, in the order of the images.
 
@@ -37,108 +37,93 @@ def ask_each(
       names: as of `stats.read_answers`.
       before: told the places of images before their calls are made, of as many as are made at once; what it raises
         ends the asking.
-      told: told what came back from each, before the thread that made that call makes another; neither is called twice
-        at once.
+      told: told what came back since it was told last, by place, before other calls are made in place of those; what it
+        raises ends the asking.
 
     Raises:
       GoneError: the suspect is not there any more; calls that were under way were told as failed.
     """
-    calls = _Calls(askable, images, classes, names, before, told)
+    calls = _Calls(askable, images, classes, names)
     with contextlib.redirect_stdout(sys.stderr):  # for all threads at once: stdout is the verdict's
-        for _ in range(min(askable.concurrency, len(images))):
-            threading.Thread(target=calls.work, daemon=True).start()  # a daemon: one that hangs keeps no process alive
-        return calls.gather()
+        try:
+            return calls.make(before, told)
+        finally:
+            calls.end()
 
 
 class _Calls:
-    """The calls about some images: what is to be made, what was begun when, and what came back."""
+    """Calls about some images. This thread says which are made, and hears what comes back; others make them."""
 
-    def __init__(
-        self,
-        askable: Askable,
-        images: Sequence[np.ndarray],
-        classes: int,
-        names: dict[str, int] | None,
-        before: Callable[[Sequence[int]], None],
-        told: Callable[[int, Back], None],
-    ):
+    def __init__(self, askable: Askable, images: Sequence[np.ndarray], classes: int, names: dict[str, int] | None):
         self._askable, self._images, self._classes, self._names = askable, images, classes, names
-        self._before, self._told = before, told
-        self._todo = list(reversed(range(len(images))))
-        self._back: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # an error that ends the asking
-        self._begun: dict[int, float] = {}
-        self._found: dict[int, Back] = {}
-        self._gone: GoneError | None = None
-        self._ended = threading.Event()
-        self._one = threading.Lock()  # begins a call, or tells what came of one
+        self._todo: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[int, Answers | BaseException, str | None]] = queue.SimpleQueue()
+        self._begun: dict[int, float] = {}  # the oldest first
+        self._threads = min(askable.concurrency, len(images))
+        for _ in range(self._threads):  # daemons: one that hangs keeps no process alive
+            threading.Thread(target=self._work, daemon=True).start()
 
-    def work(self) -> None:
-        """Makes one call after another, on a thread of its own."""
+    def _work(self) -> None:
+        """Makes calls, on a thread of its own."""
+        while (place := self._todo.get()) is not None:
+            own: dict[str, int] | None = None if self._names is None else {}
+            try:
+                back: Answers | BaseException
+                back = answered(self._askable.suspect, self._images[place][None], self._classes, own)
+            except BaseException as error:  # told to who waits, or it would wait for ever
+                back = error
+            self._done.put((place, back, next(iter(own or ()), None)))
+
+    def end(self) -> None:
+        """No more calls."""
+        for _ in range(self._threads):
+            self._todo.put(None)
+
+    def make(self, before: Callable[[Sequence[int]], None], told: Callable[[Mapping[int, Back]], None]) -> list[Back]:
+        """Makes as many calls at once as may be, until all came back or the suspect is gone."""
+        n, most, gone = len(self._images), self._askable.concurrency, None
+        found: dict[int, Back] = {}
+        place = 0
+        while len(found) < n and not (gone and not self._begun):
+            while not gone and place < n and len(self._begun) < most:
+                if place % most == 0:  # to remember each alone takes a disk longer than calls take
+                    before(range(place, min(place + most, n)))
+                self._begun[place] = time.monotonic()
+                self._todo.put(place)
+                place += 1
+            backs = self._wait(gone)
+            told(backs)
+            found |= backs
+            gone = gone or next((back for back in backs.values() if isinstance(back, GoneError)), None)
+        if gone:
+            raise gone
+        return [found[place] for place in range(n)]
+
+    def _wait(self, gone: GoneError | None) -> dict[int, Back]:
+        """Waits until something comes back, and gives all that did; calls that take too long are given up."""
+        timeout, oldest = self._askable.timeout, next(iter(self._begun.values()))
+        backs: dict[int, Back] = {}
         try:
-            while (place := self._begin()) is not None:
-                try:
-                    given = self._answer(place)
-                except AccessError as error:
-                    self._end(place, error)
-                else:
-                    self._end(place, *given)
-        except BaseException as error:  # told to who gathers, or it would wait for ever
-            self._ended.set()
-            self._back.put(error)
-
-    def _begin(self) -> int | None:
-        """The next image's place; None where there is none, or asking has ended."""
-        with self._one:
-            if self._ended.is_set() or not self._todo:
-                return None
-            place = self._todo.pop()
-            if place % self._askable.concurrency == 0:  # to remember each alone takes a disk longer than calls take
-                self._before(range(place, min(place + self._askable.concurrency, len(self._images))))
-            self._begun[place] = time.monotonic()
-            return place
-
-    def _answer(self, place: int) -> tuple[Answers, str | None]:
-        """What came back, and the name in it."""
-        own: dict[str, int] | None = None if self._names is None else {}
-        given = answered(self._askable.suspect, self._images[place][None], self._classes, own)
-        return given, next(iter(own or ()), None)
-
-    def _end(self, place: int, back: Back, word: str | None = None) -> None:
-        """Tells what came of a call, unless it was given up before."""
-        with self._one:
-            if self._begun.pop(place, None) is None:
-                return
-            if word is not None and self._names is not None:
-                number = self._names.setdefault(word, NAMES + len(self._names))
-                back = Answers(np.array([number]), None, self._classes)
-            if isinstance(back, GoneError):
-                self._gone = self._gone or back
-                self._ended.set()
-            self._told(place, back)
-            self._found[place] = back
-        self._back.put(None)
-
-    def gather(self) -> list[Back]:
-        """Waits for all that comes back."""
-        try:
-            while len(self._found) < len(self._images) and (self._gone is None or self._begun):
-                if error := self._wait():
-                    raise error
-        finally:
-            self._ended.set()
-        if self._gone:
-            raise self._gone
-        return [self._found[place] for place in range(len(self._images))]
-
-    def _wait(self) -> BaseException | None:
-        """Waits until something comes back; calls that take too long are given up."""
-        timeout = self._askable.timeout
-        oldest = min(list(self._begun.values()), default=time.monotonic())
-        try:
-            return self._back.get(timeout=max(0.0, oldest + timeout - time.monotonic()))
+            came = self._done.get(timeout=max(0.0, oldest + timeout - time.monotonic()))
+            while True:
+                self._take(backs, *came)
+                came = self._done.get_nowait()
         except queue.Empty:
-            late = [place for place, begun in list(self._begun.items()) if time.monotonic() - begun >= timeout]
-        why = f"suspect {self._askable.suspect.name} did not answer within {timeout:g} seconds"
+            if backs:
+                return backs
+        why = gone or GoneError(f"suspect {self._askable.suspect.name} did not answer within {timeout:g} seconds")
+        late = [place for place, begun in self._begun.items() if time.monotonic() - begun >= timeout]
         for place in late:
-            self._end(place, self._gone or GoneError(why))
-        return None
+            del self._begun[place]
+        return dict.fromkeys(late, why)
+
+    def _take(self, backs: dict[int, Back], place: int, back: Answers | BaseException, word: str | None) -> None:
+        """Adds what came of a call, unless that was given up before."""
+        if self._begun.pop(place, None) is None:
+            return
+        if not isinstance(back, Answers | AccessError):
+            raise back
+        if word is not None and self._names is not None:
+            number = self._names.setdefault(word, NAMES + len(self._names))
+            back = Answers(np.array([number]), None, self._classes)
+        backs[place] = back

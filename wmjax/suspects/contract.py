@@ -95,7 +95,7 @@ class Network:
         the scores; a single empty one where there is no doubt.
       note: code of what a verdict must say of how it is asked, an `AskedGround`; empty for wmjax's own.
       description: what `pack` stores so that the network can be made again: `{"config": ...}`, or
-        `{"module": "m:f", "image": [h, w, c]}`; None where it cannot.
+        `{"module": "m:f", "image": [h, w, c]}`, `{"onnx": ...}`; None where it cannot.
       askable: whom to ask instead, where there are no weights: the only one of its family, at hand (with `readings` of
         its own) or at the other end of a call; None elsewhere.
       only: shapes of the keys' images that it is asked about, where another network of the same weights is asked about
@@ -195,6 +195,12 @@ class Watched(Protocol):
     def seconds(self, questions: int) -> float | None:
         """How long questions take by its rate limit; None where it told none."""
 
+    def check(self) -> None:
+        """Raises `GoneError` where it answers a plain picture no more as it did before the first question."""
+
+    def rest(self) -> None:
+        """Ends its connections until it is asked again."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:
@@ -268,6 +274,18 @@ class Askable:
     concurrency: int = 1
     called: str = ""
     most: int | None = None
+
+
+def check_there(suspect: Suspect) -> None:
+    """After a refusal: a service that has gone wrong altogether is told from one that is silent about a picture.
+
+    It is asked about a plain picture, so that this costs no trigger.
+
+    Raises:
+      GoneError: it answers that no more as it did before.
+    """
+    if suspect.wire:
+        suspect.wire.check()
 
 
 def check_fits(suspect: Suspect, spec: Spec) -> None:

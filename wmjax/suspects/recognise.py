@@ -156,7 +156,7 @@ def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
-        return open_pack(path, header, lambda description: sizes(_described(description, wanted.models), wanted))
+        return open_pack(path, header, partial(_described, path, wanted))
     try:
         source = partial(File, path, header, stacked=False)
         return _tried(path, _shapes(header.tensors), _config(path, header.metadata), source, wanted)
@@ -223,7 +223,10 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ARRAYS: _arrays,
     Format.JAX_EXPORT: partial(_export, Format.JAX_EXPORT),
     Format.KERAS: partial(_export, Format.KERAS),
+    Format.HDF5: partial(_export, Format.HDF5),
     Format.TORCH: partial(_pickle, Format.TORCH),
+    Format.TORCHSCRIPT: partial(_pickle, Format.TORCHSCRIPT),
+    Format.TORCH_EXPORT: partial(_pickle, Format.TORCH_EXPORT),
     Format.PICKLE: partial(_pickle, Format.PICKLE),
 }
 
@@ -299,20 +302,32 @@ def _models(
     return found
 
 
-def _described(description: Mapping[str, Any], models: Sequence[str]) -> Network:
-    """A pack's network; a module that the user did not name is not imported."""
+def _described(path: Path, wanted: Wanted, description: Mapping[str, Any]) -> list[Network]:
+    """A pack's networks, one for each size that is meant; a module that the user did not name is not imported."""
     if "config" in description:
-        return from_config(read_config(description["config"]))
+        return [from_config(read_config(description["config"]))]
     if "torch" in description:
-        return of_recipe(description["torch"])
+        return [of_recipe(description["torch"])]
+    if "onnx" in description:
+        return _packed_onnx(path, wanted, description)
     module, image = description.get("module", ""), description.get("image")
-    if module not in models:
+    if module not in wanted.models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
     classes = (int(description["classes"]),) if "classes" in description else ()
     if is_named(str(module)):
-        return named(str(module), ((height, width, channels),), classes, description.get("pixels", ""))[0]
-    return from_module(str(module), (height, width, channels), description.get("pixels", ""), classes)
+        network = named(str(module), ((height, width, channels),), classes, description.get("pixels", ""))[0]
+    else:
+        network = from_module(str(module), (height, width, channels), description.get("pixels", ""), classes)
+    return sizes(network, wanted)
+
+
+def _packed_onnx(path: Path, wanted: Wanted, description: Mapping[str, Any]) -> list[Network]:
+    from wmjax.suspects.formats.onnx import open_packed
+
+    tried = open_packed(description, path, wanted)
+    found = matches([(image, network, [_WHOLE]) for image, network in tried], wanted.images)
+    return [match.network for match in found]
 
 
 @contextlib.contextmanager

@@ -56,16 +56,16 @@ _PICKLE = (
     "a pickle can run code when it is opened: convert it to safetensors or ONNX; `pickles` opens PyTorch's "
     "with tensors alone"
 )
+_TENSORS = "PyTorch's reader runs code that is in it: export the model to ONNX; `pickles` has its tensors alone read"
 _AGAIN = "not the whole file: fetch it again"
 WHY = {  # of what is not read
     Format.CUT_ONNX: f"an ONNX file that was cut short, {_AGAIN}",
     Format.ORT: "an ONNX Runtime file: give the ONNX file that it was made from",
     Format.PICKLE: _PICKLE,
     Format.TORCH: f"a PyTorch file: {_PICKLE}",
-    Format.TORCHSCRIPT: "a TorchScript archive holds code, which is not run: export the model to ONNX",
-    Format.TORCH_EXPORT: "a torch.export archive: PyTorch's reader runs code that is in it: export the model to ONNX",
+    Format.TORCHSCRIPT: f"a TorchScript archive: {_TENSORS}",
+    Format.TORCH_EXPORT: f"a torch.export archive: {_TENSORS}",
     Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
-    Format.HDF5: f"an HDF5 file, as Keras writes them: {_FOREIGN}",
     Format.ARRAY: "one NumPy array, no model: put the arrays of one into a safetensors file",
     Format.GGUF: f"a GGUF file: {_FOREIGN}",
     Format.TFLITE: f"a TensorFlow Lite file: {_FOREIGN}",

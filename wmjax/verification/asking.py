@@ -9,7 +9,7 @@ from wmjax import stats
 from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError
 from wmjax.keys import Key
 from wmjax.progress import progress
-from wmjax.suspects.contract import Suspect, query_each
+from wmjax.suspects.contract import Suspect, check_there, query_each
 from wmjax.verification.order import Order
 
 Remember = Callable[[Sequence[int]], None]
@@ -209,7 +209,9 @@ def _answer(question: Question, number: int, like: stats.Answers | None) -> stat
     except AccessError as error:
         if like is None or isinstance(error, GoneError):  # it never answered at all, or never will any more
             raise
-        return stats.refusal(like)  # one outcome a trigger: nothing is asked again
+        answer = stats.refusal(like)  # one outcome a trigger: nothing is asked again
     if like is not None and answer.scores != like.scores:
-        return stats.refusal(like)
+        answer = stats.refusal(like)
+    if (answer.labels < 0).all():
+        check_there(question.suspect)
     return answer

@@ -5,9 +5,8 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from wmjax.keys.asked import Beside, Memory
 from wmjax.progress import progress
 from wmjax.stores import check, place
 from wmjax.suspects.contract import Wanted
+from wmjax.zoo.book import JOURNAL, AuditJournal
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.discover import discover, shown
@@ -31,21 +31,9 @@ from wmjax.zoo.prepared import ask_chunk, prepare
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.replay import follows, keys_of, secret_of
 from wmjax.zoo.result import AuditResult
-from wmjax.zoo.turns import Begun, Told, Turns
+from wmjax.zoo.turns import Turns
 
 _JOURNALS = "journal-*-of-*.jsonl"
-Line = ChunkRecord | Begun | Told
-
-
-def _line(values: dict[str, Any], header: AuditHeader) -> Line:
-    """A line of an audit's journal."""
-    if "asked" in values:
-        return Begun.from_json(values, header)
-    return Told.from_json(values, header) if "said" in values else ChunkRecord.from_json(values, header)
-
-
-JOURNAL = journal.Kind("wmjax-audit/1", AuditHeader.from_json, _line)
-AuditJournal = journal.Journal[AuditHeader, Line]
 _MEMORY = 0.25  # share of the host's memory that models may take where nothing else is said
 
 
@@ -141,10 +129,10 @@ def audit(
     try:
         basis = _basis(path, book, keys) if book.records else Basis.ASKED
         begin = functools.partial(Turns, book, memory=asked, nonce=nonce)
-        _carry_out(plan, book, path, shard, began, begin)
+        _carry_out(plan, book, shard, began, begin)
     finally:
         book.close()
-    return conclude_audit(book.header, list(_by_chunk(path, book).values()), basis)
+    return conclude_audit(book.header, list(book.records.chunks.values()), basis)
 
 
 def _level(fdr: float | None, fwer: float | None) -> Level:
@@ -184,15 +172,13 @@ def _check_siblings(path: Path, header: AuditHeader) -> None:
 def _carry_out(
     plan: AuditPlan,
     book: AuditJournal,
-    path: Path | None,
     shard: tuple[int, int],
     began: float,
     begin: Callable[..., Turns],
 ) -> None:
     """Judges the chunks of this shard that the journal does not hold."""
-    chunks, records = plan.chunks(), _by_chunk(path, book)
+    chunks, records = plan.chunks(), dict(book.records.chunks)
     done = {chunk for chunk, record in records.items() if not record.again}
-    _forget(book, done)
     todo = [i for i in range(shard[0] - 1, len(chunks), shard[1]) if i not in done]
     ends = np.cumsum([len(chunk) for chunk in chunks])
     widths = {record.family: record.width for record in records.values() if record.width}
@@ -213,35 +199,9 @@ def _carry_out(
             check()  # or what could not be read would stay so, as something damaged
             now = time.monotonic()
             book.add(dataclasses.replace(record, seconds=round(now - began, 3)))
-            _forget(book, {i})
             began = now
             matches, models = matches + record.found, models + len(chunk.entries)
             advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches")
-
-
-def _forget(book: AuditJournal, done: Collection[int]) -> None:
-    """Single answers of members that are done stay on the disk alone: memory does not grow with them."""
-    book.records[:] = [line for line in book.records if isinstance(line, ChunkRecord) or line.chunk not in done]
-
-
-def _by_chunk(path: Path | None, book: AuditJournal) -> dict[int, ChunkRecord]:
-    """The record of each chunk that was asked; the last where it was asked again.
-
-    Raises:
-      InvalidFile: a chunk that was done was done once more, or a question was asked once more, which no audit does.
-    """
-    records: dict[int, ChunkRecord] = {}
-    told = set[tuple[int, int, int]]()
-    for line in book.records:
-        if line.chunk in records and not records[line.chunk].again:
-            raise InvalidFile(f"{path} is damaged: part {line.chunk + 1} is there twice")
-        if isinstance(line, ChunkRecord):
-            records[line.chunk] = line
-        elif isinstance(line, Told):
-            if (line.chunk, line.column, line.trigger) in told:
-                raise InvalidFile(f"{path} is damaged: an answer of part {line.chunk + 1} is there twice")
-            told.add((line.chunk, line.column, line.trigger))
-    return records
 
 
 def _basis(path: Path | None, book: AuditJournal, keys: Mapping[str, Key] | None) -> Basis:
@@ -253,11 +213,10 @@ def _basis(path: Path | None, book: AuditJournal, keys: Mapping[str, Key] | None
     """
     if keys is None:
         return Basis.AS_WRITTEN
-    asked = keys_of(book.header, keys)
-    if not book.written_with(secret_of(asked)):
+    if not book.proved:
         raise InvalidFile(f"{path} was changed by somebody who did not hold the keys")
-    records = [line for line in book.records if isinstance(line, ChunkRecord)]
-    for record in records if book.header.keep_answers else ():
+    asked = keys_of(book.header, keys)
+    for record in book.records.chunks.values() if book.header.keep_answers else ():
         if not follows(record, book.header, asked):
             raise InvalidFile(f"{path}: the figures of part {record.chunk + 1} do not follow from its answers")
     return Basis.REPLAYED if book.header.keep_answers else Basis.WITH_KEYS
@@ -290,7 +249,8 @@ def merge(
     if keys is not None and not isinstance(keys, Mapping):
         keys, _ = open_keys(keys)
     named = [folders] if isinstance(folders, str | os.PathLike) else folders
-    books = list(_journals([place(folder) for folder in named]))
+    written_by = None if keys is None else functools.partial(_secret, opened=keys)
+    books = list(_journals([place(folder) for folder in named], written_by))
     if not books:
         raise UsageError(f"{named[0]}: no journal was begun: finish all shards with `resume` first")
     first = books[0][1].header
@@ -299,7 +259,7 @@ def merge(
     for path, book in books:
         if journal.difference(book.header, first):
             raise InvalidFile(f"{path} is not of the audit that {books[0][0]} is of: merge the shards of one audit")
-        for chunk, record in _by_chunk(path, book).items():
+        for chunk, record in book.records.chunks.items():
             if chunk in records and not records[chunk].agrees(record):
                 raise InvalidFile(f"{path} contradicts another journal about part {chunk + 1}: one of them was changed")
             records[chunk] = record
@@ -315,11 +275,18 @@ def written(folder: Path) -> list[Path]:
     return sorted(folder.glob(_JOURNALS))
 
 
-def _journals(folders: Sequence[Path]) -> Iterator[tuple[Path, AuditJournal]]:
+def _secret(header: AuditHeader, opened: Mapping[str, Key]) -> bytes:
+    """The secret of the journal that begins so."""
+    return secret_of(keys_of(header, opened))
+
+
+def _journals(
+    folders: Sequence[Path], written_by: Callable[[AuditHeader], bytes] | None
+) -> Iterator[tuple[Path, AuditJournal]]:
     for folder in folders:
         paths = written(folder)
         if not paths:
             raise UsageError(f"{folder} holds no journal of an audit")
         for path in paths:
-            if book := journal.read(path, JOURNAL):
+            if book := journal.read(path, JOURNAL, secret=written_by):
                 yield path, book

@@ -90,7 +90,12 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
     for network, group in groupby(_once(zoo.entries), key=lambda entry: entry.network):
         entries = list(group)
         if network.description is None or any(leaf.dtype not in DTYPES.values() for leaf in network.shapes.values()):
-            skipped += [Unreadable(entry.name, f"{network.name} networks cannot be packed") for entry in entries]
+            why = (
+                "it has no weights that can be stacked, and is asked where it is"
+                if network.askable
+                else "these networks cannot be packed"
+            )
+            skipped += [Unreadable(entry.name, f"{network.name}: {why}") for entry in entries]
             continue
         path = out / _file_name(network)
         if path in families or path.exists():
@@ -107,13 +112,14 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
 
 
 def _once(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries; of a module's weights at several sizes the first, since a pack's are tried at each size again."""
-    kept, seen = [], set[tuple[int, int]]()
+    """The entries; of weights at several sizes of images the first, since a pack's are tried at each size again."""
+    kept, seen = [], set[tuple[int, int, int]]()
     for entry in entries:
-        if entry.network.only and "module" in (entry.network.description or {}):
-            if (id(entry.source), entry.row) in seen:
+        if entry.network.only and not {"module", "onnx"}.isdisjoint(entry.network.description or {}):
+            told = id(entry.source), entry.row, entry.network.classes
+            if told in seen:
                 continue
-            seen.add((id(entry.source), entry.row))
+            seen.add(told)
             entry = dataclasses.replace(entry, name=entry.name.removesuffix(f":{by(entry.network.image)}"))
         kept.append(entry)
     return kept

@@ -1,7 +1,7 @@
 """Suspects that are asked side by side, whatever they are: what a round of an audit sees of them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ from wmjax import stats
 from wmjax.errors import AccessError, AnswerError, GoneError
 from wmjax.stats.said import as_answers, said
 from wmjax.suspects.asking import Back, ask_each
-from wmjax.suspects.contract import Askable, Suspect, query_each
+from wmjax.suspects.contract import Askable, Suspect, check_there, query_each
 from wmjax.zoo.score import Scorer
 from wmjax.zoo.turns import Turn, Turns
 
@@ -127,17 +127,21 @@ class Questioned:
             self.classes,
             self.turns.names,
             before=lambda asked: self.turns.before([places[at] for at in asked]),
-            told=lambda at, back: self._told(*places[at], back),
+            told=lambda backs: self._told({places[at]: self._turn(back) for at, back in backs.items()}),
         )
 
-    def _told(self, column: int, trigger: int, back: Back) -> None:
+    def _told(self, turns: Mapping[tuple[int, int], Turn]) -> None:
+        self.turns.told(turns)
+        if all(turn.answer is None for turn in turns.values()):
+            check_there(self.askable.suspect)
+
+    def _turn(self, back: Back) -> Turn:
+        """What came of a question; raises where the suspect never answered."""
         if isinstance(back, stats.Answers) and back.scores not in (0, self.classes):
             told = f"it answers with {back.scores} scores, not {self.classes}: give `classes` in the list"
             back = AnswerError(told, f"{back.scores} scores")
-        if isinstance(back, AccessError):
-            if not self.turns.known:
-                raise back
-            turn = Turn(None, None)
-        else:
-            turn = Turn(back.scores, said(back, self.turns.names))
-        self.turns.told(column, trigger, turn)
+        if not isinstance(back, AccessError):
+            return Turn(back.scores, said(back, self.turns.names))
+        if not self.turns.known:
+            raise back
+        return Turn(None, None)

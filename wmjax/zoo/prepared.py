@@ -1,7 +1,8 @@
 """A family made ready, and its chunks asked: what stays on the devices from chunk to chunk."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -113,7 +114,8 @@ def ask_chunk(
         return ChunkRecord.unasked(place, family, rows, failures)
     try:
         panel, questions, turns, width = _seated(prepared, chunk, width, begin)
-        verdicts = ask_all(panel, questions, rows)
+        with _resting(prepared.network):
+            verdicts = ask_all(panel, questions, rows)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
         why = f"cannot be asked: {first_line(error)}; `resume` tries again"
         return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
@@ -136,6 +138,16 @@ def ask_chunk(
         digests={row: found for row, found in digests.items() if row not in failures},
         **tables,
     )
+
+
+@contextlib.contextmanager
+def _resting(network: Network) -> Iterator[None]:
+    """A service keeps no connection of ours once it was asked: there may be hundreds more to ask."""
+    try:
+        yield
+    finally:
+        if network.askable and network.askable.suspect.wire:
+            network.askable.suspect.wire.rest()
 
 
 def _seated(

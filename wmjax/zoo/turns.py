@@ -8,7 +8,7 @@ is remembered there and was not answered here was shown all the same: it comes l
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,6 +133,27 @@ class Told:
         return cls(chunk, column, trigger, Turn(scores, answer))
 
 
+class Spoken:
+    """What a member was asked and said so far.
+
+    Attributes:
+      asking: what the order follows from; None where it was not begun.
+      known: what came of each question, by column and trigger.
+    """
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.asking: Asking | None = None
+        self.known: dict[tuple[int, int], Turn] = {}
+
+    def add(self, line: Begun | Told) -> bool:
+        """Takes the next line; whether it can be one: no question is asked twice."""
+        if isinstance(line, Begun):
+            self.asking = line.asking
+            return True
+        return self.known.setdefault((line.column, line.trigger), line.turn) is line.turn
+
+
 class Turns:
     """One member's questions: what is known of them, and where that is kept.
 
@@ -145,7 +166,7 @@ class Turns:
 
     def __init__(
         self,
-        book: journal.Journal[AuditHeader, Any],
+        book: journal.Journal[AuditHeader, Any, Any],
         chunk: int,
         askable: Askable,
         keys: Sequence[tuple[str, Key]],
@@ -168,19 +189,15 @@ class Turns:
         """
         self._book, self._chunk, self._called = book, chunk, askable.called or askable.suspect.name
         self._keys, self._memory = [name for name, _ in keys], memory
-        self.asked, self.known = 0, dict[tuple[int, int], Turn]()
-        own = [line for line in book.records if isinstance(line, Begun | Told) and line.chunk == chunk]
-        for line in own:
-            if isinstance(line, Told):
-                self.known[line.column, line.trigger] = line.turn
+        own: Spoken = book.records.spoken(chunk)
+        self.asked, self.known = 0, own.known  # which grows as lines are added
         self.names = numbered(turn.answer for turn in self.known.values())
-        begun = [line.asking for line in own if isinstance(line, Begun)]
-        self.asking = self._begin(begun, keys, nonce) if askable.suspect.remembers else None
+        self.asking = self._begin(own.asking, keys, nonce) if askable.suspect.remembers else None
 
-    def _begin(self, begun: Sequence[Asking], keys: Sequence[tuple[str, Key]], nonce: bytes | None) -> Asking:
+    def _begin(self, begun: Asking | None, keys: Sequence[tuple[str, Key]], nonce: bytes | None) -> Asking:
         """What the order follows from; what was shown since the journal's last line is added."""
         if begun:
-            nonce, before = begun[-1].nonce, begun[-1].shown
+            nonce, before = begun.nonce, begun.shown
         else:
             nonce, before = nonce or secrets.token_bytes(NONCE_BYTES), ((),) * len(keys)
         shown = []
@@ -189,7 +206,7 @@ class Turns:
             new = {i for i in now if 0 <= i < key.spec.triggers and (column, i) not in self.known}
             shown.append(tuple(sorted(new.union(known))))
         asking = Asking(nonce, tuple(shown))
-        if not begun or begun[-1] != asking:
+        if begun != asking:
             self._book.add(Begun(self._chunk, asking))
         return asking
 
@@ -202,10 +219,9 @@ class Turns:
             shown = [trigger for own, trigger in places if own == column]
             self._memory.remember(self._keys[column], self._called, shown)
 
-    def told(self, column: int, trigger: int, turn: Turn) -> None:
-        """Writes down what came of a question."""
-        self._book.add(Told(self._chunk, column, trigger, turn))
-        self.known[column, trigger] = turn
+    def told(self, turns: Mapping[tuple[int, int], Turn]) -> None:
+        """Writes down what came of some questions, by column and trigger, all at once: a disk is slow."""
+        self._book.add(*(Told(self._chunk, *place, turn) for place, turn in turns.items()))
 
 
 Begin = Callable[[Askable, Sequence[tuple[str, Key]]], Turns]

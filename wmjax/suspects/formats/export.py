@@ -24,7 +24,11 @@ from wmjax.suspects.process import start
 from wmjax.suspects.sniff import Format
 from wmjax.text import by
 
-_CHILDREN = {Format.JAX_EXPORT: "export", Format.KERAS: "keras"}  # who answers for a file, with their `program`
+_CHILDREN = {
+    Format.JAX_EXPORT: "export",
+    Format.KERAS: "keras",
+    Format.HDF5: "keras",
+}  # who answers for a file, with their `program`
 _Stamp = tuple[int, int, int]
 
 
@@ -41,7 +45,7 @@ def open_export(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
       UsageError: Keras is not there.
       AccessError: it cannot be read, or its process was ended.
     """
-    if kind is Format.KERAS and importlib.util.find_spec("keras") is None:
+    if _CHILDREN[kind] == "keras" and importlib.util.find_spec("keras") is None:
         raise UsageError("a Keras file needs Keras: pip install 'wmjax[keras]'")
     status = path.stat()
     stamp = status.st_size, status.st_mtime_ns, status.st_ino

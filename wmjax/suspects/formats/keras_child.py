@@ -1,12 +1,13 @@
 """What answers for a Keras file, in a process of its own: Keras builds its layers and runs them there alone, on JAX.
 
-A `.keras` file is a zip archive of a description, by which layers are built, and of weights. Keras's safe mode builds
-its own layers alone, and refuses those that hold code.
+A `.keras` file is a zip archive of a description, by which layers are built, and of weights; an `.h5` file of a whole
+model holds the same as HDF5. Keras's safe mode builds its own layers alone, and refuses those that hold code.
 """
 
 import os
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -22,9 +23,8 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
       ValueError: it is no classifier of images of one size, it holds code, or it is too large.
     """
-    with zipfile.ZipFile(path) as archive:
-        if sum(item.file_size for item in archive.infolist()) > LARGEST:
-            raise ValueError("larger than any that wmjax reads")
+    if _bytes(path) > LARGEST:
+        raise ValueError("larger than any that wmjax reads")
     os.environ["KERAS_BACKEND"] = "jax"
     import jax
     import keras
@@ -35,3 +35,11 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     told = described(taken[0] if len(taken) == 1 else (), [out.shape for out in model.outputs or ()], uint8=False)
     state = [[variable.value for variable in of] for of in (model.trainable_variables, model.non_trainable_variables)]
     return answering(told, jax.jit(lambda x: model.stateless_call(*state, x, training=False)[0]))
+
+
+def _bytes(path: str) -> int:
+    """Of all that a file holds."""
+    if not zipfile.is_zipfile(path):
+        return Path(path).stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return sum(item.file_size for item in archive.infolist())

@@ -22,8 +22,9 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
 from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Image, Network, Wanted, Weights
-from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, read_graph
+from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, from_json
 from wmjax.suspects.formats.onnx_pixels import pixels_said
+from wmjax.suspects.formats.onnx_read import Read, read_graph
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
 from wmjax.suspects.formats.onnx_runtime import asked_by_runtime, installed
 from wmjax.suspects.formats.onnx_tensors import array, data_file, structure
@@ -57,8 +58,8 @@ class OnnxFile:
 
         Of a model that can only be asked none is wanted.
         """
-        _, fingerprint, weights = _read(self.path)
-        if fingerprint != self.fingerprint:
+        graph, weights, _ = _read(self.path)
+        if graph.fingerprint() != self.fingerprint:
             raise InvalidFile(f"{self.path} was changed while it was being read: run the audit again")
         for name, stacked in out.items():
             values = array(weights[name], self.path)
@@ -87,25 +88,49 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
       AccessError: the file cannot be read.
       InvalidFile: it is damaged, or no such classifier, or has operators that are not read.
     """
-    graph, fingerprint, weights = _read(path)
-    if 0 in graph.image and not wanted.images:
+    read = _read(path)
+    found = _at_sizes(read.graph, path, wanted, partial(_read_or_run, read, path, wanted))
+    return found, OnnxFile(path, read.graph.fingerprint(), data_file(list(read.weights.values()), path))
+
+
+def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> list[tuple[Image, Network]]:
+    """The networks of a pack of ONNX models, as of `open_onnx`, from what `Network.description` said of them.
+
+    Raises:
+      UsageError: as of `open_onnx`.
+      InvalidFile: it is no description of an image classifier.
+    """
+    classes, said = int(description["classes"]), str(description.get("pixels", ""))
+    wanted = dataclasses.replace(wanted, classes=(classes,), pixels=said or wanted.pixels)
+    pixels.check(wanted.pixels)
+    tried = _at_sizes(from_json(description["onnx"]), path, wanted, partial(_asked, path, wanted))
+    found = [(image, network) for image, network in tried if network.classes == classes]
+    if not found:
+        raise InvalidFile(f"its graph has no output of the {classes} classes that it says it has")
+    return found
+
+
+def _at_sizes(
+    graph: Graph, path: Path, wanted: Wanted, networks_of: Callable[[Graph], list[Network]]
+) -> list[tuple[Image, Network]]:
+    """A graph's networks at each size of image that is wanted, with that image, or with its own where none is."""
+    if 0 in graph.declared and not wanted.images:
         raise UsageError(f"{path} takes images of any size: say which with `image`")
-    ways = ("",) if graph.uint8 else pixels.ways(wanted.pixels, graph.pixels)
     asked: dict[Image, list[Network]] = {}
     found = []
     for image in dict.fromkeys(wanted.images or (graph.image,)):
         size = graph.bound(image).image
         if size not in asked:
-            asked[size] = _at_a_size(graph, image, partial(_networks_of, weights, path, wanted.classes, ways))
+            asked[size] = _at_a_size(graph, image, networks_of)
         found += [(image, network) for network in asked[size]]
-    return found, OnnxFile(path, fingerprint, data_file(list(weights.values()), path))
+    return found
 
 
 def _at_a_size(graph: Graph, image: Image, networks_of: Callable[[Graph], list[Network]]) -> list[Network]:
     """A graph's networks for images of this size, or, where they are too small for it, the next that is enough."""
     height, width, channels = image
     refused: list[InvalidFile] = []
-    for scale in _SCALES if 0 in graph.image else _SCALES[:1]:
+    for scale in _SCALES if 0 in graph.declared else _SCALES[:1]:
         try:
             return networks_of(graph.bound((height * scale, width * scale, channels)))
         except InvalidFile as error:
@@ -113,28 +138,30 @@ def _at_a_size(graph: Graph, image: Image, networks_of: Callable[[Graph], list[N
     raise refused[0]
 
 
-def _networks_of(
-    weights: Mapping[str, Any], path: Path, wanted: tuple[int, ...], ways: tuple[str, ...], graph: Graph
-) -> list[Network]:
+def _read_or_run(read: Read, path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
     """A graph's networks; of one that is not read here, if ONNX Runtime is there, those that it runs."""
     try:
-        return _asked(graph, wanted, ways, path)
+        return _asked(path, wanted, graph)
     except Unread as error:
         if not installed():
             raise InvalidFile(f"{path}: {error} (pip install onnxruntime to have it run)") from error
         try:
-            return asked_by_runtime(graph, weights, path, wanted, ways)
+            return asked_by_runtime(read._replace(graph=graph), path, wanted.classes, _ways(graph, wanted))
         except InvalidFile as other:
             raise InvalidFile(f"{path}: {error}") from other
 
 
-def _read(path: Path) -> tuple[Graph, str, dict[str, Any]]:
-    """A file's graph, its fingerprint, and the tensors of its weights."""
+def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
+    return ("",) if graph.uint8 else pixels.ways(wanted.pixels, graph.pixels)
+
+
+def _read(path: Path) -> Read:
+    """What a file holds."""
     model = _parse(path)
     try:
-        graph, weights = read_graph(model, path)
-        graph = dataclasses.replace(graph, pixels=pixels_said(graph, weights, path))
-        return graph, graph.fingerprint(), weights
+        read = read_graph(model, path)
+        said = pixels_said(read.graph, read.weights, path)
+        return read._replace(graph=dataclasses.replace(read.graph, pixels=said))
     except (TypeError, AttributeError, ValueError) as error:  # the parser gives bytes for text that is no UTF-8
         raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
 
@@ -154,16 +181,17 @@ def _parse(path: Path) -> Any:
         raise InvalidFile(f"{path} is damaged, or no ONNX file of a classifier: it cannot be parsed") from error
 
 
-def _asked(graph: Graph, wanted: Sequence[int], ways: tuple[str, ...], path: Path) -> list[Network]:
+def _asked(path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
     """A network for each number of classes that outputs have: of the wanted ones where any has, else of all."""
     batch, found = _plan(graph, path)
-    groups = outputs.by_classes(outputs.numbered(found), wanted)
-    return [_network(graph, batch, group, classes, ways) for classes, group in groups.items()]
+    groups = outputs.by_classes(outputs.numbered(found), wanted.classes)
+    return [_network(graph, batch, group, classes, wanted) for classes, group in groups.items()]
 
 
-def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, ways: tuple[str, ...]) -> Network:
+def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wanted: Wanted) -> Network:
     """The network of the outputs that have so many classes; its readings are each way with each of them."""
     height, width, channels = graph.image
+    ways = _ways(graph, wanted)
     told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
     ask = scores(graph, batch, [out.place for out in group], classes)
 
@@ -182,6 +210,11 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
                 classes=classes,
                 readings=outputs.readings(ways, group),
                 note=AskedGround.PIXELS_OWN if graph.uint8 else "",
+                description={
+                    "onnx": dataclasses.replace(graph, image=graph.declared).to_json(),
+                    "classes": classes,
+                    "pixels": wanted.pixels,
+                },
             )
         return _networks[told]
 

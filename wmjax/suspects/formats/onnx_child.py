@@ -2,10 +2,11 @@
 
 `onnx_runtime` starts it. It is told no secret; on Linux it has no network, and, where the kernel has Landlock, opens no
 file once the model is loaded. Its questions are images as the graph takes them; the answers are the scores of all
-outputs that have any, side by side. A question without images is answered with how many scores each output has.
+named outputs that have any, side by side. A question without images is answered with how many scores each one has.
 """
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -26,12 +27,13 @@ def _beside(name: str) -> ModuleType:
     return module
 
 
-def _opened(path: str, batch: int, forbid: Callable[[], Any]) -> Callable[[Any], Any]:
+def _opened(path: str, batch: int, outputs: list[str], forbid: Callable[[], Any]) -> Callable[[Any], Any]:
     """The function that answers.
 
     Args:
       path: of the file.
       batch: images that it takes at once.
+      outputs: names of the values that are wanted; what the file keeps to itself is given too.
       forbid: gives up whatever is needed no more once the file is loaded.
     """
     import numpy as np
@@ -41,13 +43,18 @@ def _opened(path: str, batch: int, forbid: Callable[[], Any]) -> Callable[[Any],
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it computes what is written
     provider = ["CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession(path, options, providers=provider, enable_fallback=0)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(Path(path).parent))
+    data = Path(path).read_bytes()
+    session = onnxruntime.InferenceSession(data, options, providers=provider, enable_fallback=0)
+    own = [output.name for output in session.get_outputs()]
+    if more := [name for name in outputs if name not in own]:
+        session = onnxruntime.InferenceSession(data + _giving(more), options, providers=provider, enable_fallback=0)
     forbid()
     (taken,) = session.get_inputs()[:1]
 
     def run(images: Any) -> list[Any]:
-        outputs = session.run(None, {taken.name: images.astype(_KINDS.get(taken.type, images.dtype))})
-        return [np.asarray(output) for output in outputs]
+        found = session.run(outputs, {taken.name: images.astype(_KINDS.get(taken.type, images.dtype))})
+        return [np.asarray(output) for output in found]
 
     def count(output: Any) -> int:
         scores = output.ndim >= 2 and len(output) == batch and output.shape[1] > 1 and set(output.shape[2:]) <= {1}
@@ -59,20 +66,34 @@ def _opened(path: str, batch: int, forbid: Callable[[], Any]) -> Callable[[Any],
         filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % batch, 0)])
         parts = []
         for at in range(0, len(filled), batch):
-            outputs = run(filled[at : at + batch])
-            parts.append(np.concatenate([output.reshape(batch, -1) for output in outputs if count(output)], 1))
+            found = [output.reshape(batch, -1) for output in run(filled[at : at + batch]) if count(output)]
+            parts.append(np.concatenate(found, 1))
         return np.concatenate(parts)[: len(images)].astype(np.float32)
 
     return answer
 
 
+def _giving(names: list[str]) -> bytes:
+    """What follows a serialised model so that its graph gives these values too: fields of onnx.proto are joined."""
+    outputs = b"".join(_field(12, _field(1, name.encode())) for name in names)  # of GraphProto, of ValueInfoProto
+    return _field(7, outputs)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def _varint(number: int) -> bytes:
+    low, rest = number & 127, number >> 7
+    return bytes([low | 128]) + _varint(rest) if rest else bytes([low])
+
+
 def main(at_once: int, memory: int, argument: str) -> None:
-    """Serves the file `BATCH:PATH`."""
+    """Serves the file of a JSON object: its path, batch and outputs."""
     alone = _beside("pickle_child.py")
     alone.without_network()  # before anything that starts a thread is imported
     child = _beside("../child.py")
-    batch, _, path = argument.partition(":")
-    child.serve(partial(_opened, path, int(batch), alone.without_files), at_once, memory)
+    child.serve(partial(_opened, **json.loads(argument), forbid=alone.without_files), at_once, memory)
 
 
 if __name__ == "__main__":

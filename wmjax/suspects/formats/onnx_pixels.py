@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.formats.onnx_graph import Graph, Node
+from wmjax.suspects.formats.onnx_graph import BYTES, UNIT, Graph, Node
 from wmjax.suspects.formats.onnx_tensors import array
 
-UNIT, BYTES = "0..1", "0..255"
 _MOST = 1 << 21  # numbers in a mean picture
 _MOVING = {"Cast", "Identity", "Transpose", "Resize", "Upsample", "Pad", "Squeeze", "Unsqueeze", "Slice", "Gather"}
 

@@ -7,10 +7,11 @@ ONNX Runtime is never loaded into this process, which holds secrets.
 import contextlib
 import hashlib
 import importlib.util
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +25,7 @@ from wmjax.suspects import outputs, pixels, process
 from wmjax.suspects.contract import TIMEOUT, Askable, Network, Suspect, no_logits
 from wmjax.suspects.formats import onnx_child
 from wmjax.suspects.formats.onnx_graph import Graph
+from wmjax.suspects.formats.onnx_read import Read
 from wmjax.suspects.formats.onnx_tensors import array, files_of
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
@@ -38,14 +40,11 @@ def installed() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
-def asked_by_runtime(
-    graph: Graph, tensors: Mapping[str, Any], path: Path, wanted: Sequence[int], ways: tuple[str, ...]
-) -> list[Network]:
+def asked_by_runtime(read: Read, path: Path, wanted: Sequence[int], ways: tuple[str, ...]) -> list[Network]:
     """A network, to be asked only, for each number of classes that outputs have: of the wanted ones if any has.
 
     Args:
-      graph: bound to the images' shape.
-      tensors: the `onnx.TensorProto` of each of its weights.
+      read: what the file holds, its graph bound to the images' shape.
       path: of the file.
       wanted: numbers of classes.
       ways: in which pixels may be meant to be prepared.
@@ -53,35 +52,61 @@ def asked_by_runtime(
     Raises:
       InvalidFile: ONNX Runtime does not run it either, or it has no scores.
     """
+    graph = read.graph
     if graph.batch > _LARGEST_BATCH:
         raise InvalidFile(f"{path} takes {graph.batch} images at once: export it with a free batch axis")
-    name = f"{max(1, graph.batch)}:{path.resolve()}"
-    parts = files_of(tensors.values(), path)
+    program = _Program(str(path.resolve()), max(1, graph.batch), tuple(dict.fromkeys(name for name, _ in read.outputs)))
+    ask = partial(_answer, program, files_of(read.weights.values(), path))
     try:
-        counts = [int(n) for n in _answer(name, parts, _taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
+        counts = [int(n) for n in ask(_taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
     except (AccessError, UsageError) as error:
         raise InvalidFile(f"{path}: ONNX Runtime does not run it: {error}") from error
-    found = outputs.numbered({i: count for i, count in enumerate(counts) if count})
+    ends = [
+        _End(sum(counts[: (at := program.outputs.index(name))]), counts[at], turned) for name, turned in read.outputs
+    ]
+    found = outputs.numbered({place: end.classes for place, end in enumerate(ends) if end.classes})
     if not found:
         raise InvalidFile(f"{path}: none of its outputs is [images, classes]")
-    describe, groups = partial(_described, path, tensors), outputs.by_classes(found, wanted)
-    ask = partial(_answer, name, parts)
-    return [_network(graph, name, ask, describe, counts, group, ways) for group in groups.values()]
+    describe = partial(_described, path, read.weights)
+    groups = outputs.by_classes(found, wanted)
+    return [_network(graph, program, ask, describe, ends, group, ways) for group in groups.values()]
 
 
-def _answer(name: str, parts: Iterable[Path], images: np.ndarray) -> Any:
-    """What the process of `BATCH:PATH` answers, which reads these files when it starts."""
+class _Program(NamedTuple):
+    """What a process runs.
+
+    Attributes:
+      path: of the file.
+      batch: images that it takes at once.
+      outputs: names of the values that it gives, of the file's own outputs or others.
+    """
+
+    path: str
+    batch: int
+    outputs: tuple[str, ...]
+
+
+class _End(NamedTuple):
+    """Where an output's scores are among those that a process answers, how many, and whether they are turned round."""
+
+    place: int
+    classes: int
+    turned: bool
+
+
+def _answer(program: _Program, parts: Iterable[Path], images: np.ndarray) -> Any:
+    """What the process answers, which reads these files when it starts."""
     with contextlib.ExitStack() as here:
         for part in parts:
             here.enter_context(stores.present(part))
-        return _process(name)(images)
+        return _process(program)(images)
 
 
 @lru_cache(maxsize=_PROCESSES)
-def _process(name: str) -> Callable[[np.ndarray], Any]:
-    title = name.partition(":")[2]
-    memory = min(_MEMORY + 4 * Path(title).stat().st_size, host_bytes() // 2)
-    return process.start("onnx", title, first=TIMEOUT, memory=memory, argument=name, program=Path(onnx_child.__file__))
+def _process(program: _Program) -> Callable[[np.ndarray], Any]:
+    memory = min(_MEMORY + 4 * Path(program.path).stat().st_size, host_bytes() // 2)
+    told, runs = json.dumps(program._asdict()), Path(onnx_child.__file__)
+    return process.start("onnx", program.path, first=TIMEOUT, memory=memory, argument=told, program=runs)
 
 
 def _described(path: Path, tensors: Mapping[str, Any]) -> Model:
@@ -99,10 +124,10 @@ def _taken(graph: Graph, images: np.ndarray, way: str) -> np.ndarray:
 
 def _network(
     graph: Graph,
-    name: str,
+    program: _Program,
     answer: Callable[[np.ndarray], Any],
     describe: Callable[[], Model],
-    counts: list[int],
+    ends: Sequence[_End],
     group: Sequence[Output],
     ways: tuple[str, ...],
 ) -> Network:
@@ -110,17 +135,16 @@ def _network(
     classes, note = group[0].classes, AskedGround.PIXELS_OWN if graph.uint8 else ""
     readings = outputs.readings(ways, group)
 
-    def ask(way: str, output: int, images: np.ndarray) -> np.ndarray:
-        start = sum(counts[:output])
-        scores: np.ndarray = np.asarray(answer(_taken(graph, images, way)))[:, start : start + classes]
-        return scores
+    def ask(way: str, end: _End, images: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = np.asarray(answer(_taken(graph, images, way)))[:, end.place : end.place + classes]
+        return -scores if end.turned else scores
 
-    title, pairs = name.partition(":")[2], [(way, out.place) for way in ways for out in group]
+    pairs = [(way, ends[out.place]) for way in ways for out in group]
     suspect = Suspect.of(
         [
             Suspect(
-                title,
-                partial(ask, way, place),
+                program.path,
+                partial(ask, way, end),
                 graph.image,
                 classes,
                 describe,
@@ -128,10 +152,12 @@ def _network(
                 remembers=False,
                 reading=reading,
             )
-            for (way, place), reading in zip(pairs, readings, strict=True)
+            for (way, end), reading in zip(pairs, readings, strict=True)
         ]
     )
-    told = hashlib.sha256(f"{stores.named(name)} {graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
+    told = hashlib.sha256(
+        f"{stores.named(program.path)} {graph.fingerprint()} {classes} {' '.join(ways)}".encode()
+    ).hexdigest()
     return Network(
         name=f"onnx {height}x{width}x{channels}, run by ONNX Runtime",
         fingerprint=told,

@@ -1,12 +1,15 @@
 """The program of processes that open one PyTorch file each and may do nothing else: its tensors come as safetensors.
 
-`pickles` starts it. It imports nothing of wmjax, is told no secret, and forks for each file, which is then standard
+`pickles` starts it. It is told no secret, and forks for each file, which is then standard
 input. Before a process looks into its file it gives up what it can: it takes a bounded share of memory and of time and
 writes no file; on Linux it has no network and, where the kernel has Landlock, opens no file but this one.
-`torch.load(weights_only=True)` builds tensors and plain containers, and refuses whatever would run code.
+`torch.load(weights_only=True)` builds tensors and plain containers, and refuses whatever would run code; of archives
+that hold programs `torch_archives` reads the tensors.
 """
 
+import codecs
 import ctypes
+import importlib
 import io
 import json
 import os
@@ -107,10 +110,8 @@ def load(torch: Any, size: int) -> dict[str, Any]:
     Raises:
       Refused: it holds anything else than tensors and containers, or tensors that are larger than the file.
     """
-    with open(_FILE, "rb") as file:
-        zipped = file.read(4) == b"PK\3\4"
     try:
-        found = torch.load(_FILE, map_location="cpu", weights_only=True, mmap=zipped)
+        found = _found(torch, TIMES * size)
     except MemoryError:
         raise
     except Exception as error:
@@ -133,6 +134,15 @@ def load(torch: Any, size: int) -> dict[str, Any]:
     if not tensors:
         raise Refused("it holds no tensors")
     return tensors
+
+
+def _found(torch: Any, most: int) -> Any:
+    from wmjax.suspects.formats.torch_archives import programs_tensors
+
+    with open(_FILE, "rb") as file:
+        zipped = file.read(4) == b"PK\3\4"
+        programs = programs_tensors(torch, file, most) if zipped else None
+    return torch.load(_FILE, map_location="cpu", weights_only=True, mmap=zipped) if programs is None else programs
 
 
 def _reason(error: Exception) -> str:
@@ -191,6 +201,8 @@ def prepared() -> Any:
     without_network()
     import torch
 
+    importlib.import_module("wmjax.suspects.formats.torch_archives")
+    codecs.lookup("cp437")  # as zip archives' names may be
     torch.set_num_threads(1)
     for zipped in (True, False):
         warm = io.BytesIO()

@@ -10,22 +10,22 @@ import re
 from collections.abc import Mapping
 
 
-def wait(headers: Mapping[str, str], now: datetime.datetime) -> float | None:
+def wait(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait before the next question; None where nothing is said, 0 where it may come at once.
 
-    >>> noon = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
-    >>> wait({"retry-after": "2"}, noon), wait({"ratelimit": '"api";r=0;t=55'}, noon), wait({}, noon)
+    A date counts from the service's own: clocks differ, and jump.
+
+    >>> wait({"retry-after": "2"}), wait({"ratelimit": '"api";r=0;t=55'}), wait({})
     (2.0, 55.0, None)
-    >>> wait({"retry-after": "Thu, 01 Jan 2026 12:00:30 GMT"}, noon)
+    >>> wait({"retry-after": "Thu, 01 Jan 2026 12:00:30 GMT", "date": "Thu, 01 Jan 2026 12:00:00 GMT"})
     30.0
 
     Args:
       headers: by lower-case names.
-      now: with its offset; a date counts from the service's own `Date` where it says one, since clocks differ.
     """
     said = []
     if "retry-after" in headers:
-        said = [_after(headers["retry-after"], _date(headers.get("date", "")) or now)]
+        said = [_after(headers["retry-after"], _date(headers.get("date", "")))]
     for left, seconds in _parameters(headers.get("ratelimit", ""), "r", "t"):
         said.append(seconds if left == 0 else 0.0)
     known = [seconds for seconds in said if seconds is not None]
@@ -42,12 +42,12 @@ def pace(headers: Mapping[str, str]) -> float | None:
     return max((window / quota for quota, window in policies if quota > 0), default=None)
 
 
-def _after(text: str, now: datetime.datetime) -> float | None:
+def _after(text: str, now: datetime.datetime | None) -> float | None:
     """Seconds, told as such or as a date."""
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text.strip()):
         return float(text)
     when = _date(text)
-    return None if when is None else max(0.0, (when - now).total_seconds())
+    return None if when is None or now is None else max(0.0, (when - now).total_seconds())
 
 
 def _date(text: str) -> datetime.datetime | None:

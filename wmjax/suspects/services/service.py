@@ -71,6 +71,7 @@ class Service:
         self._form: Form | None = None
         self._image: tuple[int, int, int] | None = None
         self._exact, self._most = False, 1  # pictures in a request
+        self._plain = ""  # in what form it answers a plain picture; empty where it is silent about it
         self._at_once, self._meeting, self._of_thread = at_once, threading.Lock(), threading.local()
 
     def suspect(self) -> Suspect:
@@ -91,6 +92,10 @@ class Service:
         """How long questions take by the service's rate limit; None where it has told none."""
         return None if self._wire.pace is None else questions * self._wire.pace
 
+    def rest(self) -> None:
+        """Ends its connections, which keep a place at both ends; it makes others when it is asked again."""
+        self._wire.rest()
+
     def meet(self, image: tuple[int, int, int]) -> Form:
         """Finds out in which form it takes pictures, with a plain one; no trigger is shown.
 
@@ -109,6 +114,25 @@ class Service:
                 self._image, self._most = self._form.image or image, self._form.most
             return self._form
 
+    def check(self) -> None:
+        """Asks about the plain picture again; no trigger is shown.
+
+        Raises:
+          GoneError: it answers that otherwise than when it was met.
+        """
+        if self._form is None or self._image is None or not self._plain:  # nothing to tell it by
+            return
+        try:
+            (said,) = self._send(self._form.step(_plain(self._image)), [])
+            now = _form_of(self._answer(said))
+        except GoneError:
+            raise
+        except AccessError as error:
+            raise GoneError(f"{error}, even about a plain picture, which it answered before") from error
+        if now != self._plain:
+            then = f"answers a plain picture with {now or 'nothing usable'}, where it was {self._plain} before"
+            raise GoneError(f"suspect {self.name} {then}")
+
     def exactly(self) -> None:
         """Pictures are to be sent to the pixel or not at all from now on: that it is asked so was said of it."""
         self._exact = True
@@ -126,14 +150,14 @@ class Service:
         silent: Form | None = None
         refused: Declined | None = None
         for form in [form for form in forms if form.picture != "jpeg" or not self._exact]:
-            plain = np.full((1, *(form.image or image)), _GREY, np.uint8)
             try:
-                (said,) = self._send(form.step(plain), [])
+                (said,) = self._send(form.step(_plain(form.image or image)), [])
             except Declined as error:
                 refused = refused or error
                 continue
             self._parsed(self._reader.meet, said)
-            if not _is_silent(self._answer(said)):
+            self._plain = _form_of(self._answer(said))
+            if self._plain:
                 return form
             silent = silent or form
         if silent is None:
@@ -214,10 +238,18 @@ class Service:
             return error
 
 
-def _is_silent(answer: _Answer) -> bool:
+def _plain(image: tuple[int, int, int]) -> np.ndarray:
+    """A grey picture, uint8 [1, H, W, C]."""
+    return np.full((1, *image), _GREY, np.uint8)
+
+
+def _form_of(answer: _Answer) -> str:
+    """In what form an answer is; empty where it is a refusal."""
     if isinstance(answer, np.ndarray):
-        return not np.isfinite(answer).all()
-    return answer == -1
+        return f"{len(answer)} scores" if np.isfinite(answer).all() else ""
+    if isinstance(answer, str):
+        return "a name"
+    return "a class" if answer >= 0 else ""
 
 
 def side_by_side(calls: Sequence[Callable[[], _To]], at_once: int) -> list[_To]:

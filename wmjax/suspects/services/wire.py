@@ -8,19 +8,18 @@ answered, however badly, never.
 import contextlib
 import datetime
 import hashlib
+import http.client
 import json
 import logging
 import ssl
 import threading
 import time
-import weakref
-from collections.abc import Mapping
-from typing import NamedTuple
 
 from wmjax.errors import AnswerError, GoneError, NoAnswerError, UsageError
 from wmjax.suspects.contract import TIMEOUT, Seen
 from wmjax.suspects.services.address import Address
 from wmjax.suspects.services.contract import Request
+from wmjax.suspects.services.lines import Lines, Reply, TooLongError
 from wmjax.suspects.services.ratelimits import pace, wait
 from wmjax.text import cut, printable
 
@@ -31,10 +30,8 @@ _TRIES = 3  # where no connection comes about, or one is lost
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds, where a service does not say how long
 _LEAST_WAIT = 0.1  # seconds, where it says that it may be asked again at once
 _PUT_OFF = (429, 502, 503, 504)
-_TOKEN = "into SUSPECT_TOKEN or `token`"
+_REFUSED = (401, 403)
 _CLOSED = {
-    401: f"it wants a token, or another one: put it {_TOKEN}",
-    403: f"who has this token, or none, may not ask it: put another {_TOKEN}",
     404: "there is no such model: check the address and the name in it",
     405: "questions are not asked there: check the address",
     410: "it is not there any more",
@@ -75,13 +72,6 @@ class _LostError(Exception):
         self.final = final
 
 
-class _Reply(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    certificate: str
-
-
 class Wire:
     """A client of one service, for any number of threads; its connections end with the last reference.
 
@@ -99,28 +89,22 @@ class Wire:
           at_once: questions under way.
 
         Raises:
-          UsageError: what asks over a network is not installed.
+          UsageError: what asks over a network is not installed, or the token is none.
         """
         try:
             import stamina  # noqa: F401
-
-            from wmjax.suspects.services.lines import Late, pool
         except ImportError as error:
             why = f"asking a service needs the packages of `pip install '.[remote]'`: {error.name} is missing"
             raise UsageError(why) from error
         self._name, self._token, self._timeout = str(address), token, timeout
         self._free_at = 0.0  # of the monotonic clock
         self.pace: float | None = None
-        self._slots, self._late = threading.Semaphore(at_once), Late()
-        self._headers: dict[bytes | str, bytes | str] = {
-            "Accept": "*/*",
-            "Accept-Encoding": "identity",
-            "User-Agent": "wmjax",
-        }
+        self._slots, self._lines = threading.Semaphore(at_once), Lines(address.url)
+        self._headers = {"User-Agent": "wmjax"}  # `http.client` adds that answers are not to be packed
         if token:
+            if not token.isascii() or not token.isprintable():  # no word of it in a message
+                raise UsageError("the token has letters that no token has: give it alone, in one line")
             self._headers["Authorization"] = f"Bearer {token}"
-        self._pool = pool(address.url, at_once, self._late)
-        weakref.finalize(self, self._pool.close)
 
     def send(self, request: Request, seen: list[Seen]) -> bytes:
         """Sends a request until it is answered, and gives the body of the answer.
@@ -136,9 +120,24 @@ class Wire:
             puts off questions for too long.
           AnswerError: its answer is too long, or packed.
         """
+        began = time.monotonic()
+        try:
+            return self._once(request, seen)  # what retries takes as long as all the rest of most questions
+        except (_PutOffError, _LostError) as error:
+            return self._again(request, seen, began, error)
+
+    def _again(self, request: Request, seen: list[Seen], began: float, first: Exception) -> bytes:
+        """Sends a request that was put off once more, until it is answered.
+
+        Args:
+          request: what to send.
+          seen: as of `send`.
+          began: when the first try did.
+          first: what came of it.
+        """
         import stamina
 
-        began, lost = time.monotonic(), 0
+        lost, failed = 0, [first]
 
         def again(error: Exception) -> bool | float:
             nonlocal lost
@@ -159,6 +158,8 @@ class Wire:
         try:
             for attempt in tries:
                 with attempt:
+                    if failed:
+                        raise failed.pop()
                     return self._once(request, seen)
         except _PutOffError as error:
             later = "" if error.seconds is None else f" and wants {error.seconds:.0f} seconds more"
@@ -169,62 +170,58 @@ class Wire:
 
     def _once(self, request: Request, seen: list[Seen]) -> bytes:
         """One try."""
-        import httpcore2
-
         with self._slots:
             if (early := self._free_at - time.monotonic()) > 0:  # to sleep for no time takes a millisecond
                 time.sleep(early)
             at = datetime.datetime.now(datetime.UTC)
             detail = {"address": request.url, "request": hashlib.sha256(request.body or b"").hexdigest()}
             try:
-                self._late.start(self._timeout)
                 reply = self._exchange(request)
                 detail |= self._told(reply)
-            except httpcore2.TimeoutException:
+            except TimeoutError:
                 detail["error"] = f"no answer within {self._timeout:g} seconds"
                 raise NoAnswerError(f"suspect {self._name} did not answer within {self._timeout:g} seconds") from None
-            except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError) as error:
+            except TooLongError:
+                detail["error"] = f"more than {LARGEST} bytes"
+                raise AnswerError(
+                    f"suspect {self._name} answers with more than {LARGEST} bytes", "too many bytes"
+                ) from None
+            except (OSError, http.client.HTTPException, ValueError) as error:
                 detail["error"] = self._reason(error)
-                raise _LostError(detail["error"], final=_tls(error) is not None) from None
+                raise _LostError(detail["error"], final=isinstance(error, ssl.SSLError)) from None
             finally:
                 seen.append(Seen(at.isoformat(timespec="milliseconds"), detail))
-        return self._body(reply, at)
+        return self._body(reply)
 
-    def _exchange(self, request: Request) -> _Reply:
+    def _exchange(self, request: Request) -> Reply:
         """A request and all that comes back."""
         headers = dict(self._headers)
         if request.body is not None and request.kind:
             headers["Content-Type"] = request.kind
         method = "GET" if request.body is None else "POST"
-        with self._pool.stream(method, request.url, headers=headers, content=request.body) as reply:
-            body = bytearray()
-            for chunk in reply.iter_stream():
-                body += chunk
-                if len(body) > LARGEST:
-                    raise AnswerError(f"suspect {self._name} answers with more than {LARGEST} bytes", "too many bytes")
-            tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
-        certificate = hashlib.sha256(tls.getpeercert(True)).hexdigest() if tls else ""
-        told = {
-            name: self.clean(value.decode("latin-1"))
-            for raw, value in reply.headers
-            if (name := raw.decode("latin-1").lower()) in _READ
-        }
-        return _Reply(reply.status, told, bytes(body), certificate)
+        reply = self._lines.exchange(method, request.url, request.body, headers, self._timeout, LARGEST)
+        return reply._replace(
+            headers={name: self.clean(reply.headers[name]) for name in _READ if name in reply.headers}
+        )
+
+    def rest(self) -> None:
+        """As of `Service`."""
+        self._lines.close()
 
     def _unsaid(self, body: bytes) -> bytes:
         """What came without the token: what is told of it may be cut in the middle of one, where it is not found."""
         return body.replace(self._token.encode(), b"[token]") if self._token else body
 
-    def _told(self, reply: _Reply) -> dict[str, str]:
+    def _told(self, reply: Reply) -> dict[str, str]:
         """What a record keeps of what came back."""
         found = {"status": str(reply.status), "answer": hashlib.sha256(reply.body).hexdigest()}
         if reply.certificate:
             found["certificate"] = reply.certificate
         return found | {name: cut(reply.headers[name], _LONGEST) for name in _KEPT if name in reply.headers}
 
-    def _body(self, reply: _Reply, at: datetime.datetime) -> bytes:
+    def _body(self, reply: Reply) -> bytes:
         """The body of an answer; raises where it is none."""
-        status, seconds = reply.status, wait(reply.headers, at)
+        status, seconds = reply.status, wait(reply.headers)
         self.pace = pace(reply.headers) or self.pace
         if seconds is not None:  # questions beside this one wait too
             self._free_at = max(self._free_at, time.monotonic() + min(seconds, PATIENCE))
@@ -233,6 +230,9 @@ class Wire:
         if 300 <= status < 400:
             to = cut(reply.headers.get("location", "elsewhere"), _LONGEST)
             raise self._gone(f"leads elsewhere (HTTP {status}), which is not followed: if it is at {to}, say so")
+        if status in _REFUSED:
+            why = "the token was refused, or is no longer valid" if self._token else "it wants a token"
+            raise self._gone(f"answers HTTP {status}: {why}: put one that holds into SUSPECT_TOKEN or `token`")
         if status in _CLOSED:
             raise self._gone(f"answers HTTP {status}: {_CLOSED[status]}")
         if not 200 <= status < 300:
@@ -255,15 +255,8 @@ class Wire:
         return ""
 
     def _reason(self, error: Exception) -> str:
-        tls = _tls(error)
-        return cut(self.clean(f"{tls or error}" or type(error).__name__), _LONGEST)
+        told = error.strerror if isinstance(error, OSError) and error.strerror else f"{error}"
+        return cut(self.clean(told or type(error).__name__), _LONGEST)
 
     def _gone(self, what: str) -> GoneError:
         return GoneError(f"suspect {self._name} {what}")
-
-
-def _tls(error: BaseException | None) -> ssl.SSLError | None:
-    """The failure of encryption behind an error; trying again mends none."""
-    while error is not None and not isinstance(error, ssl.SSLError):
-        error = error.__cause__ or error.__context__
-    return error

@@ -1,0 +1,123 @@
+"""Packs of ONNX models: their graph is stored once, as a stranger's, and their weights a row each."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from graphs import build, networks_of, residual, tensors_of, write
+from onnx import TensorProto
+from packed import assert_same
+
+from wmjax import pack
+from wmjax.errors import InvalidFile
+from wmjax.suspects.contract import Wanted
+from wmjax.suspects.formats.onnx_graph import from_json
+from wmjax.suspects.recognise import recognise
+
+OPEN = "float[n,3,h,w] x"
+POOLED = "p = GlobalAveragePool(x) f = Flatten(p) y = MatMul(f, m)"
+QUANTISED = """
+    q, s, z = DynamicQuantizeLinear(x) d = DequantizeLinear(q, s, z)
+    p = GlobalAveragePool(d) f = Flatten(p) m = DequantizeLinear(i, t, o) y = MatMul(f, m)
+"""
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zoo")
+    for seed in range(3):
+        write(folder / f"residual{seed}.onnx", residual(seed))
+    write(folder / "open.onnx", build(POOLED, {"m": (3, 5)}, image=OPEN))
+    whole = np.arange(15, dtype=np.int8).reshape(3, 5)
+    tensors = {"i": whole, "t": np.float32(0.1), "o": np.int8(2)}
+    write(folder / "quantised.onnx", build(QUANTISED, tensors, opset=13))
+    several = build(f"{POOLED} z = MatMul(f, n)", {"m": (3, 5), "n": (3, 7)})
+    several.graph.output.add(name="z").type.tensor_type.elem_type = TensorProto.FLOAT
+    write(folder / "several.onnx", several)
+    return folder
+
+
+def test_they_hold_all_that_is_stacked(zoo: Path, tmp_path: Path) -> None:
+    report = pack(zoo, tmp_path / "packs", images=[(9, 8, 3)])
+    assert not report.skipped
+    assert report.models == 3 + 1 + 1 + 2  # one for each number of classes
+    rows = {row.name: row for path in report.files for row in recognise(path, Wanted(images=((9, 8, 3),)))}
+    assert set(rows) == {
+        *(f"residual{seed}.onnx" for seed in range(3)), "open.onnx", "quantised.onnx",
+        "several.onnx:5-classes", "several.onnx:7-classes",
+    }  # fmt: skip
+    assert len({row.network for name, row in rows.items() if name.startswith("residual")}) == 1
+    images = np.random.default_rng(0).integers(0, 256, (4, 9, 8, 3), np.uint8)
+    for name, row in rows.items():
+        path = zoo / name.partition(":")[0]
+        (opened,) = [
+            one for one in networks_of(path, Wanted(images=((9, 8, 3),))) if one[0].classes == row.network.classes
+        ]
+        weights = tensors_of(path, opened)
+        out = {key: np.empty((1, *leaf.shape), leaf.dtype) for key, leaf in row.network.shapes.items()}
+        row.source.read(row.row, row.row + 1, out)
+        assert_same({key: value[0] for key, value in out.items()}, weights)
+        np.testing.assert_array_equal(row.network.logits(weights, images), opened[0].logits(weights, images))
+
+
+def test_a_model_for_any_size_is_asked_at_each(zoo: Path, tmp_path: Path) -> None:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo/open.onnx").write_bytes((zoo / "open.onnx").read_bytes())
+    (path,) = pack(tmp_path / "zoo", tmp_path / "packs", images=[(9, 8, 3), (5, 5, 3)]).files
+    for images in (((32, 32, 3),), ((9, 8, 3), (28, 28, 3))):
+        assert [row.network.image for row in recognise(path, Wanted(images=images))] == list(images)
+    assert [row.name for row in recognise(path, Wanted(images=((9, 8, 3), (28, 28, 3))))] == [
+        "open.onnx:9x8x3", "open.onnx:28x28x3",
+    ]  # fmt: skip
+
+
+def _changed(told: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(told)
+    at: Any = {"graph": changed}
+    *parts, last = [int(part) if part.isdigit() else part for part in f"graph/{where}".split("/")]
+    for part in parts:
+        at = at[part]
+    at[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("nodes", 7),
+        ("nodes/0", None),
+        ("nodes/0/op", ["Relu"]),
+        ("nodes/0/opset", "17"),
+        ("nodes/0/inputs", [3]),
+        ("nodes/0/attributes", [1]),
+        ("nodes/0/attributes", {"axis": {"a": 1}}),
+        ("nodes/0/attributes", {"axis": [None]}),
+        ("nodes/0/more", 1),
+        ("constants", {"constants/0": ["object", [1], ""]}),
+        ("constants", {"constants/0": ["float32", [1 << 17], ""]}),
+        ("constants", {"constants/0": ["float32", [2], "AAAA"]}),
+        ("constants", {"constants/0": ["float32", [-1], "AAAAAA=="]}),
+        ("constants", {"constants/0": ["float32", [1], "\u00e4"]}),
+        ("weights", {"initializers/0": [[4], "float16"]}),
+        ("weights", {"initializers/0": [[1 << 40], "float32"]}),
+        ("weights", {"initializers/0": [[-4], "float32"]}),
+        ("weights", {"initializers/0": [["4"], "float32"]}),
+        ("outputs", None),
+        ("batch", -1),
+        ("batch", True),
+        ("image", [9, 8]),
+        ("image", [9, 1e9, 3]),
+        ("declared", [1 << 20, 8, 3]),
+        ("channels_last", "no"),
+        ("pixels", "0..2"),
+        ("more", 1),
+    ],
+)  # fmt: skip
+def test_a_strangers_graph_is_refused_in_one_line(zoo: Path, where: str, value: Any) -> None:
+    told = json.loads(json.dumps(networks_of(zoo / "residual0.onnx")[0][0].description))["onnx"]
+    assert from_json(told).fingerprint()
+    with pytest.raises(InvalidFile, match="its graph"):
+        from_json(_changed(told, where, value))

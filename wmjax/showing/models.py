@@ -1,0 +1,133 @@
+"""Files of models, by their headers: no weight is read, no network is built, and no program in them runs."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from wmjax.showing.contract import Facts, Glimpse, Kind, parsed, said
+from wmjax.suspects.formats.msgpack import read_msgpack
+from wmjax.suspects.formats.npz import read_npz
+from wmjax.suspects.formats.safetensors import Header, read_header, read_index
+from wmjax.suspects.sniff import WHY, Format
+
+_SHOWN = 3  # names of tensors or models
+_MOST = 10_000  # entries of a folder that are counted
+_CONFIG = 1 << 20  # bytes of a configuration beside weights
+_NAME_IT = "not said: name it with `models`"
+
+
+def _weights(tensors: Mapping[str, tuple[tuple[int, ...], str]]) -> Facts:
+    return {
+        "tensors": len(tensors),
+        "weights": sum(math.prod(shape) for shape, _ in tensors.values()),
+        "precision": sorted({dtype for _, dtype in tensors.values()}),
+        "first_tensors": [said(name) for name in islice(tensors, _SHOWN)],
+    }
+
+
+def _of(header: Header) -> Facts:
+    return _weights({name: (tensor.shape, str(tensor.dtype)) for name, tensor in header.tensors.items()})
+
+
+def _safetensors(seen: Glimpse) -> Facts:
+    header = read_header(seen.path)
+    config = parsed(header.metadata.get("config", "").encode()) or _beside(seen)
+    return {**_of(header), "network": _network(config) or _NAME_IT}
+
+
+def _beside(seen: Glimpse) -> dict[str, Any]:
+    """The configuration of weights in a file of their own."""
+    for path in (seen.path.with_suffix(".json"), seen.path.with_name("config.json")):
+        try:
+            if path.is_file() and path.stat().st_size <= _CONFIG and (values := parsed(path.read_bytes())):
+                return values
+        except OSError:
+            continue
+    return {}
+
+
+def _network(config: Mapping[str, Any]) -> str:
+    """What a configuration of wmjax, transformers or timm names; empty where it names nothing."""
+    names = (config.get(name) for name in ("name", "architecture", "model_type"))
+    return next((str(said(name)) for name in names if isinstance(name, str)), "")
+
+
+def _pack(seen: Glimpse) -> Facts:
+    header = read_header(seen.path)
+    network, names = (json.loads(header.metadata[name]) for name in ("network", "models"))
+    models = [name for name in names if name is not None]
+    config = network.get("config", network)
+    told = _network(config) or said(network.get("module")) or said(network.get("torch")) or "an ONNX graph"
+    return {"models": len(models), "first_models": [said(name) for name in models[:_SHOWN]], "network": told}
+
+
+def _is_pack(seen: Glimpse) -> bool:
+    return b'"wmjax-pack/' in seen.head and _is(Format.SAFETENSORS, seen)
+
+
+def _index(seen: Glimpse) -> Facts:
+    places = read_index(seen.path)
+    return {"files": len(set(places.values())), "tensors": len(places), "network": _network(_beside(seen)) or _NAME_IT}
+
+
+def _msgpack(seen: Glimpse) -> Facts:
+    return {**_of(read_msgpack(seen.path)), "network": _NAME_IT}
+
+
+def _arrays(seen: Glimpse) -> Facts:
+    return {**_weights(read_npz(seen.path)[0]), "network": _NAME_IT}
+
+
+def _program(seen: Glimpse) -> Facts:
+    """What is only read where it is asked, in a process of its own."""
+    return {"size": seen.size, "read": "when it is asked, e.g. by `wmjax verify`"}
+
+
+def _refused(kind: Format, seen: Glimpse) -> Facts:
+    return {"format": kind.value, "size": seen.size, "why": WHY[kind]}
+
+
+def _folder(seen: Glimpse) -> Facts:
+    """Counts what is in it; which of it are models an audit finds out."""
+    with os.scandir(seen.path) as entries:
+        kinds = [entry.is_dir() for entry in islice(entries, _MOST)]
+    more = " or more" if len(kinds) == _MOST else ""
+    config = _network(_beside_in(seen))
+    return {
+        "files": f"{kinds.count(False)}{more}",
+        "folders": f"{kinds.count(True)}{more}",
+        **({"network": config} if config else {}),
+        "models": "`wmjax audit FOLDER` finds and asks all of them",
+    }
+
+
+def _beside_in(seen: Glimpse) -> dict[str, Any]:
+    return _beside(Glimpse(seen.path / "model", False, 0, b""))
+
+
+def _is(kind: Format, seen: Glimpse) -> bool:
+    return seen.format is kind
+
+
+def _kind(kind: Format, words: str, facts: Callable[[Glimpse], Facts]) -> Kind:
+    return Kind(kind.value, words, partial(_is, kind), facts)
+
+
+KINDS = (
+    Kind("pack", "a pack: many models of one family", _is_pack, _pack),
+    _kind(Format.SAFETENSORS, "weights in safetensors", _safetensors),
+    _kind(Format.INDEX, "a model in several safetensors files", _index),
+    _kind(Format.MSGPACK, "weights in msgpack, as Flax writes them", _msgpack),
+    _kind(Format.ARRAYS, "weights in an archive of NumPy's", _arrays),
+    _kind(Format.ONNX, "an ONNX model", _program),
+    _kind(Format.JAX_EXPORT, "a program of jax.export", _program),
+    _kind(Format.KERAS, "a Keras model", _program),
+    _kind(Format.HDF5, "an HDF5 file, as Keras writes them", _program),
+    *(_kind(kind, "a file that is not read as a model", partial(_refused, kind)) for kind in WHY),
+    Kind("folder", "a folder", lambda seen: seen.folder, _folder),
+    Kind("other", "neither a file of wmjax nor a model", lambda seen: True, lambda seen: {"size": seen.size}),
+)

@@ -1,0 +1,233 @@
+"""Reading ONNX files as plain graphs.
+
+Everything in a file is a stranger's claim: names, shapes and sizes are checked here, before anything is allocated.
+Names are numbered anew in the order of their use, so that files of one architecture give equal graphs.
+
+Which tensors are weights, to be stacked, and which belong to the graph follows from their use: whatever the sizes of
+other values follow from is the graph's; so are other whole numbers of 32 or 64 bits, unless they are quantised or many.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wmjax.suspects.formats.onnx_ends import behind, sorted_nodes
+from wmjax.suspects.formats.onnx_graph import (
+    LARGEST_CONSTANT,
+    LARGEST_SIDE,
+    MICROSOFT,
+    MOST_NODES,
+    MOST_WEIGHTS,
+    SIZES,
+    Graph,
+    Node,
+)
+from wmjax.suspects.formats.onnx_tensors import (
+    DTYPES,
+    FLOATS,
+    Refuse,
+    array,
+    check_tensor,
+    constant_tensor,
+    refuser,
+    shown,
+)
+
+OPSETS = (7, 28)  # broadcasting is NumPy's from 7 on; the operators read here are unchanged up to 28
+_ATTRIBUTES = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints"}  # AttributeProto.AttributeType: field
+_SMALL = (2, 3, 4, 5)  # TensorProto.DataType of whole numbers that nothing but quantisation uses
+_INT32, _INT64, _BOOL = 6, 7, 9
+_QUANTISED = {"DequantizeLinear": 0, "QLinearConv": 8, f"{MICROSOFT}.QGemm": 6}  # the input that may be int32 weights
+
+
+class Read(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+      graph: what the files of its architecture share.
+      weights: the `onnx.TensorProto` of each of its weights, by the graph's name.
+      outputs: of each of the graph's outputs what the file calls it, and whether it is to be turned round.
+    """
+
+    graph: Graph
+    weights: dict[str, Any]
+    outputs: tuple[tuple[str, bool], ...]
+
+
+def read_graph(model: Any, path: Path) -> Read:
+    """Reads an `onnx.ModelProto`.
+
+    Args:
+      model: the parsed file.
+      path: where it lies; named in errors.
+
+    Raises:
+      InvalidFile: it is no plain graph of one image input, or contradicts itself.
+    """
+    refuse = refuser(path)
+    opset = _opset(model, refuse)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    if len(model.graph.node) > MOST_NODES or model.graph.sparse_initializer:
+        refuse("more nodes than any image classifier has, or sparse weights: neither is read")
+    name, image = _image_input(model.graph, tensors, refuse)
+    protos, scalars = _split(sorted_nodes(model.graph.node, {name, *tensors}), {name}, tensors, refuse)
+    names = _Names(tensors, scalars, _shaping(protos), _quantised(protos), path)
+    names.known[name] = "image"
+    nodes: list[Node] = []
+    for proto in protos:
+        inputs = tuple(names.used(value) for value in proto.input)
+        for output in proto.output:
+            names.known.setdefault(output, f"values/{len(names.known)}")
+        outputs = tuple(names.known[output] for output in proto.output)
+        if not any(outputs):
+            refuse(f"operator {shown(proto.op_type)!r} computes nothing")
+        nodes.append(Node(_domain(proto) + str(proto.op_type), opset, inputs, outputs, *_attributes(proto, path)))
+    found = [behind(names.used(value.name), nodes) for value in model.graph.output]
+    called = {known: value for value, known in names.known.items()}
+    told = {value: (called[value], False) for value, _ in found}
+    for value in dict.fromkeys(value for value, turned in found if turned):
+        told[f"turned/{value}"] = called[value], True
+        nodes.append(Node("Neg", opset, (value,), (f"turned/{value}",), {}, ""))
+    weights = {name: (tuple(tensor.dims), DTYPES[tensor.data_type]) for name, tensor in names.weights.items()}
+    if sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in weights.values()) > MOST_WEIGHTS:
+        refuse("its weights take more memory than any image classifier's")
+    graph = Graph(tuple(nodes), names.constants, weights, tuple(told), **image)
+    return Read(graph, names.weights, tuple(told.values()))
+
+
+class _Names:
+    """The graph's names of a file's values, given in the order in which these are first used."""
+
+    def __init__(self, tensors: Mapping[str, Any], scalars: set[str], shaping: set[str], quantised: set[str], at: Path):
+        self.known: dict[str, str] = {"": ""}
+        self.constants: dict[str, np.ndarray] = {}
+        self.weights: dict[str, Any] = {}
+        self._tensors, self._scalars, self._shaping, self._quantised, self._path = (
+            tensors, scalars, shaping, quantised, at
+        )  # fmt: skip
+
+    def used(self, value: str) -> str:
+        """The name of a value that a node takes."""
+        if value not in self.known:
+            if value not in self._tensors:
+                refuser(self._path)(f"value {shown(value)!r} is used before anything computes it")
+            tensor = self._tensors[value]
+            check_tensor(tensor, self._path)
+            if self._is_weight(value, tensor):
+                self.known[value] = f"initializers/{len(self.weights)}"
+                self.weights[self.known[value]] = tensor
+            else:
+                self.known[value] = f"constants/{len(self.constants)}"
+                self.constants[self.known[value]] = array(tensor, self._path)
+        return self.known[value]
+
+    def _is_weight(self, value: str, tensor: Any) -> bool:
+        if math.prod(tensor.dims) > LARGEST_CONSTANT:
+            return True
+        if value in self._shaping or value in self._scalars:
+            return False
+        whole = tensor.data_type in _SMALL or (tensor.data_type == _INT32 and value in self._quantised)
+        return whole or tensor.data_type in FLOATS
+
+
+def _split(
+    nodes: Iterable[Any], known: set[str], tensors: dict[str, Any], refuse: Refuse
+) -> tuple[list[Any], set[str]]:
+    """The nodes that compute; the tensors of the others, Constants, are added to the rest.
+
+    Also returns the names of single numbers among those, which the author's code wrote into the graph.
+    """
+    protos, scalars = [], set[str]()
+    computed = set(known)
+    for proto in nodes:
+        if any(output and (output in computed or output in tensors) for output in proto.output):
+            refuse(f"value {shown(proto.output[0])!r} is computed twice")
+        if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
+            tensors[proto.output[0]] = tensor = constant_tensor(proto, refuse)
+            if math.prod(tensor.dims) == 1 and tensor.data_type not in _SMALL:
+                scalars.add(proto.output[0])
+        else:
+            computed.update(proto.output)
+            protos.append(proto)
+    return protos, scalars
+
+
+def _shaping(protos: list[Any]) -> set[str]:
+    """Names of the values that the sizes of others follow from."""
+    found: set[str] = set()
+    for proto in reversed(protos):
+        found.update(proto.input[i] for i in SIZES.get(proto.op_type, ()) if i < len(proto.input))
+        if proto.op_type not in ("Shape", "Size") and any(output in found for output in proto.output):
+            found.update(proto.input)
+    return found - {""}
+
+
+def _quantised(protos: list[Any]) -> set[str]:
+    """Names of the values that, where they are int32 tensors, are quantised weights."""
+    places = [(proto, _QUANTISED.get(_domain(proto) + proto.op_type, len(proto.input))) for proto in protos]
+    return {proto.input[place] for proto, place in places if place < len(proto.input)}
+
+
+def _domain(proto: Any) -> str:
+    return "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
+
+
+def _opset(model: Any, refuse: Refuse) -> int:
+    versions = {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
+    if len(versions) != 1 or not OPSETS[0] <= min(versions) <= OPSETS[1]:
+        found = ", ".join(map(str, sorted(versions))) or "missing"
+        refuse(f"operator set {found}: those from {OPSETS[0]} to {OPSETS[1]} are read")
+    return int(min(versions))
+
+
+def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tuple[str, dict[str, Any]]:
+    """The name of the one input that is no weight, and the fields of `Graph` that describe it."""
+    inputs = [value for value in graph.input if value.name not in tensors]
+    if len(inputs) != 1 or not inputs[0].name:
+        refuse(f"{len(inputs)} inputs: one that takes images is needed")
+    tensor = inputs[0].type.tensor_type
+    if tensor.elem_type not in (*FLOATS, 2):
+        refuse("its input is neither floating-point nor uint8")
+    sizes = [max(0, int(dim.dim_value)) for dim in tensor.shape.dim]
+    said = ", ".join(shown(dim.dim_param) or str(dim.dim_value or "?") for dim in tensor.shape.dim[:8])
+    if len(sizes) != 4 or max(sizes) > LARGEST_SIDE:
+        refuse(f"its input has shape [{said}]: images are needed, [n, C, H, W] or [n, H, W, C]")
+    batch, *image = sizes
+    last = image[2] in (1, 3) or "channel" in tensor.shape.dim[3].dim_param.lower()
+    if image[0] in (1, 3) or (image[0] == 0 and not last):
+        height, width, channels, channels_last = image[1], image[2], image[0], False
+    elif last or image[2] == 0:
+        height, width, channels, channels_last = image[0], image[1], image[2], True
+    else:
+        refuse(f"its input has shape [{said}]: images of 1 or 3 channels are needed")
+    return inputs[0].name, {
+        "batch": batch,
+        "declared": (height, width, channels),
+        "image": (height, width, channels),
+        "channels_last": channels_last,
+        "uint8": tensor.elem_type == 2,
+    }
+
+
+def _attributes(proto: Any, path: Path) -> tuple[dict[str, Any], str]:
+    """A node's attributes by name, and the name of one that is not read."""
+    attributes: dict[str, Any] = {}
+    unread = ""
+    for attribute in proto.attribute:
+        field = _ATTRIBUTES.get(attribute.type)
+        if attribute.type == 4 and math.prod(attribute.t.dims) == 1:  # what ConstantOfShape fills with
+            check_tensor(attribute.t, path)
+            value = array(attribute.t, path).item()
+            attributes[attribute.name] = value
+            continue
+        if field is None or attribute.ref_attr_name:
+            unread = attribute.name
+            continue
+        value = getattr(attribute, field)
+        if field == "s":
+            value = value.decode("ascii", "replace")
+        attributes[attribute.name] = tuple(value) if field in ("floats", "ints") else value
+    return attributes, unread
