@@ -42,7 +42,7 @@ class _Bucket:
             except DefaultCredentialsError:
                 self._client, self._anonymous = storage.Client.create_anonymous_client(), True
             for scheme in ("http://", "https://"):
-                adapter = requests.adapters.HTTPAdapter(pool_maxsize=contract.CONNECTIONS)
+                adapter = requests.adapters.HTTPAdapter(pool_maxsize=contract.MOST_CONNECTIONS)
                 self._client._http.mount(scheme, adapter)
         self._bucket = self._client.bucket(bucket)
         self._download = f"{self._client.api_endpoint}/download/storage/v1/b/{quote(bucket, safe='')}/o"

@@ -44,7 +44,7 @@ class _Bucket:
                 retries={"mode": "standard", "total_max_attempts": contract.ATTEMPTS},
                 connect_timeout=contract.CONNECT_SECONDS,
                 read_timeout=contract.READ_SECONDS,
-                max_pool_connections=contract.CONNECTIONS,
+                max_pool_connections=contract.MOST_CONNECTIONS,
                 **({"signature_version": UNSIGNED} if self._anonymous else {}),
             )
             region = session.get_config_variable("region") or "us-east-1"
