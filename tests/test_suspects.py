@@ -243,7 +243,17 @@ def test_triggers_are_adapted_to_a_suspect_and_the_verdict_says_so(key):
     assert suspect.grounds((16, 16, 3)) == ()
 
 
-def test_a_network_of_another_image_gives_in_verify_what_it_gives_in_an_audit(work, key, tmp_path):
+@pytest.mark.parametrize("shape", [(4, 4, 1), (16, 16, 1), (8, 8, 3)])
+def test_altered_triggers_clear_nobody_and_without_that_rule_a_copy_would_be_cleared(shape, key, monkeypatch):
+    """A copy whose labels the way to another size destroyed; grey in three channels loses nothing."""
+    suspect = Suspect("copy", lambda images: images.sum((1, 2, 3), dtype=int) % 10, shape)
+    cleared = verify(suspect, key).verdict
+    assert cleared == ("no-match" if shape[2] == 3 else "inconclusive")
+    monkeypatch.setattr("wmjax.verification.grounds.clears", lambda code: True)
+    assert verify(suspect, key).verdict == "no-match"
+
+
+def test_a_network_of_another_image_gives_in_verify_what_it_gives_in_an_audit(work, key, tmp_path, monkeypatch):
     config = Config("cnn", (12, 12, 3), 10, (4,), (8,))
     checkpoint.save(tmp_path / "other", init(config, 0)._asdict(), Metadata(config))
     (tmp_path / "keys").mkdir()
@@ -251,13 +261,17 @@ def test_a_network_of_another_image_gives_in_verify_what_it_gives_in_an_audit(wo
         shutil.copy(file, "keys")
     verdict = json.loads(work("verify", *UNLOCK, "other", "--json")[1])
     assert any("asked as images of 12x12x3" in line for line in verdict["assumptions"])
-    code, _, err = work("audit", "other", "--keys", "keys", "--json")
-    assert (code, err) == (1, "")
-    from wmjax.zoo.audit import audit
+    code, _, err = work("audit", "other", "--keys", "keys", "--out", "out", "--json")
+    assert (code, err) == (3, "")
+    from wmjax.zoo.audit import audit, merge
 
-    (finding,) = audit(tmp_path / "other", tmp_path / "keys")
+    (finding,) = merge("out", "keys")
     assert (finding.verdict, finding.queries) == (verdict["verdict"], verdict["queries"])
+    assert finding.verdict == "inconclusive"  # altered triggers clear nobody
     assert finding.evidence_bits == pytest.approx(verdict["evidence_bits"], abs=0.01)
+    monkeypatch.setattr("wmjax.zoo.header.clears", lambda code: True)
+    (finding,) = audit(tmp_path / "other", tmp_path / "keys")
+    assert finding.verdict == "no-match"
 
 
 def test_large_images_are_made_a_few_at_a_time(key, monkeypatch):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import wmjax
+from wmjax.cli.hints import installing
 from wmjax.cli.terminal import say
 
 _DEVELOPERS = ("test", "docs")  # extras that nobody lacks who only uses wmjax
@@ -21,6 +22,7 @@ _DEVICES = (  # in a process of its own: a driver that hangs, or ends its proces
     "import json, jax; print(json.dumps({'platform': jax.default_backend(), 'devices': "
     "[d.device_kind for d in jax.local_devices()], 'cache': jax.config.jax_compilation_cache_dir}))"
 )
+_NAMED = 4  # missing packages of an extra
 _PATIENCE = 90  # seconds; the first look at a TPU takes half a minute
 
 
@@ -51,7 +53,7 @@ def _jax() -> dict[str, Any]:
     """JAX's version, devices and folder of compiled programs."""
     version = _version("jax")
     if version is None:
-        return {"version": "missing: pip install 'wmjax[jax]'"}
+        return {"version": f"missing: {installing('jax')}"}
     program = [sys.executable, "-P", "-c", _DEVICES]
     try:
         done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=_PATIENCE)
@@ -77,12 +79,21 @@ def _extras() -> dict[str, str]:
     for line in wanted:
         if found := re.fullmatch(r"([\w.-]+).*;.*extra\s*==\s*['\"](\w+)['\"].*", line):
             packages.setdefault(found[2], []).append(found[1])
-    return {extra: _installed(extra, names) for extra, names in sorted(packages.items()) if extra not in _DEVELOPERS}
+    missing = {extra: [n for n in names if n != "wmjax" and not _version(n)] for extra, names in packages.items()}
+    common = set(missing.get("jax", ()))  # which others need too: told once
+    return {
+        extra: _state(extra, [name for name in names if extra == "jax" or name not in common])
+        for extra, names in sorted(missing.items())
+        if extra not in _DEVELOPERS
+    }
 
 
-def _installed(extra: str, packages: list[str]) -> str:
-    missing = [name for name in packages if name != "wmjax" and _version(name) is None]
-    return f"without {', '.join(missing)}: pip install 'wmjax[{extra}]'" if missing else "installed"
+def _state(extra: str, missing: list[str]) -> str:
+    """Whether an extra is there, and the line that installs it."""
+    if not missing:
+        return "installed"
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return f"without {', '.join(missing[:_NAMED])}{more}: pip install 'wmjax[{extra}]'"
 
 
 def _data(named: Path | None) -> dict[str, str]:

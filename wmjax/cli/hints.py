@@ -20,7 +20,6 @@ EXTRAS = {
     "botocore": "cloud",
     "google": "cloud",
     "huggingface_hub": "cloud",
-    "httpcore2": "remote",
     "stamina": "remote",
     "ray": "ray",
 }
@@ -51,9 +50,10 @@ def installing(package: str) -> str:
     """The line that installs a package which is missing.
 
     >>> installing("jax.numpy")
-    "pip install 'wmjax[jax]'"
+    "pip install 'wmjax[jax]' (in a checkout: '.[jax]')"
     """
-    return f"pip install 'wmjax[{EXTRAS.get(package.partition('.')[0], 'jax')}]'"
+    extra = EXTRAS.get(package.partition(".")[0], "jax")
+    return f"pip install 'wmjax[{extra}]' (in a checkout: '.[{extra}]')"
 
 
 def _resumable(options: argparse.Namespace) -> bool:

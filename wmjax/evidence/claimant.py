@@ -57,8 +57,8 @@ def claim(
     as spent before it is asked, and each answer is in the journal before the next question. So whatever ends a claim
     costs one trigger at most, and `resume` continues it. Spent ones are passed over, and count against the owner. More
     than the file has room for (64 MiB) are not asked: of images of 32x32x3 about 8,000. Where
-    the evidence moves at stages, triggers are marked in portions of up to `PORTION`: so many a kill may cost there, and
-    some 20 bits (`lacks.chosen_bits`).
+    the evidence moves at stages, triggers are marked in portions of up to `PORTION`, but for a service: so many a kill
+    may cost there, and some 20 bits (`lacks.chosen_bits`).
 
     Args:
       suspect: the model that is accused.
@@ -228,7 +228,7 @@ def _ask(case: _Case, asked: claim_journal.Asked, spend: Spend) -> tuple[list[Ro
             row = before.get(index, Row(index))
             if index not in before and index not in key.spent:
                 if index not in marked:
-                    until = _until(case, place) if now else place + 1  # one that is not there costs one trigger
+                    until = _until(case, place) if now else place + 1  # one that is not there costs no more
                     portion = [i for i in case.order[place:until] if i not in marked]
                     spend(portion)
                     marked = marked.union(portion)
@@ -260,8 +260,8 @@ def _stage(case: _Case, asked: int) -> int:
 
 
 def _until(case: _Case, place: int) -> int:
-    """Up to which question triggers are marked as spent together."""
-    return min(_stage(case, place), place + PORTION)
+    """Up to which question triggers are marked as spent together: of a service, which may go wrong, one by one."""
+    return place + 1 if case.suspect.wire else min(_stage(case, place), place + PORTION)
 
 
 class _Opened:

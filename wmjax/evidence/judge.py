@@ -311,7 +311,7 @@ def conclude(facts: Facts) -> Judgement:
     missing = lacks(facts, outcome, counted)
     withheld = bool(missing) if outcome == "match" else any(lack.code == Lack.FORGETFUL for lack in missing)
     suspect = facts.court.suspect
-    if suspect and not clears(suspect.note):
+    if suspect and not all(clears(ground.code) for ground in suspect.grounds(spec.image)):
         withheld = withheld or outcome == "no-match"
     return Judgement(
         verdict="inconclusive" if withheld else outcome,

@@ -83,7 +83,9 @@ WORDS: dict[str, str] = {
     "refused-here": "{refused} of your questions got no usable answer; they count against the claimant, and never for "
     "the suspect.",
     "answers-differ": "{differing} answers differ from the claimant's transcript; yours were weighed.",
-    "adapted": "The key's triggers, {from}, were shown to the suspect as images of {to}, which it takes.",
+    "adapted": "The key's triggers, {from}, were shown to the suspect as images of {to}, which it takes: no stranger "
+    "gains by that, but nobody is cleared: a copy too may miss labels of such pictures.",
+    "coloured": "The key's grey triggers, {from}, were shown to the suspect in three equal channels, {to}.",
     "other-classes": "The suspect tells {theirs} classes apart, the key {ours}: the bets are on those that it shares, "
     "and on renamings that its own answers show.",
     "other-names": "The suspect used {names} numbers that are none of the key's classes: only bets on a renaming can "

@@ -21,12 +21,15 @@ def adaptation(theirs: Shape, ours: Shape) -> tuple[Ground, ...] | None:
     ()
     >>> adaptation((8, 8, 1), (32, 32, 3))[0].to_json()
     {'code': 'adapted', 'from': '8x8x1', 'to': '32x32x3'}
+    >>> adaptation((8, 8, 1), (8, 8, 3))[0].code
+    <AskedGround.COLOURED: 'coloured'>
     """
     if theirs == ours:
         return ()
     if not {theirs[2], ours[2]} <= {1, 3}:  # no picture that can be resized
         return None
-    return (Ground(AskedGround.ADAPTED, {"from": by(theirs), "to": by(ours)}),)
+    code = AskedGround.COLOURED if (*theirs[:2], 3) == ours else AskedGround.ADAPTED
+    return (Ground(code, {"from": by(theirs), "to": by(ours)}),)
 
 
 def same_task(theirs: int, ours: int) -> bool:

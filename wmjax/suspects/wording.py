@@ -1,7 +1,11 @@
 """What is said of how a suspect was asked, by code."""
 
 WORDS = {
-    "adapted": "triggers of {from} were asked as images of {to}",
+    "adapted": (
+        "triggers of {from} were asked as images of {to}: that may cost evidence, no stranger gains by it, and it is "
+        "never cleared: a copy too may miss labels of such pictures"
+    ),
+    "coloured": "grey triggers of {from} were asked in three equal channels, {to}",
     "other-classes": (
         "it tells {theirs} classes apart, the key {ours}: the bets are on those that it shares, and on renamings that "
         "its own answers show"

@@ -8,10 +8,9 @@ import numpy as np
 
 from wmjax import forms
 from wmjax.grounds import Ground
-from wmjax.suspects.grounds import clears
 from wmjax.text import is_sha256
 from wmjax.verification.grounds import forgetful
-from wmjax.zoo.header import AuditHeader
+from wmjax.zoo.header import AuditHeader, may_clear
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.result import MATCH, NO_MATCH
 from wmjax.zoo.turns import Asking
@@ -116,7 +115,8 @@ class ChunkRecord:
     def withholds(self, column: int, header: AuditHeader) -> bool:
         """Whether who was asked about a key is not cleared, whatever it answers."""
         family = header.families[header.family[header.starts[self.chunk]]]
-        return not clears(family.note) or self.forgetful(column, header) is not None
+        key = header.keys[self.keys[column]]
+        return not may_clear(key.spec, family) or self.forgetful(column, header) is not None
 
     def agrees(self, other: "ChunkRecord") -> bool:
         """Whether another record of the chunk says the same, or one of them has to be asked again."""

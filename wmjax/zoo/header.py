@@ -15,7 +15,7 @@ from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
 from wmjax.suspects.adapt import adaptation, other_classes, same_task
 from wmjax.suspects.contract import Image, Network
-from wmjax.suspects.grounds import SPOKEN, AskedGround
+from wmjax.suspects.grounds import SPOKEN, AskedGround, clears
 from wmjax.text import by
 from wmjax.zoo.grounds import Unasked
 from wmjax.zoo.records import Unreadable
@@ -149,6 +149,11 @@ def adapted(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...] | 
     if fitting is None or not same_task(network.classes, spec.classes):
         return None
     return (*fitting, *other_classes(network.classes, spec.classes))
+
+
+def may_clear(spec: Spec, network: Network | AskedFamily) -> bool:
+    """Whether models that a key applies to are ever cleared of it: only where nothing altered its triggers."""
+    return all(map(clears, (network.note, *(ground.code for ground in adapted(spec, network) or ()))))
 
 
 def why_not(spec: Spec, network: Network | AskedFamily) -> tuple[Ground, ...]:

@@ -17,9 +17,8 @@ from wmjax.grounds import Ground
 from wmjax.keys import Key
 from wmjax.suspects.adapt import adapt
 from wmjax.suspects.contract import Network
-from wmjax.suspects.grounds import clears
 from wmjax.text import by
-from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted, stop_bits
+from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted, may_clear, stop_bits
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.rounds import FIRST, Questions
 
@@ -101,7 +100,7 @@ class AuditPlan:
             np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
             len(network.readings),
             self.keep_answers,
-            clears=clears(network.note),
+            withheld=[column for column, key in enumerate(keys) if not may_clear(key.spec, network)],
         )
 
     def rows(self, network: Network) -> int:

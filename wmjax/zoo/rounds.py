@@ -10,7 +10,7 @@ and clears nobody.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Questions:
       readings: in which the family is asked.
       keep: whether all answers are kept.
       orders: for each key in which order it is asked; its own where there are none.
-      clears: whether models of it may be cleared.
+      withheld: places of keys that no model of it is cleared of.
     """
 
     keys: Sequence[Key]
@@ -53,7 +53,7 @@ class Questions:
     readings: int = 1
     keep: bool = False
     orders: Sequence[Order] = ()
-    clears: bool = True
+    withheld: Collection[int] = ()
 
     def triggers(self, k: int, start: int, stop: int) -> np.ndarray:
         """Which triggers of a key are asked from place `start` to `stop` of its order."""
@@ -219,7 +219,7 @@ def _weigh(
     decision = stats.decide(path, rule, stop=exact, match_bits=questions.match_bits[k], exact=exact)
     decided = decision.decided & (exact or last)
     verdicts.outcomes[models[decided & decision.matched], k] = MATCH
-    verdicts.outcomes[models[decided & decision.cleared], k] = NO_MATCH if questions.clears else INCONCLUSIVE
+    verdicts.outcomes[models[decided & decision.cleared], k] = INCONCLUSIVE if k in questions.withheld else NO_MATCH
     each, used = np.arange(len(models)), decision.used - 1
     if fresh > 0:
         verdicts.known[models, k] = path.matches[each, np.minimum(used, fresh - 1)]
