@@ -2,8 +2,8 @@
 
 Command   WMJAX_SERVERS=FOLDER python experiments/services.py [--install] [--only kserve,triton]
 Expected  each marked network a match in at most 10 questions, each innocent one cleared, each claim judged a match;
-          asking costs less than 1.2 times what a bare client needs, for 1 picture and for 16 (it does not where a
-          network answers in a millisecond: a question costs us .3 to .4 ms); no token in any file
+          asking costs less than 1.2 times what a bare client needs, for 1 picture and for 16 (.1 to .2 ms a question,
+          beside networks that answer in one); no token in any file
 Time      2 minutes on 2 CPU cores, beside `--install` (1.5 GB of packages)
 """
 

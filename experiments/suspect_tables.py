@@ -173,7 +173,8 @@ def pair_rows() -> list[str]:
             f"{many['pairs']:,} pairs at services that allow 100 requests at once, killed and resumed",
             f"{many['questions'] - many['answered']} questions lost, {many['answered_twice']} answered twice",
             f"{many['answered'] / seconds:.0f} answers a second, each on the disk; {peak} MB of memory, of "
-            f"{few['pairs']} pairs {small}; {many['came_twice']} were under way at the kill, and asked again",
+            f"{few['pairs']:,} pairs {small}; {many['usually_at_once']} requests under way half of the time; "
+            f"{many['came_twice']} were under way at the kill, and asked again",
             source("service_pairs"),
         )
     ]

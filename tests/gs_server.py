@@ -55,4 +55,5 @@ class Conditional(_Plain):  # type: ignore[misc]
 if __name__ == "__main__":
     server.RequestHandler = Conditional
     server.server.HTTPServer = http_server.ThreadingHTTPServer
+    http_server.ThreadingHTTPServer.request_queue_size = 128  # more than 5 at once would wait a second
     server.create_server("127.0.0.1", int(sys.argv[1]), True, None).run()

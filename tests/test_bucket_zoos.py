@@ -18,7 +18,7 @@ from refusals import one_line
 from safetensors.numpy import save_file
 
 import wmjax
-from wmjax import stores
+from wmjax import orbax, stores
 from wmjax.keys import Key, Unlock, write_key
 from wmjax.keys.vault import new_identity
 from wmjax.suspects import Wanted
@@ -114,6 +114,59 @@ def test_weights_that_are_not_fetched_would_be_zeros(
     monkeypatch.setattr(stores.Mirror, "_fill", lambda *_: None)
     with pytest.raises(wmjax.WmjaxError):
         wmjax.from_checkpoint(f"{url}/model")
+
+
+@pytest.fixture
+def asked(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The name and the number of bytes of whatever is asked for of the bucket."""
+    stores.place(bucket.url)
+    asked = list[tuple[str, int]]()
+    store = type(stores._process.buckets[bucket.scheme, bucket.name])
+    plain = store.read
+
+    def read(self: Any, found: stores.contract.Object, begin: int, end: int) -> bytes:
+        asked.append((found.name, end - begin))
+        return plain(self, found, begin, end)
+
+    monkeypatch.setattr(store, "read", read)
+    return asked
+
+
+def test_of_a_checkpoint_no_more_is_asked_for_than_is_read(
+    home: Path, bucket: Bucket, asked: list[tuple[str, int]]
+) -> None:
+    for name in ("a", "b"):
+        bucket.put_folder(home / "zoo" / "checkpoint" / "model", f"zoo/{name}")
+    stores.place(f"{bucket.url}/zoo")
+    assert wmjax.from_checkpoint(f"{bucket.url}/zoo/a").classes == 10
+    names = [name for name, _ in asked]
+    assert not [name for name in names if name.endswith(("state/_METADATA", "commit_success.txt"))]
+    large = {name for name, size in asked if size >= stores.mirror.HEAD}
+    assert len(names) <= len(set(names)) + len(large)
+
+
+def test_pieces_that_no_tensor_can_have_are_not_fetched(
+    home: Path, bucket: Bucket, asked: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree that names one large file for every tensor; without the bound all of them would be in memory."""
+    folder = home / "zoo" / "checkpoint" / "model" / "state"
+    large = max((folder / "ocdbt.process_0" / "d").iterdir(), key=lambda path: path.stat().st_size)
+    url = bucket.put_folder(folder.parent, "zoo")
+    bucket.put(f"zoo/state/ocdbt.process_0/d/{large.name}", bytes(1 << 20))
+    plain = orbax._places
+
+    def hostile(path: Path) -> dict[bytes, Any]:
+        place = f"value:ocdbt.process_0/:d/{large.name}:0:{1 << 20}"
+        return {key: value if key.endswith(b"json") else place for key, value in plain(path).items()}
+
+    monkeypatch.setattr(orbax, "_places", hostile)
+    with pytest.raises(wmjax.WmjaxError, match="larger than it can be"):
+        wmjax.from_checkpoint(url)
+    assert max(size for _, size in asked) < 1 << 18
+    monkeypatch.setattr(orbax, "_LARGEST_DOCUMENT", 1 << 20)
+    with forgotten(), pytest.raises(wmjax.WmjaxError, match="damaged"):
+        wmjax.from_checkpoint(url)
+    assert max(size for _, size in asked) >= 1 << 20
 
 
 def test_a_model_that_changes_meanwhile_is_listed_and_judged_by_nobody(

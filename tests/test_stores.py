@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,26 @@ def test_what_is_not_in_use_makes_room(bucket: Bucket) -> None:
             assert sum(path.stat().st_blocks for path in folder.iterdir()) * 512 < 200_000
             assert (folder / "0.bin").read_bytes() == contents["0.bin"]
     assert held._bytes <= held._most
+
+
+def test_beginnings_of_what_is_called_alike_are_on_their_way(bucket: Bucket) -> None:
+    for name in ("a.onnx", "b.onnx", "c.onnx", "a.bin", "0/_METADATA", "1/_METADATA", "0/piece", "1/part"):
+        bucket.put(name, bytes(100_000))
+    folder = stores.place(bucket.url)
+    held = stores._process.mirror
+    assert held
+    expected, alike = (
+        set[str](),
+        {"a.onnx": {"b.onnx", "c.onnx"}, "0/_METADATA": {"1/_METADATA"}, "0/piece": {"1/part"}},
+    )
+    for name, others in alike.items():
+        assert ask(folder / name, 0) == bytes(10)
+        expected |= {name, *others}
+        deadline = time.monotonic() + 30
+        while (filled := {one.object.name for one in held._files.values() if one.filled}) != expected:
+            assert time.monotonic() < deadline, filled
+            time.sleep(0.01)
+    assert {one.filled for one in held._filled.values()} == {mirror.HEAD}
 
 
 def test_writing_is_whole_and_over_nothing_unseen(bucket: Bucket) -> None:

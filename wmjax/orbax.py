@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ _V2_NAMES = {"<f8": "float64", "<f4": "float32", "<f2": "float16"}
 _DOCUMENTS = (b"zarr.json", b".zarray")
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
 _MOST_FILES = 1 << 16
+_LARGEST_DOCUMENT = 1 << 16  # bytes of an array's description
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
 
 _PLAIN = {
@@ -53,6 +55,11 @@ class _Layout:
     driver: str
     chunk: bytes | None
     sharded: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of its numbers, of a type in `FLOATS`."""
+        return math.prod(self.shape) * int(FLOATS[self.dtype].itemsize)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,8 +88,7 @@ class Folder:
         _check_files(self.path, most + (64 << 20))
         arrays = {self.names[name]: array[0, ...] for name, array in out.items()}
         try:
-            with stores.present(self.path):
-                _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays)
+            _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays)
         except _DAMAGE as error:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
 
@@ -113,8 +119,7 @@ def load(path: Path, like: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
     _check_files(path, _LARGEST)
     try:
         shapes = {name: tuple(leaf.shape) for name, leaf in like.items()}
-        with stores.present(path):
-            return _read(path, shapes, lambda: {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in like.items()})
+        return _read(path, shapes, lambda: {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in like.items()})
     except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
 
@@ -135,9 +140,10 @@ def tensors(path: Path) -> Tensors:
     """
     _check_files(path, _LARGEST)
     try:
-        with stores.present(path), _Store(path) as store:
-            documents = {name: _document(found) for name, found in store.keys.items()}
-            layouts = {name: _layout(key, store.value(name, key)) for name, key in documents.items() if key}
+        with _Store(path) as store:
+            found = {name: key for name, keys in store.keys.items() if (key := _document(keys))}
+            store.fetch(found, dict.fromkeys(found, _LARGEST_DOCUMENT))
+            layouts = {name: _layout(key, bytes(store.value(name, key))) for name, key in found.items()}
     except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
     return {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
@@ -191,42 +197,95 @@ class _Store:
     """An item's values by key: inline, or a place in one of its files. To be closed."""
 
     def __init__(self, path: Path):
+        self._path, self._files, self._opened = path, dict[str, int](), ExitStack()
+        self._here: dict[str, memoryview] = {}  # by place
+        self._places: dict[bytes, Any] = {}
+        self.keys: dict[str, list[bytes]] = {}  # what follows a key's first slash by what precedes it
+
+    def __enter__(self) -> "_Store":
         import tensorstore as ts
 
-        self._path, self._files = path, dict[str, int]()
-        self._store = ts.KvStore.open(_base(path), context=_context()).result()
-        self._places = _places(path) if _is_ocdbt(path) else {}
-        self.keys: dict[str, list[bytes]] = {}  # what follows a key's first slash by what precedes it
-        for key in self._places or self._store.list().result():
-            name, _, rest = key.partition(b"/")
-            self.keys.setdefault(name.decode(), []).append(rest)
+        with ExitStack() as opened:
+            self._places = _places(self._path) if _is_ocdbt(self._path) else {}
+            if not self._places:
+                opened.enter_context(stores.present(self._path))
+                self._store = ts.KvStore.open(_base(self._path), context=_context()).result()
+            for key in self._places or self._store.list().result():
+                name, _, rest = key.partition(b"/")
+                self.keys.setdefault(name.decode(), []).append(rest)
+            self._opened = opened.pop_all()
+        return self
 
-    def value(self, name: str, key: bytes) -> bytes:
+    def whole(self) -> None:
+        """Has all files here that lie in a bucket, for those who read them on their own."""
+        self._opened.enter_context(stores.present(self._path))
+
+    def value(self, name: str, key: bytes) -> bytes | memoryview:
         whole = name.encode() + b"/" + key
-        place = self._places.get(whole)
-        if place is None:
-            return self._store.read(whole).result().value
+        if not self._places:
+            found: bytes = self._store.read(whole).result().value
+            return found
+        place = self._places[whole]
         return place if isinstance(place, bytes) else self._piece(place)
 
-    def _piece(self, place: str) -> bytes:
-        """The bytes at `value:FOLDER:FILE:OFFSET:LENGTH`; a hostile tree may point out of the item, or past an end."""
-        where, offset, length = place.removeprefix("value:").rsplit(":", 2)
+    def fetch(self, keys: Mapping[str, bytes], most: Mapping[str, int]) -> None:
+        """Has the values of keys that lie in a bucket here, in as few requests as may be.
+
+        Args:
+          keys: by name.
+          most: bytes that each may have, by name: a hostile tree may name one piece many times.
+        """
+        if not self._places or not stores.is_stored(self._path):
+            return
+        pieces: dict[str, list[tuple[int, str, int]]] = {}
+        for name, key in keys.items():
+            place = self._places[name.encode() + b"/" + key]
+            if isinstance(place, str) and place not in self._here:
+                where, at, length = _parsed(place)
+                if length > most[name]:
+                    raise ValueError(f"tensor {name:.80} is larger than it can be")
+                self._open(where, at + length)
+                pieces.setdefault(where, []).append((at, place, length))
+                self._here[place] = memoryview(bytearray(length))
+        for where, found in pieces.items():
+            joined: list[tuple[int, list[memoryview]]] = []
+            end = -1
+            for at, place, length in sorted(found):
+                if at != end:
+                    joined.append((at, []))
+                joined[-1][1].append(self._here[place])
+                end = at + length
+            stores.fetch(self._file(where), joined)
+
+    def _piece(self, place: str) -> bytes | memoryview:
+        if place in self._here:
+            return self._here.pop(place)
+        where, at, length = _parsed(place)
+        return stores.read(self._file(where), self._open(where, at + length), length, at)
+
+    def _file(self, where: str) -> Path:
+        return self._path / where.replace(":", "", 1)
+
+    def _open(self, where: str, end: int) -> int:
+        """A file of at least so many bytes; a hostile tree may point out of the item, or past an end."""
         if where not in self._files:
-            file = self._path / where.replace(":", "", 1)
+            file = self._file(where)
             if not file.resolve().is_relative_to(self._path.resolve()):
                 raise ValueError("it points to a file outside of it")
             self._files[where] = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        descriptor = self._files[where]
-        if int(offset) + int(length) > os.fstat(descriptor).st_size:
+            self._opened.callback(os.close, self._files[where])
+        if end > os.fstat(self._files[where]).st_size:
             raise ValueError("a file is truncated")
-        return os.pread(descriptor, int(length), int(offset))
-
-    def __enter__(self) -> "_Store":
-        return self
+        return self._files[where]
 
     def __exit__(self, *ignored: object) -> None:
-        for descriptor in self._files.values():
-            os.close(descriptor)
+        self._opened.close()
+
+
+def _parsed(place: str) -> tuple[str, int, int]:
+    """File, offset and length of `value:FOLDER:FILE:OFFSET:LENGTH`."""
+    where, at, length = place.partition(":")[2].rsplit(":", 2)
+    return where, int(at), int(length)
 
 
 def _places(path: Path) -> dict[bytes, Any]:
@@ -237,10 +296,13 @@ def _places(path: Path) -> dict[bytes, Any]:
     import tensorstore as ts
 
     base = ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}, context=_context()).result()
-    newest = ts.ocdbt.dump(base).result()["versions"][-1]
+    with stores.present(path / "manifest.ocdbt"):
+        newest = ts.ocdbt.dump(base).result()["versions"][-1]
     if newest["root_height"]:
         return {}
-    entries = ts.ocdbt.dump(base, newest["root"]["location"]).result()["entries"]
+    place = newest["root"]["location"]
+    with stores.present(path / _parsed(place)[0].replace(":", "", 1)):
+        entries = ts.ocdbt.dump(base, place).result()["entries"]
     return {entry["key"]: entry.get("inline_value", entry.get("indirect_value")) for entry in entries}
 
 
@@ -255,19 +317,26 @@ def _read(
     import pyarrow as pa
     import tensorstore as ts
 
-    codec, others = pa.Codec("zstd"), {}
+    codec, whole, others = pa.Codec("zstd"), {}, {}
     with _Store(path) as store:
+        documents = {name: key for name in shapes if (key := _document(store.keys.get(name, [])))}
+        store.fetch(documents, dict.fromkeys(documents, _LARGEST_DOCUMENT))
         layouts = {name: _checked(store, name, shape) for name, shape in shapes.items()}
         out = make()
         for name, layout in layouts.items():
             found = store.keys[name]
             if layout.chunk and len(found) == 2 and layout.chunk in found:
-                fill(out[name], _unpack(codec, store.value(name, layout.chunk), layout))
-            else:
-                spec = {"driver": layout.driver, "kvstore": {**_base(path), "path": _inside(path, name)}}
-                others[name] = ts.open(spec, open=True, read=True, context=_context())
-    for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
-        fill(out[name], values.result())
+                whole[name] = layout.chunk
+        store.fetch(whole, {name: 2 * layouts[name].size + _LARGEST_DOCUMENT for name in whole})
+        for name, key in whole.items():
+            fill(out[name], _unpack(codec, store.value(name, key), layouts[name]))
+        if len(whole) < len(layouts):
+            store.whole()
+        for name in layouts.keys() - whole:
+            spec = {"driver": layouts[name].driver, "kvstore": {**_base(path), "path": _inside(path, name)}}
+            others[name] = ts.open(spec, open=True, read=True, context=_context())
+        for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
+            fill(out[name], values.result())
     return out
 
 
@@ -276,7 +345,7 @@ def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> _Layout:
     document = _document(store.keys.get(name, []))
     if not document:
         raise ValueError(f"it has no tensor {name:.80}")
-    layout = _layout(document, store.value(name, document))
+    layout = _layout(document, bytes(store.value(name, document)))
     if layout.shape != shape:
         raise ValueError(f"tensor {name:.80} has shape {list(layout.shape)}, its model's has {list(shape)}")
     return layout
@@ -287,7 +356,7 @@ def _inside(path: Path, name: str) -> str:
     return f"{name}/" if _is_ocdbt(path) else f"{path.absolute()}/{name}/"
 
 
-def _unpack(codec: Any, chunk: bytes, layout: _Layout) -> np.ndarray:
+def _unpack(codec: Any, chunk: bytes | memoryview, layout: _Layout) -> np.ndarray:
     """The tensor of its only chunk; a shard of Zarr 3 ends with place and length of what it holds, and a checksum."""
     packed, dtype = memoryview(chunk), FLOATS[layout.dtype]
     if layout.sharded:
@@ -297,14 +366,13 @@ def _unpack(codec: Any, chunk: bytes, layout: _Layout) -> np.ndarray:
         if at + length > len(chunk):
             raise ValueError("a chunk is truncated")
         packed = packed[at : at + length]
-    size = math.prod(layout.shape) * dtype.itemsize
-    return np.frombuffer(codec.decompress(packed, decompressed_size=size), dtype).reshape(layout.shape)
+    return np.frombuffer(codec.decompress(packed, decompressed_size=layout.size), dtype).reshape(layout.shape)
 
 
 @lru_cache(maxsize=8192)  # the models of a family have the same documents
 def _layout(key: bytes, document: bytes) -> _Layout:
     """Reads a Zarr array's document; raises `ValueError` where it is damaged or would take more than it holds."""
-    if len(document) > 1 << 16:
+    if len(document) > _LARGEST_DOCUMENT:
         raise ValueError("an array's description is too long")
     values = json.loads(document)
     shape = tuple(int(n) for n in values["shape"])

@@ -19,7 +19,7 @@ def printable(text: str, mark: str = "?") -> str:
     >>> printable("a\x1b[2J")
     'a?[2J'
     """
-    return "".join(c if c.isprintable() else mark for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else mark for c in text)
 
 
 NAME = (  # as JSON Schema has it

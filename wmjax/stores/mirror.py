@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,11 +26,23 @@ from wmjax.stores.names import PREFIX, local_name
 
 HEAD = 32 << 10  # bytes that are fetched of files that are only looked at; the whole of smaller ones
 _PIECE = 64 << 20  # bytes of one request
-_AHEAD = 64  # files of one ending whose heads are fetched together
+_AHEAD = 64  # files that are called alike whose heads are on their way while one is looked at
 _MOST = 4 << 30  # bytes that are kept, or half of what is free
 _KEPT = ".kept"  # in a mirror whose writes did not all reach their buckets
 
 Pieces = Sequence[tuple[int, Sequence[memoryview]]]  # where each begins in a file, and what it goes into
+
+
+class _Alike:
+    """The files of a bucket that are called alike, in the order of the listing; whoever looks at one looks at the next.
+
+    Attributes:
+      looked: how many of them were looked at, or are on their way.
+    """
+
+    def __init__(self) -> None:
+        self.files: list[_File] = []
+        self.looked = 0
 
 
 class _File:
@@ -39,13 +51,15 @@ class _File:
     Attributes:
       path: where it is.
       object: what was listed, or written.
-      place: among the files of its bucket and ending, in the order of the listing.
+      alike, place: those that are called alike, and which of them it is.
       filled: bytes that are there, from its beginning on.
       users: how many read it; while there are any its bytes stay.
     """
 
-    def __init__(self, path: str, store: Store, found: Object, place: int = 0):
-        self.path, self.store, self.object, self.place = path, store, found, place
+    def __init__(self, path: str, store: Store, found: Object, alike: _Alike):
+        self.path, self.store, self.object = path, store, found
+        self.alike, self.place = alike, len(alike.files)
+        alike.files.append(self)
         self.filled, self.users, self.lock = 0, 0, threading.Lock()
 
     def date(self) -> None:
@@ -71,7 +85,7 @@ class Mirror:
         self.gone: Unreachable | None = None
         self._most = min(_MOST, shutil.disk_usage(self.root).free // 2) if most is None else most
         self._files: dict[str, _File] = {}
-        self._alike: dict[tuple[str, str], list[_File]] = {}  # by bucket and ending
+        self._alike: dict[tuple[str, str], _Alike] = {}  # by bucket and kind of name
         self._buckets: dict[str, Store] = {}
         self._filled: OrderedDict[str, _File] = OrderedDict()  # what may make room, the longest unused first
         self._bytes = 0
@@ -91,6 +105,8 @@ class Mirror:
         """Makes the files of a bucket's objects below `root/base`."""
         self._buckets[base] = store
         os.makedirs(f"{self.root}/{base}", mode=0o700, exist_ok=True)
+        objects = list(objects)
+        count = Counter(os.path.basename(found.name) for found in objects)
         for found in objects:
             if found.name.endswith("/") and not found.size:  # what consoles call a folder
                 continue
@@ -99,11 +115,10 @@ class Mirror:
                 continue
             with open(path, "xb") as new:
                 new.truncate(found.size)
-            alike = self._alike.setdefault((base, _ending(path)), [])
-            file = _File(path, store, found, len(alike))
+            name = os.path.basename(path)
+            kind = os.path.splitext(path)[1] or (name if count[name] > 1 else "")  # what pieces of tensors have is ""
+            self._files[path] = file = _File(path, store, found, self._alike.setdefault((base, kind), _Alike()))
             file.date()
-            alike.append(file)
-            self._files[path] = file
 
     def _free(self, above: str, name: str) -> str:
         """Where a file can lie: a store may have an object `a` beside `a/b`, a file system cannot."""
@@ -149,7 +164,7 @@ class Mirror:
         if file is None or end <= at:
             return os.pread(descriptor, count, at)
         with self._used(file):
-            if file.filled < end <= HEAD:
+            if end <= HEAD:
                 self._look(file)
             return os.pread(descriptor, end - at, at) if end <= file.filled else self._asked(file, at, end)
 
@@ -159,7 +174,9 @@ class Mirror:
 
         def one(part: tuple[int, list[memoryview]]) -> None:
             at, views = part
-            data = memoryview(self._asked(file, at, at + sum(len(view) for view in views)))
+            end = at + sum(len(view) for view in views)
+            with self._used(file):
+                data = memoryview(_piece(file.path, at, end) if end <= file.filled else self._asked(file, at, end))
             for view in views:
                 view[:], data = data[: len(view)], data[len(view) :]
 
@@ -190,7 +207,7 @@ class Mirror:
             Path(self.root, _KEPT).touch()
             kept = path.replace(self.root, self._kept)
             raise type(error)(f"cannot write {path}: {error}; it will be in {kept}") from error
-        file = _File(path, store, written)
+        file = _File(path, store, written, _Alike())
         file.filled = written.size  # and never makes room: it is this process's own
         file.date()
         with self._lock:
@@ -231,18 +248,18 @@ class Mirror:
                 file.users -= 1
 
     def _look(self, file: _File) -> None:
-        """Fetches a file's beginning, and those of the next ones of its ending: whoever looks at one looks at them."""
-        base = next(base for base in self._buckets if file.path.startswith(f"{self.root}/{base}/"))
-        alike = self._alike.get((base, _ending(file.path)), [])
-        next_ones = [one for one in alike[file.place + 1 : file.place + _AHEAD] if not one.filled]
+        """Fetches a file's beginning, and meanwhile those of the next ones that are called alike."""
 
         def ahead(one: _File) -> None:
             with suppress(AccessError), self._used(one):  # what is wrong with it is said when its turn comes
                 self._fill(one, HEAD)
 
+        alike, end = file.alike, file.place + _AHEAD
+        with self._lock:
+            begin, alike.looked = max(alike.looked, file.place + 1), max(alike.looked, end)
+        for one in alike.files[begin:end]:
+            self._pool.submit(ahead, one)
         self._fill(file, HEAD)
-        for _ in self._pool.map(ahead, next_ones):
-            pass
 
     def _fill(self, file: _File, end: int) -> None:
         """Has at least the first bytes of a file here."""
@@ -293,9 +310,9 @@ class Mirror:
             raise type(error)(f"cannot {what} {file.path}: {error}") from error
 
 
-def _ending(path: str) -> str:
-    """What files of one kind have in common."""
-    return os.path.splitext(path)[1] or os.path.basename(path)
+def _piece(path: str, begin: int, end: int) -> bytes:
+    with open(path, "rb") as file:
+        return os.pread(file.fileno(), end - begin, begin)
 
 
 def _walk(folder: str) -> list[str]:

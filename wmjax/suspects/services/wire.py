@@ -100,7 +100,7 @@ class Wire:
         self._free_at = 0.0  # of the monotonic clock
         self.pace: float | None = None
         self._slots, self._lines = threading.Semaphore(at_once), Lines(address.url)
-        self._headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "wmjax"}
+        self._headers = {"User-Agent": "wmjax"}  # `http.client` adds that answers are not to be packed
         if token:
             if not token.isascii() or not token.isprintable():  # no word of it in a message
                 raise UsageError("the token has letters that no token has: give it alone, in one line")
@@ -120,9 +120,24 @@ class Wire:
             puts off questions for too long.
           AnswerError: its answer is too long, or packed.
         """
+        began = time.monotonic()
+        try:
+            return self._once(request, seen)  # what retries takes as long as all the rest of most questions
+        except (_PutOffError, _LostError) as error:
+            return self._again(request, seen, began, error)
+
+    def _again(self, request: Request, seen: list[Seen], began: float, first: Exception) -> bytes:
+        """Sends a request that was put off once more, until it is answered.
+
+        Args:
+          request: what to send.
+          seen: as of `send`.
+          began: when the first try did.
+          first: what came of it.
+        """
         import stamina
 
-        began, lost = time.monotonic(), 0
+        lost, failed = 0, [first]
 
         def again(error: Exception) -> bool | float:
             nonlocal lost
@@ -143,6 +158,8 @@ class Wire:
         try:
             for attempt in tries:
                 with attempt:
+                    if failed:
+                        raise failed.pop()
                     return self._once(request, seen)
         except _PutOffError as error:
             later = "" if error.seconds is None else f" and wants {error.seconds:.0f} seconds more"
