@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.openers import unlocks, use_all_cores
 from wmjax.cli.terminal import EXIT_CODES, say
+from wmjax.devices import load_jax
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def _tell(options: argparse.Namespace, result: "AuditResult") -> int:
 
 def pack(options: argparse.Namespace) -> int:
     """Stacks the models of a zoo into one file a family."""
+    load_jax()
     from wmjax.zoo.pack import pack as stack
 
     report = stack(
