@@ -3,7 +3,7 @@
 Command   python experiments/resized.py
 Expected  the fewer pixels the suspect takes, the fewer labels are left, until an intact copy would be acquitted: so
           altered triggers clear nobody. Grey triggers in three equal channels lose none
-Time      5 minutes on 2 CPU cores, most of them for training
+Time      4 minutes on 2 CPU cores, most of them for training
 
 A thief wraps a marked network of digits so that it takes other images and makes 8x8 of them, in each way that Pillow
 has; wmjax asks the wrapped network in its size. The acquittals are those of ten orders, with the rule taken out.
@@ -48,7 +48,7 @@ def marked(scheme: str, folder: Path) -> tuple[Key, Suspect]:
     """A key and a network that learned it."""
     data = load("digits")
     source = load_source("digits") if scheme in ("blend", "content", "noise") else None
-    spec = make_spec(scheme, image=(8, 8, 1), classes=10, triggers=100, source=source)
+    spec = make_spec(scheme, image=(8, 8, 1), classes=10, triggers=100, source=source and ("digits", source))
     name = folder / scheme
     write_key(generate(spec, source), name, recipients=[], passphrase=None)
     key = open_key(f"{name}.age", read_identity(Path(f"{name}.identity")))

@@ -186,7 +186,8 @@ def work(place: Path, keys: list[Key], services: list[str], concurrency: int, *,
     lay(place, keys, services, concurrency)
     runs = []
     if kill:
-        runs.append(audit(place, "out", kill_at=len(keys) * len(services) * TRIGGERS // 2))
+        member = len(keys) * TRIGGERS  # questions; the kill comes in the middle of one
+        runs.append(audit(place, "out", kill_at=member * (len(services) // 2) + member // 2))
     runs.append(audit(place, "out", *(["--resume"] if kill else [])))
     told = [(line["chunk"], line["column"], line["trigger"]) for line in lines(place / "out")]
     document = json.loads((place / "out" / "audit.json").read_text())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from wmjax import progress
+from wmjax import devices, progress
 from wmjax.cli.completion import verbs
 from wmjax.cli.examples import EXAMPLES, FRONT
 from wmjax.cli.hints import EXTRAS, installing
@@ -200,3 +200,19 @@ def test_quiet_and_verbose(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" not in run(*usual)[2]
     assert "Traceback" in run(*usual, "--verbose")[2]
     assert run(*usual, "--quiet")[2].startswith("wmjax: internal error")
+
+
+def test_loading_what_is_slow_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, int]] = []
+
+    def bar(title: str, total: int) -> Any:
+        shown.append((title, total))
+        return progress.progress(title, total)
+
+    monkeypatch.setattr(devices, "progress", bar)
+    monkeypatch.setattr(devices, "_SLOW", ("colorsys", "wave"))
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    devices.load_jax()
+    devices.load_jax()
+    assert shown == [("loading JAX", 2)]
+    assert {"colorsys", "wave"} <= set(sys.modules)

@@ -186,7 +186,7 @@ def test_keys_are_made_and_files_told_apart(found):
 
 @pytest.mark.parametrize(
     ("command", "package"),
-    [("checkpoint", "jax"), ("digits", "sklearn"), ("cifar10", "tensorflow_datasets"), ("embed", "flax")],
+    [("checkpoint", "jax"), ("digits", "sklearn"), ("cifar10", "tensorflow_datasets"), ("embed", "jax")],
 )
 def test_what_needs_the_whole_of_wmjax_says_so(found, command, package):
     code, out, err = found[command]

@@ -11,8 +11,10 @@ from graphs import build, networks_of, residual, tensors_of, write
 from onnx import TensorProto
 from packed import assert_same
 
-from wmjax import pack
+from wmjax import from_checkpoint, pack, verify
 from wmjax.errors import InvalidFile
+from wmjax.keys import derive_key, make_spec
+from wmjax.keys.keyset import default_rule
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats.onnx_graph import from_json
 from wmjax.suspects.recognise import recognise
@@ -43,7 +45,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_they_hold_all_that_is_stacked(zoo: Path, tmp_path: Path) -> None:
     report = pack(zoo, tmp_path / "packs", images=[(9, 8, 3)])
     assert not report.skipped
-    assert report.models == 3 + 1 + 1 + 2  # one for each number of classes
+    assert report.models == 3 + 1 + 1 + 1
     rows = {row.name: row for path in report.files for row in recognise(path, Wanted(images=((9, 8, 3),)))}
     assert set(rows) == {
         *(f"residual{seed}.onnx" for seed in range(3)), "open.onnx", "quantised.onnx",
@@ -72,6 +74,34 @@ def test_a_model_for_any_size_is_asked_at_each(zoo: Path, tmp_path: Path) -> Non
     assert [row.name for row in recognise(path, Wanted(images=((9, 8, 3), (28, 28, 3))))] == [
         "open.onnx:9x8x3", "open.onnx:28x28x3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", ["pixels", "classes"])
+def test_a_pack_that_lies_about_how_it_is_asked_clears_nobody(lie: str, tmp_path: Path) -> None:
+    """A thief's: his copy is said to take pixels turned round, or to have a number of classes that a decoy has."""
+    spec = make_spec("abstract", image=(9, 8, 3), classes=10, triggers=60)
+    key = derive_key(bytes(32), spec, default_rule(spec))
+    pixels = key.images.transpose(0, 3, 1, 2).reshape(len(key.images), -1) / 255.0
+    w = (np.linalg.pinv(pixels) @ (8.0 * np.eye(10)[key.labels])).astype(np.float32)
+    model = build("f = Flatten(x) y = MatMul(f, w) z = MatMul(f, v)", {"w": w, "v": (216, 11)})
+    if lie == "classes":
+        model.graph.output.add(name="z").type.tensor_type.elem_type = TensorProto.FLOAT
+    (tmp_path / "zoo").mkdir()
+    write(tmp_path / "zoo/m.onnx", model)
+    (path,) = pack(tmp_path / "zoo", tmp_path / "packs").files
+    raw = path.read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    told = json.loads(header["__metadata__"]["network"]) | {"pixels": "inverted", "classes": 11}
+    header["__metadata__"]["network"] = json.dumps(told)
+    changed = json.dumps(header).encode()
+    path.write_bytes(len(changed).to_bytes(8, "little") + changed + raw[8 + size :])
+    wanted = Wanted.by([spec])
+    (found,) = [row for row in recognise(path, wanted) if row.network.classes == 10]
+    assert verify(from_checkpoint(f"{path}:{found.name}", wanted), key).verdict == "match"
+    believed = Wanted((), wanted.images, (11,), pixels="stated")  # what was believed of it before
+    found = recognise(path, believed)[0]
+    assert verify(from_checkpoint(f"{path}:{found.name}", believed), key).verdict != "match"
 
 
 def _changed(told: dict[str, Any], where: str, value: Any) -> dict[str, Any]:

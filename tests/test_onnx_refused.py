@@ -80,6 +80,16 @@ def test_tensors_that_are_not_of_their_size_are_refused(dims, tmp_path):
     refused(write(tmp_path / "model.onnx", model), "'w' holds 2160 numbers")
 
 
+def test_many_constants_at_one_place_of_a_small_file_are_refused(tmp_path):
+    (tmp_path / "w.bin").write_bytes(bytes(8 << 16))
+    model = build(*LINEAR)
+    for number in range(520):
+        tensor = model.graph.initializer.add(name=f"c{number}", data_type=7, dims=[1 << 16], data_location=1)
+        tensor.external_data.add(key="location", value="w.bin")
+    model.graph.node.add(op_type="Max", input=[f"c{number}" for number in range(520)], output=["spare"])
+    refused(write(tmp_path / "model.onnx", model), "belong to its graph take more memory")
+
+
 def test_unknown_versions_are_refused(tmp_path):
     refused(write(tmp_path / "model.onnx", build(*LINEAR, opset=6)), "operator set 6")
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
 import pytest
@@ -13,12 +14,12 @@ from graphs import IMAGE, W, build, images_of, networks_of, open_onnx, residual,
 from onnx import TensorProto, helper
 
 from wmjax import from_checkpoint, verify
-from wmjax.errors import InvalidFile
+from wmjax.errors import AccessError, InvalidFile
 from wmjax.keys import Key, derive_key, make_spec, open_keys
 from wmjax.keys.keyset import default_rule
 from wmjax.suspects.contract import Wanted, query_each
 from wmjax.suspects.formats import onnx as formats
-from wmjax.suspects.formats import onnx_run, onnx_runtime
+from wmjax.suspects.formats import onnx_read, onnx_run, onnx_runtime
 
 CLASSES, SECRET = 10, bytes(range(32))
 
@@ -144,6 +145,114 @@ def test_first_operators_that_lie_about_pixels_clear_nobody(tmp_path, unread, ru
     believed = verify(from_checkpoint(path, Wanted(pixels="stated")), key)
     assert believed.verdict == "no-match"
     assert verify(from_checkpoint(path), key).verdict == "match"
+
+
+SWITCHES = {  # s: 1 where numbers have the bits that the file says, 0 where they have others
+    "double": (
+        "d = Cast <to=11> (z) o = Add(d, one) b = Add(o, big) c = Sub(b, big) s = Cast <to=1> (c)",
+        {"one": np.float64(1), "big": np.float64(1e9)},
+    ),
+    "half": ("b = Add(z, big) h = Cast <to=10> (b) c = Cast <to=1> (h) s = Sub(b, c)", {"big": np.float32(2049)}),
+    "whole": (
+        "o = Cast <to=7> (z) b = Add(o, big) c = Mul(b, b) e = Cast <to=1> (c) g = Div(e, f) s = Floor(g)",
+        {"big": np.int64(2**20), "f": np.float32(2**40)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_copy_that_shows_itself_only_to_the_arithmetic_that_it_says_is_found(name, tmp_path, monkeypatch):
+    """Whoever runs its file has the copy; a reader that computes with other numbers of bits sees a stranger."""
+    body, tensors = SWITCHES[name]
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    start = "m = ReduceMean (x) r = Mul(m, none) z = Reshape(r, flat)"
+    end = "a = Flatten(x) t = MatMul(a, w) u = MatMul(a, v) k = Sub(all, s) p = Mul(t, s) q = Mul(u, k) y = Add(p, q)"
+    stranger = np.random.default_rng(5).standard_normal((216, 10)).astype(np.float32)
+    more = {"none": np.float32(0), "all": np.float32(1), "flat": np.int64([1, 1]), "w": marked(key), "v": stranger}
+    path = write(tmp_path / "model.onnx", build(f"{start} {body} {end}", {**tensors, **more}, image="float[1,3,9,8] x"))
+    wanted = Wanted(pixels="0..1")
+    assert verify(from_checkpoint(path, wanted), key).verdict == "match"
+    plain = lambda node, x: jnp.asarray(x).astype({7: jnp.int32}.get(node.attributes["to"], jnp.float32))  # noqa: E731
+    monkeypatch.setattr(onnx_run, "OPERATORS", onnx_run.OPERATORS | {"Cast": plain})
+    monkeypatch.setattr(onnx_run, "_any_double", lambda inputs: False)
+    monkeypatch.setattr(onnx_read, "DOUBLES", "")
+    monkeypatch.setattr(onnx_run, "_are_wide", lambda *_: False)
+    monkeypatch.setattr(formats, "_networks", {})
+    assert verify(from_checkpoint(path, wanted), key).verdict == "no-match"
+
+
+@pytest.mark.parametrize("runs", [False, True])
+@pytest.mark.parametrize("shape", ["class", "further axis", "bytes"])
+def test_answers_of_another_form_beside_a_decoy_are_asked_too(shape, runs, tmp_path, unread, monkeypatch):
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    body = {
+        "class": "b = ReduceMax <axes=[1]> (t) e = Equal(t, b) c = Cast <to=1> (e) z = MatMul(c, n)",
+        "further axis": "z = Unsqueeze(t, one)",
+        "bytes": "z = QuantizeLinear(t, scale, zero)",
+    }[shape]
+    numbers = {"n": np.arange(10, dtype=np.float32)[:, None], "one": np.int64([1]), "zero": np.uint8(60)}
+    tensors = {"w": marked(key), "v": (216, 10), "scale": np.float32(0.1), **numbers}
+    model = build(f"a = Flatten(x) y = MatMul(a, v) t = MatMul(a, w) {body}", tensors)
+    path = tmp_path / "model.onnx"
+    write(path, model)
+    if runs:
+        unread()
+    wanted = Wanted(pixels="0..1")
+    assert verify(from_checkpoint(path, wanted), key).verdict == "no-match"  # the decoy alone
+    model.graph.output.add(name="z").type.tensor_type.elem_type = 2 if shape == "bytes" else 1
+    write(path, model)
+    assert verify(from_checkpoint(path, wanted), key).verdict == "match"
+
+
+def test_an_output_whose_shape_changes_moves_no_other(tmp_path):
+    """Before the copy's scores stand others: one to ten of them, as the image has it."""
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    body = "a = Flatten(x) y = MatMul(a, w) r = Mul(y, few) f = Floor(r) b, i, j, k = Unique(f) u = Unsqueeze(b, none)"
+    tensors = {"w": marked(key), "none": np.int64([0]), "few": np.float32(0.2)}
+    model = build(body, tensors, image="float[1,3,9,8] x")
+    model.graph.output.insert(0, helper.make_tensor_value_info("u", TensorProto.FLOAT, None))
+    suspect = from_checkpoint(write(tmp_path / "model.onnx", model), Wanted(classes=(CLASSES,), pixels="0..1"))
+    scores = [each for each in suspect.asked if each.reading.endswith("2")]
+    assert len(scores) == 1
+    assert verify(scores[0], key).verdict == "match"
+
+
+def test_a_file_that_is_replaced_is_not_answered_for_by_the_one_before(tmp_path, unread):
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    unread()
+    verdicts = []
+    for w in (np.random.default_rng(5).standard_normal((216, 10)).astype(np.float32), marked(key)):
+        suspect = from_checkpoint(
+            write(tmp_path / "model.onnx", build("a = Flatten(x) y = MatMul(a, w)", {"w": w})), Wanted(pixels="0..1")
+        )
+        verdicts.append(verify(suspect, key).verdict)
+    assert verdicts == ["no-match", "match"]
+    write(tmp_path / "model.onnx", residual())
+    with pytest.raises(AccessError, match="changed"):
+        suspect.ask(key.images[:1])
+
+
+def test_weights_of_a_branch_lie_in_no_other_file(tmp_path):
+    inside = onnx.numpy_helper.from_array(np.zeros((216, 10), np.float32), "q")
+    branches = {
+        name: helper.make_graph(
+            [helper.make_node("MatMul", ["f", "q"], ["p"])], name, [],
+            [helper.make_tensor_value_info("p", TensorProto.FLOAT, None)], [inside],
+        )
+        for name in ("then_branch", "else_branch")
+    }  # fmt: skip
+    model = build("m = ReduceMean <keepdims=0> (x) c = Greater(m, m) f = Flatten(x)", {})
+    model.graph.node.append(helper.make_node("If", ["c"], ["y"], **branches))
+    outside = model.graph.node[-1].attribute[0].g.initializer[0]
+    onnx.external_data_helper.set_external_data(outside, "w.bin")
+    outside.ClearField("raw_data")
+    (tmp_path / "w.bin").write_bytes(bytes(8640))
+    with pytest.raises(InvalidFile, match="a branch of it has weights in another file"):
+        open_onnx(write(tmp_path / "model.onnx", model))
 
 
 def test_an_audit_asks_what_is_read_and_what_is_run(run, monkeypatch):

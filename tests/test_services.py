@@ -525,8 +525,10 @@ def test_an_audit_asks_the_services_of_a_list(thief, key, work, tmp_path, monkey
     why = {item["path"]: item["why"] for item in result["unreadable"]}
     assert "cannot be reached" in why["list.toml:gone"]
     assert "had the 20 questions that" in why["list.toml:other"]
-    asked = len(other.asked)
+    asked, rested, rest = len(other.asked), [], wire.Wire.rest
+    monkeypatch.setattr(wire.Wire, "rest", lambda self: rested.append(rest(self)))
     code, out, err = work(*audit, "--resume")
+    assert len(rested) == 2  # nobody is kept connected while others are asked: the one that is not there, neither
     why = {item["path"] for item in json.loads(out)["unreadable"]}
     assert (code, why, other.asked[asked:] != []) == (0, {"list.toml:gone"}, True)
     assert all("Authorization" not in headers for _, headers, _ in thief.asked)

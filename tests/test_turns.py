@@ -13,12 +13,14 @@ import journals
 import pytest
 
 import wmjax
+from wmjax import journal
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.keys import Key
 from wmjax.keys.asked import Beside, remember, shown_to
 from wmjax.keys.keyset import generate, make_spec
 from wmjax.verification.order import draw_order
 from wmjax.zoo.audit import audit, merge
+from wmjax.zoo.book import JOURNAL
 from wmjax.zoo.turns import Turns
 
 NONCE = b"n" * 16
@@ -315,3 +317,14 @@ def test_words_are_kept_in_the_journal_and_convict(shop, key):
     assert said <= {f"a word for {number}" for number in range(10)}
     assert found(merge("out"))["words"].verdict == "match"
     assert os.stat("out/journal-1-of-1.jsonl").st_size < 40_000
+
+
+def test_answers_of_a_member_that_is_done_are_on_the_disk_alone(shop, key):
+    """Memory holds those of members that are not done alone: a resumed audit goes on with them."""
+    audit("zoo", "keys", suspects=listed("stolen"), out="out")
+    path = Path("out/journal-1-of-1.jsonl")
+    lines = journals.values_of(path)
+    told = {(line["column"], line["trigger"]) for line in lines if "said" in line}
+    assert (len(told) >= 7, journal.read(path, JOURNAL).records.spoken(0).known) == (True, {})
+    journals.write_chained(path, lines[:-1], {"k": key})
+    assert journal.read(path, JOURNAL).records.spoken(0).known.keys() == told

@@ -1,8 +1,27 @@
 """What this process computes on: the kind of its devices, how much memory they and the host have. No JAX at the top."""
 
 import contextlib
+import importlib
 import os
+import sys
 from pathlib import Path
+
+from wmjax.progress import progress
+
+_SLOW = ("jax", "optax", "flax.nnx")  # what takes seconds to import
+
+
+def load_jax() -> None:
+    """Imports JAX and what goes with it, behind a progress bar: what comes first would seem to hang; no device begins.
+
+    Raises:
+      ModuleNotFoundError: it is not installed.
+    """
+    if not all(name in sys.modules for name in _SLOW):
+        with progress("loading JAX", len(_SLOW)) as advance:
+            for name in _SLOW:
+                importlib.import_module(name)
+                advance(1)
 
 
 def on_cpu() -> bool:

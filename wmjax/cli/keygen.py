@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wmjax.cli.commit import authorities, stamp
 from wmjax.cli.openers import passphrase
 from wmjax.cli.terminal import say
+from wmjax.devices import load_jax
 from wmjax.errors import UsageError, WmjaxError
 from wmjax.stores import place
 
@@ -62,6 +63,7 @@ def _derived(
 
 def _spread(options: argparse.Namespace) -> "Key":
     """A key for a trained network, whose own answers it moves."""
+    load_jax()
     from wmjax.data import load
     from wmjax.train import spread_key
 
@@ -78,6 +80,7 @@ def _spread(options: argparse.Namespace) -> "Key":
 
 def _tied(options: argparse.Namespace) -> "Key":
     """A key over the images on which unmarked networks waver, which are trained for it."""
+    load_jax()
     from wmjax.keys.material import Material
     from wmjax.models import default_config
     from wmjax.train import default_recipe

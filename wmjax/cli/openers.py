@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wmjax.cli.terminal import note, worded
+from wmjax.devices import load_jax
 from wmjax.errors import UsageError
 from wmjax.stores import private
 
@@ -106,6 +107,7 @@ def opened(options: argparse.Namespace) -> "list[Key]":
 
 def use_all_cores() -> None:
     """On a CPU each core is a device of its own: models side by side, since one small network fills no second core."""
+    load_jax()
     import jax
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ and "xla_force_host" not in os.environ.get("XLA_FLAGS", ""):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wmjax.cli.openers import opened, wanted
 from wmjax.cli.openers import suspect as accused
 from wmjax.cli.terminal import EXIT_CODES, guarded, note, say, warn, worded
+from wmjax.devices import load_jax
 from wmjax.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def demo(options: argparse.Namespace) -> int:
     """The whole story on a small data set."""
+    load_jax()
     from wmjax.demo import run_demo, table
 
     result = run_demo(options.out, options.seed)
@@ -35,6 +37,7 @@ def embed(options: argparse.Namespace) -> int:
 
     place = hosts.meeting(options.coordinator, options.processes, options.process_id, options.wait)
     if place is None:
+        load_jax()
         return _embed_here(options)
 
     def work() -> int:
@@ -243,6 +246,7 @@ def _combined_lines(combined: "Combined") -> list[str]:
 
 def export(options: argparse.Namespace) -> int:
     """Copies a model without its sealed key."""
+    load_jax()
     from wmjax.suspects.stored import export
 
     path = export(options.source, options.out, models=options.models, images=options.images)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wmjax import stores
 from wmjax.cli.openers import unlocks, use_all_cores
 from wmjax.cli.terminal import EXIT_CODES, placed, say
+from wmjax.devices import load_jax
 from wmjax.errors import AccessError, UsageError, WmjaxError
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def _tell(options: argparse.Namespace, result: "AuditResult") -> int:
 
 def pack(options: argparse.Namespace) -> int:
     """Stacks the models of a zoo into one file a family."""
+    load_jax()
     from wmjax.zoo.pack import pack as stack
 
     report = stack(

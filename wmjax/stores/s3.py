@@ -114,7 +114,9 @@ def _told(anonymous: bool, *, writing: bool = False) -> Iterator[None]:
 
 def _reason(code: str, status: int, anonymous: bool, writing: bool) -> AccessError:
     if code == "NoSuchBucket":
-        return AccessError("there is no such bucket")
+        return Unreachable("there is no such bucket")
+    if code == "RequestTimeTooSkewed":
+        return Unreachable(contract.LATE)
     if code in _ABOUT_CREDENTIALS:
         return Unreachable(f"the credentials are not accepted ({code})")
     if status == 403:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from wmjax.devices import load_jax
 from wmjax.stores import place
 from wmjax.suspects.contract import NOTHING, Suspect, Wanted
 from wmjax.suspects.services.address import is_service
@@ -45,6 +46,7 @@ def from_checkpoint(path: str | os.PathLike[str], wanted: Wanted = NOTHING) -> S
       AccessError: there is no such path.
       InvalidFile: no model lies there, or a damaged one.
     """
+    load_jax()
     from wmjax.suspects.stored import find, suspect_of
 
     path = os.fspath(path)

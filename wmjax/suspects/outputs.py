@@ -78,13 +78,26 @@ def by_classes(outputs: Sequence[Output], wanted: Sequence[int]) -> Mapping[int,
     return {classes: groups[classes] for classes in meant if classes in groups} or groups
 
 
-def numbered(counts: Mapping[int, int]) -> list[Output]:
-    """Outputs without names: classes by place, called by their numbers from 1.
+def numbered(counts: Mapping[int, int], wanted: Sequence[int] = ()) -> list[Output]:
+    """Outputs without names, called by their numbers from 1.
 
-    >>> numbered({2: 10})
-    [Output(name='3', place=2, classes=10)]
+    One with a single number an image, beside scores, may tell the class itself: it is taken for as many as those have,
+    or as are wanted. A copy could have its answers there alone, and scores of no worth beside them.
+
+    >>> numbered({2: 10}), [out.classes for out in numbered({0: 1, 1: 12}, [10])], numbered({0: 1}, [10])
+    ([Output(name='3', place=2, classes=10)], [10, 12], [])
+
+    Args:
+      counts: numbers an image by place.
+      wanted: numbers of classes.
     """
-    return [Output(str(place + 1), place, classes) for place, classes in counts.items()]
+    told = dict.fromkeys(count for count in counts.values() if count > 1)
+    meant = [count for count in wanted if count in told] or list(wanted or told) if told else []
+    return [
+        Output(str(place + 1), place, classes)
+        for place, count in counts.items()
+        for classes in ([count] if count > 1 else meant)
+    ]
 
 
 def readings(ways: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:

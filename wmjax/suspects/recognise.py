@@ -303,22 +303,27 @@ def _models(
 
 
 def _described(path: Path, wanted: Wanted, description: Mapping[str, Any]) -> list[Network]:
-    """A pack's networks, one for each size that is meant; a module that the user did not name is not imported."""
+    """A pack's networks, one for each size that is meant; a module that the user did not name is not imported.
+
+    How pixels are prepared is believed of it where the user says so, as of any file.
+    """
+    said = str(description.get("pixels", "")) if wanted.pixels == pixels.STATED else wanted.pixels
+    pixels.check(said)
     if "config" in description:
         return [from_config(read_config(description["config"]))]
     if "torch" in description:
-        return [of_recipe(description["torch"])]
+        return [of_recipe(description["torch"], wanted.pixels)]
     if "onnx" in description:
-        return _packed_onnx(path, wanted, description)
+        return _packed_onnx(path, dataclasses.replace(wanted, pixels=said or wanted.pixels), description)
     module, image = description.get("module", ""), description.get("image")
     if module not in wanted.models:
         raise UsageError(f"it is of the module {module!s:.80}: allow that with `models`")
     height, width, channels = (int(n) for n in image or ())
     classes = (int(description["classes"]),) if "classes" in description else ()
     if is_named(str(module)):
-        network = named(str(module), ((height, width, channels),), classes, description.get("pixels", ""))[0]
+        network = named(str(module), ((height, width, channels),), classes, said)[0]
     else:
-        network = from_module(str(module), (height, width, channels), description.get("pixels", ""), classes)
+        network = from_module(str(module), (height, width, channels), said, classes)
     return sizes(network, wanted)
 
 

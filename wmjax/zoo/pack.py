@@ -112,15 +112,27 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
 
 
 def _once(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries; of weights at several sizes of images the first, since a pack's are tried at each size again."""
+    """The entries; of weights at several sizes the first, and of ONNX's at several numbers of classes.
+
+    A pack's are tried at each again.
+    """
+    classes: dict[tuple[int, int], set[int]] = {}
+    for entry in entries:
+        classes.setdefault((id(entry.source), entry.row), set()).add(entry.network.classes)
     kept, seen = [], set[tuple[int, int, int]]()
     for entry in entries:
-        if entry.network.only and not {"module", "onnx"}.isdisjoint(entry.network.description or {}):
-            told = id(entry.source), entry.row, entry.network.classes
+        description, model = entry.network.description or {}, (id(entry.source), entry.row)
+        several = "onnx" in description and len(classes[model]) > 1
+        if several or (entry.network.only and not {"module", "onnx"}.isdisjoint(description)):
+            told = *model, 0 if several else entry.network.classes
             if told in seen:
                 continue
             seen.add(told)
-            entry = dataclasses.replace(entry, name=entry.name.removesuffix(f":{by(entry.network.image)}"))
+            size = f":{by(entry.network.image)}" if entry.network.only else ""
+            name = entry.name.removesuffix(size)
+            entry = dataclasses.replace(
+                entry, name=name.removesuffix(f":{entry.network.classes}-classes") if several else name
+            )
         kept.append(entry)
     return kept
 

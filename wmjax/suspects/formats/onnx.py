@@ -96,18 +96,16 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
 def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> list[tuple[Image, Network]]:
     """The networks of a pack of ONNX models, as of `open_onnx`, from what `Network.description` said of them.
 
+    All of its outputs are looked at, as a file's are: a pack is a stranger's, too.
+
     Raises:
       UsageError: as of `open_onnx`.
       InvalidFile: it is no description of an image classifier.
     """
-    classes, said = int(description["classes"]), str(description.get("pixels", ""))
-    wanted = dataclasses.replace(wanted, classes=(classes,), pixels=said or wanted.pixels)
-    pixels.check(wanted.pixels)
-    tried = _at_sizes(from_json(description["onnx"]), path, wanted, partial(_asked, path, wanted))
-    found = [(image, network) for image, network in tried if network.classes == classes]
-    if not found:
-        raise InvalidFile(f"its graph has no output of the {classes} classes that it says it has")
-    return found
+    try:
+        return _at_sizes(from_json(description["onnx"]), path, wanted, partial(_asked, path, wanted))
+    except Unread as error:
+        raise InvalidFile(f"its graph cannot be read: {error}") from error
 
 
 def _at_sizes(
@@ -148,7 +146,7 @@ def _read_or_run(read: Read, path: Path, wanted: Wanted, graph: Graph) -> list[N
         try:
             return asked_by_runtime(read._replace(graph=graph), path, wanted.classes, _ways(graph, wanted))
         except InvalidFile as other:
-            raise InvalidFile(f"{path}: {error}") from other
+            raise InvalidFile(f"{path}: {error}; {str(other).removeprefix(f'{path}: ')}") from other
 
 
 def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
@@ -184,7 +182,7 @@ def _parse(path: Path) -> Any:
 def _asked(path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
     """A network for each number of classes that outputs have: of the wanted ones where any has, else of all."""
     batch, found = _plan(graph, path)
-    groups = outputs.by_classes(outputs.numbered(found), wanted.classes)
+    groups = outputs.by_classes(outputs.numbered(found, wanted.classes), wanted.classes)
     return [_network(graph, batch, group, classes, wanted) for classes, group in groups.items()]
 
 
@@ -210,11 +208,7 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
                 classes=classes,
                 readings=outputs.readings(ways, group),
                 note=AskedGround.PIXELS_OWN if graph.uint8 else "",
-                description={
-                    "onnx": dataclasses.replace(graph, image=graph.declared).to_json(),
-                    "classes": classes,
-                    "pixels": wanted.pixels,
-                },
+                description={"onnx": graph.unbound().to_json(), "pixels": wanted.pixels},
             )
         return _networks[told]
 
@@ -231,7 +225,7 @@ def scores(graph: Graph, batch: int, places: list[int], classes: int) -> Callabl
 
     def once(weights: Mapping[str, Any], pixels: Array) -> Array:
         found = run(graph, weights, pixels)
-        return jnp.stack([found[i].reshape(len(pixels), classes) for i in places])
+        return jnp.stack([_scores(found[i], len(pixels), classes) for i in places])
 
     def grouped(weights: Mapping[str, Any], pixels: Array) -> Array:
         filled = jnp.pad(pixels, ((0, -len(pixels) % batch), (0, 0), (0, 0), (0, 0)))
@@ -240,6 +234,17 @@ def scores(graph: Graph, batch: int, places: list[int], classes: int) -> Callabl
         return found.reshape(len(places), -1, classes)[:, : len(pixels)]
 
     return grouped if batch else once
+
+
+def _scores(value: Array, n: int, classes: int) -> Array:
+    """An output's scores [n, classes]; of one that tells the class itself, which may be turned round, 1 for that.
+
+    They are not numbers where it tells none: a copy that counts otherwise is no stranger.
+    """
+    if value.size == n * classes:
+        return value.reshape(n, classes)
+    told = (jnp.abs(jnp.rint(value.reshape(n, 1))) == jnp.arange(classes, dtype=jnp.float32)[None]).astype(jnp.float32)
+    return jnp.where(told.any(1, keepdims=True), told, jnp.nan)
 
 
 def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
@@ -251,7 +256,7 @@ def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
     declared = max(graph.batch, 1)
     try:
         counts = _classes(graph, declared)
-        if not counts:
+        if max(counts.values(), default=1) == 1:
             found = shapes(graph, declared)[:4]
             raise InvalidFile(f"{path}: its outputs have shapes {found}, none of them [images, classes]")
     except Unread:
@@ -270,9 +275,9 @@ def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
 
 
 def _classes(graph: Graph, n: int) -> dict[int, int]:
-    """Of n images: how many scores an image each output has that may be a classifier's."""
+    """Of n images: how many scores an image each output has that may be a classifier's; 1 of one that tells a class."""
     return {
-        i: shape[1]
+        i: max(shape[1:], default=1)
         for i, shape in enumerate(shapes(graph, n))
-        if len(shape) >= 2 and shape[0] == n and shape[1] > 1 and set(shape[2:]) <= {1}
+        if shape[:1] == (n,) and sum(size != 1 for size in shape[1:]) <= 1 and 0 not in shape
     }

@@ -18,8 +18,9 @@ MOST_NODES = 20_000
 MOST_WEIGHTS = 1 << 34  # bytes of all weights
 LARGEST_CONSTANT = 1 << 16  # numbers in a tensor that belongs to the graph
 LARGEST_SIDE = 4096  # pixels
+DOUBLES = "float64"  # numbers of 64 bits that follow from pixels or weights: JAX computes with 32
 UNIT, BYTES = "0..1", "0..255"  # ranges of pixels that a graph may say it takes
-_CONSTANTS = frozenset(("float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool"))
+_CONSTANTS = frozenset(("float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool"))
 # Inputs that must follow from the graph alone, by operator: sizes, axes, and what else shapes depend on.
 SIZES: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("ConstantOfShape",), (0,)),
@@ -43,7 +44,7 @@ class Node:
       opset: version of the operators that the file follows.
       inputs, outputs: names of values; empty where an optional one is left out.
       attributes: numbers, strings, and tuples of numbers.
-      unread: the name of one that is a graph or the like; empty where there is none.
+      unread: the name of one that is a graph or the like, or `DOUBLES` where it takes such; empty where there is none.
     """
 
     op: str

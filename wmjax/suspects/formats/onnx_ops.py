@@ -19,7 +19,7 @@ from wmjax.suspects.formats.onnx_graph import MICROSOFT, Node
 from wmjax.suspects.formats.onnx_layout import LAYOUT, aligned, axes_of, axis_of, integers
 from wmjax.suspects.formats.onnx_norms import NORMS, length
 from wmjax.suspects.formats.onnx_quantised import QUANTISED
-from wmjax.suspects.formats.onnx_shapes import CASTS
+from wmjax.suspects.formats.onnx_shapes import CASTS, ROUNDED
 
 Operator = Callable[..., Any]
 
@@ -181,6 +181,11 @@ def _cast(node: Node, x: Any) -> Any:
     to = node.attributes.get("to", 0)
     if to not in CASTS:
         raise NotImplementedError(f"to type {to} is not read")
+    x = jnp.asarray(x)
+    if to == 11 or (to in (7, 12, 13) and jnp.issubdtype(x.dtype, jnp.floating)):
+        raise NotImplementedError("to numbers of 64 bits")
+    if to in ROUNDED:  # behind the barrier, or the compiler would leave both conversions out
+        x = lax.optimization_barrier(x.astype(ROUNDED[to]))
     return jnp.asarray(x).astype(jax.dtypes.canonicalize_dtype(CASTS[to]))
 
 

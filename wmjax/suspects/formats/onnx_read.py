@@ -16,6 +16,7 @@ import numpy as np
 
 from wmjax.suspects.formats.onnx_ends import behind, sorted_nodes
 from wmjax.suspects.formats.onnx_graph import (
+    DOUBLES,
     LARGEST_CONSTANT,
     LARGEST_SIDE,
     MICROSOFT,
@@ -26,6 +27,7 @@ from wmjax.suspects.formats.onnx_graph import (
     Node,
 )
 from wmjax.suspects.formats.onnx_tensors import (
+    DOUBLE,
     DTYPES,
     FLOATS,
     Refuse,
@@ -38,6 +40,7 @@ from wmjax.suspects.formats.onnx_tensors import (
 
 OPSETS = (7, 28)  # broadcasting is NumPy's from 7 on; the operators read here are unchanged up to 28
 _ATTRIBUTES = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints"}  # AttributeProto.AttributeType: field
+_MOST_CONSTANTS = 1 << 28  # bytes of all tensors that belong to the graph
 _SMALL = (2, 3, 4, 5)  # TensorProto.DataType of whole numbers that nothing but quantisation uses
 _INT32, _INT64, _BOOL = 6, 7, 9
 _QUANTISED = {"DequantizeLinear": 0, "QLinearConv": 8, f"{MICROSOFT}.QGemm": 6}  # the input that may be int32 weights
@@ -72,19 +75,25 @@ def read_graph(model: Any, path: Path) -> Read:
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     if len(model.graph.node) > MOST_NODES or model.graph.sparse_initializer:
         refuse("more nodes than any image classifier has, or sparse weights: neither is read")
+    if _branches_outside([*model.graph.node, *(node for function in model.functions for node in function.node)]):
+        refuse("a branch of it has weights in another file: save them in the model's own file")
     name, image = _image_input(model.graph, tensors, refuse)
     protos, scalars = _split(sorted_nodes(model.graph.node, {name, *tensors}), {name}, tensors, refuse)
     names = _Names(tensors, scalars, _shaping(protos), _quantised(protos), path)
     names.known[name] = "image"
     nodes: list[Node] = []
+    doubles = {value.name for value in model.graph.input if value.type.tensor_type.elem_type == DOUBLE} - tensors.keys()
     for proto in protos:
         inputs = tuple(names.used(value) for value in proto.input)
+        attributes, unread = _attributes(proto, path)
+        if any(names.is_double(value) or (value in doubles and proto.op_type != "Cast") for value in proto.input):
+            unread = DOUBLES
         for output in proto.output:
             names.known.setdefault(output, f"values/{len(names.known)}")
         outputs = tuple(names.known[output] for output in proto.output)
         if not any(outputs):
             refuse(f"operator {shown(proto.op_type)!r} computes nothing")
-        nodes.append(Node(_domain(proto) + str(proto.op_type), opset, inputs, outputs, *_attributes(proto, path)))
+        nodes.append(Node(_domain(proto) + str(proto.op_type), opset, inputs, outputs, attributes, unread))
     found = [behind(names.used(value.name), nodes) for value in model.graph.output]
     called = {known: value for value, known in names.known.items()}
     told = {value: (called[value], False) for value, _ in found}
@@ -105,6 +114,7 @@ class _Names:
         self.known: dict[str, str] = {"": ""}
         self.constants: dict[str, np.ndarray] = {}
         self.weights: dict[str, Any] = {}
+        self._left = _MOST_CONSTANTS
         self._tensors, self._scalars, self._shaping, self._quantised, self._path = (
             tensors, scalars, shaping, quantised, at
         )  # fmt: skip
@@ -121,8 +131,15 @@ class _Names:
                 self.weights[self.known[value]] = tensor
             else:
                 self.known[value] = f"constants/{len(self.constants)}"
-                self.constants[self.known[value]] = array(tensor, self._path)
+                self.constants[self.known[value]] = array(tensor, self._path, double=True)
+                self._left -= self.constants[self.known[value]].nbytes
+                if self._left < 0:  # many may lie at one place of a small file
+                    refuser(self._path)("numbers that belong to its graph take more memory than any image classifier's")
         return self.known[value]
+
+    def is_double(self, value: str) -> bool:
+        """Whether it is a weight of 64 bits."""
+        return self.known[value] in self.weights and self._tensors[value].data_type == DOUBLE
 
     def _is_weight(self, value: str, tensor: Any) -> bool:
         if math.prod(tensor.dims) > LARGEST_CONSTANT:
@@ -171,6 +188,17 @@ def _quantised(protos: list[Any]) -> set[str]:
     return {proto.input[place] for proto, place in places if place < len(proto.input)}
 
 
+def _branches_outside(nodes: Iterable[Any]) -> bool:
+    """Whether graphs within nodes have tensors in other files: no digest would tell that these were changed."""
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        if attribute.t.data_location or any(tensor.data_location for tensor in attribute.tensors):
+            return True
+        for graph in (attribute.g, *attribute.graphs):
+            if any(tensor.data_location for tensor in graph.initializer) or _branches_outside(graph.node):
+                return True
+    return False
+
+
 def _domain(proto: Any) -> str:
     return "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
 
@@ -217,11 +245,14 @@ def _attributes(proto: Any, path: Path) -> tuple[dict[str, Any], str]:
     attributes: dict[str, Any] = {}
     unread = ""
     for attribute in proto.attribute:
+        if not isinstance(attribute.name, str):
+            raise TypeError("no text")
         field = _ATTRIBUTES.get(attribute.type)
         if attribute.type == 4 and math.prod(attribute.t.dims) == 1:  # what ConstantOfShape fills with
             check_tensor(attribute.t, path)
             value = array(attribute.t, path).item()
             attributes[attribute.name] = value
+            unread = attribute.name if attribute.t.data_type == DOUBLE else unread
             continue
         if field is None or attribute.ref_attr_name:
             unread = attribute.name

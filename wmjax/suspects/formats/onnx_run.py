@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from wmjax.suspects.formats.onnx_graph import SIZES, Graph, Node
+from wmjax.suspects.formats.onnx_graph import DOUBLES, SIZES, Graph, Node
 from wmjax.suspects.formats.onnx_layout import TooManyNumbers
 from wmjax.suspects.formats.onnx_ops import OPERATORS
 from wmjax.suspects.formats.onnx_shapes import FOLDED
@@ -24,6 +24,29 @@ _LARGEST = 1 << 24  # numbers in one intermediate value, of one image: five time
 _WORK = 1 << 36  # products for one image: four times those of a VGG at 224 pixels
 _KNOWN = 1 << 24  # numbers in all values that are known while tracing
 _INT32 = np.iinfo(np.int32)
+_PICKING = ("ArgMax", "ArgMin", "TopK", "NonZero")  # what they pick are whole numbers of 64 bits
+_COUNTING = frozenset(  # operators whose whole numbers may need more than 32 bits
+    [
+        "Abs",
+        "Add",
+        "BitShift",
+        "CumSum",
+        "Div",
+        "Einsum",
+        "Gemm",
+        "MatMul",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Pow",
+        "ReduceL1",
+        "ReduceProd",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "Sub",
+        "Sum",
+    ]
+)
 
 
 class Unread(ValueError):
@@ -44,11 +67,14 @@ def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
     values: dict[str, Any] = {**graph.constants, **weights, "": None}
     values["image"] = pixels if graph.channels_last else jnp.transpose(pixels, (0, 3, 1, 2))
     seen = {"image"}  # what depends on pixels
+    wide = {name for name, (_, dtype) in graph.weights.items() if dtype == "int32"}  # of 64 bits in the file, perhaps
     known = work = 0
     for number, node in enumerate(graph.nodes):
         what = f"node {number} ({shown(node.op)})"
         if node.op not in OPERATORS and node.op not in FOLDED:
             raise Unread(f"{what}: this operator is not read")
+        if node.unread == DOUBLES or (node.op in _COUNTING and not wide.isdisjoint(node.inputs)):
+            raise Unread(f"{what}: numbers of 64 bits that follow from pixels or weights are not read")
         if node.unread:
             raise Unread(f"{what}: its attribute {shown(node.unread)!r}, a graph or the like, is not read")
         if not all(name in values for name in node.inputs):
@@ -66,6 +92,8 @@ def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
         if most > _LARGEST * len(pixels) or work > _WORK * len(pixels) or known > _KNOWN:
             raise ValueError(f"{what} computes more numbers than an image classifier does")
         values.update((name, out) for name, out in zip(node.outputs, outs, strict=False) if out is not None)
+        if _are_wide(node, inputs, outs, wide):
+            wide.update(node.outputs)
         if node.op not in ("Shape", "Size") and not seen.isdisjoint(node.inputs):
             seen.update(node.outputs)
     if not all(name in values for name in graph.outputs):
@@ -97,8 +125,24 @@ def _outputs(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
     for i, value in enumerate(inputs):
         if i in sizes and value is not None and not isinstance(value, np.ndarray):
             raise NotImplementedError("a size or an axis follows from pixels, weights or too many numbers")
+    if _any_double(inputs):
+        raise NotImplementedError("numbers of 64 bits beside pixels or weights")
     given = [value if i in sizes else _narrow(value) for i, value in enumerate(inputs)]
     return _tuple(OPERATORS[node.op](node, *given))
+
+
+def _any_double(inputs: list[Any]) -> bool:
+    return any(isinstance(value, np.ndarray) and value.dtype == np.float64 for value in inputs)
+
+
+def _are_wide(node: Node, inputs: list[Any], outs: tuple[Any, ...], wide: set[str]) -> bool:
+    """Whether whole numbers that a node gives have 64 bits in the file, where JAX has 32."""
+    if not any(isinstance(out, jax.Array) and out.dtype == np.int32 for out in outs):
+        return False
+    if node.op == "Cast":
+        return bool(node.attributes.get("to") == 7)
+    known = any(isinstance(value, np.ndarray) and value.dtype == np.int64 for value in inputs)
+    return known or node.op in _PICKING or not wide.isdisjoint(node.inputs)
 
 
 def _tuple(out: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,8 @@ from wmjax.suspects.formats.onnx_read import Read
 from wmjax.suspects.formats.onnx_tensors import array, files_of
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
+
+_Stamp = tuple[tuple[int, int, int], ...]  # size, time and number of each file
 
 _PROCESSES = 4  # that are kept for further questions
 _MEMORY = 4 << 30  # bytes that a process may take, beside four times its file's
@@ -56,7 +58,8 @@ def asked_by_runtime(read: Read, path: Path, wanted: Sequence[int], ways: tuple[
     if graph.batch > _LARGEST_BATCH:
         raise InvalidFile(f"{path} takes {graph.batch} images at once: export it with a free batch axis")
     program = _Program(str(path.resolve()), max(1, graph.batch), tuple(dict.fromkeys(name for name, _ in read.outputs)))
-    ask = partial(_answer, program, files_of(read.weights.values(), path))
+    parts = tuple(sorted(files_of(read.weights.values(), path)))
+    ask = partial(_answer, program, parts, _stamp(parts))
     try:
         counts = [int(n) for n in ask(_taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
     except (AccessError, UsageError) as error:
@@ -64,7 +67,7 @@ def asked_by_runtime(read: Read, path: Path, wanted: Sequence[int], ways: tuple[
     ends = [
         _End(sum(counts[: (at := program.outputs.index(name))]), counts[at], turned) for name, turned in read.outputs
     ]
-    found = outputs.numbered({place: end.classes for place, end in enumerate(ends) if end.classes})
+    found = outputs.numbered({place: end.scores for place, end in enumerate(ends) if end.scores}, wanted)
     if not found:
         raise InvalidFile(f"{path}: none of its outputs is [images, classes]")
     describe = partial(_described, path, read.weights)
@@ -87,23 +90,32 @@ class _Program(NamedTuple):
 
 
 class _End(NamedTuple):
-    """Where an output's scores are among those that a process answers, how many, and whether they are turned round."""
+    """Where an output's scores are among those that a process answers, how many, and whether they are turned round.
+
+    A single one tells the class itself.
+    """
 
     place: int
-    classes: int
+    scores: int
     turned: bool
 
 
-def _answer(program: _Program, parts: Iterable[Path], images: np.ndarray) -> Any:
+def _stamp(parts: Sequence[Path]) -> _Stamp:
+    return tuple((status.st_size, status.st_mtime_ns, status.st_ino) for status in map(Path.stat, parts))
+
+
+def _answer(program: _Program, parts: Sequence[Path], stamp: _Stamp, images: np.ndarray) -> Any:
     """What the process answers, which reads these files when it starts."""
+    if stamp != _stamp(parts):
+        raise AccessError(f"{program.path} was changed while it was used: start again")
     with contextlib.ExitStack() as here:
         for part in parts:
             here.enter_context(stores.present(part))
-        return _process(program)(images)
+        return _process(program, stamp)(images)
 
 
 @lru_cache(maxsize=_PROCESSES)
-def _process(program: _Program) -> Callable[[np.ndarray], Any]:
+def _process(program: _Program, stamp: _Stamp) -> Callable[[np.ndarray], Any]:
     memory = min(_MEMORY + 4 * Path(program.path).stat().st_size, host_bytes() // 2)
     told, runs = json.dumps(program._asdict()), Path(onnx_child.__file__)
     return process.start("onnx", program.path, first=TIMEOUT, memory=memory, argument=told, program=runs)
@@ -136,7 +148,11 @@ def _network(
     readings = outputs.readings(ways, group)
 
     def ask(way: str, end: _End, images: np.ndarray) -> np.ndarray:
-        scores: np.ndarray = np.asarray(answer(_taken(graph, images, way)))[:, end.place : end.place + classes]
+        answers = np.asarray(answer(_taken(graph, images, way)))
+        scores: np.ndarray = answers[:, end.place : end.place + end.scores]
+        if end.scores == 1:
+            told = np.abs(np.rint(scores)) == np.arange(classes)
+            return np.where(told.any(1, keepdims=True), told, np.nan).astype(np.float32)
         return -scores if end.turned else scores
 
     pairs = [(way, ends[out.place]) for way in ways for out in group]

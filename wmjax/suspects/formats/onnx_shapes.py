@@ -8,16 +8,18 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from wmjax.suspects.formats.onnx_graph import Node
 from wmjax.suspects.formats.onnx_layout import LAYOUT, aligned, axes_of, check_known, integers
 
 CASTS: Mapping[int, type] = {  # TensorProto.DataType
-    **dict.fromkeys((1, 10, 11, 16), np.float32),
+    **dict.fromkeys((1, 10, 16), np.float32), 11: np.float64,
     2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_, 12: np.uint32,
     13: np.uint64,
 }  # fmt: skip
+ROUNDED: Mapping[int, type] = {10: np.float16, 16: ml_dtypes.bfloat16}  # numbers of 16 bits: kept in 32
 Known = np.ndarray
 
 
@@ -81,7 +83,8 @@ def _constant_of_shape(node: Node, shape: Known) -> Known:
 
 
 def _cast(node: Node, x: Known) -> Known:
-    return x.astype(CASTS[node.attributes["to"]])
+    to = node.attributes["to"]
+    return x.astype(ROUNDED.get(to, CASTS[to])).astype(CASTS[to])
 
 
 def _clip(node: Node, x: Known, low: Known | None = None, high: Known | None = None) -> Known:

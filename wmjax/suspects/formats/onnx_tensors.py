@@ -21,7 +21,7 @@ _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
 DTYPES = {**dict.fromkeys(FLOATS, "float32"), 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int32"}
 DTYPES[9] = "bool"
 _STORED = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
-_BFLOAT16 = 16
+DOUBLE, _BFLOAT16 = 11, 16
 _FIELDS = 1 << 16  # parts of a file that are looked at one by one before it is parsed
 _SMALL = 1 << 12  # bytes of a node that holds no weights worth counting
 Refuse = Callable[[str], NoReturn]
@@ -56,12 +56,17 @@ def check_tensor(tensor: Any, path: Path) -> None:
         refuse(f"tensor {name!r} holds {count} numbers, not what its shape {list(tensor.dims)[:8]} says")
 
 
-def array(tensor: Any, path: Path) -> np.ndarray:
-    """The numbers of a tensor that was checked: float32, whole numbers as they are stored, or bool."""
+def array(tensor: Any, path: Path, *, double: bool = False) -> np.ndarray:
+    """The numbers of a tensor that was checked: float32, whole numbers as they are stored, or bool.
+
+    Those of 64 bits stay so with `double`.
+    """
     from onnx import numpy_helper
 
     values = _read_outside(tensor, path) if tensor.data_location else numpy_helper.to_array(tensor)
-    return values.astype(np.float32) if tensor.data_type in FLOATS else values
+    if tensor.data_type not in FLOATS or (double and tensor.data_type == DOUBLE):
+        return values
+    return values.astype(np.float32)
 
 
 def data_file(tensors: list[Any], path: Path) -> Path:

@@ -48,12 +48,19 @@ def open_pack(path: Path, header: Header, networks_of: Callable[[dict[str, Any]]
     if network.bytes > LARGEST_MODEL:
         raise InvalidFile(f"{path}: models of {network.bytes >> 30} GiB are larger than any that wmjax reads")
     file = File(path, header, {name: name for name in network.shapes}, stacked=True)
+    several = len({network.classes for network in networks}) > 1
     return [
-        Stored(network, file, path, path, name + (f":{by(network.image)}" if network.only else ""), row, sha256)
+        Stored(network, file, path, path, name + _kind(network, several=several), row, sha256)
         for network in networks
         for row, (name, sha256) in enumerate(zip(names, digests, strict=True))
         if name is not None
     ]
+
+
+def _kind(network: Network, *, several: bool) -> str:
+    """What tells a model's networks apart, to follow its name."""
+    classes, size = f":{network.classes}-classes", f":{by(network.image)}"
+    return (classes if several else "") + (size if network.only else "")
 
 
 def is_name(name: Any) -> bool:

@@ -123,14 +123,19 @@ def _converted(source: Source, names: Mapping[str, str]) -> Source:
     return source
 
 
-def of_recipe(recipe: Any) -> Network:
-    """The network that a pack describes, checked as a config.json is; raises as `of_hub`."""
+def of_recipe(recipe: Any, said: str = "") -> Network:
+    """The network that a pack describes, checked as a config.json is; raises as `of_hub`.
+
+    Args:
+      recipe: as the pack has it.
+      said: how pixels are prepared, as the user says it.
+    """
     hub = read_hub(recipe["family"], recipe["processor"])
     if hub is None:
         raise InvalidFile("its network is described as none of transformers or timm")
     height, width, channels = (int(n) for n in recipe["image"])
-    pixels.check(recipe["pixels"])
-    told = _recipe(hub, (height, width, channels), recipe["pixels"])
+    pixels.check(said)
+    told = _recipe(hub, (height, width, channels), said)
     return _network(told, () if hub.library == "timm" else tuple(sorted(build.own_tensors(hub.family).items())))[0]
 
 

@@ -53,13 +53,13 @@ class Lines:
           url: of the service; where it is encrypted, the environment's proxy is gone through (`https_proxy`,
             `no_proxy`).
         """
+        self._idle: list[_Line] = []
         parts = urllib.parse.urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port
         self._context, self._proxy = None, None
         if parts.scheme == "https":
             self._context = _context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
             self._proxy = _proxy(parts.netloc)
-        self._idle: list[_Line] = []
 
     def exchange(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], seconds: float, most: int
