@@ -18,7 +18,7 @@ import pytest
 
 from wmjax.errors import InvalidFile
 from wmjax.suspects.contract import Wanted
-from wmjax.suspects.formats import pickle_child, pickles
+from wmjax.suspects.formats import pickle_child, pickles, torch_archives
 from wmjax.suspects.formats.pickles import Pickle, read_pickle
 from wmjax.suspects.recognise import recognise
 from wmjax.suspects.stored import read_weights
@@ -82,9 +82,11 @@ def hostile(folder: Path) -> dict[str, str]:
             code = pickle.dumps(Running(f"open({str(mark)!r}, 'w')"), 2)
             entry = {"path_name": "w", "use_pickle": True, "tensor_meta": {}}
             archive.writestr(f"a/{telling}", b"")
-            archive.writestr("a/data.pkl", code)
+            archive.writestr("a/version", b"3")
             archive.writestr("a/data/weights/w", code)
-            if name == "export.pt2":
+            if name == "script.pt":
+                archive.writestr("a/data.pkl", code)
+            else:
                 archive.writestr("a/data/weights/m_weights_config.json", json.dumps({"config": {"w": entry}}))
     (folder / "large.pth").unlink()
     return {
@@ -278,6 +280,66 @@ def test_code_in_a_torch_export_archive_is_not_run_and_pytorch_itself_would_run_
     with contextlib.suppress(Exception):  # whatever it makes of what the code gave
         torch.export.load(tmp_path / "evil.pt2")
     assert (tmp_path / "RAN").exists()
+
+
+def _entry(shape: list[int]) -> dict[str, object]:
+    sizes, strides = ([{"as_int": size} for size in of] for of in (shape, [1] * len(shape)))
+    meta = {"dtype": 7, "sizes": sizes, "strides": strides, "storage_offset": {"as_int": 0}}
+    return {"path_name": "w", "use_pickle": False, "tensor_meta": meta}
+
+
+@pytest.mark.parametrize("form", ["config", "state", "twice", "old"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_decoy_in_another_form_hides_no_copy(form, tmp_path, monkeypatch):
+    """PyTorch loads the copy of such an archive; its tensors were taken from the decoy."""
+    torch.save({"a": torch.full((3,), 7.0)}, tmp_path / "m.pt")
+    torch.save({"a": torch.zeros(3)}, tmp_path / "decoy")
+    config = json.dumps({"config": {"a": _entry([3])}})
+    more = {
+        "config": {"m/data/weights/x_weights_config.json": config, "m/data/weights/w": bytes(12)},
+        "state": {"m/serialized_state_dict.pt": (tmp_path / "decoy").read_bytes(), "m/archive_format": "pt2"},
+        "twice": {"m/data/0": bytes(12)},
+        "old": {
+            "serialized_state_dict.pt": (tmp_path / "decoy").read_bytes(), "serialized_exported_program.json": "{}",
+            "constants.pkl": "", "config.json": "a Keras model's",
+        },
+    }[form]  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "m.pt", "w" if form == "old" else "a") as archive:
+        for name, data in more.items():
+            archive.writestr(name, data)
+    if form in ("config", "state"):
+        assert torch.load(tmp_path / "m.pt", weights_only=True)["a"].tolist() == [7.0] * 3
+    with pytest.raises(InvalidFile, match="several forms"):
+        held(tmp_path / "m.pt")
+    monkeypatch.setattr(torch_archives, "_check_form", lambda *_: None)
+    with (tmp_path / "m.pt").open("rb") as file:
+        found = torch_archives.programs_tensors(torch, file, 1 << 20)
+    assert form == "twice" or [tensor.tolist() for _, tensor in pickle_child.tensors_in(found)] == [[0.0] * 3]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_archive_with_two_directories_is_read_as_pytorch_reads_it(tmp_path):
+    """PyTorch looks where the last record says that the directory lies, Python right before that record."""
+    torch.jit.trace(torch.nn.Linear(2, 1, bias=False), torch.zeros(1, 2)).save(tmp_path / "s.pt")
+    with zipfile.ZipFile(tmp_path / "s.pt") as archive:
+        files = [(name, archive.read(name)) for name in archive.namelist()]
+    parts = []
+    for decoy in (False, True):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, data in files:
+                archive.writestr(name, bytes(8) if decoy and name == "s/data/0" else data)
+        raw = buffer.getvalue()
+        directory = raw.index(b"PK\1\2")
+        parts.append((raw[:directory], raw[directory:-22], raw[-22:]))
+    (real, listed, end), (fake, others, _) = parts
+    (tmp_path / "two.pt").write_bytes(real + listed + fake + others + end)
+    with zipfile.ZipFile(tmp_path / "two.pt") as archive:
+        assert archive.read("s/data/0") == bytes(8)
+    (expected,) = torch.jit.load(tmp_path / "two.pt").state_dict().values()
+    (found,) = held(tmp_path / "two.pt").values()
+    np.testing.assert_array_equal(found, expected.numpy())
+    assert found.any()
 
 
 def test_a_lying_child_is_not_believed(tmp_path):

@@ -1,7 +1,8 @@
 """The tensors in PyTorch's archives that hold programs, TorchScript's and `torch.export`'s; no program in them is read.
 
 `pickle_child` calls this in a process that may do nothing else. PyTorch's own readers would run what such an archive
-says: here names and numbers are taken from it alone.
+says: here names and numbers are taken from it alone. Its records are found as PyTorch finds them: another reader of
+zip archives may be led to others in the same file.
 """
 
 import io
@@ -9,13 +10,18 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, BinaryIO
 
-_CONFIG = re.compile(r"(?P<root>[^/]+/data/weights/)(?P<model>.+)_weights_config\.json")
-_STATE = re.compile(r"(?:[^/]+/data/weights/[^/]+|(?:[^/]+/)?serialized_state_dict)\.pt")  # up to PyTorch 2.8
-_SCRIPT = re.compile(r"[^/]+/data\.pkl")
+_CONFIG = re.compile(r"data/weights/(?P<model>.+)_weights_config\.json")
+_STATE = re.compile(r"data/weights/[^/]+\.pt|serialized_state_dict\.pt")  # up to PyTorch 2.8
+_EXPORTED = "serialized_exported_program.json"  # up to PyTorch 2.6, in a plain zip archive, with what follows
+_BESIDE = re.compile(
+    r"archive_format|version|serialized_(exported_program\.json|(state_dict|constants|example_inputs)\.(pt|json))"
+    r"|extra_files/.*"
+)
+_Read = Callable[[str], bytes]
 _LISTS = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
 # ScalarType of torch.export's documents
 _KINDS = {
@@ -40,25 +46,47 @@ def programs_tensors(torch: Any, file: BinaryIO, most: int) -> dict[str, Any] | 
     Raises:
       Exception: it is damaged, or holds something else in their place; of whatever kind.
     """
+    file.seek(0)  # from where PyTorch begins
+    try:
+        reader = torch._C.PyTorchFileReader(file)
+    except RuntimeError:
+        return _old_export(torch, file, most)
+    names, read = reader.get_all_records(), reader.get_record
+    if sum(map(reader.get_record_size, names)) > most:
+        raise ValueError("more is in it than its size tells")
+    configs = [found for name in names if (found := _CONFIG.fullmatch(name))]
+    states = [name for name in names if _STATE.fullmatch(name)]
+    _check_form(names, [bool(configs), bool(states), "data.pkl" in names])
+    if configs:
+        models = {found["model"]: _exported(torch, read, found) for found in configs}
+        return models if len(models) > 1 else next(iter(models.values()))
+    if states:
+        return {name: _load(torch, read(name)) for name in states}
+    return {"": _Script(torch, read).load()} if "constants.pkl" in names else None
+
+
+def _old_export(torch: Any, file: BinaryIO, most: int) -> dict[str, Any] | None:
+    """The tensors of an archive of PyTorch's up to 2.6, which its zipfile wrote and reads."""
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
+        if _EXPORTED not in names:
+            return None
+        _check_form(names, [True, not all(map(_BESIDE.fullmatch, names))])
         if sum(item.file_size for item in archive.infolist()) > most:
             raise ValueError("more is in it than its size tells")
-        if configs := [found for name in names if (found := _CONFIG.fullmatch(name))]:
-            models = {found["model"]: _exported(torch, archive, found) for found in configs}
-            return models if len(models) > 1 else next(iter(models.values()))
-        if any(name.endswith("/archive_format") or name == "serialized_exported_program.json" for name in names):
-            return {name: _load(torch, archive.read(name)) for name in names if _STATE.fullmatch(name)}
-        if any(name.endswith("/constants.pkl") for name in names):
-            (data,) = (name for name in names if _SCRIPT.fullmatch(name))
-            return {"": _Script(torch, archive, data.removesuffix(".pkl")).load()}
-        return None
+        return {name: _load(torch, archive.read(name)) for name in names if _STATE.fullmatch(name)}
 
 
-def _exported(torch: Any, archive: zipfile.ZipFile, config: re.Match[str]) -> dict[str, Any]:
+def _check_form(names: Sequence[str], forms: Sequence[bool]) -> None:
+    """A copy in one form would hide behind a decoy in another, or behind one of its own name."""
+    if sum(forms) > 1 or len(set(names)) < len(names):
+        raise ValueError("it holds models in several forms: which is meant is not said")
+
+
+def _exported(torch: Any, read: _Read, config: re.Match[str]) -> dict[str, Any]:
     tensors = {}
-    for name, told in json.loads(archive.read(config[0]))["config"].items():
-        data, meta = archive.read(config["root"] + told["path_name"]), told["tensor_meta"]
+    for name, told in json.loads(read(config[0]))["config"].items():
+        data, meta = read("data/weights/" + told["path_name"]), told["tensor_meta"]
         if told["use_pickle"]:
             tensors[name] = _load(torch, data)
             continue
@@ -87,9 +115,9 @@ class _Module(dict[str, Any]):
 class _Script(pickle.Unpickler):
     """Reads TorchScript's `data.pkl`: all that it can call is made here."""
 
-    def __init__(self, torch: Any, archive: zipfile.ZipFile, folder: str):
-        super().__init__(io.BytesIO(archive.read(f"{folder}.pkl")))
-        self._torch, self._archive, self._folder = torch, archive, folder
+    def __init__(self, torch: Any, read: _Read):
+        super().__init__(io.BytesIO(read("data.pkl")))
+        self._torch, self._read = torch, read
 
     def find_class(self, module: str, name: str) -> Callable[..., Any] | str:
         """What stands for a name in it; of tensors' kinds the name of theirs."""
@@ -108,7 +136,7 @@ class _Script(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """The numbers of a tensor."""
         _, kind, key, *_ = pid
-        return _numbers(self._torch, self._archive.read(f"{self._folder}/{key}"), kind)
+        return _numbers(self._torch, self._read(f"data/{key}"), kind)
 
 
 def _tensor(torch: Any, numbers: Any, offset: int, sizes: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> Any:
