@@ -222,9 +222,14 @@ def test_a_verification_and_an_audit_end_where_a_service_goes_wrong(service, wor
     assert (code, len(json.loads(out)["matches"]), len(service.asked) > before) == (0, 1, True), err
     service.asked.clear()
     service.until, service.late = 4, (500, {}, b"{}")
-    monkeypatch.setattr("wmjax.verification.asking.check_there", lambda suspect: None)
-    code, _, err = work(*verify)
-    assert (code, len(service.asked) > 50) == (3, True), err
+    whole = ["verify", *UNLOCK, service.address("hf"), "--all"]  # four at once, and a plain one for each
+    code, _, err = work(*whole)
+    assert (code, len(service.asked) <= 13, OTHERWISE in err) == (5, True, True), err
+    for room in ("verification.asking.check_there", "suspects.services.service.Service.check"):
+        service.asked.clear()
+        monkeypatch.setattr(f"wmjax.{room}", lambda *_: None)
+        code, _, err = work(*(verify if "asking" in room else whole))
+        assert (code, len(service.asked) > 50) == (3, True), err
 
 
 def test_clocks_that_jump_change_nothing(service, work, monkeypatch):

@@ -259,4 +259,5 @@ def test_doctor_never_fails(run: Callable[..., Any], monkeypatch: pytest.MonkeyP
     assert "age: missing" in out
     monkeypatch.setattr("wmjax.cli.doctor._version", lambda package: "1")
     monkeypatch.setattr("wmjax.cli.doctor._DEVICES", "import os; os.abort()")
-    assert (run("doctor")[0], "none: " in run("doctor")[1]) == (0, True)
+    code, out, _ = run("doctor")
+    assert (code, "devices: none: " in out) == (0, True)

@@ -173,7 +173,8 @@ class Service:
 
         Raises:
           NoAnswerError, AnswerError: the only question failed, or all did.
-          GoneError: it takes no questions any more.
+          GoneError: it takes no questions any more, or of several pictures those of a request failed, and so does the
+            plain one by now: the others are not shown.
         """
         form = self.meet((images.shape[1], images.shape[2], images.shape[3]))
         if self._image != images.shape[1:]:
@@ -185,13 +186,21 @@ class Service:
 
     def _all(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | None]:
         starts = range(0, len(images), self._most)
-        parts = [partial(self._part, form, images[start : start + self._most], seen) for start in starts]
+        ask = self._part if len(images) == 1 else self._part_or_gone  # who asks about one alone looks by itself
+        parts = [partial(ask, form, images[start : start + self._most], seen) for start in starts]
         found = [answer for part in side_by_side(parts, self._at_once) for answer in part]
         failures = [answer for answer in found if isinstance(answer, AccessError)]
         gone = [failure for failure in failures if isinstance(failure, GoneError)]
         if gone or len(failures) == len(found):
             raise (gone or failures)[0]
         return [None if isinstance(answer, AccessError) else answer for answer in found]
+
+    def _part_or_gone(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | AccessError]:
+        """As `_part`, of several; raises `GoneError` where it has gone wrong."""
+        found = self._part(form, images, seen)
+        if all(isinstance(answer, AccessError) for answer in found):
+            self.check()
+        return found
 
     def _part(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | AccessError]:
         """What is said about the pictures of one request; a service that takes no several gets them one by one."""
