@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from buckets import Bucket, bucket, forgotten, fresh, scheme
+from doorman import Doorman, doorman
 from flax import serialization
 from jax import export
 from refusals import one_line
@@ -25,7 +26,7 @@ from wmjax.suspects import Wanted
 from wmjax.suspects.network import from_config
 from wmjax.zoo import audit as room
 
-__all__ = ["bucket", "fresh", "scheme"]
+__all__ = ["bucket", "doorman", "fresh", "scheme"]
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -191,8 +192,8 @@ def test_a_model_that_changes_meanwhile_is_listed_and_judged_by_nobody(
     assert {finding.model for finding in result} == {"same.safetensors"}
 
 
-def test_an_outage_ends_an_audit_which_is_resumed_when_it_is_over(
-    home: Path, bucket: Bucket, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_token_that_expires_ends_an_audit_which_another_one_resumes(
+    home: Path, bucket: Bucket, doorman: Doorman, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = home / "zoo" / "safetensors" / "model.safetensors"
     for name in ("a", "b"):
@@ -201,16 +202,17 @@ def test_an_outage_ends_an_audit_which_is_resumed_when_it_is_over(
     told += ["--out", f"{bucket.url}/audit"]
     plain = room.make_plan
 
-    def outage(*arguments: Any, **options: Any) -> Any:
-        store = stores._process.buckets[bucket.scheme, bucket.name]
-        patch.setattr(type(store), "read", _unreachable)
+    def expires(*arguments: Any, **options: Any) -> Any:
+        doorman.refusal, doorman.only = "expired", "safetensors"
         return plain(*arguments, **options)
 
     with monkeypatch.context() as patch, forgotten():
-        patch.setattr(room, "make_plan", outage)
+        patch.setattr(room, "make_plan", expires)
         code, _, error = run(*told)
     assert code == 5
     assert "a store cannot be reached" in one_line(error)
+    assert "the credentials are not accepted" in error
+    doorman.refusal = ""
     assert bucket.get("audit/journal-1-of-1.jsonl").count(b"\n") == 1  # no model was judged
     with forgotten():
         code, _, error = run(*told)
@@ -224,10 +226,6 @@ def test_an_outage_ends_an_audit_which_is_resumed_when_it_is_over(
     with forgotten():
         code, out, _ = run("audit", "--merge", f"{bucket.url}/audit", "--json")
     assert (code, len(json.loads(out)["matches"])) == (0, 2)
-
-
-def _unreachable(*_: Any) -> bytes:
-    raise stores.contract.Unreachable("nobody is there")
 
 
 def test_keys_and_documents(home: Path, bucket: Bucket, run: Run) -> None:

@@ -11,7 +11,8 @@ from refusals import one_line
 from test_audit_cli import home
 
 import wmjax
-from wmjax.errors import InvalidFile
+from wmjax import stores
+from wmjax.errors import AccessError, InvalidFile
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'wmjax[ray]'")
 ray_worker = pytest.importorskip("ray_worker")
@@ -81,6 +82,61 @@ def test_a_poisoned_part_is_told_and_the_rest_is_done(values: dict[str, Any], ho
     assert "\n" not in str(error.value)
     assert len(list((tmp_path / "out").iterdir())) == 3
     run_parts(remote(ask_part, values, str(tmp_path)), "local", {"CPU": 1}, 4)
+    assert_same(wmjax.merge(tmp_path / "out", home / "keys"), one_machine(home))
+
+
+def test_a_zoo_its_keys_and_journals_in_a_bucket(
+    values: dict[str, Any], home: Path, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What stands for objects on one machine is nothing on another: workers are told names."""
+    from buckets import Bucket, forgotten, served
+
+    pytest.importorskip("moto", reason="moto is not installed: pip install '.[test]'")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    expected = one_machine(home)
+    with served("s3"), forgotten():
+        bucket = Bucket("s3", "zoos")
+        bucket.put_folder(home / "zoo", "zoo")
+        command = ["audit", f"{bucket.url}/zoo", "--keys", home / "keys", "--out", f"{bucket.url}/audit"]
+        command += ["--memory", "160KB", "--parts", "3", "--ray", "local", "--json"]
+        code, out, err = run(*command)
+        assert (code, err) == (0, "")
+        assert_same(wmjax.merge(f"{bucket.url}/audit", home / "keys"), expected)
+        journals = [name for name in bucket.names() if "journal" in name]
+        assert (len(journals), {"audit/report.html", "audit/audit.json"} <= set(bucket.names())) == (3, True)
+        assert str(stores._process.mirror and stores._process.mirror.root) not in out
+        bucket.remove(journals[1])
+    with served("s3"), forgotten():  # another server: there is no such bucket
+        code, _, err = run(*command)
+        assert (code, "there is no such bucket" in one_line(err)) == (5, True)
+
+
+def test_questions_are_counted_whatever_becomes_of_a_worker(
+    values: dict[str, Any], home: Path, run: Any, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    Path("asked_here.py").write_text(
+        "import numpy as np\n"
+        "def one(images):\n"
+        f"    with open({str(said)!r}, 'a') as told:\n"
+        "        told.write(str(len(images)) + '\\n')\n"
+        "    return np.full((len(images), 10), 0.1, np.float32)\n"
+    )
+    Path("suspects.toml").write_text(
+        '[[suspect]]\nname = "one"\ncall = "asked_here:one"\nclasses = 10\nimage = [8, 8, 1]\n'
+    )
+    command = ["audit", home / "zoo", "--keys", home / "keys", "--memory", "160KB", "--ray", "local", "--out", "few"]
+    code, _, err = run(*command, "--suspects", "suspects.toml", "--max-queries", "7", "--parts", "2")
+    assert code == 0, err
+    assert sum(map(int, said.read_text().split())) == 7
+    with pytest.raises(AccessError, match=r"part 1/2 failed, 0 are done.*Stale file handle"):  # nothing is done again
+        run_parts(remote(ray_worker.ask, values, str(tmp_path)), "local", {"CPU": 1}, 2, 0)
+
+
+def test_a_worker_walks_through_a_zoo_once(values: dict[str, Any], home: Path, tmp_path: Path) -> None:
+    run_parts(remote(ray_worker.count, values, str(tmp_path)), "local", {"CPU": 1}, 4)
+    workers, walks = (len((tmp_path / name).read_text().split()) for name in ("parts", "walks"))
+    assert (workers, walks) == (4, len(set((tmp_path / "parts").read_text().split())))
     assert_same(wmjax.merge(tmp_path / "out", home / "keys"), one_machine(home))
 
 

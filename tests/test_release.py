@@ -157,6 +157,27 @@ def test_openssl_verifies_signature_and_time_stamp(folder: Path, owner, statemen
     assert b"OK" in subprocess.run(ts, cwd=tmp_path, capture_output=True, check=True).stdout
 
 
+def test_the_packages_of_both_standards_read_it(folder: Path, owner, statement, local: LocalTsa) -> None:
+    """Sigstore's bundle by its own model, and the statement by in-toto's protobuf; a field more is refused by both."""
+    bundles = pytest.importorskip("sigstore_models.bundle.v1", reason="pip install sigstore-models")
+    protobuf = pytest.importorskip("in_toto_attestation.v1.statement_pb2", reason="pip install in-toto-attestation")
+    from google.protobuf import json_format
+
+    sign_release(folder, statement, owner, [local.url])
+    raw = (folder / "model.sig").read_bytes()
+    bundle = bundles.Bundle.from_json(raw)
+    assert bundle.dsse_envelope.payload_type == "application/vnd.in-toto+json"
+    assert len(bundle.verification_material.timestamp_verification_data.rfc3161_timestamps) == 1
+    told = json_format.Parse(payload_of(folder), protobuf.Statement())
+    told_again = importlib.import_module("in_toto_attestation.v1.statement").Statement.copy_from_pb(told)
+    told_again.validate()
+    assert (told.predicate_type, len(told.subject)) == ("https://model_signing/signature/v1.0", 1)
+    with pytest.raises(json_format.ParseError, match="more"):
+        json_format.Parse(json.dumps(json.loads(payload_of(folder)) | {"more": 1}), protobuf.Statement())
+    with pytest.raises(ValueError, match="more"):
+        bundles.Bundle.from_json(json.dumps(json.loads(raw) | {"more": 1}))
+
+
 NEEDS_THEIRS = pytest.mark.skipif(
     importlib.util.find_spec("model_signing") is None,
     reason="the reference implementation is not installed: pip install model-signing pyopenssl",

@@ -172,6 +172,8 @@ def test_no_secret_is_shown_and_nothing_runs(files: Any, run: Callable[..., Any]
             assert not [secret for secret in secrets if secret in out], name
             assert not more or json.loads(out)["path"] == str(folder / name)
     assert not Path("ran").exists()
+    pickle.loads((folder / "m.pkl").read_bytes())
+    assert Path("ran").exists()  # it would have
 
 
 def test_a_stranger_s_words_steer_no_terminal(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -259,4 +261,5 @@ def test_doctor_never_fails(run: Callable[..., Any], monkeypatch: pytest.MonkeyP
     assert "age: missing" in out
     monkeypatch.setattr("wmjax.cli.doctor._version", lambda package: "1")
     monkeypatch.setattr("wmjax.cli.doctor._DEVICES", "import os; os.abort()")
-    assert (run("doctor")[0], "none: " in run("doctor")[1]) == (0, True)
+    code, out, _ = run("doctor")
+    assert (code, "devices: none: " in out) == (0, True)

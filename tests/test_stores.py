@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from buckets import Bucket, bucket, forgotten, fresh, scheme, settings
+from doorman import REFUSALS, Doorman, doorman
 from refusals import assert_one_line
 
 from wmjax import stores
@@ -15,7 +16,7 @@ from wmjax.files import read_bytes, write_bytes, write_new
 from wmjax.stores import mirror, names
 from wmjax.stores.contract import Unreachable
 
-__all__ = ["bucket", "fresh", "scheme"]
+__all__ = ["bucket", "doorman", "fresh", "scheme"]
 
 
 def sizes(folder: Path) -> dict[str, int]:
@@ -263,6 +264,33 @@ def test_a_dead_endpoint_is_told_once(bucket: Bucket, monkeypatch: pytest.Monkey
     refused(stores.check, "a store cannot be reached: nobody is there")
 
 
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_what_a_store_refuses_is_told_in_its_place(bucket: Bucket, doorman: Doorman, refusal: str) -> None:
+    """What is the same for any other object ends an audit; what is not is about that one object alone."""
+    for name in ("a", "b"):
+        bucket.put(f"zoo/{name}", bytes(100_000))
+    told = {"denied": "no permission", "expired": "credentials are not accepted", "gone": "no such bucket"}
+    told["late"] = "the clock of this machine is wrong" if bucket.scheme == "s3" else told["expired"]
+    lists, reads, kind = told[refusal], told[refusal], AccessError if refusal == "denied" else Unreachable
+    if (bucket.scheme, refusal) == ("gs", "gone"):  # an object's 404 does not say which of both it is
+        reads, kind = "not there any more", AccessError
+    doorman.refusal = refusal
+    refused(lambda: stores.place(f"{bucket.url}/zoo"), f"cannot list {bucket.url}/zoo: .*{lists}")
+    doorman.refusal = ""
+    folder = stores.place(f"{bucket.url}/zoo")
+    doorman.refusal, doorman.only = refusal, "a"
+    refused(lambda: read_bytes(folder / "a"), f"cannot read .*: .*{reads}", kind)
+    doorman.refusal = ""
+    if kind is Unreachable:
+        refused(stores.check, f"a store cannot be reached: .*{reads}")
+        refused(lambda: read_bytes(folder / "b"), reads, Unreachable)
+    else:
+        stores.check()
+        assert read_bytes(folder / "b") == bytes(100_000)
+    with forgotten():  # when it is mended
+        assert read_bytes(stores.place(f"{bucket.url}/zoo") / "a") == bytes(100_000)
+
+
 def test_a_package_that_is_missing_is_named(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(stores._PROVIDERS, "s3", "wmjax.stores.no_such_module")
     with pytest.raises(UsageError, match=r"s3:// needs botocore: pip install 'wmjax\[cloud\]'"):
@@ -295,7 +323,8 @@ _OPENS = re.compile(r"""\.open\("rb"\)|\bos\.open\(|\bopen\(|\.read_bytes\(\)|\.
 _OTHERS = {  # what they open is no file that a user names
     "cli/terminal.py", "devices.py", "hosts.py", "post.py", "report/html.py", "suspects/child.py",
     "attacks/families/inputs.py", "suspects/formats/torch_pixels.py", "suspects/formats/pickle_child.py",
-    "suspects/formats/export_child.py",  # a process of its own: who starts it has the file there
+    # a process of its own: who starts it has the file there
+    "suspects/formats/export_child.py", "suspects/formats/onnx_child.py",
     "zoo/writer.py",  # a new file
     "keys/vault.py",  # in an example alone
 }  # fmt: skip

@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wmjax import stores
 from wmjax.cli.openers import unlocks, use_all_cores
-from wmjax.cli.terminal import EXIT_CODES, say
+from wmjax.cli.terminal import EXIT_CODES, placed, say
 from wmjax.devices import load_jax
-from wmjax.errors import AccessError, UsageError
+from wmjax.errors import AccessError, UsageError, WmjaxError
 
 if TYPE_CHECKING:
+    from wmjax.zoo.plan import AuditPlan
     from wmjax.zoo.result import AuditResult
 
 _MERGING = {"merge", "out", "png", "json", "quiet", "verbose", "keys", "identity", "passphrase"}
@@ -38,31 +40,26 @@ def audit(options: argparse.Namespace) -> int:
 def _asked(options: argparse.Namespace) -> "AuditResult":
     """Asks one shard, with the options of the command."""
     use_all_cores()
-    from wmjax.keys import open_keys
     from wmjax.keys.asked import Beside
     from wmjax.zoo import audit as room
+
+    told = {"out": options.out, "resume": options.resume, "shard": options.shard, "asked": Beside(options.keys)}
+    return room.audit(options.zoo, **_what(options), **told)
+
+
+def _what(options: argparse.Namespace) -> dict[str, Any]:
+    """What an audit asks, by the library's names."""
+    from wmjax.keys import open_keys
     from wmjax.zoo.records import Unreadable
 
     keys, closed = open_keys(options.keys, unlocks(options))
-    return room.audit(
-        options.zoo,
-        keys,
-        closed=[Unreadable(path, why) for path, why in closed.items()],
-        models=tuple(options.models),
-        pixels=options.pixels,
-        pickles=options.pickles,
-        suspects=options.suspects,
-        fdr=options.fdr,
-        fwer=options.fwer,
-        nulls=options.nulls,
-        memory=options.memory,
-        out=options.out,
-        resume=options.resume,
-        shard=options.shard,
-        keep_answers=options.keep_answers,
-        asked=Beside(options.keys),
-        max_queries=options.max_queries,
-    )
+    same = ("pixels", "pickles", "suspects", "fdr", "fwer", "nulls", "memory", "keep_answers", "max_queries")
+    return {
+        "keys": keys,
+        "closed": [Unreadable(path, why) for path, why in closed.items()],
+        "models": tuple(options.models),
+        **{name: getattr(options, name) for name in same},
+    }
 
 
 def _on_ray(options: argparse.Namespace) -> int:
@@ -71,30 +68,60 @@ def _on_ray(options: argparse.Namespace) -> int:
     from wmjax.journal import EXISTS
     from wmjax.keys import open_keys
     from wmjax.zoo.audit import merge, written
-    from wmjax.zoo.on_ray import remote, run_parts
+    from wmjax.zoo.on_ray import RETRIES, remote, run_parts
 
     if options.shard != (1, 1):
         raise UsageError("`ray` judges all parts: leave out `shard`")
-    if options.max_queries is not None:  # each part would count for itself
-        raise UsageError("`max_queries` counts what one process asks: leave out `ray`")
     if not options.resume and (there := written(options.out)):
         raise UsageError(EXISTS.format(there[0]))
     keys, _ = open_keys(options.keys, unlocks(options))  # what is wrong with them is said here, and once
     at_a_time = max(1, int(os.cpu_count() or 1))
     options.memory = options.memory or int(host_bytes() / 4 / at_a_time)  # the same everywhere: portions follow from it
-    values = {name: value for name, value in vars(options).items() if name not in ("verb", "parser", "shard", "resume")}
-    run_parts(remote(ask_part, values, os.getcwd()), options.ray, options.each, options.parts)
+    told = {name: _named(value) for name, value in vars(options).items()}
+    values = {name: value for name, value in told.items() if name not in ("verb", "parser", "shard", "resume")}
+    again = RETRIES if options.max_queries is None else 0  # a part that is done again counts its questions anew
+    run_parts(remote(ask_part, values, os.getcwd()), options.ray, options.each, options.parts, again)
+    stores.forget()  # or the workers' journals would not be seen
+    options = argparse.Namespace(**told)
+    placed(options)
     return _tell(options, merge(options.out, keys))
 
 
+def _named(value: Any) -> Any:
+    """An option without what stands for objects of stores on this machine: on others something else does."""
+    if isinstance(value, list):
+        return [_named(one) for one in value]
+    return Path(stores.named(str(value))) if isinstance(value, Path) else value
+
+
+_begun: list[tuple[dict[str, Any], "AuditPlan"]] = []  # the audit that this worker of Ray has done a part of
+
+
 def ask_part(values: dict[str, Any], folder: str, part: int, parts: int) -> None:
-    """Asks one shard where Ray runs it: in the same folder, with the same options, after what is in its journal."""
+    """Asks one shard where Ray runs it: in the same folder, with the same options, after what is in its journal.
+
+    A worker that has done another part of the audit neither walks through the zoo again nor opens the keys.
+    """
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(max(1, int(values["each"].get("CPU", 1)))))
+    use_all_cores()
+    from wmjax.keys.asked import Beside
+    from wmjax.zoo import audit as room
+
     try:
         os.chdir(folder)
     except OSError as error:
         raise AccessError(f"{folder} is not on every host: start the audit in a folder that all see") from error
-    _asked(argparse.Namespace(**values, shard=(part, parts), resume=True))
+    try:
+        stores.renew(values["out"])
+        options = argparse.Namespace(**values)
+        placed(options)
+        if not _begun or _begun[0][0] != values:
+            _begun[:] = [(values, room.plan_audit(options.zoo, **_what(options)))]
+        room.ask_shard(_begun[0][1], options.out, (part, parts), resume=True, asked=Beside(options.keys))
+    except WmjaxError:  # whoever tries again begins anew
+        _begun.clear()
+        stores.forget()
+        raise
 
 
 def _merge(options: argparse.Namespace) -> int:

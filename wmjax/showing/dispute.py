@@ -13,6 +13,7 @@ from wmjax.evidence import oms, timestamps
 from wmjax.evidence.claim import FORMAT as CLAIM
 from wmjax.evidence.claim import read_claim
 from wmjax.evidence.release import read_release
+from wmjax.files import read_bytes
 from wmjax.showing.contract import Facts, Glimpse, Kind, said
 from wmjax.text import quoted
 
@@ -64,7 +65,7 @@ def _stamp(seen: Glimpse) -> Facts:
     stamp, digest = timestamps.told_by(seen.raw)
     over, owner = "unknown", re.fullmatch(r"(.+)\.\d+\.tsr", seen.path.name)
     if owner and (stamped := seen.path.with_name(f"{owner[1]}.json")).is_file():
-        raw = stamped.read_bytes()
+        raw = read_bytes(stamped)
         same = digest in (hashlib.new(name, raw).digest() for name in ("sha256", "sha384", "sha512"))
         over = f"{stamped.name}, as it is now" if same else f"not {stamped.name} as it is now"
     return {
@@ -94,7 +95,7 @@ def _public(seen: Glimpse) -> Facts:
 def _release(seen: Glimpse) -> Facts:
     """A signature over a folder, and whether the folder is still as it was signed."""
     path = seen.path / BUNDLE if seen.folder else seen.path
-    bundle = oms.read_bundle(path.read_bytes(), str(path))
+    bundle = oms.read_bundle(read_bytes(path), str(path))
     facts = {"signed_files": len(bundle.files), "time_stamps": len(bundle.tokens), "key": bundle.hint}
     if path.name != BUNDLE or STATEMENT not in bundle.files:
         return {**facts, "folder": "not checked: it is not a release that wmjax made"}

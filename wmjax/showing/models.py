@@ -8,6 +8,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from wmjax.errors import AccessError
+from wmjax.files import read_bytes
 from wmjax.showing.contract import Facts, Glimpse, Kind, parsed, said
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import read_npz
@@ -43,9 +45,9 @@ def _beside(seen: Glimpse) -> dict[str, Any]:
     """The configuration of weights in a file of their own."""
     for path in (seen.path.with_suffix(".json"), seen.path.with_name("config.json")):
         try:
-            if path.is_file() and path.stat().st_size <= _CONFIG and (values := parsed(path.read_bytes())):
+            if path.is_file() and path.stat().st_size <= _CONFIG and (values := parsed(read_bytes(path))):
                 return values
-        except OSError:
+        except (OSError, AccessError):
             continue
     return {}
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from wmjax import journal
+from wmjax.errors import AccessError
+from wmjax.files import read_bytes
 from wmjax.showing.contract import Facts, Glimpse, Kind, parsed, said
 
 _METADATA = "_CHECKPOINT_METADATA"  # of an Orbax checkpoint, in its folder
@@ -20,8 +22,8 @@ _SMALL = 16 << 20  # bytes of a JSON file in a folder
 def _document(path: Any) -> dict[str, Any]:
     """A small JSON file of a folder; empty where there is none."""
     try:
-        return parsed(path.read_bytes()) if path.is_file() and path.stat().st_size <= _SMALL else {}
-    except OSError:
+        return parsed(read_bytes(path)) if path.is_file() and path.stat().st_size <= _SMALL else {}
+    except (OSError, AccessError):
         return {}
 
 

@@ -86,6 +86,12 @@ def forget() -> None:
     _process.buckets.clear()
 
 
+def renew(name: str | os.PathLike[str]) -> None:
+    """Has a place listed anew when it is named next: what others wrote there is found, what was known stays."""
+    if url := names.parse(os.fspath(name)):
+        _process.listed.discard(url)
+
+
 def _opened(url: names.Url) -> Store:
     known = _process.buckets
     if (url.scheme, url.bucket) not in known:

@@ -10,7 +10,8 @@ ATTEMPTS = 4  # of one request; a client's own default may go on for a quarter o
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 ALL_SECONDS = 30.0  # that attempts may be begun in
-CONNECTIONS = 16
+CONNECTIONS = 16  # that files are fetched by
+MOST_CONNECTIONS = 32  # kept open, with those of threads that read for themselves: a client tells of each it drops
 
 
 class Unreachable(AccessError):
@@ -56,3 +57,4 @@ CHANGED = "it was changed meanwhile: start again"
 EXISTS = "somebody else has just written it"
 DENIED = "no permission"
 ANONYMOUS = "no permission; no credentials were found, so it was asked for as by anybody"
+LATE = "the clock of this machine is wrong"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import requests
 import urllib3
 from google.api_core import exceptions
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, InvalidOperation, RefreshError
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -42,7 +42,7 @@ class _Bucket:
             except DefaultCredentialsError:
                 self._client, self._anonymous = storage.Client.create_anonymous_client(), True
             for scheme in ("http://", "https://"):
-                adapter = requests.adapters.HTTPAdapter(pool_maxsize=contract.CONNECTIONS)
+                adapter = requests.adapters.HTTPAdapter(pool_maxsize=contract.MOST_CONNECTIONS)
                 self._client._http.mount(scheme, adapter)
         self._bucket = self._client.bucket(bucket)
         self._download = f"{self._client.api_endpoint}/download/storage/v1/b/{quote(bucket, safe='')}/o"
@@ -96,7 +96,7 @@ def _told(anonymous: bool, *, writing: bool = False) -> Iterator[None]:
         yield
     except exceptions.NotFound as error:
         raise AccessError(contract.MISSING if "/o/" in str(error) else "there is no such bucket") from error
-    except exceptions.Unauthorized as error:
+    except (exceptions.Unauthorized, RefreshError, InvalidOperation) as error:
         raise Unreachable(contract.ANONYMOUS if anonymous else "the credentials are not accepted") from error
     except exceptions.Forbidden as error:
         raise AccessError(contract.ANONYMOUS if anonymous else contract.DENIED) from error

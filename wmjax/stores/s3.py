@@ -44,7 +44,7 @@ class _Bucket:
                 retries={"mode": "standard", "total_max_attempts": contract.ATTEMPTS},
                 connect_timeout=contract.CONNECT_SECONDS,
                 read_timeout=contract.READ_SECONDS,
-                max_pool_connections=contract.CONNECTIONS,
+                max_pool_connections=contract.MOST_CONNECTIONS,
                 **({"signature_version": UNSIGNED} if self._anonymous else {}),
             )
             region = session.get_config_variable("region") or "us-east-1"
@@ -114,7 +114,9 @@ def _told(anonymous: bool, *, writing: bool = False) -> Iterator[None]:
 
 def _reason(code: str, status: int, anonymous: bool, writing: bool) -> AccessError:
     if code == "NoSuchBucket":
-        return AccessError("there is no such bucket")
+        return Unreachable("there is no such bucket")
+    if code == "RequestTimeTooSkewed":
+        return Unreachable(contract.LATE)
     if code in _ABOUT_CREDENTIALS:
         return Unreachable(f"the credentials are not accepted ({code})")
     if status == 403:

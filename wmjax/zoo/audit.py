@@ -104,16 +104,49 @@ def audit(
       AccessError: the zoo or the journal cannot be read or written.
     """
     began = time.monotonic()
-    path = place(out) / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
+    path = _journal(out, shard)
     if path and path.exists() and not resume:  # said before the walk, which may take long
         raise UsageError(journal.EXISTS.format(path))
-    if not 1 <= shard[0] <= shard[1]:
-        raise UsageError(f"`shard` {shard[0]}/{shard[1]}: the first number must be from 1 to the second")
-    level = _level(fdr, fwer)
     if not isinstance(keys, Mapping):
         asked = asked or Beside(place(keys))
         keys, sealed = open_keys(keys)
         closed = [Unreadable(path, why) for path, why in sealed.items()]
+    plan = plan_audit(
+        zoo,
+        keys,
+        closed=closed,
+        models=models,
+        pixels=pixels,
+        pickles=pickles,
+        suspects=suspects,
+        fdr=fdr,
+        fwer=fwer,
+        nulls=nulls,
+        memory=memory,
+        keep_answers=keep_answers,
+        max_queries=max_queries,
+    )
+    return ask_shard(plan, out, shard, resume=resume, asked=asked, nonce=nonce, began=began)
+
+
+def plan_audit(
+    zoo: str | os.PathLike[str],
+    keys: Mapping[str, Key],
+    *,
+    closed: Sequence[Unreadable] = (),
+    models: Sequence[str] = (),
+    pixels: str = "",
+    pickles: bool = False,
+    suspects: str | os.PathLike[str] | None = None,
+    fdr: float | None = None,
+    fwer: float | None = None,
+    nulls: str | os.PathLike[str] | None = None,
+    memory: int | None = None,
+    keep_answers: bool = False,
+    max_queries: int | None = None,
+) -> AuditPlan:
+    """What an audit with these arguments of `audit` asks, of which `ask_shard` asks a part; raises as `audit` does."""
+    level = _level(fdr, fwer)
     if max_queries is not None and max_queries < 1:
         raise UsageError("`max_queries` must be 1 at least")
     listed = None if suspects is None else place(suspects)
@@ -121,18 +154,38 @@ def audit(
     found, innocent = _found(place(zoo), None if nulls is None else place(nulls), wanted, keys, listed, max_queries)
     found.unreadable.extend(closed)
     memory = int(_MEMORY * host_bytes()) if memory is None else memory
-    plan = make_plan(found, keys, level, memory, innocent, keep_answers=keep_answers)
-    header = plan.header()
+    return make_plan(found, keys, level, memory, innocent, keep_answers=keep_answers)
+
+
+def ask_shard(
+    plan: AuditPlan,
+    out: str | os.PathLike[str] | None,
+    shard: tuple[int, int],
+    *,
+    resume: bool,
+    asked: Memory | None,
+    nonce: bytes | None = None,
+    began: float | None = None,
+) -> AuditResult:
+    """Asks one part of a plan; arguments, result and errors are those of `audit`, `began` is when it was called."""
+    began = time.monotonic() if began is None else began
+    path, header = _journal(out, shard), plan.header()
     if path:
         _check_siblings(path, header)
-    book = journal.begin(path, JOURNAL, header, resume=resume, secret=secret_of(keys_of(header, keys)))
+    book = journal.begin(path, JOURNAL, header, resume=resume, secret=secret_of(keys_of(header, plan.keys)))
     try:
-        basis = _basis(path, book, keys) if book.records else Basis.ASKED
+        basis = _basis(path, book, plan.keys) if book.records else Basis.ASKED
         begin = functools.partial(Turns, book, memory=asked, nonce=nonce)
         _carry_out(plan, book, shard, began, begin)
     finally:
         book.close()
     return conclude_audit(book.header, list(book.records.chunks.values()), basis)
+
+
+def _journal(out: str | os.PathLike[str] | None, shard: tuple[int, int]) -> Path | None:
+    if not 1 <= shard[0] <= shard[1]:
+        raise UsageError(f"`shard` {shard[0]}/{shard[1]}: the first number must be from 1 to the second")
+    return place(out) / f"journal-{shard[0]}-of-{shard[1]}.jsonl" if out else None
 
 
 def _level(fdr: float | None, fwer: float | None) -> Level:

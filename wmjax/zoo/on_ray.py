@@ -9,12 +9,16 @@ from wmjax.errors import AccessError, UsageError, WmjaxError
 from wmjax.progress import progress
 from wmjax.text import first_line
 
-RETRIES = 3  # of a task whose worker, or node, was lost, or which could not reach a file
+RETRIES = 3
 _EACH = 4  # parts for each task that can run at a time: who is done early does more
 
 
 def run_parts(
-    work: Callable[[int, int], None], address: str, needs: Mapping[str, float], parts: int | None = None
+    work: Callable[[int, int], None],
+    address: str,
+    needs: Mapping[str, float],
+    parts: int | None = None,
+    retries: int = RETRIES,
 ) -> int:
     """Does all parts of something that goes on where it was ended.
 
@@ -24,6 +28,7 @@ def run_parts(
       address: of the cluster, as `ray.init` takes it; `local` starts one on this machine.
       needs: what one part takes, by the names that Ray has for it: CPU, GPU, TPU, ...
       parts: how many; four by default for each that can run at a time.
+      retries: of a part whose worker was lost, or that could not reach a file.
 
     Returns:
       how many.
@@ -49,7 +54,7 @@ def run_parts(
             num_cpus=needs.get("CPU", 1),
             num_gpus=needs.get("GPU", 0),
             resources=other,
-            max_retries=RETRIES,
+            max_retries=retries,
             retry_exceptions=[AccessError],
         )
         _wait(ray, {task.remote(part, parts): part for part in range(1, parts + 1)}, parts)

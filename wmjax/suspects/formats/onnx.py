@@ -58,11 +58,11 @@ class OnnxFile:
 
         Of a model that can only be asked none is wanted.
         """
-        graph, weights, _ = _read(self.path)
-        if graph.fingerprint() != self.fingerprint:
+        read, fingerprint = _read(self.path)
+        if fingerprint != self.fingerprint:
             raise InvalidFile(f"{self.path} was changed while it was being read: run the audit again")
         for name, stacked in out.items():
-            values = array(weights[name], self.path)
+            values = array(read.weights[name], self.path)
             stacked[0] = values
             if values.dtype == np.int64 and (stacked[0] != values).any():
                 raise InvalidFile(f"{self.path}: one of its weights is a whole number of more than 32 bits")
@@ -88,9 +88,9 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
       AccessError: the file cannot be read.
       InvalidFile: it is damaged, or no such classifier, or has operators that are not read.
     """
-    read = _read(path)
+    read, fingerprint = _read(path)
     found = _at_sizes(read.graph, path, wanted, partial(_read_or_run, read, path, wanted))
-    return found, OnnxFile(path, read.graph.fingerprint(), data_file(list(read.weights.values()), path))
+    return found, OnnxFile(path, fingerprint, data_file(list(read.weights.values()), path))
 
 
 def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> list[tuple[Image, Network]]:
@@ -153,13 +153,14 @@ def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
     return ("",) if graph.uint8 else pixels.ways(wanted.pixels, graph.pixels)
 
 
-def _read(path: Path) -> Read:
-    """What a file holds."""
+def _read(path: Path) -> tuple[Read, str]:
+    """What a file holds, and its graph's fingerprint."""
     model = _parse(path)
     try:
         read = read_graph(model, path)
         said = pixels_said(read.graph, read.weights, path)
-        return read._replace(graph=dataclasses.replace(read.graph, pixels=said))
+        read = read._replace(graph=dataclasses.replace(read.graph, pixels=said))
+        return read, read.graph.fingerprint()
     except (TypeError, AttributeError, ValueError) as error:  # the parser gives bytes for text that is no UTF-8
         raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
 
