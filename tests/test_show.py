@@ -151,6 +151,7 @@ FACTS = [
     ("m.npz", {"tensors": 2, "weights": 28}),
     ("m.msgpack", {"tensors": 2, "weights": 28}),
     ("p.st", {"models": 2, "first_models": ["a", "b"], "network": "cnn"}),
+    ("m.onnx", {"inputs": ["x [1, 10]"], "outputs": ["y [1, 10]"], "operators": 1, "weights": 0}),
     ("m.pkl", {"why": WHY[Format.PICKLE]}),
 ]
 
