@@ -55,6 +55,7 @@ def test_every_help_ends_in_examples(run: Any) -> None:
         ),
         (ModuleNotFoundError(name="onnx"), "verify --key k run", "pip install 'wmjax[onnx]'"),
         (InvalidFile("theirs is damaged"), "verify --key k theirs", "`wmjax show theirs` says what it is"),
+        (InvalidFile("a model is damaged"), "verify --key k 'a model'", "`wmjax show 'a model'` says what it is"),
         (InvalidFile("elsewhere is damaged"), "verify --key k theirs", None),
         (UsageError("`alpha` 2"), "verify --key k theirs", None),
         (
@@ -70,12 +71,13 @@ def test_every_help_ends_in_examples(run: Any) -> None:
 )
 def test_where_the_next_step_is_known_a_hint_says_it(run: Any, capsys: Any, error: Any, words: str, hint: Any) -> None:
     Path("theirs").touch()
+    Path("a model").touch()
 
     def work() -> int:
         raise error
 
     for more in ((), ("--json",)):
-        assert guarded(work, make_parser().parse_args([*words.split(), *more])) != 0
+        assert guarded(work, make_parser().parse_args([*shlex.split(words), *more])) != 0
         out, err = capsys.readouterr()
         lines = err.splitlines()
         assert len(lines) == (1 if hint is None else 2)
