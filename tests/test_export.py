@@ -59,6 +59,16 @@ def test_exported_programs_are_asked(tmp_path):
     assert any(str(ground.values.get("reading")).endswith("output 3") for ground in verdict.grounds)
 
 
+def test_classes_that_a_program_tells_beside_scores_of_a_decoy_are_asked_too(tmp_path):
+    whole = linear()
+    path = write(
+        tmp_path / "both", lambda x: {"a": whole(x[:, ::-1]), "b": whole(x).argmax(-1)}, "n, 8, 8, 1", jnp.uint8
+    )
+    suspect = wmjax.open_suspect(path, WANTED)
+    assert wmjax.verify(suspect.read("output 1"), KEY).verdict == "no-match"
+    assert wmjax.verify(suspect, KEY).verdict == "match"
+
+
 def test_programs_that_do_more_than_compute_are_refused(tmp_path, monkeypatch):
     def calls_out(x: Any) -> Any:
         return jax.ffi.ffi_call("whatever", jax.ShapeDtypeStruct((x.shape[0], 10), jnp.float32))(x)

@@ -55,6 +55,7 @@ def test_every_help_ends_in_examples(run: Any) -> None:
         ),
         (ModuleNotFoundError(name="onnx"), "verify --key k run", "pip install 'wmjax[onnx]'"),
         (InvalidFile("theirs is damaged"), "verify --key k theirs", "`wmjax show theirs` says what it is"),
+        (InvalidFile("a model is damaged"), "verify --key k 'a model'", "`wmjax show 'a model'` says what it is"),
         (InvalidFile("elsewhere is damaged"), "verify --key k theirs", None),
         (UsageError("`alpha` 2"), "verify --key k theirs", None),
         (
@@ -70,12 +71,13 @@ def test_every_help_ends_in_examples(run: Any) -> None:
 )
 def test_where_the_next_step_is_known_a_hint_says_it(run: Any, capsys: Any, error: Any, words: str, hint: Any) -> None:
     Path("theirs").touch()
+    Path("a model").touch()
 
     def work() -> int:
         raise error
 
     for more in ((), ("--json",)):
-        assert guarded(work, make_parser().parse_args([*words.split(), *more])) != 0
+        assert guarded(work, make_parser().parse_args([*shlex.split(words), *more])) != 0
         out, err = capsys.readouterr()
         lines = err.splitlines()
         assert len(lines) == (1 if hint is None else 2)
@@ -140,11 +142,11 @@ def test_zsh_reads_what_is_printed_for_it(run: Any) -> None:
         subprocess.run(["zsh", "-n", "_wmjax"], check=True)
 
 
-def on_terminal(*words: str, **variables: str) -> str:
+def on_terminal(command: list[str], **variables: str) -> str:
     """What a terminal shows of a command."""
     parent, child = pty.openpty()
     environment = {**{n: v for n, v in os.environ.items() if n != "NO_COLOR"}, "TERM": "xterm", **variables}
-    done = subprocess.Popen([sys.executable, "-m", "wmjax.cli", *words], stdout=child, stderr=child, env=environment)
+    done = subprocess.Popen(command, stdout=child, stderr=child, env=environment)
     os.close(child)
     shown = b""
     while True:
@@ -161,10 +163,10 @@ def on_terminal(*words: str, **variables: str) -> str:
 
 
 def test_colours_are_for_terminals_that_nobody_asked_to_do_without(run: Any) -> None:
-    broken = ["judge", "nowhere.json"]
-    assert "\x1b[" in on_terminal(*broken)
-    assert "\x1b[" not in on_terminal(*broken, NO_COLOR="1")
-    assert "\x1b[" not in run(*broken)[2]
+    broken = [sys.executable, "-m", "wmjax.cli", "judge", "nowhere.json"]
+    assert "\x1b[" in on_terminal(broken)
+    assert "\x1b[" not in on_terminal(broken, NO_COLOR="1")
+    assert "\x1b[" not in run(*broken[3:])[2]
 
 
 def test_progress_tells_what_is_left_in_logs_and_notebooks(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +191,27 @@ def test_progress_tells_what_is_left_in_logs_and_notebooks(capsys: Any, monkeypa
     written = work()
     assert (written.count("\r"), written.count("\n")) == (4, 1)  # one line, written over
     assert "25%, 1:00 left" in written
+
+
+BARS = """
+import time
+from wmjax.progress import progress
+for title, seconds in (("quick", 0.1), ("slow", 2.3)):
+    with progress(title, 2) as advance:
+        with progress("within", 1) as inner:  # rich before 14 raises on a second bar
+            inner(1)
+        time.sleep(seconds)
+        advance(2)
+"""
+
+
+def test_a_terminal_shows_one_bar_at_a_time_and_keeps_those_of_long_work() -> None:
+    shown = on_terminal([sys.executable, "-c", BARS])
+    assert "within" not in shown
+    assert "quick" in shown
+    last = shown.rpartition("\x1b[2K")[2]  # what was not wiped away
+    assert "slow" in last
+    assert "quick" not in last
 
 
 def test_quiet_and_verbose(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,7 @@ FACTS = [
     ("m.npz", {"tensors": 2, "weights": 28}),
     ("m.msgpack", {"tensors": 2, "weights": 28}),
     ("p.st", {"models": 2, "first_models": ["a", "b"], "network": "cnn"}),
+    ("m.onnx", {"inputs": ["x [1, 10]"], "outputs": ["y [1, 10]"], "operators": 1, "weights": 0}),
     ("m.pkl", {"why": WHY[Format.PICKLE]}),
 ]
 
@@ -172,6 +173,8 @@ def test_no_secret_is_shown_and_nothing_runs(files: Any, run: Callable[..., Any]
             assert not [secret for secret in secrets if secret in out], name
             assert not more or json.loads(out)["path"] == str(folder / name)
     assert not Path("ran").exists()
+    pickle.loads((folder / "m.pkl").read_bytes())
+    assert Path("ran").exists()  # it would have
 
 
 def test_a_stranger_s_words_steer_no_terminal(run: Callable[..., Any], tmp_path: Path) -> None:

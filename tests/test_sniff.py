@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 from flax import serialization
-from graphs import build
+from graphs import build, varint
 from marked import FORMATS, make_key, marked
 from PIL import Image
 from safetensors.numpy import save_file
@@ -172,6 +172,27 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(InvalidFile, match="not a regular file"):
         sniff(tmp_path / "pipe")
     assert [item.why for item in discover(tmp_path, Wanted()).unreadable] == ["not a regular file"]
+
+
+@pytest.mark.parametrize("form", ["keras", "h5"])
+@pytest.mark.parametrize("front", ["picture", "decoy"])
+def test_what_stands_before_a_keras_model_hides_none(form: str, front: str, tmp_path: Path) -> None:
+    """Keras finds its model behind a picture, which is no model, or behind another model, which would be asked."""
+    before = b"\x89PNG\r\n\x1a\n" if front == "picture" else graph()
+    path = tmp_path / f"model.{form}"
+    if form == "keras":
+        zipped(path)
+        raw = path.read_bytes()
+        path.write_bytes(before + b"\x32" + varint(len(raw)) + raw)  # ONNX's field for documentation
+        assert zipfile.is_zipfile(path)
+    else:
+        room = 1 << 15  # where one of HDF5 may begin
+        fill = room - len(before) - 1 - len(varint(room))
+        path.write_bytes(before + b"\x32" + varint(fill + 8) + bytes(fill) + b"\x89HDF\r\n\x1a\n")
+        assert path.read_bytes().index(b"\x89HDF") == room
+    assert sniff(path) == (Format.OTHER if front == "picture" else Format.ONNX)
+    assert kind_of(path) is Format.SEVERAL
+    assert [item.path for item in discover(tmp_path, Wanted()).unreadable] == [path.name]
 
 
 def test_a_model_that_begins_as_a_picture_is_read(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Digests of a model: of its weights, the same wherever and in whatever format they lie; of a folder's files."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ import rfc8785
 
 from wmjax import stores
 from wmjax.errors import AccessError
+from wmjax.progress import progress
 
 BUNDLE = "model.sig"  # these three lie in a released folder and are about its files (`wmjax.evidence.release`)
 STATEMENT = "watermark.commitment.json"
 PUBLIC = "watermark.pub.pem"
+_PIECE = 1 << 24  # bytes between two looks at the clock
 _ABOUT = (BUNDLE, STATEMENT, PUBLIC)
 
 
@@ -55,11 +57,21 @@ def files_digest(folder: Path, *parts: Path) -> str:
         single = folder.is_file()
         about = {folder / name for name in _ABOUT}
         paths = [folder, *parts] if single else [path for path in folder.rglob("*") if path.is_file()]
-        for path in sorted(set(paths) - about):
-            with stores.present(path), path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        for path, sha256 in sha256_each(sorted(set(paths) - about)):
             name = path.relative_to(folder.parent if single else folder).as_posix()
             lines.append((name.encode(), sha256.encode()))
     except OSError as error:
         raise AccessError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     return hashlib.sha256(b"".join(sha256 + b"  " + path + b"\n" for path, sha256 in sorted(lines))).hexdigest()
+
+
+def sha256_each(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Each file with its SHA-256 (hex); raises `OSError` where one cannot be read."""
+    with progress("reading files", sum(path.stat().st_size for path in paths)) as advance:
+        for path in paths:
+            sha = hashlib.sha256()
+            with stores.present(path), path.open("rb") as file:
+                while piece := file.read(_PIECE):
+                    sha.update(piece)
+                    advance(len(piece))
+            yield path, sha.hexdigest()

@@ -1,6 +1,7 @@
 """Progress on stderr: a bar on a terminal or in a notebook; elsewhere a line now and then, for logs of long runs."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ class Told(Enum):
     VERBOSE = 2.0
 
 
+_SHORT = 2.0  # seconds; nothing is left on the terminal of what took less
+_screen = threading.Lock()
 _told = ContextVar("told", default=Told.USUAL)
 
 
@@ -56,8 +59,14 @@ def progress(title: str, total: int, shown: bool = True) -> Iterator[Advance]:
     if not shown or pause is None:
         yield lambda steps, text="": None
     elif sys.stderr.isatty():
-        with _bar(title, total) as advance:
-            yield advance
+        if not _screen.acquire(blocking=False):  # one bar at a time: of what is within another, that one tells
+            yield lambda steps, text="": None
+            return
+        try:
+            with _bar(title, total) as advance:
+                yield advance
+        finally:
+            _screen.release()
     elif _in_notebook():
         yield _lines(title, total, 0.5, over=True)
         print(file=sys.stderr)
@@ -76,7 +85,7 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    title = printable(title)
+    title, began = printable(title), time.monotonic()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
     with Progress(
         *columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}", markup=False), console=Console(stderr=True)
@@ -89,6 +98,7 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
                 bar.update(task, text=text)
 
         yield advance
+        bar.live.transient = time.monotonic() - began < _SHORT
 
 
 def _lines(title: str, total: int, pause: float, over: bool = False) -> Advance:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def hint(error: BaseException, message: str, options: argparse.Namespace) -> str
     if isinstance(error, KeyboardInterrupt | GoneError | MemoryError) and _resumable(options):
         return "nothing done is lost: the same command with `resume` continues"
     if isinstance(error, InvalidFile) and (named := _named(message, options)):
-        return f"`wmjax show {named}` says what it is"
+        return f"`wmjax show {shlex.quote(named)}` says what it is"
     if isinstance(error, Exception) and not isinstance(error, WmjaxError | OSError | MemoryError):
         return "a defect of wmjax: `verbose` shows where; please report it"
     return ""

@@ -15,9 +15,8 @@ from typing import Any
 
 from securesystemslib.dsse import Envelope
 
-from wmjax import stores
 from wmjax.canonical import LARGEST, write_canonical
-from wmjax.digest import BUNDLE
+from wmjax.digest import BUNDLE, sha256_each
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.keys.signing import PAYLOAD_TYPE, STATEMENT
 from wmjax.text import named, quoted
@@ -141,9 +140,8 @@ def digests(folder: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     try:
-        for path in _files(folder):
-            with stores.present(path), path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+        for path, sha256 in sha256_each(list(_files(folder))):
+            found[path.relative_to(folder).as_posix()] = sha256
     except OSError as error:
         raise AccessError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     return found

@@ -8,16 +8,19 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from wmjax.errors import AccessError
+from wmjax.errors import AccessError, InvalidFile
 from wmjax.files import read_bytes
 from wmjax.showing.contract import Facts, Glimpse, Kind, parsed, said
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import read_npz
+from wmjax.suspects.formats.onnx_tensors import structure
 from wmjax.suspects.formats.safetensors import Header, read_header, read_index
 from wmjax.suspects.sniff import WHY, Format
 
 _SHOWN = 3  # names of tensors or models
 _MOST = 10_000  # entries of a folder that are counted
+_RANK = 8  # dimensions of a shape that are told
+_STRUCTURE = 1 << 22  # bytes of an ONNX file that are not weights
 _CONFIG = 1 << 20  # bytes of a configuration beside weights
 _NAME_IT = "not said: name it with `models`"
 
@@ -84,6 +87,36 @@ def _arrays(seen: Glimpse) -> Facts:
     return {**_weights(read_npz(seen.path)[0]), "network": _NAME_IT}
 
 
+def _onnx(seen: Glimpse) -> Facts:
+    """What goes in and comes out of a graph, as it says itself; bounded as where it is asked."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        return {"size": seen.size, "read": "when the package onnx is installed: pip install 'wmjax[onnx]'"}
+    if len(seen.raw) > _STRUCTURE and structure(seen.raw) > _STRUCTURE:
+        raise InvalidFile(f"{seen.path}: more of it is structure than any image classifier has")
+    try:
+        model = onnx.ModelProto.FromString(seen.raw)
+    except DecodeError as error:
+        raise InvalidFile(f"{seen.path} is damaged: it cannot be parsed") from error
+    graph, weights = model.graph, {tensor.name for tensor in model.graph.initializer}
+    return {
+        "inputs": [_end(one) for one in graph.input if one.name not in weights][:_SHOWN],
+        "outputs": [_end(one) for one in graph.output][:_SHOWN],
+        "operators": len(graph.node),
+        "tensors": len(weights),
+        "weights": sum(math.prod(tensor.dims) for tensor in graph.initializer),
+        "made_by": said(str(model.producer_name)) or None,
+    }
+
+
+def _end(value: Any) -> str:
+    """An input's or output's name and shape; what is left open has a name or none."""
+    sizes = [str(size.dim_value or said(size.dim_param) or "?") for size in value.type.tensor_type.shape.dim]
+    return f"{said(value.name)} [{', '.join(sizes[:_RANK])}]"
+
+
 def _program(seen: Glimpse) -> Facts:
     """What is only read where it is asked, in a process of its own."""
     return {"size": seen.size, "read": "when it is asked, e.g. by `wmjax verify`"}
@@ -125,7 +158,7 @@ KINDS = (
     _kind(Format.INDEX, "a model in several safetensors files", _index),
     _kind(Format.MSGPACK, "weights in msgpack, as Flax writes them", _msgpack),
     _kind(Format.ARRAYS, "weights in an archive of NumPy's", _arrays),
-    _kind(Format.ONNX, "an ONNX model", _program),
+    _kind(Format.ONNX, "an ONNX model", _onnx),
     _kind(Format.JAX_EXPORT, "a program of jax.export", _program),
     _kind(Format.KERAS, "a Keras model", _program),
     _kind(Format.HDF5, "an HDF5 file, as Keras writes them", _program),

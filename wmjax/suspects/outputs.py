@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from wmjax.suspects.adapt import same_task
@@ -98,6 +99,16 @@ def numbered(counts: Mapping[int, int], wanted: Sequence[int] = ()) -> list[Outp
         for place, count in counts.items()
         for classes in ([count] if count > 1 else meant)
     ]
+
+
+def told(numbers: np.ndarray, classes: int) -> np.ndarray:
+    """Scores of an output that tells the class itself, which may be turned round; no numbers where it tells none.
+
+    >>> told(np.array([[-1.0], [7.0]]), 3).tolist()
+    [[0.0, 1.0, 0.0], [nan, nan, nan]]
+    """
+    is_told = np.abs(np.rint(numbers)) == np.arange(classes)
+    return np.where(is_told.any(1, keepdims=True), is_told, np.nan).astype(np.float32)
 
 
 def readings(ways: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:

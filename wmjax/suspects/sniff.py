@@ -1,5 +1,6 @@
 """What a file is: by its content, of which some KB are read; its name says only what it should be."""
 
+import contextlib
 import mimetypes
 import os
 import pickletools
@@ -15,6 +16,7 @@ from wmjax.errors import AccessError, InvalidFile
 from wmjax.suspects.formats.safetensors import INDEX
 
 _HEAD, _TAIL = 4096, 8192  # bytes that are read at either end
+_ZIP_END = (1 << 16) + 22  # bytes in which a zip archive's last record lies
 
 
 class Format(StrEnum):
@@ -46,6 +48,7 @@ class Format(StrEnum):
     PAGE = "page"
     EMPTY = "empty"
     UNFINISHED = "unfinished"
+    SEVERAL = "several"  # formats at once
     TEXT = "text"
     OTHER = "other"  # plainly no model: pictures, sounds, documents, programs, tables
     UNKNOWN = "unknown"
@@ -78,6 +81,7 @@ WHY = {  # of what is not read
     Format.EMPTY: "an empty file",
     Format.UNFINISHED: f"a download that was not finished, {_AGAIN}",
     Format.TEXT: "text, not weights",
+    Format.SEVERAL: "Keras finds a model in it behind something else: which is meant is not said, so save it alone",
     Format.UNKNOWN: "its content is of no format that is known: if it is a model, convert it to safetensors or ONNX",
 }
 _MAGIC = {  # how files begin
@@ -109,6 +113,7 @@ _WEIGHTS = (  # endings that weights and archives have: an empty file or a text 
 )
 _UNFINISHED = frozenset((".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"))
 NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
+_KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _LARGEST_HEADER = 1 << 32  # of a safetensors file that is believed to be one
@@ -138,6 +143,8 @@ def kind_of(path: Path) -> Format:
     'other'
     """
     kind, ending = sniff(path), path.suffix.lower()
+    if ending in _KERAS and kind not in (Format.HDF5, *_ZIPS.values()) and _behind(path):
+        return Format.SEVERAL
     if kind is Format.TEXT and path.name.endswith(INDEX):
         return Format.INDEX
     if kind in (Format.UNKNOWN, Format.OTHER) and ending in (".safetensors", ".onnx"):
@@ -162,18 +169,32 @@ def sniff(path: Path) -> Format:
       AccessError: it cannot be read.
       InvalidFile: it is a pipe, a folder or a device.
     """
+    with _opened(path) as file:
+        return _kind(file)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[_Bytes]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for ever
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidFile(f"{path}: not a regular file")
-            head = stores.read(path, descriptor, _HEAD, 0)
-            return _kind(_Bytes(path, descriptor, status.st_size, head))
+            yield _Bytes(path, descriptor, status.st_size, stores.read(path, descriptor, _HEAD, 0))
         finally:
             os.close(descriptor)
     except OSError as error:
         raise AccessError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _behind(path: Path) -> bool:
+    """Whether a zip archive ends the file, or one of HDF5 begins at a place where its readers look for one."""
+    with _opened(path) as file:
+        if b"PK\5\6" in file.at(max(0, file.size - _ZIP_END), _ZIP_END):
+            return True
+        places = (512 << power for power in range(file.size.bit_length()))
+        return any(file.at(place, len(_HDF5)) == _HDF5 for place in places if place < file.size)
 
 
 def _kind(file: _Bytes) -> Format:

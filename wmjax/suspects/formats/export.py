@@ -55,12 +55,14 @@ def open_export(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
     uint8, image = bool(told[0]), (told[3], told[4], told[5])
     ways = ("",) if uint8 else pixels.ways(wanted.pixels)
     scored = [classes for classes in told[6:] if classes]
-    found = [Output(str(number + 1), sum(scored[:number]), classes) for number, classes in enumerate(scored)]
+    found = outputs.numbered(dict(enumerate(scored)), wanted.classes)
 
     def suspect(way: int, out: Output, reading: str) -> Suspect:
         def ask(images: np.ndarray) -> Any:
             prepared = images if uint8 else np.asarray(pixels.prepare(jnp.asarray(images), ways, way))
-            return np.asarray(_answer(kind, path, stamp, prepared))[:, out.place : out.place + out.classes]
+            at = sum(scored[: out.place])
+            answers = np.asarray(_answer(kind, path, stamp, prepared))[:, at : at + scored[out.place]]
+            return outputs.told(answers, out.classes) if scored[out.place] == 1 else answers
 
         note = AskedGround.RUN
         return Suspect(path.name, ask, image, out.classes, None, note, remembers=False, reading=reading)

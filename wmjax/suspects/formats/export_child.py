@@ -21,7 +21,8 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     """The function that answers for a file, with the scores of all outputs one after another, float32 [n, scores].
 
     Asked about nothing, it says what it takes and gives, in whole numbers: whether it takes uint8; images at once (0:
-    any number); whether channels come last; height, width, channels; each output's classes, 0 where it has no scores.
+    any number); whether channels come last; height, width, channels; each output's classes, 1 of one that may tell the
+    class itself, 0 where it has no scores.
 
     Args:
       path: of the file.
@@ -86,14 +87,14 @@ def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uin
     if channels not in (1, 3):
         raise ValueError(f"its images {sides} have neither 1 nor 3 channels")
     classes = [_classes(shape, taken[0]) for shape in given]
-    if not any(classes):
+    if max(classes, default=0) < 2:
         raise ValueError("none of its outputs is [n, classes]")
     return [int(uint8), batch, int(last), height, width, channels, *classes]
 
 
 def _classes(shape: Sequence[object], batch: object) -> int:
     """Scores of an image in an output of this shape."""
-    sizes = [n for n in shape[1:] if n != 1]
-    if len(shape) not in (2, 4) or shape[0] != batch or len(sizes) != 1:
+    sizes = [n for n in shape[1:] if n != 1] or [1]
+    if not shape or shape[0] != batch or len(sizes) != 1:
         return 0
     return sizes[0] if isinstance(sizes[0], int) else 0

@@ -79,10 +79,11 @@ def read_npz(path: Path) -> tuple[Tensors, tuple[int, int, int]]:
         if len(members) > _MOST:
             raise ValueError("it holds more arrays than any model")
         for member in members:
-            if member.filename.endswith(".npy"):
-                with archive.open(member) as opened_member:
-                    shape, dtype, _ = _described(opened_member)
-                tensors[member.filename.removesuffix(".npy")] = shape, str(dtype)
+            if not member.filename.endswith(".npy"):
+                raise ValueError(f"it holds more than arrays: {member.filename!r:.80}")
+            with archive.open(member) as opened_member:
+                shape, dtype, _ = _described(opened_member)
+            tensors[member.filename.removesuffix(".npy")] = shape, str(dtype)
     return tensors, found
 
 

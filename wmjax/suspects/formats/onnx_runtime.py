@@ -151,8 +151,7 @@ def _network(
         answers = np.asarray(answer(_taken(graph, images, way)))
         scores: np.ndarray = answers[:, end.place : end.place + end.scores]
         if end.scores == 1:
-            told = np.abs(np.rint(scores)) == np.arange(classes)
-            return np.where(told.any(1, keepdims=True), told, np.nan).astype(np.float32)
+            return outputs.told(scores, classes)
         return -scores if end.turned else scores
 
     pairs = [(way, ends[out.place]) for way in ways for out in group]
