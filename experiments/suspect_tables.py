@@ -209,16 +209,21 @@ def bucket_rows() -> list[str]:
     for layout in ("safetensors", "onnx", "pack", "checkpoints"):
         found = figures[layout]
         shares = (
-            f"{found[store]['speed']['median']:.2f} of {found[store]['at_most']:.2f} ({name})"
+            f"{found[store]['speed']['median']:.2f} ({name}{_leaves(found[store]['at_most'])})"
             for store, name in stores.items()
             if store in found
         )
         told.append(f"{layout} {', '.join(shares)}")
     return [
         row(
-            f"audit of {figures['models']} models in a bucket / in a folder: speed, of what the store leaves",
+            f"audit of {figures['models']} models in a bucket / in a folder, speed, stores on the same cores",
             "; ".join(told),
             f"{figures['bytes_of_one'] / 1e6:.1f} MB a model",
             source("bucket_audit"),
         )
     ]
+
+
+def _leaves(most: float) -> str:
+    """What a store allows, where that is less than .7 of the folder's speed."""
+    return f", which allows {most:.2f}" if most < 0.7 else ""
