@@ -90,6 +90,15 @@ def test_many_constants_at_one_place_of_a_small_file_are_refused(tmp_path):
     refused(write(tmp_path / "model.onnx", model), "belong to its graph take more memory")
 
 
+def test_very_many_outputs_are_refused(tmp_path):
+    """Each is asked in each way to prepare pixels: a small file would take hours."""
+    model = build(*LINEAR)
+    for number in range(100):
+        model.graph.node.add(op_type="Relu", input=["y"], output=[f"y{number}"])
+        model.graph.output.add(name=f"y{number}").type.tensor_type.elem_type = 1
+    refused(write(tmp_path / "model.onnx", model), "101 of its outputs may be scores")
+
+
 def test_unknown_versions_are_refused(tmp_path):
     refused(write(tmp_path / "model.onnx", build(*LINEAR, opset=6)), "operator set 6")
 
