@@ -51,7 +51,7 @@ import buckets
 import marked
 
 CONFIG = Config("cnn", (32, 32, 3), 10, (32, 64), (256,))
-LAYOUTS = {"checkpoints": {}, "safetensors": {}, "onnx": {"pixels": "stated"}, "pack": {}}
+LAYOUTS = {"checkpoints": {}, "safetensors": {}, "pack": {}, "onnx": {"pixels": "stated"}}
 FAR = ("--latency-ms", "30", "--bandwidth-mbps", "600")
 
 
@@ -196,6 +196,7 @@ def main() -> None:
             places[name] = running.enter_context(hadro(folder, *more))
         figures: dict[str, Any] = {"models": options.models, "bytes_of_one": from_config(CONFIG).bytes}
         for layout in LAYOUTS:
+            print(f"{layout} ...", file=sys.stderr)
             figures[layout] = compared(places, layout, keys, options.repeats)
     record.write("bucket_audit", figures)
 

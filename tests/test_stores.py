@@ -169,6 +169,26 @@ def test_beginnings_of_what_is_called_alike_are_on_their_way(bucket: Bucket) -> 
     assert {one.filled for one in held._filled.values()} == {mirror.HEAD}
 
 
+def test_who_wants_one_file_after_another_finds_the_next_ones(bucket: Bucket) -> None:
+    for name in "abcdefghijklm":
+        bucket.put(f"{name}.onnx", bytes(100_000))
+    folder = stores.place(bucket.url)
+    held = stores._process.mirror
+    assert held
+
+    def whole() -> str:
+        return "".join(sorted(one.object.name[0] for one in held._files.values() if one.filled == 100_000))
+
+    read_bytes(folder / "c.onnx")
+    read_bytes(folder / "a.onnx")
+    assert whole() == "ac"  # the neighbours of one that is read alone are left where they are
+    read_bytes(folder / "b.onnx")
+    deadline = time.monotonic() + 30
+    while whole() != "abcdefghij":
+        assert time.monotonic() < deadline, whole()
+        time.sleep(0.01)
+
+
 def test_writing_is_whole_and_over_nothing_unseen(bucket: Bucket) -> None:
     bucket.put("asked.json", b"{}")
     path = stores.place(f"{bucket.url}/asked.json")

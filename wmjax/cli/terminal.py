@@ -82,7 +82,8 @@ def worded(text: str, options: argparse.Namespace) -> str:
     >>> worded("`whole` asks `suspect` more; `save_every` and `openssl rand -hex 32` do not", options)
     '--all asks SUSPECT more; --save-every and `openssl rand -hex 32` do not'
     """
-    spelt = {a.dest: (*a.option_strings, a.metavar or a.dest)[0] for a in options.parser._actions}
+    own = {a.dest: (*a.option_strings, a.metavar or a.dest)[0] for a in options.parser._actions}
+    spelt = {"pickles": "--allow-pickles", **own}  # `show` speaks of what other verbs do
     return re.sub("`([a-z][a-z0-9_]*)`", lambda m: spelt.get(m[1], "--" + m[1].replace("_", "-")), text)
 
 

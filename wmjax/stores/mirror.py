@@ -26,6 +26,7 @@ from wmjax.stores.names import PREFIX, local_name
 
 HEAD = 32 << 10  # bytes that are fetched of files that are only looked at; the whole of smaller ones
 _PIECE = 64 << 20  # bytes of one request
+_NEXT = 8  # files that are fetched whole before their turn, where those before them were wanted whole
 _AHEAD = 64  # files that are called alike whose heads are on their way while one is looked at
 _MOST = 4 << 30  # bytes that are kept, or half of what is free
 _KEPT = ".kept"  # in a mirror whose writes did not all reach their buckets
@@ -38,11 +39,13 @@ class _Alike:
 
     Attributes:
       looked: how many of them were looked at, or are on their way.
+      last: the place of the one that was wanted whole last.
+      followed: how many were, or are on their way.
     """
 
     def __init__(self) -> None:
         self.files: list[_File] = []
-        self.looked = 0
+        self.looked, self.last, self.followed = 0, -2, 0
 
 
 class _File:
@@ -142,8 +145,8 @@ class Mirror:
             files = self._below(path)
             for file in files:
                 used.enter_context(self._used(file))
-            if len(files) == 1 and files[0].object.size <= HEAD:
-                self._look(files[0])
+            if len(files) == 1:
+                (self._look if files[0].object.size <= HEAD else self._follow)(files[0])
             missing = [file for file in files if file.filled < file.object.size]
             for _ in self._pool.map(lambda file: self._fill(file, file.object.size), missing):
                 pass
@@ -247,18 +250,32 @@ class Mirror:
             with self._lock:
                 file.users -= 1
 
-    def _look(self, file: _File) -> None:
-        """Fetches a file's beginning, and meanwhile those of the next ones that are called alike."""
+    def _ahead(self, files: Sequence[_File], end: int) -> None:
+        """Has the first bytes of files fetched in threads."""
 
         def ahead(one: _File) -> None:
             with suppress(AccessError), self._used(one):  # what is wrong with it is said when its turn comes
-                self._fill(one, HEAD)
+                self._fill(one, end)
 
+        for one in files:
+            self._pool.submit(ahead, one)
+
+    def _follow(self, file: _File) -> None:
+        """Has the next files fetched where a file is wanted whole after the one before it: a walk wants them all."""
+        alike = file.alike
+        with self._lock:
+            follows, alike.last = file.place == alike.last + 1, file.place
+            begin = max(alike.followed, file.place + 1)
+            end = max(begin, file.place + 1 + _NEXT) if follows else begin
+            alike.followed = end
+        self._ahead([one for one in alike.files[begin:end] if one.object.size <= _PIECE], _PIECE)
+
+    def _look(self, file: _File) -> None:
+        """Fetches a file's beginning, and meanwhile those of the next ones that are called alike."""
         alike, end = file.alike, file.place + _AHEAD
         with self._lock:
             begin, alike.looked = max(alike.looked, file.place + 1), max(alike.looked, end)
-        for one in alike.files[begin:end]:
-            self._pool.submit(ahead, one)
+        self._ahead(alike.files[begin:end], HEAD)
         self._fill(file, HEAD)
 
     def _fill(self, file: _File, end: int) -> None:
