@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from wmjax.errors import InvalidFile
 from wmjax.models import init
-from wmjax.suspects import recognise
+from wmjax.suspects import files, guarded
 from wmjax.suspects.contract import Wanted, Weights
 from wmjax.suspects.stored import describe, find, read_weights
 from wmjax.zoo import discover as walk
@@ -165,7 +165,8 @@ def test_without_their_rule_configurations_and_shards_are_read_outside_of_the_zo
     assert found.entries == []
     why = next(item.why for item in found.unreadable if item.path.endswith(".index.json"))
     assert why == f"{part.name} is a link out of the model's folder: put what it points to there"
-    monkeypatch.setattr(recognise, "leads_into", lambda *_: True)
+    for module in (files, guarded):
+        monkeypatch.setattr(module, "leads_into", lambda *_: True)
     assert len(discover(tmp_path / "zoo", Wanted()).entries) == 2
 
 

@@ -9,6 +9,8 @@ import pytest
 from graphs import FIVE, IMAGE, W, build, open_onnx, residual, varint, write
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.suspects.contract import NOTHING
+from wmjax.suspects.recognise import recognise
 
 LINEAR = ("a = Flatten(x) y = MatMul(a, w)", {"w": (216, 10)})
 REFUSED = {
@@ -88,6 +90,17 @@ def test_many_constants_at_one_place_of_a_small_file_are_refused(tmp_path):
         tensor.external_data.add(key="location", value="w.bin")
     model.graph.node.add(op_type="Max", input=[f"c{number}" for number in range(520)], output=["spare"])
     refused(write(tmp_path / "model.onnx", model), "belong to its graph take more memory")
+
+
+def test_very_many_outputs_are_refused(tmp_path):
+    """Each is asked in each way to prepare pixels: a small file would take hours."""
+    model = build(*LINEAR)
+    for number in range(100):
+        model.graph.node.add(op_type="Relu", input=["y"], output=[f"y{number}"])
+        model.graph.output.add(name=f"y{number}").type.tensor_type.elem_type = 1
+    path = write(tmp_path / "model.onnx", model)
+    with pytest.raises(InvalidFile, match=r"model\.onnx: 101 of its outputs may be scores"):
+        recognise(path, NOTHING)
 
 
 def test_unknown_versions_are_refused(tmp_path):

@@ -98,7 +98,7 @@ def test_tensors_that_transformers_joins_are_read_by_its_own_loading(tmp_path, m
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_folder_of_timm_answers_as_timm(tmp_path, channels):
+def test_a_folder_of_timm_answers_as_timm_also_from_a_pack(tmp_path, channels, monkeypatch):
     from torch_files import answers, timm_network
 
     network = timm_network("test_vit", tmp_path, in_chans=channels, img_size=32)
@@ -106,7 +106,14 @@ def test_a_folder_of_timm_answers_as_timm(tmp_path, channels):
     assert (stored.network.image, stored.network.classes, len(stored.network.readings)) == ((32, 32, channels), 7, 8)
     pictures = PICTURES[..., :channels]
     mean, std = (np.array(network.pretrained_cfg[name])[:channels] for name in ("mean", "std"))
-    agree(scores(stored, pictures), answers(network, (pictures / 255 - mean) / std))
+    expected = answers(network, (pictures / 255 - mean) / std)
+    agree(scores(stored, pictures), expected)
+    (file,) = write_packs(discover(tmp_path, Wanted()), tmp_path / "packs").files
+    monkeypatch.setattr(torch_hub, "_traced", {}.get)  # as in another process
+    torch_hub._network.cache_clear()
+    monkeypatch.setattr(torch_build, "_SPARE", 0)
+    (packed,) = recognise(file, Wanted())
+    agree(scores(packed, pictures), expected)
 
 
 @pytest.mark.parametrize("library", ["timm", "transformers"])

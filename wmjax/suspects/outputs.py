@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from wmjax.errors import InvalidFile
 from wmjax.suspects.adapt import same_task
+
+_MOST = 100  # outputs of a file; a small one could have thousands, and take hours
 
 
 class Output(NamedTuple):
@@ -91,7 +94,12 @@ def numbered(counts: Mapping[int, int], wanted: Sequence[int] = ()) -> list[Outp
     Args:
       counts: numbers an image by place.
       wanted: numbers of classes.
+
+    Raises:
+      InvalidFile: they are too many to be asked: each is a reading, in each way to prepare pixels.
     """
+    if len(counts) > _MOST:
+        raise InvalidFile(f"{len(counts)} of its outputs may be scores: more than {_MOST} are not asked")
     told = dict.fromkeys(count for count in counts.values() if count > 1)
     meant = [count for count in wanted if count in told] or list(wanted or told) if told else []
     return [

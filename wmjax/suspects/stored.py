@@ -20,9 +20,10 @@ from wmjax.models.predict import Program, answered, everywhere
 from wmjax.stores import place
 from wmjax.suspects.contract import NOTHING, Image, Network, Stored, Suspect, Wanted, Weights
 from wmjax.suspects.finite import unusable
+from wmjax.suspects.guarded import one_line
 from wmjax.suspects.links import absolute
 from wmjax.suspects.network import variables_of
-from wmjax.suspects.recognise import located, one_line, recognise
+from wmjax.suspects.recognise import located, recognise
 from wmjax.text import by
 
 

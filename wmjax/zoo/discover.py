@@ -17,6 +17,8 @@ from wmjax.errors import AccessError, WmjaxError
 from wmjax.stores import check, named
 from wmjax.suspects import recognise
 from wmjax.suspects.contract import Stored, Wanted
+from wmjax.suspects.described import configurations
+from wmjax.suspects.files import in_file
 from wmjax.suspects.formats.orbax_items import AGGREGATE
 from wmjax.suspects.links import absolute, bounds, target
 from wmjax.suspects.listing import FILE
@@ -217,14 +219,14 @@ class _Walk:
 
     def _file(self, path: Path, real: str) -> None:
         """Looks at a file once; at one that `path` links to again where files there say more, or are its parts."""
-        beside = [os.path.realpath(other) for other in recognise.configurations(path) if other.exists()]
+        beside = [os.path.realpath(other) for other in configurations(path) if other.exists()]
         told = (real, *beside)
         same = (told in self.told or not beside) and (real == str(path) or real not in self.joint)
         if real in self.looked and (same or Path(real) in self.claimed):
             return
         self.looked.add(real)
         self.told.add(told)
-        found = recognise.in_file(path, self.wanted)
+        found = in_file(path, self.wanted)
         parts = {part for stored in found for part in stored.parts}
         model = (*told, *sorted(os.path.realpath(part) for part in parts))
         for stored in found if model not in self.models else []:
@@ -236,7 +238,7 @@ class _Walk:
         if parts:
             self.joint.add(real)
         if found:
-            self.described.update(recognise.configurations(path))
+            self.described.update(configurations(path))
         elif path == self.root:
             self._refuse(path, "no model")
         else:

@@ -174,12 +174,12 @@ def _classifier(family: Values) -> tuple[Any, Any]:
     raise InvalidFile(f"it is {', '.join(map(str, architectures)):.80}: no image classifier of transformers")
 
 
-def timm_module(family: Values, stored: Tensors) -> Any:
+def timm_module(family: Values, stored: Tensors | None = None) -> Any:
     """A network of timm, its weights at random.
 
     Args:
       family: as of `timm_family`.
-      stored: tensors that are there.
+      stored: tensors that are there; None of a pack, whose are compared later.
 
     Raises:
       InvalidFile: timm has no such network.
@@ -197,7 +197,7 @@ def timm_module(family: Values, stored: Tensors) -> Any:
             said = dict(family["pretrained_cfg"])
             return timm.create_model(name, pretrained=False, pretrained_cfg=said, **family["model_args"])
 
-        with torch.device("meta"), _limited(len(stored)):
+        with torch.device("meta"), _limited(_MOST_TENSORS if stored is None else len(stored)):
             _check_size(make(), stored)
         return make()
 

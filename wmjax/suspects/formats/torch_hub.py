@@ -136,7 +136,7 @@ def of_recipe(recipe: Any, said: str = "") -> Network:
     height, width, channels = (int(n) for n in recipe["image"])
     pixels.check(said)
     told = _recipe(hub, (height, width, channels), said)
-    return _network(told, () if hub.library == "timm" else tuple(sorted(build.own_tensors(hub.family).items())))[0]
+    return _network(told, None if hub.library == "timm" else tuple(sorted(build.own_tensors(hub.family).items())))[0]
 
 
 def _recipe(hub: Hub, image: Image, said: str) -> str:
@@ -155,11 +155,11 @@ def _size(family: build.Values, image: Image) -> Image:
 
 
 @lru_cache(maxsize=256)  # thousands of models have the same tensors
-def _network(told: str, stored: tuple[tuple[str, Any], ...]) -> tuple[Network, Mapping[str, str] | None]:
+def _network(told: str, stored: tuple[tuple[str, Any], ...] | None) -> tuple[Network, Mapping[str, str] | None]:
     """The network of a recipe, and the stored name of each of its tensors; None where transformers joins some."""
-    family, tensors = json.loads(told)["family"], dict(stored)
+    family, tensors = json.loads(told)["family"], dict(stored or ())
     if "architecture" in family:
-        return _traced(told) or _trace(told, build.timm_module(family, tensors)), None
+        return _traced(told) or _trace(told, build.timm_module(family, None if stored is None else tensors)), None
     module, names = build.transformers_module(family, tensors)
     network = _traced(told) or _trace(told, module)
     slashed = {name.replace(".", "/"): there for name, there in (names or {}).items()}

@@ -1,0 +1,120 @@
+"""Stored tensors as models: of the network that is described with them, or of those that the user names."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.models import Config, read_config
+from wmjax.orbax import Tensors
+from wmjax.suspects.contract import Source, Stored, Wanted
+from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, read_hub
+from wmjax.suspects.guarded import small_json
+from wmjax.suspects.matching import Match, fitting, matching
+from wmjax.suspects.network import from_config
+from wmjax.suspects.sets import ADAPTERS, left_over, parts_of
+from wmjax.suspects.sources import Partial, one_by_one
+
+NAME_IT = "bare weights do not say of what network they are: name it with `models`"
+SourceOf = Callable[[Mapping[str, str]], Source]
+_ADAPTER = re.compile(rf"{ADAPTERS}_.*")
+_ADAPTED = (
+    "an adapter: changes of another model's weights, no model: merge it into that one (peft's merge_and_unload), "
+    "and give what is saved then"
+)
+_PYTORCH = (
+    "its tensors have PyTorch's names: `models` timm:NAME, torchvision:NAME or module:factory say of what network they "
+    "are; so does a config.json of transformers or timm beside them"
+)
+
+
+def by_description(
+    path: Path,
+    tensors: Tensors,
+    config: Config | None,
+    source_of: SourceOf,
+    wanted: Wanted,
+    parts: tuple[Path, ...] = (),
+) -> list[Stored]:
+    """The models of a file's tensors: of the network that it describes, or of those that the user names."""
+    described = ""
+    try:
+        if config:
+            return stored_models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
+        if found := _of_hub(path, tensors, source_of, wanted, parts):
+            return found
+    except InvalidFile as error:  # the file may be another than the one that is described beside it
+        if not wanted.models:
+            raise
+        described = f"as it is described {error}"
+    if any(_ADAPTER.fullmatch(part) for name in tensors for part in parts_of(name)):
+        other = _ADAPTED
+    else:
+        other = _PYTORCH if any(name.endswith((".weight", ".running_mean")) for name in tensors) else ""
+    if not wanted.models:
+        raise InvalidFile(other) if other else UsageError(NAME_IT)
+    try:
+        return stored_models(path, path, matching(tensors, wanted), source_of, tensors, parts)
+    except InvalidFile as error:
+        told = (other,) if other is _ADAPTED else (str(error), described or other)
+        raise InvalidFile("; ".join(part for part in told if part)) from error
+
+
+def _of_hub(path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]) -> list[Stored]:
+    """The models of a file's tensors by a config.json of transformers or timm beside it; none where there is none."""
+    hub = read_hub(small_json(path.with_name(CONFIG)), small_json(path.with_name(PIXELS)))
+    if hub is None:
+        return []
+    matches, source_of = of_hub(hub, tensors, source_of, wanted)
+    found = stored_models(path, path, matches, source_of, tensors, parts)
+    return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
+
+
+def stored_models(
+    path: Path,
+    held: Path,
+    matches: Sequence[Match],
+    source_of: SourceOf,
+    tensors: Tensors,
+    parts: tuple[Path, ...] = (),
+) -> list[Stored]:
+    """What was found at a path: a set of weights that lacks something is there, and cannot be asked."""
+    found: list[Stored] = []
+    left = left_over([match.fit for match in matches], tensors)
+    sources: dict[int, list[tuple[str, Source]]] = {}
+    for network, fit, name in matches:
+        if id(fit) not in sources:
+            source = Partial(fit.lacks) if fit.lacks else source_of(fit.names)
+            several = fit.replicas and not fit.lacks
+            sources[id(fit)] = one_by_one(source, network.shapes, fit.replicas) if several else [("", source)]
+        for replica, source in sources[id(fit)]:
+            whole = ":".join(part for part in (name, replica) if part)
+            found.append(Stored(network, source, path, held, whole, parts=parts, passed=fit.passed, left=left))
+    return found
+
+
+def configurations(path: Path) -> tuple[Path, ...]:
+    """Where what says more of a model in a file would lie, beside it."""
+    return path.with_suffix(".json"), *(path.with_name(name) for name in (CONFIG, PIXELS))
+
+
+def read_configuration(path: Path, metadata: Mapping[str, str]) -> Config | None:
+    """A safetensors file's configuration: within it, beside it, or its folder's; None where wmjax has none."""
+    for values in _configs(path, metadata):
+        try:
+            return read_config(values)
+        except (InvalidFile, AttributeError):
+            continue
+    return None
+
+
+def _configs(path: Path, metadata: Mapping[str, str]) -> Iterator[Any]:
+    try:
+        yield json.loads(metadata.get("config", "null"))
+    except (ValueError, RecursionError):
+        yield None
+    yield small_json(path.with_suffix(".json"))
+    yield small_json(path.with_name("config.json"))
