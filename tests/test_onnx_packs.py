@@ -76,6 +76,21 @@ def test_a_model_for_any_size_is_asked_at_each(zoo: Path, tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
+def test_a_graph_too_large_for_a_header_spoils_no_other_pack(zoo: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    write(
+        folder / "large.onnx",
+        build("f = Flatten(x) r = Reshape(f, s) y = MatMul(r, m)", {"s": np.int64([-1, 216]), "m": (216, 5)}),
+    )
+    (folder / "open.onnx").write_bytes((zoo / "open.onnx").read_bytes())
+    size = len(json.dumps(networks_of(folder / "large.onnx")[0][0].description))
+    monkeypatch.setattr("wmjax.zoo.pack._LARGEST_DESCRIPTION", size - 1)
+    report = pack(folder, tmp_path / "packs", images=[(9, 8, 3)])
+    assert [item.path for item in report.skipped] == ["large.onnx"]
+    assert report.models == 1
+
+
 @pytest.mark.parametrize("lie", ["pixels", "classes"])
 def test_a_pack_that_lies_about_how_it_is_asked_clears_nobody(lie: str, tmp_path: Path) -> None:
     """A thief's: his copy is said to take pixels turned round, or to have a number of classes that a decoy has."""

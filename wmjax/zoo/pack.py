@@ -25,6 +25,8 @@ from wmjax.zoo.load import cut_chunks, read_ahead
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.writer import write_stacked
 
+_LARGEST_DESCRIPTION = 16 << 20  # characters: a header has room for twice as many, and holds them as text in text
+
 
 @dataclasses.dataclass(frozen=True)
 class PackReport:
@@ -96,6 +98,12 @@ def write_packs(zoo: Zoo, out: Path) -> PackReport:
                 else "these networks cannot be packed"
             )
             skipped += [Unreadable(entry.name, f"{network.name}: {why}") for entry in entries]
+            continue
+        if len(json.dumps(network.description)) > _LARGEST_DESCRIPTION:
+            skipped += [
+                Unreadable(entry.name, "its graph is too large for a pack: it is asked where it is")
+                for entry in entries
+            ]
             continue
         path = out / _file_name(network)
         if path in families or path.exists():
