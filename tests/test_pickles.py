@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 
 from wmjax.errors import InvalidFile
+from wmjax.keys import derive_key, make_spec
+from wmjax.keys.keyset import default_rule
+from wmjax.suspects import files
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import pickle_child, pickles, torch_archives
 from wmjax.suspects.formats.pickles import Pickle, read_pickle
 from wmjax.suspects.recognise import recognise
 from wmjax.suspects.stored import read_weights
+from wmjax.zoo.audit import audit
 from wmjax.zoo.discover import discover
 
 torch = pytest.importorskip("torch", reason="needs the torch packages: pip install 'wmjax[torch]'")
@@ -265,6 +269,24 @@ def test_tensors_are_read_of_archives_that_hold_programs(programs, name):
         np.testing.assert_array_equal(found[key], tensor.detach().float().numpy())
     with pytest.raises(InvalidFile, match="`pickles` has its tensors alone read"):
         recognise(folder / name, Wanted())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_whose_program_was_not_run_is_never_cleared(tmp_path, monkeypatch):
+    """The program may have a copy's weights among its constants, and a stranger's as attributes."""
+    from torch_files import small
+
+    spec = make_spec("abstract", image=(32, 32, 3), classes=5, triggers=300)
+    key, models = derive_key(bytes(32), spec, default_rule(spec)), ("torch_files:small",)
+    torch.jit.trace(small().eval(), torch.zeros(1, 3, 32, 32)).save(tmp_path / "theirs.pt")
+
+    def asked() -> str:
+        (finding,) = audit(tmp_path / "theirs.pt", {"k": key}, models=models, pixels="0..1", pickles=True)
+        return finding.verdict
+
+    assert asked() == "inconclusive"
+    monkeypatch.setattr(files, "_without_program", lambda network: network)
+    assert asked() == "no-match"
 
 
 def test_code_in_a_torch_export_archive_is_not_run_and_pytorch_itself_would_run_it(tmp_path, programs):

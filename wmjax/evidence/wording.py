@@ -97,6 +97,10 @@ WORDS: dict[str, str] = {
         "pixel: no stranger gains by that, but nobody is cleared: a copy too may miss labels of such pictures."
     ),
     "run": "The suspect's file was run in a process of its own.",
+    "weights-alone": (
+        "The suspect's file holds a program, which was not run: its tensors were asked in a network that was named. "
+        "The program may compute something else, so nobody is cleared."
+    ),
     "pixels-own": "The suspect was given pixels as its file, or its module, says.",
     "ways": "How the suspect is meant to be asked is not certain: it was asked in {ways} ways.",
     "readings": "Of the {ways} ways in which the suspect was asked, {reading} shows the most evidence.",

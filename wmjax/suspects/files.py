@@ -1,9 +1,10 @@
 """The models in a file, whatever its ending: for each kind how they are found. Headers alone are read, no weight."""
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from wmjax.suspects.formats.pack import open_pack
 from wmjax.suspects.formats.pickles import Pickle, read_pickle
 from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header, read_index
 from wmjax.suspects.formats.torch_hub import of_recipe
+from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import matches, sizes
@@ -110,7 +112,18 @@ def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     if not wanted.pickles:
         raise InvalidFile(WHY[kind])
     header = read_pickle(path)
-    return by_description(path, _shapes(header.tensors), None, partial(Pickle, path, header), wanted)
+    found = by_description(path, _shapes(header.tensors), None, partial(Pickle, path, header), wanted)
+    if kind in (Format.TORCHSCRIPT, Format.TORCH_EXPORT):
+        return [dataclasses.replace(stored, network=_without_program(stored.network)) for stored in found]
+    return found
+
+
+@lru_cache(maxsize=256)
+def _without_program(network: Network) -> Network:
+    """The network of tensors whose file holds a program; the same object for all such files. It is not packed."""
+    note = AskedGround.WEIGHTS_ALONE
+    told = hashlib.sha256(f"{network.fingerprint} {note}".encode()).hexdigest()
+    return dataclasses.replace(network, fingerprint=told, note=note, description=None)
 
 
 _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {

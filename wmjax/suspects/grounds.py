@@ -14,7 +14,8 @@ class AskedGround(StrEnum):
     nobody; COLOURED (the same): grey, in three equal channels; OTHER_CLASSES (`theirs`, `ours`: how many it
     tells apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED:
     through a function, not its weights; SERVED: over a network, as a service; SERVED_JPEG: as one that takes JPEG
-    alone, which clears nobody; RUN: by the library that runs its file, in a process of its own; PIXELS_OWN:
+    alone, which clears nobody; RUN: by the library that runs its file, in a process of its own; WEIGHTS_ALONE: of a
+    file that holds a program by its tensors, in the network that the user named, which clears nobody; PIXELS_OWN:
     prepared as the module itself says, or as bytes; READ_AS (`reading`): in this one of several ways; WAYS (`ways`,
     `cost`): in all that it may be meant to be, since the user did not say how; READINGS (`ways`, `reading`): of
     them one shows the most evidence.
@@ -28,6 +29,7 @@ class AskedGround(StrEnum):
     SERVED = "served"
     SERVED_JPEG = "served-jpeg"
     RUN = "run"
+    WEIGHTS_ALONE = "weights-alone"
     PIXELS_OWN = "pixels-own"
     READ_AS = "read-as"
     WAYS = "ways"
@@ -39,13 +41,13 @@ SPOKEN = (AskedGround.ASKED, AskedGround.SERVED, AskedGround.SERVED_JPEG)
 
 
 def clears(code: str) -> bool:
-    """Whether a suspect that is asked so may be cleared: not where its pictures were altered on the way.
+    """Whether a suspect that is asked so may be cleared: not where its pictures were altered, or its program left out.
 
     How many labels a copy loses by that is nobody's to say beforehand, so that it would pass for a stranger: of a noise
     key's triggers of 8x8, asked as 4x4, an intact copy repeats 14 to 16 of 100, and every other time would be acquitted
-    (`experiments/resized.py`).
+    (`experiments/resized.py`). A program may have its weights elsewhere, and strangers' tensors beside them.
     """
-    return code not in (AskedGround.SERVED_JPEG, AskedGround.ADAPTED)
+    return code not in (AskedGround.SERVED_JPEG, AskedGround.ADAPTED, AskedGround.WEIGHTS_ALONE)
 
 
 def asked_as(note: str, ways: Sequence[str]) -> tuple[Ground, ...]:

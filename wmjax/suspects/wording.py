@@ -21,6 +21,10 @@ WORDS = {
         "(to ask about the `whole` key gives more evidence)"
     ),
     "run": "its file was run in a process of its own: its weights were not read",
+    "weights-alone": (
+        "its file holds a program, which was not run: its tensors were asked in the network that you named; the "
+        "program may compute something else, so it is never cleared"
+    ),
     "pixels-own": "pixels prepared as the file, or its module, says",
     "read-as": "asked as {reading}",
     "ways": (
