@@ -38,6 +38,13 @@ def classes_alone() -> onnx.ModelProto:
     return model
 
 
+def maps() -> onnx.ModelProto:
+    """A classifier that gives its feature maps too, before its scores."""
+    model = build("a = Conv(x, w) b = GlobalAveragePool(a) y = Flatten(b)", W)
+    model.graph.output.insert(0, helper.make_tensor_value_info("a", TensorProto.FLOAT, None))
+    return model
+
+
 FILES = {
     "channels first": (residual, 5),
     "bytes, channels last": (
@@ -58,6 +65,7 @@ FILES = {
     ),
     "scores of four axes": (lambda: build("a = Conv(x, w) y = GlobalAveragePool(a)", W), 3),
     "several outputs": (several, 2),
+    "feature maps beside scores": (maps, 2),
     "classes alone, scores turned round": (classes_alone, 3),
     "bytes for weights": (
         lambda: build(

@@ -67,7 +67,7 @@ def _opened(path: str, batch: int, outputs: list[str], forbid: Callable[[], Any]
         """Those of all outputs side by side: each in its place, whatever shape it has this time."""
         found = []
         for output, size in zip(run(images), counts, strict=True):
-            whole = count(output) == size
+            whole = count(output) == size > 0
             found.append(output.reshape(batch, size) if whole else np.full((batch, size), np.nan, np.float32))
         return np.concatenate(found, 1)
 
