@@ -164,7 +164,7 @@ def test_pieces_that_no_tensor_can_have_are_not_fetched(
     with pytest.raises(wmjax.WmjaxError, match="larger than it can be"):
         wmjax.from_checkpoint(url)
     assert max(size for _, size in asked) < 1 << 18
-    monkeypatch.setattr(orbax, "_LARGEST_DOCUMENT", 1 << 20)
+    monkeypatch.setattr(orbax, "LARGEST_DOCUMENT", 1 << 20)
     with forgotten(), pytest.raises(wmjax.WmjaxError, match="damaged"):
         wmjax.from_checkpoint(url)
     assert max(size for _, size in asked) >= 1 << 20

@@ -7,8 +7,6 @@ goes through TensorStore's own Zarr drivers.
 """
 
 import dataclasses
-import json
-import math
 import os
 import re
 import stat
@@ -18,22 +16,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.text import first_line
+from wmjax.zarr import LARGEST_DOCUMENT, Layout, read_layout, unpack
 
 ITEM = "_METADATA"  # lies in every item's folder
-FLOATS = {name: np.dtype(name) for name in ("float64", "float32", "float16")} | {
-    name: np.dtype(getattr(ml_dtypes, name)) for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
-}
-_V2_NAMES = {"<f8": "float64", "<f4": "float32", "<f2": "float16"}
 _DOCUMENTS = (b"zarr.json", b".zarray")
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
 _MOST_FILES = 1 << 16
-_LARGEST_DOCUMENT = 1 << 16  # bytes of an array's description
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
 
 _PLAIN = {
@@ -44,22 +37,6 @@ _PLAIN = {
 }
 
 Tensors = dict[str, tuple[tuple[int, ...], str]]  # shape and dtype by stored name
-
-
-@dataclasses.dataclass(frozen=True)
-class _Layout:
-    """How a tensor lies: `chunk` is the key of its only chunk, None where it has several or another form."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    driver: str
-    chunk: bytes | None
-    sharded: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes of its numbers, of a type in `FLOATS`."""
-        return math.prod(self.shape) * int(FLOATS[self.dtype].itemsize)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,8 +119,8 @@ def tensors(path: Path) -> Tensors:
     try:
         with _Store(path) as store:
             found = {name: key for name, keys in store.keys.items() if (key := _document(keys))}
-            store.fetch(found, dict.fromkeys(found, _LARGEST_DOCUMENT))
-            layouts = {name: _layout(key, bytes(store.value(name, key))) for name, key in found.items()}
+            store.fetch(found, dict.fromkeys(found, LARGEST_DOCUMENT))
+            layouts = {name: read_layout(key, bytes(store.value(name, key))) for name, key in found.items()}
     except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
     return {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
@@ -320,16 +297,16 @@ def _read(
     codec, whole, others = pa.Codec("zstd"), {}, {}
     with _Store(path) as store:
         documents = {name: key for name in shapes if (key := _document(store.keys.get(name, [])))}
-        store.fetch(documents, dict.fromkeys(documents, _LARGEST_DOCUMENT))
+        store.fetch(documents, dict.fromkeys(documents, LARGEST_DOCUMENT))
         layouts = {name: _checked(store, name, shape) for name, shape in shapes.items()}
         out = make()
         for name, layout in layouts.items():
             found = store.keys[name]
             if layout.chunk and len(found) == 2 and layout.chunk in found:
                 whole[name] = layout.chunk
-        store.fetch(whole, {name: 2 * layouts[name].size + _LARGEST_DOCUMENT for name in whole})
+        store.fetch(whole, {name: 2 * layouts[name].size + LARGEST_DOCUMENT for name in whole})
         for name, key in whole.items():
-            fill(out[name], _unpack(codec, store.value(name, key), layouts[name]))
+            fill(out[name], unpack(codec, store.value(name, key), layouts[name]))
         if len(whole) < len(layouts):
             store.whole()
         for name in layouts.keys() - whole:
@@ -340,12 +317,12 @@ def _read(
     return out
 
 
-def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> _Layout:
+def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> Layout:
     """How a tensor lies that must have this shape."""
     document = _document(store.keys.get(name, []))
     if not document:
         raise ValueError(f"it has no tensor {name:.80}")
-    layout = _layout(document, bytes(store.value(name, document)))
+    layout = read_layout(document, bytes(store.value(name, document)))
     if layout.shape != shape:
         raise ValueError(f"tensor {name:.80} has shape {list(layout.shape)}, its model's has {list(shape)}")
     return layout
@@ -354,62 +331,3 @@ def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> _Layout:
 def _inside(path: Path, name: str) -> str:
     """Where a tensor lies in its store: OCDBT counts from its own root, a folder from the file system's."""
     return f"{name}/" if _is_ocdbt(path) else f"{path.absolute()}/{name}/"
-
-
-def _unpack(codec: Any, chunk: bytes | memoryview, layout: _Layout) -> np.ndarray:
-    """The tensor of its only chunk; a shard of Zarr 3 ends with place and length of what it holds, and a checksum."""
-    packed, dtype = memoryview(chunk), FLOATS[layout.dtype]
-    if layout.sharded:
-        if len(chunk) < 20:
-            raise ValueError("a chunk is truncated")
-        at, length = (int(n) for n in np.frombuffer(chunk[-20:-4], "<u8"))
-        if at + length > len(chunk):
-            raise ValueError("a chunk is truncated")
-        packed = packed[at : at + length]
-    return np.frombuffer(codec.decompress(packed, decompressed_size=layout.size), dtype).reshape(layout.shape)
-
-
-@lru_cache(maxsize=8192)  # the models of a family have the same documents
-def _layout(key: bytes, document: bytes) -> _Layout:
-    """Reads a Zarr array's document; raises `ValueError` where it is damaged or would take more than it holds."""
-    if len(document) > _LARGEST_DOCUMENT:
-        raise ValueError("an array's description is too long")
-    values = json.loads(document)
-    shape = tuple(int(n) for n in values["shape"])
-    layout = (_version_2 if key == b".zarray" else _version_3)(values, shape)
-    if not all(0 <= n < 1 << 40 for n in shape) or len(shape) > 32 or math.prod(shape) >= 1 << 40:
-        raise ValueError(f"an array's shape is {list(shape)!s:.80}")
-    return layout
-
-
-def _version_2(values: dict[str, Any], shape: tuple[int, ...]) -> _Layout:
-    chunks = _chunks(values["chunks"], shape)
-    plain = (values["order"], values.get("filters"), (values["compressor"] or {}).get("id")) == ("C", None, "zstd")
-    key = values.get("dimension_separator", ".").join("0" * max(1, len(shape))).encode()
-    dtype = _V2_NAMES.get(str(values["dtype"]), str(values["dtype"]))
-    return _Layout(shape, dtype, "zarr", key if plain and chunks == shape and dtype in FLOATS else None)
-
-
-def _version_3(values: dict[str, Any], shape: tuple[int, ...]) -> _Layout:
-    chunks = _chunks(values["chunk_grid"]["configuration"]["chunk_shape"], shape)
-    codecs, sharded = values["codecs"], False
-    whole = chunks == shape and values["chunk_key_encoding"] == {"name": "default"}
-    if [codec["name"] for codec in codecs] == ["sharding_indexed"]:
-        shard, sharded = codecs[0]["configuration"], True
-        whole = whole and _chunks(shard["chunk_shape"], shape) == shape
-        whole = whole and [codec["name"] for codec in shard["index_codecs"]] == ["bytes", "crc32c"]
-        whole = whole and shard.get("index_location", "end") == "end"
-        codecs = shard["codecs"]
-    little = codecs[0] == {"name": "bytes", "configuration": {"endian": "little"}}
-    plain = whole and little and [codec["name"] for codec in codecs] == ["bytes", "zstd"]
-    plain = plain and not codecs[1]["configuration"].get("checksum", False) and values["data_type"] in FLOATS
-    key = "/".join(["c", *("0" * len(shape))]).encode()
-    return _Layout(shape, str(values["data_type"]), "zarr3", key if plain else None, sharded)
-
-
-def _chunks(chunks: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of a chunk's shape; a chunk larger than its array would take memory that no tensor needs."""
-    sizes = tuple(int(n) for n in chunks)
-    if len(sizes) != len(shape) or any(not 1 <= size <= max(1, n) for size, n in zip(sizes, shape, strict=True)):
-        raise ValueError(f"an array of shape {list(shape)!s:.80} has chunks of {list(sizes)!s:.80}")
-    return sizes

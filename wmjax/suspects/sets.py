@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from wmjax.orbax import FLOATS, Tensors
+from wmjax.orbax import Tensors
+from wmjax.zarr import FLOATS
 
 _Place = tuple[str, ...]
 _Found = dict[_Place, dict[str, str]]  # stored name by the network's, at each place

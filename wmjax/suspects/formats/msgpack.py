@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wmjax.errors import InvalidFile
-from wmjax.orbax import FLOATS
 from wmjax.suspects.formats.safetensors import Header, Tensor, opened, stamp
+from wmjax.zarr import FLOATS
 
 _DEEPEST = 64
 _MOST = 1 << 17  # maps, lists and values

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.orbax import FLOATS, Tensors
+from wmjax.orbax import Tensors
 from wmjax.suspects.network import LARGEST
 from wmjax.suspects.torch_module import lock, needs_torch, quiet, stored_tensors
 from wmjax.text import first_line
+from wmjax.zarr import FLOATS
 
 Values = dict[str, Any]  # what a configuration says
 

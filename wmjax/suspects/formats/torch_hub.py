@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 from wmjax.errors import InvalidFile
-from wmjax.orbax import FLOATS, Tensors
+from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Image, Network, Source, Wanted, Weights
 from wmjax.suspects.formats import torch_build as build
@@ -25,6 +25,7 @@ from wmjax.suspects.matching import Match, fitting, matches
 from wmjax.suspects.network import checked
 from wmjax.suspects.sets import Fit, sets_of
 from wmjax.suspects.torch_module import as_function, needs_torch, scores
+from wmjax.zarr import FLOATS
 
 CONFIG, PIXELS = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # the first that is there
