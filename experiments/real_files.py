@@ -138,7 +138,8 @@ def save(part: str, figures: dict[str, Any]) -> None:
     file = record.RESULTS / "real_files.json"
     before = json.loads(file.read_text()) if file.exists() else {}
     kept = {name: before[name] for name in PARTS if name in before}
-    record.write("real_files", {**kept, part: {**figures, "date": record.ENVIRONMENT["date"]}})
+    made = {name: record.ENVIRONMENT[name] for name in ("command", "date", "commit")}
+    record.write("real_files", {**kept, part: {**figures, **made}})
 
 
 def packages(options: argparse.Namespace, rng: np.random.Generator) -> None:

@@ -82,7 +82,7 @@ def real_rows() -> list[str]:
             f"classifiers in public packages, a mark planted in each, {len(found)} files",
             f"{sum(pair['verdict'] == 'match' for pair in found)} a match, {right} under their right preparation",
             f"in {most[0]} to {most[-1]} queries",
-            source("real_files"),
+            source("real_files", commit=figures["plants"]["commit"]),
         )
     ]
     for name, what in (("packages", "innocent files of public packages"), ("made", "innocents of real architectures")):
@@ -97,7 +97,7 @@ def real_rows() -> list[str]:
                 f"{what}: {own['files']} files, {own['pairs']} pairs with keys",
                 f"most evidence {own['most_bits']:.1f} bits of 20",
                 f"ever reached: {reached}",
-                source("real_files"),
+                source("real_files", commit=own["commit"]),
             )
         )
     return rows
