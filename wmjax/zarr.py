@@ -1,0 +1,91 @@
+"""Arrays of Zarr, versions 2 and 3, as Orbax writes them: what their documents say, and how a chunk unpacks."""
+
+import dataclasses
+import json
+import math
+from functools import lru_cache
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+FLOATS = {name: np.dtype(name) for name in ("float64", "float32", "float16")} | {
+    name: np.dtype(getattr(ml_dtypes, name)) for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+}
+_V2_NAMES = {"<f8": "float64", "<f4": "float32", "<f2": "float16"}
+LARGEST_DOCUMENT = 1 << 16  # bytes of an array's description
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a tensor lies: `chunk` is the key of its only chunk, None where it has several or another form."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    driver: str
+    chunk: bytes | None
+    sharded: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of its numbers, of a type in `FLOATS`."""
+        return math.prod(self.shape) * int(FLOATS[self.dtype].itemsize)
+
+
+@lru_cache(maxsize=8192)  # the models of a family have the same documents
+def read_layout(key: bytes, document: bytes) -> Layout:
+    """Reads a Zarr array's document; raises `ValueError` where it is damaged or would take more than it holds."""
+    if len(document) > LARGEST_DOCUMENT:
+        raise ValueError("an array's description is too long")
+    values = json.loads(document)
+    shape = tuple(int(n) for n in values["shape"])
+    layout = (_version_2 if key == b".zarray" else _version_3)(values, shape)
+    if not all(0 <= n < 1 << 40 for n in shape) or len(shape) > 32 or math.prod(shape) >= 1 << 40:
+        raise ValueError(f"an array's shape is {list(shape)!s:.80}")
+    return layout
+
+
+def _version_2(values: dict[str, Any], shape: tuple[int, ...]) -> Layout:
+    chunks = _chunks(values["chunks"], shape)
+    plain = (values["order"], values.get("filters"), (values["compressor"] or {}).get("id")) == ("C", None, "zstd")
+    key = values.get("dimension_separator", ".").join("0" * max(1, len(shape))).encode()
+    dtype = _V2_NAMES.get(str(values["dtype"]), str(values["dtype"]))
+    return Layout(shape, dtype, "zarr", key if plain and chunks == shape and dtype in FLOATS else None)
+
+
+def _version_3(values: dict[str, Any], shape: tuple[int, ...]) -> Layout:
+    chunks = _chunks(values["chunk_grid"]["configuration"]["chunk_shape"], shape)
+    codecs, sharded = values["codecs"], False
+    whole = chunks == shape and values["chunk_key_encoding"] == {"name": "default"}
+    if [codec["name"] for codec in codecs] == ["sharding_indexed"]:
+        shard, sharded = codecs[0]["configuration"], True
+        whole = whole and _chunks(shard["chunk_shape"], shape) == shape
+        whole = whole and [codec["name"] for codec in shard["index_codecs"]] == ["bytes", "crc32c"]
+        whole = whole and shard.get("index_location", "end") == "end"
+        codecs = shard["codecs"]
+    little = codecs[0] == {"name": "bytes", "configuration": {"endian": "little"}}
+    plain = whole and little and [codec["name"] for codec in codecs] == ["bytes", "zstd"]
+    plain = plain and not codecs[1]["configuration"].get("checksum", False) and values["data_type"] in FLOATS
+    key = "/".join(["c", *("0" * len(shape))]).encode()
+    return Layout(shape, str(values["data_type"]), "zarr3", key if plain else None, sharded)
+
+
+def _chunks(chunks: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a chunk's shape; a chunk larger than its array would take memory that no tensor needs."""
+    sizes = tuple(int(n) for n in chunks)
+    if len(sizes) != len(shape) or any(not 1 <= size <= max(1, n) for size, n in zip(sizes, shape, strict=True)):
+        raise ValueError(f"an array of shape {list(shape)!s:.80} has chunks of {list(sizes)!s:.80}")
+    return sizes
+
+
+def unpack(codec: Any, chunk: bytes | memoryview, layout: Layout) -> np.ndarray:
+    """The tensor of its only chunk; a shard of Zarr 3 ends with place and length of what it holds, and a checksum."""
+    packed, dtype = memoryview(chunk), FLOATS[layout.dtype]
+    if layout.sharded:
+        if len(chunk) < 20:
+            raise ValueError("a chunk is truncated")
+        at, length = (int(n) for n in np.frombuffer(chunk[-20:-4], "<u8"))
+        if at + length > len(chunk):
+            raise ValueError("a chunk is truncated")
+        packed = packed[at : at + length]
+    return np.frombuffer(codec.decompress(packed, decompressed_size=layout.size), dtype).reshape(layout.shape)
