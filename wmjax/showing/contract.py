@@ -3,9 +3,7 @@
 import base64
 import dataclasses
 import json
-import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +11,9 @@ from typing import Any, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from wmjax import stores
 from wmjax.canonical import LARGEST
-from wmjax.errors import AccessError, InvalidFile
 from wmjax.files import read_bytes
-from wmjax.suspects.sniff import Format, kind_of
+from wmjax.suspects.sniff import Format, beginning, kind_of
 from wmjax.text import cut
 
 DAMAGE = (  # what parsers raise on a stranger's bytes
@@ -125,17 +121,8 @@ def glimpse(path: Path) -> Glimpse:
     """
     if path.is_dir():
         return Glimpse(path, True, 0, b"")
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for ever
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InvalidFile(f"{path}: neither a file nor a folder")
-            return Glimpse(path, False, status.st_size, stores.read(path, descriptor, _HEAD, 0))
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+    with beginning(path) as file:
+        return Glimpse(path, False, file.size, file.head[:_HEAD])
 
 
 def parsed(raw: bytes) -> dict[str, Any]:

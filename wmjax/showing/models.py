@@ -1,5 +1,6 @@
 """Files of models, by their headers: no weight is read, no network is built, and no program in them runs."""
 
+import importlib.util
 import json
 import math
 import os
@@ -8,19 +9,18 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from wmjax.errors import AccessError, InvalidFile
+from wmjax.errors import AccessError
 from wmjax.files import read_bytes
 from wmjax.showing.contract import Facts, Glimpse, Kind, parsed, said
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import read_npz
-from wmjax.suspects.formats.onnx_tensors import structure
+from wmjax.suspects.formats.onnx_read import parse
 from wmjax.suspects.formats.safetensors import Header, read_header, read_index
 from wmjax.suspects.sniff import WHY, Format
 
 _SHOWN = 3  # names of tensors or models
 _MOST = 10_000  # entries of a folder that are counted
 _RANK = 8  # dimensions of a shape that are told
-_STRUCTURE = 1 << 22  # bytes of an ONNX file that are not weights
 _CONFIG = 1 << 20  # bytes of a configuration beside weights
 _NAME_IT = "not said: name it with `models`"
 
@@ -89,17 +89,9 @@ def _arrays(seen: Glimpse) -> Facts:
 
 def _onnx(seen: Glimpse) -> Facts:
     """What goes in and comes out of a graph, as it says itself; bounded as where it is asked."""
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ImportError:
+    if importlib.util.find_spec("onnx") is None:
         return {"size": seen.size, "read": "when the package onnx is installed: pip install 'wmjax[onnx]'"}
-    if len(seen.raw) > _STRUCTURE and structure(seen.raw) > _STRUCTURE:
-        raise InvalidFile(f"{seen.path}: more of it is structure than any image classifier has")
-    try:
-        model = onnx.ModelProto.FromString(seen.raw)
-    except DecodeError as error:
-        raise InvalidFile(f"{seen.path} is damaged: it cannot be parsed") from error
+    model = parse(seen.path)
     graph, weights = model.graph, {tensor.name for tensor in model.graph.initializer}
     return {
         "inputs": [_end(one) for one in graph.input if one.name not in weights][:_SHOWN],

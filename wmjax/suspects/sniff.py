@@ -169,12 +169,13 @@ def sniff(path: Path) -> Format:
       AccessError: it cannot be read.
       InvalidFile: it is a pipe, a folder or a device.
     """
-    with _opened(path) as file:
+    with beginning(path) as file:
         return _kind(file)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[_Bytes]:
+def beginning(path: Path) -> Iterator[_Bytes]:
+    """A file's size and first bytes, while it is open; raises as `sniff`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for ever
         try:
@@ -190,7 +191,7 @@ def _opened(path: Path) -> Iterator[_Bytes]:
 
 def _behind(path: Path) -> bool:
     """Whether a zip archive ends the file, or one of HDF5 begins at a place where its readers look for one."""
-    with _opened(path) as file:
+    with beginning(path) as file:
         if b"PK\5\6" in file.at(max(0, file.size - _ZIP_END), _ZIP_END):
             return True
         places = (512 << power for power in range(file.size.bit_length()))

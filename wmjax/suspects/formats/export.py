@@ -18,6 +18,7 @@ from wmjax.digest import files_digest
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Askable, Network, Suspect, Wanted, no_logits
+from wmjax.suspects.formats.safetensors import stamp
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.process import start
@@ -47,9 +48,8 @@ def open_export(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
     """
     if _CHILDREN[kind] == "keras" and importlib.util.find_spec("keras") is None:
         raise UsageError("a Keras file needs Keras: pip install 'wmjax[keras]'")
-    status = path.stat()
-    stamp = status.st_size, status.st_mtime_ns, status.st_ino
-    told = [int(n) for n in np.asarray(_answer(kind, path, stamp, np.empty(0, np.uint8))).ravel()]
+    before = stamp(path.stat())
+    told = [int(n) for n in np.asarray(_answer(kind, path, before, np.empty(0, np.uint8))).ravel()]
     if len(told) < 7 or not all(0 <= n < 1 << 24 for n in told):
         raise InvalidFile(f"{path}: its process does not say what it takes")
     uint8, image = bool(told[0]), (told[3], told[4], told[5])
@@ -61,7 +61,7 @@ def open_export(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
         def ask(images: np.ndarray) -> Any:
             prepared = images if uint8 else np.asarray(pixels.prepare(jnp.asarray(images), ways, way))
             at = sum(scored[: out.place])
-            answers = np.asarray(_answer(kind, path, stamp, prepared))[:, at : at + scored[out.place]]
+            answers = np.asarray(_answer(kind, path, before, prepared))[:, at : at + scored[out.place]]
             return outputs.told(answers, out.classes) if scored[out.place] == 1 else answers
 
         note = AskedGround.RUN
@@ -82,17 +82,16 @@ def open_export(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
     return networks
 
 
-def _answer(kind: Format, path: Path, stamp: _Stamp, images: np.ndarray) -> Any:
+def _answer(kind: Format, path: Path, before: _Stamp, images: np.ndarray) -> Any:
     """What the file's process answers; it is started where it does not run."""
-    status = path.stat()
-    if stamp != (status.st_size, status.st_mtime_ns, status.st_ino):
+    if before != stamp(path.stat()):
         raise AccessError(f"{path} was changed while it was used: start again")
     with stores.present(path):
-        return _running(kind, path, stamp)(images)
+        return _running(kind, path, before)(images)
 
 
 @lru_cache(maxsize=2)  # processes that live at once: each has JAX in its memory
-def _running(kind: Format, path: Path, stamp: _Stamp) -> Any:
+def _running(kind: Format, path: Path, before: _Stamp) -> Any:
     try:
         program = f"wmjax.suspects.formats.{_CHILDREN[kind]}_child:program"
         return start(program, path.name, argument=str(path.absolute()))

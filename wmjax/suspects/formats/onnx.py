@@ -19,21 +19,19 @@ import numpy as np
 from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.files import read_bytes
 from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Image, Network, Wanted, Weights
 from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, from_json
 from wmjax.suspects.formats.onnx_pixels import pixels_said
-from wmjax.suspects.formats.onnx_read import Read, read_graph
+from wmjax.suspects.formats.onnx_read import Read, parse, read_graph
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
 from wmjax.suspects.formats.onnx_runtime import asked_by_runtime, installed
-from wmjax.suspects.formats.onnx_tensors import array, data_file, structure
+from wmjax.suspects.formats.onnx_tensors import array, data_file
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 
 _BATCH = 64  # images that a file may insist on taking at once
 _SCALES = (1, 2, 4, 8)  # of images for a graph that takes any size, but none as small as a key's
-_STRUCTURE = 1 << 22  # bytes of a file that are not weights
 _BY_BATCH = {"DynamicQuantizeLinear", f"{MICROSOFT}.DynamicQuantizeMatMul"}  # they scale by all images of a call
 _networks: dict[str, Network] = {}
 _lock = threading.Lock()
@@ -155,7 +153,7 @@ def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
 
 def _read(path: Path) -> tuple[Read, str]:
     """What a file holds, and its graph's fingerprint."""
-    model = _parse(path)
+    model = parse(path)
     try:
         read = read_graph(model, path)
         said = pixels_said(read.graph, read.weights, path)
@@ -163,21 +161,6 @@ def _read(path: Path) -> tuple[Read, str]:
         return read, read.graph.fingerprint()
     except (TypeError, AttributeError, ValueError) as error:  # the parser gives bytes for text that is no UTF-8
         raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
-
-
-def _parse(path: Path) -> Any:
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ImportError as error:
-        raise UsageError(f"{path} needs the onnx package: pip install 'wmjax[onnx]'") from error
-    data = read_bytes(path)
-    try:
-        if len(data) > _STRUCTURE and structure(data) > _STRUCTURE:
-            raise InvalidFile(f"{path}: more of it is structure than any image classifier has")
-        return onnx.ModelProto.FromString(data)
-    except (DecodeError, ValueError, MemoryError) as error:
-        raise InvalidFile(f"{path} is damaged, or no ONNX file of a classifier: it cannot be parsed") from error
 
 
 def _asked(path: Path, wanted: Wanted, graph: Graph) -> list[Network]:

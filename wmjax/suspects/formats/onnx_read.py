@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wmjax.errors import InvalidFile, UsageError
+from wmjax.files import read_bytes
 from wmjax.suspects.formats.onnx_ends import behind, sorted_nodes
 from wmjax.suspects.formats.onnx_graph import (
     DOUBLES,
@@ -36,14 +38,38 @@ from wmjax.suspects.formats.onnx_tensors import (
     constant_tensor,
     refuser,
     shown,
+    structure,
 )
 
+_STRUCTURE = 1 << 22  # bytes of a file that are not weights
 OPSETS = (7, 28)  # broadcasting is NumPy's from 7 on; the operators read here are unchanged up to 28
 _ATTRIBUTES = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints"}  # AttributeProto.AttributeType: field
 _MOST_CONSTANTS = 1 << 28  # bytes of all tensors that belong to the graph
 _SMALL = (2, 3, 4, 5)  # TensorProto.DataType of whole numbers that nothing but quantisation uses
 _INT32, _INT64, _BOOL = 6, 7, 9
 _QUANTISED = {"DequantizeLinear": 0, "QLinearConv": 8, f"{MICROSOFT}.QGemm": 6}  # the input that may be int32 weights
+
+
+def parse(path: Path) -> Any:
+    """A file's `onnx.ModelProto`; nothing in it is believed yet.
+
+    Raises:
+      UsageError: the `onnx` package is missing.
+      AccessError: the file cannot be read.
+      InvalidFile: it is damaged, or most of it is no weights.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise UsageError(f"{path} needs the onnx package: pip install 'wmjax[onnx]'") from error
+    data = read_bytes(path)
+    try:
+        if len(data) > _STRUCTURE and structure(data) > _STRUCTURE:
+            raise InvalidFile(f"{path}: more of it is structure than any image classifier has")
+        return onnx.ModelProto.FromString(data)
+    except (DecodeError, ValueError, MemoryError) as error:
+        raise InvalidFile(f"{path} is damaged, or no ONNX file of a classifier: it cannot be parsed") from error
 
 
 class Read(NamedTuple):

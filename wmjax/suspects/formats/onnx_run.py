@@ -25,28 +25,10 @@ _WORK = 1 << 36  # products for one image: four times those of a VGG at 224 pixe
 _KNOWN = 1 << 24  # numbers in all values that are known while tracing
 _INT32 = np.iinfo(np.int32)
 _PICKING = ("ArgMax", "ArgMin", "TopK", "NonZero")  # what they pick are whole numbers of 64 bits
-_COUNTING = frozenset(  # operators whose whole numbers may need more than 32 bits
-    [
-        "Abs",
-        "Add",
-        "BitShift",
-        "CumSum",
-        "Div",
-        "Einsum",
-        "Gemm",
-        "MatMul",
-        "Mod",
-        "Mul",
-        "Neg",
-        "Pow",
-        "ReduceL1",
-        "ReduceProd",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "Sub",
-        "Sum",
-    ]
-)
+_COUNTING = frozenset((  # operators whose whole numbers may need more than 32 bits
+    "Abs", "Add", "BitShift", "CumSum", "Div", "Einsum", "Gemm", "MatMul", "Mod", "Mul", "Neg", "Pow", "ReduceL1",
+    "ReduceProd", "ReduceSum", "ReduceSumSquare", "Sub", "Sum",
+))  # fmt: skip
 
 
 class Unread(ValueError):

@@ -27,10 +27,11 @@ from wmjax.suspects.formats import onnx_child
 from wmjax.suspects.formats.onnx_graph import Graph
 from wmjax.suspects.formats.onnx_read import Read
 from wmjax.suspects.formats.onnx_tensors import array, files_of
+from wmjax.suspects.formats.safetensors import stamp
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 
-_Stamp = tuple[tuple[int, int, int], ...]  # size, time and number of each file
+_Stamps = tuple[tuple[int, int, int], ...]  # size, time and number of each file
 
 _PROCESSES = 4  # that are kept for further questions
 _MEMORY = 4 << 30  # bytes that a process may take, beside four times its file's
@@ -59,7 +60,7 @@ def asked_by_runtime(read: Read, path: Path, wanted: Sequence[int], ways: tuple[
         raise InvalidFile(f"{path} takes {graph.batch} images at once: export it with a free batch axis")
     program = _Program(str(path.resolve()), max(1, graph.batch), tuple(dict.fromkeys(name for name, _ in read.outputs)))
     parts = tuple(sorted(files_of(read.weights.values(), path)))
-    ask = partial(_answer, program, parts, _stamp(parts))
+    ask = partial(_answer, program, parts, _stamps(parts))
     try:
         counts = [int(n) for n in ask(_taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
     except (AccessError, UsageError) as error:
@@ -100,22 +101,22 @@ class _End(NamedTuple):
     turned: bool
 
 
-def _stamp(parts: Sequence[Path]) -> _Stamp:
-    return tuple((status.st_size, status.st_mtime_ns, status.st_ino) for status in map(Path.stat, parts))
+def _stamps(parts: Sequence[Path]) -> _Stamps:
+    return tuple(stamp(part.stat()) for part in parts)
 
 
-def _answer(program: _Program, parts: Sequence[Path], stamp: _Stamp, images: np.ndarray) -> Any:
+def _answer(program: _Program, parts: Sequence[Path], before: _Stamps, images: np.ndarray) -> Any:
     """What the process answers, which reads these files when it starts."""
-    if stamp != _stamp(parts):
+    if before != _stamps(parts):
         raise AccessError(f"{program.path} was changed while it was used: start again")
     with contextlib.ExitStack() as here:
         for part in parts:
             here.enter_context(stores.present(part))
-        return _process(program, stamp)(images)
+        return _process(program, before)(images)
 
 
 @lru_cache(maxsize=_PROCESSES)
-def _process(program: _Program, stamp: _Stamp) -> Callable[[np.ndarray], Any]:
+def _process(program: _Program, before: _Stamps) -> Callable[[np.ndarray], Any]:
     memory = min(_MEMORY + 4 * Path(program.path).stat().st_size, host_bytes() // 2)
     told, runs = json.dumps(program._asdict()), Path(onnx_child.__file__)
     return process.start("onnx", program.path, first=TIMEOUT, memory=memory, argument=told, program=runs)

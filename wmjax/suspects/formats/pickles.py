@@ -23,7 +23,7 @@ from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.suspects.contract import Weights
 from wmjax.suspects.formats import pickle_child
-from wmjax.suspects.formats.safetensors import LARGEST_HEADER, File, Header, read_header
+from wmjax.suspects.formats.safetensors import LARGEST_HEADER, File, Header, read_header, stamp
 from wmjax.suspects.process import STARTING, command, hide
 from wmjax.text import printable
 
@@ -75,10 +75,9 @@ class Pickle:
 
 def _stamp(path: Path) -> tuple[int, int, int]:
     try:
-        status = path.stat()
+        return stamp(path.stat())
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 @contextlib.contextmanager
