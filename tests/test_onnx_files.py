@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects.contract import Wanted
-from wmjax.suspects.formats import onnx as formats
 from wmjax.suspects.formats import onnx_layout, onnx_read, onnx_run, onnx_tensors
 from wmjax.suspects.formats.onnx_graph import Node
 from wmjax.suspects.pixels import PIXELS
