@@ -226,15 +226,15 @@ def test_what_is_needed_without_jax_is_no_extra_s(found):
 
 
 def test_the_judges_cost_is_measured_without_jax(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "experiments")
-    judge_cost, record, tables = map(importlib.import_module, ("judge_cost", "record", "tables"))
+    from experiments import record
+    from experiments.claims import judge_cost
+
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(importlib.import_module("figures"), "HERE", tmp_path)  # where tables read
     judge_cost.main(["--small"])
-    row = next(row for row in tables.judge_rows() if "60 openings" in row)
+    row = next(row for row in judge_cost.rows(record.read("judge_cost")) if "60 openings" in row)
     assert "match; JAX was never imported" in row
     assert "60 openings, 8x8x1 labels" in row
-    assert "experiments/judge_cost.py" in row
+    assert "experiments/claims/judge_cost.py" in row
 
 
 def test_keys_and_statistics_import_no_jax():
