@@ -40,10 +40,10 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.keyset import default_rule
 from wmjax.suspects.contract import Network, NoWeights
-from wmjax.zoo.audit import merge
 from wmjax.zoo.book import JOURNAL
 from wmjax.zoo.header import AuditHeader, Level
 from wmjax.zoo.load import Chunk
+from wmjax.zoo.merge import merge
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.prepared import Prepared, ask_chunk
 from wmjax.zoo.records import Entry, Zoo

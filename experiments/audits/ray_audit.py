@@ -1,10 +1,10 @@
 """Seconds of an audit by a Ray cluster of two workers on one machine, against one process, and with a worker killed.
 
-Command   python experiments/audits/ray_audit.py [--models 768] [--repeats 1]
+Command   python experiments/audits/ray_audit.py [--models 1536] [--repeats 1]
 Expected  the same verdicts each time; at most .6 of the time of one process with one core, as each worker has, where
           scoring dominates; not of one with both, since an audit already uses all cores of a machine, and Ray's
           start comes on top: Ray is for more machines
-Time      about 8 minutes on 2 CPU cores; needs Ray
+Time      about 5 minutes on 2 CPU cores; needs Ray
 
 The zoo: random networks, `resnet18` of small width for 32x32 pictures in colour; one abstract key of 100 triggers.
 `one_core_s` is the whole command on one core (`taskset`), `all_cores_s` with both; `ray_s` is `--ray` at a cluster that
@@ -106,7 +106,7 @@ def kill_one(after: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--models", type=int, default=768)
+    parser.add_argument("--models", type=int, default=1536)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--parts", type=int, default=8)
     options = parser.parse_args()

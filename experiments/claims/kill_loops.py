@@ -43,7 +43,7 @@ from wmjax.keys.keyset import default_rule
 from wmjax.models import Config
 from wmjax.suspects.contract import Network, Weights
 from wmjax.suspects.network import from_config
-from wmjax.zoo.audit import merge
+from wmjax.zoo.merge import merge
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Entry, Zoo
 

@@ -42,21 +42,26 @@ def choose_width(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int,
     known = _remembered()
     if known.get(name) in fitting:
         return known[name]
-    seconds = {usual: _seconds(dataclasses.replace(scorer, width=usual), weights, bank, block)}
-    if seconds[usual] * _BLOCKS * models / size < _WORTH:
+    rows = _few(scorer.mesh.size, size // scorer.mesh.size, 2 * max(widths))
+    seconds = {usual: _seconds(dataclasses.replace(scorer, width=usual), weights, bank, block, rows)}
+    if seconds[usual] * _BLOCKS * models / len(rows) < _WORTH:
         return usual
     for width in fitting:
         if width != usual:
-            seconds[width] = _seconds(dataclasses.replace(scorer, width=width), weights, bank, block)
+            seconds[width] = _seconds(dataclasses.replace(scorer, width=width), weights, bank, block, rows)
     best = min(seconds, key=seconds.__getitem__)
     known[name] = best if seconds[best] < _BETTER * seconds[usual] else usual
     _remember(known)
     return known[name]
 
 
-def _seconds(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int) -> float:
-    """What a block of images takes a chunk, compilation apart."""
-    rows = np.arange(next(iter(weights.values())).shape[0])
+def _few(devices: int, share: int, each: int) -> np.ndarray:
+    """The first models of each device's share of a chunk: timing all of them would take longer than it saves."""
+    return np.add.outer(np.arange(devices) * share, np.arange(min(share, each))).ravel()
+
+
+def _seconds(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int, rows: np.ndarray) -> float:
+    """What a block of images takes these models, compilation apart."""
     picks = np.arange(block, dtype=np.int32) % len(bank)
     scorer.answers(weights, rows, bank, picks)
     seconds = []
