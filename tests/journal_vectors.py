@@ -21,7 +21,7 @@ from wmjax.evidence import claim_journal
 from wmjax.evidence.claim_journal import Head
 from wmjax.evidence.transcript import Row
 from wmjax.keys import Key, derive_key, make_spec
-from wmjax.zoo.audit import merge
+from wmjax.zoo.merge import merge
 from wmjax.zoo.records import Zoo
 from wmjax.zoo.result import OUTCOMES
 

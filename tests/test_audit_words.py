@@ -27,8 +27,8 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.verification import wording as verdict_words
 from wmjax.verification.grounds import VerdictGround
 from wmjax.zoo import wording as audit_words
-from wmjax.zoo.audit import merge
 from wmjax.zoo.grounds import AuditGround, Basis, Unasked
+from wmjax.zoo.merge import merge
 from wmjax.zoo.records import Entry, Zoo
 from wmjax.zoo.result import AuditResult
 

@@ -47,7 +47,7 @@ def clears(code: str) -> bool:
 
     How many labels a copy loses by that is nobody's to say beforehand, so that it would pass for a stranger: of a noise
     key's triggers of 8x8, asked as 4x4, an intact copy repeats 14 to 16 of 100, and every other time would be acquitted
-    (`experiments/resized.py`). A program may have its weights elsewhere, and strangers' tensors beside them.
+    (`experiments/evidence/resized.py`). A program may have its weights elsewhere, and strangers' tensors beside them.
     """
     return code not in (AskedGround.SERVED_JPEG, AskedGround.ADAPTED, AskedGround.WEIGHTS_ALONE)
 
