@@ -7,27 +7,36 @@ import os
 import platform
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 
 
-def _environment() -> dict[str, Any]:
-    """Hardware, versions and commit of this run."""
+@cache
+def environment() -> dict[str, Any]:
+    """Hardware and versions of this run; command, time and commit as they were when it began."""
     import jax
 
     return {
-        "command": " ".join(["python", f"experiments/{Path(sys.argv[0]).name}", *map(_public, sys.argv[1:])]),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        **_BEGAN,
         "processor": _processor(),
         "cores": os.cpu_count(),
         "devices": [device.device_kind for device in jax.devices()],
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy")},
         "python": platform.python_version(),
+    }
+
+
+def _begun() -> dict[str, str]:
+    script = Path(sys.argv[0]).resolve()
+    name = script.relative_to(HERE.parent) if script.is_relative_to(HERE) else script.name
+    return {
+        "command": " ".join(["python", str(name), *map(_public, sys.argv[1:])]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
     }
 
 
@@ -53,11 +62,22 @@ def _processor() -> str:
     return platform.processor()
 
 
-ENVIRONMENT = _environment()  # of the code as it was when the experiment began
+_BEGAN = _begun()
 
 
 def write(name: str, figures: dict[str, Any]) -> None:
     """Writes results/NAME.json and prints the figures."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"environment": ENVIRONMENT, **figures}, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps({"environment": environment(), **figures}, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
+
+
+def read(name: str) -> dict[str, Any]:
+    """The figures of results/NAME.json, with the environment in which they were measured."""
+    figures: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return figures
+
+
+def there(name: str) -> bool:
+    """Whether an experiment has been run: some need other machines."""
+    return (RESULTS / f"{name}.json").exists()

@@ -10,11 +10,15 @@ Writes `results/story.svg` beside the curves.
 
 import dataclasses
 import html
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the checkout
 
 import numpy as np
-import record
 
+from experiments import record
 from wmjax.attacks.families.prune import prune
 from wmjax.data import load
 from wmjax.keys import Key, generate, make_spec

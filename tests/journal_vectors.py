@@ -21,7 +21,7 @@ from wmjax.evidence import claim_journal
 from wmjax.evidence.claim_journal import Head
 from wmjax.evidence.transcript import Row
 from wmjax.keys import Key, derive_key, make_spec
-from wmjax.zoo.audit import merge
+from wmjax.zoo.merge import merge
 from wmjax.zoo.records import Zoo
 from wmjax.zoo.result import OUTCOMES
 
@@ -67,7 +67,7 @@ def claimed(nonce: bytes = NONCE, rows: int = 6) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "claim.json.journal.jsonl"
         order = forger.order(key, nonce)
-        book = claim_journal.begin(path, Head(key.commitment, nonce, "suspect", None), order, resume=False)
+        book = claim_journal.begin(path, Head(key.commitment, nonce, "suspect", (), None), order, resume=False)
         for index in order[:rows]:
             attempts, answer = forger.answered(int(key.labels[index]))
             book.add(Row(index, attempts, answer))
@@ -158,7 +158,7 @@ def expected(name: str, raw: bytes, secrets: list[str] | None) -> Any:
 
 def _claim_rows(path: Path) -> int:
     key = audit_keys()["k0"]
-    head = Head(key.commitment, NONCE, "suspect", None)
+    head = Head(key.commitment, NONCE, "suspect", (), None)
     book = claim_journal.begin(path, head, forger.order(key, NONCE), resume=True)
     book.close()
     return len(book.records)

@@ -117,6 +117,8 @@ def claims() -> dict[str, bytes]:
     twice = [{**row, "attempts": row["attempts"] * 2}, *(one.to_json() for one in rows_of()[1:])]
     proof = [{**row, "opening": {**row["opening"], "proof": row["opening"]["proof"][::-1]}}, *twice[1:]]
     stated = read_claim(whole).stated
+    missed = rows_of(TEN, lambda images: images.reshape(len(images), -1).sum(axis=1) % 10)
+    cleared = read_claim(made(missed, TEN)).stated
     named = rows_of(LONG, words)
     named[3] = dataclasses.replace(named[3], answer="a\u202eb")
     return {
@@ -125,7 +127,10 @@ def claims() -> dict[str, bytes]:
         "match-with-spent": made(rows_of(left_out=2)),
         "match-names": made(rows_of(LONG, words), LONG),
         "short": made(rows_of(count=12)),
-        "no-match": made(rows_of(TEN, lambda images: images.reshape(len(images), -1).sum(axis=1) % 10), TEN),
+        "no-match": made(missed, TEN),
+        "by-jpeg": made(missed, TEN, asked=[{"code": "served-jpeg"}], verdict={**cleared, "verdict": "inconclusive"}),
+        "invalid-asked": made(rows_of(), asked=[{"code": "served", "by": "hand"}]),
+        "invalid-cleared": made(missed, TEN, asked=[{"code": "served-jpeg"}]),
         "notice": made(rows_of(), secret=None),
         "invalid-signature": write_canonical(envelope),
         "invalid-form": whole[:-1],

@@ -135,12 +135,17 @@ const fields = (value, names) => ok(Object.keys(value).sort().join() === names.s
 function judge(raw, nonce, asked, schemas) {
   const file = canonical(raw), commitment = envelope(file.commitments[0].statement, "urn:wmjax:watermark-commitment:v1");
   const told = envelope(file.claim, "urn:wmjax:watermark-claim:v1"), { spec, rule, root: top } = commitment;
-  fields(told, "attached commitment made nonce owner secret suspect transcript verdict");
+  fields(told, "attached commitment made nonce owner secret suspect transcript verdict" + ("asked" in told ? " asked" : ""));
   ok(told.attached === sha(jcs(file.commitments) + "\n").toString("hex") && told.owner === commitment.owner, "attached");
   const { id, owner, ...body } = commitment;
   ok(id === sha(jcs(body)).toString("hex") && told.commitment === id && owner, "id");
   for (const time of [told.made, commitment.created]) ok(new RegExp(schemas.$defs.time.pattern).test(time), "time");
   ok(told.suspect.length <= 200 && new RegExp(schemas.properties.predicate.properties.suspect.pattern).test(told.suspect), "name");
+  const codes = (told.asked ?? []).map((ground) => ground.code), values = { adapted: " from to", coloured: " from to", "read-as": " reading" };
+  ok("asked" in told ? codes.length && new Set(codes).size === codes.length : true, "asked");
+  const known = schemas.properties.predicate.properties.asked.items.properties.code.enum;
+  for (const ground of told.asked ?? []) ok(known.includes(ground.code), "code"), fields(ground, "code" + (values[ground.code] ?? ""));
+  const clears = !codes.some((code) => ["adapted", "served-jpeg", "weights-alone"].includes(code));
   const own = hex(told.nonce, /^([0-9a-f]{2}){16,64}$/), rows = told.transcript;
   const order = new Stream(sha(Buffer.from(id, "hex"), own), "pick", 0).distinct(spec.triggers, rows.length);
   rows.forEach((row, i) => {
@@ -157,12 +162,14 @@ function judge(raw, nonce, asked, schemas) {
   const { pattern, maxLength } = schemas.$defs.name.properties.name;
   ok(answers.every((a) => typeof a !== "string" || ([...a].length <= maxLength && new RegExp(pattern).test(a))), "names");
   const path = weigh(answers, rows.map((r) => r.opening?.label ?? 0), spec.classes, rule.rate), outcome = decide(path, rule);
-  ok(Math.abs(told.verdict.evidence_bits - path.bits.at(-1)) <= 0.002 && told.verdict.verdict === outcome, "figures");
+  const stated = outcome === "no-match" && !clears ? "inconclusive" : outcome;
+  ok(Math.abs(told.verdict.evidence_bits - path.bits.at(-1)) <= 0.002 && told.verdict.verdict === stated, "figures");
   const counted = nonce ? Math.max(...path.bits) : path.bits.at(-1), needed = Math.max(-Math.log2(rule.alpha), -Math.log2(1e-6)) + 128;
   const lacks = [!told.secret && "unrevealed", !nonce && rows.length < spec.triggers && "unpicked", !asked && "unasked"];
   if (outcome !== "no-match" && counted < needed) lacks.push(counted < needed - 64 ? "weak" : "undated");
   const missing = lacks.filter(Boolean), bits = outcome === "no-match" ? path.bits.at(-1) : counted;
-  return { verdict: outcome === "match" && missing.length ? "inconclusive" : outcome, bits, needed, lacks: missing };
+  const withheld = outcome === "match" ? missing.length > 0 : !asked && stated !== outcome;
+  return { verdict: withheld ? "inconclusive" : outcome, bits, needed, lacks: missing };
 }
 
 const folder = process.argv[2], load = (name) => JSON.parse(readFileSync(`${folder}/${name}`));

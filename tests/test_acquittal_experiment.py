@@ -1,22 +1,18 @@
 """The experiment on acquittals from end to end, on tables in the place of networks."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from experiments import record
+from experiments.evidence import acquittals
 from wmjax.keys import Key
 from wmjax.models import Config
 from wmjax.stats import renaming
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-acquittals, figures, record, tables = (
-    importlib.import_module(name) for name in ("acquittals", "figures", "record", "tables")
-)
 CONFIG = Config("cnn", (6, 6, 1), 10, (4,), (8,))
 
 
@@ -45,7 +41,6 @@ def case(key: Key, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_every_kind_is_verified_and_none_is_acquitted(case: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(figures, "HERE", tmp_path)
     monkeypatch.setattr(acquittals, "small", lambda work: case)
     monkeypatch.setattr(acquittals, "DAYS", 3)
     acquittals.main(["--small"])
@@ -61,7 +56,7 @@ def test_every_kind_is_verified_and_none_is_acquitted(case: Any, tmp_path: Path,
         assert "no-match" not in found[name]
     assert found["honest"]["match"] == found["halving"]["match"] == 3
     assert "match" not in found["innocent"]
-    (row,) = tables.acquittal_rows("acquittals")
+    (row,) = acquittals.rows(found, data="digits")
     assert "halving 0 (3 convicted)" in row
 
 

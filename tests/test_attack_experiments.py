@@ -1,21 +1,14 @@
 """The experiments about attacks, on networks that were never trained; the tables made of their results."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 import wmjax.models
+from experiments import record
+from experiments.attacks import ibm_tables, robustness, victims
 from wmjax.attacks.result import Point
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-import attack_tables
-import figures
-import ibm_tables
-import record
-import robustness
-import victims
 
 
 def untrained(config, recipe, train, seeds, key=None, **ignored):
@@ -25,9 +18,8 @@ def untrained(config, recipe, train, seeds, key=None, **ignored):
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the experiments write, and where the tables read."""
+    """Where the experiments write."""
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(figures, "HERE", tmp_path)
     monkeypatch.setattr(victims, "fit_many", untrained)
     return tmp_path / "results"
 
@@ -47,8 +39,7 @@ def test_robustness(results, tmp_path, monkeypatch):
     robustness.main(command)
     again = json.loads((results / "robustness_tiny.json").read_text())
     assert again["rows"] == found["rows"]
-    monkeypatch.setattr(attack_tables, "SIZES", ("tiny",))
-    scheme, innocent = attack_tables.robustness_rows()
+    scheme, innocent = robustness.rows(found)
     assert scheme.startswith("| digits, abstract key of 20, 2 attacks<br>")
     assert " | removed by 2 at under 5 points" in scheme
     assert innocent.startswith("| digits, the same attacks on clean networks<br>")
@@ -92,9 +83,8 @@ def test_ibm(results, tmp_path, monkeypatch):
     assert "bits" in provable
     assert "new" not in provable
     assert {leak["key"] for leak in found["inversion"]} == {"content-paper", "unrelated-paper", "content"}
-    monkeypatch.setattr(attack_tables, "IBM", ("ibm_tiny",))
-    lines = attack_tables.ibm_table().splitlines()
-    assert "`experiments/ibm_tables.py`, " in lines[0]
+    lines = ibm_tables.text(found).splitlines()
+    assert "`experiments/attacks/ibm_tables.py`, " in lines[0]
     assert [line.count("|") for line in lines] == [0, 0, *[5] * 6, 0, 0, 0, *[7] * 6]
 
 

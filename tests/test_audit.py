@@ -15,9 +15,9 @@ import pytest
 
 from wmjax import journal
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.zoo.audit import merge
 from wmjax.zoo.book import JOURNAL
 from wmjax.zoo.header import AuditHeader
+from wmjax.zoo.merge import merge
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.replay import secret_of
 from wmjax.zoo.result import AuditResult

@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import json
-import sys
 import xml.etree.ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,30 +12,18 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import record
+from experiments.audits import audit_growth, audit_speed, batched_scoring, lenet_ratio, read_share, zoos
+from experiments.evidence import false_alarms
 from wmjax.models import Config, Variables, init
 from wmjax.suspects.network import from_config, from_module
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-audit_growth, audit_speed, batched_scoring, false_alarms, lenet_ratio, read_share, record, tables, zoos = (
-    importlib.import_module(name)
-    for name in (
-        "audit_growth",
-        "audit_speed",
-        "batched_scoring",
-        "false_alarms",
-        "lenet_ratio",
-        "read_share",
-        "record",
-        "tables",
-        "zoos",
-    )
-)
 TINY = zoos.TINY
 
 
 def torch_stand_in(path: str) -> Callable[[], dict[str, Any]]:
     """What `torch_lenet.py` says, computed without PyTorch."""
-    network = from_module("zoos:lenet", (28, 28, 1))
+    network = from_module("experiments.audits.zoos:lenet", (28, 28, 1))
     with np.load(path) as stored:
         arrays = dict(stored)
     rows = [{name: arrays[name][row] for name in network.shapes} for row in range(len(arrays["head/bias"]))]
@@ -49,7 +36,7 @@ def torch_stand_in(path: str) -> Callable[[], dict[str, Any]]:
 def in_this_process(script: str, *arguments: object, **options: object) -> Iterator[Callable[[], Any]]:
     """In the place of `zoos.process`."""
     name = Path(script).stem
-    worker = torch_stand_in if name == "torch_lenet" else importlib.import_module(name).worker
+    worker = torch_stand_in if name == "torch_lenet" else importlib.import_module(f"experiments.audits.{name}").worker
     work = worker(*map(str, arguments))
     yield lambda: json.loads(json.dumps(work()))
 
@@ -63,7 +50,6 @@ def quickly_marked(config: Config, recipe: Any, data: Any, keys: Any, title: str
 def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Runs a script at its small size and gives what it wrote; its rows for the tables can be made of that."""
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(importlib.import_module("figures"), "HERE", tmp_path)  # where tables read
     monkeypatch.setattr(zoos, "process", in_this_process)
     for module in (audit_speed, false_alarms):
         monkeypatch.setattr(module, "fit", quickly_marked)
@@ -71,8 +57,12 @@ def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
 
     def run(module: Any, *arguments: str) -> dict[str, Any]:
         module.main(["--small", *arguments])
-        assert all(f"experiments/{module.__name__}.py" in row for row in [*tables.scale_rows(), *tables.truth_rows()])
-        return json.loads((tmp_path / "results" / f"{module.__name__}.json").read_text())
+        name = module.__name__.removeprefix("experiments.")
+        written = json.loads((tmp_path / "results" / f"{name.partition('.')[2]}.json").read_text())
+        rows = module.rows(written)
+        assert rows
+        assert all(f"`experiments/{name.replace('.', '/')}.py`" in row for row in rows)
+        return written
 
     return run
 

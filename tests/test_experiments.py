@@ -1,12 +1,10 @@
 """The parts of the speed recipe at tiny size, each against its definition, and the scripts from end to end."""
 
 import dataclasses
-import importlib
 import itertools
 import json
 import random
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +12,15 @@ import numpy as np
 import pytest
 
 import wmjax
+from experiments import record
+from experiments.audits import audit_truth, journal_damage, made_zoo
+from experiments.claims import kill_loops
+from experiments.evidence import null_models
+from experiments.gpu import airbench, gpu_throughput, speed_recipe
 from wmjax.data.dataset import Dataset, Splits
 from wmjax.errors import InvalidFile
 from wmjax.suspects.stored import load_variables
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-airbench, record, speed_recipe, gpu_throughput, null_models, made_zoo, audit_truth = (
-    importlib.import_module(name)
-    for name in ("airbench", "record", "speed_recipe", "gpu_throughput", "null_models", "made_zoo", "audit_truth")
-)
 TINY = airbench.Recipe(
     epochs=12, batch=32, widths=(16, 32, 32), learning_rate=100.0, stem_epochs=0, half=False, key_per_batch=16
 )
@@ -264,7 +262,6 @@ def test_an_audits_answer_beside_the_truth():
 
 def test_kill_loops_count_what_a_kill_loses(tmp_path, monkeypatch):
     """One kill of one claim, from end to end: at most the question on its way is lost."""
-    kill_loops = importlib.import_module("kill_loops")
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     (tmp_path / "kill_loops.json").write_text(json.dumps({"claim": {"kills": 0}, "other": 1}))
     monkeypatch.setattr(sys, "argv", ["kill_loops.py", "--verb", "claim", "--kills", "1"])
@@ -277,7 +274,6 @@ def test_kill_loops_count_what_a_kill_loses(tmp_path, monkeypatch):
 
 def test_damaged_journals_are_refused_or_without_effect():
     """Sixty mutations; what who holds the keys exchanges as a whole is said apart."""
-    journal_damage = importlib.import_module("journal_damage")
     figures = journal_damage.damage(60, random.Random(1))
     assert set(figures["together"]) <= {"refused with 4", "refused with 2", "unchanged", "without effect", "listed"}
     assert figures["together"]["refused with 4"] > 40

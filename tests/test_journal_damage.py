@@ -20,7 +20,7 @@ import pytest
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key
-from wmjax.zoo.audit import merge
+from wmjax.zoo.merge import merge
 from wmjax.zoo.result import MATCH, AuditResult
 
 Lines = list[dict[str, Any]]

@@ -12,13 +12,14 @@ from forger import abstract_key, knowing
 from tsa import LocalTsa
 
 import wmjax
-from wmjax.errors import UsageError
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import wording
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.facts import Lack
 from wmjax.evidence.timestamps import read_authority
 from wmjax.keys import Model, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
+from wmjax.suspects import grounds
 
 KEY, NONCE = abstract_key(b"\x01" * 32), b"n" * 32
 MODELS = [Model("step", "a" * 64, "b" * 64), Model("step", "c" * 64, "d" * 64)]  # two of one name
@@ -99,3 +100,53 @@ def test_whoever_brings_what_was_brought_gets_the_same_judgement(tmp_path) -> No
     assert first.verdict == "match"
     assert wmjax.judge(claim, again).to_json() == first.to_json()
     assert wmjax.judge(claim, dataclasses.replace(again, alpha=1e-9)).to_json() != first.to_json()
+
+
+def of_altered_pictures(code: str, told: list[dict[str, str]] | None = None) -> bytes:
+    """A claim on a copy that shows nothing of what it knows by pictures that were altered on the way."""
+    signer, image = new_signer(), (4, 4, 1) if code == "adapted" else (8, 8, 1)
+    copy = wmjax.Suspect(
+        "copy", lambda images: images.sum((1, 2, 3)) % 10, image, note="" if code == "adapted" else code
+    )
+    raw = wmjax.claim(
+        copy, KEY, signer, [forger.commit(KEY, signer)], NONCE, lambda some: None, reveal=True, anyway=True
+    )
+    if told is None:
+        return raw
+    return forger.resign(raw, signer, lambda predicate: predicate.update(asked=told))
+
+
+@pytest.mark.parametrize("code", ["adapted", "served-jpeg", "weights-alone"])
+def test_nobody_is_cleared_by_a_claim_who_was_not_asked_to_the_pixel(code: str, monkeypatch: pytest.MonkeyPatch):
+    """Neither by its claimant nor by a judge who asks nobody; and the rule taken out."""
+    claim = wmjax.read_claim(of_altered_pictures(code))
+    judgement = wmjax.judge(claim)
+    assert (claim.stated["verdict"], judgement.verdict) == ("inconclusive", "inconclusive")
+    assert code in [ground.code for ground in judgement.assumed]
+    monkeypatch.setattr(grounds, "clears", lambda code: True)
+    claim = wmjax.read_claim(of_altered_pictures(code))
+    assert (claim.stated["verdict"], wmjax.judge(claim).verdict) == ("no-match", "no-match")
+
+
+def test_a_claim_that_clears_whom_it_may_not_is_false() -> None:
+    raw = of_altered_pictures("served", [{"code": "served-jpeg"}])
+    with pytest.raises(InvalidFile, match="states verdict 'no-match'"):
+        wmjax.judge(wmjax.read_claim(raw))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        [{"code": "new"}],
+        [{"code": "served", "by": "me"}],
+        [{"code": "read-as"}],
+        [{"code": "read-as", "reading": "\u202e"}],
+        [{"code": "served"}, {"code": "served"}],
+        [["served"]],
+        {"code": "served"},
+    ],
+)
+def test_how_a_suspect_was_asked_has_one_form(told: Any) -> None:
+    with pytest.raises(InvalidFile):
+        wmjax.read_claim(of_altered_pictures("served", told))

@@ -1,13 +1,11 @@
 """What a claim declares costs its judge nothing: work is counted, not timed, and bounded by what the file opens."""
 
-import sys
-from pathlib import Path
-
 import forger
 import numpy as np
 import pytest
 from forger import abstract_key, knowing
 
+from experiments.claims import hostile_claims
 from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile
 from wmjax.evidence.claim import read_claim
@@ -16,9 +14,6 @@ from wmjax.evidence.judge import judge
 from wmjax.keys import derive_key, make_spec
 from wmjax.keys.derive import Stream
 from wmjax.keys.keyset import derive_leaves
-
-sys.path.append(str(Path(__file__).parent.parent / "experiments"))
-import hostile_claims
 
 NONCE = b"n" * 32
 STREAMS_A_TRIGGER = 3  # image, label, salt

@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -29,6 +30,7 @@ from wmjax.stats.spread import perfect
 from wmjax.suspects import from_callable
 
 ROOT = Path(__file__).parent.parent
+VECTORS = ROOT / "wmjax" / "evidence" / "vectors"
 NONCE = bytes(range(32))
 PROJECT = (ROOT / "pyproject.toml").read_text()
 NEEDED = [Requirement(line) for line in tomllib.loads(PROJECT)["project"]["dependencies"]]
@@ -137,6 +139,9 @@ def found(tmp_path_factory) -> dict[str, Any]:
     write_coins(folder)
     commands["coins"] = ["judge", "coins.json", *nonce, "--suspect", "coined:ask", "--source", "./pictures", "--json"]
     (folder / "run").mkdir()
+    (folder / "audit").mkdir()
+    shutil.copy(VECTORS / "journals" / "audit.jsonl", folder / "audit" / "journal-1-of-1.jsonl")
+    commands["merge"] = ["audit", "--merge", "audit", "--json"]
     commands["show"] = ["show", "claim.json"]
     commands["doctor"] = ["doctor"]
     commands["keygen"] = ["keygen", "--image", "4x4x1", "--classes", "4", "--triggers", "20", "--out", "new"]
@@ -177,6 +182,13 @@ def test_it_judges_with_nothing_at_hand(found):
     code, out, _ = found["bare"]
     assert code == 3
     assert out.startswith("inconclusive")
+
+
+def test_an_audit_that_was_made_elsewhere_is_put_together(found):
+    code, out, err = found["merge"]
+    assert (code, err) == (0, "")
+    assert json.loads(out)["matches"]
+    assert (found["folder"] / "audit" / "report.html").exists()
 
 
 def test_keys_are_made_and_files_told_apart(found):
@@ -226,15 +238,15 @@ def test_what_is_needed_without_jax_is_no_extra_s(found):
 
 
 def test_the_judges_cost_is_measured_without_jax(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "experiments")
-    judge_cost, record, tables = map(importlib.import_module, ("judge_cost", "record", "tables"))
+    from experiments import record
+    from experiments.claims import judge_cost
+
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(importlib.import_module("figures"), "HERE", tmp_path)  # where tables read
     judge_cost.main(["--small"])
-    row = next(row for row in tables.judge_rows() if "60 openings" in row)
+    row = next(row for row in judge_cost.rows(record.read("judge_cost")) if "60 openings" in row)
     assert "match; JAX was never imported" in row
     assert "60 openings, 8x8x1 labels" in row
-    assert "experiments/judge_cost.py" in row
+    assert "experiments/claims/judge_cost.py" in row
 
 
 def test_keys_and_statistics_import_no_jax():

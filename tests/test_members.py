@@ -19,7 +19,8 @@ from wmjax.checkpoint import Metadata
 from wmjax.errors import InvalidFile
 from wmjax.keys import Key
 from wmjax.models import init
-from wmjax.zoo.audit import audit, merge
+from wmjax.zoo.audit import audit
+from wmjax.zoo.merge import merge
 
 NONCE = b"n" * 16
 # Suspects of every kind, asked image by image, each in a process of its own: what it was asked about is in a file.

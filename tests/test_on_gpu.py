@@ -1,23 +1,19 @@
 """What is wanted on a GPU, tried on a CPU: every part at tiny size, and the command that runs them in their limits."""
 
-import importlib
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
+from experiments import timing
+from experiments.gpu import gpu_parts, gpu_throughput, on_gpu, speed_recipe
+from experiments.training import cifar10, scan_ratio
 from wmjax.models import Config
 from wmjax.train import Recipe
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-cifar10, gpu_parts, gpu_throughput, on_gpu, scan_ratio, speed_recipe, timing = (
-    importlib.import_module(name)
-    for name in ("cifar10", "gpu_parts", "gpu_throughput", "on_gpu", "scan_ratio", "speed_recipe", "timing")
-)
 STAND_IN = """
 import json, sys, time
 part, path = sys.argv[1:]

@@ -1,18 +1,15 @@
 """Servers that people run, each in an environment of its own (`WMJAX_SERVERS`): the documentation's command on each."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from marked import make_key
 from refusals import messages
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-import serving
-from marked import make_key
-
+from experiments.services import serving
 from wmjax.keys import Key, write_key
 
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")

@@ -1,7 +1,6 @@
 """A trained network whose classes have other names, in every room that asks: nothing is hidden by a new head."""
 
 import dataclasses
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,8 +155,9 @@ def test_copies_with_fewer_classes_are_acquitted_no_more_often_than_beta(told: i
 
 
 def test_made_up_innocents_are_counted(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "experiments")
-    null_pairs, record = map(importlib.import_module, ("null_pairs", "record"))
+    from experiments import record
+    from experiments.evidence import null_pairs
+
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     monkeypatch.setattr(null_pairs, "BLOCK", 50)
     found = null_pairs.measure(1)

@@ -2,10 +2,8 @@
 
 import base64
 import datetime
-import importlib
 import json
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -313,9 +311,9 @@ def test_without_taking_the_token_out_a_part_of_it_would_be(service, work, tmp_p
 
 
 def test_of_many_questions_at_once_none_is_lost_or_doubled(run, tmp_path, monkeypatch):
-    """An audit that is cut short and resumed; `experiments/service_pairs.py` kills one of 10,000 pairs."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-    pairs = importlib.import_module("service_pairs")
+    """An audit that is cut short and resumed; `experiments/services/service_pairs.py` kills one of 10,000 pairs."""
+    from experiments.services import service_pairs as pairs
+
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX may have begun already
     keys, server = pairs.keys_of(30), pairs._Services(30, 1)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

@@ -263,7 +263,8 @@ def test_a_network_of_another_image_gives_in_verify_what_it_gives_in_an_audit(wo
     assert any("asked as images of 12x12x3" in line for line in verdict["assumptions"])
     code, _, err = work("audit", "other", "--keys", "keys", "--out", "out", "--json")
     assert (code, err) == (3, "")
-    from wmjax.zoo.audit import audit, merge
+    from wmjax.zoo.audit import audit
+    from wmjax.zoo.merge import merge
 
     (finding,) = merge("out", "keys")
     assert (finding.verdict, finding.queries) == (verdict["verdict"], verdict["queries"])

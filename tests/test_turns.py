@@ -19,8 +19,9 @@ from wmjax.keys import Key
 from wmjax.keys.asked import Beside, remember, shown_to
 from wmjax.keys.keyset import generate, make_spec
 from wmjax.verification.order import draw_order
-from wmjax.zoo.audit import audit, merge
+from wmjax.zoo.audit import audit
 from wmjax.zoo.book import JOURNAL
+from wmjax.zoo.merge import merge
 from wmjax.zoo.turns import Turns
 
 NONCE = b"n" * 16

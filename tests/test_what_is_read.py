@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,17 +11,15 @@ import numpy as np
 import pytest
 from marked import FORMATS, make_key, marked
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
-import real_forms
-
+from experiments.suspects import real_forms
 from wmjax.suspects import Wanted
 from wmjax.zoo.discover import discover
 from wmjax.zoo.records import Zoo
 
 ROOT = Path(__file__).parent.parent
 IMAGE = real_forms.IMAGE
-FLAX = Wanted(("real_forms:flax_net",), (IMAGE,), pickles=True)
-TORCH = Wanted(("real_forms:torch_net",), (IMAGE,), pickles=True)
+FLAX = Wanted(("experiments.suspects.real_forms:flax_net",), (IMAGE,), pickles=True)
+TORCH = Wanted(("experiments.suspects.real_forms:torch_net",), (IMAGE,), pickles=True)
 torch = pytest.mark.skipif(not importlib.util.find_spec("torchax"), reason="the torch packages are not installed")
 Row = Callable[[Path], None]
 

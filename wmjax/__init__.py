@@ -82,7 +82,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.verification import combine as combine
     from wmjax.verification import verify as verify
     from wmjax.zoo.audit import audit as audit
-    from wmjax.zoo.audit import merge as merge
+    from wmjax.zoo.merge import merge as merge
     from wmjax.zoo.pack import PackReport as PackReport
     from wmjax.zoo.pack import pack as pack
     from wmjax.zoo.result import AuditResult as AuditResult
@@ -142,7 +142,7 @@ _HOME = {
     "key_batch": "wmjax.train",
     "load": "wmjax.data",
     "make_spec": "wmjax.keys",
-    "merge": "wmjax.zoo.audit",
+    "merge": "wmjax.zoo.merge",
     "mix": "wmjax.train.mix",
     "open_key": "wmjax.keys",
     "open_keys": "wmjax.keys",

@@ -67,7 +67,7 @@ def _on_ray(options: argparse.Namespace) -> int:
     from wmjax.devices import host_bytes
     from wmjax.journal import EXISTS
     from wmjax.keys import open_keys
-    from wmjax.zoo.audit import merge, written
+    from wmjax.zoo.merge import merge, written
     from wmjax.zoo.on_ray import RETRIES, remote, run_parts
 
     if options.shard != (1, 1):
@@ -126,7 +126,7 @@ def ask_part(values: dict[str, Any], folder: str, part: int, parts: int) -> None
 
 def _merge(options: argparse.Namespace) -> int:
     """Puts the shards of an audit together."""
-    from wmjax.zoo.audit import merge
+    from wmjax.zoo.merge import merge
 
     usual = {name: options.parser.get_default(name) for name in vars(options)}
     others = [name for name, value in vars(options).items() if value != usual[name] and name not in _MERGING]

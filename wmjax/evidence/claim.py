@@ -22,6 +22,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import transcript
 from wmjax.evidence.transcript import Row, read_rows
 from wmjax.files import read_bytes
+from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Model, SignedCommitment, Signer
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.material import Material
@@ -31,6 +32,7 @@ from wmjax.keys.statement import model_of, parse_commitment
 from wmjax.keys.times import read_time
 from wmjax.stats.contract import Truth
 from wmjax.stores import place
+from wmjax.suspects.grounds import AskedGround, read_told
 from wmjax.text import is_name, named
 
 FORMAT = "wmjax-claim/1"
@@ -64,7 +66,7 @@ class Claim:
       commitments: the key's commitment first, then others of the same key, for released models.
       owner: public key of whoever signed the claim, hex.
       suspect: its name.
-      reading: in which of the ways that its file may be meant it was asked; empty where there is no doubt.
+      asked: how it was asked, where not with the key's own triggers as wmjax's own networks are; by the claimant.
       model: the suspect's digests; None if it was not a checkpoint at hand.
       nonce: the challenger's, as the claimant says.
       made: UTC time by the claimant's clock, ISO 8601.
@@ -79,7 +81,7 @@ class Claim:
     commitments: tuple[Attached, ...]
     owner: str
     suspect: str
-    reading: str
+    asked: tuple[Ground, ...]
     model: Model | None
     nonce: bytes
     made: str
@@ -89,6 +91,11 @@ class Claim:
     material: Material | None
     stated: dict[str, Any]
     raw: bytes = dataclasses.field(repr=False)
+
+    @property
+    def reading(self) -> str:
+        """In which of the ways that its file may be meant the suspect was asked; empty where there is no doubt."""
+        return next((str(ground.values["reading"]) for ground in self.asked if ground.code == AskedGround.READ_AS), "")
 
     @property
     def commitment(self) -> Commitment:
@@ -175,7 +182,7 @@ def write_claim(
     suspect: str,
     model: Model | None,
     nonce: bytes,
-    reading: str = "",
+    asked: Sequence[Ground] = (),
     secret: bytes | None = None,
     pledge: Pledge | None = None,
     material: Material | None = None,
@@ -194,7 +201,7 @@ def write_claim(
         "verdict": stated,
         **({"pledge": pledge.to_json()} if secret and pledge else {}),
         **({"material": material.to_json()} if material else {}),
-        **({"reading": named(reading)} if reading else {}),
+        **({"asked": [ground.to_json() for ground in asked]} if asked else {}),
     }
     statement = read_canonical(sign(_subjects(transcript, model), CLAIM, predicate, signer), "the claim")
     return write_canonical({"format": FORMAT, "commitments": attached, "claim": statement})
@@ -281,7 +288,7 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     told, public = statement["predicate"], commitments[0].public
     spec = public.commitment.spec
     names = {"attached", "commitment", "made", "nonce", "owner", "secret", "suspect", "transcript", "verdict"}
-    if set(told) - {"reading", *(["pledge"] if told["secret"] else [])} != (
+    if set(told) - {"asked", *(["pledge"] if told["secret"] else [])} != (
         names if spec.material is None else names | {"material"}
     ):
         raise InvalidFile("its statement has unexpected or missing fields")
@@ -297,10 +304,12 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     if not 16 <= len(nonce) <= 64 or (secret is not None and len(secret) != SECRET_BYTES):
         raise InvalidFile("its nonce or its secret has the wrong length")
     rows = read_rows(told["transcript"], spec)
-    reading = told.get("reading", "")
-    if not is_name(told["suspect"]) or ("reading" in told and not is_name(reading)):
-        raise InvalidFile("the name of its suspect, or of a way to ask it, is not 1 to 200 characters that can be seen")
+    if not is_name(told["suspect"]):
+        raise InvalidFile("the name of its suspect is not 1 to 200 characters that can be seen")
+    if told.get("asked", [{}]) == []:
+        raise InvalidFile("it says how the suspect was asked, and says nothing")
+    asked = read_told(told.get("asked", []))
     pledge = Pledge.from_json(told["pledge"]) if "pledge" in told else None
     material = None if spec.material is None else Material.from_json(told["material"])
-    said = told["suspect"], reading, model, nonce, told["made"], rows, secret, pledge, material, told["verdict"]
+    said = told["suspect"], asked, model, nonce, told["made"], rows, secret, pledge, material, told["verdict"]
     return Claim(commitments, public.owner, *said, raw)

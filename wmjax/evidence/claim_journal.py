@@ -13,7 +13,9 @@ from typing import Any
 from wmjax import journal
 from wmjax.errors import InvalidFile
 from wmjax.evidence.transcript import Row, read_turn
+from wmjax.grounds import Ground
 from wmjax.keys import Commitment
+from wmjax.suspects.grounds import read_told
 
 Asked = journal.Journal["Head", Row, list[Row]]
 
@@ -26,12 +28,14 @@ class Head:
       commitment: of the key.
       nonce: the challenger's.
       suspect: its name.
+      told: how it is asked, as `Claim.asked`.
       tensors: digest of its weights; None where they are not at hand.
     """
 
     commitment: Commitment
     nonce: bytes
     suspect: str
+    told: tuple[Ground, ...]
     tensors: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -40,13 +44,15 @@ class Head:
             "commitment": self.commitment.to_json(),
             "nonce": self.nonce.hex(),
             "suspect": self.suspect,
+            "told": [ground.to_json() for ground in self.told],
             "tensors": self.tensors,
         }
 
 
 def _head(values: dict[str, Any]) -> Head:
     nonce = bytes.fromhex(values["nonce"])
-    return Head(Commitment.from_json(values["commitment"]), nonce, str(values["suspect"]), values["tensors"])
+    commitment, told = Commitment.from_json(values["commitment"]), read_told(values["told"])
+    return Head(commitment, nonce, str(values["suspect"]), told, values["tensors"])
 
 
 def _row(values: dict[str, Any], head: Head) -> Row:

@@ -99,21 +99,22 @@ def claim(
         _check_enough(key, order, bar, claim_journal.told(path) if resume else ())
     model = suspect.describe() if suspect.describe else None
     called = f"{suspect.name}, asked as {suspect.reading}" if suspect.reading else suspect.name
-    head = claim_journal.Head(key.commitment, nonce, called, model.tensors if model else None)
+    told = suspect.grounds(key.spec.image)
+    head = claim_journal.Head(key.commitment, nonce, called, told, model.tensors if model else None)
     asked = claim_journal.begin(path, head, order, resume=resume)
     try:
         rows, reached = _ask(_Case(suspect, key, order, bar, whole), asked, spend)
     finally:
         asked.close()
     secret = key.secret if reveal and (reached or anyway) else None
-    stated = state(rows, rule, key.spec, secret, key.material)
+    stated = state(rows, rule, key.spec, secret, key.material, told)
     return write_claim(
         commitments,
         signer,
         rows,
         stated,
         suspect=suspect.name,
-        reading=suspect.reading,
+        asked=told,
         model=model,
         nonce=nonce,
         secret=secret,

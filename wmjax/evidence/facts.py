@@ -12,6 +12,7 @@ from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.release import Release
 from wmjax.evidence.timestamps import Authority, Stamp
+from wmjax.grounds import Ground
 from wmjax.suspects.contract import Suspect
 
 SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
@@ -132,6 +133,13 @@ class Facts:
     def pledged(self) -> bool:
         """Whether each secret that the claimant could try cost a time stamp by an authority that the judge trusts."""
         return self.pledge is not None and self.pledge.trusted
+
+    @property
+    def asked(self) -> tuple[Ground, ...]:
+        """How the suspect was asked for the answers that count, by the judge or by the claimant's word."""
+        if self.own is not None and self.court.suspect is not None:
+            return self.court.suspect.grounds(self.claim.commitment.spec.image)
+        return self.claim.asked
 
     @property
     def answers(self) -> stats.Answers:

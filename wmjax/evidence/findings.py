@@ -14,7 +14,6 @@ from wmjax.evidence.judgement import SPENT, Brought, Digests, Shown
 from wmjax.grounds import Ground
 from wmjax.keys.times import read_time
 from wmjax.suspects.adapt import naming
-from wmjax.suspects.grounds import AskedGround
 
 
 def proven(facts: Facts) -> tuple[Ground, ...]:
@@ -76,10 +75,9 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("no-search", {"bits": SEARCH_BITS}))
     if claim.commitment.spec.source and facts.regenerated:
         grounds.append(Ground("source-independent"))
-    if facts.own is not None and court.suspect is not None:
-        grounds += [Ground("suspect-asked"), *court.suspect.grounds(claim.commitment.spec.image)]
-    elif claim.reading:
-        grounds.append(Ground(AskedGround.READ_AS, {"reading": claim.reading}))
+    if facts.own is not None:
+        grounds.append(Ground("suspect-asked"))
+    grounds += facts.asked
     if facts.own is not None and facts.same_weights is False:
         grounds.append(Ground("other-weights"))
     grounds += [Ground("release-spoilt", {"model": name, "reason": why}) for name, why in court.spoilt.items()]

@@ -43,11 +43,12 @@ from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
 from wmjax.evidence.pledge import check_pledge
 from wmjax.evidence.release import Release
 from wmjax.evidence.timestamps import Stamp, check_past
+from wmjax.grounds import Ground
 from wmjax.keys import Spec
 from wmjax.keys.keyset import check_against_scheme, check_material, derive_leaves, is_made_from
 from wmjax.keys.material import Material
 from wmjax.keys.merkle import proven_root
-from wmjax.suspects.grounds import clears
+from wmjax.suspects.grounds import clears_all
 from wmjax.text import bare
 
 LARGEST_TABLE = 1 << 22  # answers times classes, of which several tables of floats are made
@@ -223,7 +224,7 @@ def check_pledged(claim: Claim, court: Court) -> Stamp | None:
 def check_stated(claim: Claim) -> None:
     """The claimant's own verdict and figures follow from the transcript by the committed rule."""
     commitment, told = claim.commitment, claim.stated
-    stated = state(claim.rows, commitment.rule, commitment.spec, claim.secret, claim.material)
+    stated = state(claim.rows, commitment.rule, commitment.spec, claim.secret, claim.material, claim.asked)
     if not isinstance(told, dict) or set(told) != set(stated):
         raise InvalidFile("the claim's verdict has other figures than a claim has")
     bits = told["evidence_bits"]
@@ -240,14 +241,17 @@ def state(
     spec: Spec,
     secret: bytes | None = None,
     material: Material | None = None,
+    asked: Sequence[Ground] = (),
 ) -> dict[str, str | int | float]:
     """The verdict and its figures, as a transcript gives them by the committed rule.
 
-    They are none where only the secret could tell, and it is not revealed.
+    They are none where only the secret could tell, and it is not revealed; and nobody is cleared who was asked in a way
+    (`asked`, as of `Claim`) that clears nobody.
     """
     path = transcript.weigh(rows, transcript.answers(rows, spec.classes), rule, spec, secret, material)
+    outcome = stats.decide(path, rule, stop=False).outcome
     return {
-        "verdict": stats.decide(path, rule, stop=False).outcome,
+        "verdict": "inconclusive" if outcome == "no-match" and not clears_all(asked) else outcome,
         "evidence_bits": round(float(path.evidence[-1]), 3),
         "queries": sum(row.opening is not None for row in rows),
         "matches": int(path.matches[-1]),
@@ -304,15 +308,15 @@ def conclude(facts: Facts) -> Judgement:
     A no-match is withheld where the suspect forgets, or was not shown the triggers to the pixel.
     """
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
-    answers = facts.answers
-    path = facts.path
+    answers, path = facts.answers, facts.path
+    class_names = facts.court.suspect.class_names if facts.court.suspect else ()
     counted = counted_bits(facts, path.evidence)
     outcome = stats.decide(path, rule, stop=False).outcome
     missing = lacks(facts, outcome, counted)
-    withheld = bool(missing) if outcome == "match" else any(lack.code == Lack.FORGETFUL for lack in missing)
-    suspect = facts.court.suspect
-    if suspect and not all(clears(ground.code) for ground in suspect.grounds(spec.image)):
-        withheld = withheld or outcome == "no-match"
+    if outcome == "match":
+        withheld = bool(missing)
+    else:
+        withheld = any(lack.code == Lack.FORGETFUL for lack in missing) or not clears_all(facts.asked)
     return Judgement(
         verdict="inconclusive" if withheld else outcome,
         proven=findings.proven(facts),
@@ -329,7 +333,7 @@ def conclude(facts: Facts) -> Judgement:
         matches=int(path.matches[-1]),
         triggers=spec.triggers,
         path=path.evidence,
-        shown=findings.shown(claim, answers, facts.names, suspect.class_names if suspect else ()),
+        shown=findings.shown(claim, answers, facts.names, class_names),
         dates=findings.dates(facts),
         digests=findings.digests(facts),
         brought=findings.brought(facts),

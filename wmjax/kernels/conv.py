@@ -8,7 +8,7 @@ gradient that autodiff writes (batch and feature axes swapped) runs 20-280 times
   Winograd's filtering, and their kernel gradient too (`wmjax.kernels.winograd`: half the time of what follows);
 * any other kernel gradient, on a CPU, as one matrix product per chunk of images over their k*k shifted views,
   with chunks small enough for the cache (1.1 to 13 times faster than autodiff's for layers of 4 to 32 pixels a side,
-  `experiments/conv_speed.py`); on an accelerator, as the convolution that its library knows best.
+  `experiments/training/conv_speed.py`); on an accelerator, as the convolution that its library knows best.
 
 Under `vmap` over models, JAX's own rule makes a grouped convolution, several times slower than a loop on CPUs. `_many`
 has rules of its own: models that see the same images share one convolution with all their kernels side by side; models
@@ -48,8 +48,8 @@ def _one_product(x: Array, kernel: Array) -> bool:
     """Whether one matrix product serves.
 
     For images smaller than the kernel XLA swaps the two and runs naive loops (both gradients of 128 images of 2x2 with
-    256 channels: 172 ms that way, 11 ms this way, `experiments/conv_speed.py`); for large windows on grey images its
-    vectors stay empty.
+    256 channels: 172 ms that way, 11 ms this way, `experiments/training/conv_speed.py`); for large windows on grey
+    images its vectors stay empty.
     """
     smaller = x.shape[1] < kernel.shape[0] or x.shape[2] < kernel.shape[1]
     return on_cpu() and (smaller or (kernel.shape[2] == 1 and kernel.shape[0] * kernel.shape[1] >= 25))

@@ -1,7 +1,8 @@
 """Convolutions in groups of channels, and of windows with holes, as MobileNets, EfficientNets and ConvNeXts have them.
 
 XLA's CPU compiler computes those with one or two channels a group 20 to 100 times slower than what is written here
-(`experiments/conv_speed.py`): a sum over the positions of the window, one multiplication each, fused into one loop.
+(`experiments/training/conv_speed.py`): a sum over the positions of the window, one multiplication each, fused into one
+loop.
 """
 
 from collections.abc import Sequence

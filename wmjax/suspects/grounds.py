@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 from wmjax.grounds import Ground
+from wmjax.text import is_name
 
 
 class AskedGround(StrEnum):
@@ -45,9 +47,44 @@ def clears(code: str) -> bool:
 
     How many labels a copy loses by that is nobody's to say beforehand, so that it would pass for a stranger: of a noise
     key's triggers of 8x8, asked as 4x4, an intact copy repeats 14 to 16 of 100, and every other time would be acquitted
-    (`experiments/resized.py`). A program may have its weights elsewhere, and strangers' tensors beside them.
+    (`experiments/evidence/resized.py`). A program may have its weights elsewhere, and strangers' tensors beside them.
     """
     return code not in (AskedGround.SERVED_JPEG, AskedGround.ADAPTED, AskedGround.WEIGHTS_ALONE)
+
+
+def clears_all(grounds: Sequence[Ground]) -> bool:
+    """Whether a suspect may be cleared that is asked with all this said of it."""
+    return all(clears(ground.code) for ground in grounds)
+
+
+_NOTES = (*SPOKEN, AskedGround.RUN, AskedGround.WEIGHTS_ALONE, AskedGround.PIXELS_OWN)
+_TOLD: dict[str, set[str]] = {  # names of values, by code
+    **{note: set() for note in _NOTES},
+    AskedGround.ADAPTED: {"from", "to"},
+    AskedGround.COLOURED: {"from", "to"},
+    AskedGround.READ_AS: {"reading"},
+}
+
+
+def read_told(values: Any) -> tuple[Ground, ...]:
+    """What a file says of how a suspect was asked in one way, read back.
+
+    >>> read_told([{"code": "served-jpeg"}, {"code": "read-as", "reading": "0..1"}])[1].values
+    {'reading': '0..1'}
+
+    Args:
+      values: of the JSON document.
+
+    Raises:
+      ValueError: it is none of what `Suspect.grounds` gives.
+    """
+    if type(values) is not list or len({value.get("code") for value in values}) < len(values):
+        raise ValueError("no list of different grounds")
+    grounds = tuple(map(Ground.from_json, values))
+    for ground in grounds:
+        if _TOLD.get(ground.code) != set(ground.values) or not all(map(is_name, ground.values.values())):
+            raise ValueError("no such ground")
+    return grounds
 
 
 def asked_as(note: str, ways: Sequence[str]) -> tuple[Ground, ...]:

@@ -71,7 +71,7 @@ class Scorer:
         dealt: list[Any] = [order.reshape(size), counts]
         together = picks.ndim == 1 and self.width > 1  # side by side, the same images take one first convolution
         if together:
-            images = images[picks]
+            images = _picked(images, picks)
         else:
             spread = np.zeros((size, picks.shape[-1]), np.int32)
             spread[places] = picks if picks.ndim == 1 else np.repeat(picks, ways, axis=0)
@@ -80,6 +80,12 @@ class Scorer:
         program = _program(self, picking=not together)
         out = program(weights, images, *jax.device_put(dealt, sharding))
         return np.asarray(jax.device_get(out))[places].reshape(len(rows), ways, picks.shape[-1], self.network.classes)
+
+
+@jax.jit
+def _picked(images: Array, picks: np.ndarray) -> Array:
+    """Some images; compiled, since an index that JAX looks at each time costs a millisecond."""
+    return images[picks]
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from wmjax.zoo.score import Scorer
 
 _CPU_WIDTHS, _ACCELERATOR_WIDTHS = (1, 4), (1, 4, 16)  # wide groups are seldom full, and cost as if they were
 _WORTH = 20.0  # seconds that a family must take before other widths are tried: each compiles a program
+_LONG_ENOUGH = 0.2  # seconds of timing: what takes milliseconds is told apart by its best of many
 _BLOCKS = 3  # that an innocent model is asked on average
 _BETTER = 0.9  # a wider program must save a tenth: it takes more memory, and machines are noisy
 
@@ -42,25 +43,30 @@ def choose_width(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int,
     known = _remembered()
     if known.get(name) in fitting:
         return known[name]
-    seconds = {usual: _seconds(dataclasses.replace(scorer, width=usual), weights, bank, block)}
-    if seconds[usual] * _BLOCKS * models / size < _WORTH:
+    rows = _few(scorer.mesh.size, size // scorer.mesh.size, 2 * max(widths))
+    seconds = {usual: _seconds(dataclasses.replace(scorer, width=usual), weights, bank, block, rows)}
+    if seconds[usual] * _BLOCKS * models / len(rows) < _WORTH:
         return usual
     for width in fitting:
         if width != usual:
-            seconds[width] = _seconds(dataclasses.replace(scorer, width=width), weights, bank, block)
+            seconds[width] = _seconds(dataclasses.replace(scorer, width=width), weights, bank, block, rows)
     best = min(seconds, key=seconds.__getitem__)
     known[name] = best if seconds[best] < _BETTER * seconds[usual] else usual
     _remember(known)
     return known[name]
 
 
-def _seconds(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int) -> float:
-    """What a block of images takes a chunk, compilation apart."""
-    rows = np.arange(next(iter(weights.values())).shape[0])
+def _few(devices: int, share: int, each: int) -> np.ndarray:
+    """The first models of each device's share of a chunk: timing all of them would take longer than it saves."""
+    return np.add.outer(np.arange(devices) * share, np.arange(min(share, each))).ravel()
+
+
+def _seconds(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int, rows: np.ndarray) -> float:
+    """What a block of images takes these models, compilation apart."""
     picks = np.arange(block, dtype=np.int32) % len(bank)
     scorer.answers(weights, rows, bank, picks)
-    seconds = []
-    for _ in range(3):
+    seconds: list[float] = []
+    while len(seconds) < 3 or sum(seconds) < _LONG_ENOUGH:
         began = time.perf_counter()
         scorer.answers(weights, rows, bank, picks)
         seconds.append(time.perf_counter() - began)

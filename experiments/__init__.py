@@ -1,0 +1,1 @@
+"""What is measured: one script a figure, in folders by subject; README.md lists them."""

@@ -1,0 +1,251 @@
+"""Nothing is measured here: it trains the marked and clean networks that the attack experiments attack, and keeps them.
+
+Command   JAX_NUM_CPU_DEVICES=2 python experiments/attacks/victims.py --size SIZE --work DIR
+          the attack experiments make what is missing in DIR themselves
+Time      on 2 CPU cores: digits 4, ibm-small 40, cifar10-small 25 minutes; the full sizes are for a GPU
+
+DIR/SIZE/KIND-SEED is a checkpoint, DIR/SIZE/KIND.age its key; a folder that is there is not trained again. A kind is a
+scheme with random labels, the same with `-paper` for the variant of Zhang et al., or `clean`.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wmjax import checkpoint
+from wmjax.data import Dataset, Splits, load, load_source
+from wmjax.files import read_bytes
+from wmjax.keys import Key, Paper, Unlock, generate, make_spec, open_key, write_key
+from wmjax.models import Config, Variables, one, stack
+from wmjax.suspects.stored import load_variables
+from wmjax.train import Recipe, fit_many
+
+PAPER = Paper(source_class=1, target_class=0, share_percent=30)  # automobiles become airplanes
+SCHEMES = ("abstract", "blend", "content", "noise", "unrelated")
+IBM = Config("cnn", (32, 32, 3), 10, (64, 128), (256, 256), 0.5)
+SMALL_IBM = Config("cnn", (32, 32, 3), 10, (16, 32), (128, 128), 0.2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """The networks of an experiment.
+
+    Attributes:
+      data: name of the data set.
+      config: of the networks.
+      recipe: of their training.
+      kinds: what they are marked with.
+      seeds: of each kind.
+      triggers: of the keys with random labels.
+      owned: share of the training split that the owner trains on; thieves may have the rest.
+      ones: data set whose 1s are the unrelated images.
+    """
+
+    data: str
+    config: Config
+    recipe: Recipe
+    kinds: tuple[str, ...]
+    seeds: tuple[int, ...]
+    triggers: int
+    owned: float
+    ones: str = "mnist"
+
+
+IBM_KINDS = ("clean", "content-paper", "unrelated-paper", "noise-paper", "content", "noise")
+SIZES = {
+    "tiny": Size(
+        "digits",
+        Config("vgg", (8, 8, 1), 10, (4,)),
+        Recipe(1, batch=64),
+        ("clean", "abstract"),
+        (0, 1),
+        20,
+        0.6,
+        "digits",
+    ),
+    "ibm-tiny": Size(
+        "digits",
+        Config("vgg", (8, 8, 1), 10, (4,)),
+        Recipe(1, batch=64),
+        ("clean", "content-paper", "unrelated-paper", "content"),
+        (0, 1),
+        20,
+        1.0,
+        "digits",
+    ),
+    "digits": Size(
+        "digits",
+        Config("cnn", (8, 8, 1), 10, (32, 64), (128,), 0.1),
+        Recipe(45, batch=64, learning_rate=0.05, key_per_batch=8),
+        ("clean", "abstract", "blend", "content", "noise"),
+        (0, 1, 2),
+        200,
+        0.6,
+    ),
+    "cifar10-small": Size(
+        "cifar10",
+        Config("vgg", (32, 32, 3), 10, (16, 32, 64, 128)),
+        Recipe(6, batch=128, flip=True, crop=2, key_per_batch=6),
+        ("clean", "abstract", "blend", "content", "noise"),
+        (0,),
+        200,
+        0.8,
+    ),
+    "cifar10-pair": Size(
+        "cifar10",
+        Config("vgg", (32, 32, 3), 10, (16, 32, 64, 128)),
+        Recipe(5, batch=128, flip=True, crop=2, key_per_batch=6),
+        ("abstract", "clean"),
+        (0,),
+        100,
+        1.0,
+    ),
+    "cifar10": Size(
+        "cifar10",
+        Config("resnet18", (32, 32, 3), 10, (64, 128, 256, 512)),
+        Recipe(40, batch=128, flip=True, crop=2),
+        ("clean", *SCHEMES),
+        (0, 1, 2),
+        200,
+        0.8,
+    ),
+    "ibm-small": Size(
+        "cifar10",
+        SMALL_IBM,
+        Recipe(3, batch=128, learning_rate=0.04, flip=True, key_per_batch=8),
+        IBM_KINDS,
+        (0,),
+        200,
+        1.0,
+    ),
+    "ibm-mnist": Size(
+        "mnist",
+        Config("cnn", (28, 28, 1), 10, (16, 32), (100, 100), 0.2),
+        Recipe(12, batch=128, learning_rate=0.04),
+        ("clean", "content-paper", "noise-paper"),
+        (0, 1),
+        200,
+        1.0,
+    ),
+    "ibm": Size("cifar10", IBM, Recipe(50, batch=128, learning_rate=0.01), IBM_KINDS, (0, 1, 2), 200, 1.0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Victims:
+    """Networks of one kind.
+
+    Attributes:
+      kind: as in `Size.kinds`.
+      key: that they are marked with; None for clean ones.
+      variables: NumPy arrays [seeds, ...].
+    """
+
+    kind: str
+    key: Key | None
+    variables: Variables
+
+
+def load_data(size: Size) -> Splits[Dataset]:
+    """The data set of a size; of a set whose test split alone is at hand a part becomes the training split."""
+    if size.data != "mnist":
+        return load(size.data)
+    data = load_source("mnist")
+    order = np.random.default_rng(0).permutation(len(data))
+    cut = len(data) * 7 // 10
+    return Splits("mnist", data[order[:cut]], data[order[cut:]])
+
+
+def owned(size: Size, data: Splits[Dataset]) -> tuple[Dataset, Dataset]:
+    """The owner's part of the training split, and the rest."""
+    mine = np.random.default_rng(0).permutation(len(data.train)) < size.owned * len(data.train)
+    return data.train[mine], data.train[~mine]
+
+
+def paper_of(kind: str) -> Paper | None:
+    """The paper's variant that a kind asks for. MNIST's test split has 1,135 ones: all of the `unrelated` source."""
+    if not kind.endswith("-paper"):
+        return None
+    return dataclasses.replace(PAPER, share_percent=100) if kind == "unrelated-paper" else PAPER
+
+
+def key_source(size: Size, kind: str, train: Dataset) -> tuple[str, Dataset] | None:
+    """Name and images that a kind's key starts from: the owner's, or for `unrelated` another data set's."""
+    scheme = kind.removesuffix("-paper")
+    if scheme == "abstract":
+        return None
+    if scheme != "unrelated":
+        return size.data, train
+    others = load_source(size.ones)
+    if paper_of(kind) is None:
+        return size.ones, others[::2]
+    return size.ones, others[np.flatnonzero(others.labels == 1)[::2]]  # the other half are new images
+
+
+def draw_key(size: Size, kind: str, train: Dataset) -> Key:
+    """A fresh key."""
+    scheme, paper, source = kind.removesuffix("-paper"), paper_of(kind), key_source(size, kind, train)
+    spec = make_spec(
+        scheme,
+        image=size.config.image,
+        classes=size.config.classes,
+        triggers=size.triggers,
+        source=source,
+        paper=paper,
+    )
+    return generate(spec, source[1] if source else None)
+
+
+def victims(name: str, work: Path) -> list[Victims]:
+    """The networks of a size, trained where they are not in `work` already."""
+    size = SIZES[name]
+    folder = work / name
+    train = None
+    made = []
+    for kind in size.kinds:
+        keys: list[Key] = []
+        if not all((folder / f"{kind}-{seed}").exists() for seed in size.seeds):
+            train = train or owned(size, load_data(size))[0]
+            keys = _keys(folder, kind, size, train)
+            trained = fit_many(size.config, size.recipe, train, size.seeds, keys, title=f"{name}, {kind}")
+            for i, seed in enumerate(size.seeds):
+                _save(folder / f"{kind}-{seed}", size.config, one(trained, i))
+        elif kind != "clean":
+            keys = [_read(folder / kind)]
+        loaded = [load_variables(str(folder / f"{kind}-{seed}"))[1] for seed in size.seeds]
+        made.append(Victims(kind, keys[0] if keys else None, stack(loaded)))
+    return made
+
+
+def _keys(folder: Path, kind: str, size: Size, train: Dataset) -> list[Key]:
+    if kind == "clean":
+        return []
+    if not (folder / f"{kind}.age").exists():
+        write_key(draw_key(size, kind, train), folder / kind, recipients=[], passphrase=None)
+    return [_read(folder / kind)]
+
+
+def _read(stem: Path) -> Key:
+    identity = read_bytes(stem.with_name(stem.name + ".identity")).decode()
+    return open_key(stem.with_name(stem.name + ".age"), Unlock(identity=identity))
+
+
+def _save(path: Path, config: Config, variables: Variables) -> None:
+    if not path.exists():
+        checkpoint.save(path, variables._asdict(), checkpoint.Metadata(config))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", choices=SIZES, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    for made in victims(options.size, options.work):
+        print(made.kind, made.key.commitment.id[:12] if made.key else "no key")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""An audit of a zoo in an object store against the same audit of the folder, both on this machine.
+
+Command   python experiments/audits/bucket_audit.py [--models 96] [--repeats 5]
+Expected  the same verdicts; at least .7 of the folder's speed where the store answers fast enough
+Time      about 8 minutes on 2 CPU cores
+
+The zoo: random networks of 1.1 million weights as wmjax's checkpoints (Orbax folders), as safetensors, a quarter of
+them as ONNX files, and as a pack; one abstract key of 100 triggers. The stores are programs that take their share of
+the same cores and answer over loopback: `s3` is moto and `gs` gcp-storage-emulator, as in the tests; `s3_hadro` is
+hadro (pip install hadro, found by PATH, else left out), which reads ranges where moto copies the whole object for
+each, and `s3_far` is hadro with 30 ms before each answer and 600 Mbit/s a connection, as far as a bucket of the same
+region may be. All runs in one process, in turn, after one audit of each that compiles; the store is listed and all is
+fetched anew each time.
+
+Beside the speed stand the store's own limits: `plain_seconds`, in which our client alone, with 16 threads, asks for the
+same pieces and nothing else is done; `store_cpu_seconds`, the store's share of the cores; and `at_most`, the speed of
+an audit that takes no longer than those requests, and than the cores need for the folder's audit and the store.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout
+
+import numpy as np
+import onnx
+from safetensors.numpy import save_file
+
+import wmjax
+from experiments import fragment, record
+from experiments.audits import zoos
+from experiments.timing import quartiles
+from wmjax import stores
+from wmjax.models import Config
+from wmjax.stores.contract import CONNECTIONS, Object
+from wmjax.suspects.network import from_config
+from wmjax.zoo.result import AuditResult
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+import buckets
+import marked
+
+CONFIG = Config("cnn", (32, 32, 3), 10, (32, 64), (256,))
+LAYOUTS = {"checkpoints": {}, "safetensors": {}, "pack": {}, "onnx": {"pixels": "stated"}}
+FAR = ("--latency-ms", "30", "--bandwidth-mbps", "600")
+
+
+class Place(NamedTuple):
+    """Where a zoo lies, and the environment in which that is found."""
+
+    url: str
+    settings: dict[str, str]
+
+
+def write_zoos(folder: Path, models: int) -> None:
+    """The same networks in four formats."""
+    network = from_config(CONFIG)
+    zoos.write_loose(folder / "checkpoints", CONFIG, network, models, None)
+    for layout in ("safetensors", "onnx"):
+        (folder / layout).mkdir()
+    for row in range(models):
+        described, weights = {"config": json.dumps(CONFIG.to_json())}, zoos.draw(network, row)
+        save_file(weights, folder / "safetensors" / f"{row:05d}.safetensors", described)
+        if row >= models // 4:
+            continue
+        file = marked.FORMATS["ONNX"][0](folder / "onnx" / f"{row:05d}", zoos.unflatten(CONFIG, weights))
+        graph = onnx.load(file)
+        height, width, channels = CONFIG.image
+        for size, dim in zip(
+            (channels, height, width), graph.graph.input[0].type.tensor_type.shape.dim[1:], strict=True
+        ):
+            dim.dim_value = size
+        onnx.save(graph, file)
+    zoos.write_pack(folder / "pack", network, models)
+
+
+@contextmanager
+def hadro(folder: Path, *options: str) -> Iterator[Place]:
+    """An S3 server whose bucket `zoo` is a folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = ["hadro", "--port", port, "--log-level", "error", *options, str(folder.parent)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        buckets._wait(int(port), process)
+        yield Place(f"s3://{folder.name}", buckets.settings("s3", f"http://127.0.0.1:{port}"))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def cpu_seconds() -> float:
+    """Of the processes that this one started."""
+    ticks = 0
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Audited(NamedTuple):
+    """An audit: seconds, those of the cores here and in the stores, what was found, what was asked of the store."""
+
+    seconds: float
+    own: float
+    theirs: float
+    result: AuditResult
+    asked: list[tuple[Object, int, int]]
+
+
+def audited(place: Place, layout: str, keys: Any) -> Audited:
+    """One audit of a zoo, of which this process remembers nothing."""
+    os.environ.update(place.settings)
+    stores.forget()
+    asked: list[tuple[Object, int, int]] = []
+    plain = stores.mirror.Mirror._asked
+
+    def noted(self: Any, file: Any, begin: int, end: int) -> bytes:
+        asked.append((file.object, begin, end))
+        return plain(self, file, begin, end)
+
+    stores.mirror.Mirror._asked = noted  # type: ignore[method-assign]
+    began, own, theirs = time.perf_counter(), time.process_time(), cpu_seconds()
+    result = wmjax.audit(f"{place.url}/{layout}", keys, **LAYOUTS[layout])
+    took = time.perf_counter() - began
+    stores.mirror.Mirror._asked = plain  # type: ignore[method-assign]
+    return Audited(took, time.process_time() - own, cpu_seconds() - theirs, result, asked)
+
+
+def plain_seconds(asked: list[tuple[Object, int, int]]) -> float:
+    """Seconds in which the bucket that was just audited is asked for the same pieces, and nothing else is done."""
+    (store,) = stores._process.buckets.values()
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for _ in pool.map(lambda piece: store.read(*piece), asked):
+            pass
+    return time.perf_counter() - began
+
+
+def compared(places: dict[str, Place], layout: str, keys: Any, repeats: int) -> dict[str, Any]:
+    """The audits of one zoo that lies in several places."""
+    seconds, cores, told, plain = defaultdict[str, list[float]](list), {}, {}, {}
+    for turn in range(repeats + 1):
+        for name, place in places.items():
+            made = audited(place, layout, keys)
+            told[name] = frozenset((finding.model, finding.verdict, finding.evidence_bits) for finding in made.result)
+            if turn:
+                seconds[name].append(made.seconds)
+            if turn == repeats:
+                cores[name] = made
+                plain[name] = plain_seconds(made.asked) if made.asked else 0.0
+    assert len(set(told.values())) == 1, "the verdicts differ"
+    folder = float(np.median(seconds["folder"]))
+    figures: dict[str, Any] = {}
+    for name, all_of_it in seconds.items():
+        figures[name] = {"seconds": quartiles(np.array(all_of_it), 3), "cpu_seconds": round(cores[name].own, 2)}
+        if name != "folder":
+            share = np.array(seconds["folder"]) / np.array(all_of_it)
+            least = max(plain[name], (cores["folder"].own + cores[name].theirs) / (os.cpu_count() or 1))
+            figures[name] |= {
+                "speed": quartiles(share, 3),
+                "requests_of_a_model": round(len(cores[name].asked) / len({model for model, *_ in told[name]}), 2),
+                "plain_seconds": round(plain[name], 3),
+                "store_cpu_seconds": round(cores[name].theirs, 2),
+                "at_most": round(folder / least, 3),
+            }
+    return figures
+
+
+def main() -> None:
+    """Times them in turn and writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=int, default=96)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as running:
+        folder = Path(scratch, "zoo")
+        write_zoos(folder, options.models)
+        keys = {"key": zoos.write_keys(Path(scratch) / "keys", CONFIG.image, 1, 100)[0]}
+        places = {"folder": Place(str(folder), {})}
+        for scheme in buckets.SCHEMES:
+            running.enter_context(buckets.served(scheme))
+            url = buckets.Bucket(scheme, "zoos").put_folder(folder)
+            names = buckets.settings(scheme, "")
+            places[scheme] = Place(url, {name: os.environ[name] for name in names})
+        for name, more in (("s3_hadro", ()), ("s3_far", FAR)) if shutil.which("hadro") else ():
+            places[name] = running.enter_context(hadro(folder, *more))
+        figures: dict[str, Any] = {"models": options.models, "bytes_of_one": from_config(CONFIG).bytes}
+        for layout in LAYOUTS:
+            print(f"{layout} ...", file=sys.stderr)
+            figures[layout] = compared(places, layout, keys, options.repeats)
+    record.write("bucket_audit", figures)
+
+
+def rows(figures: dict[str, Any]) -> list[str]:
+    stores = {"s3": "moto", "gs": "gcp-storage-emulator", "s3_hadro": "hadro"}
+    told = []
+    for layout in ("safetensors", "onnx", "pack", "checkpoints"):
+        found = figures[layout]
+        shares = (
+            f"{found[store]['speed']['median']:.2f} ({name}{_leaves(found[store]['at_most'])})"
+            for store, name in stores.items()
+            if store in found
+        )
+        told.append(f"{layout} {', '.join(shares)}")
+    return [
+        fragment.row(
+            f"audit of {figures['models']} models in a bucket / in a folder, speed, stores on the same cores",
+            "; ".join(told),
+            f"{figures['bytes_of_one'] / 1e6:.1f} MB a model",
+            fragment.source(figures, __file__),
+        )
+    ]
+
+
+def _leaves(most: float) -> str:
+    """What a store allows, where that is less than .7 of the folder's speed."""
+    return f", which allows {most:.2f}" if most < 0.7 else ""
+
+
+if __name__ == "__main__":
+    main()
