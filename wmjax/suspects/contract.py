@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -98,6 +98,7 @@ class Network:
         `{"module": "m:f", "image": [h, w, c]}`, `{"onnx": ...}`; None where it cannot.
       askable: whom to ask instead, where there are no weights: the only one of its family, at hand (with `readings` of
         its own) or at the other end of a call; None elsewhere.
+      operations: convolutions and products of matrices in it, where they were counted: what it takes to compile.
       only: shapes of the keys' images that it is asked about, where another network of the same weights is asked about
         the others; empty: about all.
     """
@@ -113,6 +114,7 @@ class Network:
     note: str = ""
     description: dict[str, Any] | None = None
     askable: "Askable | None" = None
+    operations: int = 0
     only: tuple[Image, ...] = ()
 
     @cached_property
@@ -128,6 +130,18 @@ class Source(Protocol):
         """Fills `out[name][: stop - start]` with the models of rows `start` to `stop`.
 
         Called from several threads at once. Raises `AccessError` or `InvalidFile` in one line.
+        """
+
+
+@runtime_checkable
+class Runs(Protocol):
+    """A source whose one model can also be run, as its users run it."""
+
+    def askable(self, network: Network) -> "Askable":
+        """It, run by its own library in another process, by the readings of its network.
+
+        Raises:
+          WmjaxError: it is not run so, or by other readings.
         """
 
 

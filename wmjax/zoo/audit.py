@@ -238,6 +238,7 @@ def _carry_out(
         functools.partial(prepare, plan)
     )  # an earlier family's leaves the devices
     matches, models, start = sum(record.found for record in records.values()), 0, time.monotonic()
+    run = 0
     with (
         progress("auditing", sum(len(chunks[i]) for i in todo)) as advance,
         contextlib.closing(read_ahead([chunks[i] for i in todo], plan.rows)) as read,
@@ -253,4 +254,6 @@ def _carry_out(
             book.add(dataclasses.replace(record, seconds=round(now - began, 3)))
             began = now
             matches, models = matches + record.found, models + len(chunk.entries)
-            advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches")
+            run += len(chunk.entries) if record.run else 0
+            told = f", {run} by ONNX Runtime" if run else ""
+            advance(len(chunk.entries), f"{models / (now - start):.1f} models/s, {matches} matches{told}")

@@ -48,6 +48,7 @@ class ChunkRecord:
       answers: what was answered to every question; None where nothing was, or answers are not kept.
       asking: what the order of the questions follows from; None for weights, which are asked in the keys' own.
       known: with `asking`, for each column the matches among triggers that were not shown before.
+      run: whether another program ran its models, in the place of one compiled of them.
       seconds: that the chunk took.
     """
 
@@ -68,6 +69,7 @@ class ChunkRecord:
     answers: KeptAnswers | None
     asking: Asking | None
     known: tuple[int, ...]
+    run: bool
     seconds: float
 
     @classmethod
@@ -89,6 +91,7 @@ class ChunkRecord:
             answers=None,
             asking=None,
             known=(),
+            run=False,
             seconds=0.0,
             **empty,
         )
@@ -120,16 +123,20 @@ class ChunkRecord:
 
     def agrees(self, other: "ChunkRecord") -> bool:
         """Whether another record of the chunk says the same, or one of them has to be asked again."""
-        mine, theirs = ({**record.to_json(), "seconds": 0, "width": 0} for record in (self, other))
+        mine, theirs = (
+            dataclasses.replace(record, seconds=0.0, width=None, run=False).to_json() for record in (self, other)
+        )
         return mine == theirs or self.again or other.again
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values; `asking` and `known` where the chunk is a member that is asked so."""
+        """The record as JSON values; `asking`, `known` and `run` only where they say anything."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if self.asking is None:
             values = {name: value for name, value in values.items() if name not in _ASKED}
         else:
             values["asking"] = self.asking.to_json()
+        if not self.run:
+            del values["run"]
         return {
             **values,
             **{name: values[name].tolist() for name in TABLES},
@@ -142,8 +149,9 @@ class ChunkRecord:
     @classmethod
     def from_json(cls, values: dict[str, Any], header: AuditHeader) -> "ChunkRecord":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be in such an audit."""
-        own = "asking" in values
-        names = [field.name for field in dataclasses.fields(cls) if own or field.name not in _ASKED]
+        own, run = "asking" in values, "run" in values
+        left = (() if own else _ASKED) + (() if run else ("run",))
+        names = [field.name for field in dataclasses.fields(cls) if field.name not in left]
         found = forms.fields(values, names)
         chunk = forms.whole(found["chunk"], 0, len(header.chunks) - 1)
         size, family = header.chunks[chunk], header.families[header.family[header.starts[chunk]]]
@@ -178,6 +186,7 @@ class ChunkRecord:
             answers=None,
             asking=Asking.from_json(found["asking"], header, chunk) if own else None,
             known=forms.items(found["known"], forms.whole) if own else (),
+            run=run and forms.flag(found["run"]),
             seconds=forms.number(found["seconds"], 0.0, 1e9),
             **tables,
         )

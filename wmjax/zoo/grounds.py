@@ -33,6 +33,7 @@ class AuditGround(StrEnum):
 
     The procedure that keeps the bound: E_BH or BONFERRONI (`level`, `tests`). Of keys without exact evidence: RANKED
     (`matches`, `queries`, `p`, `nulls`, `alpha`, `needed`, `suffice`) or NO_NULLS. WEIGHTS (`sha256`): what was asked.
+    RUNTIME: its file was run, since that took less than to compile it.
     """
 
     E_BH = "e-bh"
@@ -40,3 +41,4 @@ class AuditGround(StrEnum):
     RANKED = "ranked"
     NO_NULLS = "no-nulls"
     WEIGHTS = "weights"
+    RUNTIME = "runtime"

@@ -1,7 +1,10 @@
 """Suspects that are asked side by side, whatever they are: what a round of an audit sees of them."""
 
+import contextlib
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +13,7 @@ from wmjax import stats
 from wmjax.errors import AccessError, AnswerError, GoneError
 from wmjax.stats.said import as_answers, said
 from wmjax.suspects.asking import Back, ask_each
-from wmjax.suspects.contract import Askable, Suspect, check_there, query_each
+from wmjax.suspects.contract import Askable, answered, check_there
 from wmjax.zoo.score import Scorer
 from wmjax.zoo.turns import Turn, Turns
 
@@ -52,27 +55,35 @@ class Loaded:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AtHand:
-    """One suspect whose file is at hand, run by another program: it remembers nothing.
+    """Suspects whose files are at hand, run by another program: they remember nothing.
 
     Attributes:
-      suspect: whom.
+      suspects: whom, by row.
       images: uint8 [B, H, W, C], of all questions.
-      classes: that it tells apart.
+      classes: that they tell apart.
     """
 
-    suspect: Suspect
+    suspects: Mapping[int, Askable]
     images: np.ndarray
     classes: int
 
     def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
-        """One call for each of its readings, about every image once.
+        """One call for each of their readings, about every image once, as many at once as they take.
 
         Raises:
-          AccessError: it cannot be run.
+          AccessError: one cannot be run.
         """
+        each = [picks] * len(rows) if picks.ndim == 1 else picks
+        with contextlib.redirect_stdout(sys.stderr):  # for all threads at once: stdout is the verdict's
+            return stats.stack([self._one(self.suspects[int(row)], own) for row, own in zip(rows, each, strict=True)])
+
+    def _one(self, askable: Askable, picks: np.ndarray) -> stats.Answers:
+        """What one answers, [readings, Q]."""
         asked, places = np.unique(picks, return_inverse=True)
-        given = query_each(self.suspect, self.images[asked], self.classes)
-        return stats.stack([given[places.ravel()]])
+        images = self.images[asked]
+        with ThreadPoolExecutor(askable.concurrency) as pool:
+            given = pool.map(lambda reading: answered(reading, images, self.classes), askable.suspect.asked)
+            return stats.stack(list(given))[places.ravel()]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from wmjax.zoo.load import Chunk
 from wmjax.zoo.panel import AtHand, Loaded, Panel, Questioned
 from wmjax.zoo.plan import AuditPlan
 from wmjax.zoo.rounds import Questions, Verdicts, ask_all
+from wmjax.zoo.route import by_runtime
 from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.turns import Begin, Turns
 from wmjax.zoo.width import choose_width
@@ -97,7 +98,13 @@ def _bench(plan: AuditPlan, network: Network, questions: Questions) -> Stacked:
 
 
 def ask_chunk(
-    prepared: Prepared, chunk: Chunk, place: int, width: int | None, begin: Begin | None = None
+    prepared: Prepared,
+    chunk: Chunk,
+    place: int,
+    width: int | None,
+    begin: Begin | None = None,
+    *,
+    compiled: bool = False,
 ) -> ChunkRecord:
     """Asks the models of a chunk; the record of it, but for the seconds that it took.
 
@@ -107,19 +114,24 @@ def ask_chunk(
       place: of the chunk in the plan.
       width: models that a device runs side by side; measured where it is None.
       begin: the turns of a member that can only be asked.
+      compiled: never by a runtime.
     """
     family, failures = prepared.network.fingerprint, dict(chunk.failures)
     rows = np.array([row for row in range(len(chunk.entries)) if row not in failures], np.int64)
     if not prepared.places or not len(rows):
         return ChunkRecord.unasked(place, family, rows, failures)
+    run = None if compiled else _run(prepared, chunk)
     try:
-        panel, questions, turns, width = _seated(prepared, chunk, width, begin)
+        panel, questions, turns, width = run or _seated(prepared, chunk, width, begin)
         with _resting(prepared.network):
             verdicts = ask_all(panel, questions, rows)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
         why = f"cannot be asked: {first_line(error)}; `resume` tries again"
         return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
-    except WmjaxError as error:  # a suspect that is asked: what it answered is in the journal, and is not asked again
+    except WmjaxError as error:
+        if run:
+            return ask_chunk(prepared, chunk, place, width, begin, compiled=True)
+        # a suspect that is asked: what it answered is in the journal, and is not asked again
         why = f"{error}; `resume` tries again"
         return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
     mute = {int(rows[model]): why for model, why in verdicts.failures.items()}
@@ -135,6 +147,7 @@ def ask_chunk(
         ChunkRecord.unasked(place, family, rows[~np.isin(rows, list(failures))], failures),
         width=width,
         keys=prepared.places,
+        run=run is not None,
         digests={row: found for row, found in digests.items() if row not in failures},
         **tables,
     )
@@ -150,9 +163,19 @@ def _resting(network: Network) -> Iterator[None]:
             network.askable.suspect.wire.rest()
 
 
-def _seated(
-    prepared: Prepared, chunk: Chunk, width: int | None, begin: Begin | None
-) -> tuple[Panel, Questions, Turns | None, int | None]:
+Seated = tuple[Panel, Questions, Turns | None, int | None]
+
+
+def _run(prepared: Prepared, chunk: Chunk) -> Seated | None:
+    """A chunk's models as a panel of those that another program runs, where that is done sooner than compiling."""
+    if prepared.bench is None:
+        return None
+    network, questions = prepared.network, prepared.questions
+    run = by_runtime(network, chunk.entries, prepared.bench.models, questions)
+    return (AtHand(run, questions.images, network.classes), questions, None, None) if run else None
+
+
+def _seated(prepared: Prepared, chunk: Chunk, width: int | None, begin: Begin | None) -> Seated:
     """A chunk's models as a panel, what it is asked, the turns of a member that may remember, and the width."""
     network, questions = prepared.network, prepared.questions
     if prepared.bench:
@@ -160,7 +183,8 @@ def _seated(
         return panel, questions, None, width
     assert network.askable is not None
     if not network.askable.suspect.remembers:
-        return AtHand(network.askable.suspect, questions.images, network.classes), questions, None, width
+        at_hand = dict.fromkeys(range(len(chunk.entries)), network.askable)
+        return AtHand(at_hand, questions.images, network.classes), questions, None, width
     assert begin is not None
     turns = begin(network.askable, prepared.keys)
     if asking := turns.asking:

@@ -17,6 +17,7 @@ from wmjax.zoo.score import Scorer
 
 _CPU_WIDTHS, _ACCELERATOR_WIDTHS = (1, 4), (1, 4, 16)  # wide groups are seldom full, and cost as if they were
 _WORTH = 20.0  # seconds that a family must take before other widths are tried: each compiles a program
+_LONG_ENOUGH = 0.2  # seconds of timing: what takes milliseconds is told apart by its best of many
 _BLOCKS = 3  # that an innocent model is asked on average
 _BETTER = 0.9  # a wider program must save a tenth: it takes more memory, and machines are noisy
 
@@ -64,8 +65,8 @@ def _seconds(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int, row
     """What a block of images takes these models, compilation apart."""
     picks = np.arange(block, dtype=np.int32) % len(bank)
     scorer.answers(weights, rows, bank, picks)
-    seconds = []
-    for _ in range(3):
+    seconds: list[float] = []
+    while len(seconds) < 3 or sum(seconds) < _LONG_ENOUGH:
         began = time.perf_counter()
         scorer.answers(weights, rows, bank, picks)
         seconds.append(time.perf_counter() - began)

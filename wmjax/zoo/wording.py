@@ -36,6 +36,10 @@ WORDS = {
     "other-task": "not asked: it tells {theirs} classes apart, the key {ours}",
     "no-picture": "not asked: triggers of {from} cannot be made images of {to}",
     "other-size": "not asked at {to}: its weights are asked about triggers of {from} as another model",
+    "runtime": (
+        "run by ONNX Runtime in a process of its own, which took less than to compile it; questions, readings and bets "
+        "are the same"
+    ),
     "weights": "weights with sha256 {sha256}",
     "not-regenerated": (  # an audit has no sources: another verb makes them again
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until "

@@ -20,12 +20,12 @@ from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects import outputs, pixels
-from wmjax.suspects.contract import Image, Network, Wanted, Weights
+from wmjax.suspects.contract import Askable, Image, Network, Wanted, Weights
 from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, from_json
 from wmjax.suspects.formats.onnx_pixels import pixels_said
 from wmjax.suspects.formats.onnx_read import Read, parse, read_graph
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
-from wmjax.suspects.formats.onnx_runtime import asked_by_runtime, installed
+from wmjax.suspects.formats.onnx_runtime import Stamps, asked_by_runtime, installed, stamps
 from wmjax.suspects.formats.onnx_tensors import array, data_file
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
@@ -33,6 +33,7 @@ from wmjax.suspects.outputs import Output
 _BATCH = 64  # images that a file may insist on taking at once
 _SCALES = (1, 2, 4, 8)  # of images for a graph that takes any size, but none as small as a key's
 _BY_BATCH = {"DynamicQuantizeLinear", f"{MICROSOFT}.DynamicQuantizeMatMul"}  # they scale by all images of a call
+_PRODUCTS = ("Attention", "Conv", "Einsum", "Gemm", "MatMul")  # in the names of operators that are slow to compile
 _networks: dict[str, Network] = {}
 _lock = threading.Lock()
 
@@ -45,25 +46,53 @@ class OnnxFile:
       path: of the file.
       fingerprint: of its graph when it was opened.
       held: the file that has its weights: its own, or the one beside it.
+      wanted: how it is asked.
+      before: the stamps of its files then.
     """
 
     path: Path
     fingerprint: str
     held: Path
+    wanted: Wanted
+    before: Stamps
 
     def read(self, start: int, stop: int, out: Weights) -> None:
         """Fills `out[name][0]` with the file's weights: floating-point ones as float32, others as they are.
 
         Of a model that can only be asked none is wanted.
         """
-        read, fingerprint = _read(self.path)
-        if fingerprint != self.fingerprint:
-            raise InvalidFile(f"{self.path} was changed while it was being read: run the audit again")
+        read = self._again()
         for name, stacked in out.items():
             values = array(read.weights[name], self.path)
             stacked[0] = values
             if values.dtype == np.int64 and (stacked[0] != values).any():
                 raise InvalidFile(f"{self.path}: one of its weights is a whole number of more than 32 bits")
+
+    def askable(self, network: Network) -> Askable:
+        """It, run by ONNX Runtime, by the readings of a network of it; see `wmjax.suspects.contract.Runs`.
+
+        The file is the one that was opened, to the byte and the second, so that answers and digest are of the same one.
+        """
+        if not installed():
+            raise UsageError("ONNX Runtime is not installed")
+        read = self._again()
+        graph = read.graph.bound(network.image)
+        ways = _ways(graph, self.wanted)
+        for other in asked_by_runtime(read._replace(graph=graph), self.path, self.wanted.classes, ways, self.before):
+            if other.askable and _asked_alike(other, network):
+                return other.askable
+        raise InvalidFile(f"{self.path}: ONNX Runtime gives other outputs")
+
+    def _again(self) -> Read:
+        read, fingerprint = _read(self.path)
+        if fingerprint != self.fingerprint:
+            raise InvalidFile(f"{self.path} was changed while it was being read: run the audit again")
+        return read
+
+
+def _asked_alike(one: Network, other: Network) -> bool:
+    same = ("image", "classes", "readings", "note")
+    return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
 def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], OnnxFile]:
@@ -87,8 +116,10 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
       InvalidFile: it is damaged, or no such classifier, or has operators that are not read.
     """
     read, fingerprint = _read(path)
+    before = stamps(read, path)
     found = _at_sizes(read.graph, path, wanted, partial(_read_or_run, read, path, wanted))
-    return found, OnnxFile(path, fingerprint, data_file(list(read.weights.values()), path))
+    held = data_file(list(read.weights.values()), path)
+    return found, OnnxFile(path, fingerprint, held, wanted, before)
 
 
 def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> list[tuple[Image, Network]]:
@@ -192,6 +223,7 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
                 classes=classes,
                 readings=outputs.readings(ways, group),
                 note=AskedGround.PIXELS_OWN if graph.uint8 else "",
+                operations=sum(any(part in node.op for part in _PRODUCTS) for node in graph.nodes),
                 description={"onnx": graph.unbound().to_json(), "pixels": wanted.pixels},
             )
         return _networks[told]

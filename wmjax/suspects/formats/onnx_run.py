@@ -4,7 +4,9 @@ Whatever a stranger's graph computes is bounded before it is allocated: numbers 
 while tracing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -17,7 +19,7 @@ from wmjax.suspects.formats.onnx_layout import TooManyNumbers
 from wmjax.suspects.formats.onnx_ops import OPERATORS
 from wmjax.suspects.formats.onnx_shapes import FOLDED
 from wmjax.suspects.formats.onnx_tensors import shown
-from wmjax.suspects.formats.onnx_windows import products
+from wmjax.suspects.formats.onnx_windows import conv, products
 from wmjax.text import first_line
 
 _LARGEST = 1 << 24  # numbers in one intermediate value, of one image: five times those of a VGG at 224 pixels
@@ -31,21 +33,31 @@ _COUNTING = frozenset((  # operators whose whole numbers may need more than 32 b
 ))  # fmt: skip
 
 
+_BY_SHAPE = {"Conv": partial(conv, plain=True)}  # most of the time to trace a graph is its fast convolutions
+
+
 class Unread(ValueError):
     """The graph has what is not computed here; another program may."""
 
 
-def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
+Operators = Mapping[str, Callable[..., Any]]
+
+
+def run(
+    graph: Graph, weights: Mapping[str, Any], pixels: Array, others: Operators = MappingProxyType({})
+) -> list[Array]:
     """The graph's outputs, float32.
 
     Args:
       graph: bound to the images' shape.
       weights: by the graph's names.
       pixels: [n, H, W, C], of the range and type that the graph takes.
+      others: operators in the place of those of the same name.
 
     Raises:
       ValueError: in one line that names the node which cannot be computed; `Unread` where another program may.
     """
+    operators = {**OPERATORS, **others}
     values: dict[str, Any] = {**graph.constants, **weights, "": None}
     values["image"] = pixels if graph.channels_last else jnp.transpose(pixels, (0, 3, 1, 2))
     seen = {"image"}  # what depends on pixels
@@ -53,7 +65,7 @@ def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
     known = work = 0
     for number, node in enumerate(graph.nodes):
         what = f"node {number} ({shown(node.op)})"
-        if node.op not in OPERATORS and node.op not in FOLDED:
+        if node.op not in operators and node.op not in FOLDED:
             raise Unread(f"{what}: this operator is not read")
         if node.unread == DOUBLES or (node.op in _COUNTING and not wide.isdisjoint(node.inputs)):
             raise Unread(f"{what}: numbers of 64 bits that follow from pixels or weights are not read")
@@ -64,7 +76,7 @@ def run(graph: Graph, weights: Mapping[str, Any], pixels: Array) -> list[Array]:
         inputs = [values[name] for name in node.inputs]
         try:
             _check_training(node, seen)
-            outs = _outputs(node, inputs)
+            outs = _outputs(node, inputs, operators)
             work += sum(products(node, inputs, out) for out in outs if out is not None)
         except Exception as error:  # a stranger's graph: whatever JAX or NumPy refuses is wrong with it
             kind = Unread if isinstance(error, NotImplementedError) else ValueError
@@ -87,11 +99,11 @@ def shapes(graph: Graph, n: int) -> list[tuple[int, ...]]:
     """Shapes of the outputs for n images, found without computing or allocating anything; raises as `run` does."""
     weights = {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in graph.weights.items()}
     pixels = jax.ShapeDtypeStruct((n, *graph.image), jnp.uint8 if graph.uint8 else jnp.float32)
-    outputs = jax.eval_shape(lambda weights, pixels: run(graph, weights, pixels), weights, pixels)
+    outputs = jax.eval_shape(lambda weights, pixels: run(graph, weights, pixels, _BY_SHAPE), weights, pixels)
     return [output.shape for output in outputs]
 
 
-def _outputs(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
+def _outputs(node: Node, inputs: list[Any], operators: Operators = OPERATORS) -> tuple[Any, ...]:
     """What a node computes: NumPy arrays where all it takes are, and they are few numbers, else JAX's."""
     sizes = SIZES.get(node.op, ())
     if all(value is None or isinstance(value, np.ndarray) for value in inputs) and node.op in FOLDED:
@@ -99,10 +111,10 @@ def _outputs(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
             with np.errstate(all="ignore"):
                 return _tuple(FOLDED[node.op](node, *inputs))
         except TooManyNumbers:
-            if node.op not in OPERATORS:
+            if node.op not in operators:
                 raise
             inputs = [value if i in sizes or value is None else _traced(value) for i, value in enumerate(inputs)]
-    if node.op not in OPERATORS:
+    if node.op not in operators:
         raise NotImplementedError("its values follow from pixels or weights")
     for i, value in enumerate(inputs):
         if i in sizes and value is not None and not isinstance(value, np.ndarray):
@@ -110,7 +122,7 @@ def _outputs(node: Node, inputs: list[Any]) -> tuple[Any, ...]:
     if _any_double(inputs):
         raise NotImplementedError("numbers of 64 bits beside pixels or weights")
     given = [value if i in sizes else _narrow(value) for i, value in enumerate(inputs)]
-    return _tuple(OPERATORS[node.op](node, *given))
+    return _tuple(operators[node.op](node, *given))
 
 
 def _any_double(inputs: list[Any]) -> bool:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -31,10 +32,11 @@ from wmjax.suspects.formats.safetensors import stamp
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 
-_Stamps = tuple[tuple[int, int, int], ...]  # size, time and number of each file
+Stamps = tuple[tuple[int, int, int], ...]  # size, time and number of each file
 
 _PROCESSES = 4  # that are kept for further questions
 _MEMORY = 4 << 30  # bytes that a process may take, beside four times its file's
+_AT_ONCE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # a thread a call
 _LARGEST_BATCH = 64  # images that a file may insist on taking at once
 
 
@@ -43,7 +45,9 @@ def installed() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
-def asked_by_runtime(read: Read, path: Path, wanted: Sequence[int], ways: tuple[str, ...]) -> list[Network]:
+def asked_by_runtime(
+    read: Read, path: Path, wanted: Sequence[int], ways: tuple[str, ...], before: Stamps | None = None
+) -> list[Network]:
     """A network, to be asked only, for each number of classes that outputs have: of the wanted ones if any has.
 
     Args:
@@ -51,6 +55,7 @@ def asked_by_runtime(read: Read, path: Path, wanted: Sequence[int], ways: tuple[
       path: of the file.
       wanted: numbers of classes.
       ways: in which pixels may be meant to be prepared.
+      before: `stamps` of its files when they were read; now by default.
 
     Raises:
       InvalidFile: ONNX Runtime does not run it either, or it has no scores.
@@ -60,7 +65,7 @@ def asked_by_runtime(read: Read, path: Path, wanted: Sequence[int], ways: tuple[
         raise InvalidFile(f"{path} takes {graph.batch} images at once: export it with a free batch axis")
     program = _Program(str(path.resolve()), max(1, graph.batch), tuple(dict.fromkeys(name for name, _ in read.outputs)))
     parts = tuple(sorted(files_of(read.weights.values(), path)))
-    ask = partial(_answer, program, parts, _stamps(parts))
+    ask = partial(_answer, program, parts, _stamps(parts) if before is None else before)
     try:
         counts = [int(n) for n in ask(_taken(graph, np.zeros((0, *graph.image), np.uint8), ""))]
     except (AccessError, UsageError) as error:
@@ -101,11 +106,16 @@ class _End(NamedTuple):
     turned: bool
 
 
-def _stamps(parts: Sequence[Path]) -> _Stamps:
+def stamps(read: Read, path: Path) -> Stamps:
+    """By which a change of the files of a model is noticed."""
+    return _stamps(sorted(files_of(read.weights.values(), path)))
+
+
+def _stamps(parts: Sequence[Path]) -> Stamps:
     return tuple(stamp(part.stat()) for part in parts)
 
 
-def _answer(program: _Program, parts: Sequence[Path], before: _Stamps, images: np.ndarray) -> Any:
+def _answer(program: _Program, parts: Sequence[Path], before: Stamps, images: np.ndarray) -> Any:
     """What the process answers, which reads these files when it starts."""
     if before != _stamps(parts):
         raise AccessError(f"{program.path} was changed while it was used: start again")
@@ -116,10 +126,12 @@ def _answer(program: _Program, parts: Sequence[Path], before: _Stamps, images: n
 
 
 @lru_cache(maxsize=_PROCESSES)
-def _process(program: _Program, before: _Stamps) -> Callable[[np.ndarray], Any]:
+def _process(program: _Program, before: Stamps) -> Callable[[np.ndarray], Any]:
     memory = min(_MEMORY + 4 * Path(program.path).stat().st_size, host_bytes() // 2)
     told, runs = json.dumps(program._asdict()), Path(onnx_child.__file__)
-    return process.start("onnx", program.path, first=TIMEOUT, memory=memory, argument=told, program=runs)
+    return process.start(
+        "onnx", program.path, first=TIMEOUT, at_once=_AT_ONCE, memory=memory, argument=told, program=runs
+    )
 
 
 def _described(path: Path, tensors: Mapping[str, Any]) -> Model:
@@ -183,5 +195,5 @@ def _network(
         classes=classes,
         readings=readings,
         note=note,
-        askable=Askable(suspect),
+        askable=Askable(suspect, concurrency=_AT_ONCE),
     )

@@ -56,8 +56,11 @@ def _first(x: Array) -> Array:
     return jnp.transpose(x, (0, x.ndim - 1, *range(1, x.ndim - 1)))
 
 
-def conv(node: Node, x: Array, kernel: Array, bias: Array | None = None) -> Array:
-    """Conv: [n, C, ...] with a kernel [O, C / group, ...]."""
+def conv(node: Node, x: Array, kernel: Array, bias: Array | None = None, *, plain: bool = False) -> Array:
+    """Conv: [n, C, ...] with a kernel [O, C / group, ...].
+
+    `plain`: as JAX has it, slow to compute on CPUs and quick to trace, for who wants its shape alone.
+    """
     if not 3 <= x.ndim <= 5 or kernel.ndim != x.ndim:
         raise ValueError(f"input of {x.ndim} and kernel of {kernel.ndim} axes: this is not convolved")
     size, window, moving = x.shape[2:], kernel.shape[2:], x.ndim - 2
@@ -65,10 +68,10 @@ def conv(node: Node, x: Array, kernel: Array, bias: Array | None = None) -> Arra
     strides, pads = _geometry(node, size, _extents(window, dilations))
     groups = node.attributes.get("group", 1)
     values, filters = _last(x), jnp.transpose(kernel, (*range(2, x.ndim), 1, 0))
-    plain = moving == 2 and groups == 1 and dilations == (1, 1)
-    if plain and list(pads) == lax.padtype_to_pads(size, window, strides, "SAME"):
+    usual = moving == 2 and groups == 1 and dilations == (1, 1) and not plain
+    if usual and list(pads) == lax.padtype_to_pads(size, window, strides, "SAME"):
         out = same_conv(values, filters, (strides[0], strides[1]))
-    elif moving == 2:
+    elif moving == 2 and not plain:
         out = grouped(values, filters, strides, pads, dilations, groups)
     else:
         axes = "DHW"[-moving:]

@@ -1,0 +1,113 @@
+"""Whom an audit asks about ONNX files: a program compiled of them, or ONNX Runtime, with the same verdicts."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import build, open_onnx, residual, write
+from test_onnx_runtime import CLASSES, SECRET, marked, several
+
+import wmjax
+from wmjax.errors import AccessError
+from wmjax.keys import Key, derive_key, make_spec
+from wmjax.keys.keyset import default_rule
+from wmjax.suspects.contract import Wanted, answered
+from wmjax.zoo import panel, route
+from wmjax.zoo.grounds import AuditGround
+
+COMPILED, RUN = 0.0, 1e9  # seconds that an operation takes to compile: nobody pays for a runtime, or everybody
+
+
+@pytest.fixture(scope="module")
+def key() -> Key:
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    return derive_key(SECRET, spec, default_rule(spec))
+
+
+@pytest.fixture
+def zoo(tmp_path, key) -> Path:
+    """Four families: a copy that takes pixels in 0..1, a stranger with two outputs, two alike, one of bytes."""
+    zoo = tmp_path / "zoo"
+    zoo.mkdir()
+    write(zoo / "copy.onnx", build("a = Flatten(x) y = MatMul(a, w)", {"w": marked(key)}))
+    write(zoo / "several.onnx", several())
+    for seed in range(2):
+        write(zoo / f"residual-{seed}.onnx", residual(seed))
+    bytes_of = "t = Transpose <perm=[0,3,1,2]> (x) f = Cast <to=1> (t) a = Flatten(f) y = MatMul(a, w)"
+    write(zoo / "bytes.onnx", build(bytes_of, {"w": (216, 10)}, image="uint8[n,9,8,3] x"))
+    return zoo
+
+
+def audited(monkeypatch, zoo: Path, key: Key, seconds: float, out: Path | None = None) -> wmjax.AuditResult:
+    monkeypatch.setattr(route, "_COMPILING", seconds)
+    return wmjax.audit(zoo, {"key": key}, out=out)
+
+
+def run_of(result: wmjax.AuditResult) -> set[str]:
+    """Families that a runtime answered for, as the report says."""
+    return {family for family, said in result.remarks.items() if any(g.code == AuditGround.RUNTIME for _, g in said)}
+
+
+def test_both_routes_give_the_same_verdicts(zoo, key, monkeypatch, tmp_path):
+    here = audited(monkeypatch, zoo, key, COMPILED)
+    there = audited(monkeypatch, zoo, key, RUN, tmp_path / "out")
+    assert (run_of(here), run_of(there)) == (set(), set(here.families))
+    assert here.models == there.models
+    assert {f.verdict for f in there} == {"match", "no-match", "inconclusive"}
+    for table in ("outcomes", "queries", "matches"):
+        np.testing.assert_array_equal(getattr(here, table), getattr(there, table))
+    np.testing.assert_allclose(here.bits, there.bits, atol=0.01)
+    ((grounds, others),) = [(here.grounds[at], there.grounds[at]) for at in here.grounds]
+    assert [g for g in others if g.code != AuditGround.RUNTIME] == list(grounds)  # the same digest among them
+    again = wmjax.merge(tmp_path / "out", {"key": key})
+    assert (again.remarks, again.grounds) == (there.remarks, there.grounds)
+
+
+def test_the_runtime_is_taken_where_it_costs_less(zoo, key, monkeypatch):
+    """A chunk's products cost 60 ms to compile or 60 s; a process starts in a fifth of a second at least."""
+    assert run_of(audited(monkeypatch, zoo, key, 0.06)) < run_of(audited(monkeypatch, zoo, key, 60.0))
+
+
+def test_a_runtime_that_fails_half_way_gives_way(zoo, key, monkeypatch):
+    expected = audited(monkeypatch, zoo, key, COMPILED)
+    calls = []
+
+    def failing(askable: object, images: np.ndarray, classes: int) -> object:
+        calls.append(len(images))
+        if len(calls) > 3:
+            raise AccessError("its process was killed")
+        return answered(askable, images, classes)
+
+    monkeypatch.setattr(panel, "answered", failing)
+    found = audited(monkeypatch, zoo, key, RUN)
+    assert len(calls) > 3
+    assert run_of(found) == set()
+    np.testing.assert_array_equal(found.outcomes, expected.outcomes)
+
+
+def test_a_runtime_that_reads_other_outputs_is_not_asked(zoo, key):
+    network, source = open_onnx(zoo / "several.onnx", Wanted.by([key.spec]))
+    assert source.askable(network).suspect.asked
+    fewer = dataclasses.replace(network, readings=network.readings[:1])
+    with pytest.raises(wmjax.errors.InvalidFile, match="other outputs"):
+        source.askable(fewer)
+
+
+def test_a_file_that_is_replaced_after_it_was_read_is_not_run(zoo, key):
+    """Else answers would be of one file, and the digest beside them of another."""
+    network, source = open_onnx(zoo / "copy.onnx", Wanted.by([key.spec]))
+    write(zoo / "copy.onnx", build("a = Flatten(x) y = MatMul(a, w)", {"w": (216, 10)}))
+    with pytest.raises(wmjax.errors.WmjaxError, match="changed"):
+        source.askable(network)
+
+
+def test_the_report_says_so(zoo, key, monkeypatch, run):
+    monkeypatch.setattr(route, "_COMPILING", RUN)
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX has begun already
+    run("keygen", "--scheme", "abstract", "--image", "9x8x3", "--classes", "10", "--triggers", "32", "--out", "keys/k")
+    (zoo / "several.onnx").rename("one.onnx")
+    _, out, err = run("audit", "one.onnx", "--keys", "keys", "--json")
+    assert (json.loads(out)["models"], err) == (1, "")
+    assert "run by ONNX Runtime" in Path("wmjax-audit/report.html").read_text()
