@@ -230,7 +230,7 @@ class _Store:
                 joined.append((where, at, at))
             joined[-1] = (where, joined[-1][1], at + length)
             pieces[place] = len(joined) - 1, at - joined[-1][1]
-        found = [memoryview(data) for data in stores.parts([(self._file(one), *part) for one, *part in joined])]
+        found = [memoryview(data) for data in stores.parts([(self._file(one), at, end) for one, at, end in joined])]
         for place, (number, at) in pieces.items():
             self._here[place] = found[number][at : at + _parsed(place)[2]]
 

@@ -42,7 +42,7 @@ class Alike(Generic[File]):
 
 
 def kinds(objects: Sequence[Object]) -> list[Kind]:
-    """For each object what it shares with others: folders' names, its name's ending or its name, and whether it is small.
+    """For each object what it shares with others: folders' names, its ending or its name, and whether it is small.
 
     Numbers in names do not count, nor names that no other file or folder has, as pieces of tensors have.
 
