@@ -21,6 +21,7 @@ from experiments.audits import (
     batched_scoring,
     bucket_audit,
     lenet_ratio,
+    ray_audit,
     read_share,
 )
 from experiments.claims import dispute, judge_coins, judge_cost, kill_loops
@@ -96,6 +97,7 @@ TABLES = {
             "batched_scoring": batched_scoring.rows,
             "lenet_ratio": lenet_ratio.rows,
             "audit_growth": audit_growth.rows,
+            "ray_audit": ray_audit.rows,
         },
     ),
     "suspects": Table(
