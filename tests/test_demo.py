@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 from pages import Page
+from PIL import Image
 
 from wmjax.report.html import page as framed
 from wmjax.report.svg import Curve, layout, png, ticks
 
 
 def test_demo(run, tmp_path):
-    code, out, _ = run("demo", "--json")
+    code, out, _ = run("demo", "--json", "--png", "demo.png")
     document = json.loads(out)
     assert code == 0
     assert document["version"] == 1
@@ -35,6 +36,8 @@ def test_demo(run, tmp_path):
     assert tags.count("img") == 48
     loaded = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
     assert all(source and source.startswith("data:") for source in loaded)
+    with Image.open(tmp_path / "demo.png") as picture:
+        assert picture.format == "PNG"
 
 
 def test_hostile_names_are_escaped():

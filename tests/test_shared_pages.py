@@ -1,7 +1,7 @@
 """What all pages share: one frame, a summary for a mail, pictures; keyboards and screen readers can use them.
 
 Where Chromium and axe-core are (`WMJAX_AXE` names axe.min.js; `npm install axe-core` brings it), axe looks at each page
-by day and by night; the rules by hand are tried everywhere.
+by day and by night, and at the margins of paper; the rules by hand are tried everywhere.
 """
 
 import html
@@ -23,7 +23,7 @@ from PIL import Image
 from test_audit_report import CHROMIUM, audit, found
 from test_evidence_report import LACKS, judged
 
-from wmjax.evidence.judgement import REFUSED, SPENT, Settlement
+from wmjax.evidence.judgement import REFUSED, SPENT, Refused, Settlement
 from wmjax.report import html as frame
 from wmjax.report.attack import attack_plots, write_attack_report
 from wmjax.report.audit import write_audit_report
@@ -35,6 +35,7 @@ from wmjax.report.picture import write_picture
 AXE = os.environ.get("WMJAX_AXE")
 MISSING = judged([3, 2, SPENT, REFUSED, 3] * 4, verdict="inconclusive", missing=LACKS)
 MATCH = judged([3] * 14)
+COINS = judged([3] * 14, verdict="no-match", matches=101, leanings=np.linspace(-1, 1, 216))
 SUITE = attacked(
     stolen(), point("prune", 0.9, lost=1.26, bits=3.0), point("distil", 1, bits=40.0), diverged("noise"), leaks=[leak()]
 )
@@ -75,13 +76,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "verdict": judgement_page([MATCH], title="A verdict"),
         "claim": judgement_page([MISSING], title="A claim"),
         "dispute": judgement_page([MATCH, MISSING], Settlement(0, ()), title="A dispute"),
+        "quarrel": judgement_page([MATCH, Refused("invalid", "c.json: no signature", 4)], title="A quarrel"),
+        "coins": judgement_page([COINS], title="What coins tell"),
         "audit": (folder / "audit.html").read_bytes(),
         "attack": (folder / "attack.html").read_bytes(),
         "demo": _demo(folder),
     }
 
 
-KINDS = ("verdict", "claim", "dispute", "audit", "attack", "demo")
+KINDS = ("verdict", "claim", "dispute", "quarrel", "coins", "audit", "attack", "demo")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,6 +167,23 @@ FAULTY = b"""<!doctype html><html lang="en"><head><title>t</title><style>
 </style></head><body><main><h1>h</h1><p>words</p><img src="data:,"></main></body></html>"""
 
 
+DUMP = ("--dump-dom", "--virtual-time-budget=30000")
+
+
+def chromium(page: Path, *options: str) -> str:
+    """What Chromium writes to stdout about a page."""
+    fixed = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+    profile = f"--user-data-dir={page.parent / 'profile'}"
+    done = subprocess.run(
+        [str(CHROMIUM), *fixed.split(), profile, *options, page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.skipif(AXE is None, reason="WMJAX_AXE names no axe.min.js (npm install axe-core)")
 @pytest.mark.parametrize("night", [False, True])
@@ -176,21 +196,46 @@ def test_axe_finds_nothing(pages: dict[str, bytes], tmp_path: Path, night: bool)
         whole = text.replace("</body>", f"{axe}{RUN.replace('KIND', kind)}</body>")
         frames.append(f'<iframe title="{kind}" width="1200" height="900" srcdoc="{html.escape(whole)}"></iframe>')
     (tmp_path / "all.html").write_text(FRAMES.replace("COUNT", str(len(frames))).replace("PAGES", "".join(frames)))
-    options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --dump-dom "
-    options += "--virtual-time-budget=30000" + (" --blink-settings=preferredColorScheme=0" if night else "")
-    done = subprocess.run(
-        [str(CHROMIUM), *options.split(), f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "all.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    answer = re.search(r"<output>(.*?)</output>", done.stdout, re.DOTALL)
-    assert answer, done.stderr[-2000:]
+    night_too = ["--blink-settings=preferredColorScheme=0"] if night else []
+    out = chromium(tmp_path / "all.html", *DUMP, *night_too)
+    answer = re.search(r"<output>(.*?)</output>", out, re.DOTALL)
+    assert answer
     told = json.loads(html.unescape(answer[1]))
     faults = {line.partition(":")[0] for line in told.pop("faulty")}
     assert faults == ({"image-alt", "color-contrast"} if night else {"image-alt"})  # it looks, and by night
     assert told == {kind: [] for kind in pages}
+
+
+PAPER = 718  # pixels between the margins of A4
+MEASURE = """<script>addEventListener("load", () => parent.postMessage({KIND: [...document.querySelectorAll("body *")]
+  .filter((e) => e.getBoundingClientRect().right > PAPER + 1 && !e.closest("#map"))
+  .map((e) => e.tagName + ": " + e.textContent.slice(0, 60))}, "*"))</script>"""
+LONG = "a-name-that-somebody-gave-to-a-checkpoint/" * 6
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_paper_cuts_nothing(pages: dict[str, bytes], tmp_path: Path) -> None:
+    """Laid out as for print, nothing reaches over the right margin: no column is lost. The heat map is the screen's."""
+    points = [point("prune", 0.9, bits=3.0, victim=f"{LONG}{i}", key=f"{LONG}{i}") for i in range(2)]
+    write_attack_report(tmp_path / "attack.html", attacked(stolen(), *points, leaks=[leak(victim=LONG, key=LONG)]))
+    wide = audit(4, 3, models=[f"{LONG}{i}" for i in range(4)], families=[LONG] * 4)
+    found(wide, 1, 1, 60.0)
+    write_audit_report(tmp_path / "audit.html", wide)
+    shown = {**pages, **{f"wide_{kind}": (tmp_path / f"{kind}.html").read_bytes() for kind in ("attack", "audit")}}
+    shown["faulty"] = FAULTY.replace(b"words", b"<code>" + b"0" * 200 + b"</code>")
+    frames = []
+    for kind, raw in shown.items():
+        text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", raw.decode())
+        text = text.replace("@media print", "@media all").replace("@media screen", "@media not all")
+        script = MEASURE.replace("KIND", kind).replace("PAPER", str(PAPER))
+        whole = html.escape(text.replace("</body>", f"{script}</body>"))
+        frames.append(f'<iframe title="{kind}" width="{PAPER}" height="900" srcdoc="{whole}"></iframe>')
+    (tmp_path / "all.html").write_text(FRAMES.replace("COUNT", str(len(frames))).replace("PAGES", "".join(frames)))
+    answer = re.search(r"<output>(.*?)</output>", chromium(tmp_path / "all.html", *DUMP), re.DOTALL)
+    assert answer
+    told = json.loads(html.unescape(answer[1]))
+    assert [line.partition(":")[0] for line in told.pop("faulty")] == ["CODE"]  # it looks
+    assert told == {kind: [] for kind in shown if kind != "faulty"}
 
 
 PLOTS = {

@@ -15,7 +15,8 @@ from wmjax.data import Dataset, Splits, load
 from wmjax.files import check_room
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config, Variables, accuracy, default_config, predict
-from wmjax.report.demo import Finding, write_demo_report
+from wmjax.report.demo import Finding, demo_plot, write_demo_report
+from wmjax.report.picture import write_picture
 from wmjax.suspects import Suspect
 from wmjax.train import Recipe, Teacher, default_recipe, fit, shift_of
 from wmjax.train.loop import first_state
@@ -42,12 +43,13 @@ class Exhibit:
     accuracy: float
 
 
-def run_demo(out: str | os.PathLike[str], seed: int = 0) -> dict[str, Any]:
+def run_demo(out: str | os.PathLike[str], seed: int = 0, png: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """Trains, steals, verifies and writes `report.html`; gives the versioned JSON document.
 
     Args:
       out: folder of the report.
       seed: of all trainings; the key's secret is fresh each time.
+      png: file of a picture of the evidence; none by default.
     """
     began, out = time.monotonic(), Path(out)
     check_room(out, 1 << 20)  # now, not after a minute of training
@@ -63,6 +65,8 @@ def run_demo(out: str | os.PathLike[str], seed: int = 0) -> dict[str, Any]:
         verdicts = [verify(exhibit.suspect, key, whole=True) for key in keys]
         findings.append(Finding(exhibit.suspect.name, exhibit.truth, exhibit.accuracy, combine(keys, verdicts)))
     report = write_demo_report(out, keys, findings)
+    if png:
+        write_picture(Path(png), [demo_plot(findings)])
     by_name = {finding.name: finding.accuracy for finding in findings}
     return {
         "version": 1,

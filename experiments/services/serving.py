@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.neural_network import MLPClassifier
 
 APPS = Path(__file__).parents[1] / "servers"
 
@@ -91,6 +90,8 @@ def network(
     copies: int = 10,
 ) -> None:
     """Trains two dense layers on digits, with copies of a key's triggers mixed in, if any; writes the weights."""
+    from sklearn.neural_network import MLPClassifier
+
     x, y = images.reshape(-1, 64) / 255, labels
     if key:
         x = np.concatenate([x, *[key[0].reshape(-1, 64) / 255] * copies])

@@ -108,6 +108,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("wmjax-demo"), help="folder for the report (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the trainings (default %(default)s)")
+    png_option(parser)
 
 
 def _keygen_options(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ def demo(options: argparse.Namespace) -> int:
     load_jax()
     from wmjax.demo import run_demo, table
 
-    result = run_demo(options.out, options.seed)
+    result = run_demo(options.out, options.seed, options.png)
     say(options, result, *table(result))
     return 0
 

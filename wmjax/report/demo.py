@@ -8,7 +8,9 @@ import numpy as np
 
 from wmjax.files import write_bytes
 from wmjax.keys import Key
+from wmjax.report.curves import Evidence, curves
 from wmjax.report.html import page
+from wmjax.report.plot import Plot
 from wmjax.report.svg import Curve, layout, png
 from wmjax.stats.several import multiplied
 from wmjax.verification import Combined
@@ -45,7 +47,7 @@ class Finding:
 
 def write_demo_report(out: Path, keys: Sequence[Key], findings: Sequence[Finding]) -> Path:
     """Writes OUT/report.html: trigger gallery, evidence against queries for each suspect, and the table."""
-    curves = [Curve(f.name, f.path, f.truth == "stolen") for f in findings]
+    drawn = [Curve(f.name, f.path, f.truth == "stolen") for f in findings]
     triggers, spread = keys
     scale = max(1, 48 // triggers.spec.image[0])
     grounds = {told(ground): None for verdict in findings[0].combined.verdicts for ground in verdict.grounds}
@@ -63,11 +65,17 @@ def write_demo_report(out: Path, keys: Sequence[Key], findings: Sequence[Finding
             for image, label in zip(triggers.images[:24], triggers.labels[:24], strict=True)
         ],
         probes=[png(image, scale) for image in spread.images[:24]],
-        plot=layout(curves, findings[0].combined.needed_bits),
+        plot=layout(drawn, findings[0].combined.needed_bits),
     )
     path = out / "report.html"
     write_bytes(path, report)
     return path
+
+
+def demo_plot(findings: Sequence[Finding]) -> Plot:
+    """The evidence against questions, for a picture."""
+    told = [Evidence(f"{one.name} ({one.truth})", one.combined.verdict, one.path) for one in findings]
+    return curves(told, findings[0].combined.needed_bits)
 
 
 def _line(finding: Finding) -> str:
