@@ -22,6 +22,7 @@ from experiments.audits import (
     bucket_audit,
     lenet_ratio,
     mixed_zoo,
+    ray_audit,
     read_share,
 )
 from experiments.claims import dispute, judge_coins, judge_cost, kill_loops
@@ -98,6 +99,7 @@ TABLES = {
             "lenet_ratio": lenet_ratio.rows,
             "mixed_zoo": mixed_zoo.rows,
             "audit_growth": audit_growth.rows,
+            "ray_audit": ray_audit.rows,
         },
     ),
     "suspects": Table(
