@@ -14,6 +14,7 @@ from marked import make_key
 
 import wmjax
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.suspects import outputs
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import export_child
 from wmjax.suspects.recognise import recognise
@@ -67,6 +68,19 @@ def test_classes_that_a_program_tells_beside_scores_of_a_decoy_are_asked_too(tmp
     suspect = wmjax.open_suspect(path, WANTED)
     assert wmjax.verify(suspect.read("output 1"), KEY).verdict == "no-match"
     assert wmjax.verify(suspect, KEY).verdict == "match"
+
+
+def test_an_output_that_is_not_asked_clears_nobody(tmp_path, monkeypatch):
+    """A copy's scores in two rows beside a decoy; and the rule taken out."""
+    whole = linear()
+    function = lambda x: {"a": whole(x[:, ::-1]), "b": whole(x).reshape(-1, 2, 5)}  # noqa: E731
+    path = write(tmp_path / "both", function, "n, 8, 8, 1", jnp.uint8)
+    assert wmjax.verify(wmjax.open_suspect(path, WANTED), KEY).verdict == "inconclusive"
+    result = audit(tmp_path, {"k": KEY})
+    assert [found.verdict for found in result] == ["inconclusive"]
+    assert "run-in-part" in [ground.code for _, ground in next(iter(result.remarks.values()))]
+    monkeypatch.setattr(outputs, "leaves_out", lambda *_: False)
+    assert wmjax.verify(wmjax.open_suspect(path, WANTED), KEY).verdict == "no-match"
 
 
 def test_programs_that_do_more_than_compute_are_refused(tmp_path, monkeypatch):

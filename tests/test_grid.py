@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +96,9 @@ def test_everything_is_tried_on_everyone(case):
 
 def test_a_killed_grid_goes_on_and_ends_the_same(case, tmp_path, monkeypatch):
     wanted = suite(attack("a", noisy), attack("b", noisy), attack("c", noisy))
-    whole = try_suite(wanted, case)
+    told: list[str] = []
+    whole = try_suite(wanted, case, say=told.append)
+    assert re.fullmatch(r"b: .* s; 3 of 4 attacks, \d+:\d\d left", told[2])
     add, left = Journal.add, [3]
 
     def dies(self: Journal, record: dict[str, object]) -> None:
@@ -113,7 +116,7 @@ def test_a_killed_grid_goes_on_and_ends_the_same(case, tmp_path, monkeypatch):
     journal.write_bytes(journal.read_bytes() + b'{"attack": "c", "po')  # a kill in mid-write
     ran: list[str] = []
     resumed = try_suite(wanted, case, out=tmp_path, resume=True, say=ran.append)
-    assert [line.split(":")[0] for line in ran] == ["c"]
+    assert [(line.split(":")[0], line.split("; ")[1]) for line in ran] == [("c", "4 of 4 attacks")]
     assert without_times(resumed) == without_times(whole)
 
 

@@ -17,6 +17,7 @@ from wmjax import from_checkpoint, verify
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.keys import Key, derive_key, make_spec, open_keys
 from wmjax.keys.keyset import default_rule
+from wmjax.suspects import outputs
 from wmjax.suspects.contract import Wanted, query_each
 from wmjax.suspects.formats import onnx as formats
 from wmjax.suspects.formats import onnx_read, onnx_run, onnx_runtime
@@ -191,7 +192,7 @@ def test_a_copy_that_shows_itself_only_to_the_arithmetic_that_it_says_is_found(n
 
 
 @pytest.mark.parametrize("runs", [False, True])
-@pytest.mark.parametrize("shape", ["class", "further axis", "bytes"])
+@pytest.mark.parametrize("shape", ["class", "further axis", "bytes", "bits"])
 def test_answers_of_another_form_beside_a_decoy_are_asked_too(shape, runs, tmp_path, unread, monkeypatch):
     spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
     key = derive_key(SECRET, spec, default_rule(spec))
@@ -199,6 +200,7 @@ def test_answers_of_another_form_beside_a_decoy_are_asked_too(shape, runs, tmp_p
         "class": "b = ReduceMax <axes=[1]> (t) e = Equal(t, b) c = Cast <to=1> (e) z = MatMul(c, n)",
         "further axis": "z = Unsqueeze(t, one)",
         "bytes": "z = QuantizeLinear(t, scale, zero)",
+        "bits": "b = ReduceMax <axes=[1]> (t) z = Equal(t, b)",
     }[shape]
     numbers = {"n": np.arange(10, dtype=np.float32)[:, None], "one": np.int64([1]), "zero": np.uint8(60)}
     tensors = {"w": marked(key), "v": (216, 10), "scale": np.float32(0.1), **numbers}
@@ -209,9 +211,39 @@ def test_answers_of_another_form_beside_a_decoy_are_asked_too(shape, runs, tmp_p
         unread()
     wanted = Wanted(pixels="0..1")
     assert verify(from_checkpoint(path, wanted), key).verdict == "no-match"  # the decoy alone
-    model.graph.output.add(name="z").type.tensor_type.elem_type = 2 if shape == "bytes" else 1
+    model.graph.output.add(name="z").type.tensor_type.elem_type = {"bytes": 2, "bits": 9}.get(shape, 1)
     write(path, model)
     assert verify(from_checkpoint(path, wanted), key).verdict == "match"
+
+
+UNASKED = {
+    "two axes": "z = Reshape(t, pairs)",
+    "turned": "z = Transpose(t)",
+    "split": "z, p, q = Split <axis=1> (t, sizes)",
+    "features": "z = MatMul(t, wide)",
+    "text": "z = Cast <to=8> (t)",
+}
+
+
+@pytest.mark.parametrize("runs", [False, True])
+@pytest.mark.parametrize("shape", UNASKED)
+def test_outputs_that_are_not_asked_clear_nobody(shape, runs, tmp_path, unread, monkeypatch):
+    """A copy answers there, and a decoy where scores look like the key's; and the rule taken out."""
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    numbers = {"pairs": np.int64([-1, 2, 5]), "sizes": np.int64([4, 3, 3]), "wide": np.eye(10, 64, dtype=np.float32)}
+    tensors = {"w": marked(key), "v": (216, 10), **numbers}
+    model = build(f"a = Flatten(x) y = MatMul(a, v) t = MatMul(a, w) {UNASKED[shape]}", tensors)
+    for name in "zpq" if shape == "split" else "z":
+        model.graph.output.add(name=name).type.tensor_type.elem_type = 8 if shape == "text" else 1
+    path = write(tmp_path / "model.onnx", model)
+    if runs:
+        unread()
+    wanted = Wanted(images=(spec.image,), classes=(CLASSES,), pixels="0..1")
+    verdict = verify(from_checkpoint(path, wanted), key)
+    assert (verdict.verdict, "in-part" in [ground.code for ground in verdict.grounds]) == ("inconclusive", True)
+    monkeypatch.setattr(outputs, "leaves_out", lambda *_: False)
+    assert verify(from_checkpoint(path, wanted), key).verdict == "no-match"
 
 
 def test_an_output_whose_shape_changes_moves_no_other(tmp_path):

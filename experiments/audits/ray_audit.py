@@ -32,11 +32,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout
 
 import numpy as np
-from ray.cluster_utils import Cluster
 from safetensors.numpy import save_file
 
 import wmjax
-from experiments import record
+from experiments import fragment, record
 from experiments.audits import zoos
 from wmjax.keys import derive_key, make_spec, write_key
 from wmjax.keys.keyset import default_rule
@@ -84,6 +83,8 @@ def audit(folder: Path, memory: str, *more: str, zoo: str = "zoo", before: Seque
 @contextlib.contextmanager
 def cluster() -> Iterator[str]:
     """A Ray node on this machine, with two workers; gives its address."""
+    from ray.cluster_utils import Cluster
+
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"  # a worker has one core: no threads for another one
     node = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
@@ -150,6 +151,19 @@ def main() -> None:
             "all_s": seconds,
         },
     )
+
+
+def rows(figures: dict[str, Any]) -> list[str]:
+    ray, alone, both = (figures[name] for name in ("ray_s", "one_core_s", "all_cores_s"))
+    return [
+        fragment.row(
+            f"audit of {figures['models']:,} models by two workers of Ray / by one process on one core, seconds",
+            f"{figures['ratio_to_one_core']:.2f} ({ray:.0f} / {alone:.0f})",
+            f"one process with both cores {both:.0f}; start alone {figures['start_s']:.0f}; a worker killed "
+            f"{figures['killed_s']:.0f}, {'the same verdicts' if figures['same_result'] else 'OTHER VERDICTS'}",
+            fragment.source(figures, __file__),
+        )
+    ]
 
 
 if __name__ == "__main__":

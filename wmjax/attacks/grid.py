@@ -25,6 +25,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key
 from wmjax.models import Config, Variables, one, stack
+from wmjax.progress import left
 from wmjax.text import by
 
 JOURNAL = journal.Kind("wmjax-attack/1", GridHeader.from_json, Attempt.from_json, list[Attempt])
@@ -58,11 +59,11 @@ def try_suite(
             if attack.name not in known:
                 book.add(_try(attack, strengths, case))
                 if say:
-                    say(_told(book.records[-1]))
+                    say(f"{_told(book.records[-1])}; {_rest(suite, book.records)}")
         if suite.inversion and "inversion" not in known:
             book.add(inverted(case))
             if say:
-                say(_told(book.records[-1]))
+                say(f"{_told(book.records[-1])}; {_rest(suite, book.records)}")
     finally:
         book.close()
     return _result(suite, case, book.records)
@@ -135,8 +136,17 @@ def _told(attempt: Attempt) -> str:
     if attempt.why is not None:
         return f"{attempt.attack}: skipped, {attempt.why}"
     bits = [point.bits for point in attempt.points if point.bits is not None]
-    left = f", {min(bits):.0f} to {max(bits):.0f} bits left" if bits else ""
-    return f"{attempt.attack}: {len(attempt.points) or len(attempt.leaks)} tried{left}, {attempt.seconds:.0f} s"
+    kept = f", {min(bits):.0f} to {max(bits):.0f} bits left" if bits else ""
+    return f"{attempt.attack}: {len(attempt.points) or len(attempt.leaks)} tried{kept}, {attempt.seconds:.0f} s"
+
+
+def _rest(suite: Suite, done: Sequence[Attempt]) -> str:
+    """How many attacks are done, and how long the others take if each strength takes as long as those so far."""
+    strengths = {NONE.name: 1, **{attack.name: len(chosen) for attack, chosen in suite.attacks}}
+    if suite.inversion:
+        strengths["inversion"] = 1
+    tried, seconds = sum(strengths[one.attack] for one in done), sum(one.seconds for one in done)
+    return f"{len(done)} of {len(strengths)} attacks{left(tried, sum(strengths.values()), seconds)}"
 
 
 def _header(suite: Suite, case: Case) -> GridHeader:

@@ -101,6 +101,13 @@ WORDS: dict[str, str] = {
         "The suspect's file holds a program, which was not run: its tensors were asked in a network that was named. "
         "The program may compute something else, so nobody is cleared."
     ),
+    "in-part": (
+        "Some outputs of the suspect's file were not asked. Its holder may read answers there, so nobody is cleared."
+    ),
+    "run-in-part": (
+        "The suspect's file was run in a process of its own, and some of its outputs were not asked. Its holder may "
+        "read answers there, so nobody is cleared."
+    ),
     "pixels-own": "The suspect was given pixels as its file, or its module, says.",
     "ways": "How the suspect is meant to be asked is not certain: it was asked in {ways} ways.",
     "readings": "Of the {ways} ways in which the suspect was asked, {reading} shows the most evidence.",

@@ -17,10 +17,11 @@ class AskedGround(StrEnum):
     tells apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED:
     through a function, not its weights; SERVED: over a network, as a service; SERVED_JPEG: as one that takes JPEG
     alone, which clears nobody; RUN: by the library that runs its file, in a process of its own; WEIGHTS_ALONE: of a
-    file that holds a program by its tensors, in the network that the user named, which clears nobody; PIXELS_OWN:
-    prepared as the module itself says, or as bytes; READ_AS (`reading`): in this one of several ways; WAYS (`ways`,
-    `cost`): in all that it may be meant to be, since the user did not say how; READINGS (`ways`, `reading`): of
-    them one shows the most evidence.
+    file that holds a program by its tensors, in the network that the user named, which clears nobody; IN_PART: by some
+    of its file's outputs, while others may hold a copy's answers, which clears nobody; RUN_IN_PART: RUN and that;
+    PIXELS_OWN: prepared as the module itself says, or as bytes; READ_AS (`reading`): in this one of several ways; WAYS
+    (`ways`, `cost`): in all that it may be meant to be, since the user did not say how; READINGS (`ways`, `reading`):
+    of them one shows the most evidence.
     """
 
     ADAPTED = "adapted"
@@ -32,6 +33,8 @@ class AskedGround(StrEnum):
     SERVED_JPEG = "served-jpeg"
     RUN = "run"
     WEIGHTS_ALONE = "weights-alone"
+    IN_PART = "in-part"
+    RUN_IN_PART = "run-in-part"
     PIXELS_OWN = "pixels-own"
     READ_AS = "read-as"
     WAYS = "ways"
@@ -40,16 +43,23 @@ class AskedGround(StrEnum):
 
 SPOKEN = (AskedGround.ASKED, AskedGround.SERVED, AskedGround.SERVED_JPEG)
 """Of suspects that can only be asked, picture by picture."""
+RAN = (AskedGround.RUN, AskedGround.RUN_IN_PART)
+"""Of suspects whose files another program runs: no weight of theirs is read."""
+_CLEARS_NOBODY = (
+    *(AskedGround.SERVED_JPEG, AskedGround.ADAPTED),  # pictures were altered
+    *(AskedGround.WEIGHTS_ALONE, AskedGround.IN_PART, AskedGround.RUN_IN_PART),  # something was left out
+)
 
 
 def clears(code: str) -> bool:
-    """Whether a suspect that is asked so may be cleared: not where its pictures were altered, or its program left out.
+    """Whether a suspect that is asked so may be cleared: not where its pictures were altered, or some of it left out.
 
     How many labels a copy loses by that is nobody's to say beforehand, so that it would pass for a stranger: of a noise
     key's triggers of 8x8, asked as 4x4, an intact copy repeats 14 to 16 of 100, and every other time would be acquitted
-    (`experiments/evidence/resized.py`). A program may have its weights elsewhere, and strangers' tensors beside them.
+    (`experiments/evidence/resized.py`). A program may have its weights elsewhere, and strangers' tensors beside them; a
+    graph its answers in another output than that which looks like them.
     """
-    return code not in (AskedGround.SERVED_JPEG, AskedGround.ADAPTED, AskedGround.WEIGHTS_ALONE)
+    return code not in _CLEARS_NOBODY
 
 
 def clears_all(grounds: Sequence[Ground]) -> bool:
@@ -57,7 +67,7 @@ def clears_all(grounds: Sequence[Ground]) -> bool:
     return all(clears(ground.code) for ground in grounds)
 
 
-_NOTES = (*SPOKEN, AskedGround.RUN, AskedGround.WEIGHTS_ALONE, AskedGround.PIXELS_OWN)
+_NOTES = (*SPOKEN, *RAN, AskedGround.WEIGHTS_ALONE, AskedGround.IN_PART, AskedGround.PIXELS_OWN)
 _TOLD: dict[str, set[str]] = {  # names of values, by code
     **{note: set() for note in _NOTES},
     AskedGround.ADAPTED: {"from", "to"},

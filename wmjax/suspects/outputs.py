@@ -82,6 +82,24 @@ def by_classes(outputs: Sequence[Output], wanted: Sequence[int]) -> Mapping[int,
     return {classes: groups[classes] for classes in meant if classes in groups} or groups
 
 
+def leaves_out(found: Sequence[Output], every: int, classes: int, wanted: Sequence[int]) -> bool:
+    """Whether somebody who asks for so many classes leaves out an output of the file, where a copy may answer.
+
+    >>> found = [Output("features", 0, 64), Output("logits", 1, 10)]
+    >>> leaves_out(found, 2, 10, [10]), leaves_out(found[1:], 1, 10, [10, 100]), leaves_out(found[1:], 2, 10, [])
+    (True, False, True)
+
+    Args:
+      found: its outputs that may be a classifier's.
+      every: how many outputs it has.
+      classes: of those that are asked.
+      wanted: numbers of classes that keys are for; about each that applies to `classes` all outputs must be asked.
+    """
+    keys = [ours for ours in wanted if same_task(classes, ours)]
+    asked = [{out.place for out in found if same_task(out.classes, ours)} for ours in keys]
+    return any(len(places) < every for places in [*asked, {out.place for out in found}])
+
+
 def numbered(counts: Mapping[int, int], wanted: Sequence[int] = ()) -> list[Output]:
     """Outputs without names, called by their numbers from 1.
 

@@ -17,6 +17,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Model
 from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
+from wmjax.progress import progress
 from wmjax.stores import place
 from wmjax.suspects.contract import NOTHING, Image, Network, Stored, Suspect, Wanted, Weights
 from wmjax.suspects.finite import unusable
@@ -74,8 +75,9 @@ def read_weights(stored: Stored) -> Weights:
       InvalidFile: they are damaged, or not those that its pack recorded.
     """
     stacked = {name: np.zeros((1, *leaf.shape), leaf.dtype) for name, leaf in stored.network.shapes.items()}
-    with one_line(stored.path):
+    with one_line(stored.path), progress(f"reading {absolute(stored.path).name}", 1) as advance:
         stored.source.read(stored.row, stored.row + 1, stacked)
+        advance(1)
         if why := unusable(stacked):
             raise InvalidFile(why)
     weights = {name: array[0] for name, array in stacked.items()}
@@ -180,5 +182,7 @@ def export(
     if out.exists():
         raise UsageError(f"{out} already exists: choose another `out`")
     config, variables = load_variables(os.fspath(source), Wanted(tuple(models), tuple(images)))
-    checkpoint.save(out, variables._asdict(), checkpoint.Metadata(config))
+    with progress(f"writing {out.name}", 1) as advance:
+        checkpoint.save(out, variables._asdict(), checkpoint.Metadata(config))
+        advance(1)
     return out

@@ -25,6 +25,14 @@ WORDS = {
         "its file holds a program, which was not run: its tensors were asked in the network that you named; the "
         "program may compute something else, so it is never cleared"
     ),
+    "in-part": (
+        "some of its outputs were not asked: they are no scores of the key's classes, but its holder may read answers "
+        "there, so it is never cleared (say which output is meant by a function, `module:function`)"
+    ),
+    "run-in-part": (
+        "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "
+        "where its holder may read answers, so it is never cleared"
+    ),
     "pixels-own": "pixels prepared as the file, or its module, says",
     "read-as": "asked as {reading}",
     "ways": (

@@ -15,7 +15,7 @@ from wmjax.keys import Commitment, Spec
 from wmjax.stats import Rule
 from wmjax.suspects.adapt import adaptation, other_classes, same_task
 from wmjax.suspects.contract import Image, Network
-from wmjax.suspects.grounds import SPOKEN, AskedGround, clears
+from wmjax.suspects.grounds import RAN, SPOKEN, AskedGround, clears
 from wmjax.text import by
 from wmjax.zoo.grounds import Unasked
 from wmjax.zoo.records import Unreadable
@@ -260,7 +260,7 @@ class AuditHeader:
             np.array([min(key.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.where(exact, stops, np.inf),
             np.log2([float(key.spec.classes) for key in keys]),
-            own if asked.note not in (*SPOKEN, AskedGround.RUN) else np.full(len(keys), np.inf),  # no weights
+            own if asked.note not in (*SPOKEN, *RAN) else np.full(len(keys), np.inf),  # no weights
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -57,26 +57,27 @@ def open_export(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
     scored = [classes for classes in told[6:] if classes]
     found = outputs.numbered(dict(enumerate(scored)), wanted.classes)
 
-    def suspect(way: int, out: Output, reading: str) -> Suspect:
+    def suspect(way: int, out: Output, reading: str, note: AskedGround) -> Suspect:
         def ask(images: np.ndarray) -> Any:
             prepared = images if uint8 else np.asarray(pixels.prepare(jnp.asarray(images), ways, way))
             at = sum(scored[: out.place])
             answers = np.asarray(_answer(kind, path, before, prepared))[:, at : at + scored[out.place]]
             return outputs.told(answers, out.classes) if scored[out.place] == 1 else answers
 
-        note = AskedGround.RUN
         return Suspect(path.name, ask, image, out.classes, None, note, remembers=False, reading=reading)
 
     networks = []
     for classes, group in outputs.by_classes(found, wanted.classes).items():
+        in_part = outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
+        note = AskedGround.RUN_IN_PART if in_part else AskedGround.RUN
         readings = outputs.readings(ways, group)
         pairs = [(way, out) for way in range(len(ways)) for out in group]
-        asked = Suspect.of([suspect(way, out, name) for (way, out), name in zip(pairs, readings, strict=True)])
-        sha256 = hashlib.sha256(f"{files_digest(path)} {classes} {readings}".encode()).hexdigest()
+        asked = Suspect.of([suspect(way, out, name, note) for (way, out), name in zip(pairs, readings, strict=True)])
+        sha256 = hashlib.sha256(f"{files_digest(path)} {classes} {readings} {note}".encode()).hexdigest()
         networks.append(
             Network(
                 f"{_CHILDREN[kind]} {by(image)}", sha256, {}, no_logits, image, classes, readings=readings,
-                note=AskedGround.RUN, askable=Askable(asked),
+                note=note, askable=Askable(asked),
             )
         )  # fmt: skip
     return networks

@@ -25,9 +25,8 @@ from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, from_json
 from wmjax.suspects.formats.onnx_pixels import pixels_said
 from wmjax.suspects.formats.onnx_read import Read, parse, read_graph
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
-from wmjax.suspects.formats.onnx_runtime import Stamps, asked_by_runtime, installed, stamps
+from wmjax.suspects.formats.onnx_runtime import Stamps, asked_by_runtime, installed, note_of, stamps
 from wmjax.suspects.formats.onnx_tensors import array, data_file
-from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 
 _BATCH = 64  # images that a file may insist on taking at once
@@ -197,15 +196,19 @@ def _read(path: Path) -> tuple[Read, str]:
 def _asked(path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
     """A network for each number of classes that outputs have: of the wanted ones where any has, else of all."""
     batch, found = _plan(graph, path)
-    groups = outputs.by_classes(outputs.numbered(found, wanted.classes), wanted.classes)
-    return [_network(graph, batch, group, classes, wanted) for classes, group in groups.items()]
+    scored = outputs.numbered(found, wanted.classes)
+    networks = []
+    for classes, group in outputs.by_classes(scored, wanted.classes).items():
+        in_part = outputs.leaves_out(scored, len(graph.outputs), classes, wanted.classes)
+        networks.append(_network(graph, batch, group, classes, wanted, note_of(graph, in_part=in_part)))
+    return networks
 
 
-def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wanted: Wanted) -> Network:
+def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wanted: Wanted, note: str) -> Network:
     """The network of the outputs that have so many classes; its readings are each way with each of them."""
     height, width, channels = graph.image
     ways = _ways(graph, wanted)
-    told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)}".encode()).hexdigest()
+    told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)} {note}".encode()).hexdigest()
     ask = scores(graph, batch, [out.place for out in group], classes)
 
     def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
@@ -222,7 +225,7 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
                 image=graph.image,
                 classes=classes,
                 readings=outputs.readings(ways, group),
-                note=AskedGround.PIXELS_OWN if graph.uint8 else "",
+                note=note,
                 operations=sum(any(part in node.op for part in _PRODUCTS) for node in graph.nodes),
                 description={"onnx": graph.unbound().to_json(), "pixels": wanted.pixels},
             )

@@ -59,7 +59,7 @@ def _opened(path: str, batch: int, outputs: list[str], forbid: Callable[[], Any]
 
     def count(output: Any) -> int:
         scores = output.shape[:1] == (batch,) and sum(size != 1 for size in output.shape[1:]) <= 1
-        return output.size // batch if scores and output.dtype.kind in "fiu" else 0
+        return output.size // batch if scores and output.dtype.kind in "fiub" else 0
 
     counts: list[int] = []  # of each output
 

@@ -77,8 +77,16 @@ def asked_by_runtime(
     if not found:
         raise InvalidFile(f"{path}: none of its outputs is [images, classes]")
     describe = partial(_described, path, read.weights)
-    groups = outputs.by_classes(found, wanted)
-    return [_network(graph, program, ask, describe, ends, group, ways) for group in groups.values()]
+    networks = []
+    for classes, group in outputs.by_classes(found, wanted).items():
+        note = note_of(graph, in_part=outputs.leaves_out(found, len(ends), classes, wanted))
+        networks.append(_network(graph, program, ask, describe, ends, group, ways, note))
+    return networks
+
+
+def note_of(graph: Graph, *, in_part: bool) -> str:
+    """What must be said of how a graph is asked; `in_part`: by some of its outputs."""
+    return AskedGround.IN_PART if in_part else AskedGround.PIXELS_OWN if graph.uint8 else ""
 
 
 class _Program(NamedTuple):
@@ -155,9 +163,10 @@ def _network(
     ends: Sequence[_End],
     group: Sequence[Output],
     ways: tuple[str, ...],
+    note: str,
 ) -> Network:
     height, width, channels = graph.image
-    classes, note = group[0].classes, AskedGround.PIXELS_OWN if graph.uint8 else ""
+    classes = group[0].classes
     readings = outputs.readings(ways, group)
 
     def ask(way: str, end: _End, images: np.ndarray) -> np.ndarray:
