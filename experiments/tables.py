@@ -21,6 +21,7 @@ from experiments.audits import (
     batched_scoring,
     bucket_audit,
     lenet_ratio,
+    mixed_zoo,
     ray_audit,
     read_share,
 )
@@ -96,6 +97,7 @@ TABLES = {
             "read_share": read_share.rows,
             "batched_scoring": batched_scoring.rows,
             "lenet_ratio": lenet_ratio.rows,
+            "mixed_zoo": mixed_zoo.rows,
             "audit_growth": audit_growth.rows,
             "ray_audit": ray_audit.rows,
         },

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import wmjax
+from wmjax import programs
 from wmjax.cli.hints import installing
 from wmjax.cli.terminal import say
 
@@ -20,7 +21,7 @@ _DEVELOPERS = ("test", "docs")  # extras that nobody lacks who only uses wmjax
 TOOLS = ("age", "openssl")  # with which others open and check our files
 _DEVICES = (  # in a process of its own: a driver that hangs, or ends its process, takes nothing along
     "import json, jax; print(json.dumps({'platform': jax.default_backend(), 'devices': "
-    "[d.device_kind for d in jax.local_devices()], 'cache': jax.config.jax_compilation_cache_dir}))"
+    "[d.device_kind for d in jax.local_devices()]}))"
 )
 _NAMED = 4  # missing packages of an extra
 _PATIENCE = 90  # seconds; the first look at a TPU takes half a minute
@@ -64,9 +65,21 @@ def _jax() -> dict[str, Any]:
         told = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         return {"version": version, "devices": f"none: {told[-1] if told else error}"}
     kinds = sorted({kind: seen["devices"].count(kind) for kind in seen["devices"]}.items())
-    cache = seen["cache"] or "none: JAX_COMPILATION_CACHE_DIR names a folder"
     devices = ", ".join(f"{count} x {kind}" for kind, count in kinds)
-    return {"version": version, "devices": f"{devices} ({seen['platform']})", "compiled programs": cache}
+    return {"version": version, "devices": f"{devices} ({seen['platform']})", "compiled programs": _programs()}
+
+
+def _programs() -> str:
+    """Where compiled programs are kept, and how much of them there is; or why they are not."""
+    if programs.turned_off():
+        return f"not kept: {programs.OFF} is off"
+    named = os.environ.get(programs.VARIABLE)
+    place = Path(named) if named else programs.folder()
+    if named and "://" in named:
+        return named
+    if why := programs.doubt(place):
+        return f"not kept: {why}"
+    return f"{place}, {programs.size(place) / 1e6:.0f} MB"
 
 
 def _extras() -> dict[str, str]:

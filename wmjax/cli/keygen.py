@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from wmjax.cli.commit import authorities, stamp
 from wmjax.cli.openers import passphrase
 from wmjax.cli.terminal import say
-from wmjax.devices import load_jax
 from wmjax.errors import UsageError, WmjaxError
+from wmjax.programs import load_jax
 from wmjax.stores import place
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wmjax.cli.terminal import note, worded
-from wmjax.devices import load_jax
 from wmjax.errors import UsageError
+from wmjax.programs import load_jax
 from wmjax.stores import private
 
 if TYPE_CHECKING:

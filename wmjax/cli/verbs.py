@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from wmjax.cli.openers import opened, wanted
 from wmjax.cli.openers import suspect as accused
 from wmjax.cli.terminal import EXIT_CODES, guarded, note, say, warn, worded
-from wmjax.devices import load_jax
 from wmjax.errors import AccessError, UsageError
+from wmjax.programs import keep, load_jax
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,7 @@ def embed(options: argparse.Namespace) -> int:
         return _embed_here(options)
 
     def work() -> int:
+        keep()
         hosts.join(place)
         with hosts.losses_told():
             code = _embed_here(options)

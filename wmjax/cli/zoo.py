@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from wmjax import stores
 from wmjax.cli.openers import unlocks, use_all_cores
 from wmjax.cli.terminal import EXIT_CODES, placed, say
-from wmjax.devices import load_jax
 from wmjax.errors import AccessError, UsageError, WmjaxError
+from wmjax.programs import load_jax
 
 if TYPE_CHECKING:
     from wmjax.zoo.plan import AuditPlan

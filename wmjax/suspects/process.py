@@ -30,6 +30,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from wmjax import programs
 from wmjax.devices import host_bytes
 from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError, UsageError
 from wmjax.suspects import child
@@ -101,6 +102,7 @@ def hide() -> None:
 def _environment(*, theirs: bool) -> dict[str, str]:
     """What a program is told: what is a function's own secret, and the way to the network, only the user's is."""
     kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    kept.pop(programs.VARIABLE, None)  # what a stranger's process left there, this one would run
     if not theirs:
         kept = {name: value for name, value in kept.items() if not _A_FUNCTIONS.fullmatch(name)}
     return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **kept}  # a parent on the same GPU keeps its share

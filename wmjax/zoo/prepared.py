@@ -168,7 +168,7 @@ Seated = tuple[Panel, Questions, Turns | None, int | None]
 
 def _run(prepared: Prepared, chunk: Chunk) -> Seated | None:
     """A chunk's models as a panel of those that another program runs, where that is done sooner than compiling."""
-    if prepared.bench is None:
+    if not isinstance(prepared.bench, Stacked):
         return None
     network, questions = prepared.network, prepared.questions
     run = by_runtime(network, chunk.entries, prepared.bench.models, questions)
