@@ -57,6 +57,7 @@ class Recorder(http.server.ThreadingHTTPServer):
       scores: of an image.
       words: for classes; None: it says numbers, or all scores in their order.
       top: how many classes it names.
+      named: scores of an image, whose best class it names beside its scores of all; None: it names none.
       decimals: of scores.
       scoreless: whether it keeps its scores to itself.
       jpeg: whether it takes JPEG alone.
@@ -74,6 +75,7 @@ class Recorder(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.daemon_threads = True
         self.scores, self.words, self.top, self.decimals = scores, None, 10, 9
+        self.named: Callable[[np.ndarray], np.ndarray] | None = None
         self.scoreless, self.jpeg, self.singly, self.token = False, False, False, ""
         self.headers: dict[str, str] = {}
         self.declared: list[Any] = [{"name": "x", "datatype": "UINT8", "shape": [-1, 8, 8, 1]}]
@@ -106,6 +108,10 @@ class Recorder(http.server.ThreadingHTTPServer):
         words = self.words or [f"LABEL_{number}" for number in range(10)]
         best = np.argsort(-scores)[: self.top]
         return [{"label": words[i]} | ({} if self.scoreless else {"score": float(scores[i])}) for i in best]
+
+    def named_beside(self, image: np.ndarray) -> Any:
+        scores = self.vector(image)
+        return {"scores": scores, "label": WORDS[self.named(image).argmax()]} if self.named else scores
 
     def vector(self, image: np.ndarray) -> list[float]:
         return np.round(self.scores(image), self.decimals).tolist()
@@ -168,7 +174,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 images = [self._instance(instance) for instance in instances]
                 if server.singly and len(images) > 1:
                     raise ValueError
-                say = server.said if server.words or server.top < 10 else server.vector
+                say = server.said if server.words or server.top < 10 else server.named_beside
                 self._json({"predictions": [say(image) for image in images]})
             elif "gradio_api" in self.path:
                 said = [{"label": s["label"], "confidence": s["score"]} for s in server.said(self._picture(body))]
@@ -191,7 +197,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             scores = {"datatype": "FP32", "shape": [len(images), k], "data": [choice.get("score") for choice in said]}
             return {"outputs": [{"name": "y", **names}, *([] if self.server.scoreless else [{"name": "p", **scores}])]}
         data = [score for image in images for score in self.server.vector(image)]
-        return {"outputs": [{"name": "y", "datatype": "FP32", "shape": [len(images), 10], "data": data}]}
+        outputs = [{"name": "y", "datatype": "FP32", "shape": [len(images), 10], "data": data}]
+        if named := self.server.named:
+            words = [WORDS[named(image).argmax()] for image in images]
+            outputs.append({"name": "best", "datatype": "BYTES", "shape": [len(images), 1], "data": words})
+        return {"outputs": outputs}
 
     def _instance(self, value: Any) -> np.ndarray:
         if isinstance(value, dict):

@@ -22,9 +22,11 @@ from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import PIXELS, prepare
 from wmjax.suspects.services import wire
 from wmjax.suspects.services.address import read_address
-from wmjax.suspects.services.contract import Request
-from wmjax.suspects.services.labels import read_labels
+from wmjax.suspects.services.answers import read_said
+from wmjax.suspects.services.contract import Malformed, Request
+from wmjax.suspects.services.labels import Reader, read_labels
 from wmjax.suspects.services.lines import Lines
+from wmjax.suspects.services.oip import _parse
 from wmjax.suspects.services.pictures import prepared, written
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.verification import verify
@@ -302,6 +304,31 @@ def test_a_word_that_the_map_lacks_is_told_before_any_trigger(thief, work):
     code, out, err = work("claim", *UNLOCK, thief.address("v1"), "--labels", "words.txt", *CLAIM, "--out", "c.json")
     assert (code, out, messages(err), "'ostrich', which --labels does not hold" in err) == (2, "", 1, True)
     assert spent() == 0
+
+
+@pytest.mark.parametrize("provider", ["oip", "v1"])
+def test_a_class_that_is_named_beside_scores_of_a_decoy_clears_nobody(provider, thief, key, monkeypatch):
+    """Whoever is served reads the class that the copy names, the judge the scores; and the rule taken out."""
+    thief.named = thief.scores
+    assert verify(open_suspect(thief.address(provider), wanted()), key).verdict == "match"
+    thief.scores = innocent
+    assert verify(open_suspect(thief.address(provider), wanted()), key).verdict == "inconclusive"
+    monkeypatch.setattr(Reader, "_check", lambda *_: None)
+    assert verify(open_suspect(thief.address(provider), wanted()), key).verdict == "no-match"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"probabilities": [0.9, 0.1], "logits": [0.0, 5.0]},
+        {"probabilities": [0.9, 0.1], "label": {}},
+        {"outputs": [{"datatype": "FP32", "shape": [1, 2], "data": [0, 1]}] * 2},
+        {"outputs": [{"datatype": "FP32", "shape": [1, n], "data": [1] * n} for n in (2, 1)]},
+    ],
+)
+def test_what_says_two_things_is_no_answer(answer):
+    with pytest.raises(Malformed):
+        _parse(1, json.dumps(answer).encode()) if "outputs" in answer else read_said(answer)
 
 
 def test_other_classes_than_the_key_has(thief, key):

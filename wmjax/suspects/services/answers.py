@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.services.contract import Choice, Malformed, Said
+from wmjax.suspects.services.contract import Beside, Choice, Malformed, Said
 
 _LABELS = ("label", "class", "class_name", "className", "displayName", "name", "prediction")
 _SCORES = ("score", "confidence", "probability", "prob")
@@ -46,6 +46,15 @@ def read_each(values: Any, n: int) -> Sequence[Said]:
     return [read_said(value) for value in values]
 
 
+def beside(scores: Said, label: Any) -> Said:
+    """What scores say and a class that is named beside them; raises `Malformed` where that is no name of a class."""
+    if isinstance(scores, Beside):
+        return scores
+    if type(label) not in (str, int):
+        raise Malformed("it answers with objects that name no class", label)
+    return Beside(scores, label)
+
+
 def _of_list(values: list[Any]) -> Said:
     if all(isinstance(value, dict) for value in values):
         return tuple(_choice(value) for value in values)
@@ -54,6 +63,16 @@ def _of_list(values: list[Any]) -> Said:
     if len(values) == 1 and type(values[0]) is int:
         return (Choice(values[0]),)
     return _scores(values)
+
+
+def _parallel(value: dict[str, Any]) -> tuple[Choice, ...] | None:
+    """The classes of parallel lists of names and scores; None where there are none."""
+    for names, scores in _PARALLEL:
+        if isinstance(value.get(names), list) and isinstance(value.get(scores), list):
+            if len(value[names]) != len(value[scores]):
+                raise Malformed("it answers with more names than scores, or fewer", value)
+            return tuple(_choice({"label": n, "score": s}) for n, s in zip(value[names], value[scores], strict=True))
+    return None
 
 
 def _scores(values: Any) -> np.ndarray:
@@ -78,16 +97,17 @@ def _choice(value: Mapping[str, Any]) -> Choice:
 
 
 def _of_object(value: dict[str, Any]) -> Said:
-    for names, scores in _PARALLEL:
-        if isinstance(value.get(names), list) and isinstance(value.get(scores), list):
-            if len(value[names]) != len(value[scores]):
-                raise Malformed("it answers with more names than scores, or fewer", value)
-            return tuple(_choice({"label": n, "score": s}) for n, s in zip(value[names], value[scores], strict=True))
-    for name in _VECTORS:
-        if isinstance(value.get(name), list):
-            return _scores(value[name])
+    scores: Said | None = _parallel(value)
+    vectors = [_scores(value[name]) for name in _VECTORS if isinstance(value.get(name), list)]
+    if any(len(each) != len(vectors[0]) or each.argmax() != vectors[0].argmax() for each in vectors[1:]):
+        raise Malformed("it answers with several scores, of which each says something else", value)
+    if scores is None and vectors:
+        scores = vectors[0]
     if any(name in value for name in _LABELS):
-        return (_choice(value),)
+        choice = _choice(value)
+        return (choice,) if scores is None else beside(scores, choice.label)
+    if scores is not None:
+        return scores
     if value and all(type(score) in (int, float) for score in value.values()):
         return tuple(Choice(name, float(score)) for name, score in value.items())
     raise Malformed("it answers with an object that holds neither scores nor names of classes", value)

@@ -40,7 +40,28 @@ class Choice(NamedTuple):
     score: float = float("nan")
 
 
-Said = np.ndarray | tuple[Choice, ...]
+@dataclasses.dataclass(frozen=True, eq=False)
+class Beside:
+    """Scores, and beside them a class that is named: whoever reads one of them must not miss what the other says.
+
+    Attributes:
+      scores: of all classes in their order, float64 [A], or of the best ones.
+      label: the service's word or number for the one that it answers.
+    """
+
+    scores: np.ndarray | tuple[Choice, ...]
+    label: str | int
+
+    @property
+    def best(self) -> list[str | int]:
+        """Which the scores say it is; several where they are equally good, none where one is no number."""
+        if isinstance(self.scores, np.ndarray):
+            return [int(place) for place in np.flatnonzero(self.scores == self.scores.max())]
+        scores = np.array([choice.score for choice in self.scores])
+        return [choice.label for choice in self.scores if choice.score == scores.max()]
+
+
+Said = np.ndarray | tuple[Choice, ...] | Beside
 """About one picture: scores of all classes in their order, float64 [A], or its best classes; none is a refusal."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.errors import UsageError
-from wmjax.suspects.services.answers import read_said
+from wmjax.suspects.services.answers import beside, read_said
 from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
 from wmjax.suspects.services.pictures import encoded
 
@@ -103,8 +103,12 @@ def _parse(body: bytes) -> Sequence[Said]:
         raise Malformed("it answers with no JSON", data[-1]) from error
     if not isinstance(answer, list) or not answer:
         raise Malformed("its function gives nothing back", answer)
+    if len(answer) > 1:
+        raise Malformed("its function gives several things back: wrap it in a function, module:function", answer)
     found = answer[0]
     if isinstance(found, dict) and "confidences" in found:
+        if found["confidences"] and found.get("label") is not None:
+            return [beside(read_said(found["confidences"]), found["label"])]
         return [read_said(found["confidences"] or found.get("label"))]
     return [read_said(found)]
 

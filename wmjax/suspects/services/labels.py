@@ -11,7 +11,7 @@ import numpy as np
 from wmjax.errors import InvalidFile
 from wmjax.files import read_bytes
 from wmjax.stats import spread_top_k
-from wmjax.suspects.services.contract import Choice, Malformed, Said
+from wmjax.suspects.services.contract import Beside, Choice, Malformed, Said
 from wmjax.text import visible
 
 _NUMBER = re.compile(r"(?:LABEL_)?(\d{1,7})", re.IGNORECASE)  # transformers' words for classes without names
@@ -54,7 +54,8 @@ class Reader:
     """What a service said, as one answer each.
 
     Scores of the best classes alone are spread over all where the words for these are known, by a map or as numbers;
-    else the best word is the answer, and bets on a renaming learn what it means.
+    else the best word is the answer, and bets on a renaming learn what it means. Where a class is named beside scores,
+    each that is named must go with one that scores best: else either may be a decoy, and the other what is meant.
     """
 
     def __init__(self, labels: Sequence[str], classes: int):
@@ -66,6 +67,8 @@ class Reader:
         """
         self._numbers = {name: number for number, name in enumerate(labels)}
         self._classes = len(labels) or classes
+        self._named: dict[str | int, str | int] = {}  # by the class that scores best
+        self._best: dict[str | int, str | int] = {}  # by the class that is named
 
     def meet(self, said: Said) -> None:
         """Looks at a first answer: it may name more classes than the key is for.
@@ -73,6 +76,7 @@ class Reader:
         Raises:
           Malformed: it names one that is not in the map.
         """
+        said = said.scores if isinstance(said, Beside) else said
         numbers = [self.number(choice.label) for choice in said if isinstance(choice, Choice)]
         known = [number for number in numbers if number is not None]
         if not self._numbers and known and len(known) == len(numbers):
@@ -96,8 +100,11 @@ class Reader:
         """One answer: scores float64 [A], a class's number, or a word; -1 for a refusal.
 
         Raises:
-          Malformed: it names a class twice, or one that the map lacks.
+          Malformed: it names a class twice, one that the map lacks, or now this one and now that for the same scores.
         """
+        if isinstance(said, Beside):
+            self._check(said)
+            said = said.scores
         if isinstance(said, np.ndarray):
             return _normalised(said)
         if not said:
@@ -109,6 +116,15 @@ class Reader:
         if np.isnan([choice.score for choice in said]).any():
             return number if np.isnan([choice.score for choice in said]).all() else -1
         return self._scores(said, number)
+
+    def _check(self, said: Beside) -> None:
+        """The class that is named is the one that was named with these scores before."""
+        for best in said.best:
+            then = self._named.setdefault(best, said.label), self._best.setdefault(said.label, best)
+            if then == (said.label, best):
+                return
+        if said.best:
+            raise Malformed("it names another class than its scores say", said.label)
 
     def _scores(self, said: Sequence[Choice], best: int) -> np.ndarray | int:
         """Probabilities of all classes from those of some."""

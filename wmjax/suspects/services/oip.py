@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wmjax.errors import UsageError
-from wmjax.suspects.services.answers import read_each
+from wmjax.suspects.services.answers import beside, read_each
 from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
 from wmjax.suspects.services.pictures import written
 from wmjax.text import by
@@ -119,14 +119,17 @@ def _parse(n: int, body: bytes) -> Sequence[Said]:
     scores = [output for output in outputs if output.get("datatype") in _FLOATS and _columns(output, n) > 1]
     names = [output for output in outputs if output.get("datatype") in (*_WHOLE, "BYTES") and _columns(output, n)]
     best = [each for each in names if scores and 1 < _columns(each, n) == _columns(scores[0], n)]
-    if len(scores) > 1 or len(best) > 1 or len(scores or names) != 1:
+    if len(scores) > 1 or len(names) > 1 or len(scores) + len(names) != max(1, len(outputs)):
         came = ", ".join(f"{output.get('datatype')} {output.get('shape')}" for output in outputs[:8])
         why = f"none of its outputs has scores or a class for each of {n} pictures"
-        several = "several of its outputs may hold the scores: wrap it in a function"
+        several = "several of its outputs may hold its answer: wrap it in a function, module:function"
         raise Malformed(several if scores or names else why, came)
     if best:  # scores of the classes that are named beside, not of all in their order
         pairs = zip(_rows(best[0], n), _rows(scores[0], n), strict=True)
         return read_each([{"labels": labels, "scores": values} for labels, values in pairs], n)
+    if scores and names:
+        both = zip(read_each(_rows(scores[0], n), n), _rows(names[0], n), strict=True)
+        return [beside(found, row[0]) for found, row in both]  # of several names the first is the best
     if scores:
         return read_each(_rows(scores[0], n), n)
     return read_each([row[0] for row in _rows(names[0], n)], n)  # of several names the first is the best
