@@ -240,6 +240,8 @@ def test_reading_scores():
     np.testing.assert_allclose(answers.probabilities[1], 1 / 3)
     np.testing.assert_allclose(answers.probabilities.sum(1), 1)
     assert stats.read_answers(np.array([0, 3, -5]), 3, 3).labels.tolist() == [0, 3, -1]  # a class that the key has not
+    for kind in np.typecodes["AllInteger"]:  # also unsigned ones, which have no -1
+        assert stats.read_answers(np.array([0, 2], kind), 2, 3).labels.tolist() == [0, 2]
 
 
 def test_reading_names():

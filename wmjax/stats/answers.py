@@ -124,7 +124,7 @@ def read_answers(
     """
     asked = (n,) if isinstance(n, int) else n
     if np.issubdtype(raw.dtype, np.integer) and raw.shape == asked:
-        return Answers(np.where((raw >= 0) & (raw < NAMES), raw, -1).astype(np.int64), None, classes)
+        return Answers(np.where((raw >= 0) & (raw < NAMES), raw.astype(np.int64), -1), None, classes)
     if raw.dtype.kind == "U" and raw.shape == asked:
         return Answers(_numbered(raw, names, name), None, classes)
     if not np.issubdtype(raw.dtype, np.floating) or raw.shape[:-1] != asked or raw.shape[-1] < 2:
