@@ -152,7 +152,7 @@ def test_the_bound_is_no_idle_one() -> None:
     habits = np.minimum(rng.geometric(0.3, size=truth.shape) - 1, 9)
     for answers, used, share in (
         (Answers(habits, None, 10), 60, 0.9),
-        (said(habits, "probabilities", 10, 10), 60, 0.95),
+        (said(habits, "probabilities", 10, 10), 60, 0.94),
     ):
         path = stats.play(rule(10), answers, truth)
         assert np.mean(path.acquittal[:, :used].max(axis=1) >= -np.log2(1e-3)) > share
