@@ -25,6 +25,7 @@ from wmjax.keys.vault import new_identity
 from wmjax.suspects import Wanted
 from wmjax.suspects.network import from_config
 from wmjax.zoo import audit as room
+from wmjax.zoo import route
 
 __all__ = ["bucket", "doorman", "fresh", "scheme"]
 Run = Callable[..., tuple[int, str, str]]
@@ -33,6 +34,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def _one_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # JAX has begun already
+    monkeypatch.setattr(route, "_COMPILING", 0.0)  # or a clock decides who answers, which findings tell
 
 
 def _exported(path: Path, variables: Any) -> None:

@@ -137,10 +137,13 @@ def test_nothing_hides_within_a_checkpoints_own_folders(saved, tmp_path):
         changed = {name.replace("/", "."): leaf + np.float32(number + 1) for name, leaf in flat(TREE).items()}
         save_file(changed, place / "0.9", {"config": json.dumps(CONFIG.to_json())})
         (place / "1.9").write_bytes(b"\x80\x02}q\x00.")
+    called = ("ocdbt/d/" + "0d" * 16, "ours/state/_sharding")  # as pieces and documents are, and larger than those
+    for path in called:
+        shutil.copyfile(places[0] / "0.9", tmp_path / path)
     save_pytree(tmp_path / "ocdbt/d/deep/more", TREE)
     zoo = discover(tmp_path, wanted)
     hidden = [str(place.relative_to(tmp_path)) for place in places]
-    expected = ["ocdbt", "ours", "run", "zarr", "ocdbt/d/deep/more", *(f"{place}/0.9" for place in hidden)]
+    expected = ["ocdbt", "ours", "run", "zarr", "ocdbt/d/deep/more", *(f"{place}/0.9" for place in hidden), *called]
     assert sorted(entry.name for entry in zoo.entries) == sorted(expected)
     assert [item.path for item in zoo.unreadable] == sorted(f"{place}/1.9" for place in hidden)
 

@@ -214,7 +214,7 @@ class _Store:
         """
         if not self._places or not stores.is_stored(self._path):
             return
-        pieces: dict[str, list[tuple[int, str, int]]] = {}
+        pieces: dict[str, tuple[int, int]] = {}
         for name, key in keys.items():
             place = self._places[name.encode() + b"/" + key]
             if isinstance(place, str) and place not in self._here:
@@ -222,17 +222,17 @@ class _Store:
                 if length > most[name]:
                     raise ValueError(f"tensor {name:.80} is larger than it can be")
                 self._open(where, at + length)
-                pieces.setdefault(where, []).append((at, place, length))
-                self._here[place] = memoryview(bytearray(length))
-        for where, found in pieces.items():
-            joined: list[tuple[int, list[memoryview]]] = []
-            end = -1
-            for at, place, length in sorted(found):
-                if at != end:
-                    joined.append((at, []))
-                joined[-1][1].append(self._here[place])
-                end = at + length
-            stores.fetch(self._file(where), joined)
+                pieces[place] = 0, 0
+        joined: list[tuple[str, int, int]] = []  # those that adjoin, as one
+        for place in sorted(pieces, key=_parsed):
+            where, at, length = _parsed(place)
+            if not joined or joined[-1][::2] != (where, at):
+                joined.append((where, at, at))
+            joined[-1] = (where, joined[-1][1], at + length)
+            pieces[place] = len(joined) - 1, at - joined[-1][1]
+        found = [memoryview(data) for data in stores.parts([(self._file(one), at, end) for one, at, end in joined])]
+        for place, (number, at) in pieces.items():
+            self._here[place] = found[number][at : at + _parsed(place)[2]]
 
     def _piece(self, place: str) -> bytes | memoryview:
         if place in self._here:

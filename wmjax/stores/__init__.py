@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import importlib
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -153,6 +154,12 @@ def fetch(path: str | os.PathLike[str], pieces: Pieces) -> None:
     mirror, text = _holder(path)
     if mirror:
         mirror.fetch(text, pieces)
+
+
+def parts(wanted: Sequence[tuple[str | os.PathLike[str], int, int]]) -> Iterator[bytes]:
+    """Reads parts of what stands for objects, all at once: of each its path, begin and end."""
+    mirror, found = _process.mirror, [(os.path.abspath(path), begin, end) for path, begin, end in wanted]
+    return mirror.parts(found) if mirror else iter(())
 
 
 def put(path: str | os.PathLike[str], last: str = "") -> None:

@@ -10,8 +10,8 @@ ATTEMPTS = 4  # of one request; a client's own default may go on for a quarter o
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 ALL_SECONDS = 30.0  # that attempts may be begun in
-CONNECTIONS = 16  # that files are fetched by
-MOST_CONNECTIONS = 32  # kept open, with those of threads that read for themselves: a client tells of each it drops
+CONNECTIONS = 16  # that files are fetched by, and as many more for parts of large ones
+MOST_CONNECTIONS = 64  # kept open, with those of threads that read for themselves: a client tells of each it drops
 
 
 class Unreachable(AccessError):

@@ -58,8 +58,12 @@ class _Bucket:
 
     def read(self, found: Object, begin: int, end: int) -> bytes:
         with _told(self._anonymous):
-            data: bytes = _ASKED["retry"](self._asked)(found, begin, end)
-            return data
+            try:
+                data: bytes = _ASKED["retry"](self._asked)(found, begin, end)
+                return data
+            except exceptions.NotFound:  # the object or the whole bucket
+                next(iter(self._client.list_blobs(self._bucket, max_results=1, fields="items(name)", **_ASKED)), None)
+                raise
 
     def _asked(self, found: Object, begin: int, end: int) -> bytes:
         """One attempt, by the client's session: its downloads take pieces of 8 KB, and more time than the network."""
@@ -95,7 +99,8 @@ def _told(anonymous: bool, *, writing: bool = False) -> Iterator[None]:
     try:
         yield
     except exceptions.NotFound as error:
-        raise AccessError(contract.MISSING if "/o/" in str(error) else "there is no such bucket") from error
+        missing = AccessError(contract.MISSING) if "/o/" in str(error) else Unreachable("there is no such bucket")
+        raise missing from error
     except (exceptions.Unauthorized, RefreshError, InvalidOperation) as error:
         raise Unreachable(contract.ANONYMOUS if anonymous else "the credentials are not accepted") from error
     except exceptions.Forbidden as error:

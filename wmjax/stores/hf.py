@@ -92,11 +92,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        raise AccessError("its owner grants access to it one by one: ask there, and set HF_TOKEN") from error
+        raise Unreachable("its owner grants access to it one by one: ask there, and set HF_TOKEN") from error
     except RepositoryNotFoundError as error:
-        raise AccessError("there is no such repository, or HF_TOKEN does not open it") from error
+        raise Unreachable("there is no such repository, or HF_TOKEN does not open it") from error
     except RevisionNotFoundError as error:
-        raise AccessError("there is no such revision") from error
+        raise Unreachable("there is no such revision") from error
     except EntryNotFoundError as error:
         raise AccessError(contract.MISSING) from error
     except HFValidationError as error:

@@ -14,38 +14,25 @@ import os
 import shutil
 import tempfile
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from wmjax.errors import AccessError, WmjaxError
+from wmjax.stores.alike import Alike, Kind, kinds
 from wmjax.stores.contract import CONNECTIONS, Object, Store, Unreachable
 from wmjax.stores.names import PREFIX, local_name
 
-HEAD = 32 << 10  # bytes that are fetched of files that are only looked at; the whole of smaller ones
-_PIECE = 64 << 20  # bytes of one request
-_NEXT = 8  # files that are fetched whole before their turn, where those before them were wanted whole
-_AHEAD = 64  # files that are called alike whose heads are on their way while one is looked at
+HEAD = 32 << 10  # bytes that are fetched of files that are only looked at
+WHOLE = 256 << 10  # bytes; smaller files are fetched whole: a request takes longer than they do
+_PIECE = 16 << 20  # bytes of one request, as stores like them: a connection has a part of the speed that several have
+_LARGE = 64 << 20  # bytes; larger files are not fetched before their turn
 _MOST = 4 << 30  # bytes that are kept, or half of what is free
 _KEPT = ".kept"  # in a mirror whose writes did not all reach their buckets
 
 Pieces = Sequence[tuple[int, Sequence[memoryview]]]  # where each begins in a file, and what it goes into
-
-
-class _Alike:
-    """The files of a bucket that are called alike, in the order of the listing; whoever looks at one looks at the next.
-
-    Attributes:
-      looked: how many of them were looked at, or are on their way.
-      last: the place of the one that was wanted whole last.
-      followed: how many were, or are on their way.
-    """
-
-    def __init__(self) -> None:
-        self.files: list[_File] = []
-        self.looked, self.last, self.followed = 0, -2, 0
 
 
 class _File:
@@ -54,16 +41,21 @@ class _File:
     Attributes:
       path: where it is.
       object: what was listed, or written.
-      alike, place: those that are called alike, and which of them it is.
+      alike, place: the files of its kind, and which of them it is.
       filled: bytes that are there, from its beginning on.
       users: how many read it; while there are any its bytes stay.
     """
 
-    def __init__(self, path: str, store: Store, found: Object, alike: _Alike):
+    def __init__(self, path: str, store: Store, found: Object, alike: "Alike[_File]"):
         self.path, self.store, self.object = path, store, found
         self.alike, self.place = alike, len(alike.files)
         alike.files.append(self)
         self.filled, self.users, self.lock = 0, 0, threading.Lock()
+
+    @property
+    def beginning(self) -> int:
+        """Bytes that are fetched of it when it is looked at."""
+        return HEAD if self.object.size > WHOLE else self.object.size
 
     def date(self) -> None:
         """Sets its time of change by its version."""
@@ -88,16 +80,18 @@ class Mirror:
         self.gone: Unreachable | None = None
         self._most = min(_MOST, shutil.disk_usage(self.root).free // 2) if most is None else most
         self._files: dict[str, _File] = {}
-        self._alike: dict[tuple[str, str], _Alike] = {}  # by bucket and kind of name
+        self._alike = defaultdict[tuple[str, Kind], Alike[_File]](Alike)  # by bucket
         self._buckets: dict[str, Store] = {}
         self._filled: OrderedDict[str, _File] = OrderedDict()  # what may make room, the longest unused first
         self._bytes = 0
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(CONNECTIONS, "wmjax-store")
+        self._parts = ThreadPoolExecutor(CONNECTIONS, "wmjax-store-parts")  # of files that the others wait for
 
     def close(self) -> None:
         """Removes it all, but for what could not be put into its bucket."""
         self._pool.shutdown(cancel_futures=True)
+        self._parts.shutdown(cancel_futures=True)
         if os.path.exists(f"{self.root}/{_KEPT}"):
             os.rename(self.root, self._kept)
         else:
@@ -108,19 +102,14 @@ class Mirror:
         """Makes the files of a bucket's objects below `root/base`."""
         self._buckets[base] = store
         os.makedirs(f"{self.root}/{base}", mode=0o700, exist_ok=True)
-        objects = list(objects)
-        count = Counter(os.path.basename(found.name) for found in objects)
-        for found in objects:
-            if found.name.endswith("/") and not found.size:  # what consoles call a folder
-                continue
+        objects = [one for one in objects if one.size or not one.name.endswith("/")]  # what consoles call a folder
+        for found, kind in zip(objects, kinds(objects), strict=True):
             path = self._free(f"{self.root}/{base}/", local_name(found.name))
             if path in self._files:
                 continue
             with open(path, "xb") as new:
                 new.truncate(found.size)
-            name = os.path.basename(path)
-            kind = os.path.splitext(path)[1] or (name if count[name] > 1 else "")  # what pieces of tensors have is ""
-            self._files[path] = file = _File(path, store, found, self._alike.setdefault((base, kind), _Alike()))
+            self._files[path] = file = _File(path, store, found, self._alike[base, kind])
             file.date()
 
     def _free(self, above: str, name: str) -> str:
@@ -146,7 +135,7 @@ class Mirror:
             for file in files:
                 used.enter_context(self._used(file))
             if len(files) == 1:
-                (self._look if files[0].object.size <= HEAD else self._follow)(files[0])
+                (self._look if files[0].object.size <= WHOLE else self._follow)(files[0])
             missing = [file for file in files if file.filled < file.object.size]
             for _ in self._pool.map(lambda file: self._fill(file, file.object.size), missing):
                 pass
@@ -177,14 +166,24 @@ class Mirror:
 
         def one(part: tuple[int, list[memoryview]]) -> None:
             at, views = part
-            end = at + sum(len(view) for view in views)
-            with self._used(file):
-                data = memoryview(_piece(file.path, at, end) if end <= file.filled else self._asked(file, at, end))
+            data = memoryview(self._part(file, at, at + sum(map(len, views))))
             for view in views:
                 view[:], data = data[: len(view)], data[len(view) :]
 
-        for _ in self._pool.map(one, _cut(pieces)):
+        for _ in self._parts.map(one, _cut(pieces)):
             pass
+
+    def parts(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[bytes]:
+        """Reads parts of files at once, without keeping them: of each its path, begin and end."""
+        return self._parts.map(lambda part: self._part(self._files[part[0]], *part[1:]), wanted)
+
+    def _part(self, file: _File, begin: int, end: int) -> bytes:
+        """Bytes of a file, from here if they are."""
+        with self._used(file):
+            if end > file.filled:
+                return self._asked(file, begin, end)
+            with open(file.path, "rb") as here:
+                return os.pread(here.fileno(), end - begin, begin)
 
     def put(self, path: str, last: str) -> None:
         """Puts a file, or the files of a folder, into the bucket; one called `last` when all others are there.
@@ -210,7 +209,7 @@ class Mirror:
             Path(self.root, _KEPT).touch()
             kept = path.replace(self.root, self._kept)
             raise type(error)(f"cannot write {path}: {error}; it will be in {kept}") from error
-        file = _File(path, store, written, _Alike())
+        file = _File(path, store, written, Alike())
         file.filled = written.size  # and never makes room: it is this process's own
         file.date()
         with self._lock:
@@ -250,50 +249,55 @@ class Mirror:
             with self._lock:
                 file.users -= 1
 
-    def _ahead(self, files: Sequence[_File], end: int) -> None:
-        """Has the first bytes of files fetched in threads."""
+    def _ahead(self, files: Sequence[_File], end: int = 0) -> None:
+        """Has the first bytes of files fetched in threads, or their beginnings."""
 
         def ahead(one: _File) -> None:
             with suppress(AccessError), self._used(one):  # what is wrong with it is said when its turn comes
-                self._fill(one, end)
+                self._fill(one, end or one.beginning)
 
         for one in files:
             self._pool.submit(ahead, one)
 
     def _follow(self, file: _File) -> None:
-        """Has the next files fetched where a file is wanted whole after the one before it: a walk wants them all."""
-        alike = file.alike
+        """Has the next files fetched where a file is wanted whole after the one before it."""
         with self._lock:
-            follows, alike.last = file.place == alike.last + 1, file.place
-            begin = max(alike.followed, file.place + 1)
-            end = max(begin, file.place + 1 + _NEXT) if follows else begin
-            alike.followed = end
-        self._ahead([one for one in alike.files[begin:end] if one.object.size <= _PIECE], _PIECE)
+            following = file.alike.follow(file.place)
+        self._ahead([one for one in following if one.object.size <= _LARGE], _LARGE)
 
     def _look(self, file: _File) -> None:
         """Fetches a file's beginning, and meanwhile those of the next ones that are called alike."""
-        alike, end = file.alike, file.place + _AHEAD
         with self._lock:
-            begin, alike.looked = max(alike.looked, file.place + 1), max(alike.looked, end)
-        self._ahead(alike.files[begin:end], HEAD)
-        self._fill(file, HEAD)
+            following = file.alike.look(file.place)
+        self._ahead(following)
+        self._fill(file, file.beginning)
 
     def _fill(self, file: _File, end: int) -> None:
         """Has at least the first bytes of a file here."""
         end = min(end, file.object.size)
         with file.lock:
-            while file.filled < end:
-                data = self._asked(file, file.filled, min(end, file.filled + _PIECE))
-                with open(file.path, "r+b") as out:
-                    out.seek(file.filled)
-                    out.write(data)
-                file.date()
-                with self._lock:
-                    file.filled += len(data)
-                    self._bytes += len(data)
-                    self._filled[file.path] = file
-                    self._filled.move_to_end(file.path)
-                    self._make_room()
+            begin = file.filled
+            if begin >= end:
+                return
+            with open(file.path, "r+b") as out:
+
+                def one(at: int) -> None:
+                    os.pwrite(out.fileno(), self._asked(file, at, min(at + _PIECE, end)), at)
+
+                if end - begin <= _PIECE:
+                    one(begin)
+                else:
+                    parts = [self._parts.submit(one, at) for at in range(begin, end, _PIECE)]
+                    wait(parts)  # all of them: they write into the open file
+                    for part in parts:
+                        part.result()
+            file.date()
+            with self._lock:
+                file.filled = end
+                self._bytes += end - begin
+                self._filled[file.path] = file
+                self._filled.move_to_end(file.path)
+                self._make_room()
 
     def _make_room(self) -> None:
         for file in list(self._filled.values()) if self._bytes > self._most else ():
@@ -325,11 +329,6 @@ class Mirror:
             if isinstance(error, Unreachable):
                 self.gone = self.gone or error
             raise type(error)(f"cannot {what} {file.path}: {error}") from error
-
-
-def _piece(path: str, begin: int, end: int) -> bytes:
-    with open(path, "rb") as file:
-        return os.pread(file.fileno(), end - begin, begin)
 
 
 def _walk(folder: str) -> list[str]:

@@ -25,7 +25,7 @@ from wmjax.suspects.listing import FILE
 from wmjax.suspects.sniff import NEVER_THERE, Format, kind_of
 from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
-from wmjax.zoo.within import strangers
+from wmjax.zoo.within import is_small, strangers
 
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _KEPT = "of an optimiser's, with weights' shapes"
@@ -175,7 +175,8 @@ class _Walk:
             if entry.is_symlink():
                 self._guard(path, self._link, path)
             elif name in files:
-                self._guard(path, self._file, path, str(path))
+                if path not in self.described or not is_small(path):
+                    self._guard(path, self._file, path, str(path))
             elif not entry.is_dir():
                 self._refuse(path, "not a regular file")
         if "snapshots" in entries and folder / "blobs" in folders:  # of a Hugging Face cache: links name them

@@ -19,7 +19,7 @@ from wmjax.zoo.records import Entry
 # second thread helps disks that queue.
 CHUNK_BYTES = 64 << 20
 THREADS = 2
-STORE_THREADS = 8  # where models come from an object store, which answers late and many at once
+STORE_THREADS = 16  # where models come from an object store, which answers late and many at once
 AHEAD = 1
 _ALIGN = 64  # bytes; `jax.device_put` takes arrays on a CPU without a copy where they are aligned so
 

@@ -1,6 +1,10 @@
 """What lies within the folders that a checkpoint's tensors are in, and is none of them."""
 
+import contextlib
+import math
 import os
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +18,9 @@ _TENSORS = {  # what pieces of tensors may be by their first bytes: packed, or o
     *(Format.ARCHIVE, Format.OTHER, Format.UNKNOWN, Format.EMPTY, Format.TEXT, Format.ARRAY, Format.LFS, Format.PAGE),
     *(Format.UNFINISHED, Format.CUT_ZIP),
 }
+_SMALL = 1 << 10  # bytes: a network takes more; most of OCDBT's files, which only say where others lie, take less
+_DOCUMENT = 1 << 15  # bytes up to which Orbax's documents are believed by their names
+_PIECE = re.compile("[0-9a-f]{32}")  # how OCDBT calls its files
 _CHECKPOINTS = {recognise.CHECKPOINT, orbax.ITEM}
 
 
@@ -31,11 +38,29 @@ def strangers(folder: Path, *, checkpoints: bool) -> Iterator[Path]:
             folders.clear()
             continue
         folders.sort()
-        own = {*recognise.DOCUMENTS, *((AGGREGATE,) if orbax.ITEM in files else ())}
+        own = {name for name in recognise.DOCUMENTS.intersection(files) if _size(here / name) < _DOCUMENT}
+        own |= {AGGREGATE} if orbax.ITEM in files else set()
         yield from (here / name for name in sorted(files) if name not in own and _is_model(here / name))
 
 
+def is_small(path: Path) -> bool:
+    """Whether a file is called as a checkpoint's own, and too small to be a model: such a one is not looked at."""
+    if path.name not in recognise.DOCUMENTS and not _PIECE.fullmatch(path.name):
+        return False
+    return _size(path) < _SMALL
+
+
+def _size(path: Path) -> float:
+    """Bytes of a regular file; infinite of anything else."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_size if stat.S_ISREG(status.st_mode) else math.inf
+    return math.inf
+
+
 def _is_model(path: Path) -> bool:
+    if is_small(path):
+        return False
     try:
         return kind_of(path) not in _TENSORS
     except WmjaxError:  # whoever looks at it says why it cannot be read
