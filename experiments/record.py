@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
+RESULTS = HERE / "results" / ("small" if "--small" in sys.argv else "")  # a trial measures nothing
 
 
 @cache
@@ -67,7 +67,7 @@ _BEGAN = _begun()
 
 def write(name: str, figures: dict[str, Any]) -> None:
     """Writes results/NAME.json and prints the figures."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({"environment": environment(), **figures}, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
 

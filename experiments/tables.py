@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the checkout
 
 from experiments import headline, record
-from experiments.attacks import ibm_tables, robustness, standard
+from experiments.attacks import ibm_tables, quick_suite, robustness, standard
 from experiments.audits import (
     audit_growth,
     audit_speed,
@@ -98,6 +98,7 @@ TABLES = {
             "batched_scoring": batched_scoring.rows,
             "lenet_ratio": lenet_ratio.rows,
             "mixed_zoo": mixed_zoo.rows,
+            "quick_suite": quick_suite.rows,
             "audit_growth": audit_growth.rows,
             "ray_audit": ray_audit.rows,
         },

@@ -72,10 +72,10 @@ def test_some_at_once_is_the_same_as_one_after_another(networks, monkeypatch):
     starts, targets = noise(), np.tile(np.arange(10, dtype=np.int32), (2, 1))
     alone = np.asarray(invert(CNN, networks, starts, targets, 3, 8.0))
     monkeypatch.setattr(descent, "on_cpu", lambda: False)
-    invert.clear_cache()
+    jax.clear_caches()
     # the rounding of a maximum decides how far a picture moves
     np.testing.assert_allclose(np.asarray(invert(CNN, networks, starts, targets, 3, 8.0)), alone, rtol=1e-3, atol=0.1)
-    invert.clear_cache()
+    jax.clear_caches()
 
 
 def test_decoys_fit_as_often_as_the_key_where_nothing_leaks(monkeypatch):

@@ -32,10 +32,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout
 
-from experiments import fragment
+from experiments import fragment, record
 
-HERE = Path(__file__).parents[1]
-RESULTS = HERE / "results"
+RESULTS = record.RESULTS
 LIMITS = {  # seconds, in the order of wanting
     "rates": 60,
     "step": 120,
@@ -54,7 +53,7 @@ LIMITS = {  # seconds, in the order of wanting
 
 def environment(options: argparse.Namespace, folder: Path) -> dict[str, str]:
     """For the parts: our code and the wheels on the path, one cache of programs, no memory taken in advance."""
-    paths = [str(HERE.parent)]
+    paths = [str(record.HERE.parent)]
     if options.wheels:
         wheels = sorted(map(str, options.wheels.glob("*.whl")))
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
@@ -104,7 +103,6 @@ def _found(path: Path) -> dict[str, Any]:
 
 def work(options: argparse.Namespace) -> None:
     """The other side: one part, here."""
-    from experiments import record
     from experiments.gpu import gpu_parts
 
     about = {name: record.environment()[name] for name in ("commit", "date", "devices")}
@@ -122,7 +120,7 @@ def work(options: argparse.Namespace) -> None:
 def all_parts(options: argparse.Namespace) -> None:
     """Every part that is asked for, while there is time; the results are written whenever there are more."""
     deadline, out = time.monotonic() + 60 * options.minutes, RESULTS / "on_gpu.json"
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     results = _found(out) if options.only else {}
     results = {"environment": results.get("environment", {}), "parts": results.get("parts", {})}
     with tempfile.TemporaryDirectory() as place:

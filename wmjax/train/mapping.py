@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from wmjax.devices import on_cpu
+from wmjax.devices import brief_options, on_cpu
 
 AXIS = "data"
 Kind = Literal["jit", "pmap"]
@@ -141,11 +141,13 @@ class Mapping:
         run: Body = models
         if self.size > 1:
             run = jax.shard_map(models, mesh=self.mesh, in_specs=specs, out_specs=share, check_vma=False)
-        return self._jit(run, specs, share)
+        return self._jit(run, specs, share, brief_options())
 
-    def _jit(self, body: Body, specs: tuple[Any, Any], out: PartitionSpec) -> Body:
+    def _jit(
+        self, body: Body, specs: tuple[Any, Any], out: PartitionSpec, options: dict[str, Any] | None = None
+    ) -> Body:
         given, returned = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), (specs, out))
-        return jax.jit(body, in_shardings=given, out_shardings=returned, donate_argnums=0)
+        return jax.jit(body, in_shardings=given, out_shardings=returned, donate_argnums=0, compiler_options=options)
 
     @property
     def _local(self) -> Mesh:

@@ -15,6 +15,7 @@ from jax import Array, lax
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.families.descent import each_network
 from wmjax.data.dataset import Dataset
+from wmjax.devices import briefly
 from wmjax.models import Config, Variables, apply
 from wmjax.train import fit_many
 
@@ -23,7 +24,7 @@ BATCH = 125  # images moved at a time
 GENTLER = 5.0  # how many times smaller than from scratch the learning rate is
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(briefly, static_argnums=0)
 def adversaries(
     config: Config, variables: Variables, images: Array, labels: Array, radii: Array, seeds: Array
 ) -> Array:

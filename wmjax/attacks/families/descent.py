@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from wmjax.devices import on_cpu
+from wmjax.devices import briefly, on_cpu
 from wmjax.models import Config, Variables, apply
 
 RATE = 8.0  # grey levels that the fastest pixel moves in a step
@@ -26,7 +26,7 @@ def each_network(body: Callable[..., Any], *own: Any) -> Any:
     return lax.map(lambda one: body(*one), own, batch_size=None if on_cpu() else AT_ONCE)
 
 
-@partial(jax.jit, static_argnames=("config", "steps"))
+@partial(briefly, static_argnames=("config", "steps"))
 def invert(config: Config, variables: Variables, starts: Array, targets: Array, steps: int, rate: float) -> Array:
     """Gradient descent on pictures until networks take them for the target classes.
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
+from wmjax.devices import briefly
 from wmjax.models import Variables
 
 
@@ -35,7 +36,7 @@ def perturb(variables: Variables, strength: Array, seed: Array, *, shifted: bool
     return Variables(jax.tree.unflatten(tree, params), variables.stats)
 
 
-@partial(jax.jit, static_argnames="shifted")
+@partial(briefly, static_argnames="shifted")
 def _many(variables: Variables, strengths: Array, seeds: Array, *, shifted: bool) -> Variables:
     return lax.map(lambda network: perturb(*network, shifted=shifted), (variables, strengths, seeds))
 

@@ -11,6 +11,7 @@ from jax import Array, lax
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.families.features import features
 from wmjax.attacks.families.finetune import RATE, tune
+from wmjax.devices import briefly
 from wmjax.models import Variables, one
 
 
@@ -35,7 +36,7 @@ def prune(variables: Variables, share: Array | float, *, by_layer: bool = False)
     return Variables(params, variables.stats)
 
 
-@partial(jax.jit, static_argnames="by_layer")
+@partial(briefly, static_argnames="by_layer")
 def _many(variables: Variables, shares: Array, *, by_layer: bool) -> Variables:
     return lax.map(lambda network: prune(*network, by_layer=by_layer), (variables, shares))
 

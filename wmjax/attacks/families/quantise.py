@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
+from wmjax.devices import briefly
 from wmjax.models import Variables
 
 
@@ -27,7 +28,7 @@ def quantise(variables: Variables, bits: Array) -> Variables:
     return Variables(params, variables.stats)
 
 
-@jax.jit
+@briefly
 def _many(variables: Variables, bits: Array) -> Variables:
     return lax.map(lambda network: quantise(*network), (variables, bits))
 

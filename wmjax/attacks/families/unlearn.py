@@ -20,6 +20,7 @@ from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.families.descent import RATE, each_network, invert
 from wmjax.attacks.families.finetune import tune
 from wmjax.data.dataset import Dataset
+from wmjax.devices import briefly
 from wmjax.models import Config, Variables, apply
 
 STEPS = 200  # of Adam for each stamp
@@ -49,7 +50,7 @@ def stamped(images: Array, mask: Array, pattern: Array) -> Array:
     return images.astype(jnp.float32) * (1.0 - mask[None]) + (mask * pattern)[None]
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(briefly, static_argnums=0)
 def find_stamps(config: Config, variables: Variables, images: Array) -> Stamps:
     """For every class the smallest mask and pattern that send images of all classes to it (Wang et al. 2019, 4).
 

@@ -284,7 +284,7 @@ def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
         raise InvalidFile(f"{path}: {error}") from error
     if not any(node.op in _BY_BATCH for node in graph.nodes):
         try:
-            if all(_classes(graph, n) == counts for n in (2, 3)):
+            if _classes(graph, declared + 2) == counts:
                 return 0, counts
         except ValueError:
             pass  # it takes the declared number alone
