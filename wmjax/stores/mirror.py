@@ -57,10 +57,14 @@ class _File:
         """Bytes that are fetched of it when it is looked at."""
         return HEAD if self.object.size > WHOLE else self.object.size
 
+    @property
+    def time(self) -> int:
+        """Its time of change, which follows from its version."""
+        return int.from_bytes(hashlib.sha256(self.object.version.encode()).digest()[:7])
+
     def date(self) -> None:
-        """Sets its time of change by its version."""
-        number = int.from_bytes(hashlib.sha256(self.object.version.encode()).digest()[:7])
-        os.utime(self.path, ns=(number, number))
+        """Sets its time of change."""
+        os.utime(self.path, ns=(self.time, self.time))
 
 
 class Mirror:
@@ -280,6 +284,8 @@ class Mirror:
             if begin >= end:
                 return
             with open(file.path, "r+b") as out:
+                if os.fstat(out.fileno()).st_mtime_ns != file.time:  # it was written anew here meanwhile
+                    return
 
                 def one(at: int) -> None:
                     os.pwrite(out.fileno(), self._asked(file, at, min(at + _PIECE, end)), at)
