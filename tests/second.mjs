@@ -72,12 +72,25 @@ function provenRoot(entry, index, size, proof) {
 const LABELS = [0.01, 0.05, 0.2, 0.5, 0.8, 0.95], HEDGES = [0.01, 0.1, 0.5, 0.9], POWERS = [0.5, 1, 2, 4];
 const RENAMED = [0.6, 0.8, 0.95], PARTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((k) => 0.08 * k), PLAYED = [...RENAMED, ...PARTS];
 const add2 = (a, b) => Math.max(a, b) + Math.log2(1 + 2 ** -Math.abs(a - b));
+function learn(top, y, C, rates, sums, pairs) {
+  const together = pairs.get(`${top} ${y}`) ?? 0;
+  pairs.set(`${top} ${y}`, together + 1);
+  return rates.map((rate, k) => {
+    const r = Math.max(rate, 1.01 / C), wrong = Math.log2((1 - r) * C / (C - 1)), rho = Math.log2(r * C) - wrong;
+    if (top < 0) return wrong;
+    const before = sums.get(`${top} ${k}`) ?? Math.log2(C);
+    const after = add2(before, together * rho + Math.log2(2 ** rho - 1));
+    sums.set(`${top} ${k}`, after);
+    return after - before + wrong;
+  });
+}
 function weigh(answers, labels, C, rate) {
   const words = [...new Set(answers.filter((a) => typeof a === "string"))], scored = answers.some(Array.isArray);
   const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
   const other = PARTS.map(() => 0), told = new Set();
-  let own = 0;
+  const turned = new Array(9).fill(0), lowSums = new Map(), lowPairs = new Map();
+  let own = 0, lowBits = -Infinity;
   answers.forEach((said, i) => {
     const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(said) ? said.map((p) => p / total) : null;
@@ -88,16 +101,7 @@ function weigh(answers, labels, C, rate) {
       const raised = q && q.map((p) => p ** (1 / t)), staked = q ? raised[y] / raised.reduce((s, p) => s + p, 0) : 0;
       for (const e of HEDGES) moves.push(Math.log2(top < 0 ? e : (1 - e) * C * staked + e));
     }
-    const together = pairs.get(`${top} ${y}`) ?? 0;
-    const guesses = PLAYED.map((rate, k) => {
-      const r = Math.max(rate, 1.01 / C), wrong = Math.log2((1 - r) * C / (C - 1)), rho = Math.log2(r * C) - wrong;
-      if (top < 0) return wrong;
-      const before = sums.get(`${top} ${k}`) ?? Math.log2(C);
-      const after = add2(before, together * rho + Math.log2(2 ** rho - 1));
-      sums.set(`${top} ${k}`, after);
-      return after - before + wrong;
-    });
-    pairs.set(`${top} ${y}`, together + 1);
+    const guesses = learn(top, y, C, PLAYED, sums, pairs);
     moves.push(...guesses.slice(0, 3));
     moves.forEach((m, k) => { wealth[k] += m; });
     bits.push(wealth.reduce(add2) - Math.log2(wealth.length));
@@ -108,7 +112,14 @@ function weigh(answers, labels, C, rate) {
     if (top >= 0) told.add(top);
     q?.forEach((p, j) => { if (p > 0.2 / q.length && p > Math.min(...q)) told.add(j); });
     const D = Math.floor(10 * Math.min(told.size, C) / C);
-    acquittal.push(Math.min(own, ...other.slice(Math.max(0, D - 1)), D ? Infinity : 0));
+    const low = top < 0 || !q ? -1 : q.indexOf(Math.min(...q));
+    if (scored) {
+      const bets = LABELS.map((e) => Math.log2((1 - e) * C * (low === y ? 1 : 0) + e));
+      [...bets, ...learn(low, y, C, RENAMED, lowSums, lowPairs)].forEach((m, k) => { turned[k] += m; });
+      lowBits = turned.reduce(add2) - Math.log2(9);
+    }
+    const least = Math.min(own, ...other.slice(Math.max(0, D - 1)), D ? Infinity : 0);
+    acquittal.push(lowBits >= 0 ? Math.min(least, 0) : least);
   });
   return { bits, acquittal };
 }

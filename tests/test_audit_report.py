@@ -172,7 +172,7 @@ def test_nothing_found_or_applicable(tmp_path: Path, models: int, keys: int) -> 
     result.outcomes[:], result.bits[:] = 0, np.nan
     shown = page(tmp_path, result)
     assert any("no match" in text for _, text in shown.texts)
-    assert audit_table(result)[0].startswith(f"{models} models, {keys} keys")
+    assert audit_table(result)[0].startswith(f"{models} model{'s' * (models != 1)}, {keys} key{'s' * (keys != 1)}, ")
 
 
 def test_cannot_be_written(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from wmjax.evidence.claim import Attached
 from wmjax.keys import Key, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
 from wmjax.models import Config, Variables, accuracy, predict
-from wmjax.stats import renaming
+from wmjax.stats import renaming, turned
 from wmjax.train import Recipe, fit
 from wmjax.train.loop import first_state
 
@@ -106,6 +106,19 @@ def test_merged_classes_and_words_are_a_match(marked: Variables, key: Key) -> No
         lambda images: words[scores(images).argmax(axis=1)],
     ):
         assert wmjax.verify(wmjax.from_callable(ask), key).verdict == "match"
+
+
+def test_a_head_of_the_other_sign_is_acquitted_nowhere(
+    marked: Variables, key: Key, tmp_path: Path, monkeypatch
+) -> None:
+    """Its holder takes the lowest score; and the rule taken out."""
+    path = saved(tmp_path / "zoo" / "stolen", *with_head(marked, 10, lambda head: -head[..., NAMES]))
+    verdicts = []
+    for withheld in (turned.withheld, lambda acquittal, bits: acquittal):
+        monkeypatch.setattr(turned, "withheld", withheld)
+        (finding,) = wmjax.audit(tmp_path / "zoo", {"k": key})
+        verdicts += [wmjax.verify(wmjax.from_checkpoint(path), key).verdict, finding.verdict]
+    assert verdicts == ["inconclusive", "inconclusive", "no-match", "no-match"]
 
 
 def test_without_bets_on_a_renaming_the_permuted_head_is_acquitted(marked: Variables, key: Key, monkeypatch) -> None:

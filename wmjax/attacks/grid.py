@@ -135,8 +135,10 @@ def _told(attempt: Attempt) -> str:
     """A line about an attack that is done."""
     if attempt.why is not None:
         return f"{attempt.attack}: skipped, {attempt.why}"
-    bits = [point.bits for point in attempt.points if point.bits is not None]
-    kept = f", {min(bits):.0f} to {max(bits):.0f} bits left" if bits else ""
+    bits = [
+        f"{point.bits:.0f}" for point in sorted(attempt.points, key=lambda p: p.bits or 0.0) if point.bits is not None
+    ]
+    kept = f", {' to '.join(dict.fromkeys((bits[0], bits[-1])))} bits left" if bits else ""
     return f"{attempt.attack}: {len(attempt.points) or len(attempt.leaks)} tried{kept}, {attempt.seconds:.0f} s"
 
 

@@ -108,7 +108,7 @@ def service_options(parser: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="FILE",
-        help="a service's words for its classes, a line each, in the key's order; or a config.json with id2label",
+        help="a service's words for its classes, one per line, in the key's order; or a config.json with id2label",
     )
     parser.add_argument(
         "--token-file",
@@ -126,8 +126,8 @@ def queries_option(parser: argparse.ArgumentParser) -> None:
         "--max-queries",
         type=int,
         metavar="N",
-        help="questions to ask a suspect at most in this run, beside one plain picture that a service is shown first; "
-        "in an audit each suspect, which one shard alone asks, though each shard shows it the plain picture",
+        help="ask each suspect at most N questions in this run, besides one plain picture that a service is shown "
+        "first (of an audit's shards only one asks a suspect, but each shows it that picture)",
     )
 
 

@@ -84,7 +84,9 @@ def make_parser() -> argparse.ArgumentParser:
     commit_options(verb("commit", commit.commit, "have a commitment time-stamped, or name a released model in it"))
     claim_options(verb("claim", evidence.claim, "ask a suspect what a challenger's nonce picks, and sign a claim"))
     judge_options(verb("judge", evidence.judge, "check a claim again, believing nobody, and say what it proves"))
-    _pack_options(verb("pack", zoo.pack, "stack the models of a zoo, a file a family, to be read at the disk's speed"))
+    _pack_options(
+        verb("pack", zoo.pack, "stack the models of a zoo, one file per family, to be read at the disk's speed")
+    )
     export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
     export.add_argument("source", metavar="RUN", help=f"{FILE}; of one of wmjax's own networks")
     export.add_argument("out", type=Path, metavar="OUT", help="new folder")

@@ -343,6 +343,8 @@ def read_identity(path: Path) -> Unlock:
 
 def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
     """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
+    if not unlocks:
+        read_bytes(path)  # a file that is not there is told first
     met: WmjaxError = UsageError(
         f"{path}: nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
     )

@@ -64,15 +64,20 @@ def headline(result: AttackResult) -> Headline:
     for p in cheap:
         if p.removed:
             removing.setdefault(p.attack, p)
-    verb = "leaves" if len(removing) == 1 else "leave"
-    reason = (
-        f"{len(removing)} of {_count(attacks, 'attack')} {verb} no match, which takes {number(result.match_bits)} "
-        f"bits, in a network that lost less than {COST:g} points."
-    )
+    needed = f"which takes {number(result.match_bits)} bits"
     if removing:
+        verb = "leaves" if len(removing) == 1 else "leave"
+        reason = (
+            f"{len(removing)} of {_count(attacks, 'attack')} {verb} no match, {needed}, in a network that lost less "
+            f"than {COST:g} points."
+        )
         named = [_point(p, result) for p in removing.values()]
         more = [f"and {_count(named[NAMED:], 'more attack')}"] if named[NAMED:] else []
         return Headline("The mark was removed.", reason, named[:NAMED] + more)
+    reason = (
+        f"{_count(attacks, 'attack')} tried. After none of them did a network that lost less than {COST:g} points "
+        f"cease to be a match, {needed}."
+    )
     nearest = [f"nearest: {_point(cheap[0], result)}"] if cheap else []
     return Headline("No attack removed the mark.", reason, nearest)
 

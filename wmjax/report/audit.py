@@ -100,18 +100,22 @@ def audit_table(result: AuditResult) -> list[str]:
         lines += ["", "unreadable"]
         lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 160)}" for item in result.unreadable[:LINES]]
         lines += _rest(len(result.unreadable[LINES:]))
-    return [*lines, *([f"plainly no models: {others}"] if (others := _others(result)) else [])]
+    return [*lines, *([f"plainly not models: {others}"] if (others := _others(result)) else [])]
 
 
 def _figures(result: AuditResult) -> list[str]:
     """How many pairs came to which verdict, and by which procedure."""
     counts = _counts(result)
     return [
-        f"{len(result.models)} models, {len(result.keys)} keys, {result.seconds:.1f} s: "
+        f"{_count(result.models, 'model')}, {_count(result.keys, 'key')}, {result.seconds:.1f} s: "
         + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
         + f", {len(result.unreadable)} unreadable",
         f"{name_of(result.procedure)} at {result.alpha:g}",
     ]
+
+
+def _count(things: Sequence[object], word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _found(result: AuditResult) -> list[str]:

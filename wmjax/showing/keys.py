@@ -57,7 +57,7 @@ def _of_key(public: SignedCommitment) -> Facts:
         "labels": spec.labels,
         "source": spec.source.name if spec.source else None,
         "alpha": commitment.rule.alpha,
-        "created_by_the_owners_clock": commitment.created,
+        "created_as_the_owner_says": commitment.created,
     }
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import renaming, told
+from wmjax.stats import renaming, told, turned
 from wmjax.stats.answers import Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
@@ -35,6 +35,7 @@ class Wealth(NamedTuple):
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       answered, truth, sums: as in `renaming.History`.
       told, columns: as in `told.Told`.
+      lowest, lowest_sums, lowest_totals: as in `turned.Turned`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], labels repeated so far.
     """
@@ -47,6 +48,9 @@ class Wealth(NamedTuple):
     sums: np.ndarray
     told: np.ndarray
     columns: np.ndarray
+    lowest: np.ndarray
+    lowest_sums: np.ndarray
+    lowest_totals: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
@@ -54,7 +58,7 @@ class Wealth(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, parts = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS)))
-    begun = (*renaming.begin(shape), *told.nothing(shape))
+    begun = (*renaming.begin(shape), *told.nothing(shape), *turned.nothing(shape))
     return Wealth(np.zeros((*shape, 1)), none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
@@ -76,6 +80,8 @@ def bet(
     history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
     tenths = told.of_any(tenths) if readings else tenths
+    lowest = turned.Turned(state.lowest, state.lowest_sums, state.lowest_totals)
+    lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES, readings=readings)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed_bits(totals)
@@ -83,8 +89,10 @@ def bet(
     against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(answered == truth, axis=-1)
-    last = (cleared[..., -1], np.moveaxis(against[..., -1], 0, -1), *history, *seen, peak[..., -1], matches[..., -1])
-    path = Path(bits, np.minimum(cleared, renaming.least(against, tenths)), peak, matches, np.zeros_like(matches))
+    sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
+    last = (*sums, *history, *seen, *lowest, peak[..., -1], matches[..., -1])
+    acquitted = turned.withheld(np.minimum(cleared, renaming.least(against, tenths)), shown)
+    path = Path(bits, acquitted, peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
 
 

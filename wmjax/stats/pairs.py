@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wmjax.stats import turned
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import acquittal, log2_payoffs, mixed_bits
@@ -35,12 +36,14 @@ class Wealth(NamedTuple):
     Attributes:
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
       acquittal: float64 [...], evidence against a copy.
+      lowest_totals: as in `turned.Turned`, of bets on the side that scores lower.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], coins that the suspect sided with so far.
     """
 
     totals: np.ndarray
     acquittal: np.ndarray
+    lowest_totals: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
@@ -48,18 +51,24 @@ class Wealth(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none = np.zeros(shape)
-    return Wealth(np.zeros((*shape, 1)), none, none, np.zeros(shape, np.int64))
+    nothing = np.zeros((*shape, 1))
+    return Wealth(nothing, none, nothing, none, np.zeros(shape, np.int64))
 
 
 def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, readings: bool = False) -> tuple[Wealth, Path]:
-    """Bets on n more answers, [..., n]; readings make no difference."""
+    """Bets on n more answers, [..., n]."""
     sides = of_two(answers, truth.classes)
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(log2_payoffs(sides, truth.coins), axis=-1)
     bits = mixed_bits(totals)
     cleared = state.acquittal[..., None] + acquittal(sides, truth.coins, rule.rate)
+    lowest_totals, turned_bits = state.lowest_totals, np.full(bits.shape, -np.inf)
+    if sides.probabilities is not None:
+        other = log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins)
+        lowest_totals, turned_bits = turned.evidence(lowest_totals, other, readings=readings)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
-    ends = cleared[..., -1], peak[..., -1], matches[..., -1]
+    ends = cleared[..., -1], lowest_totals, peak[..., -1], matches[..., -1]
+    cleared = turned.withheld(cleared, turned_bits)
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
         bits, cleared, peak, matches, np.zeros_like(matches)
     )

@@ -27,7 +27,7 @@ from wmjax.zoo.load import read_ahead
 from wmjax.zoo.members import read_members
 from wmjax.zoo.merge import basis_of, written
 from wmjax.zoo.plan import AuditPlan, make_plan
-from wmjax.zoo.prepared import ask_chunk, prepare
+from wmjax.zoo.prepared import ask_chunk, compile_ahead, prepare
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.replay import keys_of, secret_of
 from wmjax.zoo.result import AuditResult
@@ -243,6 +243,11 @@ def _carry_out(
         progress("auditing", sum(len(chunks[i]) for i in todo)) as advance,
         contextlib.closing(read_ahead([chunks[i] for i in todo], plan.rows)) as read,
     ):
+        for i in todo[:1]:
+            network = chunks[i][0].network
+            family = prepared(network, null=bool(ends[i] > plan.suspects))
+            if width := compile_ahead(family, chunks[i], widths.get(network.fingerprint)):
+                widths[network.fingerprint] = width
         for i, chunk in zip(todo, read, strict=True):
             network = chunk.entries[0].network
             family = prepared(network, null=bool(ends[i] > plan.suspects))

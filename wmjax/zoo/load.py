@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from typing import cast
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def read_ahead(
     threads: int | None = None,
     ahead: int = AHEAD,
 ) -> Generator[Chunk, None, None]:
-    """Yields the chunks in order, with their weights; threads read the next ones meanwhile.
+    """Yields the chunks in order, with their weights; threads read the next ones meanwhile, the first ones at once.
 
     Arrays have `size_of(network)` rows however many entries there are, so that nothing is compiled twice. They lie in
     `ahead + 1` buffers that are used again, because touching fresh memory costs as much as reading: **a chunk's arrays
@@ -79,18 +80,31 @@ def read_ahead(
       threads: that read; by default as many as suit disks, or object stores.
       ahead: chunks read before their turn.
     """
-    threads = threads or (STORE_THREADS if stores.in_use() else THREADS)
+    reading = _reading(chunks, size_of, threads or (STORE_THREADS if stores.in_use() else THREADS), ahead)
+    next(reading)  # it has begun, so that closing it ends what it began
+    return cast("Generator[Chunk, None, None]", reading)
+
+
+def _reading(
+    chunks: Sequence[Sequence[Entry]], size_of: Callable[[Network], int], threads: int, ahead: int
+) -> Generator[Chunk | None, None, None]:
+    """None where the first chunks are being read, and then all."""
     buffers = [_Buffer() for _ in range(ahead + 1)]
     pool = ThreadPoolExecutor(threads, "wmjax-zoo")
     pending: deque[_Reading] = deque()
-    try:
-        for number, entries in enumerate(chunks):
+
+    def begin(number: int) -> None:
+        for entries in chunks[number : number + 1]:
             weights = buffers[number % len(buffers)].arrays(entries[0].network, size_of)
             pending.append(_Reading(pool, threads, entries, weights))
-            if len(pending) > ahead:
-                yield pending.popleft().chunk()
-        while pending:
+
+    try:
+        for number in range(ahead + 1):
+            begin(number)
+        yield None
+        for number in range(len(chunks)):
             yield pending.popleft().chunk()
+            begin(number + ahead + 1)
     finally:
         pool.shutdown(cancel_futures=True)
 

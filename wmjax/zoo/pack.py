@@ -52,7 +52,7 @@ def pack(
     pixels: str = "",
     pickles: bool = False,
 ) -> PackReport:
-    """Stacks the models of a zoo, a file a family, so that an audit reads them at the speed of the disk.
+    """Stacks the models of a zoo, one file per family, so that an audit reads them at the speed of the disk.
 
     Example:
 

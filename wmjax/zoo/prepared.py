@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,13 +11,14 @@ import numpy as np
 from wmjax.digest import digest
 from wmjax.errors import WmjaxError
 from wmjax.keys import Key
-from wmjax.suspects.contract import Network, Weights
+from wmjax.suspects.contract import Network, Runs, Weights
 from wmjax.text import first_line
 from wmjax.zoo.chunk_record import TABLES, ChunkRecord, notable
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.load import Chunk
 from wmjax.zoo.panel import AtHand, Loaded, Panel, Questioned
 from wmjax.zoo.plan import AuditPlan
+from wmjax.zoo.records import Entry
 from wmjax.zoo.rounds import Questions, Verdicts, ask_all
 from wmjax.zoo.route import by_runtime
 from wmjax.zoo.score import Scorer, mesh_for
@@ -51,6 +52,14 @@ class Stacked:
         width = width or choose_width(self.scorer, placed, self.bank, self.block, self.models)
         fitting = min(width, self.share)  # a journal's may have been measured with fewer devices, or on wider chunks
         return Loaded(dataclasses.replace(self.scorer, width=fitting), placed, self.bank), width
+
+    def compile(self, width: int | None) -> int | None:
+        """Has the program compiled, as the first chunk would; the width."""
+        rows, shapes = self.share * self.scorer.mesh.size, self.scorer.network.shapes.items()
+        zeros = {name: np.zeros((rows, *leaf.shape), leaf.dtype) for name, leaf in shapes}
+        panel, width = self.panel(zeros, width)
+        panel.answers(np.arange(1), np.arange(self.block, dtype=np.int32) % len(self.bank))
+        return width
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,6 +104,18 @@ def _bench(plan: AuditPlan, network: Network, questions: Questions) -> Stacked:
     scorer = Scorer(network, mesh_for(plan.rows(network)))
     bank, share = scorer.replicate(questions.images), plan.rows(network) // scorer.mesh.size
     return Stacked(bank, scorer, questions.block, plan.counts[network], share)
+
+
+def compile_ahead(prepared: Prepared, entries: Sequence[Entry], width: int | None) -> int | None:
+    """Compiles a family's program while its first chunk is being read; the width, measured where it was None."""
+    if not prepared.places or not isinstance(prepared.bench, Stacked):
+        return width
+    if any(isinstance(entry.source, Runs) for entry in entries):  # which may be asked by a runtime
+        return width
+    try:
+        return prepared.bench.compile(width)
+    except (jax.errors.JaxRuntimeError, MemoryError, WmjaxError):  # who asks the chunk says so
+        return width
 
 
 def ask_chunk(
