@@ -141,13 +141,12 @@ class Mapping:
         run: Body = models
         if self.size > 1:
             run = jax.shard_map(models, mesh=self.mesh, in_specs=specs, out_specs=share, check_vma=False)
-        return self._jit(run, specs, share, brief_options())
+        return self._jit(run, specs, share)
 
-    def _jit(
-        self, body: Body, specs: tuple[Any, Any], out: PartitionSpec, options: dict[str, Any] | None = None
-    ) -> Body:
+    def _jit(self, body: Body, specs: tuple[Any, Any], out: PartitionSpec) -> Body:
         given, returned = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), (specs, out))
-        return jax.jit(body, in_shardings=given, out_shardings=returned, donate_argnums=0, compiler_options=options)
+        told = brief_options()
+        return jax.jit(body, in_shardings=given, out_shardings=returned, donate_argnums=0, compiler_options=told)
 
     @property
     def _local(self) -> Mesh:
