@@ -155,7 +155,7 @@ class Mapping:
 
 
 def _by_field(inputs: type[NamedTuple], usual: Any, chosen: Set[str], other: Any) -> Any:
-    """`inputs` with one value in every field, and another in the chosen ones; ValueError where it has no such field."""
+    """`inputs` with one value in every field, and another in the chosen ones; raises where it has no such field."""
     return inputs._make([usual] * len(inputs._fields))._replace(**dict.fromkeys(chosen, other))
 
 
