@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.grounds import Basis
 from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level
+from wmjax.zoo.merge import merge
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH, OUTCOMES, AuditResult
@@ -231,14 +233,18 @@ def test_a_family_that_exhausts_the_memory_is_asked_again(tmp_path: Path, monkey
     both = Zoo([*hostile.entries, *zoo.entries], [])
     with monkeypatch.context() as patch:
         patch.setattr(Scorer, "answers", exhausted)
-        result = worker.audited(both, keys, out=tmp_path)
+        result = worker.audited(both, keys, out=tmp_path / "audit")
     why = "cannot be asked: RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.; `resume` tries again"
     assert worker.unreadable(result) == [("hostile000", why), ("hostile001", why)]
     assert result.models == [entry.name for entry in zoo.entries]
     assert result.pairs("match")
-    again = worker.audited(both, keys, out=tmp_path, resume=True)
+    shutil.copytree(tmp_path / "audit", tmp_path / "before")
+    again = worker.audited(both, keys, out=tmp_path / "audit", resume=True)
     assert again.unreadable == []
     assert again.models == [entry.name for entry in both.entries]
+    for order in (("before", "audit"), ("audit", "before")):  # the same shard on two machines: what is known counts
+        merged = merge([tmp_path / name for name in order])
+        assert (merged.models, merged.unreadable) == (again.models, [])
 
 
 def test_outcomes_have_names() -> None:

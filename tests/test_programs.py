@@ -118,6 +118,14 @@ def test_a_verb_refuses_such_a_folder_in_one_line(run, monkeypatch, tmp_path):
     code, out, err = run("export", "model", "copy")
     assert (code, out) == (2, "")
     assert err.startswith(f"wmjax: {programs.VARIABLE}: others can write in "), err
+    asked = ("verify", "--key", "my.age", "--identity", "my.identity", "model")
+    run("keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "20", "--out", "my")
+    for verb in (
+        asked,
+        ("audit", "zoo", "--keys", "."),
+        ("embed", "--data", "digits", "--model", "cnn", "--out", "run"),
+    ):
+        assert run(*verb)[2].startswith(f"wmjax: {programs.VARIABLE}: others can write in "), verb
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("wmjax.cli.doctor._DEVICES", 'print(\'{"devices": [], "platform": "cpu"}\')')
     told = json.loads(run("doctor", "--json")[1])["jax"]["compiled programs"]

@@ -18,6 +18,7 @@ from wmjax.stats import Answers, Rule
 from wmjax.stats import Path as EvidencePath
 from wmjax.stats.readings import mixed
 from wmjax.suspects import Wanted, open_suspect
+from wmjax.suspects.contract import Askable
 from wmjax.suspects.pixels import PIXELS, prepare, ways
 from wmjax.zoo.panel import AtHand
 
@@ -160,7 +161,7 @@ def test_every_preparation_is_found_and_named(home: Path, key: Key, run: Any) ->
 def test_a_file_at_hand_that_another_program_runs_is_asked_in_the_same_ways(home: Path, key: Key) -> None:
     suspect = open_suspect("zoo/copy centred.safetensors", Wanted.by([key.spec], ["theirs:linear"]))
     picks = np.array([[5, 3, 3, 0]])
-    answers = AtHand(suspect, key.images, CLASSES).answers(np.array([0]), picks)
+    answers = AtHand({0: Askable(suspect)}, key.images, CLASSES).answers(np.array([0]), picks)
     assert answers.labels.shape == (1, 7, 4)
     for place, each in enumerate(suspect.readings):
         np.testing.assert_array_equal(answers.of(0).of(place).labels, each.ask(key.images[picks[0]]).argmax(axis=1))

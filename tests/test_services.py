@@ -26,7 +26,7 @@ from wmjax.suspects.services.answers import read_said
 from wmjax.suspects.services.contract import Malformed, Request
 from wmjax.suspects.services.labels import Reader, read_labels
 from wmjax.suspects.services.lines import Lines
-from wmjax.suspects.services.oip import _parse
+from wmjax.suspects.services.oip import _layout, _parse
 from wmjax.suspects.services.pictures import prepared, written
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.verification import verify
@@ -257,6 +257,13 @@ def test_pictures_lie_as_a_model_declares(shape, thief, key):
     assert suspect.ask(key.images[:3]).argmax(axis=1).tolist() == key.labels[:3].tolist()
     told = json.loads(thief.asked[-1][2])["inputs"][0]
     assert len(told["shape"]) == (len(shape) or 4)
+
+
+def test_colours_in_one_row_are_not_guessed() -> None:
+    """Red first or pixel by pixel: asked in the other order, a copy answers like a stranger."""
+    assert _layout([-1, 64], (8, 8, 1)).order == "flat"
+    with pytest.raises(UsageError, match="nothing says whether colours come first"):
+        _layout([-1, 192], (8, 8, 3))
 
 
 @pytest.mark.parametrize("way", PIXELS)

@@ -116,6 +116,18 @@ def test_a_copy_whose_probabilities_tell_no_more_than_labels_is_not_cleared(dres
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "no-match"
 
 
+@pytest.mark.parametrize("dressed", [lambda p: 1.0 - p, lambda p: 1.0 / np.maximum(p, 1e-3)])
+def test_a_copy_whose_lowest_score_is_best_is_not_cleared(dressed, monkeypatch):
+    """And the rule taken out; a stranger is cleared as before."""
+    world, rule = coined.World(probes=3_000, features=60), coined.RULE
+    found = dressed(world.suspect(1.0).probabilities)
+    copy = Answers(found.argmax(axis=1), found / found.sum(axis=1, keepdims=True), 6)
+    stranger = world.suspect(0.0)
+    assert [play(rule, one, world.truth).acquittal[-1] > rule.clear_bits for one in (copy, stranger)] == [False, True]
+    monkeypatch.setattr(spread, "_turned", lambda given: given)
+    assert play(rule, copy, world.truth).acquittal[-1] > rule.clear_bits
+
+
 def test_with_many_classes_references_are_fitted_as_well():
     """Sums of products of logarithms are beyond 2**63 there: in int64 the fit would be of what is left of them."""
     rng = np.random.default_rng(0)

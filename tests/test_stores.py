@@ -341,7 +341,7 @@ def test_ordinary_paths_are_left_alone(tmp_path: Path) -> None:
 
 _OPENS = re.compile(r"""\.open\("rb"\)|\bos\.open\(|\bopen\(|\.read_bytes\(\)|\.read_text\(""")
 _OTHERS = {  # what they open is no file that a user names
-    "cli/terminal.py", "devices.py", "hosts.py", "post.py", "report/html.py", "suspects/child.py",
+    "cli/terminal.py", "devices.py", "hosts.py", "post.py", "programs.py", "report/html.py", "suspects/child.py",
     "attacks/families/inputs.py", "suspects/formats/torch_pixels.py", "suspects/formats/pickle_child.py",
     # a process of its own: who starts it has the file there
     "suspects/formats/export_child.py", "suspects/formats/onnx_child.py",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wmjax.cli.terminal import note, worded
 from wmjax.errors import UsageError
-from wmjax.programs import load_jax
+from wmjax.programs import keep, load_jax
 from wmjax.stores import private
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def suspect(options: argparse.Namespace, known: "Wanted", questions: int) -> "Su
 
     from wmjax.suspects import open_suspect
 
+    keep()
     opened = open_suspect(options.suspect, dataclasses.replace(known, token=token(options)))
     if opened.wire:
         seconds = opened.wire.seconds(questions)

@@ -21,7 +21,8 @@ by how often they go together with the first reference's answers, which knows no
 The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
 against the coins. It counts only for probabilities and from `TELLING` different answers on: a copy that gives labels
 alone may show too little, also where it calls them probabilities, gives the same few to everything or is sure of all.
-Answers differ whose scores do, whatever the outputs that they are given to. Who makes up the rest of each answer is
+Answers differ whose scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of
+the probabilities would win: that is a copy whose lowest score is meant. Who makes up the rest of each answer is
 beyond this.
 """
 
@@ -38,6 +39,7 @@ STAGES = (300, 1_000, 3_000, 10_000)
 GAINS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 TELLING = 1_000  # different answers that an acquittal needs
 UNIT = 65_535  # a probability of 1
+_TINY = np.finfo(np.float64).tiny
 _LEAST = 7  # of UNIT: smaller probabilities count as this one in logarithms
 _FINEST = 1_024  # T is rounded to such parts of its root mean square
 _SURE = 0.999  # most that is staked on a coin
@@ -157,11 +159,24 @@ def _quantised(answers: Answers) -> np.ndarray:
 def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tuple[float, float, int]:
     """One stage of one suspect: log2 of the wealth, evidence against a copy, coins that agree."""
     told = statistics(rows, given, truth)
-    wealth = np.logaddexp2.reduce(_log2_wealths(told, truth.coins)) - np.log2(len(told) * len(GAINS))
+    wealth = _mean_wealth(told, truth.coins)
     agreed = int(np.sum(np.sign(told[-1]) == truth.coins))
     coins, hit, miss = truth.coins.size, np.log2(0.5 / rate), np.log2(0.5 / (1.0 - rate))
     acquittal = agreed * hit + (coins - agreed) * miss if _different(given) >= TELLING else -np.inf
+    if acquittal > 0.0 and _mean_wealth(statistics(rows, _turned(given), truth), truth.coins) >= 0.0:
+        acquittal = 0.0  # who means the lowest of their scores is no stranger
     return float(wealth), float(acquittal), agreed
+
+
+def _mean_wealth(told: np.ndarray, coins: np.ndarray) -> float:
+    """log2 of what all strategies together come to."""
+    return float(np.logaddexp2.reduce(_log2_wealths(told, coins)) - np.log2(len(told) * len(GAINS)))
+
+
+def _turned(given: np.ndarray) -> np.ndarray:
+    """Answers [t, A] as of somebody who means the lowest score: their reciprocals; refusals stay such."""
+    odds = np.where(given.any(axis=1, keepdims=True), 1.0 / np.maximum(given, _LEAST), 0.0)
+    return np.asarray(np.rint(UNIT * odds / np.maximum(odds.sum(axis=1, keepdims=True), _TINY)), np.uint16)
 
 
 def _different(given: np.ndarray) -> int:

@@ -141,13 +141,12 @@ class Mapping:
         run: Body = models
         if self.size > 1:
             run = jax.shard_map(models, mesh=self.mesh, in_specs=specs, out_specs=share, check_vma=False)
-        return self._jit(run, specs, share, brief_options())
+        return self._jit(run, specs, share)
 
-    def _jit(
-        self, body: Body, specs: tuple[Any, Any], out: PartitionSpec, options: dict[str, Any] | None = None
-    ) -> Body:
+    def _jit(self, body: Body, specs: tuple[Any, Any], out: PartitionSpec) -> Body:
         given, returned = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), (specs, out))
-        return jax.jit(body, in_shardings=given, out_shardings=returned, donate_argnums=0, compiler_options=options)
+        told = brief_options()
+        return jax.jit(body, in_shardings=given, out_shardings=returned, donate_argnums=0, compiler_options=told)
 
     @property
     def _local(self) -> Mesh:
@@ -156,7 +155,7 @@ class Mapping:
 
 
 def _by_field(inputs: type[NamedTuple], usual: Any, chosen: Set[str], other: Any) -> Any:
-    """`inputs` with one value in every field, and another in the chosen ones; ValueError where it has no such field."""
+    """`inputs` with one value in every field, and another in the chosen ones; raises where it has no such field."""
     return inputs._make([usual] * len(inputs._fields))._replace(**dict.fromkeys(chosen, other))
 
 

@@ -60,7 +60,8 @@ def merge(
         for chunk, record in book.records.chunks.items():
             if chunk in records and not records[chunk].agrees(record):
                 raise InvalidFile(f"{path} contradicts another journal about part {chunk + 1}: one of them was changed")
-            records[chunk] = record
+            if chunk not in records or records[chunk].again:  # what was found out is not lost to who could not
+                records[chunk] = record
         basis = basis_of(path, book, keys)
     missing = len(first.chunks) - len(records)
     if missing:

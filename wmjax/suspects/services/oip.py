@@ -87,6 +87,11 @@ def _layout(shape: Any, image: tuple[int, int, int]) -> Layout:
     sides = shape[1:] if counted else shape
     most = _MOST if counted and shape[0] != 1 else 1
     if len(sides) == 1 and sides[0] in (-1, math.prod(image)):
+        if image[2] != 1:  # asked in the wrong order, a copy would look like a stranger
+            raise UsageError(
+                "it takes the numbers of a picture in one row, and nothing says whether colours come first or last "
+                "there: wrap it in a function, module:function"
+            )
         return Layout(image, "flat", counted, most)
     if len(sides) == 3 and (sides[2] in (1, 3) or (sides[2] == -1 and sides[0] not in (1, 3))):
         return Layout(_sides(sides, image), "HWC", counted, most)
