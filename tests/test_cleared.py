@@ -105,6 +105,20 @@ def test_if_a_new_answer_cost_nothing_copies_with_a_favourite_would_be_cleared(m
     assert cleared(stats.play(rule(100), answers, truth), 1e-3) > 0.05
 
 
+@pytest.mark.parametrize("served", [2, 3])
+def test_a_copy_of_some_classes_is_not_cleared_for_what_an_output_beside_it_tells_apart(served: int) -> None:
+    """A decoy that answers in all classes; and the rule taken out, by which both are one output's readings."""
+    rng = np.random.default_rng(8)
+    answered, truth = copies(rng, 10, served, served)
+    part = said(answered, "masked", 10, served)
+    decoy = said(rng.integers(10, size=truth.shape), "probabilities", 10, 10)
+    beside = Answers(
+        np.stack([part.labels, decoy.labels], axis=1), np.stack([part.probabilities, decoy.probabilities], axis=1), 10
+    )
+    assert cleared(stats.play_each(rule(10), beside, truth[:, None], 2), 1e-3) <= 0.01
+    assert cleared(stats.play_each(rule(10), beside, truth[:, None]), 1e-3) > 0.5
+
+
 def turned_round(answered: np.ndarray, rng: np.random.Generator) -> Answers:
     """Scores of which the lowest is the answer's, the others in any order."""
     scores = rng.dirichlet(np.full(10, 3.0), size=answered.shape) + 0.2

@@ -42,8 +42,8 @@ class Evidence(NamedTuple):
     Attributes:
       name: with its version, as commitments have it: `labels/1`. Whatever changes a bit of a path is a new version.
       start: `start(shape)` is the state before the first answer, of suspects in an array of that shape.
-      bet: `bet(state, answers, truth, rule, readings=False)` is the state after more answers, and the path over them;
-        with `readings` the last of the leading axes are the readings of one suspect. Under "these
+      bet: `bet(state, answers, truth, rule, outputs=0)` is the state after more answers, and the path over them; with
+        `outputs` the last of the leading axes are the readings of one suspect, of so many outputs. Under "these
         suspects have nothing to do with the secret", 2 ** evidence must be a test martingale, or below one, from the
         first answer on, so that by Ville's inequality it ever reaches 1/alpha with chance alpha at most; under "they
         repeat at least `rule.rate`", 2 ** acquittal likewise.

@@ -62,9 +62,7 @@ def start(shape: tuple[int, ...] = ()) -> Wealth:
     return Wealth(np.zeros((*shape, 1)), none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
-def bet(
-    state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, readings: bool = False
-) -> tuple[Wealth, Path]:
+def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outputs: int = 0) -> tuple[Wealth, Path]:
     """Bets on n more answers.
 
     Args:
@@ -72,16 +70,16 @@ def bet(
       answers: labels [..., n]; all of a suspect's answers have one form.
       truth: int [n] or [..., n], the secret labels.
       rule: its `rate` is what the acquittal is about.
-      readings: whether the labels are [..., readings, n] of one suspect.
+      outputs: of how many the readings are, one after another, where labels are [..., readings, n] of one suspect.
     """
     shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
     answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(truth, shape).astype(np.int64)
     past = renaming.History(state.answered, state.truth, state.sums)
     history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
-    tenths = told.of_any(tenths) if readings else tenths
+    tenths = told.of_any(tenths, outputs) if outputs else tenths
     lowest = turned.Turned(state.lowest, state.lowest_sums, state.lowest_totals)
-    lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES, readings=readings)
+    lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES, readings=outputs > 0)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed_bits(totals)

@@ -55,7 +55,7 @@ def start(shape: tuple[int, ...] = ()) -> Wealth:
     return Wealth(nothing, none, nothing, none, np.zeros(shape, np.int64))
 
 
-def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, readings: bool = False) -> tuple[Wealth, Path]:
+def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: int = 0) -> tuple[Wealth, Path]:
     """Bets on n more answers, [..., n]."""
     sides = of_two(answers, truth.classes)
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(log2_payoffs(sides, truth.coins), axis=-1)
@@ -64,7 +64,7 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, readings: 
     lowest_totals, turned_bits = state.lowest_totals, np.full(bits.shape, -np.inf)
     if sides.probabilities is not None:
         other = log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins)
-        lowest_totals, turned_bits = turned.evidence(lowest_totals, other, readings=readings)
+        lowest_totals, turned_bits = turned.evidence(lowest_totals, other, readings=outputs > 0)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
     ends = cleared[..., -1], lowest_totals, peak[..., -1], matches[..., -1]

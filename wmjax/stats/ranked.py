@@ -45,9 +45,7 @@ def start(shape: tuple[int, ...] = ()) -> Counts:
     return Counts(none, none, none, *told.nothing(shape), zero, zero)
 
 
-def bet(
-    state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, readings: bool = False
-) -> tuple[Counts, Path]:
+def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outputs: int = 0) -> tuple[Counts, Path]:
     """Counts n more answers; arguments as of `labels.bet`.
 
     The acquittal is the likelihood ratio of a hit by chance (1/C) over one at `rule.rate`, under the naming of the
@@ -68,7 +66,7 @@ def bet(
     hits = state.hits[..., None] + np.cumsum(gains, axis=-1)
     misses = np.arange(before + 1, answered.shape[-1] + 1) - hits
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
-    tenths = told.of_any(tenths) if readings else tenths
+    tenths = told.of_any(tenths, outputs) if outputs else tenths
     chance = 1.0 / answers.classes
     cleared = hits * np.log2(chance / rule.rate) + misses * np.log2((1.0 - chance) / (1.0 - rule.rate))
     cleared = np.where(tenths >= NEARLY_ALL, cleared, np.minimum(cleared, 0.0))

@@ -2,8 +2,8 @@
 
 The gambler bets on every reading at once, with equal stakes: an average of wealths is a wealth, so the bound holds as
 for one, and the right reading among R costs log2(R) bits. A suspect is cleared where every reading of it is: the right
-one is among them, and clears a copy with chance beta at most. How many classes it tells apart is what any reading
-shows, for it is one file: else nobody would be cleared who gives one answer to all pictures that are far too bright.
+one is among them, and clears a copy with chance beta at most. How many classes an output tells apart is what any
+reading of it shows: else nobody would be cleared who gives one answer to all pictures that are far too bright.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from wmjax.stats.kinds import kind_of
 from wmjax.stats.rule import Rule
 
 
-def bet_each(state: State, answers: Answers, truth: Truth, rule: Rule) -> tuple[State, Path]:
+def bet_each(state: State, answers: Answers, truth: Truth, rule: Rule, outputs: int = 1) -> tuple[State, Path]:
     """What `Evidence.bet` gives for suspects whose readings are asked alike.
 
     Args:
@@ -22,17 +22,18 @@ def bet_each(state: State, answers: Answers, truth: Truth, rule: Rule) -> tuple[
       answers: labels [..., readings, n].
       truth: what the secret says about the n questions.
       rule: the key's.
+      outputs: of how many the readings are, one after another.
 
     Returns:
       the state, and the path of the suspects, arrays [..., n].
     """
-    state, path = kind_of(rule).bet(state, answers, truth, rule, readings=True)
+    state, path = kind_of(rule).bet(state, answers, truth, rule, outputs=outputs)
     return state, mixed(path)
 
 
-def play_each(rule: Rule, answers: Answers, truth: Truth) -> Path:
+def play_each(rule: Rule, answers: Answers, truth: Truth, outputs: int = 1) -> Path:
     """The path [..., n] over all answers [..., readings, n] at once."""
-    return bet_each(kind_of(rule).start(answers.labels.shape[:-1]), answers, truth, rule)[1]
+    return bet_each(kind_of(rule).start(answers.labels.shape[:-1]), answers, truth, rule, outputs)[1]
 
 
 def mixed(path: Path) -> Path:

@@ -103,10 +103,8 @@ def start(shape: tuple[int, ...] = ()) -> Gathered:
     return Gathered(none.astype(np.int64), np.zeros((*shape, 0, 1), np.uint16), none, none, np.zeros(shape, np.int64))
 
 
-def bet(
-    state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, readings: bool = False
-) -> tuple[Gathered, Path]:
-    """Takes n more answers, [..., n], and plays the stages that they complete; readings make no difference."""
+def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs: int = 0) -> tuple[Gathered, Path]:
+    """Takes n more answers, [..., n], and plays the stages that they complete; outputs make no difference."""
     answers = _narrow(answers)
     shape, before = answers.labels.shape, state.rows.shape[-1]
     due = stages(len(truth.features))

@@ -62,15 +62,21 @@ def tell(before: Told, past: np.ndarray, answers: Answers, shape: tuple[int, ...
     return Told(told[..., -1], columns), 10 * np.minimum(told, answers.classes) // answers.classes
 
 
-def of_any(tenths: np.ndarray) -> np.ndarray:
-    """What was seen of a suspect in any of its readings, for each of them: tenths [..., readings, n].
+def of_any(tenths: np.ndarray, outputs: int) -> np.ndarray:
+    """What was seen of an output of a suspect in any of its readings, for each of them: tenths [..., readings, n].
 
-    >>> of_any(np.array([[1, 2], [3, 4]])).tolist()
-    [[3, 4], [3, 4]]
+    >>> of_any(np.array([[1, 2], [3, 4]]), 1).tolist(), of_any(np.array([[1, 2], [3, 4]]), 2).tolist()
+    ([[3, 4], [3, 4]], [[1, 2], [3, 4]])
 
-    Asked as it is not meant to be, a network may give one answer to everything, and it is one file all the same.
+    Asked as it is not meant to be, a network may give one answer to everything, and it is one file all the same. But
+    what another output tells apart says nothing of this one, which may be a copy's, of a part of the classes.
+
+    Args:
+      tenths: int64 [..., readings, n], of readings that are of one output after another.
+      outputs: how many.
     """
-    return np.broadcast_to(tenths.max(axis=-2, keepdims=True), tenths.shape)
+    each = tenths.reshape(*tenths.shape[:-2], -1, outputs, tenths.shape[-1])
+    return np.broadcast_to(each.max(axis=-3, keepdims=True), each.shape).reshape(tenths.shape)
 
 
 def first_times(past: np.ndarray, fresh: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from wmjax.stats import Answers, concatenate, read_answers, stack
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.child import is_refused
 from wmjax.suspects.grounds import asked_as
+from wmjax.suspects.ways import outputs_of
 from wmjax.text import first_line, printable
 
 if TYPE_CHECKING:
@@ -256,6 +257,11 @@ class Suspect:
     def asked(self) -> "tuple[Suspect, ...]":
         """Itself by each of its readings, one at least."""
         return self.readings or (self,)
+
+    @property
+    def outputs(self) -> int:
+        """How many of its outputs its readings are of."""
+        return outputs_of([each.reading for each in self.asked])
 
     @classmethod
     def of(cls, readings: "Sequence[Suspect]") -> "Suspect":

@@ -23,6 +23,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.strangers import NAME, imported, strangers_code
 from wmjax.suspects.torch_module import as_function, is_module
+from wmjax.suspects.ways import readings as names_of
 from wmjax.text import by
 
 LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration shall not fill the memory
@@ -134,7 +135,7 @@ def module_networks(name: str, image: Image, said: str = "", classes: tuple[int,
 
             telling = {**described, "classes": count} if several else described
             note = AskedGround.PIXELS_OWN if own else ""
-            names = outputs.readings(ways, group)
+            names = names_of(ways, [out.name for out in group])
             networks.append(checked(name, named_shapes, logits, image, note, telling, names))
         return tuple(networks)
 

@@ -135,14 +135,3 @@ def told(numbers: np.ndarray, classes: int) -> np.ndarray:
     """
     is_told = np.abs(np.rint(numbers)) == np.arange(classes)
     return np.where(is_told.any(1, keepdims=True), is_told, np.nan).astype(np.float32)
-
-
-def readings(ways: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:
-    """The names of each way to prepare pixels with each of the outputs.
-
-    >>> readings(["0..1"], [Output("logits", 0, 10), Output("aux", 1, 10)])
-    ('0..1, output logits', '0..1, output aux')
-    """
-    if len(outputs) == 1:
-        return tuple(ways)
-    return tuple(f"{way}, output {out.name}".removeprefix(", ") for way in ways for out in outputs)

@@ -101,7 +101,9 @@ def _together(question: Question) -> Given:
     asked = questions >= 0
     cover = answers.labels[:, ~asked]
     triggers, fresh = question.order.triggers, question.order.fresh
-    path = of_fresh(stats.play_each(question.rule, answers[asked], key.truth(triggers)), fresh)
+    path = of_fresh(
+        stats.play_each(question.rule, answers[asked], key.truth(triggers), question.suspect.outputs), fresh
+    )
     reading = int(path.reading[-1])
     refused = int(np.sum(cover[reading] < 0))
     return Given(answers[asked].of(reading), triggers, fresh, path, reading, cover.shape[-1], refused)
@@ -146,7 +148,7 @@ def _one_by_one(question: Question) -> Given:
             fresh = question.order.fresh - len(asked)
             asked += triggers.tolist()
             gathered.append(answers[of_key])
-            state, path = stats.bet_each(state, gathered[-1], key.truth(triggers), rule)
+            state, path = stats.bet_each(state, gathered[-1], key.truth(triggers), rule, question.suspect.outputs)
             path = of_fresh(path, min(max(fresh, 0), len(triggers)), cleared[-1])
             cleared = path.acquittal
             paths.append(path)

@@ -72,7 +72,7 @@ def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null
     parts = np.split(back[: len(images) - covers], len(asked))
     whole = answers[parts[0]]
     matches = [_matches(answers[part], key, triggers) for part, key in zip(parts[1:], decoys, strict=True)]
-    path = stats.play_each(question.rule, whole, question.key.truth(triggers))
+    path = stats.play_each(question.rule, whole, question.key.truth(triggers), question.suspect.outputs)
     reading, fresh = int(path.reading[-1]), question.order.fresh
     refused = int(np.sum(answers.labels[reading, back[len(images) - covers :]] < 0))
     found = Given(whole.of(reading), triggers, fresh, of_fresh(path, fresh), reading, covers, refused)

@@ -17,6 +17,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Key
 from wmjax.suspects.adapt import adapt
 from wmjax.suspects.contract import Network
+from wmjax.suspects.ways import outputs_of
 from wmjax.text import by
 from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted, may_clear, stop_bits
 from wmjax.zoo.records import Entry, Unreadable, Zoo
@@ -99,6 +100,7 @@ class AuditPlan:
             np.array([min(key.commitment.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
             np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
             len(network.readings),
+            outputs_of(network.readings),
             self.keep_answers,
             withheld=[column for column, key in enumerate(keys) if not may_clear(key.spec, network)],
         )

@@ -10,6 +10,7 @@ from wmjax import stats
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key
 from wmjax.keys.derive import SECRET_BYTES, Stream
+from wmjax.suspects.ways import outputs_of
 from wmjax.verification.asking import of_fresh
 from wmjax.zoo.chunk_record import ROUNDED, ChunkRecord
 from wmjax.zoo.header import AuditHeader
@@ -60,12 +61,14 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
     assert record.answers is not None
     counts, bounds, rule = record.queries, header.bounds[record.chunk], key.commitment.rule
     order = record.asking and record.asking.order(column, key, int(bounds.limits[column]))
+    outputs = outputs_of(header.families[header.family[header.starts[record.chunk]]].readings)
     starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
     for count in np.unique(counts[:, column]).tolist():
         rows = np.flatnonzero(counts[:, column] == count)
         given = record.answers.pairs(starts[rows, column], count)
         answers = dataclasses.replace(given, classes=key.spec.classes)
-        path = stats.play_each(rule, answers, key.truth(order.triggers[:count] if order else slice(0, count)))
+        truth = key.truth(order.triggers[:count] if order else slice(0, count))
+        path = stats.play_each(rule, answers, truth, outputs)
         path = of_fresh(path, order.fresh if order else count)
         exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
         decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)

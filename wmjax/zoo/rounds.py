@@ -40,6 +40,7 @@ class Questions:
       limits: int [K], triggers that may be asked of each.
       match_bits: evidence at which asking about a key stops: enough for its own alpha and for the whole audit.
       readings: in which the family is asked.
+      outputs: of how many these are.
       keep: whether all answers are kept.
       orders: for each key in which order it is asked; its own where there are none.
       withheld: places of keys that no model of it is cleared of.
@@ -51,6 +52,7 @@ class Questions:
     limits: np.ndarray
     match_bits: np.ndarray
     readings: int = 1
+    outputs: int = 1
     keep: bool = False
     orders: Sequence[Order] = ()
     withheld: Collection[int] = ()
@@ -211,7 +213,7 @@ def _weigh(
     before, state = verdicts.states[k]
     state = stats.rows_of(state, np.searchsorted(before, models))
     truth = key.truth(questions.triggers(k, asked, asked + r))
-    state, path = stats.bet_each(state, answers, truth, rule)
+    state, path = stats.bet_each(state, answers, truth, rule, questions.outputs)
     fresh = questions.fresh(k) - asked
     path = of_fresh(path, fresh, verdicts.cleared[models, k])
     verdicts.cleared[models, k] = path.acquittal[:, -1]

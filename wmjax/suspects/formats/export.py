@@ -23,6 +23,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.process import start
 from wmjax.suspects.sniff import Format
+from wmjax.suspects.ways import readings as names_of
 from wmjax.text import by
 
 _CHILDREN = {
@@ -70,7 +71,7 @@ def open_export(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
     for classes, group in outputs.by_classes(found, wanted.classes).items():
         in_part = outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
         note = AskedGround.RUN_IN_PART if in_part else AskedGround.RUN
-        readings = outputs.readings(ways, group)
+        readings = names_of(ways, [out.name for out in group])
         pairs = [(way, out) for way in range(len(ways)) for out in group]
         asked = Suspect.of([suspect(way, out, name, note) for (way, out), name in zip(pairs, readings, strict=True)])
         sha256 = hashlib.sha256(f"{files_digest(path)} {classes} {readings} {note}".encode()).hexdigest()

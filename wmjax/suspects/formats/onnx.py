@@ -28,6 +28,7 @@ from wmjax.suspects.formats.onnx_run import Unread, run, shapes
 from wmjax.suspects.formats.onnx_runtime import Stamps, asked_by_runtime, installed, note_of, stamps
 from wmjax.suspects.formats.onnx_tensors import array, data_file
 from wmjax.suspects.outputs import Output
+from wmjax.suspects.ways import readings as names_of
 
 _BATCH = 64  # images that a file may insist on taking at once
 _SCALES = (1, 2, 4, 8)  # of images for a graph that takes any size, but none as small as a key's
@@ -224,7 +225,7 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
                 logits=logits,
                 image=graph.image,
                 classes=classes,
-                readings=outputs.readings(ways, group),
+                readings=names_of(ways, [out.name for out in group]),
                 note=note,
                 operations=sum(any(part in node.op for part in _PRODUCTS) for node in graph.nodes),
                 description={"onnx": graph.unbound().to_json(), "pixels": wanted.pixels},

@@ -31,6 +31,7 @@ from wmjax.suspects.formats.onnx_tensors import array, files_of
 from wmjax.suspects.formats.safetensors import stamp
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.outputs import Output
+from wmjax.suspects.ways import readings as names_of
 
 Stamps = tuple[tuple[int, int, int], ...]  # size, time and number of each file
 
@@ -167,7 +168,7 @@ def _network(
 ) -> Network:
     height, width, channels = graph.image
     classes = group[0].classes
-    readings = outputs.readings(ways, group)
+    readings = names_of(ways, [out.name for out in group])
 
     def ask(way: str, end: _End, images: np.ndarray) -> np.ndarray:
         answers = np.asarray(answer(_taken(graph, images, way)))
