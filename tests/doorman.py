@@ -27,10 +27,12 @@ class Doorman(http.server.ThreadingHTTPServer):
       address: of it.
       refusal: what it answers, a name in `REFUSALS`; empty while it lets all through.
       only: a part of the paths that are refused.
+      lost: how many answers to writes come to be lost: 503 in their place, after which clients ask again.
     """
 
     daemon_threads, request_queue_size = True, 128
     refusal, only = "", ""
+    lost = 0
 
     def __init__(self, scheme: str, behind: str):
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -50,6 +52,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with contextlib.closing(http.client.HTTPConnection(self.server.behind)) as behind:
             behind.request(self.command, self.path, body, dict(self.headers))
             answer = behind.getresponse()
+            if self.server.lost and self.command != "GET" and answer.status == 200:
+                self.server.lost -= 1
+                self._answer(503, {}, b"")
+                return
             self._answer(answer.status, dict(answer.getheaders()), answer.read())
 
     do_POST = do_PUT = do_DELETE = do_GET

@@ -286,6 +286,20 @@ def test_a_dead_endpoint_is_told_once(bucket: Bucket, monkeypatch: pytest.Monkey
     refused(stores.check, "a store cannot be reached: nobody is there")
 
 
+def test_a_write_whose_answer_is_lost_was_one(bucket: Bucket, doorman: Doorman, monkeypatch: pytest.MonkeyPatch):
+    """The client writes again, and finds an object that it may not write over: its own; and the rule taken out."""
+    bucket.put("zoo/there", b"before")
+    with forgotten():
+        folder = stores.place(f"{bucket.url}/zoo")
+        for name in ("there", "new"):
+            doorman.lost = 1
+            write_bytes(folder / name, name.encode())
+            assert (doorman.lost, bucket.get(f"zoo/{name}")) == (0, name.encode())
+        monkeypatch.setattr("wmjax.stores.mirror._write", lambda store, *given: store.write(*given))
+        doorman.lost = 1
+        refused(lambda: write_bytes(folder / "next", b"next"), "somebody else has just written it", AccessError)
+
+
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_what_a_store_refuses_is_told_in_its_place(bucket: Bucket, doorman: Doorman, refusal: str) -> None:
     """What is the same for any other object ends an audit; what is not is about that one object alone."""

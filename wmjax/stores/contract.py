@@ -18,6 +18,10 @@ class Unreachable(AccessError):
     """A store cannot be reached, or does not accept the credentials: it would be the same for any other object."""
 
 
+class Meanwhile(AccessError):
+    """An object is not the version that it was to be, or is there already; perhaps by a write whose answer was lost."""
+
+
 class Object(NamedTuple):
     """An object as a listing tells of it.
 
@@ -46,7 +50,10 @@ class Store(Protocol):
         """Its bytes from `begin` to `end`, of the version that was found and no other."""
 
     def write(self, name: str, path: Path, over: str | None) -> Object:
-        """Puts a file as a whole object, over this version; None: only where no object has the name."""
+        """Puts a file as a whole object, over this version; None: only where no object has the name.
+
+        Clients ask again where an answer is lost, so `Meanwhile` may be about what they have written themselves.
+        """
 
     def remove(self, name: str) -> None:
         """Removes an object."""

@@ -106,7 +106,7 @@ def _told(anonymous: bool, *, writing: bool = False) -> Iterator[None]:
     except exceptions.Forbidden as error:
         raise AccessError(contract.ANONYMOUS if anonymous else contract.DENIED) from error
     except exceptions.PreconditionFailed as error:
-        raise AccessError(contract.EXISTS if writing else contract.CHANGED) from error
+        raise contract.Meanwhile(contract.EXISTS if writing else contract.CHANGED) from error
     except exceptions.RetryError as error:
         raise Unreachable(first_line(error.cause or error, 160)) from error
     except (exceptions.GoogleAPIError, GoogleAuthError, requests.RequestException, OSError) as error:

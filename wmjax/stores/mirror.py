@@ -22,7 +22,7 @@ from pathlib import Path
 
 from wmjax.errors import AccessError, WmjaxError
 from wmjax.stores.alike import Alike, Kind, kinds
-from wmjax.stores.contract import CONNECTIONS, Object, Store, Unreachable
+from wmjax.stores.contract import CONNECTIONS, Meanwhile, Object, Store, Unreachable
 from wmjax.stores.names import PREFIX, local_name
 
 HEAD = 32 << 10  # bytes that are fetched of files that are only looked at
@@ -208,7 +208,7 @@ class Mirror:
         try:
             if self.gone:
                 raise self.gone
-            written = store.write(name, Path(path), known.object.version if known else None)
+            written = _write(store, name, Path(path), known.object.version if known else None)
         except WmjaxError as error:
             Path(self.root, _KEPT).touch()
             kept = path.replace(self.root, self._kept)
@@ -335,6 +335,18 @@ class Mirror:
             if isinstance(error, Unreachable):
                 self.gone = self.gone or error
             raise type(error)(f"cannot {what} {file.path}: {error}") from error
+
+
+def _write(store: Store, name: str, path: Path, over: str | None) -> Object:
+    """Puts a file over a version of an object; one that has its bytes by then is the same, if an answer was lost."""
+    try:
+        return store.write(name, path, over)
+    except Meanwhile:
+        data = path.read_bytes()
+        for found in store.list(name, deep=True):
+            if found.name == name and found.size == len(data) and store.read(found, 0, found.size) == data:
+                return found
+        raise
 
 
 def _walk(folder: str) -> list[str]:

@@ -127,5 +127,5 @@ def _reason(code: str, status: int, anonymous: bool, writing: bool) -> AccessErr
     if status == 404:
         return AccessError(contract.MISSING)
     if status in (409, 412):
-        return AccessError(contract.EXISTS if writing else contract.CHANGED)
+        return contract.Meanwhile(contract.EXISTS if writing else contract.CHANGED)
     return Unreachable(f"the store answers {status} {code}")
