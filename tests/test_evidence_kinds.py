@@ -53,7 +53,7 @@ def read(answered: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return label_bets.mixed_bits(np.stack(wealths))
 
 
-def bet(state: Coins, answers: Answers, truth: np.ndarray, rule: Rule, *, readings: bool = False) -> tuple[Coins, Path]:
+def bet(state: Coins, answers: Answers, truth: np.ndarray, rule: Rule, *, outputs: int = 0) -> tuple[Coins, Path]:
     truth = np.broadcast_to(truth, answers.labels.shape)
     stages, bits = state.stages.copy(), []
     for i in range(len(answers)):
