@@ -4,7 +4,7 @@ Command   python experiments/evidence/acquittals.py [--data cifar10 --work DIR] 
           [--innocents 1000]
 Expected  no thief acquitted, of 1,000 verifications of each kind; of the innocent at least 95 % cleared within 60
           questions, the median below 30, and none a match; those that answer with labels alone take longer. It came out
-          so but for the median, which is 31
+          so; with an earlier network and key the median was 31
 Time      about 15 minutes each on 2 CPU cores; as long again for what `victims.py` trains once in DIR
 
 On digits the stolen network is a CNN that was marked with 100 abstract triggers, then trained on by the thief for some
