@@ -98,9 +98,8 @@ def claim(
     if not anyway:
         _check_enough(key, order, bar, claim_journal.told(path) if resume else ())
     model = suspect.describe() if suspect.describe else None
-    called = f"{suspect.name}, asked as {suspect.reading}" if suspect.reading else suspect.name
     told = suspect.grounds(key.spec.image)
-    head = claim_journal.Head(key.commitment, nonce, called, told, model.tensors if model else None)
+    head = claim_journal.Head(key.commitment, nonce, suspect.name, told, model.tensors if model else None)
     asked = claim_journal.begin(path, head, order, resume=resume)
     try:
         rows, reached = _ask(_Case(suspect, key, order, bar, whole), asked, spend)
