@@ -44,6 +44,11 @@ def ratio(case: dict[str, Any]) -> str:
     return f"{case['ratio_median']:.3f} (quartiles {low:.3f} to {high:.3f})"
 
 
+def compared(what: str, case: dict[str, Any], rate: str, made_by: str) -> str:
+    """A row of a comparison in pairs, as `timing.compare` gives it."""
+    return row(what, ratio(case), rate, f"{case['pairs']} pairs; {made_by}")
+
+
 def network(case: dict[str, Any]) -> str:
     """A family of networks and the shape of its images."""
     return f"{case['model']} {'x'.join(map(str, case['image']))}"

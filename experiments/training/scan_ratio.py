@@ -33,14 +33,9 @@ def rows(figures: dict[str, Any]) -> list[str]:
     """Many steps in one program against one step in each."""
     rows = []
     for case in figures["cases"]:
-        network = f"{fragment.network(case)}"
-        what = f"{case['steps']} steps in one program, against {case['steps']} programs, {network}"
+        what = f"{case['steps']} steps in one program, against {case['steps']} programs, {fragment.network(case)}"
         step = f"{case['ms_median']['scan'] / case['steps']:.1f} ms a step of {case['batch']}"
-        rows.append(
-            fragment.row(
-                what, fragment.ratio(case), step, f"{case['pairs']} pairs; {fragment.source(figures, __file__)}"
-            )
-        )
+        rows.append(fragment.compared(what, case, step, fragment.source(figures, __file__)))
     return rows
 
 

@@ -33,11 +33,7 @@ def rows(figures: dict[str, Any]) -> list[str]:
     for case in figures["cases"]:
         what = f"a step with the key, against one without, {fragment.network(case)}"
         step = f"{case['ms_median']['marked'] / case['steps']:.0f} ms a step of {case['batch']}"
-        rows.append(
-            fragment.row(
-                what, fragment.ratio(case), step, f"{case['pairs']} pairs; {fragment.source(figures, __file__)}"
-            )
-        )
+        rows.append(fragment.compared(what, case, step, fragment.source(figures, __file__)))
     return rows
 
 

@@ -72,11 +72,7 @@ def rows(figures: dict[str, Any]) -> list[str]:
         ours, theirs = case["step_ms_median"]["wmjax"], case["step_ms_median"]["torch"]
         what = f"a step, against PyTorch's (channels last), {fragment.network(case)}"
         speed = f"{ours:.0f} and {theirs:.0f} ms a step of {case['batch']}"
-        rows.append(
-            fragment.row(
-                what, fragment.ratio(case), speed, f"{case['pairs']} pairs; {fragment.source(figures, __file__)}"
-            )
-        )
+        rows.append(fragment.compared(what, case, speed, fragment.source(figures, __file__)))
     return rows
 
 

@@ -27,7 +27,7 @@ from wmjax.zoo.load import read_ahead
 from wmjax.zoo.members import read_members
 from wmjax.zoo.merge import basis_of, written
 from wmjax.zoo.plan import AuditPlan, make_plan
-from wmjax.zoo.prepared import ask_chunk, compile_ahead, prepare
+from wmjax.zoo.prepared import Prepared, ask_chunk, compile_ahead, prepare
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.replay import keys_of, secret_of
 from wmjax.zoo.result import AuditResult
@@ -237,6 +237,10 @@ def _carry_out(
     prepared = functools.lru_cache(maxsize=1)(
         functools.partial(prepare, plan)
     )  # an earlier family's leaves the devices
+
+    def family_of(i: int) -> Prepared:
+        return prepared(chunks[i][0].network, null=bool(ends[i] > plan.suspects))
+
     matches, models, start = sum(record.found for record in records.values()), 0, time.monotonic()
     run = 0
     with (
@@ -244,16 +248,14 @@ def _carry_out(
         contextlib.closing(read_ahead([chunks[i] for i in todo], plan.rows)) as read,
     ):
         for i in todo[:1]:
-            network = chunks[i][0].network
-            family = prepared(network, null=bool(ends[i] > plan.suspects))
-            if width := compile_ahead(family, chunks[i], widths.get(network.fingerprint)):
-                widths[network.fingerprint] = width
+            family = family_of(i)
+            if width := compile_ahead(family, chunks[i], widths.get(family.network.fingerprint)):
+                widths[family.network.fingerprint] = width
         for i, chunk in zip(todo, read, strict=True):
-            network = chunk.entries[0].network
-            family = prepared(network, null=bool(ends[i] > plan.suspects))
-            record = ask_chunk(family, chunk, i, widths.get(network.fingerprint), functools.partial(begin, i))
+            family = family_of(i)
+            record = ask_chunk(family, chunk, i, widths.get(family.network.fingerprint), functools.partial(begin, i))
             if record.width:
-                widths[network.fingerprint] = record.width
+                widths[record.family] = record.width
             check()  # or what could not be read would stay so, as something damaged
             now = time.monotonic()
             book.add(dataclasses.replace(record, seconds=round(now - began, 3)))
