@@ -20,6 +20,8 @@ _Plain: Any = server.RequestHandler
 class Conditional(_Plain):  # type: ignore[misc]
     """Answers 412 where an object's generation is not the one that the request insists on; 0 is that of none."""
 
+    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True  # connections are used again, as Google's are
+
     def do_GET(self) -> None:
         if not self._refused(""):
             super().do_GET()

@@ -16,6 +16,7 @@ from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, InvalidOperation, RefreshError
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.structures import CaseInsensitiveDict
 
 from wmjax.errors import AccessError
 from wmjax.stores import contract
@@ -46,6 +47,7 @@ class _Bucket:
                 self._client._http.mount(scheme, adapter)
         self._bucket = self._client.bucket(bucket)
         self._download = f"{self._client.api_endpoint}/download/storage/v1/b/{quote(bucket, safe='')}/o"
+        self._environment = self._client._http.merge_environment_settings(self._download, {}, True, None, None)
 
     def list(self, before: str, *, deep: bool) -> Iterator[Object]:
         fields = "items(name,size,generation),nextPageToken"
@@ -67,13 +69,11 @@ class _Bucket:
 
     def _asked(self, found: Object, begin: int, end: int) -> bytes:
         """One attempt, by the client's session: its downloads take pieces of 8 KB, and more time than the network."""
-        answer = self._client._http.get(
-            f"{self._download}/{quote(found.name, safe='')}",
-            params={"alt": "media", "ifGenerationMatch": found.version},
-            headers={"Range": f"bytes={begin}-{end - 1}", "Accept-Encoding": "gzip"},  # gzip: as it is stored
-            timeout=_ASKED["timeout"],
-            stream=True,
-        )
+        url = f"{self._download}/{quote(found.name, safe='')}?alt=media&ifGenerationMatch={found.version}"
+        headers = {"Range": f"bytes={begin}-{end - 1}", "Accept-Encoding": "gzip"}  # gzip: as it is stored
+        answer = self._sent(url, dict(headers))
+        if not answer.ok:  # the session has new credentials where they have expired
+            answer = self._client._http.get(url, headers=headers, timeout=_ASKED["timeout"], stream=True)
         if not answer.ok:
             raise exceptions.from_http_response(answer)  # type: ignore[no-untyped-call]
         try:
@@ -81,6 +81,15 @@ class _Bucket:
         except urllib3.exceptions.HTTPError as error:
             raise requests.ConnectionError(error) from error
         return data
+
+    def _sent(self, url: str, headers: dict[str, str]) -> requests.Response:
+        """Without what a session does for every request: cookies, and a look at the environment."""
+        session = self._client._http
+        session.credentials.before_request(session._auth_request, "GET", url, headers)
+        request = requests.PreparedRequest()
+        request.method, request.url, request.headers = "GET", url, CaseInsensitiveDict(headers)
+        adapter: requests.adapters.HTTPAdapter = session.get_adapter(url)
+        return adapter.send(request, timeout=_ASKED["timeout"], **self._environment)
 
     def write(self, name: str, path: Path, over: str | None) -> Object:
         with _told(self._anonymous, writing=over is None):
