@@ -66,6 +66,15 @@ class Bucket:
         else:
             self.client.bucket(self.name).blob(name).delete()
 
+    def drop(self) -> None:
+        """Removes it, and what is in it."""
+        for name in self.names():
+            self.remove(name)
+        if self.scheme == "s3":
+            self.client.delete_bucket(Bucket=self.name)
+        else:
+            self.client.bucket(self.name).delete()
+
     def names(self) -> list[str]:
         if self.scheme == "s3":
             return [found["Key"] for found in self.client.list_objects_v2(Bucket=self.name).get("Contents", ())]

@@ -28,11 +28,12 @@ class Doorman(http.server.ThreadingHTTPServer):
       refusal: what it answers, a name in `REFUSALS`; empty while it lets all through.
       only: a part of the paths that are refused.
       lost: how many answers to writes come to be lost: 503 in their place, after which clients ask again.
+      busy: how many reads are answered by 503 alone.
     """
 
     daemon_threads, request_queue_size = True, 128
     refusal, only = "", ""
-    lost = 0
+    lost, busy = 0, 0
 
     def __init__(self, scheme: str, behind: str):
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -48,6 +49,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.server.refusal and self.server.only in self.path:
             status, text = REFUSALS[self.server.refusal][self.server.scheme]
             self._answer(status, {"Content-Type": "application/json" if text[0] == "{" else "text/xml"}, text.encode())
+            return
+        if self.server.busy and self.command == "GET":
+            self.server.busy -= 1
+            self._answer(503, {}, b"")
             return
         with contextlib.closing(http.client.HTTPConnection(self.server.behind)) as behind:
             behind.request(self.command, self.path, body, dict(self.headers))

@@ -29,10 +29,13 @@ class Conditional(_Plain):  # type: ignore[misc]
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(length)
-        self.rfile = io.BytesIO(raw)
         named = re.search(rb'\{"[^\r\n]*\}', raw)
         if not self._refused(json.loads(named[0])["name"] if named and b"/upload/" in self.path.encode() else ""):
-            super().do_POST()
+            connection, self.rfile = self.rfile, io.BytesIO(raw)
+            try:
+                super().do_POST()
+            finally:
+                self.rfile = connection
 
     def _refused(self, uploaded: str) -> bool:
         url = urlsplit(self.path)

@@ -193,6 +193,14 @@ def test_a_model_that_changes_meanwhile_is_listed_and_judged_by_nobody(
     assert [finding.model for finding in result if finding.verdict == "match"] == ["same.safetensors"]
     assert {finding.model for finding in result} == {"same.safetensors"}
 
+    def vanishes(*arguments: Any, **options: Any) -> Any:
+        bucket.drop()
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(room, "make_plan", vanishes)
+    with forgotten(), pytest.raises(wmjax.WmjaxError, match=r"^a store cannot be reached: .*no such bucket.*$"):
+        wmjax.audit(f"{bucket.url}/zoo", _key(home))
+
 
 def test_a_token_that_expires_ends_an_audit_which_another_one_resumes(
     home: Path, bucket: Bucket, doorman: Doorman, run: Run, monkeypatch: pytest.MonkeyPatch

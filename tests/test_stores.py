@@ -300,6 +300,30 @@ def test_a_write_whose_answer_is_lost_was_one(bucket: Bucket, doorman: Doorman, 
         refused(lambda: write_bytes(folder / "next", b"next"), "somebody else has just written it", AccessError)
 
 
+def test_bytes_are_asked_for_the_short_way_and_again_by_the_client(
+    bucket: Bucket, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("a", "zoo/ö b+c%2F~?x=1&y#z", "d//e")
+    for name in names:
+        bucket.put(name, f"0123456789 {name}".encode())
+    stores.place(bucket.url)
+    store = stores._process.buckets[bucket.scheme, bucket.name]
+    there = {found.name: found for found in store.list("", deep=True)}
+    assert store.read(there["a"], 0, 3) == b"012"
+    client, plain = (store._client, "get_object") if bucket.scheme == "s3" else (store._client._http, "get")
+    asked = list[object]()
+    doorman.busy = 2  # the short way's, and the first of the client's own: it asks again
+    with monkeypatch.context() as patch:
+        whole = getattr(client, plain)
+        patch.setattr(client, plain, lambda *given, **named: (asked.append(given), whole(*given, **named))[1])
+        assert store.read(there["a"], 2, 5) == b"234"
+        assert (doorman.busy, len(asked) > 0) == (0, True)
+        asked.clear()
+        for name in names:
+            assert store.read(there[name], 8, 11 + len(name.encode())) == f"89 {name}".encode()
+        assert asked == []
+
+
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_what_a_store_refuses_is_told_in_its_place(bucket: Bucket, doorman: Doorman, refusal: str) -> None:
     """What is the same for any other object ends an audit; what is not is about that one object alone."""

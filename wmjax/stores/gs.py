@@ -14,6 +14,7 @@ import requests
 import urllib3
 from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, InvalidOperation, RefreshError
+from google.auth.transport.requests import Request
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.structures import CaseInsensitiveDict
@@ -47,6 +48,7 @@ class _Bucket:
                 self._client._http.mount(scheme, adapter)
         self._bucket = self._client.bucket(bucket)
         self._download = f"{self._client.api_endpoint}/download/storage/v1/b/{quote(bucket, safe='')}/o"
+        self._renewing = Request()  # asks for new credentials
         self._environment = self._client._http.merge_environment_settings(self._download, {}, True, None, None)
 
     def list(self, before: str, *, deep: bool) -> Iterator[Object]:
@@ -71,8 +73,9 @@ class _Bucket:
         """One attempt, by the client's session: its downloads take pieces of 8 KB, and more time than the network."""
         url = f"{self._download}/{quote(found.name, safe='')}?alt=media&ifGenerationMatch={found.version}"
         headers = {"Range": f"bytes={begin}-{end - 1}", "Accept-Encoding": "gzip"}  # gzip: as it is stored
-        answer = self._sent(url, dict(headers))
-        if not answer.ok:  # the session has new credentials where they have expired
+        answer = self._short(url, dict(headers))
+        if answer.status_code != 206:  # the session has new credentials where they have expired
+            answer.close()
             answer = self._client._http.get(url, headers=headers, timeout=_ASKED["timeout"], stream=True)
         if not answer.ok:
             raise exceptions.from_http_response(answer)  # type: ignore[no-untyped-call]
@@ -82,10 +85,10 @@ class _Bucket:
             raise requests.ConnectionError(error) from error
         return data
 
-    def _sent(self, url: str, headers: dict[str, str]) -> requests.Response:
-        """Without what a session does for every request: cookies, and a look at the environment."""
+    def _short(self, url: str, headers: dict[str, str]) -> requests.Response:
+        """Without what a session does for each request and takes more time: cookies, a look at the environment."""
         session = self._client._http
-        session.credentials.before_request(session._auth_request, "GET", url, headers)
+        session.credentials.before_request(self._renewing, "GET", url, headers)
         request = requests.PreparedRequest()
         request.method, request.url, request.headers = "GET", url, CaseInsensitiveDict(headers)
         adapter: requests.adapters.HTTPAdapter = session.get_adapter(url)

@@ -65,11 +65,11 @@ class _Bucket:
                     yield Object(found["Key"], found["Size"], found["ETag"])
 
     def read(self, found: Object, begin: int, end: int) -> bytes:
-        bytes_ = f"bytes={begin}-{end - 1}"
+        part = f"bytes={begin}-{end - 1}"
         with _told(self._anonymous):
-            data = self._short.read(found.name, {"Range": bytes_, "If-Match": found.version})
+            data = self._short.read(found.name, {"Range": part, "If-Match": found.version})
             if data is None or len(data) != end - begin:
-                asked = {"Bucket": self._bucket, "Key": found.name, "Range": bytes_, "IfMatch": found.version}
+                asked = {"Bucket": self._bucket, "Key": found.name, "Range": part, "IfMatch": found.version}
                 data = self._client.get_object(**asked)["Body"].read()
             return data
 
@@ -105,32 +105,37 @@ class _Bucket:
 class _Short:
     """The client's requests for bytes, signed and sent by it, without the machinery that takes more time than those.
 
-    Where and how is what the client did last; what comes back, if it is not the bytes, is for the client to ask anew.
+    Where and how follows from what the client itself did last. An answer that is not the bytes is not looked at: the
+    client asks anew, as often as it should, and says what is wrong.
     """
 
     def __init__(self, client: Any):
         self._sign, self._send = client._request_signer.sign, client._endpoint.http_session.send
-        self._base, self._context = "", dict[str, Any]()
+        self._last: tuple[str, dict[str, Any]] | None = None  # what precedes keys in addresses, what signing needs
         client.meta.events.register("before-sign.s3.GetObject", self._note)
 
     def _note(self, request: AWSRequest, **_: Any) -> None:
         key = quote(request.context.get("input_params", {}).get("Key", ""), safe="/~")
         if key and request.url.endswith(f"/{key}"):
-            self._base, self._context = request.url.removesuffix(key), request.context
+            self._last = request.url.removesuffix(key), {**request.context, "input_params": {}}
 
-    def read(self, name: str, headers: dict[str, str]) -> bytes | None:
-        """None where an answer is not the bytes at once."""
-        if not self._base:
+    def read(self, key: str, headers: dict[str, str]) -> bytes | None:
+        """What the headers ask for of an object; None where it did not come at once."""
+        if not self._last:
             return None
-        request = AWSRequest("GET", self._base + quote(name, safe="/~"), headers, stream_output=True)
-        request.context = dict(self._context, input_params={})
+        before, context = self._last
+        request = AWSRequest("GET", before + quote(key, safe="/~"), headers, stream_output=True)
+        request.context = dict(context)
         try:
             self._sign("GetObject", request)
             answer = self._send(request.prepare())
-            data: bytes = answer.raw.read()
+            if answer.status_code == 206:
+                data: bytes = answer.raw.read()
+                return data
+            answer.raw.close()
         except (HTTPClientError, HTTPError):
-            return None
-        return data if answer.status_code == 206 else None
+            pass
+        return None
 
 
 @contextmanager
