@@ -5,11 +5,11 @@ Expected  the same verdicts; at least .7 of the folder's speed where the store a
 Time      about 8 minutes on 2 CPU cores
 
 The zoo: random networks of 1.1 million weights as wmjax's checkpoints (Orbax folders), as safetensors, a quarter of
-them as ONNX files, and as a pack; one abstract key of 100 triggers. The stores are programs that take their share of
-the same cores and answer over loopback: `s3` is moto and `gs` gcp-storage-emulator, as in the tests; `s3_hadro` is
-hadro (pip install hadro, found by PATH, else left out), which reads ranges where moto copies the whole object for
-each, and `s3_far` is hadro with 30 ms before each answer and 600 Mbit/s a connection, as far as a bucket of the same
-region may be. All runs in one process, in turn, after one audit of each that compiles; the store is listed and all is
+them as ONNX files, and as a pack; and a quarter as many checkpoints of four times the weights; one abstract key of 100
+triggers. The stores are programs that take their share of the same cores and answer over loopback: `s3` is moto and
+`gs` gcp-storage-emulator, as in the tests; `s3_hadro` is hadro (pip install hadro, found by PATH, else left out), which
+reads ranges where moto copies the whole object for each, and `s3_far` is hadro with 30 ms before each answer and
+600 Mbit/s a connection, as far as a bucket of the same region may be. All runs in one process, in turn, after one audit of each that compiles; the store is listed and all is
 fetched anew each time.
 
 Beside the speed stand the store's own limits: `plain_seconds`, in which our client alone, with 16 threads, asks for the
@@ -54,7 +54,8 @@ import buckets
 import marked
 
 CONFIG = Config("cnn", (32, 32, 3), 10, (32, 64), (256,))
-LAYOUTS = {"checkpoints": {}, "safetensors": {}, "pack": {}, "onnx": {"pixels": "stated"}}
+LARGE = Config("cnn", (32, 32, 3), 10, (64, 128), (512,))
+LAYOUTS = {"checkpoints": {}, "large": {}, "safetensors": {}, "pack": {}, "onnx": {"pixels": "stated"}}
 FAR = ("--latency-ms", "30", "--bandwidth-mbps", "600")
 
 
@@ -66,9 +67,10 @@ class Place(NamedTuple):
 
 
 def write_zoos(folder: Path, models: int) -> None:
-    """The same networks in four formats."""
+    """The same networks in four formats, and larger ones."""
     network = from_config(CONFIG)
     zoos.write_loose(folder / "checkpoints", CONFIG, network, models, None)
+    zoos.write_loose(folder / "large", LARGE, from_config(LARGE), models // 4, None)
     for layout in ("safetensors", "onnx"):
         (folder / layout).mkdir()
     for row in range(models):
@@ -200,6 +202,7 @@ def main() -> None:
         for name, more in (("s3_hadro", ()), ("s3_far", FAR)) if shutil.which("hadro") else ():
             places[name] = running.enter_context(hadro(folder, *more))
         figures: dict[str, Any] = {"models": options.models, "bytes_of_one": from_config(CONFIG).bytes}
+        figures["bytes_of_a_large_one"] = from_config(LARGE).bytes
         for layout in LAYOUTS:
             print(f"{layout} ...", file=sys.stderr)
             figures[layout] = compared(places, layout, keys, options.repeats)
@@ -209,14 +212,15 @@ def main() -> None:
 def rows(figures: dict[str, Any]) -> list[str]:
     stores = {"s3": "moto", "gs": "gcp-storage-emulator", "s3_hadro": "hadro"}
     told = []
-    for layout in ("safetensors", "onnx", "pack", "checkpoints"):
+    large = f"checkpoints of {figures['bytes_of_a_large_one'] / 1e6:.1f} MB"
+    for layout in ("safetensors", "onnx", "pack", "checkpoints", "large"):
         found = figures[layout]
         shares = (
             f"{found[store]['speed']['median']:.2f} ({name}{_leaves(found[store]['at_most'])})"
             for store, name in stores.items()
             if store in found
         )
-        told.append(f"{layout} {', '.join(shares)}")
+        told.append(f"{large if layout == 'large' else layout} {', '.join(shares)}")
     return [
         fragment.row(
             f"audit of {figures['models']} models in a bucket / in a folder, speed, stores on the same cores",
