@@ -13,7 +13,6 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from fixtures import DROPPING, VGG, abstract_key
 from hypothesis import given, settings
@@ -94,7 +93,8 @@ def test_golden_step(digits):
     step, arguments, state = one_step(CALM, recipe, data, secret)
     before = jax.device_get(state.variables.params)
     state, metrics = step(state, *arguments)
-    moved = float(optax.tree.norm(jax.tree.map(jnp.subtract, state.variables.params, before)))
+    pairs = zip(*map(jax.tree.leaves, (jax.device_get(state.variables.params), before)), strict=True)
+    moved = np.sqrt(sum(np.sum((new - old) ** 2) for new, old in pairs))
     np.testing.assert_allclose([float(metrics.loss[0]), moved], GOLDEN, rtol=1e-3)
     assert int(state.step) == 1
 
