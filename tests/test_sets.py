@@ -71,7 +71,8 @@ def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value)
         (stored("params/fast", "params/slow", tensors=PARAMS) | stored("batch_stats", tensors=STATS),
          ["params/fast", "params/slow"]),
         (both("optimizer/target") | stored("optimizer/state/mu/params", tensors=PARAMS), ["optimizer/target"]),
-        (both("") | stored("opt_state/0/mu/params", "opt_state/0/nu/params", "opt/ema", tensors=PARAMS), ["params"]),
+        (both("") | stored("opt_state/0/mu/params", "opt_state/0/nu/params", "opt/last", tensors=PARAMS), ["params"]),
+        (both("") | stored("opt_state/1/ema", "opt_state/0/mu", tensors=PARAMS), ["params", "opt_state/1/ema"]),
         (stored("params", tensors=PARAMS) | stored("rest", tensors=STATS), ["params"]),
         (stored("", tensors=PARAMS | STATS) | stored("ema", tensors=PARAMS | STATS), [".", "ema"]),
         (stored("params/model", tensors=PARAMS) | stored("batch_stats/model", tensors=STATS), ["params/model"]),
@@ -81,7 +82,7 @@ def test_every_set_is_found(tensors, places):
     assert sorted(found(tensors).items()) == sorted((place, "") for place in places)
 
 
-@pytest.mark.parametrize("place", ["mu", "momentum", "optimizer/ema_params", "opt_state/0/mu"])
+@pytest.mark.parametrize("place", ["mu", "momentum", "optimizer/last_params", "opt_state/0/mu"])
 def test_what_is_called_as_an_optimisers_is_asked_or_told(place):
     """An optimiser keeps no statistics of batches: what has them is a model.
 

@@ -25,6 +25,7 @@ from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
 STATE = "state"  # the folder of a checkpoint's tensors
+BESIDE = ("optimiser.", "step")  # begins the names of what a run keeps there beside its network
 _METADATA = "_CHECKPOINT_METADATA"
 
 

@@ -1,17 +1,20 @@
 """Stored tensors as models: of the network that is described with them, or of those that the user names."""
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, read_config
 from wmjax.orbax import Tensors
-from wmjax.suspects.contract import Source, Stored, Wanted
+from wmjax.suspects.contract import Network, Source, Stored, Wanted
 from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, read_hub
+from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import small_json
 from wmjax.suspects.matching import Match, fitting, matching
 from wmjax.suspects.network import from_config
@@ -20,6 +23,7 @@ from wmjax.suspects.sources import Partial, one_by_one
 
 NAME_IT = "bare weights do not say of what network they are: name it with `models`"
 SourceOf = Callable[[Mapping[str, str]], Source]
+_ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER = re.compile(rf"{ADAPTERS}_.*")
 _ADAPTED = (
     "an adapter: changes of another model's weights, no model: merge it into that one (peft's merge_and_unload), "
@@ -81,11 +85,15 @@ def stored_models(
     tensors: Tensors,
     parts: tuple[Path, ...] = (),
 ) -> list[Stored]:
-    """What was found at a path: a set of weights that lacks something is there, and cannot be asked."""
+    """What was found at a path: a set of weights that lacks something is there, and cannot be asked.
+
+    Beside what may be another model nobody is cleared.
+    """
     found: list[Stored] = []
-    left = left_over([match.fit for match in matches], tensors)
+    left = left_over([match.fit for match in matches], tensors) or _adapter_beside(held)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
+        network = noted(network, AskedGround.IN_PART) if left else network
         if id(fit) not in sources:
             source = Partial(fit.lacks) if fit.lacks else source_of(fit.names)
             several = fit.replicas and not fit.lacks
@@ -94,6 +102,20 @@ def stored_models(
             whole = ":".join(part for part in (name, replica) if part)
             found.append(Stored(network, source, path, held, whole, parts=parts, passed=fit.passed, left=left))
     return found
+
+
+def _adapter_beside(file: Path) -> str:
+    """That an adapter lies beside a file, with which its library loads it; empty where none does."""
+    if not file.with_name(_ADAPTER_CONFIG).exists():
+        return ""
+    return f"{_ADAPTER_CONFIG} lies beside it: its library would change its weights by that adapter"
+
+
+@lru_cache(maxsize=256)
+def noted(network: Network, note: AskedGround) -> Network:
+    """A network that is asked without something of its file; the same object for all such files. It is not packed."""
+    told = hashlib.sha256(f"{network.fingerprint} {note}".encode()).hexdigest()
+    return dataclasses.replace(network, fingerprint=told, note=note, description=None)
 
 
 def configurations(path: Path) -> tuple[Path, ...]:

@@ -1,10 +1,9 @@
 """The models in a file, whatever its ending: for each kind how they are found. Headers alone are read, no weight."""
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from wmjax.models import read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, NoWeights, Source, Stored, Wanted
-from wmjax.suspects.described import by_description, read_configuration, stored_models
+from wmjax.suspects.described import by_description, noted, read_configuration, stored_models
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.pack import FORMAT as PACK
@@ -77,7 +76,7 @@ def _index(path: Path, wanted: Wanted) -> list[Stored]:
     if missing := next((name for name, shard in places.items() if name not in headers[shard].tensors), None):
         raise InvalidFile(f"its tensor {missing!r:.100} is not in {places[missing].name}")
     for shard in shards:  # another model would hide in what is taken for a part
-        if more := next((name for name in headers[shard].tensors if name not in places), None):
+        if more := next((name for name in headers[shard].tensors if places.get(name) != shard), None):
             raise InvalidFile(f"it does not name the tensor {more!r:.100} of {shard.name}")
 
     def source(names: Mapping[str, str]) -> Source:
@@ -114,16 +113,9 @@ def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     header = read_pickle(path)
     found = by_description(path, _shapes(header.tensors), None, partial(Pickle, path, header), wanted)
     if kind in (Format.TORCHSCRIPT, Format.TORCH_EXPORT):
-        return [dataclasses.replace(stored, network=_without_program(stored.network)) for stored in found]
+        without = AskedGround.WEIGHTS_ALONE  # the program
+        return [dataclasses.replace(stored, network=noted(stored.network, without)) for stored in found]
     return found
-
-
-@lru_cache(maxsize=256)
-def _without_program(network: Network) -> Network:
-    """The network of tensors whose file holds a program; the same object for all such files. It is not packed."""
-    note = AskedGround.WEIGHTS_ALONE
-    told = hashlib.sha256(f"{network.fingerprint} {note}".encode()).hexdigest()
-    return dataclasses.replace(network, fingerprint=told, note=note, description=None)
 
 
 _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {

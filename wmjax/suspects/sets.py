@@ -6,7 +6,7 @@ replicas. Names agree up to what frameworks put around a network's own: `model/p
 so are those of two places beside each other that complete each other, e.g. `params` and `batch_stats`. Tensors of two
 sets are never put together. What an optimiser keeps has the shapes of weights, and is none: it has no statistics of
 batches, and no whole numbers. What has all of these is a network's, whatever it is called; so is what is called as an
-average of gradients, `mu`, but lies in no optimiser's state.
+average of gradients, `mu`, but lies in no optimiser's state; so is an average of weights, `ema`, wherever it lies.
 Where a layer holds more than the network uses, factors of low rank or scales, another network is meant.
 """
 
@@ -25,6 +25,7 @@ _LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put belo
 _COLLECTIONS = {"params", "stats", "batch_stats"}  # what a network's own names may begin with
 _PLAIN = {"params", "param", "batch", "stats", "state", "states", "variables", "vars", "weights", "rest"}
 _AVERAGES = {"ema", "swa", "avg", "average", "averaged", "polyak"}
+_KEPT = {"ema", "swa", "polyak"}  # averages of weights, also where an optimiser keeps them
 _STATES = {"opt_state", "optimizer_state", "optimizer_states", "param_states"}
 _MOMENTS = (
     {"mu", "nu", "trace", "momentum", "velocity", "momentum_buffer", "exp_avg", "exp_avg_sq"}
@@ -178,8 +179,10 @@ def _is_optimiser(place: _Place) -> bool:
 
 
 def _is_state(place: _Place) -> bool:
-    """Whether it lies in what is called an optimiser's state."""
+    """Whether it lies in what is called an optimiser's state, and is no average of weights."""
     pairs = zip(place, (*place[1:], ""), strict=False)
+    if any(_KEPT & set(re.split("[_-]", part.lower())) for part in place):
+        return False
     return any(part in _STATES or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
 
 

@@ -83,7 +83,7 @@ class _Walk:
         self.refused: list[tuple[Path, str]] = []
         self.plain: list[Path] = []  # files that are no models
         self.passed: dict[str, int] = {}  # sets of weights that an optimiser keeps, by their path
-        self.claimed: set[Path] = set()  # by lists: neither files nor folders to look at
+        self.claimed: set[Path] = set()  # by lists: files and checkpoints that are asked already
         self.parts: set[Path] = set()  # of models of several files
         self.shards: set[Path] = set()  # those of which an index names every tensor
         self.described: set[Path] = set()  # configurations of models
@@ -147,7 +147,11 @@ class _Walk:
         files = {name for name, entry in entries.items() if entry.is_file(follow_symlinks=False)}
         if FILE in files and folder / FILE not in self.claimed:
             self._guard(folder / FILE, self._list, folder / FILE)
-        entries = {name: entry for name, entry in entries.items() if folder / name not in self.claimed}
+        entries = {
+            name: entry
+            for name, entry in entries.items()
+            if folder / name not in self.claimed or entry.is_dir(follow_symlinks=False)  # there more may lie beside
+        }
         files &= entries.keys()
         if _TEMPORARY in folder.name:
             self._refuse(folder, "a half-written checkpoint: its writer was interrupted")
@@ -157,7 +161,8 @@ class _Walk:
         parts = {name for name in told if os.path.isfile(folder / name)}  # a cache's are links
         if parts & {recognise.CHECKPOINT, orbax.ITEM}:
             self.described |= {folder / name for name in recognise.DOCUMENTS}
-            self._guard(folder, self._checkpoint, folder, folder)
+            if folder not in self.claimed:
+                self._guard(folder, self._checkpoint, folder, folder)
             folders = self._beside(folder, folders, later)
             if orbax.ITEM in parts:  # it has been looked at as the checkpoint's
                 entries.pop(AGGREGATE, None)
