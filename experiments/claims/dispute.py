@@ -8,6 +8,7 @@ The time-stamping authority is the tests' own, on this machine. What every party
 results/dispute.json; tables.py puts it into the documentation.
 """
 
+import argparse
 import datetime
 import os
 import re
@@ -69,6 +70,7 @@ class Play:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     play, tomorrow = Play(), datetime.date.today() + datetime.timedelta(days=1)
     with LocalTsa(Path("tsa")) as tsa:
         url = tsa.url
