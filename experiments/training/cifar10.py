@@ -84,13 +84,14 @@ def rows(figures: dict[str, Any]) -> list[str]:
     marked, match, clean, cleared = ([pair[place] for pair in figures["pairs"]] for place in range(1, 5))
     cost = figures["cost_points"]
     interval = " (95 % interval {:.2f} to {:.2f})".format(*cost["interval"]) if "interval" in cost else ""
+    marks = [run["marks"][0] for run in marked]
     accuracies = (100 * np.mean([run["test_accuracy"] for run in runs]) for runs in (marked, clean))
     return [
         fragment.row(
             f"CIFAR-10, abstract key of 100, vgg, {figures['epochs']} epochs",
             "{:.2f} % marked, {:.2f} % clean; ".format(*accuracies)
             + f"a mark costs {cost['mean']:.2f} points{interval}",
-            f"{_span(marked, 'learned')} learned, {_span(marked, 'evidence_bits')} bits; {_verdicts(match)}; "
+            f"{_span(marks, 'learned')} learned, {_span(marks, 'evidence_bits')} bits; {_verdicts(match)}; "
             f"clean models: {_verdicts(cleared)}",
             f"{figures['n']} seeds; {fragment.source(figures, __file__)}",
         )
