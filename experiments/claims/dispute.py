@@ -30,9 +30,10 @@ from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Commitment, generate, make_spec, new_signer, sign_commitment, write_key
 from wmjax.keys.commitment import leaves
 from wmjax.keys.derive import Stream
-from wmjax.keys.keyset import default_rule, derive_key
+from wmjax.keys.keyset import derive_key
 from wmjax.keys.merkle import Tree
 from wmjax.keys.schemes.contract import value_noise
+from wmjax.keys.specify import default_rule
 from wmjax.suspects import from_checkpoint
 from wmjax.suspects.contract import query
 
