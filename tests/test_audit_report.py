@@ -18,7 +18,7 @@ from PIL import Image
 from wmjax.errors import AccessError
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Input, Spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.report.audit import audit_table, write_audit_report
 from wmjax.zoo.grounds import Basis
 from wmjax.zoo.header import Asked

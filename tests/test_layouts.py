@@ -28,7 +28,7 @@ from safetensors.numpy import save_file
 import wmjax
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import derive_key, make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import msgpack as msgpack_format
 from wmjax.suspects.formats.msgpack import read_msgpack

@@ -18,7 +18,7 @@ import pytest
 
 from wmjax.errors import InvalidFile
 from wmjax.keys import derive_key, make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects import files
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import pickle_child, pickles, torch_archives

@@ -197,7 +197,7 @@ def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "t
 
 def _source(options: argparse.Namespace, claim: "Claim") -> Any:
     from wmjax.data import load_source
-    from wmjax.keys.keyset import split_of
+    from wmjax.keys.specify import split_of
 
     if not options.source:
         return None

@@ -45,9 +45,10 @@ from wmjax.evidence.release import Release
 from wmjax.evidence.timestamps import Stamp, check_past
 from wmjax.grounds import Ground
 from wmjax.keys import Spec
-from wmjax.keys.keyset import check_against_scheme, check_material, derive_leaves, is_made_from
+from wmjax.keys.keyset import check_material, derive_leaves
 from wmjax.keys.material import Material
 from wmjax.keys.merkle import proven_root
+from wmjax.keys.specify import check_against_scheme, is_made_from
 from wmjax.suspects.grounds import clears_all
 from wmjax.text import bare
 

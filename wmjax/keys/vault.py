@@ -23,10 +23,11 @@ import pyrage
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.commitment import Commitment
-from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
+from wmjax.keys.keyset import Key, assemble, derive_key
 from wmjax.keys.material import Material
 from wmjax.keys.pledge import Pledge
 from wmjax.keys.signing import Signer, new_signer
+from wmjax.keys.specify import is_self_derived
 from wmjax.keys.statement import read_commitment, sign_commitment
 from wmjax.stores import is_stored, named, place, private
 

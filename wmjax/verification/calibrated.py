@@ -9,7 +9,8 @@ from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.keyset import Key, derive_key, is_self_derived
+from wmjax.keys.keyset import Key, derive_key
+from wmjax.keys.specify import is_self_derived
 from wmjax.suspects.contract import Suspect, query_each
 from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
