@@ -85,6 +85,8 @@ def _work(folder: Path) -> Iterator[tuple[str, str]]:
 def _models(folder: Path) -> Iterator[tuple[str, str]]:
     tensors = {"head/kernel": np.zeros((6, 4), np.float32), "head/bias": np.zeros(4, np.float32)}
     safetensors.numpy.save_file(tensors, folder / "bare.safetensors")
+    low = {"base_model.model.q.lora_A.weight": np.zeros((2, 2), np.float32)}
+    safetensors.numpy.save_file(low, folder / "adapter_model.safetensors")
     network = {"config": default_config("cnn", (8, 8, 1), 10).to_json()}
     packed = {"format": "wmjax-pack/1", "network": json.dumps(network), "models": json.dumps(["a", None, "b"])}
     safetensors.numpy.save_file({name: np.stack([t] * 3) for name, t in tensors.items()}, folder / "p.st", packed)
@@ -102,6 +104,7 @@ def _models(folder: Path) -> Iterator[tuple[str, str]]:
     (folder / "empty.pt").touch()
     (folder / "notes.md").write_text("# notes\n")
     (folder / "few").mkdir()
+    yield "safetensors", "adapter_model.safetensors"
     yield from (("safetensors", "bare.safetensors"), ("pack", "p.st"), ("index", "m.safetensors.index.json"))
     yield from (("arrays", "m.npz"), ("msgpack", "m.msgpack"), ("onnx", "m.onnx"), ("keras", "m.keras"))
     yield from (("pickle", "m.pkl"), ("empty", "empty.pt"), ("other", "notes.md"), ("folder", "few"))
@@ -148,6 +151,7 @@ FACTS = [
     ("journal-1-of-1.jsonl", {"chain": "holds", "records": 1, "models": 2}),
     ("audit.json", {"models": 3, "matches": 1}),
     ("bare.safetensors", {"tensors": 2, "weights": 28, "network": "not said: name it with `models`"}),
+    ("adapter_model.safetensors", {"network": "none: an adapter, which changes another model's weights"}),
     ("m.npz", {"tensors": 2, "weights": 28}),
     ("m.msgpack", {"tensors": 2, "weights": 28}),
     ("p.st", {"models": 2, "first_models": ["a", "b"], "network": "cnn"}),

@@ -16,8 +16,10 @@ from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import read_npz
 from wmjax.suspects.formats.onnx_read import parse
 from wmjax.suspects.formats.safetensors import Header, read_header, read_index
+from wmjax.suspects.sets import is_adapter
 from wmjax.suspects.sniff import WHY, Format
 
+_ADAPTER = "none: an adapter, which changes another model's weights"
 _SHOWN = 3  # names of tensors or models
 _MOST = 10_000  # entries of a folder that are counted
 _RANK = 8  # dimensions of a shape that are told
@@ -41,7 +43,8 @@ def _of(header: Header) -> Facts:
 def _safetensors(seen: Glimpse) -> Facts:
     header = read_header(seen.path)
     config = parsed(header.metadata.get("config", "").encode()) or _beside(seen)
-    return {**_of(header), "network": _network(config) or _NAME_IT}
+    named = _ADAPTER if is_adapter(header.tensors) else _network(config) or _NAME_IT
+    return {**_of(header), "network": named}
 
 
 def _beside(seen: Glimpse) -> dict[str, Any]:

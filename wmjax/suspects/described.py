@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,13 +17,12 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import small_json
 from wmjax.suspects.matching import Match, fitting, matching
 from wmjax.suspects.network import from_config
-from wmjax.suspects.sets import ADAPTERS, left_over, parts_of
+from wmjax.suspects.sets import is_adapter, left_over
 from wmjax.suspects.sources import Partial, one_by_one
 
 NAME_IT = "bare weights do not say of what network they are: name it with `models`"
 SourceOf = Callable[[Mapping[str, str]], Source]
 _ADAPTER_CONFIG = "adapter_config.json"
-_ADAPTER = re.compile(rf"{ADAPTERS}_.*")
 _ADAPTED = (
     "an adapter: changes of another model's weights, no model: merge it into that one (peft's merge_and_unload), "
     "and give what is saved then"
@@ -54,7 +52,7 @@ def by_description(
         if not wanted.models:
             raise
         described = f"as it is described {error}"
-    if any(_ADAPTER.fullmatch(part) for name in tensors for part in parts_of(name)):
+    if is_adapter(tensors):
         other = _ADAPTED
     else:
         other = _PYTORCH if any(name.endswith((".weight", ".running_mean")) for name in tensors) else ""

@@ -33,10 +33,10 @@ _MOMENTS = (
 )  # fmt: skip
 _OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
 _MODELS = {"model", "target"}
-ADAPTERS = "(lora|hada|lokr|oft|ia3)"  # how PEFT calls the tensors of its adapters
+_ADAPTERS = "(lora|hada|lokr|oft|ia3)"  # how PEFT calls the tensors of its adapters
 _CHANGES = re.compile(  # what in a layer changes the others' meaning: no network leaves it out
     r"weight|kernel|bias|(weight|kernel|bias)_(scale|scale_inv|scales|zero_point|mask|absmax)|scales?|zero_points?|qzeros"
-    rf"|{ADAPTERS}(_.*)?"
+    rf"|{_ADAPTERS}(_.*)?"
 )
 _STATISTICS = {"mean", "var", "running_mean", "running_var"}
 _MOST_REPLICAS = 256
@@ -206,6 +206,15 @@ def left_over(fits: Iterable[Fit], stored: Tensors) -> str:
     first = min(left, key=lambda name: (-numbers[name], name))
     many = f"{len(left)} tensors beside its models are" if len(left) > 1 else "1 tensor beside its models is"
     return f"{many} of none of them: first {first:.100}"
+
+
+def is_adapter(names: Iterable[str]) -> bool:
+    """Whether tensors are changes of another model's weights, by how adapters call them.
+
+    >>> is_adapter(["base_model.model.q.lora_A.weight"]), is_adapter(["q.weight"])
+    (True, False)
+    """
+    return any(re.fullmatch(f"{_ADAPTERS}_.*", part) for name in names for part in parts_of(name))
 
 
 def _is_type(stored: str, wanted: str) -> bool:
