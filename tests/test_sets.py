@@ -13,7 +13,7 @@ from layouts import SMALL
 from wmjax.errors import InvalidFile
 from wmjax.suspects import network
 from wmjax.suspects.matching import fitting
-from wmjax.suspects.sets import Fit, misfit, sets_of
+from wmjax.suspects.sets import Fit, left_over, misfit, sets_of
 
 PARAMS = {"conv/kernel": (3, 3, 1, 8), "conv/bias": (8,), "bn/scale": (8,), "bn/bias": (8,)}
 STATS = {"bn/mean": (8,), "bn/var": (8,)}
@@ -162,3 +162,22 @@ def test_weights_that_others_change_are_not_asked_without_these(name):
     assert "another network is meant" in fit.lacks
     (fit,) = sets_of(SHAPES, stored("", tensors=NET) | {name.replace("conv", "pooler"): ((8, 2), "float32")})
     assert fit.lacks == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "told"),
+    [
+        ("shadow/0", (9, 8), "float32", True),
+        ("shadow/0", (9, 8), "int8", True),  # quantised
+        ("shadow/0", (9,), "float32", False),
+        ("params/conv/difference", (2,), "float32", True),
+        ("params/conv/steps", (2,), "int32", False),
+        ("lora/conv/lora_A", (2,), "float32", True),
+        ("adapters/conv/down", (2,), "float32", True),
+        ("opt_state/0/shadow/0", (9, 8), "float32", False),
+        ("opt_state/0/ema/0", (9, 8), "float32", True),
+    ],
+)
+def test_what_may_be_another_model_or_change_one_is_told(name, shape, dtype, told):
+    tensors = stored("", tensors=NET)
+    assert bool(left_over(sets_of(SHAPES, tensors), tensors | {name: (shape, dtype)})) is told

@@ -33,7 +33,9 @@ _MOMENTS = (
 )  # fmt: skip
 _OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
 _MODELS = {"model", "target"}
-_ADAPTERS = "(lora|hada|lokr|oft|ia3)"  # how PEFT calls the tensors of its adapters
+_ADAPTERS = (  # how PEFT and others call the tensors of adapters
+    "(lora|hada|lokr|b?oft|ia3|vera|fourierft|vblora|randlora|hra|shira|adapters?)"
+)
 _CHANGES = re.compile(  # what in a layer changes the others' meaning: no network leaves it out
     r"weight|kernel|bias|(weight|kernel|bias)_(scale|scale_inv|scales|zero_point|mask|absmax)|scales?|zero_points?|qzeros"
     rf"|{_ADAPTERS}(_.*)?"
@@ -187,23 +189,28 @@ def _is_state(place: _Place) -> bool:
 
 
 def left_over(fits: Iterable[Fit], stored: Tensors) -> str:
-    """What lies beside a file's models and may be another one, in words; empty where that is little, or an optimiser's.
+    """What lies beside a file's models and may be another one, or change them, in words; empty where nothing does.
+
+    Little says nothing, unless it is an adapter's or lies in one of a model's own layers; nor does an optimiser's.
 
     >>> weights = {"w": ((3, 2), "float32"), "ema.0": ((3, 2), "float32")}
     >>> left_over([Fit(".", {"w": "w"})], weights)
     '1 tensor beside its models is of none of them: first ema.0'
     """
     fits = list(fits)
-    numbers = {name: math.prod(shape) for name, (shape, dtype) in stored.items() if dtype in FLOATS}
+    numbers = {name: math.prod(shape) for name, (shape, _) in stored.items()}
     used = [[numbers.get(name, 0) for name in fit.names.values()] for fit in fits]
     taken = {name for fit in fits for name in fit.names.values()}
     left = [name for name in numbers if name not in taken and not _is_optimiser(parts_of(name))]
     if not taken <= stored.keys():  # a library made them of what is stored: `ema.w` is another `w`
         left = [name for name in left if any(name[end.end() :] in numbers for end in re.finditer("[./]", name))]
         used = [[numbers[name] for name in numbers.keys() - set(left)]]
-    if not left or 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0):
+    layers = {parts_of(name)[:-1] for name in taken} - {()}
+    within = [name for name in left if parts_of(name)[:-1] in layers and stored[name][1] in FLOATS]
+    changing = within or [name for name in left if is_adapter([name])]
+    if not changing and (not left or 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0)):
         return ""
-    first = min(left, key=lambda name: (-numbers[name], name))
+    first = min(changing or left, key=lambda name: (-numbers[name], name))
     many = f"{len(left)} tensors beside its models are" if len(left) > 1 else "1 tensor beside its models is"
     return f"{many} of none of them: first {first:.100}"
 
@@ -214,7 +221,7 @@ def is_adapter(names: Iterable[str]) -> bool:
     >>> is_adapter(["base_model.model.q.lora_A.weight"]), is_adapter(["q.weight"])
     (True, False)
     """
-    return any(re.fullmatch(f"{_ADAPTERS}_.*", part) for name in names for part in parts_of(name))
+    return any(re.fullmatch(f"{_ADAPTERS}_.*|adapters?", part) for name in names for part in parts_of(name))
 
 
 def _is_type(stored: str, wanted: str) -> bool:
