@@ -101,12 +101,16 @@ def _models(folder: Path) -> Iterator[tuple[str, str]]:
     with zipfile.ZipFile(folder / "m.keras", "w") as archive:
         archive.writestr("config.json", "{}")
         archive.writestr("model.weights.h5", "")
+    (folder / "m.tflite").write_bytes(b"\0\0\0\0TFL3")
+    (folder / "m.ort").write_bytes(b"\0\0\0\0ORTM")
+    (folder / "m.xml").write_text('<?xml version="1.0"?>\n<net name="m" version="11">')
     (folder / "empty.pt").touch()
     (folder / "notes.md").write_text("# notes\n")
     (folder / "few").mkdir()
     yield "safetensors", "adapter_model.safetensors"
     yield from (("safetensors", "bare.safetensors"), ("pack", "p.st"), ("index", "m.safetensors.index.json"))
     yield from (("arrays", "m.npz"), ("msgpack", "m.msgpack"), ("onnx", "m.onnx"), ("keras", "m.keras"))
+    yield from (("tflite", "m.tflite"), ("ort", "m.ort"), ("openvino", "m.xml"))
     yield from (("pickle", "m.pkl"), ("empty", "empty.pt"), ("other", "notes.md"), ("folder", "few"))
 
 

@@ -99,12 +99,15 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return by_description(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
-def _export(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
-    from wmjax.suspects.formats.export import open_export
+def _foreign(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
+    from wmjax.suspects.formats.foreign import open_foreign, parts
 
-    networks, source = open_export(path, wanted, kind), NoWeights()
-    several = len(networks) > 1
-    return [Stored(one, source, path, path, f"{one.classes}-classes" if several else "") for one in networks]
+    networks, source = open_foreign(path, wanted, kind), NoWeights()
+    names = [f"{one.classes}-classes" if len(networks) > 1 else "" for one in networks]
+    return [
+        Stored(one, source, path, path, name, parts=parts(path, kind))
+        for one, name in zip(networks, names, strict=True)
+    ]
 
 
 def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
@@ -124,9 +127,12 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
-    Format.JAX_EXPORT: partial(_export, Format.JAX_EXPORT),
-    Format.KERAS: partial(_export, Format.KERAS),
-    Format.HDF5: partial(_export, Format.HDF5),
+    Format.JAX_EXPORT: partial(_foreign, Format.JAX_EXPORT),
+    Format.KERAS: partial(_foreign, Format.KERAS),
+    Format.HDF5: partial(_foreign, Format.HDF5),
+    Format.TFLITE: partial(_foreign, Format.TFLITE),
+    Format.ORT: partial(_foreign, Format.ORT),
+    Format.OPENVINO: partial(_foreign, Format.OPENVINO),
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.TORCHSCRIPT: partial(_pickle, Format.TORCHSCRIPT),
     Format.TORCH_EXPORT: partial(_pickle, Format.TORCH_EXPORT),
