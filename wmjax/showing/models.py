@@ -24,7 +24,7 @@ _SHOWN = 3  # names of tensors or models
 _MOST = 10_000  # entries of a folder that are counted
 _RANK = 8  # dimensions of a shape that are told
 _CONFIG = 1 << 20  # bytes of a configuration beside weights
-_NAME_IT = "not said: name it with `models`"
+_NAME_IT = "not said: whoever asks it names it (`--model`)"
 
 
 def _weights(tensors: Mapping[str, tuple[tuple[int, ...], str]]) -> Facts:
@@ -131,7 +131,7 @@ def _folder(seen: Glimpse) -> Facts:
         "files": f"{kinds.count(False)}{more}",
         "folders": f"{kinds.count(True)}{more}",
         **({"network": config} if config else {}),
-        "models": "`wmjax audit FOLDER` finds and asks all of them",
+        "models": "if it holds any, `wmjax audit FOLDER` finds and asks all of them",
     }
 
 

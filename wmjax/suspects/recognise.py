@@ -105,7 +105,7 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
         if not items:
             raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else "no checkpoint: it holds no tensors")
         if not wanted.models:
-            raise UsageError(NAME_IT)
+            raise UsageError(f"{NAME_IT}, or have every model of a folder asked by `wmjax audit`")
         held = Items(items)
         held.check()
         return stored_models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source, held.tensors)

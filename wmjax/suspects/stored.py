@@ -24,7 +24,7 @@ from wmjax.suspects.finite import unusable
 from wmjax.suspects.guarded import one_line
 from wmjax.suspects.links import absolute
 from wmjax.suspects.network import variables_of
-from wmjax.suspects.recognise import located, recognise
+from wmjax.suspects.recognise import check, located, recognise
 from wmjax.text import by
 
 
@@ -44,7 +44,11 @@ def find(name: str, wanted: Wanted = NOTHING) -> Stored:
 def find_kinds(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
     """The one model that a user names, for each size and number of classes at which it is asked; raises as `find`."""
     path, member = located(name)
-    found = recognise(path, wanted)
+    try:
+        found = recognise(path, wanted)
+    except InvalidFile:
+        check(wanted)  # a name that is none explains it better
+        raise
     chosen = [stored for stored in found if member in ("", stored.name)]
     chosen = chosen or [stored for stored in found if stored.name.removeprefix(f"{member}:") in _kinds(stored.network)]
     if len({(id(stored.source), stored.row) for stored in chosen}) != 1:
