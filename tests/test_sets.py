@@ -1,6 +1,7 @@
 """Sets of weights: one model's tensors are found whatever surrounds their names, and no two models are mixed."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +13,10 @@ from layouts import SMALL
 
 from wmjax.errors import InvalidFile
 from wmjax.suspects import network
-from wmjax.suspects.matching import fitting
+from wmjax.suspects.contract import NoWeights
+from wmjax.suspects.described import stored_models
+from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.matching import Match, fitting
 from wmjax.suspects.sets import Fit, left_over, misfit, sets_of
 
 PARAMS = {"conv/kernel": (3, 3, 1, 8), "conv/bias": (8,), "bn/scale": (8,), "bn/bias": (8,)}
@@ -115,6 +119,20 @@ def test_no_set_is_mixed_with_another():
     assert found(both("model") | stored("best", tensors=PARAMS))["best"] != ""
     assert found(stored("params", tensors=PARAMS) | stored("a", "b", tensors=STATS)) == {}
     assert found(stored("opt_state/0/mu/params", tensors=PARAMS) | stored("batch_stats", tensors=STATS)) == {}
+
+
+def test_an_average_with_statistics_of_another_is_known_as_such():
+    """Its holder may have its own found anew: asked with the others, a copy may look like a stranger."""
+    lone, own = stored("ema_params", tensors=PARAMS), stored("ema_batch_stats", tensors=STATS)
+    for more, borrowed in ((lone, True), (lone | own, False)):
+        assert {fit.place: fit.borrowed for fit in sets_of(SHAPES, both("") | more)} == {
+            "params": False,
+            "ema_params": borrowed,
+        }
+    match = Match(network.from_config(SMALL), Fit(".", {}, borrowed=True), "")
+    path = Path("weights")
+    (found,) = stored_models(path, path, [match], lambda names: NoWeights(), {})
+    assert found.network.note == AskedGround.IN_PART
 
 
 def test_a_file_of_very_many_places_is_looked_at_once():

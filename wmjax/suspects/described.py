@@ -85,13 +85,14 @@ def stored_models(
 ) -> list[Stored]:
     """What was found at a path: a set of weights that lacks something is there, and cannot be asked.
 
-    Beside what may be another model nobody is cleared.
+    Beside what may be another model nobody is cleared; nor is an average that has another's statistics of batches: its
+    own may be found anew.
     """
     found: list[Stored] = []
     left = left_over([match.fit for match in matches], tensors) or _adapter_beside(held)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
-        network = noted(network, AskedGround.IN_PART) if left else network
+        network = noted(network, AskedGround.IN_PART) if left or fit.borrowed else network
         if id(fit) not in sources:
             source = Partial(fit.lacks) if fit.lacks else source_of(fit.names)
             several = fit.replicas and not fit.lacks

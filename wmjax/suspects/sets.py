@@ -54,6 +54,7 @@ class Fit(NamedTuple):
       replicas: length of a leading axis that all tensors have and the network's have not; 0 where there is none.
       lacks: what of the network is not there, or of what is there not the network's, in words; empty where it is whole.
       passed: how many sets beside all of these are taken for an optimiser's, and not asked.
+      borrowed: whether some of its tensors are another set's: an average without statistics of its own.
     """
 
     place: str
@@ -61,6 +62,7 @@ class Fit(NamedTuple):
     replicas: int = 0
     lacks: str = ""
     passed: int = 0
+    borrowed: bool = False
 
 
 def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
@@ -70,7 +72,7 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
     >>> weights = {"w": np.zeros((3, 2), np.float32), "b": np.zeros(2, np.float32)}
     >>> stored = {"ema.w": ((3, 2), "float32"), "ema.b": ((2,), "float32"), "w": ((3, 2), "float32")}
     >>> sets_of(weights, stored)
-    [Fit(place='ema', names={'w': 'ema.w', 'b': 'ema.b'}, replicas=0, lacks='', passed=0)]
+    [Fit(place='ema', names={'w': 'ema.w', 'b': 'ema.b'}, replicas=0, lacks='', passed=0, borrowed=False)]
 
     Args:
       shapes: of the network's tensors, by name.
@@ -97,13 +99,14 @@ def _fits(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> list[Fit
             beside = []
         owners = {place: _nearest(place, mains) for place in beside}
         for place in mains:
-            names = places[place] | _completed(place, places, owners, shapes.keys() - places[place].keys())
+            more, borrowed = _completed(place, places, owners, shapes.keys() - places[place].keys())
+            names = places[place] | more
             lacks = _changed(names.values(), changes)
             if missing := sorted(shapes.keys() - names.keys()):
                 lacks = f"{len(missing)} of its {len(shapes)} tensors are not with it: first {missing[0]}"
             if not missing or 2 * len(names) > len(shapes):
                 whole = {name: names[name] for name in shapes if name in names}
-                found.append(Fit("/".join(place), whole, replicas, lacks))
+                found.append(Fit("/".join(place), whole, replicas, lacks, borrowed=borrowed))
     return found
 
 
@@ -231,20 +234,21 @@ def _is_type(stored: str, wanted: str) -> bool:
 
 def _completed(
     main: _Place, places: _Found, owners: Mapping[_Place, Sequence[_Place]], missing: Iterable[str]
-) -> dict[str, str]:
+) -> tuple[dict[str, str], bool]:
     """The tensors that a place lacks, from places that are its own; an average's batch statistics may be its model's.
 
-    A place belongs to those sets that are called as it is (`ema_params`, `ema_batch_stats`) and lie nearest.
+    A place belongs to those sets that are called as it is (`ema_params`, `ema_batch_stats`) and lie nearest. Whether
+    any are borrowed from another is told, too.
     """
-    found = {}
+    found, borrowed = {}, False
+    average = any(_AVERAGES & set(re.split("[_-]", part.lower())) for part in main)
     for name in missing:
         others = [place for place in owners if name in places[place]]
         own = [place for place in others if main in owners[place]]
-        if not own and any(_AVERAGES & set(re.split("[_-]", part.lower())) for part in main):
-            own = others
-        if len(nearest := _nearest(main, own)) == 1:
+        if len(nearest := _nearest(main, own or (others if average else []))) == 1:
             found[name] = places[nearest[0]][name]
-    return found
+            borrowed |= not own
+    return found, borrowed
 
 
 def _nearest(place: _Place, others: Sequence[_Place]) -> list[_Place]:

@@ -149,7 +149,7 @@ def load_variables(name: str, wanted: Wanted = NOTHING) -> tuple[Config, Variabl
     """
     stored = find(name, wanted)
     description = stored.network.description or {}
-    if stored.left:
+    if "config" not in description and stored.left:
         raise UsageError(f"{name}: {stored.left}: save the model that is meant alone")
     if "config" not in description:
         raise UsageError(f"{name} is {stored.network.name}: only {', '.join(FAMILIES)} of wmjax can be trained")

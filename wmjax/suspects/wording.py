@@ -26,9 +26,10 @@ WORDS = {
         "program may compute something else, so it is never cleared"
     ),
     "in-part": (
-        "not all of its file was asked: there are outputs that are no scores of the key's classes, or weights beside "
-        "its network's; its holder may read answers there, so it is never cleared (say what is meant by a function, "
-        "`module:function`, or by a file of its own)"
+        "not all of its file was asked, or not as it may be meant: it has outputs that are no scores of the key's "
+        "classes, weights beside its network's, or an average without statistics of batches of its own; its holder may "
+        "read answers there, so it is never cleared (say what is meant by a function, `module:function`, or by a file "
+        "of its own)"
     ),
     "run-in-part": (
         "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "
