@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the checkout
 
 from experiments import headline, record
-from experiments.attacks import ibm_tables, quick_suite, robustness, standard
+from experiments.attacks import averages, ibm_tables, quick_suite, robustness, standard
 from experiments.audits import (
     audit_growth,
     audit_speed,
@@ -127,6 +127,7 @@ TABLES = {
     "robustness": Table(
         ("key and attacks", "removed by", "closest of the others"), dict.fromkeys(GRIDS, robustness.rows)
     ),
+    "averages": Table(("average of", "evidence", "test accuracy"), {"averages": averages.rows}),
     "standard": Table(
         ("modification", "detector and decoder", "what it cost the thief"), dict.fromkeys(GRIDS, standard.rows)
     ),

@@ -3,7 +3,7 @@
 Command   python experiments/attacks/averages.py
 Expected  a mark that was fine-tuned into a base fades as that base is averaged in, at no loss of accuracy; the mean of
           several networks that were fine-tuned from a marked one keeps more of its mark than each of them
-Time      4 minutes on 2 CPU cores
+Time      2 minutes on 2 CPU cores
 
 The owner of a network of digits fine-tunes it with an abstract key; a thief who has both takes `SHARES` of the marked
 one and the rest of its base. Beside it three seeds fine-tune one that was marked from scratch, at two rates.
