@@ -28,8 +28,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.update(JAX_NUMPY_DTYPE_PROMOTION="strict", JAX_NUMPY_RANK_PROMOTION="raise")  # without importing JAX
 
 # What tests wait for is mostly XLA at compiling tiny programs, and it compiles them in half the time where it optimises
-# less. XLA_FLAGS= in the environment has them compiled as users' are; the nightly run does. Level 0 would take an eighth
-# less again, but with JAX 0.10 a step of test_mapping.py, under `pmap`, ends in NaN there.
+# less. XLA_FLAGS= in the environment has them compiled as users' are; the nightly run does. Level 0 would take an
+# eighth less again, but with JAX 0.10 a step of test_mapping.py, under `pmap`, ends in NaN there.
 _FEWER = " --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith(("0.9.", "0.10.")) else ""  # gone since
 os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level=1{_FEWER}")
 

@@ -17,7 +17,7 @@ from wmjax.evidence.claim import read_claim
 from wmjax.files import alone
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, read_commitment, write_key
 from wmjax.keys.asked import shown_to
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 
 NONCE, OTHER_NONCE = "11" * 32, "22" * 32
 KEYGEN = ["keygen", "--image", "4x4x1", "--classes", "10", "--triggers", "60"]

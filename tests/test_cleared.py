@@ -7,7 +7,7 @@ import pytest
 
 from wmjax import stats
 from wmjax.keys import make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.stats import Answers, Rule, pairs, ranked, renaming, told, turned
 
 KEYS, ASKED = 2000, 80

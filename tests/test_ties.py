@@ -17,8 +17,8 @@ from wmjax.data import Dataset
 from wmjax.data.dataset import keep
 from wmjax.errors import UsageError
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key
-from wmjax.keys.keyset import default_rule
 from wmjax.keys.material import Material
+from wmjax.keys.specify import default_rule
 from wmjax.models import one, predict, stack
 from wmjax.suspects import from_callable
 from wmjax.train import Recipe, fit, fit_many

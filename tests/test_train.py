@@ -99,7 +99,7 @@ def test_golden_step(digits):
     assert int(state.step) == 1
 
 
-RULE = wmjax.keys.keyset.default_rule(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=10))
+RULE = wmjax.keys.specify.default_rule(make_spec("abstract", image=(8, 8, 1), classes=10, triggers=10))
 GOLDEN = [3.690499, 0.383272]  # loss, and how far the parameters moved
 
 

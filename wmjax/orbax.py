@@ -47,11 +47,13 @@ class Folder:
       path: folder of the item, which holds `_METADATA`.
       names: stored name ("params.convs.0.kernel") of each tensor by the network's name for it.
       size: bytes that all tensors of the item may take; 0 where that is not known.
+      beside: beginnings of the names of what may lie there besides; None where anything may.
     """
 
     path: Path
     names: Mapping[str, str]
     size: int = 0
+    beside: tuple[str, ...] | None = None
 
     def read(self, start: int, stop: int, out: Mapping[str, np.ndarray]) -> None:
         """Fills `out[name][0]` with the tensors, converted to its dtype.
@@ -65,7 +67,7 @@ class Folder:
         _check_files(self.path, most + (64 << 20))
         arrays = {self.names[name]: array[0, ...] for name, array in out.items()}
         try:
-            _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays)
+            _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays, self.beside)
         except _DAMAGE as error:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
 
@@ -288,7 +290,10 @@ def _document(found: list[bytes]) -> bytes:
 
 
 def _read(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], make: Callable[[], Mapping[str, np.ndarray]]
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    make: Callable[[], Mapping[str, np.ndarray]],
+    beside: tuple[str, ...] | None = None,
 ) -> Mapping[str, np.ndarray]:
     """Fills the arrays that `make` gives, by stored name; it is called when all tensors have these shapes."""
     import pyarrow as pa
@@ -296,6 +301,8 @@ def _read(
 
     codec, whole, others = pa.Codec("zstd"), {}, {}
     with _Store(path) as store:
+        if beside is not None and (more := [n for n in store.keys if n not in shapes and not n.startswith(beside)]):
+            raise ValueError(f"it holds weights beside those of its network: first {min(more):.80}")
         documents = {name: key for name in shapes if (key := _document(store.keys.get(name, [])))}
         store.fetch(documents, dict.fromkeys(documents, LARGEST_DOCUMENT))
         layouts = {name: _checked(store, name, shape) for name, shape in shapes.items()}

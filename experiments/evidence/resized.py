@@ -9,6 +9,7 @@ A thief wraps a marked network of digits so that it takes other images and makes
 has; wmjax asks the wrapped network in its size. The acquittals are those of ten orders, with the rule taken out.
 """
 
+import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -37,6 +38,7 @@ ORDERS = 10
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for scheme in ("abstract", "blend", "content", "noise"):

@@ -77,14 +77,16 @@ def suspect(options: argparse.Namespace, known: "Wanted", questions: int) -> "Su
 
 
 def unlock(options: argparse.Namespace) -> "Unlock":
-    """What opens --key."""
+    """What opens --key: what is given, or NAME.identity beside it."""
     from wmjax.keys import Unlock
-    from wmjax.keys.vault import read_identity
+    from wmjax.keys.vault import beside, read_identity
 
     if options.identity:
         return read_identity(options.identity)
     if text := passphrase(options.passphrase):
         return Unlock(passphrase=text)
+    if found := beside(options.key):
+        return found[0]
     raise UsageError(f"{options.key} is sealed: give --identity FILE or --passphrase-file FILE")
 
 

@@ -23,10 +23,11 @@ import pyrage
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.commitment import Commitment
-from wmjax.keys.keyset import Key, assemble, derive_key, is_self_derived
+from wmjax.keys.keyset import Key, assemble, derive_key
 from wmjax.keys.material import Material
 from wmjax.keys.pledge import Pledge
 from wmjax.keys.signing import Signer, new_signer
+from wmjax.keys.specify import is_self_derived
 from wmjax.keys.statement import read_commitment, sign_commitment
 from wmjax.stores import is_stored, named, place, private
 
@@ -283,10 +284,12 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
       unlock: what opens it.
 
     Raises:
+      UsageError: it is a folder.
       AccessError: a file cannot be read.
       InvalidFile: it is damaged, or not what was committed.
     """
     path = place(path)
+    _check_file(path)
     sealed = read_bytes(path)
     try:
         key = unseal(sealed, unlock)
@@ -313,9 +316,12 @@ def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) ->
       the keys by name, and for each path that could not be opened why.
 
     Raises:
+      UsageError: it is a file.
       AccessError: the folder cannot be read.
     """
     folder = place(folder)
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file: `keys` names a folder of them")
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".age")
     except OSError as error:
@@ -341,8 +347,14 @@ def read_identity(path: Path) -> Unlock:
     return Unlock(identity=read_bytes(private(path)).decode("ascii", "replace"))
 
 
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a key file")
+
+
 def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
     """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
+    _check_file(path)
     if not unlocks:
         read_bytes(path)  # a file that is not there is told first
     met: WmjaxError = UsageError(

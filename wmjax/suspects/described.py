@@ -1,26 +1,29 @@
 """Stored tensors as models: of the network that is described with them, or of those that the user names."""
 
+import contextlib
 import dataclasses
+import hashlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, read_config
 from wmjax.orbax import Tensors
-from wmjax.suspects.contract import Source, Stored, Wanted
+from wmjax.suspects.contract import Network, Source, Stored, Wanted
 from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, read_hub
+from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import small_json
 from wmjax.suspects.matching import Match, fitting, matching
 from wmjax.suspects.network import from_config
-from wmjax.suspects.sets import ADAPTERS, left_over, parts_of
+from wmjax.suspects.sets import is_adapter, left_over
 from wmjax.suspects.sources import Partial, one_by_one
 
 NAME_IT = "bare weights do not say of what network they are: name it with `models`"
 SourceOf = Callable[[Mapping[str, str]], Source]
-_ADAPTER = re.compile(rf"{ADAPTERS}_.*")
+_ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTED = (
     "an adapter: changes of another model's weights, no model: merge it into that one (peft's merge_and_unload), "
     "and give what is saved then"
@@ -39,18 +42,20 @@ def by_description(
     wanted: Wanted,
     parts: tuple[Path, ...] = (),
 ) -> list[Stored]:
-    """The models of a file's tensors: of the network that it describes, or of those that the user names."""
+    """The models of a file's tensors: of the network that it describes, and of those that the user names."""
     described = ""
     try:
         if config:
-            return stored_models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
-        if found := _of_hub(path, tensors, source_of, wanted, parts):
-            return found
+            found = stored_models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
+        else:
+            found = _of_hub(path, tensors, source_of, wanted, parts)
+        if found:
+            return _beside_named(found, _as_named(path, tensors, source_of, wanted, parts))
     except InvalidFile as error:  # the file may be another than the one that is described beside it
         if not wanted.models:
             raise
         described = f"as it is described {error}"
-    if any(_ADAPTER.fullmatch(part) for name in tensors for part in parts_of(name)):
+    if is_adapter(tensors):
         other = _ADAPTED
     else:
         other = _PYTORCH if any(name.endswith((".weight", ".running_mean")) for name in tensors) else ""
@@ -61,6 +66,36 @@ def by_description(
     except InvalidFile as error:
         told = (other,) if other is _ADAPTED else (str(error), described or other)
         raise InvalidFile("; ".join(part for part in told if part)) from error
+
+
+def _as_named(
+    path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]
+) -> Iterator[Stored]:
+    """The models of a file's tensors, of each architecture that the user names and that fits, called after it."""
+    for model in dict.fromkeys(wanted.models):
+        with contextlib.suppress(InvalidFile):
+            matches = matching(tensors, dataclasses.replace(wanted, models=(model,)))
+            for stored in stored_models(path, path, matches, source_of, tensors, parts):
+                yield dataclasses.replace(stored, name=":".join(filter(None, (stored.name, model))))
+
+
+def _beside_named(found: Sequence[Stored], named: Iterable[Stored]) -> list[Stored]:
+    """What a file describes and, where the user means another network by the same tensors, that too.
+
+    A stranger's description does not decide alone: the network that it names may answer like a stranger's.
+    """
+    networks = {_computed(stored.network) for stored in found}
+    if not (others := [stored for stored in named if _computed(stored.network) not in networks]):
+        return list(found)
+    called = [":".join(filter(None, (stored.name, "described"))) for stored in found]
+    own = [dataclasses.replace(stored, name=name) for stored, name in zip(found, called, strict=True)]
+    return own + others
+
+
+def _computed(network: Network) -> str | Network:
+    """What a network computes: to that dropout, which only training has, makes no difference."""
+    config = (network.description or {}).get("config")
+    return json.dumps(config | {"dropout": 0}) if config else network
 
 
 def _of_hub(path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]) -> list[Stored]:
@@ -81,11 +116,16 @@ def stored_models(
     tensors: Tensors,
     parts: tuple[Path, ...] = (),
 ) -> list[Stored]:
-    """What was found at a path: a set of weights that lacks something is there, and cannot be asked."""
+    """What was found at a path: a set of weights that lacks something is there, and cannot be asked.
+
+    Beside what may be another model nobody is cleared; nor is an average that has another's statistics of batches: its
+    own may be found anew.
+    """
     found: list[Stored] = []
-    left = left_over([match.fit for match in matches], tensors)
+    left = left_over([match.fit for match in matches], tensors) or _adapter_beside(held)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
+        network = noted(network, AskedGround.IN_PART) if left or fit.borrowed else network
         if id(fit) not in sources:
             source = Partial(fit.lacks) if fit.lacks else source_of(fit.names)
             several = fit.replicas and not fit.lacks
@@ -94,6 +134,20 @@ def stored_models(
             whole = ":".join(part for part in (name, replica) if part)
             found.append(Stored(network, source, path, held, whole, parts=parts, passed=fit.passed, left=left))
     return found
+
+
+def _adapter_beside(file: Path) -> str:
+    """That an adapter lies beside a file, with which its library loads it; empty where none does."""
+    if not file.with_name(_ADAPTER_CONFIG).exists():
+        return ""
+    return f"{_ADAPTER_CONFIG} lies beside it: its library would change its weights by that adapter"
+
+
+@lru_cache(maxsize=256)
+def noted(network: Network, note: AskedGround) -> Network:
+    """A network that is asked without something of its file; the same object for all such files. It is not packed."""
+    told = hashlib.sha256(f"{network.fingerprint} {note}".encode()).hexdigest()
+    return dataclasses.replace(network, fingerprint=told, note=note, description=None)
 
 
 def configurations(path: Path) -> tuple[Path, ...]:

@@ -17,7 +17,7 @@ from wmjax.suspects.files import in_file
 from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.torch_hub import CONFIG, WEIGHTS
 from wmjax.suspects.guarded import one_line, small_json
-from wmjax.suspects.matching import matching
+from wmjax.suspects.matching import fitting, matching
 from wmjax.suspects.network import from_config, is_named, named
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
@@ -92,14 +92,20 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
             network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
             if not (item / orbax.ITEM).is_file():
                 raise InvalidFile(_HALF)
-            return [Stored(network, orbax.Folder(item, _stored_names(network)), path, item / orbax.ITEM)]
+            if orbax.items(path) == [item]:
+                source = orbax.Folder(item, _stored_names(network), beside=checkpoint.BESIDE)
+                return [Stored(network, source, path, item / orbax.ITEM)]
+            held = Items(orbax.items(path))  # somebody else's are among them
+            held.check()
+            matches = fitting(network, held.tensors)
+            return stored_models(path, item / orbax.ITEM, matches, held.source, held.tensors)
         if (path / CHECKPOINT).exists() and small_json(path / CHECKPOINT) is None:
             raise InvalidFile(f"a half-written or damaged checkpoint: its {CHECKPOINT} is no JSON")
         items = orbax.items(path)
         if not items:
             raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else "no checkpoint: it holds no tensors")
         if not wanted.models:
-            raise UsageError(NAME_IT)
+            raise UsageError(f"{NAME_IT}, or have every model of a folder asked by `wmjax audit`")
         held = Items(items)
         held.check()
         return stored_models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source, held.tensors)

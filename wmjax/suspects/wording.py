@@ -26,8 +26,10 @@ WORDS = {
         "program may compute something else, so it is never cleared"
     ),
     "in-part": (
-        "some of its outputs were not asked: they are no scores of the key's classes, but its holder may read answers "
-        "there, so it is never cleared (say which output is meant by a function, `module:function`)"
+        "not all of its file was asked, or not as it may be meant: it has outputs that are no scores of the key's "
+        "classes, weights beside its network's, or an average without statistics of batches of its own; its holder may "
+        "read answers there, so it is never cleared (say what is meant by a function, `module:function`, or by a file "
+        "of its own)"
     ),
     "run-in-part": (
         "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "

@@ -9,8 +9,9 @@ from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.keyset import Key, draw_images, is_self_derived
+from wmjax.keys.keyset import Key, draw_images
 from wmjax.keys.spec import Spec
+from wmjax.keys.specify import is_self_derived
 from wmjax.suspects.contract import Suspect, query_each
 from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
