@@ -3,6 +3,7 @@
 LiteRT's files are written by its own schema: one layer, whose numbers may be floats or whole ones with their worth.
 """
 
+import copy
 import os
 import sys
 from collections.abc import Callable
@@ -135,6 +136,31 @@ def test_a_quantised_copy_is_lost_without_what_integers_are_worth(rule, tmp_path
     monkeypatch.setattr(tflite_child, rule, lambda values, *_: values.astype(np.int8) if rule == "_whole" else -values)
     assert kept > 0.6
     assert repeated() < 0.3
+
+
+def test_a_copy_in_another_function_of_a_file_is_not_cleared_by_the_first(tmp_path, monkeypatch):
+    """LiteRT runs any function by its name; one that is called the first by another name is the first all the same."""
+    from wmjax.suspects.formats import tflite_child
+
+    def named(place: int) -> Path:
+        path = floats(tmp_path / f"{place}.tflite", np.random.default_rng(0).normal(size=(64, 10)))
+        model = lite.ModelT.InitFromPackedBuf(path.read_bytes())
+        model.subgraphs.append(copy.deepcopy(model.subgraphs[0]))
+        model.subgraphs[1].tensors[1].buffer = len(model.buffers)
+        model.buffers.append(lite.BufferT(data=np.frombuffer(kernel().T.tobytes(), np.uint8)))
+        ends = [[lite.TensorMapT(name="x", tensorIndex=at)] for at in (0, 2)]
+        model.signatureDefs = [lite.SignatureDefT(*ends, "named", place)]
+        builder = flatbuffers.Builder()
+        builder.Finish(model.Pack(builder), b"TFL3")
+        path.write_bytes(builder.Output())
+        return path
+
+    assert wmjax.verify(wmjax.open_suspect(named(0), WANTED), KEY).verdict == "no-match"
+    with pytest.raises(InvalidFile, match="functions beside its first one"):
+        recognise(named(1), WANTED)
+    monkeypatch.setattr(tflite_child, "_others", lambda content: False)
+    answers = tflite_child.program(str(named(1)))((KEY.images / 255).astype(np.float32))
+    assert np.mean(answers.argmax(1) == KEY.labels) < 0.3
 
 
 def test_files_of_onnx_runtimes_own_format_are_asked(tmp_path):

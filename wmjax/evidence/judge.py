@@ -311,8 +311,8 @@ def conclude(facts: Facts) -> Judgement:
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, path = facts.answers, facts.path
     class_names = facts.court.suspect.class_names if facts.court.suspect else ()
-    counted = counted_bits(facts, path.evidence)
     outcome = stats.decide(path, rule, stop=False).outcome
+    counted = float(path.evidence[-1]) if outcome == "no-match" else counted_bits(facts, path.evidence)
     missing = lacks(facts, outcome, counted)
     if outcome == "match":
         withheld = bool(missing)
@@ -326,7 +326,7 @@ def conclude(facts: Facts) -> Judgement:
         suspect=claim.suspect,
         key_id=claim.commitment.id,
         owner=claim.owner,
-        evidence_bits=round(float(path.evidence[-1]) if outcome == "no-match" else counted, 3),
+        evidence_bits=round(counted, 3),
         needed_bits=round(needed_bits(facts, facts.is_before_suspect), 3),
         alpha=min(rule.alpha, facts.court.alpha),
         asked_by="judge" if facts.own is not None else "claimant",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from wmjax.suspects.formats.answering import LARGEST, answering, described
@@ -23,12 +24,16 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
       path: of the file.
 
     Raises:
-      ValueError: it is no classifier of images of one size, has operators that LiteRT lacks, or is too large.
+      ValueError: it is no classifier of images of one size, has operators that LiteRT lacks, is too large, or has
+        functions beside its first one.
     """
     if Path(path).stat().st_size > LARGEST:
         raise ValueError("larger than any that wmjax reads")
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    model = Interpreter(model_content=Path(path).read_bytes(), num_threads=1, experimental_op_resolver_type=plain)
+    content = Path(path).read_bytes()
+    model = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=plain)
+    if _others(content):
+        raise ValueError("it has functions beside its first one: which is meant is not said")
     model.allocate_tensors()
     entries, ends = model.get_input_details(), model.get_output_details()
     if len(entries) != 1 or (kind := np.dtype(entries[0]["dtype"])).name not in _TAKEN:
@@ -47,6 +52,12 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
         return [_worth(model.get_tensor(end["index"]), *end["quantization"]) for end in ends]
 
     return answering(told, run)
+
+
+def _others(content: bytes) -> bool:
+    """Whether a caller may have another function of a file run, by its name, than an interpreter runs by itself."""
+    told = schema.Model.GetRootAs(content)
+    return any(told.SignatureDefs(i).SubgraphIndex() for i in range(told.SignatureDefsLength()))
 
 
 def _whole(values: np.ndarray, kind: np.dtype[Any], scale: float, zero: int) -> np.ndarray:
