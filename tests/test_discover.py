@@ -1,5 +1,6 @@
 """Zoos: every layout gives the exact tensors, and nothing hostile stops the walk."""
 
+import dataclasses
 import gzip
 import json
 import logging
@@ -37,7 +38,7 @@ from safetensors.numpy import save_file
 from wmjax import checkpoint, orbax
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.models import Config, init
+from wmjax.models import Config, default_config, init
 from wmjax.suspects import network
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.grounds import AskedGround
@@ -237,6 +238,21 @@ sine = lambda: Net(jax.numpy.sin)
         names,
         ["suspects.toml:a"],
     )
+
+
+def test_a_description_does_not_decide_alone_where_the_user_names_a_network(tmp_path):
+    """A transformer with other heads has the same tensors: described so, a copy would answer as a stranger."""
+    config = default_config("vit", IMAGE, 10)
+    wrong = dataclasses.replace(config, dropout=0.5, parameters=(("depth", 3), ("heads", 2), ("patch", 2)))
+    tensors = {name.replace("/", "."): leaf for name, leaf in flat(init(config, 0)._asdict()).items()}
+    for name, told in (("right", dataclasses.replace(config, dropout=0.5)), ("wrong", wrong)):
+        save_file(tensors, tmp_path / f"{name}.safetensors", {"config": json.dumps(told.to_json())})
+    wanted = Wanted(("cnn", "vit"), (IMAGE,), (10,))
+    names = ["right.safetensors", "wrong.safetensors:described", "wrong.safetensors:vit"]
+    assert sorted(entry.name for entry in discover(tmp_path, wanted).entries) == names
+    assert find(str(tmp_path / names[2]), wanted).network.description == {"config": config.to_json()}
+    with pytest.raises(UsageError, match="holds 2 models"):
+        find(str(tmp_path / "wrong.safetensors"), wanted)
 
 
 def test_too_many_heads_are_told(tmp_path):

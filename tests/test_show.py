@@ -154,7 +154,7 @@ FACTS = [
     ("run", {"network": "cnn", "image": "8x8x1", "checkpoints": ["step-00000007"], "sealed_keys": []}),
     ("journal-1-of-1.jsonl", {"chain": "holds", "records": 1, "models": 2}),
     ("audit.json", {"models": 3, "matches": 1}),
-    ("bare.safetensors", {"tensors": 2, "weights": 28, "network": "not said: name it with `models`"}),
+    ("bare.safetensors", {"tensors": 2, "weights": 28, "network": "not said: whoever asks it names it (`--model`)"}),
     ("adapter_model.safetensors", {"network": "none: an adapter, which changes another model's weights"}),
     ("m.npz", {"tensors": 2, "weights": 28}),
     ("m.msgpack", {"tensors": 2, "weights": 28}),

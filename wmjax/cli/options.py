@@ -164,7 +164,7 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="begin_with", metavar="RUN", help="begin with the weights of this run or file")
     parser.add_argument("--teacher", metavar="RUN", help="distil this model instead of learning the labels")
     for name, kind, text in (
-        ("--epochs", int, "passes over the training split"),
+        ("--epochs", int, "passes over the training split (default, also of the batch and the rate: by network)"),
         ("--batch", int, "images in a step, triggers included"),
         ("--seed", int, "seed of weights, order, augmentation and dropout"),
         ("--learning-rate", float, "peak learning rate"),

@@ -189,8 +189,8 @@ def _families(result: AuditResult) -> list[tuple[str, int, int, str]]:
     matched = (result.outcomes == MATCH).any(axis=1)
     models = Counter(result.families)
     found = Counter(family for family, match in zip(result.families, matched, strict=True) if match)
-    remarks = {family: visible("; ".join(_remark(*about) for about in said)) for family, said in result.remarks.items()}
-    return [(visible(name), n, found[name], remarks.get(name, "")) for name, n in models.most_common()]
+    remarks = {family: "; ".join(_remark(*about) for about in said) for family, said in result.remarks.items()}
+    return [(visible(name), n, found[name], typed(visible(remarks.get(name, "")))) for name, n in models.most_common()]
 
 
 def _remark(key: str, ground: Ground) -> str:

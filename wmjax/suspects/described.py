@@ -1,9 +1,10 @@
 """Stored tensors as models: of the network that is described with them, or of those that the user names."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,15 @@ def by_description(
     wanted: Wanted,
     parts: tuple[Path, ...] = (),
 ) -> list[Stored]:
-    """The models of a file's tensors: of the network that it describes, or of those that the user names."""
+    """The models of a file's tensors: of the network that it describes, and of those that the user names."""
     described = ""
     try:
         if config:
-            return stored_models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
-        if found := _of_hub(path, tensors, source_of, wanted, parts):
-            return found
+            found = stored_models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
+        else:
+            found = _of_hub(path, tensors, source_of, wanted, parts)
+        if found:
+            return _beside_named(found, _as_named(path, tensors, source_of, wanted, parts))
     except InvalidFile as error:  # the file may be another than the one that is described beside it
         if not wanted.models:
             raise
@@ -63,6 +66,36 @@ def by_description(
     except InvalidFile as error:
         told = (other,) if other is _ADAPTED else (str(error), described or other)
         raise InvalidFile("; ".join(part for part in told if part)) from error
+
+
+def _as_named(
+    path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]
+) -> Iterator[Stored]:
+    """The models of a file's tensors, of each architecture that the user names and that fits, called after it."""
+    for model in dict.fromkeys(wanted.models):
+        with contextlib.suppress(InvalidFile):
+            matches = matching(tensors, dataclasses.replace(wanted, models=(model,)))
+            for stored in stored_models(path, path, matches, source_of, tensors, parts):
+                yield dataclasses.replace(stored, name=":".join(filter(None, (stored.name, model))))
+
+
+def _beside_named(found: Sequence[Stored], named: Iterable[Stored]) -> list[Stored]:
+    """What a file describes and, where the user means another network by the same tensors, that too.
+
+    A stranger's description does not decide alone: the network that it names may answer like a stranger's.
+    """
+    networks = {_computed(stored.network) for stored in found}
+    if not (others := [stored for stored in named if _computed(stored.network) not in networks]):
+        return list(found)
+    called = [":".join(filter(None, (stored.name, "described"))) for stored in found]
+    own = [dataclasses.replace(stored, name=name) for stored, name in zip(found, called, strict=True)]
+    return own + others
+
+
+def _computed(network: Network) -> str | Network:
+    """What a network computes: to that dropout, which only training has, makes no difference."""
+    config = (network.description or {}).get("config")
+    return json.dumps(config | {"dropout": 0}) if config else network
 
 
 def _of_hub(path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]) -> list[Stored]:
