@@ -25,7 +25,8 @@ PAGES = {
 }
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = [text for kind, text in FENCED.findall(README) if kind == "sh"]
-PROGRAMS = {*"age cat cd curl gcloud git export mkdir model_signing openssl pip python python3 srun wmjax".split()}
+PROGRAMS = {"age", "cat", "curl", "gcloud", "git", "export", "mkdir", "model_signing", "openssl", "pip"}
+PROGRAMS |= {"python", "python3", "srun", "wmjax"}
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 PYTHON = re.compile(r"^```python\n(.*?)^```\n\n^```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -1,8 +1,7 @@
 """How many claims a key is good for, one after another, on intact copies of its model.
 
 Command   python experiments/claims/claims_a_key.py
-Expected  100 triggers: one claim without a date, two with one; in general fewer than triggers / answers of a claim, since
-          what earlier claims spent counts as wrong in later ones
+Expected  100 triggers: one claim without a date, two with one. What earlier claims spent counts as wrong in later ones
 Time      20 seconds on 2 CPU cores
 
 The copies know every label and tell labels alone. Each claim has a nonce of its own, asks in the order that it gives,
@@ -66,7 +65,8 @@ def text(figures: dict[str, Any]) -> str:
     rows = [
         f"| {size} | {' | '.join(str(found[name]) for name in DATES)} |\n" for size, found in figures["claims"].items()
     ]
-    return f"{head}{''.join(rows)}\n{figures['keys']} keys of {CLASSES} classes, the fewest; {fragment.source(figures, __file__)}.\n"
+    told = f"{figures['keys']} keys of {CLASSES} classes, the fewest; {fragment.source(figures, __file__)}."
+    return f"{head}{''.join(rows)}\n{told}\n"
 
 
 if __name__ == "__main__":
