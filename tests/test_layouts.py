@@ -229,6 +229,23 @@ def test_one_of_several_is_named(tmp_path, monkeypatch):
     assert suspect.describe().name == "two:teacher"
 
 
+def test_a_file_that_is_called_as_a_model_of_another_hides_nothing(tmp_path):
+    """Who follows up what an audit found by its name shall not be told of the file."""
+    first, second = (flat(drawn(seed)) for seed in (1, 2))
+    save_file(first | {f"ema/{name}": leaf for name, leaf in second.items()}, tmp_path / "m.safetensors")
+    save_file(first, tmp_path / "m.safetensors:ema")
+    zoo = discover(tmp_path, WANTED)
+    assert [entry.name for entry in zoo.entries].count("m.safetensors:ema") == 2
+    assert [(item.path, item.why) for item in zoo.unreadable] == [
+        ("m.safetensors:ema", "2 models are called so: rename a file")
+    ]
+    with pytest.raises(UsageError, match=r"a model in m\.safetensors is called so too"):
+        find(str(tmp_path / "m.safetensors:ema"), WANTED)
+    (tmp_path / "m.safetensors:ema").rename(tmp_path / "m.safetensors:other")
+    assert find(str(tmp_path / "m.safetensors:other"), WANTED).name == ""
+    assert find(str(tmp_path / "m.safetensors:ema"), WANTED).name == "ema"
+
+
 def test_unequal_replicas_are_models_each(tmp_path):
     tree = drawn(1, 3)
     save(tmp_path / "many", tree)

@@ -1,8 +1,10 @@
 """Models that lie in files: their weights, their digests, and asking them on this process's devices."""
 
+import contextlib
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +15,7 @@ from jax import Array
 
 from wmjax import checkpoint
 from wmjax.digest import digest, files_digest
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import InvalidFile, UsageError, WmjaxError
 from wmjax.keys import Model
 from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
@@ -44,6 +46,8 @@ def find(name: str, wanted: Wanted = NOTHING) -> Stored:
 def find_kinds(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
     """The one model that a user names, for each size and number of classes at which it is asked; raises as `find`."""
     path, member = located(name)
+    if not member and (other := _also_called(name, wanted)):
+        raise UsageError(f"{name} is a file, and a model in {other.name} is called so too: rename the file")
     try:
         found = recognise(path, wanted)
     except InvalidFile:
@@ -54,6 +58,16 @@ def find_kinds(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
     if len({(id(stored.source), stored.row) for stored in chosen}) != 1:
         raise _several(path, member, found)
     return chosen
+
+
+def _also_called(name: str, wanted: Wanted) -> Path | None:
+    """The path of which a model has the name of a file beside it, which would hide the model; else None."""
+    for end in re.finditer(":", name):
+        holder, member = place(name[: end.start()]), name[end.end() :]
+        with contextlib.suppress(WmjaxError):
+            if holder.exists() and any(stored.name == member for stored in recognise(holder, wanted)):
+                return holder
+    return None
 
 
 def _kinds(network: Network) -> tuple[str, ...]:

@@ -112,7 +112,9 @@ class _Walk:
         """What was found, in order."""
         found = sorted(self.found, key=lambda at: (at[1].network.name, at[1].network.fingerprint, at[0], at[1].row))
         refused = [Unreadable(self._name(path), why) for path, why in self.refused if not self._is_part(path)]
-        unreadable = sorted([*self.unreadable, *refused], key=lambda item: item.path)
+        names = Counter(entry.name for _, entry in self.found)
+        alike = [Unreadable(name, f"{n} models are called so: rename a file") for name, n in names.items() if n > 1]
+        unreadable = sorted([*self.unreadable, *refused, *alike], key=lambda item: item.path)
         others = Counter(_ending(path) for path in self.plain if path not in self.parts | self.described)
         others.update({_KEPT: passed} if (passed := sum(self.passed.values())) else {})
         return Zoo([entry for _, entry in found], unreadable, dict(sorted(others.items())))
