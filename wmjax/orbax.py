@@ -163,7 +163,7 @@ def _context() -> Any:
 
 
 def _base(path: Path) -> dict[str, Any]:
-    folder = {"driver": "file", "path": f"{path.absolute()}/"}
+    folder = {"driver": "file", "path": f"{path.resolve()}/"}
     return {"driver": "ocdbt", "base": folder} if _is_ocdbt(path) else folder
 
 
@@ -273,7 +273,7 @@ def _places(path: Path) -> dict[bytes, Any]:
     """
     import tensorstore as ts
 
-    base = ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}, context=_context()).result()
+    base = ts.KvStore.open({"driver": "file", "path": f"{path.resolve()}/"}, context=_context()).result()
     with stores.present(path / "manifest.ocdbt"):
         newest = ts.ocdbt.dump(base).result()["versions"][-1]
     if newest["root_height"]:
@@ -336,4 +336,4 @@ def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> Layout:
 
 def _inside(path: Path, name: str) -> str:
     """Where a tensor lies in its store: OCDBT counts from its own root, a folder from the file system's."""
-    return f"{name}/" if _is_ocdbt(path) else f"{path.absolute()}/{name}/"
+    return f"{name}/" if _is_ocdbt(path) else f"{path.resolve()}/{name}/"
