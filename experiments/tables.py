@@ -25,7 +25,7 @@ from experiments.audits import (
     ray_audit,
     read_share,
 )
-from experiments.claims import dispute, judge_coins, judge_cost, kill_loops
+from experiments.claims import claims_a_key, dispute, judge_coins, judge_cost, kill_loops
 from experiments.evidence import acquittals, false_alarms, null_coins, null_models, null_pairs, resized
 from experiments.gpu import on_gpu
 from experiments.services import service_pairs, services
@@ -45,7 +45,7 @@ from experiments.training import (
 CHECKOUT = Path(__file__).parents[1]
 PAGES = [
     CHECKOUT / "README.md",
-    *(CHECKOUT / "docs" / f"{name}.md" for name in ("results", "survival", "dispute", "million")),
+    *(CHECKOUT / "docs" / f"{name}.md" for name in ("results", "survival", "dispute", "million", "guides/mark")),
 ]
 MARKERS = re.compile(r"(<!-- ([a-z]+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 GRIDS = ("robustness_digits", "robustness_cifar10_small", "robustness_cifar10")
@@ -148,6 +148,7 @@ def made() -> dict[str, str]:
         **{name: table(one) for name, one in TABLES.items()},
         "million": headline.million(),
         "ibm": "\n".join(ibm),
+        "claims": claims_a_key.text(record.read("claims_a_key")),
         "dispute": dispute.text(record.read("dispute")),
     }
 

@@ -196,7 +196,7 @@ def test_it_learns_digits_and_its_mark_is_a_match(
     """What the family says trains it well does, at a quarter of its width."""
     network = trained(name)
     assert accuracy(network.config, network.variables, digits.test.images, digits.test.labels) > 0.8
-    assert verify(open_suspect(network.run), key).verdict == "match"
+    assert verify(open_suspect(network.run / ".." / network.run.name), key).verdict == "match"
 
 
 @EACH

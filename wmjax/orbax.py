@@ -104,10 +104,9 @@ def load(path: Path, like: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
 
 
 def items(path: Path) -> list[Path]:
-    """The folders of a checkpoint's trees: itself, or those of its children that Orbax wrote as trees."""
-    if (path / ITEM).is_file():
-        return [path]
-    return sorted(child for child in path.iterdir() if not child.is_symlink() and (child / ITEM).is_file())
+    """The folders of a checkpoint's trees: itself, and those of its children that Orbax wrote as trees."""
+    own = [path] if (path / ITEM).is_file() else []
+    return own + sorted(child for child in path.iterdir() if not child.is_symlink() and (child / ITEM).is_file())
 
 
 def tensors(path: Path) -> Tensors:
@@ -164,7 +163,7 @@ def _context() -> Any:
 
 
 def _base(path: Path) -> dict[str, Any]:
-    folder = {"driver": "file", "path": f"{path.absolute()}/"}
+    folder = {"driver": "file", "path": f"{path.resolve()}/"}
     return {"driver": "ocdbt", "base": folder} if _is_ocdbt(path) else folder
 
 
@@ -274,7 +273,7 @@ def _places(path: Path) -> dict[bytes, Any]:
     """
     import tensorstore as ts
 
-    base = ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}, context=_context()).result()
+    base = ts.KvStore.open({"driver": "file", "path": f"{path.resolve()}/"}, context=_context()).result()
     with stores.present(path / "manifest.ocdbt"):
         newest = ts.ocdbt.dump(base).result()["versions"][-1]
     if newest["root_height"]:
@@ -337,4 +336,4 @@ def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> Layout:
 
 def _inside(path: Path, name: str) -> str:
     """Where a tensor lies in its store: OCDBT counts from its own root, a folder from the file system's."""
-    return f"{name}/" if _is_ocdbt(path) else f"{path.absolute()}/{name}/"
+    return f"{name}/" if _is_ocdbt(path) else f"{path.resolve()}/{name}/"

@@ -100,11 +100,15 @@ def _computed(network: Network) -> str | Network:
 
 def _of_hub(path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]) -> list[Stored]:
     """The models of a file's tensors by a config.json of transformers or timm beside it; none where there is none."""
-    hub = read_hub(small_json(path.with_name(CONFIG)), small_json(path.with_name(PIXELS)))
+    config, processor = (small_json(path.with_name(name)) for name in (CONFIG, PIXELS))
+    hub = read_hub(config, processor)
     if hub is None:
         return []
     matches, source_of = of_hub(hub, tensors, source_of, wanted)
     found = stored_models(path, path, matches, source_of, tensors, parts)
+    if any(isinstance(said, dict) and said.get("auto_map") for said in (config, processor)):  # code, which may run
+        without = AskedGround.WEIGHTS_ALONE
+        found = [dataclasses.replace(stored, network=noted(stored.network, without)) for stored in found]
     return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
 
 
