@@ -30,8 +30,10 @@ os.environ.update(JAX_NUMPY_DTYPE_PROMOTION="strict", JAX_NUMPY_RANK_PROMOTION="
 # What tests wait for is mostly XLA at compiling tiny programs, and it compiles them in half the time where it optimises
 # less. XLA_FLAGS= in the environment has them compiled as users' are; the nightly run does. Level 0 would take an
 # eighth less again, but with JAX 0.10 a step of test_mapping.py, under `pmap`, ends in NaN there.
-_FEWER = " --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith(("0.9.", "0.10.")) else ""  # gone since
-os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level=1{_FEWER}")
+_FEWER = "--xla_backend_optimization_level=1"
+if version("jaxlib").startswith(("0.9.", "0.10.")):  # the one is gone since, the other may go: each worker has one core
+    _FEWER += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ.setdefault("XLA_FLAGS", _FEWER)
 
 # Many tests, some in processes of their own, compile the same programs: a cache that lives as long as the session.
 # Each worker of pytest-xdist has one for itself: JAX writes without a lock, so another could read half a program.

@@ -309,7 +309,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
 
 def test_resume_after_kill_9(run, tmp_path):
     """A real process, killed without warning in mid-run, ends where the uninterrupted one does."""
-    command = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "6", "--batch", "128", "--out"]
+    command = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "3", "--batch", "128", "--out"]
     program = [sys.executable, "-m", "wmjax.cli"]
     with subprocess.Popen([*program, *command, "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
         while not list(tmp_path.glob("killed/step-*/_CHECKPOINT_METADATA")):
