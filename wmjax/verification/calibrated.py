@@ -12,7 +12,8 @@ from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, draw_images
 from wmjax.keys.spec import Spec
 from wmjax.keys.specify import is_self_derived
-from wmjax.suspects.contract import Suspect, query_each
+from wmjax.suspects.ask import query_each
+from wmjax.suspects.contract import Suspect
 from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
 
