@@ -208,10 +208,12 @@ def left_over(fits: Iterable[Fit], stored: Tensors) -> str:
     if not taken <= stored.keys():  # a library made them of what is stored: `ema.w` is another `w`
         left = [name for name in left if any(name[end.end() :] in numbers for end in re.finditer("[./]", name))]
         used = [[numbers[name] for name in numbers.keys() - set(left)]]
+    if not left:
+        return ""
     layers = {parts_of(name)[:-1] for name in taken} - {()}
     within = [name for name in left if parts_of(name)[:-1] in layers and stored[name][1] in FLOATS]
     changing = within or [name for name in left if is_adapter([name])]
-    if not changing and (not left or 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0)):
+    if not changing and 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0):
         return ""
     first = min(changing or left, key=lambda name: (-numbers[name], name))
     many = f"{len(left)} tensors beside its models are" if len(left) > 1 else "1 tensor beside its models is"
