@@ -42,7 +42,7 @@ from wmjax.models import Config, default_config, init
 from wmjax.suspects import network
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.grounds import AskedGround
-from wmjax.suspects.stored import find, load_variables
+from wmjax.suspects.stored import find, load_variables, read_weights
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Zoo
@@ -247,10 +247,15 @@ def test_a_description_does_not_decide_alone_where_the_user_names_a_network(tmp_
     tensors = {name.replace("/", "."): leaf for name, leaf in flat(init(config, 0)._asdict()).items()}
     for name, told in (("right", dataclasses.replace(config, dropout=0.5)), ("wrong", wrong)):
         save_file(tensors, tmp_path / f"{name}.safetensors", {"config": json.dumps(told.to_json())})
+        checkpoint.save(tmp_path / name, init(config, 0)._asdict(), Metadata(told))
     wanted = Wanted(("cnn", "vit"), (IMAGE,), (10,))
-    names = ["right.safetensors", "wrong.safetensors:described", "wrong.safetensors:vit"]
-    assert sorted(entry.name for entry in discover(tmp_path, wanted).entries) == names
-    assert find(str(tmp_path / names[2]), wanted).network.description == {"config": config.to_json()}
+    names = ["right", "right.safetensors", *(f"wrong{end}" for end in (":described", ":vit"))]
+    names += [f"wrong.safetensors{end}" for end in (":described", ":vit")]
+    assert sorted(entry.name for entry in discover(tmp_path, wanted).entries) == sorted(names)
+    for name in ("wrong:vit", "wrong.safetensors:vit"):
+        found = find(str(tmp_path / name), wanted)
+        assert found.network.description == {"config": config.to_json()}
+        assert equal(read_weights(found), flat(init(config, 0)._asdict()))
     with pytest.raises(UsageError, match="holds 2 models"):
         find(str(tmp_path / "wrong.safetensors"), wanted)
 

@@ -216,6 +216,16 @@ def test_every_set_of_weights_is_asked_under_its_name(tmp_path):
         read(found["best_and_last:params"])
 
 
+def test_a_tree_in_the_folder_of_another_is_asked_beside_it(tmp_path):
+    save(tmp_path / "one", drawn(3))
+    save(tmp_path / "one" / "more", drawn(4))
+    zoo = discover(tmp_path, WANTED)
+    assert ([entry.name for entry in zoo.entries], zoo.unreadable) == (["one:more", "one:one"], [])
+    with pytest.raises(UsageError, match="holds 2 models"):
+        find(str(tmp_path / "one"), WANTED)
+    assert equal(read_weights(find(str(tmp_path / "one:more"), WANTED)), flat(drawn(4)))
+
+
 def test_one_of_several_is_named(tmp_path, monkeypatch):
     save(tmp_path / "two", {"teacher": drawn(3), "student": drawn(4)})
     monkeypatch.chdir(tmp_path)

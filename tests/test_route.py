@@ -13,7 +13,8 @@ import wmjax
 from wmjax.errors import AccessError
 from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.specify import default_rule
-from wmjax.suspects.contract import Wanted, answered
+from wmjax.suspects.ask import answered
+from wmjax.suspects.contract import Wanted
 from wmjax.zoo import panel, route
 from wmjax.zoo.grounds import AuditGround
 

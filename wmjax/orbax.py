@@ -104,10 +104,9 @@ def load(path: Path, like: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
 
 
 def items(path: Path) -> list[Path]:
-    """The folders of a checkpoint's trees: itself, or those of its children that Orbax wrote as trees."""
-    if (path / ITEM).is_file():
-        return [path]
-    return sorted(child for child in path.iterdir() if not child.is_symlink() and (child / ITEM).is_file())
+    """The folders of a checkpoint's trees: itself, and those of its children that Orbax wrote as trees."""
+    own = [path] if (path / ITEM).is_file() else []
+    return own + sorted(child for child in path.iterdir() if not child.is_symlink() and (child / ITEM).is_file())
 
 
 def tensors(path: Path) -> Tensors:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def by_description(
         else:
             found = _of_hub(path, tensors, source_of, wanted, parts)
         if found:
-            return _beside_named(found, _as_named(path, tensors, source_of, wanted, parts))
+            return beside_named(found, tensors, source_of, wanted)
     except InvalidFile as error:  # the file may be another than the one that is described beside it
         if not wanted.models:
             raise
@@ -68,28 +68,24 @@ def by_description(
         raise InvalidFile("; ".join(part for part in told if part)) from error
 
 
-def _as_named(
-    path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]
-) -> Iterator[Stored]:
-    """The models of a file's tensors, of each architecture that the user names and that fits, called after it."""
-    for model in dict.fromkeys(wanted.models):
-        with contextlib.suppress(InvalidFile):
-            matches = matching(tensors, dataclasses.replace(wanted, models=(model,)))
-            for stored in stored_models(path, path, matches, source_of, tensors, parts):
-                yield dataclasses.replace(stored, name=":".join(filter(None, (stored.name, model))))
-
-
-def _beside_named(found: Sequence[Stored], named: Iterable[Stored]) -> list[Stored]:
+def beside_named(found: Sequence[Stored], tensors: Tensors, source_of: SourceOf, wanted: Wanted) -> list[Stored]:
     """What a file describes and, where the user means another network by the same tensors, that too.
 
     A stranger's description does not decide alone: the network that it names may answer like a stranger's.
     """
-    networks = {_computed(stored.network) for stored in found}
-    if not (others := [stored for stored in named if _computed(stored.network) not in networks]):
-        return list(found)
-    called = [":".join(filter(None, (stored.name, "described"))) for stored in found]
-    own = [dataclasses.replace(stored, name=name) for stored, name in zip(found, called, strict=True)]
-    return own + others
+    first, networks = found[0], {_computed(stored.network) for stored in found}
+    others: list[Stored] = []
+    for model in dict.fromkeys(wanted.models):
+        with contextlib.suppress(InvalidFile):
+            matches = matching(tensors, dataclasses.replace(wanted, models=(model,)))
+            named = stored_models(first.path, first.held, matches, source_of, tensors, first.parts)
+            others += [_called(stored, model) for stored in named if _computed(stored.network) not in networks]
+    return [*(_called(stored, "described") if others else stored for stored in found), *others]
+
+
+def _called(stored: Stored, network: str) -> Stored:
+    """A model whose name says also as what network it is asked."""
+    return dataclasses.replace(stored, name=":".join(filter(None, (stored.name, network))))
 
 
 def _computed(network: Network) -> str | Network:
@@ -100,11 +96,15 @@ def _computed(network: Network) -> str | Network:
 
 def _of_hub(path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]) -> list[Stored]:
     """The models of a file's tensors by a config.json of transformers or timm beside it; none where there is none."""
-    hub = read_hub(small_json(path.with_name(CONFIG)), small_json(path.with_name(PIXELS)))
+    config, processor = (small_json(path.with_name(name)) for name in (CONFIG, PIXELS))
+    hub = read_hub(config, processor)
     if hub is None:
         return []
     matches, source_of = of_hub(hub, tensors, source_of, wanted)
     found = stored_models(path, path, matches, source_of, tensors, parts)
+    if any(isinstance(said, dict) and said.get("auto_map") for said in (config, processor)):  # code, which may run
+        without = AskedGround.WEIGHTS_ALONE
+        found = [dataclasses.replace(stored, network=noted(stored.network, without)) for stored in found]
     return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
 
 

@@ -4,7 +4,7 @@ A module that a *file* names is never imported: the user has to name it.
 """
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from wmjax import checkpoint, orbax, stores
@@ -12,7 +12,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import FAMILIES
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
-from wmjax.suspects.described import NAME_IT, stored_models
+from wmjax.suspects.described import NAME_IT, beside_named, stored_models
 from wmjax.suspects.files import in_file
 from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.torch_hub import CONFIG, WEIGHTS
@@ -93,8 +93,13 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
             if not (item / orbax.ITEM).is_file():
                 raise InvalidFile(_HALF)
             if orbax.items(path) == [item]:
-                source = orbax.Folder(item, _stored_names(network), beside=checkpoint.BESIDE)
-                return [Stored(network, source, path, item / orbax.ITEM)]
+                source_of = partial(orbax.Folder, item, beside=checkpoint.BESIDE)
+                names = _stored_names(network)
+                found = [Stored(network, source_of(names), path, item / orbax.ITEM)]
+                if not wanted.models:
+                    return found
+                tensors = {names[name]: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}
+                return beside_named(found, tensors, source_of, wanted)
             held = Items(orbax.items(path))  # somebody else's are among them
             held.check()
             matches = fitting(network, held.tensors)

@@ -22,8 +22,8 @@ WORDS = {
     ),
     "run": "its file was run in a process of its own: its weights were not read",
     "weights-alone": (
-        "its file holds a program, which was not run: its tensors were asked in the network that you named; the "
-        "program may compute something else, so it is never cleared"
+        "its file holds a program, or names code beside it, which was not run: its tensors were asked in the network "
+        "that was named; the program may compute something else, so it is never cleared"
     ),
     "in-part": (
         "not all of its file was asked, or not as it may be meant: it has outputs that are no scores of the key's "

@@ -11,7 +11,8 @@ from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key
 from wmjax.keys.specify import is_self_derived
-from wmjax.suspects.contract import Suspect, query_each
+from wmjax.suspects.ask import query_each
+from wmjax.suspects.contract import Suspect
 from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
 

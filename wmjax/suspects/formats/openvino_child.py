@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 
 from wmjax.suspects.formats.answering import LARGEST, answering, described
 
@@ -21,6 +20,8 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
       ValueError: it is no classifier of images of one size, or is too large.
     """
+    import openvino
+
     weights = Path(path).with_suffix(".bin")
     if Path(path).stat().st_size + (weights.stat().st_size if weights.exists() else 0) > LARGEST:
         raise ValueError("larger than any that wmjax reads")
