@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,7 +213,11 @@ def test_a_suspect_that_says_nothing_ends_the_claim_and_is_on_record(home):
 
 def test_a_claim_that_is_interrupted_leaves_its_triggers_spent(home):
     Path("shop.py").write_text(SHOP + STOPS)
-    code, _, _ = claim(home, suspect="shop:stops")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
+    try:
+        code, _, _ = claim(home, suspect="shop:stops")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130
     assert len(opened().spent) == 6
     assert not Path("claim.json").exists()

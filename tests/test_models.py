@@ -111,8 +111,9 @@ def test_a_fresh_network_gives_every_image_logits_of_moderate_size(name: str, im
 @jax.numpy_dtype_promotion("standard")  # Flax's norms ask for it
 def test_in_bfloat16_it_answers_nearly_the_same(name: str) -> None:
     config, images = narrow(name), jnp.asarray(load("digits").test.images[:8])
+    answers = jax.jit(apply, static_argnums=0, static_argnames="precision")  # two programs, not one for each operation
     exact, rounded = (
-        apply(config, init(config, 0), images, precision=precision)[0] for precision in ("float32", "bfloat16")
+        answers(config, init(config, 0), images, precision=precision)[0] for precision in ("float32", "bfloat16")
     )
     assert rounded.dtype == jnp.float32
     assert not np.array_equal(exact, rounded)
