@@ -103,11 +103,14 @@ def decoys(folder: Path, key: Key) -> list[str]:
     described = {"config": json.dumps(marked.CONFIG.to_json())}
     nameless = {f"shadow.{place}": leaf for place, leaf in enumerate(copy.values())}
     save_file(decoy | nameless, folder / "nameless.safetensors", described)
+    kernel, bias = (f"params/head/{name}" for name in ("kernel", "bias"))
+    two = copy | {name: decoy[name] for name in (kernel, bias)} | {"own": copy[kernel], "its": copy[bias]}
+    save_file(two, folder / "heads.safetensors", described)
     (folder / "peft").mkdir()
     save_file(decoy, folder / "peft" / "model.safetensors")
     (folder / "peft" / "config.json").write_text(described["config"])
     (folder / "peft" / "adapter_config.json").write_text("{}")
-    return ["nameless.safetensors", "peft"]
+    return ["nameless.safetensors", "heads.safetensors", "peft"]
 
 
 def test_nobody_is_cleared_beside_weights_that_are_not_asked(tmp_path, monkeypatch):
@@ -118,10 +121,10 @@ def test_nobody_is_cleared_beside_weights_that_are_not_asked(tmp_path, monkeypat
         return [verify(open_suspect(tmp_path / name, wanted), key).verdict for name in names]
 
     names = decoys(tmp_path, key)
-    assert verdicts() == ["inconclusive"] * 2
-    assert [finding.verdict for finding in audit(tmp_path, {"k": key})] == ["inconclusive"] * 2
+    assert verdicts() == ["inconclusive"] * 3
+    assert [finding.verdict for finding in audit(tmp_path, {"k": key})] == ["inconclusive"] * 3
     monkeypatch.setattr(described, "noted", lambda network, note: network)
-    assert verdicts() == ["no-match"] * 2
+    assert verdicts() == ["no-match"] * 3
 
 
 def test_a_checkpoint_that_is_called_ours_holds_no_more_than_ours(tmp_path):

@@ -192,10 +192,15 @@ def test_weights_that_others_change_are_not_asked_without_these(name):
         ("params/conv/steps", (2,), "int32", False),
         ("lora/conv/lora_A", (2,), "float32", True),
         ("adapters/conv/down", (2,), "float32", True),
+        ("other/conv/bias", (8,), "float32", True),
+        ("other/conv/bias", (7,), "float32", False),
+        ("other", (4, 10), "float32", True),  # another head of ten classes
+        ("other", (10, 4, 1, 1), "float16", True),
+        ("other", (4, 9), "float32", False),
         ("opt_state/0/shadow/0", (9, 8), "float32", False),
         ("opt_state/0/ema/0", (9, 8), "float32", True),
     ],
 )
 def test_what_may_be_another_model_or_change_one_is_told(name, shape, dtype, told):
     tensors = stored("", tensors=NET)
-    assert bool(left_over(sets_of(SHAPES, tensors), tensors | {name: (shape, dtype)})) is told
+    assert bool(left_over(sets_of(SHAPES, tensors), tensors | {name: (shape, dtype)}, {10})) is told

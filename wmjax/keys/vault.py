@@ -273,7 +273,7 @@ def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int]) 
 
 
 def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
-    """Opens STEM.age and compares it with STEM.commitment.json, if that lies beside it.
+    """Opens STEM.age and compares it with STEM.commitment.json, if that is beside it.
 
     Example:
 

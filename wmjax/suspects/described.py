@@ -122,7 +122,8 @@ def stored_models(
     own may be found anew.
     """
     found: list[Stored] = []
-    left = left_over([match.fit for match in matches], tensors) or _adapter_beside(held)
+    classes = {match.network.classes for match in matches}
+    left = left_over([match.fit for match in matches], tensors, classes) or _adapter_beside(held)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
         network = noted(network, AskedGround.IN_PART) if left or fit.borrowed else network

@@ -89,21 +89,7 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
         if any("\udc80" <= c <= "\udcff" for c in str(path)):  # which TensorStore does not take
             raise InvalidFile("its path is not UTF-8: rename it")
         if is_wmjax(path):
-            network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
-            if not (item / orbax.ITEM).is_file():
-                raise InvalidFile(_HALF)
-            if orbax.items(path) == [item]:
-                source_of = partial(orbax.Folder, item, beside=checkpoint.BESIDE)
-                names = _stored_names(network)
-                found = [Stored(network, source_of(names), path, item / orbax.ITEM)]
-                if not wanted.models:
-                    return found
-                tensors = {names[name]: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}
-                return beside_named(found, tensors, source_of, wanted)
-            held = Items(orbax.items(path))  # somebody else's are among them
-            held.check()
-            matches = fitting(network, held.tensors)
-            return stored_models(path, item / orbax.ITEM, matches, held.source, held.tensors)
+            return _ours(path, wanted)
         if (path / CHECKPOINT).exists() and small_json(path / CHECKPOINT) is None:
             raise InvalidFile(f"a half-written or damaged checkpoint: its {CHECKPOINT} is no JSON")
         items = orbax.items(path)
@@ -114,6 +100,23 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
         held = Items(items)
         held.check()
         return stored_models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source, held.tensors)
+
+
+def _ours(path: Path, wanted: Wanted) -> list[Stored]:
+    """The models of a checkpoint of wmjax's: one, unless somebody else put more there, or the user means another."""
+    network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
+    if not (item / orbax.ITEM).is_file():
+        raise InvalidFile(_HALF)
+    if orbax.items(path) != [item]:
+        held = Items(orbax.items(path))
+        held.check()
+        return stored_models(path, item / orbax.ITEM, fitting(network, held.tensors), held.source, held.tensors)
+    source_of, names = partial(orbax.Folder, item, beside=checkpoint.BESIDE), _stored_names(network)
+    found = [Stored(network, source_of(names), path, item / orbax.ITEM)]
+    if not wanted.models:
+        return found
+    tensors = {names[name]: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}
+    return beside_named(found, tensors, source_of, wanted)
 
 
 def is_step(path: Path) -> bool:

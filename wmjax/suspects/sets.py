@@ -13,7 +13,7 @@ Where a layer holds more than the network uses, factors of low rank or scales, a
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wmjax.orbax import Tensors
@@ -191,14 +191,20 @@ def _is_state(place: _Place) -> bool:
     return any(part in _STATES or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
 
 
-def left_over(fits: Iterable[Fit], stored: Tensors) -> str:
+def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = ()) -> str:
     """What lies beside a file's models and may be another one, or change them, in words; empty where nothing does.
 
-    Little says nothing, unless it is an adapter's or lies in one of a model's own layers; nor does an optimiser's.
+    Little says nothing, unless it is an adapter's, lies in one of a model's own layers, is called as a tensor of its,
+    or may be another head; nor does an optimiser's.
 
     >>> weights = {"w": ((3, 2), "float32"), "ema.0": ((3, 2), "float32")}
     >>> left_over([Fit(".", {"w": "w"})], weights)
     '1 tensor beside its models is of none of them: first ema.0'
+
+    Args:
+      fits: its models.
+      stored: shapes and dtypes by name.
+      classes: that its models tell apart.
     """
     fits = list(fits)
     numbers = {name: math.prod(shape) for name, (shape, _) in stored.items()}
@@ -208,14 +214,31 @@ def left_over(fits: Iterable[Fit], stored: Tensors) -> str:
     if not taken <= stored.keys():  # a library made them of what is stored: `ema.w` is another `w`
         left = [name for name in left if any(name[end.end() :] in numbers for end in re.finditer("[./]", name))]
         used = [[numbers[name] for name in numbers.keys() - set(left)]]
-    layers = {parts_of(name)[:-1] for name in taken} - {()}
-    within = [name for name in left if parts_of(name)[:-1] in layers and stored[name][1] in FLOATS]
-    changing = within or [name for name in left if is_adapter([name])]
-    if not changing and (not left or 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0)):
+    if not left:
+        return ""
+    changing = [name for name in left if is_adapter([name])] or list(_changing(left, fits, stored, classes))
+    if not changing and 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0):
         return ""
     first = min(changing or left, key=lambda name: (-numbers[name], name))
     many = f"{len(left)} tensors beside its models are" if len(left) > 1 else "1 tensor beside its models is"
     return f"{many} of none of them: first {first:.100}"
+
+
+def _changing(left: Sequence[str], fits: Sequence[Fit], stored: Tensors, classes: Collection[int]) -> Iterator[str]:
+    """Of what is left the tensors that may change one of the models, or take a place in it."""
+    layers = {parts_of(there)[:-1] for fit in fits for there in fit.names.values()} - {()}
+    cores: dict[_Place, set[tuple[int, ...]]] = {}
+    for fit in fits:
+        for core, name in _cores(fit.names).items():
+            cores.setdefault(core, set()).add(stored.get(fit.names[name], ((), ""))[0])
+    lengths = {len(core) for core in cores}
+    for name in left:
+        parts, (shape, dtype) = parts_of(name), stored[name]
+        sides = [side for side in shape if side != 1]
+        called = any(shape in cores.get(parts[-length:], ()) for length in lengths)
+        head = len(sides) == 2 and not set(classes).isdisjoint(sides)
+        if dtype in FLOATS and (parts[:-1] in layers or called or head):
+            yield name
 
 
 def is_adapter(names: Iterable[str]) -> bool:

@@ -29,6 +29,7 @@ from wmjax.zoo.within import is_small, strangers
 
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _KEPT = "of an optimiser's, with weights' shapes"
+_PART = "with what a model keeps beside it"
 _TENSOR = (".zarray", "zarr.json")
 _PARTS = {"orbax.checkpoint", "manifest.ocdbt"}  # of an Orbax folder that lacks its description
 
@@ -117,6 +118,8 @@ class _Walk:
         unreadable = sorted([*self.unreadable, *refused, *alike], key=lambda item: item.path)
         others = Counter(_ending(path) for path in self.plain if path not in self.parts | self.described)
         others.update({_KEPT: passed} if (passed := sum(self.passed.values())) else {})
+        parts = sum(path not in self.shards and self._is_part(path) for path, _ in self.refused)
+        others.update({_PART: parts} if parts else {})  # of which may be read what little a model names
         return Zoo([entry for _, entry in found], unreadable, dict(sorted(others.items())))
 
     def _is_part(self, path: Path) -> bool:
