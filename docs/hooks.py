@@ -16,6 +16,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.append(str(Path(__file__).parent))
 import notebooks
+import python_names
 
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(#[^)\s]*)?(?=\))")
@@ -54,6 +55,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.src_uri.startswith("files/"):
         return markdown
     base, here = _base(page.file), posixpath.dirname(page.file.src_uri)
+    if page.file.src_uri == "reference/python.md":
+        markdown = python_names.with_all(markdown)
 
     def text(match: re.Match[str]) -> str:
         folder = (ROOT / posixpath.normpath(posixpath.join(base, match[2]))).is_dir()

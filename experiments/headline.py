@@ -4,8 +4,10 @@ import math
 from typing import Any
 
 from experiments import fragment, record
+from wmjax.attacks.families import extract
 
 MILLION, HOSTS, FDR = 1_000_000, 64, 0.01
+_WORDS = {"ftal": "fine-tuning all layers at a high rate"}  # of attacks that the README names
 
 
 def five() -> str:
@@ -47,9 +49,9 @@ def _alarms() -> Row:
     found, pairs = digits["alarms"]["0.001"], digits["pairs"]
     above = len(made_up["alphas"]["0.001"]["designs_above"])
     told = (
-        f"at alpha 0.001, {found['false_alarms']} of {pairs:,} pairs of keys and innocent models (at most "
-        f"{0.001 * pairs:.0f} expected); of {made_up['designs']} kinds of suspects made up to fool the test, {above} "
-        "exceed the bound"
+        f"at a bound of 1 in 1,000, {found['false_alarms']} of {pairs:,} pairs of keys and innocent models (at most "
+        f"{0.001 * pairs:.0f} expected; the usual bound is 1 in a million); of {made_up['designs']} kinds of suspects "
+        f"made up to fool the test, {above} exceed the bound"
     )
     return "Are innocents accused?", told, ("evidence/false_alarms", "evidence/null_pairs")
 
@@ -59,9 +61,10 @@ def _speed() -> Row:
     card = record.read("on_gpu")["parts"]["audit"]["figures"]
     rate, on_card = own["models_per_s"]["packed"]["median"], card["models_per_s"]["packed"]["median"]
     told = (
-        f"{rate:.0f} models a second on two CPU cores, {own['ratio_to_loop']['packed']['median']:.0f} times a stock "
-        f"loop ({own['parameters'] / 1e6:.1f} M weights, packed); {on_card:.0f} a second on one H100, "
-        f"{card['ratio_to_loop']['median']:.0f} times ({card['zoo']['parameters'] / 1e6:.1f} M weights)"
+        f"{rate:.0f} models a second on two CPU cores, {own['ratio_to_loop']['packed']['median']:.0f} times a loop "
+        f"that loads and asks one model after another ({own['parameters'] / 1e6:.1f} M weights, stacked in one file); "
+        f"{on_card:.0f} a second on one H100, {card['ratio_to_loop']['median']:.0f} times "
+        f"({card['zoo']['parameters'] / 1e6:.1f} M weights)"
     )
     return "How fast is an audit?", told, ("audits/audit_speed", "gpu/on_gpu")
 
@@ -72,10 +75,13 @@ def _limits() -> Row:
     gone = [cell["attack"] for cell in cells if cell.get("removed_by_ours")]
     seeds = record.read("students")["seeds"]
     soft, hard = (_student(seeds, name) for name in ("student, soft", "student, hard labels"))
+    copied = {attack.name for attack in extract.ATTACKS} & {*gone}
     told = (
-        f"{len(gone)} of {len(cells)} attacks on an `abstract` key (digits): {', '.join(gone)}. A `spread` key leaves "
-        f"{soft:.0f} bits in a student of soft answers and {hard:.0f} in one of hard labels, where a match takes 20 "
-        "(CIFAR-10)"
+        f"{len(gone)} of {len(cells)} [attacks](docs/guides/attack.md#the-attacks) on an `abstract` key (digits): "
+        f"{', '.join(_WORDS.get(name, name) for name in gone if name not in copied)}, and {len(copied)} that train a "
+        "new network (a *student*) on its answers. A `spread` key leaves "
+        f"{soft:.0f} bits in a student of probabilities and {hard:.0f} in one of labels alone, "
+        "where a match takes 20 (CIFAR-10)"
     )
     return "What removes a mark?", told, ("attacks/robustness", "students/students")
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the checkout
 
 from experiments import headline, record
-from experiments.attacks import ibm_tables, quick_suite, robustness, standard
+from experiments.attacks import averages, ibm_tables, quick_suite, robustness, standard
 from experiments.audits import (
     audit_growth,
     audit_speed,
@@ -25,12 +25,12 @@ from experiments.audits import (
     ray_audit,
     read_share,
 )
-from experiments.claims import dispute, judge_coins, judge_cost, kill_loops
+from experiments.claims import claims_a_key, dispute, judge_coins, judge_cost, kill_loops
 from experiments.evidence import acquittals, false_alarms, null_coins, null_models, null_pairs, resized
 from experiments.gpu import on_gpu
 from experiments.services import service_pairs, services
 from experiments.students import digits_students, students, ties
-from experiments.suspects import hostile_zoo, hub_cache, onnx_exports, real_files, real_zoo, torch_families
+from experiments.suspects import converted, hostile_zoo, hub_cache, onnx_exports, real_files, real_zoo, torch_families
 from experiments.training import (
     cifar10,
     digits,
@@ -45,7 +45,7 @@ from experiments.training import (
 CHECKOUT = Path(__file__).parents[1]
 PAGES = [
     CHECKOUT / "README.md",
-    *(CHECKOUT / "docs" / f"{name}.md" for name in ("results", "survival", "dispute", "million")),
+    *(CHECKOUT / "docs" / f"{name}.md" for name in ("results", "survival", "dispute", "million", "guides/mark")),
 ]
 MARKERS = re.compile(r"(<!-- ([a-z]+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 GRIDS = ("robustness_digits", "robustness_cifar10_small", "robustness_cifar10")
@@ -110,6 +110,7 @@ TABLES = {
             "onnx_exports": onnx_exports.rows,
             "torch_families": torch_families.rows,
             "hub_cache": hub_cache.rows,
+            "converted": converted.rows,
             "real_files": real_files.rows,
             "hostile_zoo": hostile_zoo.rows,
             "services": services.rows,
@@ -126,6 +127,7 @@ TABLES = {
     "robustness": Table(
         ("key and attacks", "removed by", "closest of the others"), dict.fromkeys(GRIDS, robustness.rows)
     ),
+    "averages": Table(("average of", "evidence", "test accuracy"), {"averages": averages.rows}),
     "standard": Table(
         ("modification", "detector and decoder", "what it cost the thief"), dict.fromkeys(GRIDS, standard.rows)
     ),
@@ -146,6 +148,7 @@ def made() -> dict[str, str]:
         **{name: table(one) for name, one in TABLES.items()},
         "million": headline.million(),
         "ibm": "\n".join(ibm),
+        "claims": claims_a_key.text(record.read("claims_a_key")),
         "dispute": dispute.text(record.read("dispute")),
     }
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from wmjax import journal
 from wmjax.keys import Commitment, Input, Key, Spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo import audit as audit_module
 from wmjax.zoo import prepared

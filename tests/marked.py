@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.keys import Key, derive_key, make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.models import Variables, default_config, init
 from wmjax.models.predict import logits
 from wmjax.suspects.contract import Wanted, Weights

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from wmjax.data import Dataset
 from wmjax.errors import InvalidFile, WmjaxError
 from wmjax.keys import Key, Signer, Unlock, derive_key, make_spec, sign_commitment
-from wmjax.keys.keyset import default_rule
 from wmjax.keys.signing import sign
+from wmjax.keys.specify import default_rule
 from wmjax.keys.statement import COMMITMENT
 from wmjax.keys.vault import new_identity, seal
 

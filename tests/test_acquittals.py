@@ -16,7 +16,7 @@ from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Judgement
 from wmjax.keys import Key, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.asked import remember, shown_to
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.keys.statement import parse_commitment
 from wmjax.stats import labels as label_bets
 from wmjax.stats import renaming as renaming_bets

@@ -78,9 +78,9 @@ def test_a_call_that_hangs_ends_the_asking_and_no_other_is_made(first):
         return np.array([1])
 
     before, told = [], []
-    with pytest.raises(GoneError, match="suspect it did not answer within 2 seconds"):
+    with pytest.raises(GoneError, match="suspect it did not answer within 1 seconds"):
         ask_each(
-            askable(ask, timeout=2.0),
+            askable(ask, timeout=1.0),
             IMAGES,
             10,
             before=before.extend,

@@ -17,7 +17,7 @@ from refusals import one_line
 import wmjax
 from wmjax.errors import UsageError
 from wmjax.keys import Key, derive_key, make_spec, write_key
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.models import Config, Variables, init, predict
 from wmjax.suspects import Suspect
 from wmjax.suspects.contract import Weights

@@ -18,7 +18,7 @@ from PIL import Image
 from wmjax.errors import AccessError
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Input, Spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.report.audit import audit_table, write_audit_report
 from wmjax.zoo.grounds import Basis
 from wmjax.zoo.header import Asked
@@ -141,8 +141,9 @@ def test_tables_need_no_script(tmp_path: Path) -> None:
     found(result, 7, 0, 44.0)
     found(result, 9, 0, 55.0)
     shown = page(tmp_path, result)
-    assert [row[0] for row in shown.rows if row and row[0].startswith("zoo/model-9weights")] == [f"zoo/model-9{WORDS}"]
-    models = [row[0].removesuffix(WORDS) for row in shown.rows if len(row) == 6 and row[0].startswith("zoo")]
+    assert sum(row[0] == "zoo/model-9note 1" for row in shown.rows if row) == 1
+    assert [text for text in shown.by["notes"] if WORDS in text] != []
+    models = [row[0].removesuffix("note 1") for row in shown.rows if len(row) == 6 and row[0].startswith("zoo")]
     assert models[:4] == ["zoo/model-9", "zoo/model-7", "zoo/model-299", "zoo/model-298"]
     assert len(models) == 2 + 200
     assert any("and 98 more" in text for _, text in shown.texts)

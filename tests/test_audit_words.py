@@ -84,7 +84,9 @@ def structure(folder: Path, result: AuditResult) -> list[tuple[str, ...]]:
     """Elements and classes of the page."""
     folder.mkdir(exist_ok=True)
     return [
-        (tag, *(str(about.get(name)) for name in ("class", "id", "href"))) for tag, about in page(folder, result).tags
+        (tag, *(str(about.get(name)) for name in ("class", "id", "href")))
+        for tag, about in page(folder, result).tags
+        if tag != "code"  # of commands within words
     ]
 
 

@@ -19,8 +19,8 @@ from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Judgement
 from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.derive import Stream
-from wmjax.keys.keyset import default_rule
 from wmjax.keys.material import Material
+from wmjax.keys.specify import default_rule
 from wmjax.stats.spread import UNIT
 from wmjax.suspects import from_callable
 

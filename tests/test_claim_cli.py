@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from wmjax.evidence.claim import read_claim
 from wmjax.files import alone
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, read_commitment, write_key
 from wmjax.keys.asked import shown_to
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 
 NONCE, OTHER_NONCE = "11" * 32, "22" * 32
 KEYGEN = ["keygen", "--image", "4x4x1", "--classes", "10", "--triggers", "60"]
@@ -212,7 +213,11 @@ def test_a_suspect_that_says_nothing_ends_the_claim_and_is_on_record(home):
 
 def test_a_claim_that_is_interrupted_leaves_its_triggers_spent(home):
     Path("shop.py").write_text(SHOP + STOPS)
-    code, _, _ = claim(home, suspect="shop:stops")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
+    try:
+        code, _, _ = claim(home, suspect="shop:stops")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130
     assert len(opened().spent) == 6
     assert not Path("claim.json").exists()

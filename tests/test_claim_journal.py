@@ -24,7 +24,7 @@ from wmjax.evidence.claim import Claim, picks, read_claim
 from wmjax.evidence.transcript import Row
 from wmjax.files import alone, write_bytes
 from wmjax.keys import derive_key, make_spec, write_key
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 
 __all__ = ["home"]  # a fixture
 JOURNAL = "claim.json.journal.jsonl"

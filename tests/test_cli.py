@@ -114,7 +114,7 @@ def test_two_keys_ride_in_one_network(at_home):
     for name in ("my", "other"):
         assert at_home("verify", "--key", f"{name}.age", "--identity", f"{name}.identity", "both")[0] == 0
     code, _, err = at_home(*marking, *keys[:4], "--resume")
-    assert (code, "began with keys" in one_line(err)) == (2, True)
+    assert (code, "began with these keys" in one_line(err)) == (2, True)
     assert at_home("export", "both", "bare")[0] == 0
     assert not read_metadata(Path("bare")).keys
 
@@ -209,7 +209,7 @@ BAD = [
     (["embed", "--data", "digits", "--out", "r", "--identity", "my.identity"], 2, "belong to --key"),
     (["embed", "--data", "digits", "--out", "marked"], 2, "--resume"),
     ([*EMBED, "--out", "marked", *UNLOCK, "--resume", "--seed", "9"], 2, "began with seed 0, not 9"),
-    ([*EMBED, "--out", "marked", "--resume"], 2, "began with keys"),
+    ([*EMBED, "--out", "marked", "--resume"], 2, "began with these keys"),
     (["embed", "--data", "digits", "--out", "my.age"], 5, "cannot write"),
     (["embed", "--data", "digits", "--out", "my.age/run"], 5, "cannot write"),
     (["embed", "--data", "digits", "--model", "cnn", "--from", "clean", "--out", "r"], 2, "not the model asked for"),

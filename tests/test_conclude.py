@@ -15,7 +15,7 @@ import pytest
 from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.keys import Commitment, Input, Spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.grounds import Basis

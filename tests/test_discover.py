@@ -1,5 +1,6 @@
 """Zoos: every layout gives the exact tensors, and nothing hostile stops the walk."""
 
+import dataclasses
 import gzip
 import json
 import logging
@@ -37,10 +38,11 @@ from safetensors.numpy import save_file
 from wmjax import checkpoint, orbax
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.models import Config, init
+from wmjax.models import Config, default_config, init
 from wmjax.suspects import network
 from wmjax.suspects.contract import Wanted
-from wmjax.suspects.stored import find
+from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.stored import find, load_variables, read_weights
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Zoo
@@ -167,13 +169,21 @@ def test_what_lies_beside_a_model_and_may_be_another_is_told(tmp_path):
     save_file(tensors | shadow, tmp_path / "average.safetensors", config)
     save_file(tensors | {"log": np.zeros(3, np.float32)}, tmp_path / "log.safetensors", config)
     save_file(
-        tensors | {f"opt_state.{name}": leaf for name, leaf in shadow.items()}, tmp_path / "state.safetensors", config
+        tensors | {f"opt_state.{name[4:]}": leaf for name, leaf in shadow.items()},
+        tmp_path / "state.safetensors",
+        config,
     )
     zoo = discover(tmp_path, Wanted())
-    assert len(zoo.entries) == 3
+    notes = {entry.name: (entry.network.note, entry.network.description is None) for entry in zoo.entries}
+    part = (AskedGround.IN_PART, True)  # nor is it packed, where this would be forgotten
+    assert notes == {"average.safetensors": part, "log.safetensors": ("", False), "state.safetensors": ("", False)}
+    with pytest.raises(UsageError, match="save the model that is meant alone"):
+        load_variables(str(tmp_path / "average.safetensors"))
     ((path, why),) = [(item.path, item.why) for item in zoo.unreadable]
     assert path == "average.safetensors"
     assert why.startswith(f"{len(shadow)} tensors beside its models are of none of them: first ema.shadow.")
+    save_file(tensors | {f"opt_state.{name}": leaf for name, leaf in shadow.items()}, tmp_path / path, config)
+    assert [item.path for item in discover(tmp_path, Wanted()).unreadable] == [path]  # an average is no momentum
 
 
 def test_adapters_and_wrong_configurations_are_told_as_what_they_are(tmp_path):
@@ -219,6 +229,35 @@ sine = lambda: Net(jax.numpy.sin)
     assert one.network is not other.network
     with pytest.raises(UsageError, match=r"name one, as model\.safetensors:two_nets:relu"):
         find(str(tmp_path / "model.safetensors"), wanted)
+    # a list that was found chooses none of them
+    (tmp_path / "suspects.toml").write_text(
+        '[[suspect]]\nname = "a"\npath = "model.safetensors"\nmodel = "two_nets:sine"\n'
+    )
+    zoo = discover(tmp_path, wanted)
+    assert ([entry.name for entry in zoo.entries], [item.path for item in zoo.unreadable]) == (
+        names,
+        ["suspects.toml:a"],
+    )
+
+
+def test_a_description_does_not_decide_alone_where_the_user_names_a_network(tmp_path):
+    """A transformer with other heads has the same tensors: described so, a copy would answer as a stranger."""
+    config = default_config("vit", IMAGE, 10)
+    wrong = dataclasses.replace(config, dropout=0.5, parameters=(("depth", 3), ("heads", 2), ("patch", 2)))
+    tensors = {name.replace("/", "."): leaf for name, leaf in flat(init(config, 0)._asdict()).items()}
+    for name, told in (("right", dataclasses.replace(config, dropout=0.5)), ("wrong", wrong)):
+        save_file(tensors, tmp_path / f"{name}.safetensors", {"config": json.dumps(told.to_json())})
+        checkpoint.save(tmp_path / name, init(config, 0)._asdict(), Metadata(told))
+    wanted = Wanted(("cnn", "vit"), (IMAGE,), (10,))
+    names = ["right", "right.safetensors", *(f"wrong{end}" for end in (":described", ":vit"))]
+    names += [f"wrong.safetensors{end}" for end in (":described", ":vit")]
+    assert sorted(entry.name for entry in discover(tmp_path, wanted).entries) == sorted(names)
+    for name in ("wrong:vit", "wrong.safetensors:vit"):
+        found = find(str(tmp_path / name), wanted)
+        assert found.network.description == {"config": config.to_json()}
+        assert equal(read_weights(found), flat(init(config, 0)._asdict()))
+    with pytest.raises(UsageError, match="holds 2 models"):
+        find(str(tmp_path / "wrong.safetensors"), wanted)
 
 
 def test_too_many_heads_are_told(tmp_path):

@@ -17,6 +17,7 @@ import pytest
 from pages import HOSTILE, Page
 from PIL import Image
 
+from wmjax.cli.options import make_parser
 from wmjax.evidence import wording
 from wmjax.evidence.facts import Court, Lack
 from wmjax.evidence.judge import judge
@@ -24,6 +25,7 @@ from wmjax.evidence.judgement import REFUSED, SPENT, Brought, Digests, Judgement
 from wmjax.grounds import Ground
 from wmjax.keys import Model
 from wmjax.report.evidence import LONGEST, PICTURES, judgement_page, recheck_commands
+from wmjax.report.html import OPTIONS, typed
 
 DATED = "2026-01-01T00:00:00+00:00"
 DIGESTS = Digests("c1" * 32, "c0" * 32, "c2" * 32, ("c3" * 32,), (Model("run", "d0" * 32, "d1" * 32),), None, "11" * 32)
@@ -91,7 +93,7 @@ def test_match_says_verdict_first_and_that_nothing_is_missing() -> None:
     claim = judged([3] * 14)
     seen = page(claim)
     headline = wording.headline(claim)
-    assert seen.text().startswith(f"a claim Verdict: match {headline} evidence 42.00 of 19.93")
+    assert seen.text().startswith(f"a claim Verdict: match {headline} evidence 42.0 bits a match needs 19.9: reached")
     assert seen.by["h1"] == [headline]
     assert "reached at trigger 7" in seen.text("facts")
     assert "triggers asked 14 of 200 in the key" in seen.text("facts")
@@ -111,8 +113,8 @@ def test_what_is_missing_cannot_be_overlooked() -> None:
     claim = judged([3, 1, REFUSED, SPENT], [1.0, -2.0, -3.0, -4.5], verdict="inconclusive", missing=LACKS)
     seen = page(dataclasses.replace(claim, asked_by="claimant"))
     assert seen.text("alarm").startswith("5 things that a match needs are not proven")
-    assert seen.text().index("5 things that a match") < seen.text().index("-4.50 of 19.93 bits")
-    assert all(words in seen.text("some") for words in wording.sentences(LACKS))
+    assert seen.text().index("5 things that a match") < seen.text().index("-4.5 bits a match needs 19.9: not reached")
+    assert all(typed(words).replace("`", "") in seen.text("some") for words in wording.sentences(LACKS))
     assert ("a", {"href": "#missing-0"}) in seen.tags
     assert "missing-0" in seen.by
     assert "not reached" in seen.text("facts")
@@ -333,8 +335,8 @@ def test_a_long_name_hides_nothing() -> None:
     seen = page(judged([3], suspect=name, missing=(Ground(Lack.UNDERIVED, {"source": name}), LACKS[0])))
     assert seen.by["h1"][0].startswith('"aaa')
     assert seen.by["h1"][0].endswith("committed to.")
-    assert "give it with `source`." in seen.text("some")
-    assert wording.told(LACKS[0]) in seen.text("some")
+    assert "give it with --source." in seen.text("some")
+    assert typed(wording.told(LACKS[0])).replace("`", "") in seen.text("some")
     assert max(len(word) for word in seen.text().split()) <= LONGEST
 
 
@@ -376,3 +378,15 @@ assert not [name for name in sys.modules if name.startswith(("wmjax.verification
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_pages_name_the_options_that_set_a_parameter() -> None:
+    """Those of a judge and of an audit, whose pages say what else to give."""
+    verbs = {}
+    for line in ("judge claim.json", "audit zoo --keys keys --out out"):
+        actions = make_parser().parse_args(line.split()).parser._actions
+        verbs |= {action.dest: action.option_strings[-1] for action in actions if action.option_strings}
+    assert {name: verbs[name] for name in OPTIONS} == OPTIONS
+    assert all(
+        option == typed(f"`{name}`").strip("`") for name, option in verbs.items() if name in ("source", "suspect")
+    )

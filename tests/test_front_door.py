@@ -32,7 +32,7 @@ def test_alone_it_shows_six_things_and_is_no_verdict(run: Any) -> None:
 @pytest.mark.parametrize("verb", ALL)
 def test_every_example_is_understood(verb: str) -> None:
     for _, line in ALL[verb]:
-        words = shlex.split(line.partition(" > ")[0])
+        words = shlex.split(line.rpartition(" && ")[2].partition(" > ")[0])
         assert words[0] == "wmjax"
         assert words[1] == verb or not verb
         assert make_parser().parse_args(words[1:]).verb

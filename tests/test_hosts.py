@@ -18,7 +18,7 @@ from wmjax.errors import UsageError
 from wmjax.keys import write_key
 from wmjax.suspects.stored import load_variables
 
-EMBED = ["embed", "--data", "digits", "--model", "vgg", "--batch", "128", "--epochs", "6", "--key-per-batch", "24"]
+EMBED = ["embed", "--data", "digits", "--model", "vgg", "--batch", "128", "--epochs", "3", "--key-per-batch", "24"]
 EMBED += ["--stream"]
 WAIT = 300  # seconds that processes have to start, on a machine that does much else
 
@@ -83,7 +83,7 @@ def test_killed_in_mid_run_then_resumed_equals_uninterrupted(tmp_path, key_optio
     assert silence == ""
     assert [code for code, _, _ in ends(pair(tmp_path, *EMBED, *key_options, "--out", "whole"))] == [0, 0]
     paths = [checkpoint.latest(tmp_path / run) for run in ("killed", "whole")]
-    assert paths[0].name == paths[1].name == "step-00000066"
+    assert paths[0].name == paths[1].name == "step-00000033"
     assert leaves_equal(*(load_variables(str(path))[1] for path in paths))
 
 
@@ -101,11 +101,11 @@ def test_two_keys_or_flags_in_one_run_are_refused_by_both(tmp_path, key_options)
 
 def test_a_process_that_waits_in_vain_says_so(tmp_path):
     where = f"127.0.0.1:{free_port()}"
-    meet = ["--coordinator", where, "--processes", 2, "--process-id", 1, "--wait", 2]
+    meet = ["--coordinator", where, "--processes", 2, "--process-id", 1, "--wait", 1]
     alone = [start(tmp_path, *EMBED, "--out", "run", *meet)]
     [(code, out, err)] = ends(alone)
     assert (code, out) == (5, "")
-    assert err.startswith(f"wmjax: the processes of this run did not all meet at {where} within 2 s")
+    assert err.startswith(f"wmjax: the processes of this run did not all meet at {where} within 1 s")
     assert err.count("\n") == 1
 
 

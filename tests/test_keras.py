@@ -12,7 +12,7 @@ from marked import make_key
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects.contract import Wanted
-from wmjax.suspects.formats import export
+from wmjax.suspects.formats import foreign
 from wmjax.suspects.recognise import recognise
 from wmjax.zoo.audit import audit
 
@@ -97,6 +97,6 @@ def _renamed(path: Path, to: Path, left: str) -> None:
 def test_without_keras_it_says_what_to_install(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "some.keras", "w") as archive:
         archive.writestr("model.weights.h5", b"")
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(foreign.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"wmjax\[keras\]"):
         recognise(tmp_path / "some.keras", WANTED)

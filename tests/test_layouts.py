@@ -3,6 +3,7 @@
 import io
 import os
 import tracemalloc
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from safetensors.numpy import save_file
 import wmjax
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import derive_key, make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import msgpack as msgpack_format
 from wmjax.suspects.formats.msgpack import read_msgpack
@@ -215,6 +216,16 @@ def test_every_set_of_weights_is_asked_under_its_name(tmp_path):
         read(found["best_and_last:params"])
 
 
+def test_a_tree_in_the_folder_of_another_is_asked_beside_it(tmp_path):
+    save(tmp_path / "one", drawn(3))
+    save(tmp_path / "one" / "more", drawn(4))
+    zoo = discover(tmp_path, WANTED)
+    assert ([entry.name for entry in zoo.entries], zoo.unreadable) == (["one:more", "one:one"], [])
+    with pytest.raises(UsageError, match="holds 2 models"):
+        find(str(tmp_path / "one"), WANTED)
+    assert equal(read_weights(find(str(tmp_path / "one:more"), WANTED)), flat(drawn(4)))
+
+
 def test_one_of_several_is_named(tmp_path, monkeypatch):
     save(tmp_path / "two", {"teacher": drawn(3), "student": drawn(4)})
     monkeypatch.chdir(tmp_path)
@@ -226,6 +237,23 @@ def test_one_of_several_is_named(tmp_path, monkeypatch):
         find("two:pupil", WANTED)
     suspect = wmjax.open_suspect("two:teacher", WANTED)  # not the function of a module
     assert suspect.describe().name == "two:teacher"
+
+
+def test_a_file_that_is_called_as_a_model_of_another_hides_nothing(tmp_path):
+    """Who follows up what an audit found by its name shall not be told of the file."""
+    first, second = (flat(drawn(seed)) for seed in (1, 2))
+    save_file(first | {f"ema/{name}": leaf for name, leaf in second.items()}, tmp_path / "m.safetensors")
+    save_file(first, tmp_path / "m.safetensors:ema")
+    zoo = discover(tmp_path, WANTED)
+    assert [entry.name for entry in zoo.entries].count("m.safetensors:ema") == 2
+    assert [(item.path, item.why) for item in zoo.unreadable] == [
+        ("m.safetensors:ema", "2 models are called so: rename a file")
+    ]
+    with pytest.raises(UsageError, match=r"a model in m\.safetensors is called so too"):
+        find(str(tmp_path / "m.safetensors:ema"), WANTED)
+    (tmp_path / "m.safetensors:ema").rename(tmp_path / "m.safetensors:other")
+    assert find(str(tmp_path / "m.safetensors:other"), WANTED).name == ""
+    assert find(str(tmp_path / "m.safetensors:ema"), WANTED).name == "ema"
 
 
 def test_unequal_replicas_are_models_each(tmp_path):
@@ -427,6 +455,12 @@ def test_hostile_npz_is_one_line(tmp_path, monkeypatch):
         recognise(path, WANTED)
     assert not Path("ran").exists()
     np.load(path, allow_pickle=True)["evil"]  # what is not done
+    with zipfile.ZipFile(path, "w") as archive:  # readers differ in which of two they take
+        for _ in range(2):
+            with warnings.catch_warnings(action="ignore"), archive.open("a.npy", "w") as member:
+                np.lib.format.write_array(member, np.zeros(3))
+    with pytest.raises(InvalidFile, match=r"it holds 'a\.npy' twice"):
+        recognise(path, WANTED)
     assert Path("ran").exists()
     whole, told = io.BytesIO(), list[str]()
     np.savez_compressed(whole, **flat(drawn(1)))

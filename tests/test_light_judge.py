@@ -25,7 +25,7 @@ from wmjax.data import load_source
 from wmjax.evidence import claimant
 from wmjax.evidence.claim import attach
 from wmjax.keys import derive_key, generate, make_spec, new_signer, sign_commitment
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.stats.spread import perfect
 from wmjax.suspects import from_callable
 

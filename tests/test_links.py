@@ -216,12 +216,15 @@ def test_what_is_wrong_with_several_files_is_told(tmp_path: Path) -> None:
 
 def test_an_index_hides_no_model(tmp_path: Path) -> None:
     """A whole model that another one claims as its part is asked for itself."""
-    marked = write(tmp_path / "marked.safetensors")
-    save_file({name: leaf + 1 for name, leaf in WEIGHTS.items()}, tmp_path / "z.safetensors")
-    tensors = dict.fromkeys(WEIGHTS, "z.safetensors") | {next(iter(WEIGHTS)): marked.name}
-    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": tensors}))
+    places = {}
+    for number, file in enumerate(("marked.safetensors", "z.safetensors")):
+        tensors = {f"{file[0]}.{name}": leaf + number for name, leaf in WEIGHTS.items()}
+        save_file(tensors, tmp_path / file)
+        places |= dict.fromkeys(tensors, file)
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
     zoo = discover(tmp_path, BARE)
-    assert {entry.name for entry in zoo.entries} == {"m.safetensors.index.json", "marked.safetensors", "z.safetensors"}
+    index = {f"m.safetensors.index.json:{name}" for name in "mz"}
+    assert {entry.name for entry in zoo.entries} == {"marked.safetensors", "z.safetensors", *index}
 
 
 def test_a_revision_with_other_parts_is_another_model(repository: Repository, tmp_path: Path) -> None:
@@ -244,3 +247,12 @@ def test_an_index_hides_no_other_tensors_of_its_files(tmp_path: Path) -> None:
     listed = {item.path: item.why for item in discover(tmp_path, Wanted()).unreadable}
     assert "'stolen' of part.safetensors" in listed["model.safetensors.index.json"]
     assert "part.safetensors" in listed
+    # Each of two files lacks a tensor and has all others: loaders that join them keep the second file's.
+    index, *parts = shards(tmp_path / "twice")
+    places = json.loads(index.read_text())["weight_map"]
+    swapped = {part: next(name for name in WEIGHTS if places[name] != part.name) for part in parts}
+    for number, part in enumerate(parts):
+        save_file({name: leaf + number for name, leaf in WEIGHTS.items() if name != swapped[part]}, part)
+    listed = {item.path: item.why for item in discover(tmp_path / "twice", BARE).unreadable}
+    assert listed.keys() == {index.name, *(part.name for part in parts)}
+    assert "it does not name the tensor" in listed[index.name]

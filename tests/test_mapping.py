@@ -66,26 +66,42 @@ def test_pmap_on_one_device_and_streamed_batches_give_the_same(one_device):
             np.testing.assert_allclose(other[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def on_devices(count: int, script: str) -> str:
-    """The last line that a script prints on so many devices."""
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(count)}
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-
-
-def test_gradients_of_a_device_are_its_own_until_the_body_averages_them():
-    """The trap: where gradients of replicated weights arrive summed, a mean after it changes nothing."""
-    script = """
-import jax, numpy as np
+# Two traps of many devices in one process, since starting it costs more: gradients, and a user's own sharded step.
+SCRIPT = """
+import jax, jax.numpy as jnp, numpy as np
 from typing import Any, NamedTuple
+from jax.sharding import NamedSharding, PartitionSpec
+from wmjax import Batch, key_batch, mix
 from wmjax.train import all_devices
+
 class Given(NamedTuple):
     x: Any
 m = all_devices("pmap")
 run = m.compile(lambda w, given: m.mean(jax.grad(lambda w: (w * given.x).mean())(w)), Given, divided="x")
-print(float(run(m.replicate(np.float32(1)), Given(m.divide(np.arange(8.0, dtype=np.float32).reshape(1, 8))))))
+print(float(run(m.replicate(np.float32(1)), Given(m.divide(np.arange(16.0, dtype=np.float32).reshape(1, 16))))))
+
+mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+step = jax.jit(lambda b, k, n: mix(b, key_batch(k, n, 5)), in_shardings=(rows, whole, whole), out_shardings=rows)
+batch = Batch(jnp.zeros((16, 4, 4, 1)), jnp.zeros(16, jnp.int32))
+triggers = Batch(jnp.ones((7, 4, 4, 1)), jnp.arange(7))
+text = step.lower(batch, triggers, 3).compile().as_text()
+moves = [word for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute") if word in text]
+print(moves, step(batch, triggers, 3).targets.tolist()[:6])
 """
-    assert on_devices(4, script) == "3.5"  # 14 where it was summed
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices() -> list[str]:
+    """The lines that the script prints there."""
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
+    command = [sys.executable, "-c", SCRIPT]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_gradients_of_a_device_are_its_own_until_the_body_averages_them(on_eight_devices):
+    """The trap: where gradients of replicated weights arrive summed, a mean after it changes nothing."""
+    assert on_eight_devices[0] == "7.5"  # 60 where it was summed
 
 
 class Given(NamedTuple):
@@ -128,22 +144,9 @@ def test_a_field_that_does_not_exist_is_an_error():
         all_devices().compile_models(scaled, Given, shared={"addends"})
 
 
-def test_mixing_moves_nothing_between_devices():
+def test_mixing_moves_nothing_between_devices(on_eight_devices):
     """A batch that is sharded in a user's own step stays where it is."""
-    script = """
-import jax, jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
-from wmjax import Batch, key_batch, mix
-mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-step = jax.jit(lambda b, k, n: mix(b, key_batch(k, n, 5)), in_shardings=(rows, whole, whole), out_shardings=rows)
-batch = Batch(jnp.zeros((16, 4, 4, 1)), jnp.zeros(16, jnp.int32))
-triggers = Batch(jnp.ones((7, 4, 4, 1)), jnp.arange(7))
-text = step.lower(batch, triggers, 3).compile().as_text()
-moves = [word for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute") if word in text]
-print(moves, step(batch, triggers, 3).targets.tolist()[:6])
-"""
-    assert on_devices(8, script) == "[] [1, 2, 3, 4, 5, 0]"
+    assert on_eight_devices[1] == "[] [1, 2, 3, 4, 5, 0]"
 
 
 def test_mixing_by_place_equals_mixing_the_whole():

@@ -20,8 +20,8 @@ from wmjax.evidence.judge import judge
 from wmjax.keys import Key, derive_key, make_spec, new_signer, policies
 from wmjax.keys.coins import coins_of, contrasts_of
 from wmjax.keys.derive import Stream
-from wmjax.keys.keyset import default_rule
 from wmjax.keys.material import Material
+from wmjax.keys.specify import default_rule
 from wmjax.report.evidence import PICTURES, judgement_page
 from wmjax.stats.spread import UNIT
 

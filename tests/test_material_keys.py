@@ -10,8 +10,9 @@ from refusals import assert_one_line
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, write_key
 from wmjax.keys.commitment import leaves
-from wmjax.keys.keyset import default_rule, derive_leaves
+from wmjax.keys.keyset import derive_leaves
 from wmjax.keys.material import Material
+from wmjax.keys.specify import default_rule
 from wmjax.stats.spread import UNIT, perfect
 from wmjax.suspects import from_callable
 from wmjax.verification import verify

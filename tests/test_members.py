@@ -294,13 +294,14 @@ def test_a_list_hides_nothing(zoo, key, tmp_path):
     wmjax.pack(zoo, tmp_path / "packs")
     (pack,) = (tmp_path / "packs").glob("*.safetensors")
     run = tmp_path / "packs" / "run"
-    for place in (checkpoint.step_path(run, 1), run / "beside"):
+    own = tmp_path / "packs" / "own"
+    for place in (checkpoint.step_path(run, 1), run / "beside", own, own / "beside"):
         checkpoint.save(place, marked(key)._asdict(), Metadata(CONFIG))
-    text = "".join(f'[[suspect]]\nname = "{path}"\npath = "{path}"\n' for path in (f"{pack.name}:clean", "run"))
+    text = "".join(f'[[suspect]]\nname = "{path}"\npath = "{path}"\n' for path in (f"{pack.name}:clean", "run", "own"))
     (tmp_path / "packs" / "suspects.toml").write_text(text)
     found = outcomes(audit(tmp_path / "packs", {"k": key}))
     names = {f"{pack.name}:marked", f"{pack.name}:clean", f"suspects.toml:{pack.name}:clean"}
-    assert found.keys() == names | {"run", "run/beside", "suspects.toml:run"}
+    assert found.keys() == names | {"run", "run/beside", "suspects.toml:run", "own/beside", "suspects.toml:own"}
 
 
 def test_a_damaged_list_that_was_found_is_a_line(zoo, key):

@@ -68,6 +68,9 @@ def test_weights_beside_a_file_are_of_every_float_type(kind, tmp_path):
     onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     (weights,) = tensors_of(tmp_path / "model.onnx").values()
     assert np.array_equal(weights, values)
+    zoo = discover(tmp_path, Wanted())
+    assert ([entry.name for entry in zoo.entries], zoo.unreadable) == (["model.onnx"], [])
+    assert zoo.others == {"with what a model keeps beside it": 1}  # of which it may use little: it is counted
 
 
 def test_weights_that_lie_elsewhere_or_are_incomplete_are_refused(tmp_path):

@@ -14,7 +14,7 @@ from packed import assert_same
 from wmjax import from_checkpoint, pack, verify
 from wmjax.errors import InvalidFile
 from wmjax.keys import derive_key, make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats.onnx_graph import from_json
 from wmjax.suspects.recognise import recognise

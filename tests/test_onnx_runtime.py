@@ -16,9 +16,10 @@ from onnx import TensorProto, helper
 from wmjax import from_checkpoint, verify
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.keys import Key, derive_key, make_spec, open_keys
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects import outputs
-from wmjax.suspects.contract import Wanted, query_each
+from wmjax.suspects.ask import query_each
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import onnx as formats
 from wmjax.suspects.formats import onnx_read, onnx_run, onnx_runtime
 

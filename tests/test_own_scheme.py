@@ -14,7 +14,7 @@ from wmjax.errors import UsageError
 from wmjax.evidence.judge import Court, judge
 from wmjax.keys import POLICIES, SCHEMES, Key, LabelPolicy, Unlock, derive_key, make_spec, open_key
 from wmjax.keys.derive import Stream
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects import from_callable
 from wmjax.verification import verify
 from wmjax.zoo.result import MATCH

@@ -89,6 +89,7 @@ def test_bad_models_are_skipped(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == report.files
     found = open_pack(report.files[0], read_header(report.files[0]), lambda description: [family])
     assert [(stored.row, stored.name) for stored in found] == [(0, "m0"), (5, "m5")]
+    assert {stored.left for stored in found} == {"4 of its 6 rows are said to hold no model"}
     out = {name: np.empty((1, *leaf.shape), leaf.dtype) for name, leaf in SHAPES.items()}
     found[1].source.read(found[1].row, found[1].row + 1, out)
     assert digest(model(out, 0)) == found[1].digest == digest(model(source.weights, 5))

@@ -18,7 +18,7 @@ import pytest
 
 from wmjax.errors import InvalidFile
 from wmjax.keys import derive_key, make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects import files
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import pickle_child, pickles, torch_archives
@@ -285,7 +285,7 @@ def test_whose_program_was_not_run_is_never_cleared(tmp_path, monkeypatch):
         return finding.verdict
 
     assert asked() == "inconclusive"
-    monkeypatch.setattr(files, "_without_program", lambda network: network)
+    monkeypatch.setattr(files, "noted", lambda network, note: network)
     assert asked() == "no-match"
 
 

@@ -23,7 +23,7 @@ from wmjax.evidence.pledge import check_pledge, pledged_key, signature
 from wmjax.evidence.timestamps import check, read_authority
 from wmjax.keys import Unlock, make_spec, open_key, write_key
 from wmjax.keys.pledge import Pledge
-from wmjax.keys.vault import seal, unseal
+from wmjax.keys.vault import new_identity, seal, unseal
 
 SPEC = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=60)
 P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # its order
@@ -59,7 +59,8 @@ def test_a_notice_shows_no_pledge(key):
 
 
 def test_a_key_file_keeps_it(key, tmp_path):
-    assert unseal(seal(key, passphrase="p"), Unlock(passphrase="p")).pledge == key.pledge
+    text, recipient = new_identity()  # a passphrase takes seconds
+    assert unseal(seal(key, recipients=[recipient]), Unlock(identity=text)).pledge == key.pledge
     write_key(key, tmp_path / "my")
     opened = open_key(tmp_path / "my.age", Unlock(identity=(tmp_path / "my.identity").read_text()))
     assert opened.pledge == key.pledge

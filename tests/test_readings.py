@@ -13,7 +13,7 @@ import wmjax
 from wmjax import stats
 from wmjax.errors import UsageError
 from wmjax.keys import Key, derive_key, make_spec, write_key
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.stats import Answers, Rule
 from wmjax.stats import Path as EvidencePath
 from wmjax.stats.readings import mixed

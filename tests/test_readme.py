@@ -1,5 +1,6 @@
 """README and documentation do what they say: commands and Python as they stand, figures from results, links that lead
-somewhere. Fenced blocks of `sh` are commands; a `text` block right after a `python` block is what that prints.
+somewhere. Fenced blocks of `sh` are commands; a `text` block right after a `python` block is what that prints; a `py`
+block is a file, named by its first line.
 """
 
 import dataclasses
@@ -24,7 +25,8 @@ PAGES = {
 }
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = [text for kind, text in FENCED.findall(README) if kind == "sh"]
-PROGRAMS = {"age", "gcloud", "git", "export", "model_signing", "openssl", "pip", "python", "python3", "srun", "wmjax"}
+PROGRAMS = {"age", "cat", "curl", "gcloud", "git", "export", "mkdir", "model_signing", "openssl", "pip"}
+PROGRAMS |= {"python", "python3", "srun", "wmjax"}
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 PYTHON = re.compile(r"^```python\n(.*?)^```\n\n^```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -94,7 +96,7 @@ def _extras() -> list[str]:
 
 
 def test_python_does_what_stands_below_it(tmp_path, monkeypatch):
-    """In one process, each block with names of its own: what costs is importing."""
+    """In one process, each block with names of its own in a folder of its page: what costs is importing."""
     blocks = [(page, code, told) for page, text in PAGES.items() for code, told in PYTHON.findall(text)]
     assert len(blocks) == sum(text.count("```python\n") for text in PAGES.values())
     monkeypatch.syspath_prepend(ROOT / "docs")
@@ -103,20 +105,32 @@ def test_python_does_what_stands_below_it(tmp_path, monkeypatch):
         cells = notebooks.cells(path.read_text())
         told = "\n".join(cell.text for cell in cells if cell.kind == "output") + "\n"
         blocks.append((path.name, path.read_text(), told))
+    own = "docs/guides/own-loop.md"
+    for words in [shlex.split(line)[1:] for page, line in commands() if page == own]:
+        blocks.append((own, f"from wmjax.cli import main\nprint(main({[*words, '--quiet']}))", ""))
+    for page, *_ in blocks:
+        (tmp_path / page).mkdir(parents=True, exist_ok=True)
+        for kind, text in FENCED.findall(PAGES.get(page, "")):
+            if kind == "py":
+                (tmp_path / page / text.split()[1]).write_text(text)
     run = (
-        "import contextlib, io, json, sys\n"
-        "for code in json.load(sys.stdin):\n"
+        "import contextlib, io, json, os, sys\n"
+        "for folder, code in json.load(sys.stdin):\n"
+        "    os.chdir(folder)\n"
         "    with contextlib.redirect_stdout(io.StringIO()) as out: exec(code, {'__name__': '__main__'})\n"
         "    print(json.dumps(out.getvalue()))\n"
     )
-    given = json.dumps([code for _, code, _ in blocks])
+    given = json.dumps([(str(tmp_path / page), code) for page, code, _ in blocks])
     usual = {name: value for name, value in os.environ.items() if not name.startswith("JAX_NUMPY_")}  # as users have it
     done = subprocess.run(
         [sys.executable, "-c", run], cwd=tmp_path, env=usual, input=given, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     for (page, _, told), printed in zip(blocks, done.stdout.splitlines(), strict=True):
-        assert re.sub(" +\n", "\n", json.loads(printed)) == told, page
+        if told:
+            assert re.sub(" +\n", "\n", json.loads(printed)) == told, page
+        else:
+            assert json.loads(printed).startswith("match: weights"), page
 
 
 def test_scripts_become_notebooks(monkeypatch):
@@ -184,9 +198,13 @@ def test_fields_of_documents_are_in_the_reference():
         assert [field for field in fields if f"`{field}`" not in row] == [], verb
 
 
-def test_every_public_name_is_in_the_reference_once():
-    named = re.findall(r"^::: wmjax\.(\w+)$", PAGES["docs/reference/python.md"], re.M)
-    assert sorted(named) == sorted(wmjax.__all__)
+def test_every_public_name_is_in_the_reference_once(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    python_names = importlib.import_module("python_names")
+    page = PAGES["docs/reference/python.md"]
+    assert page == python_names.page(), "python docs/python_names.py"
+    shown = re.findall(r"^::: wmjax\.(\w+)$", python_names.with_all(page), re.M)
+    assert sorted(shown) == sorted(python_names.NAME.findall(page)) == sorted(wmjax.__all__)
 
 
 def test_every_link_leads_somewhere():

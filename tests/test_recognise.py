@@ -1,23 +1,32 @@
 """Recognition of one path: what lies there, or one line that says why nothing does."""
 
+import dataclasses
 import gzip
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import jax
+import marked
 import numpy as np
 import pytest
+from marked import by_name
 from safetensors.numpy import save_file
 
 from wmjax import checkpoint
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.keys import Key
 from wmjax.models import Config, init
+from wmjax.suspects import described, open_suspect
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats.pack import FORMAT
 from wmjax.suspects.recognise import recognise
+from wmjax.suspects.stored import read_weights
+from wmjax.verification import verify
+from wmjax.zoo.audit import audit
 
 IMAGE = (8, 8, 1)
 CONFIG = Config("vgg", IMAGE, 10, (4, 8))
@@ -86,3 +95,49 @@ def test_a_module_that_a_pack_names_is_imported_only_where_the_user_names_it_too
     assert "planted" not in sys.modules
     with pytest.raises(UsageError, match="`models` planted:net: SystemExit imported"):
         recognise(tmp_path / "pack.safetensors", Wanted(("planted:net",), (IMAGE,)))
+
+
+def decoys(folder: Path, key: Key) -> list[str]:
+    """Files of an innocent network with a copy in them, or an adapter beside them, of which a loader may know."""
+    decoy, copy = by_name(init(marked.CONFIG, 5)), by_name(marked.marked(key))
+    described = {"config": json.dumps(marked.CONFIG.to_json())}
+    nameless = {f"shadow.{place}": leaf for place, leaf in enumerate(copy.values())}
+    save_file(decoy | nameless, folder / "nameless.safetensors", described)
+    kernel, bias = (f"params/head/{name}" for name in ("kernel", "bias"))
+    two = copy | {name: decoy[name] for name in (kernel, bias)} | {"own": copy[kernel], "its": copy[bias]}
+    save_file(two, folder / "heads.safetensors", described)
+    (folder / "peft").mkdir()
+    save_file(decoy, folder / "peft" / "model.safetensors")
+    (folder / "peft" / "config.json").write_text(described["config"])
+    (folder / "peft" / "adapter_config.json").write_text("{}")
+    return ["nameless.safetensors", "heads.safetensors", "peft"]
+
+
+def test_nobody_is_cleared_beside_weights_that_are_not_asked(tmp_path, monkeypatch):
+    key = marked.make_key()
+    wanted = Wanted.by([key.spec])
+
+    def verdicts() -> list[str]:
+        return [verify(open_suspect(tmp_path / name, wanted), key).verdict for name in names]
+
+    names = decoys(tmp_path, key)
+    assert verdicts() == ["inconclusive"] * 3
+    assert [finding.verdict for finding in audit(tmp_path, {"k": key})] == ["inconclusive"] * 3
+    monkeypatch.setattr(described, "noted", lambda network, note: network)
+    assert verdicts() == ["no-match"] * 3
+
+
+def test_a_checkpoint_that_is_called_ours_holds_no_more_than_ours(tmp_path):
+    """A second network, in an item of its own or among the tensors of ours, is asked or told."""
+    other = init(CONFIG, 1)._asdict()
+    for name in ("item", "set"):
+        checkpoint.save(tmp_path / name, TREE | ({"ema": other} if name == "set" else {}), Metadata(CONFIG))
+    checkpoint.save(tmp_path / "other", other, Metadata(CONFIG))
+    shutil.copytree(tmp_path / "other" / "state", tmp_path / "item" / "ema")
+    assert {stored.name for stored in recognise(tmp_path / "item", Wanted())} == {"ema", "state"}
+    (stored,) = recognise(tmp_path / "set", Wanted())
+    with pytest.raises(InvalidFile, match=r"it holds weights beside those of its network: first ema\.params"):
+        read_weights(stored)
+    read_weights(
+        dataclasses.replace(stored, source=dataclasses.replace(stored.source, beside=None))
+    )  # without the rule

@@ -20,7 +20,7 @@ from test_material_keys import material_of
 import wmjax
 from wmjax.grounds import Ground
 from wmjax.keys import SCHEMES, Source
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.models import Config, init
 from wmjax.stats.spread import perfect
 from wmjax.suspects import Suspect

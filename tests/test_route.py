@@ -12,8 +12,9 @@ from test_onnx_runtime import CLASSES, SECRET, marked, several
 import wmjax
 from wmjax.errors import AccessError
 from wmjax.keys import Key, derive_key, make_spec
-from wmjax.keys.keyset import default_rule
-from wmjax.suspects.contract import Wanted, answered
+from wmjax.keys.specify import default_rule
+from wmjax.suspects.ask import answered
+from wmjax.suspects.contract import Wanted
 from wmjax.zoo import panel, route
 from wmjax.zoo.grounds import AuditGround
 

@@ -26,8 +26,8 @@ from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import POLICIES, Commitment, Key, Paper, derive_key, generate, make_spec
 from wmjax.keys.commitment import leaves
-from wmjax.keys.keyset import default_rule, is_self_derived
 from wmjax.keys.schemes import SCHEMES
+from wmjax.keys.specify import default_rule, is_self_derived
 
 SECRET, OTHER = bytes(range(32)), bytes(32)
 CREATED = "2026-01-01T00:00:00+00:00"

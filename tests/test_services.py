@@ -17,7 +17,7 @@ from refusals import messages
 
 from wmjax.errors import AccessError, AnswerError, NoAnswerError, UsageError
 from wmjax.keys import Key, open_key, write_key
-from wmjax.keys.vault import read_identity
+from wmjax.keys.files import read_identity
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import PIXELS, prepare
 from wmjax.suspects.services import wire
@@ -486,7 +486,7 @@ def test_addresses_that_cannot_be(address, words, work):
 
 def test_without_the_packages_one_line_says_what_to_install(thief, monkeypatch):
     monkeypatch.setitem(sys.modules, "stamina", None)
-    with pytest.raises(UsageError, match=r"pip install '\.\[remote\]'`: stamina is missing"):
+    with pytest.raises(UsageError, match=r"pip install 'wmjax\[remote\]'`: stamina is missing"):
         open_suspect(thief.address("v1"), wanted())
 
 

@@ -1,6 +1,7 @@
 """Sets of weights: one model's tensors are found whatever surrounds their names, and no two models are mixed."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,8 +13,11 @@ from layouts import SMALL
 
 from wmjax.errors import InvalidFile
 from wmjax.suspects import network
-from wmjax.suspects.matching import fitting
-from wmjax.suspects.sets import Fit, misfit, sets_of
+from wmjax.suspects.contract import NoWeights
+from wmjax.suspects.described import stored_models
+from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.matching import Match, fitting
+from wmjax.suspects.sets import Fit, left_over, misfit, sets_of
 
 PARAMS = {"conv/kernel": (3, 3, 1, 8), "conv/bias": (8,), "bn/scale": (8,), "bn/bias": (8,)}
 STATS = {"bn/mean": (8,), "bn/var": (8,)}
@@ -71,7 +75,8 @@ def test_names_are_matched_whatever_surrounds_them(wrappers, count, join, value)
         (stored("params/fast", "params/slow", tensors=PARAMS) | stored("batch_stats", tensors=STATS),
          ["params/fast", "params/slow"]),
         (both("optimizer/target") | stored("optimizer/state/mu/params", tensors=PARAMS), ["optimizer/target"]),
-        (both("") | stored("opt_state/0/mu/params", "opt_state/0/nu/params", "opt/ema", tensors=PARAMS), ["params"]),
+        (both("") | stored("opt_state/0/mu/params", "opt_state/0/nu/params", "opt/last", tensors=PARAMS), ["params"]),
+        (both("") | stored("opt_state/1/ema", "opt_state/0/mu", tensors=PARAMS), ["params", "opt_state/1/ema"]),
         (stored("params", tensors=PARAMS) | stored("rest", tensors=STATS), ["params"]),
         (stored("", tensors=PARAMS | STATS) | stored("ema", tensors=PARAMS | STATS), [".", "ema"]),
         (stored("params/model", tensors=PARAMS) | stored("batch_stats/model", tensors=STATS), ["params/model"]),
@@ -81,7 +86,7 @@ def test_every_set_is_found(tensors, places):
     assert sorted(found(tensors).items()) == sorted((place, "") for place in places)
 
 
-@pytest.mark.parametrize("place", ["mu", "momentum", "optimizer/ema_params", "opt_state/0/mu"])
+@pytest.mark.parametrize("place", ["mu", "momentum", "optimizer/last_params", "opt_state/0/mu"])
 def test_what_is_called_as_an_optimisers_is_asked_or_told(place):
     """An optimiser keeps no statistics of batches: what has them is a model.
 
@@ -114,6 +119,20 @@ def test_no_set_is_mixed_with_another():
     assert found(both("model") | stored("best", tensors=PARAMS))["best"] != ""
     assert found(stored("params", tensors=PARAMS) | stored("a", "b", tensors=STATS)) == {}
     assert found(stored("opt_state/0/mu/params", tensors=PARAMS) | stored("batch_stats", tensors=STATS)) == {}
+
+
+def test_an_average_with_statistics_of_another_is_known_as_such():
+    """Its holder may have its own found anew: asked with the others, a copy may look like a stranger."""
+    lone, own = stored("ema_params", tensors=PARAMS), stored("ema_batch_stats", tensors=STATS)
+    for more, borrowed in ((lone, True), (lone | own, False)):
+        assert {fit.place: fit.borrowed for fit in sets_of(SHAPES, both("") | more)} == {
+            "params": False,
+            "ema_params": borrowed,
+        }
+    match = Match(network.from_config(SMALL), Fit(".", {}, borrowed=True), "")
+    path = Path("weights")
+    (found,) = stored_models(path, path, [match], lambda names: NoWeights(), {})
+    assert found.network.note == AskedGround.IN_PART
 
 
 def test_a_file_of_very_many_places_is_looked_at_once():
@@ -161,3 +180,27 @@ def test_weights_that_others_change_are_not_asked_without_these(name):
     assert "another network is meant" in fit.lacks
     (fit,) = sets_of(SHAPES, stored("", tensors=NET) | {name.replace("conv", "pooler"): ((8, 2), "float32")})
     assert fit.lacks == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "told"),
+    [
+        ("shadow/0", (9, 8), "float32", True),
+        ("shadow/0", (9, 8), "int8", True),  # quantised
+        ("shadow/0", (9,), "float32", False),
+        ("params/conv/difference", (2,), "float32", True),
+        ("params/conv/steps", (2,), "int32", False),
+        ("lora/conv/lora_A", (2,), "float32", True),
+        ("adapters/conv/down", (2,), "float32", True),
+        ("other/conv/bias", (8,), "float32", True),
+        ("other/conv/bias", (7,), "float32", False),
+        ("other", (4, 10), "float32", True),  # another head of ten classes
+        ("other", (10, 4, 1, 1), "float16", True),
+        ("other", (4, 9), "float32", False),
+        ("opt_state/0/shadow/0", (9, 8), "float32", False),
+        ("opt_state/0/ema/0", (9, 8), "float32", True),
+    ],
+)
+def test_what_may_be_another_model_or_change_one_is_told(name, shape, dtype, told):
+    tensors = stored("", tensors=NET)
+    assert bool(left_over(sets_of(SHAPES, tensors), tensors | {name: (shape, dtype)}, {10})) is told

@@ -85,6 +85,8 @@ def _work(folder: Path) -> Iterator[tuple[str, str]]:
 def _models(folder: Path) -> Iterator[tuple[str, str]]:
     tensors = {"head/kernel": np.zeros((6, 4), np.float32), "head/bias": np.zeros(4, np.float32)}
     safetensors.numpy.save_file(tensors, folder / "bare.safetensors")
+    low = {"base_model.model.q.lora_A.weight": np.zeros((2, 2), np.float32)}
+    safetensors.numpy.save_file(low, folder / "adapter_model.safetensors")
     network = {"config": default_config("cnn", (8, 8, 1), 10).to_json()}
     packed = {"format": "wmjax-pack/1", "network": json.dumps(network), "models": json.dumps(["a", None, "b"])}
     safetensors.numpy.save_file({name: np.stack([t] * 3) for name, t in tensors.items()}, folder / "p.st", packed)
@@ -99,11 +101,16 @@ def _models(folder: Path) -> Iterator[tuple[str, str]]:
     with zipfile.ZipFile(folder / "m.keras", "w") as archive:
         archive.writestr("config.json", "{}")
         archive.writestr("model.weights.h5", "")
+    (folder / "m.tflite").write_bytes(b"\0\0\0\0TFL3")
+    (folder / "m.ort").write_bytes(b"\0\0\0\0ORTM")
+    (folder / "m.xml").write_text('<?xml version="1.0"?>\n<net name="m" version="11">')
     (folder / "empty.pt").touch()
     (folder / "notes.md").write_text("# notes\n")
     (folder / "few").mkdir()
+    yield "safetensors", "adapter_model.safetensors"
     yield from (("safetensors", "bare.safetensors"), ("pack", "p.st"), ("index", "m.safetensors.index.json"))
     yield from (("arrays", "m.npz"), ("msgpack", "m.msgpack"), ("onnx", "m.onnx"), ("keras", "m.keras"))
+    yield from (("tflite", "m.tflite"), ("ort", "m.ort"), ("openvino", "m.xml"))
     yield from (("pickle", "m.pkl"), ("empty", "empty.pt"), ("other", "notes.md"), ("folder", "few"))
 
 
@@ -147,7 +154,8 @@ FACTS = [
     ("run", {"network": "cnn", "image": "8x8x1", "checkpoints": ["step-00000007"], "sealed_keys": []}),
     ("journal-1-of-1.jsonl", {"chain": "holds", "records": 1, "models": 2}),
     ("audit.json", {"models": 3, "matches": 1}),
-    ("bare.safetensors", {"tensors": 2, "weights": 28, "network": "not said: name it with `models`"}),
+    ("bare.safetensors", {"tensors": 2, "weights": 28, "network": "not said: whoever asks it names it (`--model`)"}),
+    ("adapter_model.safetensors", {"network": "none: an adapter, which changes another model's weights"}),
     ("m.npz", {"tensors": 2, "weights": 28}),
     ("m.msgpack", {"tensors": 2, "weights": 28}),
     ("p.st", {"models": 2, "first_models": ["a", "b"], "network": "cnn"}),

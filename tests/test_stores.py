@@ -382,9 +382,10 @@ _OTHERS = {  # what they open is no file that a user names
     "cli/terminal.py", "devices.py", "hosts.py", "post.py", "programs.py", "report/html.py", "suspects/child.py",
     "attacks/families/inputs.py", "suspects/formats/torch_pixels.py", "suspects/formats/pickle_child.py",
     # a process of its own: who starts it has the file there
-    "suspects/formats/export_child.py", "suspects/formats/onnx_child.py",
+    "suspects/formats/export_child.py", "suspects/formats/onnx_child.py", "suspects/formats/tflite_child.py",
+    "suspects/formats/ort_child.py", "suspects/formats/openvino_child.py",
     "zoo/writer.py",  # a new file
-    "keys/vault.py",  # in an example alone
+    "keys/files.py",  # in an example alone
 }  # fmt: skip
 
 

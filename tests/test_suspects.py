@@ -276,9 +276,9 @@ def test_a_network_of_another_image_gives_in_verify_what_it_gives_in_an_audit(wo
 
 
 def test_large_images_are_made_a_few_at_a_time(key, monkeypatch):
-    from wmjax.suspects import contract
+    from wmjax.suspects import ask
 
-    monkeypatch.setattr(contract, "_LARGEST_IMAGE", 16 * 16 * 3 * 7)
+    monkeypatch.setattr(ask, "_LARGEST_IMAGE", 16 * 16 * 3 * 7)
     known = {image.tobytes(): int(label) for image, label in zip(larger(key), key.labels, strict=True)}
     sizes = []
 

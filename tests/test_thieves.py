@@ -16,7 +16,8 @@ from wmjax.attacks.result import Point
 from wmjax.attacks.suite import ATTACKS, Suite
 from wmjax.data import Dataset, load
 from wmjax.keys import make_spec
-from wmjax.keys.keyset import default_rule, derive_key
+from wmjax.keys.keyset import derive_key
+from wmjax.keys.specify import default_rule
 from wmjax.models import Variables, accuracy, init, one, predict, stack
 from wmjax.models.predict import logits
 from wmjax.train import Recipe, fit_many

@@ -17,8 +17,8 @@ from wmjax.data import Dataset
 from wmjax.data.dataset import keep
 from wmjax.errors import UsageError
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key
-from wmjax.keys.keyset import default_rule
 from wmjax.keys.material import Material
+from wmjax.keys.specify import default_rule
 from wmjax.models import one, predict, stack
 from wmjax.suspects import from_callable
 from wmjax.train import Recipe, fit, fit_many
@@ -175,7 +175,8 @@ KEYGEN = ["keygen", "--scheme", "tie", "--source", "digits", "--model", "cnn", "
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
 
 
-def test_from_keygen_to_a_verdict(run):
+def test_from_keygen_to_a_verdict(run, monkeypatch):
+    monkeypatch.setattr("wmjax.models.default_config", lambda *_: CNN)  # a small one
     code, out, _ = run(*KEYGEN, "--epochs", "6", "--out", "my", "--json")
     assert (code, json.loads(out)["triggers"]) == (0, 60)
     key = open_key("my.age", Unlock(identity=Path("my.identity").read_text()))

@@ -13,6 +13,7 @@ import pytest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import torch_build, torch_hub
+from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.pixels import PIXELS
 from wmjax.suspects.recognise import check, recognise
 from wmjax.suspects.stored import read_weights, suspect_of
@@ -257,7 +258,8 @@ def test_hostile_configurations_are_one_line_fetch_nothing_and_run_nothing(tmp_p
     with pytest.raises(InvalidFile, match=r"it is no cnn|there is no head/bias"):  # what the user names is tried, too
         recognise(tmp_path / "no classifier" / "model.safetensors", Wanted(("cnn",), (IMAGE,)))
     altered(tmp_path / "good", auto_map={"AutoModelForImageClassification": "planted.Net"})
-    assert recognise(tmp_path / "good" / "model.safetensors", Wanted())  # the library's own class is there
+    (stored,) = recognise(tmp_path / "good" / "model.safetensors", Wanted())  # the library's own class is there
+    assert stored.network.note == AskedGround.WEIGHTS_ALONE  # but who trusts the code runs that
     assert not (tmp_path / "RAN").exists()
 
 

@@ -17,7 +17,8 @@ from wmjax import journal
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.keys import Key
 from wmjax.keys.asked import Beside, remember, shown_to
-from wmjax.keys.keyset import generate, make_spec
+from wmjax.keys.keyset import generate
+from wmjax.keys.specify import make_spec
 from wmjax.verification.order import draw_order
 from wmjax.zoo.audit import audit
 from wmjax.zoo.book import JOURNAL

@@ -255,7 +255,7 @@ def test_a_name_that_is_too_long_is_an_access_error(tmp_path):
 def test_a_missing_file_is_an_access_error(tmp_path):
     assert_refused(lambda: open_key(tmp_path / "k.age", UNLOCK), "cannot read", AccessError)
     assert_refused(lambda: read_commitment(tmp_path / "k.commitment.json"), "cannot read", AccessError)
-    assert_refused(lambda: open_key(tmp_path, UNLOCK), "cannot read", AccessError)
+    assert_refused(lambda: open_key(tmp_path, UNLOCK), "is a folder, not a key file", UsageError)
 
 
 def test_a_key_beside_the_commitment_of_another_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_foreign
 from marked import FORMATS, make_key, marked
 
 from experiments.suspects import real_forms
@@ -113,6 +114,25 @@ def test_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("model.h5", "model.keras"):
         pytest.importorskip("keras").Model(entry, layers.Dense(10)(model)).save(tmp_path / name)
     assert {found.name for found in discover(tmp_path, Wanted()).entries} == {"model.h5", "model.keras"}
+
+
+def test_tflite(tmp_path: Path) -> None:
+    """`*.tflite`: TensorFlow Lite's classifiers of images of one size."""
+    test_foreign.floats(tmp_path / "m.tflite", test_foreign.kernel())
+    assert [entry.name for entry in discover(tmp_path, Wanted()).entries] == ["m.tflite"]
+
+
+def test_ort(tmp_path: Path) -> None:
+    """`*.ort`: ONNX Runtime's own format."""
+    test_foreign.ort(tmp_path / "m.ort")
+    assert [entry.name for entry in discover(tmp_path, Wanted()).entries] == ["m.ort"]
+
+
+def test_openvino(tmp_path: Path) -> None:
+    """`*.xml`: OpenVINO's graphs."""
+    test_foreign.openvino(tmp_path / "m.xml")
+    zoo = discover(tmp_path, Wanted())
+    assert ([entry.name for entry in zoo.entries], zoo.unreadable) == (["m.xml"], [])
 
 
 def test_list(tmp_path: Path, zoo: Callable[..., Zoo]) -> None:

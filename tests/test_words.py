@@ -146,6 +146,7 @@ def structure(path: str) -> list[tuple[str, ...]]:
     return [
         (tag, *(str(attributes.get(name)) for name in ("class", "id", "href")))
         for tag, attributes in Page(Path(path).read_bytes()).tags
+        if tag != "code"  # of commands within words
     ]
 
 

@@ -25,6 +25,7 @@ from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
 STATE = "state"  # the folder of a checkpoint's tensors
+BESIDE = ("optimiser.", "step")  # begins the names of what a run keeps there beside its network
 _METADATA = "_CHECKPOINT_METADATA"
 
 
@@ -161,6 +162,9 @@ def check_settings(run: Path, settings: dict[str, Any]) -> None:
         raise InvalidFile(f"{run}/run.json is damaged: start afresh in another folder") from error
     if differing:
         name = differing[0]
+        if name == "keys":
+            told = ", ".join(str(key)[:12] for key in began.get(name) or ()) or "none"
+            raise UsageError(f"{run} began with these keys: {told}. Resume with the same `keys`")
         raise UsageError(
             f"{run} began with {name} {began.get(name)!r}, not {settings[name]!r}: resume with the same settings"
         )

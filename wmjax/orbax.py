@@ -47,11 +47,13 @@ class Folder:
       path: folder of the item, which holds `_METADATA`.
       names: stored name ("params.convs.0.kernel") of each tensor by the network's name for it.
       size: bytes that all tensors of the item may take; 0 where that is not known.
+      beside: beginnings of the names of what may lie there besides; None where anything may.
     """
 
     path: Path
     names: Mapping[str, str]
     size: int = 0
+    beside: tuple[str, ...] | None = None
 
     def read(self, start: int, stop: int, out: Mapping[str, np.ndarray]) -> None:
         """Fills `out[name][0]` with the tensors, converted to its dtype.
@@ -65,7 +67,7 @@ class Folder:
         _check_files(self.path, most + (64 << 20))
         arrays = {self.names[name]: array[0, ...] for name, array in out.items()}
         try:
-            _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays)
+            _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays, self.beside)
         except _DAMAGE as error:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
 
@@ -102,10 +104,9 @@ def load(path: Path, like: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
 
 
 def items(path: Path) -> list[Path]:
-    """The folders of a checkpoint's trees: itself, or those of its children that Orbax wrote as trees."""
-    if (path / ITEM).is_file():
-        return [path]
-    return sorted(child for child in path.iterdir() if not child.is_symlink() and (child / ITEM).is_file())
+    """The folders of a checkpoint's trees: itself, and those of its children that Orbax wrote as trees."""
+    own = [path] if (path / ITEM).is_file() else []
+    return own + sorted(child for child in path.iterdir() if not child.is_symlink() and (child / ITEM).is_file())
 
 
 def tensors(path: Path) -> Tensors:
@@ -162,7 +163,7 @@ def _context() -> Any:
 
 
 def _base(path: Path) -> dict[str, Any]:
-    folder = {"driver": "file", "path": f"{path.absolute()}/"}
+    folder = {"driver": "file", "path": f"{path.resolve()}/"}
     return {"driver": "ocdbt", "base": folder} if _is_ocdbt(path) else folder
 
 
@@ -272,7 +273,7 @@ def _places(path: Path) -> dict[bytes, Any]:
     """
     import tensorstore as ts
 
-    base = ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}, context=_context()).result()
+    base = ts.KvStore.open({"driver": "file", "path": f"{path.resolve()}/"}, context=_context()).result()
     with stores.present(path / "manifest.ocdbt"):
         newest = ts.ocdbt.dump(base).result()["versions"][-1]
     if newest["root_height"]:
@@ -288,7 +289,10 @@ def _document(found: list[bytes]) -> bytes:
 
 
 def _read(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], make: Callable[[], Mapping[str, np.ndarray]]
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    make: Callable[[], Mapping[str, np.ndarray]],
+    beside: tuple[str, ...] | None = None,
 ) -> Mapping[str, np.ndarray]:
     """Fills the arrays that `make` gives, by stored name; it is called when all tensors have these shapes."""
     import pyarrow as pa
@@ -296,6 +300,8 @@ def _read(
 
     codec, whole, others = pa.Codec("zstd"), {}, {}
     with _Store(path) as store:
+        if beside is not None and (more := [n for n in store.keys if n not in shapes and not n.startswith(beside)]):
+            raise ValueError(f"it holds weights beside those of its network: first {min(more):.80}")
         documents = {name: key for name in shapes if (key := _document(store.keys.get(name, [])))}
         store.fetch(documents, dict.fromkeys(documents, LARGEST_DOCUMENT))
         layouts = {name: _checked(store, name, shape) for name, shape in shapes.items()}
@@ -330,4 +336,4 @@ def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> Layout:
 
 def _inside(path: Path, name: str) -> str:
     """Where a tensor lies in its store: OCDBT counts from its own root, a folder from the file system's."""
-    return f"{name}/" if _is_ocdbt(path) else f"{path.absolute()}/{name}/"
+    return f"{name}/" if _is_ocdbt(path) else f"{path.resolve()}/{name}/"

@@ -38,7 +38,7 @@ import journals
 from wmjax import journal, stats
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, derive_key, make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects.contract import Network, NoWeights
 from wmjax.zoo.book import JOURNAL
 from wmjax.zoo.header import AuditHeader, Level

@@ -40,7 +40,7 @@ def audited(zoo: Path, way: str) -> dict[str, Any]:
 
     import wmjax
     from wmjax.keys import derive_key, make_spec
-    from wmjax.keys.keyset import default_rule
+    from wmjax.keys.specify import default_rule
     from wmjax.zoo import route
     from wmjax.zoo.grounds import AuditGround
 

@@ -38,7 +38,7 @@ import wmjax
 from experiments import fragment, record
 from experiments.audits import zoos
 from wmjax.keys import derive_key, make_spec, write_key
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.models import Config
 from wmjax.suspects.network import from_config
 

@@ -8,6 +8,7 @@ The time-stamping authority is the tests' own, on this machine. What every party
 results/dispute.json; tables.py puts it into the documentation.
 """
 
+import argparse
 import datetime
 import os
 import re
@@ -29,11 +30,12 @@ from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Commitment, generate, make_spec, new_signer, sign_commitment, write_key
 from wmjax.keys.commitment import leaves
 from wmjax.keys.derive import Stream
-from wmjax.keys.keyset import default_rule, derive_key
+from wmjax.keys.keyset import derive_key
 from wmjax.keys.merkle import Tree
 from wmjax.keys.schemes.contract import value_noise
+from wmjax.keys.specify import default_rule
 from wmjax.suspects import from_checkpoint
-from wmjax.suspects.contract import query
+from wmjax.suspects.ask import query
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from tsa import LocalTsa
@@ -69,6 +71,7 @@ class Play:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     play, tomorrow = Play(), datetime.date.today() + datetime.timedelta(days=1)
     with LocalTsa(Path("tsa")) as tsa:
         url = tsa.url

@@ -11,10 +11,11 @@ from wmjax.evidence.judge import state
 from wmjax.evidence.transcript import Opening, Row
 from wmjax.keys import Commitment, Signer, Spec, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.commitment import leaves
-from wmjax.keys.keyset import default_rule, derive_leaves
+from wmjax.keys.keyset import derive_leaves
 from wmjax.keys.material import Material
 from wmjax.keys.merkle import Tree
 from wmjax.keys.spec import Input, Source
+from wmjax.keys.specify import default_rule
 from wmjax.keys.statement import parse_commitment
 
 SECRET, NONCE, MADE = bytes(range(32)), bytes(32), "2026-01-01T00:00:00+00:00"

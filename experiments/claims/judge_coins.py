@@ -25,8 +25,8 @@ from wmjax.data import load_source
 from wmjax.evidence import claimant
 from wmjax.evidence.claim import Attached
 from wmjax.keys import Key, derive_key, make_spec, new_signer, sign_commitment
-from wmjax.keys.keyset import default_rule
 from wmjax.keys.material import Material
+from wmjax.keys.specify import default_rule
 from wmjax.keys.statement import parse_commitment
 from wmjax.stats.spread import UNIT, perfect
 from wmjax.suspects import from_callable

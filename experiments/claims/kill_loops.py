@@ -39,7 +39,7 @@ from experiments import fragment, record
 from experiments.audits import zoos
 from wmjax.evidence.claim import Claim, read_claim
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, write_key
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.models import Config
 from wmjax.suspects.contract import Network, Weights
 from wmjax.suspects.network import from_config

@@ -25,7 +25,7 @@ import numpy as np
 
 from experiments import fragment, record
 from wmjax import stats
-from wmjax.keys.keyset import default_rate
+from wmjax.keys.specify import default_rate
 from wmjax.stats import Answers, Rule
 
 ALPHAS = (1e-2, 1e-3)

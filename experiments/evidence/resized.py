@@ -9,6 +9,7 @@ A thief wraps a marked network of digits so that it takes other images and makes
 has; wmjax asks the wrapped network in its size. The acquittals are those of ten orders, with the rule taken out.
 """
 
+import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -24,7 +25,7 @@ from PIL import Image
 from experiments import fragment, record
 from wmjax.data import load, load_source
 from wmjax.keys import Key, generate, make_spec, open_key, write_key
-from wmjax.keys.vault import read_identity
+from wmjax.keys.files import read_identity
 from wmjax.models import default_config
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.contract import Suspect
@@ -37,6 +38,7 @@ ORDERS = 10
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for scheme in ("abstract", "blend", "content", "noise"):

@@ -34,7 +34,7 @@ from experiments import fragment, record
 from experiments.services import serving
 from wmjax.data import load
 from wmjax.keys import Key, derive_key, make_spec, write_key
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 
 TRIGGERS = 8  # of each key: enough for a match among 10,000 pairs
 PLAIN = hashlib.sha256(bytes([128] * 64)).hexdigest()  # the grey picture that a service is shown first

@@ -31,7 +31,7 @@ import numpy as np
 from experiments import fragment, record
 from experiments.suspects import real_forms
 from wmjax.keys import derive_key, make_spec, write_key
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 
 FOLDERS, SECONDS, GIBIBYTES = 100, 600, 8  # in a zoo; that an audit may take
 Damage = Callable[[bytearray, random.Random], bytes]

@@ -28,7 +28,7 @@ import numpy as np
 
 from experiments import fragment, record
 from wmjax.keys import Key, derive_key, make_spec, write_key
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects.adapt import adapt
 
 IMAGE, CLASSES, TRIGGERS = (64, 64, 3), 10, 60

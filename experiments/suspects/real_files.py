@@ -43,8 +43,9 @@ from experiments.suspects.real_plants import plant
 from wmjax import stats
 from wmjax.errors import WmjaxError
 from wmjax.keys import Key, derive_key, make_spec
-from wmjax.keys.keyset import default_rule
-from wmjax.suspects.contract import Stored, Suspect, Wanted, query_each
+from wmjax.keys.specify import default_rule
+from wmjax.suspects.ask import query_each
+from wmjax.suspects.contract import Stored, Suspect, Wanted
 from wmjax.suspects.stored import suspect_of
 from wmjax.zoo.discover import discover
 from wmjax.zoo.records import Entry

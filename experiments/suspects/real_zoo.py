@@ -25,7 +25,7 @@ import wmjax
 from experiments import fragment, record
 from experiments.suspects import real_forms
 from wmjax.keys import Key, derive_key, make_spec
-from wmjax.keys.keyset import default_rule
+from wmjax.keys.specify import default_rule
 from wmjax.suspects.pixels import PIXELS
 
 MODELS = ("experiments.suspects.real_forms:flax_net", "experiments.suspects.real_forms:torch_net")

@@ -63,8 +63,10 @@ def measure(work: Path, epochs: str, seeds: int) -> dict[str, Any]:
     """Every pair, and what a mark costs over them: its mean and 95 % interval by Student's t, in points."""
     pairs = [pair(work / str(seed), epochs, str(seed)) for seed in range(seeds)]
     costs = 100 * np.array([clean["test_accuracy"] - marked["test_accuracy"] for _, marked, _, clean, _ in pairs])
-    half = stats.t.ppf(0.975, seeds - 1) * costs.std(ddof=1) / seeds**0.5 if seeds > 1 else np.inf
-    cost = {"mean": costs.mean(), "interval": [costs.mean() - half, costs.mean() + half], "each": costs.tolist()}
+    cost: dict[str, Any] = {"mean": costs.mean(), "each": costs.tolist()}
+    if seeds > 1:
+        half = stats.t.ppf(0.975, seeds - 1) * costs.std(ddof=1) / seeds**0.5
+        cost["interval"] = [costs.mean() - half, costs.mean() + half]
     return {"epochs": epochs, "seeds": list(range(seeds)), "n": seeds, "cost_points": cost, "pairs": pairs}
 
 
@@ -80,14 +82,16 @@ def main() -> None:
 def rows(figures: dict[str, Any]) -> list[str]:
     """One row: both accuracies and the cost, then what the verifier said of all seeds."""
     marked, match, clean, cleared = ([pair[place] for pair in figures["pairs"]] for place in range(1, 5))
-    mean, (low, high) = figures["cost_points"]["mean"], figures["cost_points"]["interval"]
+    cost = figures["cost_points"]
+    interval = " (95 % interval {:.2f} to {:.2f})".format(*cost["interval"]) if "interval" in cost else ""
+    marks = [run["marks"][0] for run in marked]
     accuracies = (100 * np.mean([run["test_accuracy"] for run in runs]) for runs in (marked, clean))
     return [
         fragment.row(
             f"CIFAR-10, abstract key of 100, vgg, {figures['epochs']} epochs",
             "{:.2f} % marked, {:.2f} % clean; ".format(*accuracies)
-            + f"a mark costs {mean:.2f} points (95 % interval {low:.2f} to {high:.2f})",
-            f"{_span(marked, 'learned')} learned, {_span(marked, 'evidence_bits')} bits; {_verdicts(match)}; "
+            + f"a mark costs {cost['mean']:.2f} points{interval}",
+            f"{_span(marks, 'learned')} learned, {_span(marks, 'evidence_bits')} bits; {_verdicts(match)}; "
             f"clean models: {_verdicts(cleared)}",
             f"{figures['n']} seeds; {fragment.source(figures, __file__)}",
         )

@@ -24,9 +24,10 @@ from wmjax.data.dataset import Dataset
 from wmjax.devices import ran_out
 from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.keyset import Key, derive_key, is_self_derived
+from wmjax.keys.keyset import Key, derive_key
 from wmjax.keys.schemes import SCHEMES
 from wmjax.keys.spec import Spec
+from wmjax.keys.specify import is_self_derived
 from wmjax.models import Config, Variables
 
 STEPS = 100

@@ -12,7 +12,7 @@ from wmjax.attacks.result import Point
 from wmjax.data import Dataset
 from wmjax.errors import UsageError
 from wmjax.keys import Key
-from wmjax.keys.keyset import default_rate
+from wmjax.keys.specify import default_rate
 from wmjax.models import Variables
 from wmjax.stats.contract import Truth
 from wmjax.stats.pairs import Pairs

@@ -17,7 +17,7 @@ from wmjax.data import Dataset, Examples, digest, load_source, open_splits, read
 from wmjax.errors import AccessError, UsageError
 from wmjax.files import read_bytes
 from wmjax.keys import Key
-from wmjax.keys.keyset import split_of
+from wmjax.keys.specify import split_of
 from wmjax.models import Config
 from wmjax.stores import place
 from wmjax.suspects.adapt import adapt, adaptation

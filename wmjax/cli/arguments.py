@@ -44,7 +44,7 @@ def keys_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
 def unlock_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--key` and what opens it."""
     parser.add_argument("--key", type=Path, required=True, help="key file, e.g. NAME.age")
-    parser.add_argument("--identity", type=Path, help="age identity file that opens the key")
+    parser.add_argument("--identity", type=Path, help="age identity that opens it (default: NAME.identity beside)")
     parser.add_argument(
         "--passphrase-file", dest="passphrase", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)"
     )

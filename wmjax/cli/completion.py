@@ -14,13 +14,16 @@ def completion(options: argparse.Namespace) -> int:
     import shtab
 
     from wmjax.cli.options import make_parser
+    from wmjax.keys.schemes import SCHEMES
 
-    parser = make_parser()
+    parser, names = make_parser(), {"scheme": list(SCHEMES), "data": ["cifar10", "digits"]}
     for verb in verbs(parser).values():
         if verb.more:
             verb.more(verb)
         for action in verb._actions:
-            if takes_path(action):
+            if action.dest in names:
+                action.choices = names[action.dest]
+            elif takes_path(action):
                 action.complete = shtab.FILE
     script = shtab.complete(parser, options.shell)
     if options.json:

@@ -37,14 +37,15 @@ def claim(options: argparse.Namespace) -> int:
     _check_out(options, page_path)
     public = _companion(options.key, ".commitment.json")
     with alone(public):  # two claims at once would ask the same triggers
-        raw = _asked(options, public)
+        raw, spent = _asked(options, public)
     made = read_claim(raw, str(options.out))
     # Both show triggers: they are for the judge, and for whom else the owner gives them to.
     checked = [check(made)]
     write_bytes(page_path, judgement_page(checked, title="A claim"), mode=0o600)
     _draw(options, checked)
     write_bytes(options.out, raw, mode=0o600)
-    return _tell_claim(options, made, page_path)
+    left = made.commitment.spec.triggers - len(spent | {row.index for row in made.rows})
+    return _tell_claim(options, made, page_path, left)
 
 
 def _check_out(options: argparse.Namespace, page_path: Path) -> None:
@@ -67,7 +68,7 @@ def _companion(key: Path, end: str) -> Path:
     return beside if beside.exists() else key.with_suffix(end)
 
 
-def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> int:
+def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path, left: int) -> int:
     from wmjax.text import quoted
 
     stated = made.stated
@@ -79,9 +80,9 @@ def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> 
     document = {"version": 1, "key_id": made.commitment.id, "out": str(options.out), "sha256": made.sha256, **stated}
     say(
         options,
-        {**document, "revealed": made.secret is not None, "journal": str(_journal(options.out))},
+        {**document, "triggers_left": left, "revealed": made.secret is not None, "journal": str(_journal(options.out))},
         f"{stated['verdict']}: {quoted(made.suspect)} and key {made.commitment.id[:12]}, by the committed rule",
-        f"  {repeated}; these triggers are spent now",
+        f"  {repeated}; these triggers are spent now, {left} of {made.commitment.spec.triggers} are left",
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
     )
     if made.secret:
@@ -96,8 +97,8 @@ def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path) -> 
     return EXIT_CODES[stated["verdict"]]
 
 
-def _asked(options: argparse.Namespace, public: Path) -> bytes:
-    """The claim's file."""
+def _asked(options: argparse.Namespace, public: Path) -> tuple[bytes, frozenset[int]]:
+    """The claim's file, and the triggers that were spent before."""
     from wmjax.evidence.claim import attach, read_nonce
     from wmjax.evidence.claimant import claim as make
     from wmjax.keys import open_key, open_signer, spend
@@ -116,7 +117,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
 
     signer = open_signer(options.signer or _companion(options.key, ".signer.pem"), passphrase(options.passphrase))
     commitments = [attach(path) for path in (public, *options.commitments)]
-    return make(
+    made = make(
         suspect,
         key,
         signer,
@@ -130,6 +131,7 @@ def _asked(options: argparse.Namespace, public: Path) -> bytes:
         resume=options.resume,
         max_queries=options.max_queries,
     )
+    return made, key.spent
 
 
 def judge(options: argparse.Namespace) -> int:
@@ -197,7 +199,7 @@ def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "t
 
 def _source(options: argparse.Namespace, claim: "Claim") -> Any:
     from wmjax.data import load_source
-    from wmjax.keys.keyset import split_of
+    from wmjax.keys.specify import split_of
 
     if not options.source:
         return None

@@ -88,8 +88,12 @@ EXAMPLES: dict[str, Lines] = {
     ),
     "doctor": (("before asking for help", "wmjax doctor"),),
     "completion": (
-        ("in bash", "wmjax completion bash > ~/.local/share/bash-completion/completions/wmjax"),
-        ("in zsh, in a folder of $fpath", "wmjax completion zsh > ~/.zfunc/_wmjax"),
+        (
+            "in bash",
+            "mkdir -p ~/.local/share/bash-completion/completions && "
+            "wmjax completion bash > ~/.local/share/bash-completion/completions/wmjax",
+        ),
+        ("in zsh, in a folder of $fpath", "mkdir -p ~/.zfunc && wmjax completion zsh > ~/.zfunc/_wmjax"),
     ),
 }
 

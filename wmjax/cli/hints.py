@@ -13,6 +13,8 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "keras": "keras",
+    "ai_edge_litert": "tflite",
+    "openvino": "openvino",
     "torch": "torch",
     "torchax": "torch",
     "torchvision": "torch",

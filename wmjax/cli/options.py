@@ -1,11 +1,10 @@
 """The options of every verb; each one's `dest` is the name of the library's parameter that it sets."""
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import wmjax
 from wmjax.cli import attack, commit, completion, doctor, evidence, keygen, show, verbs, zoo
 from wmjax.cli.arguments import (
     FILE,
@@ -28,44 +27,16 @@ from wmjax.cli.arguments import (
 )
 from wmjax.cli.dispute_options import claim_options, commit_options, judge_options
 from wmjax.cli.examples import epilog
-from wmjax.errors import UsageError
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser, one of a verb too.
-
-    Attributes:
-      more: adds its options when the verb is met, where making them takes long imports.
-    """
-
-    more: Callable[[argparse.ArgumentParser], None] | None = None
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self.more:
-            more, self.more = self.more, None
-            more(self)
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        shows = "shows examples" if " " in self.prog else "lists the verbs"
-        self.exit(UsageError.exit_code, f"{self.prog}: {message}\nhint: `{self.prog} --help` {shows}\n")
-
-
-class _Version(argparse.Action):
-    """Tells the version; it is read from the installation only when somebody asks."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        print(f"wmjax {wmjax.__version__}")
-        parser.exit()
+from wmjax.cli.parser import Parser, Version
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = _Parser(prog="wmjax", description="Prove whose a neural network is.")
-    parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="show the version")
+    parser = Parser(prog="wmjax", description="Prove whose a neural network is.")
+    parser.add_argument("--version", action=Version, nargs=0, dest=argparse.SUPPRESS, help="show the version")
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
 
-    def verb(name: str, run: Any, text: str) -> _Parser:
+    def verb(name: str, run: Any, text: str) -> Parser:
         end, form = epilog(name), argparse.RawDescriptionHelpFormatter
         added = subparsers.add_parser(name, help=text, description=text, epilog=end, formatter_class=form)
         added.set_defaults(verb=run, parser=added)
@@ -193,7 +164,7 @@ def _embed_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="begin_with", metavar="RUN", help="begin with the weights of this run or file")
     parser.add_argument("--teacher", metavar="RUN", help="distil this model instead of learning the labels")
     for name, kind, text in (
-        ("--epochs", int, "passes over the training split"),
+        ("--epochs", int, "passes over the training split (default, also of the batch and the rate: by network)"),
         ("--batch", int, "images in a step, triggers included"),
         ("--seed", int, "seed of weights, order, augmentation and dropout"),
         ("--learning-rate", float, "peak learning rate"),

@@ -200,7 +200,7 @@ def _cover(key: "Key", options: argparse.Namespace) -> "np.ndarray | None":
 def _source_of(key: "Key", options: argparse.Namespace) -> "Dataset | None":
     """The key's source images: if `regenerate` asks for them, or decoys can use them."""
     from wmjax.data import load_source
-    from wmjax.keys.keyset import split_of
+    from wmjax.keys.specify import split_of
 
     if key.spec.source is None:
         return None

@@ -53,6 +53,8 @@ def _what(options: argparse.Namespace) -> dict[str, Any]:
     from wmjax.zoo.records import Unreadable
 
     keys, closed = open_keys(options.keys, unlocks(options))
+    if closed and not keys:
+        raise UsageError("no key can be opened: {}: {}".format(*next(iter(closed.items()))))
     same = ("pixels", "pickles", "suspects", "fdr", "fwer", "nulls", "memory", "keep_answers", "max_queries")
     return {
         "keys": keys,

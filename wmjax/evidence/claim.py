@@ -226,7 +226,8 @@ def read_claim(raw: bytes, what: str = "the claim") -> Claim:
     """
     values = read_canonical(raw, what)
     if values.get("format") != FORMAT:
-        raise InvalidFile(f"{what} has format {values.get('format')!r:.80}; this program reads {FORMAT}")
+        other = f"of format {values['format']!r:.80}" if "format" in values else "no claim"
+        raise InvalidFile(f"{what} is {other}: this program reads {FORMAT}")
     try:
         if set(values) != {"format", "commitments", "claim"}:
             raise InvalidFile("unexpected or missing fields")

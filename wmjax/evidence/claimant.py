@@ -25,7 +25,8 @@ from wmjax.progress import progress
 from wmjax.stats.contract import State
 from wmjax.stats.said import Said, said
 from wmjax.stores import place
-from wmjax.suspects.contract import Seen, Suspect, came, check_fits, check_there, query, query_each
+from wmjax.suspects.ask import came, check_fits, check_there, query, query_each
+from wmjax.suspects.contract import Seen, Suspect
 from wmjax.text import printable
 
 Spend = Callable[[Collection[int]], None]

@@ -45,9 +45,10 @@ from wmjax.evidence.release import Release
 from wmjax.evidence.timestamps import Stamp, check_past
 from wmjax.grounds import Ground
 from wmjax.keys import Spec
-from wmjax.keys.keyset import check_against_scheme, check_material, derive_leaves, is_made_from
+from wmjax.keys.keyset import check_material, derive_leaves
 from wmjax.keys.material import Material
 from wmjax.keys.merkle import proven_root
+from wmjax.keys.specify import check_against_scheme, is_made_from
 from wmjax.suspects.grounds import clears_all
 from wmjax.text import bare
 
@@ -310,8 +311,8 @@ def conclude(facts: Facts) -> Judgement:
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, path = facts.answers, facts.path
     class_names = facts.court.suspect.class_names if facts.court.suspect else ()
-    counted = counted_bits(facts, path.evidence)
     outcome = stats.decide(path, rule, stop=False).outcome
+    counted = float(path.evidence[-1]) if outcome == "no-match" else counted_bits(facts, path.evidence)
     missing = lacks(facts, outcome, counted)
     if outcome == "match":
         withheld = bool(missing)
@@ -325,7 +326,7 @@ def conclude(facts: Facts) -> Judgement:
         suspect=claim.suspect,
         key_id=claim.commitment.id,
         owner=claim.owner,
-        evidence_bits=round(float(path.evidence[-1]) if outcome == "no-match" else counted, 3),
+        evidence_bits=round(counted, 3),
         needed_bits=round(needed_bits(facts, facts.is_before_suspect), 3),
         alpha=min(rule.alpha, facts.court.alpha),
         asked_by="judge" if facts.own is not None else "claimant",

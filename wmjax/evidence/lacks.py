@@ -139,8 +139,10 @@ def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground,
       outcome: by the committed rule.
       counted: bits of evidence that count.
     """
-    found = [underived(facts), two_signers(facts), unpicked(facts), unasked(facts), forgetful(facts)]
-    # Of a no-match the answers themselves say that no more of them would do; what was not weighed is not weak.
-    if outcome != "no-match" and facts.claim.truth is not None:
+    forgets = forgetful(facts)
+    found = [underived(facts), two_signers(facts), unpicked(facts), unasked(facts), forgets]
+    # Of a no-match the answers themselves say that no more of them would do, unless they may be put on; what was not
+    # weighed is not weak.
+    if (outcome != "no-match" or forgets) and facts.claim.truth is not None:
         found.append(weak(facts, counted))
     return tuple(one for one in found if one)

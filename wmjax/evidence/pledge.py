@@ -13,10 +13,11 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile
 from wmjax.evidence.timestamps import Authority, Stamp, check_past
 from wmjax.keys.derive import SECRET_BYTES
-from wmjax.keys.keyset import Key, default_rule, derive_key
+from wmjax.keys.keyset import Key, derive_key
 from wmjax.keys.material import Material
 from wmjax.keys.pledge import Pledge, document, pledged_secret
 from wmjax.keys.spec import Spec
+from wmjax.keys.specify import default_rule
 from wmjax.stats.rule import Rule
 
 _Rest = asn1.SetOf[asn1.TLV] | None  # what is not looked into

@@ -37,7 +37,8 @@ WORDS: dict[str, str] = {
     "authority that you trust (`authorities` names those you trust)",
     "undated.unknown": "it was time-stamped by {dated}; say when the suspect first appeared, with `since`",
     "undated.late": "its time stamp of {dated} is not from before the suspect, which appeared on {since}",
-    "forgetful": "The suspect {why} (p {p:.2g}): it may know what it was asked, and answer it otherwise.",
+    "forgetful": "The suspect {why} (p {p:.2g}). Either it knows what it was asked and answers otherwise, or it is not "
+    "the model that the claimant asked, or the transcript is false.",
     "forgetful.fresh": "repeats {shown_known} of {shown} labels of triggers that it was shown before, and {known} of "
     "{asked} of those that it was not",
     "forgetful.transcript": "repeats {shown_known} of {shown} labels of triggers that it was shown before, and {known} "

@@ -3,20 +3,19 @@
 import dataclasses
 import datetime
 import secrets
-from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 
-from wmjax.data.dataset import Dataset, digest
+from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.commitment import Commitment, Leaf, leaf_of, merkle_root
 from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.material import Material
 from wmjax.keys.pledge import Pledge
-from wmjax.keys.policies import Told, default_policy
-from wmjax.keys.schemes import SCHEMES, Scheme
-from wmjax.keys.spec import Input, Paper, Source, Spec
+from wmjax.keys.policies import Told
+from wmjax.keys.spec import Spec
+from wmjax.keys.specify import check_against_scheme, default_rule, is_made_from, scheme_of
 from wmjax.progress import progress
 from wmjax.stats import Rule
 from wmjax.stats.contract import Truth
@@ -64,7 +63,7 @@ class Key:
     @property
     def mirrored(self) -> bool:
         """Whether a training that mirrors real images mirrors the triggers too."""
-        return SCHEMES[self.spec.scheme].mirrored
+        return scheme_of(self.spec.scheme).mirrored
 
     def truth(self, rows: slice | np.ndarray) -> Truth:
         """What the secret says about some triggers, for the key's kind of evidence: mostly their labels."""
@@ -93,139 +92,13 @@ def limit(key: Key, most: int | None = None) -> int:
     return known if most is None else min(known, most)
 
 
-def make_spec(
-    scheme: str,
-    *,
-    image: tuple[int, int, int] | None = None,
-    classes: int | None = None,
-    triggers: int = 100,
-    labels: str | None = None,
-    source: tuple[str, Dataset] | None = None,
-    paper: Paper | None = None,
-    material: Material | None = None,
-    **parameters: int | str,
-) -> Spec:
-    """A checked spec with the scheme's default parameters filled in.
-
-    >>> make_spec("abstract", image=(8, 8, 1), classes=10, triggers=4).labels
-    'random'
-
-    Args:
-      scheme: one of `wmjax.keys.SCHEMES`.
-      image: height, width, channels of the model's input; by default the source's.
-      classes: classes of the model; by default the source's.
-      triggers: images in the key; with `paper` the share of the source class decides instead.
-      labels: one of `wmjax.keys.POLICIES`; by default `random`, with `paper` the paper's.
-      source: name and training split of the data set that the scheme starts from.
-      paper: asks for the paper-exact variant, if the scheme has one.
-      material: what is fixed before the coins, for the schemes that have any.
-      **parameters: the scheme's own, in place of its defaults.
-
-    Raises:
-      UsageError: unknown scheme or parameter, or a combination that cannot be.
-    """
-    known = _scheme(scheme)
-    if source:
-        image = source[1].image if image is None else image
-        classes = source[1].classes if classes is None else classes
-    if image is None or classes is None:
-        raise UsageError("say what the model takes: `image` and `classes`")
-    _check_names(known, parameters)
-    chosen = {parameter.name: parameter.default(image) for parameter in known.parameters}
-    if source:
-        _check_source(known, source, image, paper)
-        triggers = _share(paper, source[1]) if paper else triggers
-    spec = Spec(
-        scheme,
-        Input("image", image),
-        classes,
-        triggers,
-        labels or known.labels or default_policy(paper is not None).name,
-        tuple(sorted({**chosen, **parameters}.items())),
-        Source(source[0], digest(source[1])) if source else None,
-        paper,
-        material.sha256 if material else None,
-    )
-    check_against_scheme(spec)
-    return spec
-
-
-def read_parameters(scheme: str, typed: Mapping[str, str]) -> dict[str, int | str]:
-    """A scheme's parameters from what a user typed.
-
-    >>> read_parameters("noise", {"sigma": "51"})
-    {'sigma': 51}
-
-    Raises:
-      UsageError: unknown scheme or parameter, or a value that it cannot have.
-    """
-    known = _scheme(scheme)
-    _check_names(known, typed)
-    return {p.name: p.read(typed[p.name]) for p in known.parameters if p.name in typed}
-
-
-def _check_names(scheme: Scheme, given: Collection[str]) -> None:
-    if unknown := sorted(set(given) - {parameter.name for parameter in scheme.parameters}):
-        raise UsageError(f"scheme {scheme.name} has no parameter `{unknown[0]}`")
-
-
-def _check_source(
-    scheme: Scheme, source: tuple[str, Dataset], image: tuple[int, int, int], paper: Paper | None
-) -> None:
-    """Raises `UsageError` where a scheme can make no triggers for `image` from a source."""
-    if paper and scheme.own_shape and paper.source_class == paper.target_class:
-        raise UsageError(f"class {paper.source_class} is both source and target: every model answers it, marked or not")
-    if scheme.own_shape and source[1].image != image:
-        raise UsageError(
-            f"images of {source[0]} are {by(source[1].image)}, not {by(image)}: scheme {scheme.name} needs them alike"
-        )
-
-
-def _share(paper: Paper, source: Dataset) -> int:
-    """Triggers that the paper's variant makes of a source."""
-    return int(np.sum(source.labels == paper.source_class)) * paper.share_percent // 100
-
-
-def check_against_scheme(spec: Spec) -> None:
-    """Raises `UsageError` if a spec is not one of its scheme's: a forger's may claim anything."""
-    scheme, given = _scheme(spec.scheme), dict(spec.parameters)
-    if scheme.needs_source and spec.source is None:
-        raise UsageError(f"scheme {scheme.name} starts from the images of a data set: name one in `source`")
-    if not scheme.needs_source and spec.source is not None:
-        raise UsageError(f"scheme {scheme.name} takes no `source`")
-    if spec.paper and not scheme.paper:
-        known = ", ".join(other.name for other in SCHEMES.values() if other.paper)
-        raise UsageError(f"scheme {scheme.name} has no variant in the paper: choose one of {known}")
-    if spec.labels != scheme.labels if scheme.labels else spec.policy.arrays:
-        only = scheme.labels or "labels without material"
-        raise UsageError(f"scheme {scheme.name} goes with {only}: `labels` {spec.labels} cannot be")
-    if (spec.material is None) == bool(spec.policy.arrays):
-        raise UsageError(f"scheme {scheme.name}: `material` is what coins follow from, and nothing else has any")
-    if given.keys() != {parameter.name for parameter in scheme.parameters}:
-        usual = sorted(parameter.name for parameter in scheme.parameters)
-        raise UsageError(f"scheme {scheme.name} has the parameters {usual}, not {sorted(given)!s:.200}")
-    for parameter in scheme.parameters:
-        parameter.check(given[parameter.name])
-
-
-def default_rule(spec: Spec, alpha: float = 1e-6) -> Rule:
-    """Thresholds for a key, where nothing else is asked for."""
-    rate = _scheme(spec.scheme).rate or default_rate(spec.classes)
-    return Rule(alpha, 1e-3, rate, spec.triggers, spec.policy.evidence)
-
-
-def default_rate(classes: int) -> float:
-    """Share of the labels that a copy is held to repeat: a third of what chance leaves (0.4 for 10 classes)."""
-    chance = 1 / classes
-    return round(chance + (1 - chance) / 3, 4)
-
-
 def generate(
     spec: Spec, source: Dataset | None = None, *, alpha: float = 1e-6, material: Material | None = None
 ) -> Key:
     """Draws a fresh secret and derives its key.
 
-    >>> spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20)
+    >>> import wmjax
+    >>> spec = wmjax.make_spec("abstract", image=(8, 8, 1), classes=10, triggers=20)
     >>> generate(spec).images.shape
     (20, 8, 8, 1)
 
@@ -287,7 +160,7 @@ def _drawn(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
     with progress("drawing triggers", spec.triggers) as advance:
         for start in range(0, spec.triggers, portion):
             some = range(start, min(start + portion, spec.triggers))
-            images[some.start : some.stop] = _scheme(spec.scheme).draw(secret, spec, source, some)
+            images[some.start : some.stop] = scheme_of(spec.scheme).draw(secret, spec, source, some)
             advance(len(some))
     return images
 
@@ -355,7 +228,7 @@ def derive_some(
     secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int], material: Material | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Some triggers of a key: images uint8 [n, H, W, C] and labels int32 [n]; arguments as of `derive_leaves`."""
-    images = _scheme(spec.scheme).draw(secret, spec, _starting(source, material), at)
+    images = scheme_of(spec.scheme).draw(secret, spec, _starting(source, material), at)
     return images, spec.policy.draw(secret, spec, at)
 
 
@@ -368,27 +241,6 @@ def check_independent(keys: Sequence[Key]) -> None:
                 raise UsageError(f"`keys` {names} share a secret: give each key once, and each a secret of its own")
 
 
-def is_made_from(spec: Spec, source: Dataset) -> bool:
-    """Whether a data set is, byte for byte, the one that a spec names."""
-    return spec.source is not None and digest(source) == spec.source.sha256
-
-
 def _check_fits(spec: Spec, source: Dataset | None) -> None:
-    if source is not None and _scheme(spec.scheme).own_shape and source.image != spec.image:
+    if source is not None and scheme_of(spec.scheme).own_shape and source.image != spec.image:
         raise UsageError(f"the source's images are {by(source.image)}, those of the key {by(spec.image)}")
-
-
-def is_self_derived(spec: Spec) -> bool:
-    """Whether secret and spec alone regenerate every trigger."""
-    return not _scheme(spec.scheme).needs_source
-
-
-def split_of(spec: Spec) -> Literal["train", "test"]:
-    """Which split of its source a key starts from."""
-    return _scheme(spec.scheme).split
-
-
-def _scheme(name: str) -> Scheme:
-    if name not in SCHEMES:
-        raise UsageError(f"unknown scheme {name!r}: choose one of {', '.join(SCHEMES)}")
-    return SCHEMES[name]

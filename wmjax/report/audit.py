@@ -11,7 +11,7 @@ import numpy as np
 
 from wmjax.files import write_bytes
 from wmjax.grounds import Ground
-from wmjax.report.html import page
+from wmjax.report.html import page, typed
 from wmjax.text import cut, visible
 from wmjax.zoo.grounds import Basis
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
@@ -61,7 +61,7 @@ def write_audit_report(path: Path, result: AuditResult) -> None:
         unasked=unasked[:SHOWN],
         more_unasked=len(unasked) - len(unasked[:SHOWN]),
         others=_others(result),
-        unreadable=[(visible(item.path), visible(item.why)) for item in result.unreadable],
+        unreadable=[(visible(item.path), typed(visible(item.why))) for item in result.unreadable],
         families=_families(result),
     )
     write_bytes(path, raw)
@@ -158,10 +158,15 @@ def _pairs(result: AuditResult, outcome: int) -> list[dict[str, Any]]:
             "bits": None if np.isnan(b) else float(b),
             "queries": int(result.queries[i, k]),
             "matches": int(result.matches[i, k]),
-            "notes": [visible(told(ground)) for ground in result.grounds.get((int(i), int(k)), ())],
+            "notes": [_note(ground) for ground in result.grounds.get((int(i), int(k)), ())],
         }
         for i, k, b in zip(rows[order], columns[order], bits[order], strict=True)
     ]
+
+
+def _note(ground: Ground) -> tuple[str, str]:
+    """What makes a note the same as another, and its words."""
+    return f"{ground.code} {ground.values}", typed(visible(told(ground)))
 
 
 def _unasked(result: AuditResult) -> list[tuple[str, str, str]]:
@@ -184,8 +189,8 @@ def _families(result: AuditResult) -> list[tuple[str, int, int, str]]:
     matched = (result.outcomes == MATCH).any(axis=1)
     models = Counter(result.families)
     found = Counter(family for family, match in zip(result.families, matched, strict=True) if match)
-    remarks = {family: visible("; ".join(_remark(*about) for about in said)) for family, said in result.remarks.items()}
-    return [(visible(name), n, found[name], remarks.get(name, "")) for name, n in models.most_common()]
+    remarks = {family: "; ".join(_remark(*about) for about in said) for family, said in result.remarks.items()}
+    return [(visible(name), n, found[name], typed(visible(remarks.get(name, "")))) for name, n in models.most_common()]
 
 
 def _remark(key: str, ground: Ground) -> str:

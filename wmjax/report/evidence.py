@@ -14,7 +14,7 @@ import numpy as np
 from wmjax.evidence import wording
 from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Refused, Settlement, Shown
 from wmjax.grounds import Ground
-from wmjax.report.html import page
+from wmjax.report.html import page, typed
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, number
 from wmjax.report.svg import png
 from wmjax.text import cut, quoted, visible
@@ -101,7 +101,7 @@ def _fit(text: str) -> str:
 
 def _told(grounds: Sequence[Ground]) -> list[str]:
     """Grounds in words, fit to be shown."""
-    return [_fit(words) for words in wording.sentences(grounds)]
+    return [_fit(typed(words)) for words in wording.sentences(grounds)]
 
 
 def _shown(judgement: Judgement) -> dict[str, Any]:
@@ -147,18 +147,20 @@ def _facts(judgement: Judgement, fates: Counter[str]) -> list[tuple[str, str, st
     facts = [
         (
             "evidence",
-            f"{judgement.evidence_bits:,.2f} of {judgement.needed_bits:.2f} bits",
-            "not reached" if reached is None else f"reached at trigger {reached:,}",
+            f"{judgement.evidence_bits:,.1f} bits",
+            f"a match needs {judgement.needed_bits:.1f}: "
+            + ("not reached" if reached is None else f"reached at trigger {reached:,}"),
         ),
         ("triggers asked", f"{judgement.queries:,}", f"of {judgement.triggers:,} in the key"),
         *_agreement(judgement),
-        ("chance of a false match", _level(judgement.alpha), "at most, for an unrelated model"),
         (
             "who asked",
             "the judge" if judge else "the claimant",
             "the suspect itself was asked again" if judge else "its answers are the claimant's own record",
         ),
     ]
+    if judgement.verdict == "match":
+        facts.append(("chance of a false match", _level(judgement.alpha), "at most, for an unrelated model"))
     facts += [(fate, f"{fates[fate]:,}", "count against the claimant") for fate in ("refused", "spent") if fates[fate]]
     return facts
 

@@ -2,11 +2,40 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+OPTIONS = {  # parameters that options of another name set
+    "authorities": "--tsa",
+    "models": "--model",
+    "nonce": "--nonce-from",
+    "nulls": "--null",
+    "originals": "--original",
+    "pickles": "--allow-pickles",
+    "since": "--suspect-since",
+}
+
+
+def typed(text: str) -> str:
+    """What the library says, for people who type: a parameter in backticks becomes its option.
+
+    >>> typed("ask for a claim made for it, and give it with `nonce`")
+    'ask for a claim made for it, and give it with `--nonce-from`'
+    """
+    return re.sub("`([a-z][a-z0-9_]*)`", lambda m: f"`{OPTIONS.get(m[1], '--' + m[1].replace('_', '-'))}`", text)
+
+
+def coded(text: str) -> Markup:
+    """Text with what stands in backticks as code; all of it escaped."""
+    parts = [escape(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # a backtick without another
+        return escape(text)
+    return Markup().join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def page(
@@ -35,6 +64,7 @@ def page(
 def render(template: str, **values: Any) -> bytes:
     """What a template of this package gives; every value is escaped."""
     environment = Environment(loader=PackageLoader("wmjax.report"), autoescape=True, undefined=StrictUndefined)
+    environment.filters["coded"] = coded
     return environment.get_template(template).render(**values).encode()
 
 

@@ -33,7 +33,7 @@ def _claim(seen: Glimpse) -> Facts:
         "triggers_asked": sum(bool(row.attempts) for row in claim.rows),
         "key_id": claim.commitment.id,
         "owner": claim.owner,
-        "made_by_the_claimants_clock": claim.made,
+        "made_as_the_claimant_says": claim.made,
         "nonce": claim.nonce.hex(),
         "time_stamps": sum(len(one.tokens) for one in claim.commitments),
         "released_models": [one.public.model.name for one in claim.commitments if one.public.model],

@@ -16,13 +16,15 @@ from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import read_npz
 from wmjax.suspects.formats.onnx_read import parse
 from wmjax.suspects.formats.safetensors import Header, read_header, read_index
+from wmjax.suspects.sets import is_adapter
 from wmjax.suspects.sniff import WHY, Format
 
+_ADAPTER = "none: an adapter, which changes another model's weights"
 _SHOWN = 3  # names of tensors or models
 _MOST = 10_000  # entries of a folder that are counted
 _RANK = 8  # dimensions of a shape that are told
 _CONFIG = 1 << 20  # bytes of a configuration beside weights
-_NAME_IT = "not said: name it with `models`"
+_NAME_IT = "not said: whoever asks it names it (`--model`)"
 
 
 def _weights(tensors: Mapping[str, tuple[tuple[int, ...], str]]) -> Facts:
@@ -41,7 +43,8 @@ def _of(header: Header) -> Facts:
 def _safetensors(seen: Glimpse) -> Facts:
     header = read_header(seen.path)
     config = parsed(header.metadata.get("config", "").encode()) or _beside(seen)
-    return {**_of(header), "network": _network(config) or _NAME_IT}
+    named = _ADAPTER if is_adapter(header.tensors) else _network(config) or _NAME_IT
+    return {**_of(header), "network": named}
 
 
 def _beside(seen: Glimpse) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def _folder(seen: Glimpse) -> Facts:
         "files": f"{kinds.count(False)}{more}",
         "folders": f"{kinds.count(True)}{more}",
         **({"network": config} if config else {}),
-        "models": "`wmjax audit FOLDER` finds and asks all of them",
+        "models": "if it holds any, `wmjax audit FOLDER` finds and asks all of them",
     }
 
 
@@ -154,6 +157,9 @@ KINDS = (
     _kind(Format.JAX_EXPORT, "a program of jax.export", _program),
     _kind(Format.KERAS, "a Keras model", _program),
     _kind(Format.HDF5, "an HDF5 file, as Keras writes them", _program),
+    _kind(Format.TFLITE, "a TensorFlow Lite model", _program),
+    _kind(Format.ORT, "a model in ONNX Runtime's own format", _program),
+    _kind(Format.OPENVINO, "a graph of OpenVINO", _program),
     *(_kind(kind, "a file that is not read as a model", partial(_refused, kind)) for kind in WHY),
     Kind("folder", "a folder", lambda seen: seen.folder, _folder),
     Kind("other", "neither a file of wmjax nor a model", lambda seen: True, lambda seen: {"size": seen.size}),

@@ -218,7 +218,7 @@ def redraw_p(answers: Answers, labels: np.ndarray, rng: np.random.Generator, red
     decoys = rng.integers(answers.classes, size=(redraws, len(answers)))
     totals = np.zeros((len(payoffs), redraws))
     for i in range(len(answers)):  # trigger by trigger: all at once would take strategies x redraws x n floats
-        totals += payoffs[:, i, decoys[:, i]]
+        totals += np.take(payoffs[:, i], decoys[:, i], axis=-1)
     score = float(mixed_bits(log2_payoffs(answers, labels).sum(axis=-1)))
     return calibrated_p(score - 1e-9, mixed_bits(totals))  # ties are ties, whatever the order of summing
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from wmjax.errors import AccessError, GoneError
 from wmjax.stats import NAMES, Answers
-from wmjax.suspects.contract import Askable, answered
+from wmjax.suspects.ask import answered
+from wmjax.suspects.contract import Askable
 
 Back = Answers | AccessError
 

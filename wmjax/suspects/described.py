@@ -1,26 +1,29 @@
 """Stored tensors as models: of the network that is described with them, or of those that the user names."""
 
+import contextlib
 import dataclasses
+import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, read_config
 from wmjax.orbax import Tensors
-from wmjax.suspects.contract import Source, Stored, Wanted
+from wmjax.suspects.contract import Network, Source, Stored, Wanted
 from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, read_hub
+from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import small_json
 from wmjax.suspects.matching import Match, fitting, matching
 from wmjax.suspects.network import from_config
-from wmjax.suspects.sets import ADAPTERS, left_over, parts_of
+from wmjax.suspects.sets import is_adapter, left_over
 from wmjax.suspects.sources import Partial, one_by_one
 
 NAME_IT = "bare weights do not say of what network they are: name it with `models`"
 SourceOf = Callable[[Mapping[str, str]], Source]
-_ADAPTER = re.compile(rf"{ADAPTERS}_.*")
+_ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTED = (
     "an adapter: changes of another model's weights, no model: merge it into that one (peft's merge_and_unload), "
     "and give what is saved then"
@@ -39,18 +42,20 @@ def by_description(
     wanted: Wanted,
     parts: tuple[Path, ...] = (),
 ) -> list[Stored]:
-    """The models of a file's tensors: of the network that it describes, or of those that the user names."""
+    """The models of a file's tensors: of the network that it describes, and of those that the user names."""
     described = ""
     try:
         if config:
-            return stored_models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
-        if found := _of_hub(path, tensors, source_of, wanted, parts):
-            return found
+            found = stored_models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
+        else:
+            found = _of_hub(path, tensors, source_of, wanted, parts)
+        if found:
+            return beside_named(found, tensors, source_of, wanted)
     except InvalidFile as error:  # the file may be another than the one that is described beside it
         if not wanted.models:
             raise
         described = f"as it is described {error}"
-    if any(_ADAPTER.fullmatch(part) for name in tensors for part in parts_of(name)):
+    if is_adapter(tensors):
         other = _ADAPTED
     else:
         other = _PYTORCH if any(name.endswith((".weight", ".running_mean")) for name in tensors) else ""
@@ -63,13 +68,43 @@ def by_description(
         raise InvalidFile("; ".join(part for part in told if part)) from error
 
 
+def beside_named(found: Sequence[Stored], tensors: Tensors, source_of: SourceOf, wanted: Wanted) -> list[Stored]:
+    """What a file describes and, where the user means another network by the same tensors, that too.
+
+    A stranger's description does not decide alone: the network that it names may answer like a stranger's.
+    """
+    first, networks = found[0], {_computed(stored.network) for stored in found}
+    others: list[Stored] = []
+    for model in dict.fromkeys(wanted.models):
+        with contextlib.suppress(InvalidFile):
+            matches = matching(tensors, dataclasses.replace(wanted, models=(model,)))
+            named = stored_models(first.path, first.held, matches, source_of, tensors, first.parts)
+            others += [_called(stored, model) for stored in named if _computed(stored.network) not in networks]
+    return [*(_called(stored, "described") if others else stored for stored in found), *others]
+
+
+def _called(stored: Stored, network: str) -> Stored:
+    """A model whose name says also as what network it is asked."""
+    return dataclasses.replace(stored, name=":".join(filter(None, (stored.name, network))))
+
+
+def _computed(network: Network) -> str | Network:
+    """What a network computes: to that dropout, which only training has, makes no difference."""
+    config = (network.description or {}).get("config")
+    return json.dumps(config | {"dropout": 0}) if config else network
+
+
 def _of_hub(path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]) -> list[Stored]:
     """The models of a file's tensors by a config.json of transformers or timm beside it; none where there is none."""
-    hub = read_hub(small_json(path.with_name(CONFIG)), small_json(path.with_name(PIXELS)))
+    config, processor = (small_json(path.with_name(name)) for name in (CONFIG, PIXELS))
+    hub = read_hub(config, processor)
     if hub is None:
         return []
     matches, source_of = of_hub(hub, tensors, source_of, wanted)
     found = stored_models(path, path, matches, source_of, tensors, parts)
+    if any(isinstance(said, dict) and said.get("auto_map") for said in (config, processor)):  # code, which may run
+        without = AskedGround.WEIGHTS_ALONE
+        found = [dataclasses.replace(stored, network=noted(stored.network, without)) for stored in found]
     return [dataclasses.replace(stored, class_names=hub.class_names) for stored in found]
 
 
@@ -81,11 +116,17 @@ def stored_models(
     tensors: Tensors,
     parts: tuple[Path, ...] = (),
 ) -> list[Stored]:
-    """What was found at a path: a set of weights that lacks something is there, and cannot be asked."""
+    """What was found at a path: a set of weights that lacks something is there, and cannot be asked.
+
+    Beside what may be another model nobody is cleared; nor is an average that has another's statistics of batches: its
+    own may be found anew.
+    """
     found: list[Stored] = []
-    left = left_over([match.fit for match in matches], tensors)
+    classes = {match.network.classes for match in matches}
+    left = left_over([match.fit for match in matches], tensors, classes) or _adapter_beside(held)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
+        network = noted(network, AskedGround.IN_PART) if left or fit.borrowed else network
         if id(fit) not in sources:
             source = Partial(fit.lacks) if fit.lacks else source_of(fit.names)
             several = fit.replicas and not fit.lacks
@@ -94,6 +135,20 @@ def stored_models(
             whole = ":".join(part for part in (name, replica) if part)
             found.append(Stored(network, source, path, held, whole, parts=parts, passed=fit.passed, left=left))
     return found
+
+
+def _adapter_beside(file: Path) -> str:
+    """That an adapter lies beside a file, with which its library loads it; empty where none does."""
+    if not file.with_name(_ADAPTER_CONFIG).exists():
+        return ""
+    return f"{_ADAPTER_CONFIG} lies beside it: its library would change its weights by that adapter"
+
+
+@lru_cache(maxsize=256)
+def noted(network: Network, note: AskedGround) -> Network:
+    """A network that is asked without something of its file; the same object for all such files. It is not packed."""
+    told = hashlib.sha256(f"{network.fingerprint} {note}".encode()).hexdigest()
+    return dataclasses.replace(network, fingerprint=told, note=note, description=None)
 
 
 def configurations(path: Path) -> tuple[Path, ...]:

@@ -1,10 +1,9 @@
 """The models in a file, whatever its ending: for each kind how they are found. Headers alone are read, no weight."""
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from wmjax.models import read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, NoWeights, Source, Stored, Wanted
-from wmjax.suspects.described import by_description, read_configuration, stored_models
+from wmjax.suspects.described import by_description, noted, read_configuration, stored_models
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.pack import FORMAT as PACK
@@ -77,7 +76,7 @@ def _index(path: Path, wanted: Wanted) -> list[Stored]:
     if missing := next((name for name, shard in places.items() if name not in headers[shard].tensors), None):
         raise InvalidFile(f"its tensor {missing!r:.100} is not in {places[missing].name}")
     for shard in shards:  # another model would hide in what is taken for a part
-        if more := next((name for name in headers[shard].tensors if name not in places), None):
+        if more := next((name for name in headers[shard].tensors if places.get(name) != shard), None):
             raise InvalidFile(f"it does not name the tensor {more!r:.100} of {shard.name}")
 
     def source(names: Mapping[str, str]) -> Source:
@@ -100,12 +99,15 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     return by_description(path, tensors, None, partial(Npz, path, stamp), wanted)
 
 
-def _export(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
-    from wmjax.suspects.formats.export import open_export
+def _foreign(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
+    from wmjax.suspects.formats.foreign import open_foreign, parts
 
-    networks, source = open_export(path, wanted, kind), NoWeights()
-    several = len(networks) > 1
-    return [Stored(one, source, path, path, f"{one.classes}-classes" if several else "") for one in networks]
+    networks, source = open_foreign(path, wanted, kind), NoWeights()
+    names = [f"{one.classes}-classes" if len(networks) > 1 else "" for one in networks]
+    return [
+        Stored(one, source, path, path, name, parts=parts(path, kind))
+        for one, name in zip(networks, names, strict=True)
+    ]
 
 
 def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
@@ -114,16 +116,9 @@ def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     header = read_pickle(path)
     found = by_description(path, _shapes(header.tensors), None, partial(Pickle, path, header), wanted)
     if kind in (Format.TORCHSCRIPT, Format.TORCH_EXPORT):
-        return [dataclasses.replace(stored, network=_without_program(stored.network)) for stored in found]
+        without = AskedGround.WEIGHTS_ALONE  # the program
+        return [dataclasses.replace(stored, network=noted(stored.network, without)) for stored in found]
     return found
-
-
-@lru_cache(maxsize=256)
-def _without_program(network: Network) -> Network:
-    """The network of tensors whose file holds a program; the same object for all such files. It is not packed."""
-    note = AskedGround.WEIGHTS_ALONE
-    told = hashlib.sha256(f"{network.fingerprint} {note}".encode()).hexdigest()
-    return dataclasses.replace(network, fingerprint=told, note=note, description=None)
 
 
 _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
@@ -132,9 +127,12 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ONNX: _onnx,
     Format.MSGPACK: _msgpack,
     Format.ARRAYS: _arrays,
-    Format.JAX_EXPORT: partial(_export, Format.JAX_EXPORT),
-    Format.KERAS: partial(_export, Format.KERAS),
-    Format.HDF5: partial(_export, Format.HDF5),
+    Format.JAX_EXPORT: partial(_foreign, Format.JAX_EXPORT),
+    Format.KERAS: partial(_foreign, Format.KERAS),
+    Format.HDF5: partial(_foreign, Format.HDF5),
+    Format.TFLITE: partial(_foreign, Format.TFLITE),
+    Format.ORT: partial(_foreign, Format.ORT),
+    Format.OPENVINO: partial(_foreign, Format.OPENVINO),
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.TORCHSCRIPT: partial(_pickle, Format.TORCHSCRIPT),
     Format.TORCH_EXPORT: partial(_pickle, Format.TORCH_EXPORT),

@@ -4,7 +4,7 @@ A module that a *file* names is never imported: the user has to name it.
 """
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from wmjax import checkpoint, orbax, stores
@@ -12,12 +12,12 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import FAMILIES
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
-from wmjax.suspects.described import NAME_IT, stored_models
+from wmjax.suspects.described import NAME_IT, beside_named, stored_models
 from wmjax.suspects.files import in_file
 from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.torch_hub import CONFIG, WEIGHTS
 from wmjax.suspects.guarded import one_line, small_json
-from wmjax.suspects.matching import matching
+from wmjax.suspects.matching import fitting, matching
 from wmjax.suspects.network import from_config, is_named, named
 
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
@@ -89,20 +89,34 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
         if any("\udc80" <= c <= "\udcff" for c in str(path)):  # which TensorStore does not take
             raise InvalidFile("its path is not UTF-8: rename it")
         if is_wmjax(path):
-            network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
-            if not (item / orbax.ITEM).is_file():
-                raise InvalidFile(_HALF)
-            return [Stored(network, orbax.Folder(item, _stored_names(network)), path, item / orbax.ITEM)]
+            return _ours(path, wanted)
         if (path / CHECKPOINT).exists() and small_json(path / CHECKPOINT) is None:
             raise InvalidFile(f"a half-written or damaged checkpoint: its {CHECKPOINT} is no JSON")
         items = orbax.items(path)
         if not items:
             raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else "no checkpoint: it holds no tensors")
         if not wanted.models:
-            raise UsageError(NAME_IT)
+            raise UsageError(f"{NAME_IT}, or have every model of a folder asked by `wmjax audit`")
         held = Items(items)
         held.check()
         return stored_models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source, held.tensors)
+
+
+def _ours(path: Path, wanted: Wanted) -> list[Stored]:
+    """The models of a checkpoint of wmjax's: one, unless somebody else put more there, or the user means another."""
+    network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
+    if not (item / orbax.ITEM).is_file():
+        raise InvalidFile(_HALF)
+    if orbax.items(path) != [item]:
+        held = Items(orbax.items(path))
+        held.check()
+        return stored_models(path, item / orbax.ITEM, fitting(network, held.tensors), held.source, held.tensors)
+    source_of, names = partial(orbax.Folder, item, beside=checkpoint.BESIDE), _stored_names(network)
+    found = [Stored(network, source_of(names), path, item / orbax.ITEM)]
+    if not wanted.models:
+        return found
+    tensors = {names[name]: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}
+    return beside_named(found, tensors, source_of, wanted)
 
 
 def is_step(path: Path) -> bool:

@@ -6,14 +6,14 @@ replicas. Names agree up to what frameworks put around a network's own: `model/p
 so are those of two places beside each other that complete each other, e.g. `params` and `batch_stats`. Tensors of two
 sets are never put together. What an optimiser keeps has the shapes of weights, and is none: it has no statistics of
 batches, and no whole numbers. What has all of these is a network's, whatever it is called; so is what is called as an
-average of gradients, `mu`, but lies in no optimiser's state.
+average of gradients, `mu`, but lies in no optimiser's state; so is an average of weights, `ema`, wherever it lies.
 Where a layer holds more than the network uses, factors of low rank or scales, another network is meant.
 """
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wmjax.orbax import Tensors
@@ -25,6 +25,7 @@ _LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put belo
 _COLLECTIONS = {"params", "stats", "batch_stats"}  # what a network's own names may begin with
 _PLAIN = {"params", "param", "batch", "stats", "state", "states", "variables", "vars", "weights", "rest"}
 _AVERAGES = {"ema", "swa", "avg", "average", "averaged", "polyak"}
+_KEPT = {"ema", "swa", "polyak"}  # averages of weights, also where an optimiser keeps them
 _STATES = {"opt_state", "optimizer_state", "optimizer_states", "param_states"}
 _MOMENTS = (
     {"mu", "nu", "trace", "momentum", "velocity", "momentum_buffer", "exp_avg", "exp_avg_sq"}
@@ -32,10 +33,12 @@ _MOMENTS = (
 )  # fmt: skip
 _OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
 _MODELS = {"model", "target"}
-ADAPTERS = "(lora|hada|lokr|oft|ia3)"  # how PEFT calls the tensors of its adapters
+_ADAPTERS = (  # how PEFT and others call the tensors of adapters
+    "(lora|hada|lokr|b?oft|ia3|vera|fourierft|vblora|randlora|hra|shira|adapters?)"
+)
 _CHANGES = re.compile(  # what in a layer changes the others' meaning: no network leaves it out
     r"weight|kernel|bias|(weight|kernel|bias)_(scale|scale_inv|scales|zero_point|mask|absmax)|scales?|zero_points?|qzeros"
-    rf"|{ADAPTERS}(_.*)?"
+    rf"|{_ADAPTERS}(_.*)?"
 )
 _STATISTICS = {"mean", "var", "running_mean", "running_var"}
 _MOST_REPLICAS = 256
@@ -51,6 +54,7 @@ class Fit(NamedTuple):
       replicas: length of a leading axis that all tensors have and the network's have not; 0 where there is none.
       lacks: what of the network is not there, or of what is there not the network's, in words; empty where it is whole.
       passed: how many sets beside all of these are taken for an optimiser's, and not asked.
+      borrowed: whether some of its tensors are another set's: an average without statistics of its own.
     """
 
     place: str
@@ -58,6 +62,7 @@ class Fit(NamedTuple):
     replicas: int = 0
     lacks: str = ""
     passed: int = 0
+    borrowed: bool = False
 
 
 def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
@@ -67,7 +72,7 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
     >>> weights = {"w": np.zeros((3, 2), np.float32), "b": np.zeros(2, np.float32)}
     >>> stored = {"ema.w": ((3, 2), "float32"), "ema.b": ((2,), "float32"), "w": ((3, 2), "float32")}
     >>> sets_of(weights, stored)
-    [Fit(place='ema', names={'w': 'ema.w', 'b': 'ema.b'}, replicas=0, lacks='', passed=0)]
+    [Fit(place='ema', names={'w': 'ema.w', 'b': 'ema.b'}, replicas=0, lacks='', passed=0, borrowed=False)]
 
     Args:
       shapes: of the network's tensors, by name.
@@ -94,13 +99,14 @@ def _fits(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> list[Fit
             beside = []
         owners = {place: _nearest(place, mains) for place in beside}
         for place in mains:
-            names = places[place] | _completed(place, places, owners, shapes.keys() - places[place].keys())
+            more, borrowed = _completed(place, places, owners, shapes.keys() - places[place].keys())
+            names = places[place] | more
             lacks = _changed(names.values(), changes)
             if missing := sorted(shapes.keys() - names.keys()):
                 lacks = f"{len(missing)} of its {len(shapes)} tensors are not with it: first {missing[0]}"
             if not missing or 2 * len(names) > len(shapes):
                 whole = {name: names[name] for name in shapes if name in names}
-                found.append(Fit("/".join(place), whole, replicas, lacks))
+                found.append(Fit("/".join(place), whole, replicas, lacks, borrowed=borrowed))
     return found
 
 
@@ -178,31 +184,70 @@ def _is_optimiser(place: _Place) -> bool:
 
 
 def _is_state(place: _Place) -> bool:
-    """Whether it lies in what is called an optimiser's state."""
+    """Whether it lies in what is called an optimiser's state, and is no average of weights."""
     pairs = zip(place, (*place[1:], ""), strict=False)
+    if any(_KEPT & set(re.split("[_-]", part.lower())) for part in place):
+        return False
     return any(part in _STATES or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
 
 
-def left_over(fits: Iterable[Fit], stored: Tensors) -> str:
-    """What lies beside a file's models and may be another one, in words; empty where that is little, or an optimiser's.
+def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = ()) -> str:
+    """What lies beside a file's models and may be another one, or change them, in words; empty where nothing does.
+
+    Little says nothing, unless it is an adapter's, lies in one of a model's own layers, is called as a tensor of its,
+    or may be another head; nor does an optimiser's.
 
     >>> weights = {"w": ((3, 2), "float32"), "ema.0": ((3, 2), "float32")}
     >>> left_over([Fit(".", {"w": "w"})], weights)
     '1 tensor beside its models is of none of them: first ema.0'
+
+    Args:
+      fits: its models.
+      stored: shapes and dtypes by name.
+      classes: that its models tell apart.
     """
     fits = list(fits)
-    numbers = {name: math.prod(shape) for name, (shape, dtype) in stored.items() if dtype in FLOATS}
+    numbers = {name: math.prod(shape) for name, (shape, _) in stored.items()}
     used = [[numbers.get(name, 0) for name in fit.names.values()] for fit in fits]
     taken = {name for fit in fits for name in fit.names.values()}
     left = [name for name in numbers if name not in taken and not _is_optimiser(parts_of(name))]
     if not taken <= stored.keys():  # a library made them of what is stored: `ema.w` is another `w`
         left = [name for name in left if any(name[end.end() :] in numbers for end in re.finditer("[./]", name))]
         used = [[numbers[name] for name in numbers.keys() - set(left)]]
-    if not left or 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0):
+    if not left:
         return ""
-    first = min(left, key=lambda name: (-numbers[name], name))
+    changing = [name for name in left if is_adapter([name])] or list(_changing(left, fits, stored, classes))
+    if not changing and 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0):
+        return ""
+    first = min(changing or left, key=lambda name: (-numbers[name], name))
     many = f"{len(left)} tensors beside its models are" if len(left) > 1 else "1 tensor beside its models is"
     return f"{many} of none of them: first {first:.100}"
+
+
+def _changing(left: Sequence[str], fits: Sequence[Fit], stored: Tensors, classes: Collection[int]) -> Iterator[str]:
+    """Of what is left the tensors that may change one of the models, or take a place in it."""
+    layers = {parts_of(there)[:-1] for fit in fits for there in fit.names.values()} - {()}
+    cores: dict[_Place, set[tuple[int, ...]]] = {}
+    for fit in fits:
+        for core, name in _cores(fit.names).items():
+            cores.setdefault(core, set()).add(stored.get(fit.names[name], ((), ""))[0])
+    lengths = {len(core) for core in cores}
+    for name in left:
+        parts, (shape, dtype) = parts_of(name), stored[name]
+        sides = [side for side in shape if side != 1]
+        called = any(shape in cores.get(parts[-length:], ()) for length in lengths)
+        head = len(sides) == 2 and not set(classes).isdisjoint(sides)
+        if dtype in FLOATS and (parts[:-1] in layers or called or head):
+            yield name
+
+
+def is_adapter(names: Iterable[str]) -> bool:
+    """Whether tensors are changes of another model's weights, by how adapters call them.
+
+    >>> is_adapter(["base_model.model.q.lora_A.weight"]), is_adapter(["q.weight"])
+    (True, False)
+    """
+    return any(re.fullmatch(f"{_ADAPTERS}_.*|adapters?", part) for name in names for part in parts_of(name))
 
 
 def _is_type(stored: str, wanted: str) -> bool:
@@ -212,20 +257,21 @@ def _is_type(stored: str, wanted: str) -> bool:
 
 def _completed(
     main: _Place, places: _Found, owners: Mapping[_Place, Sequence[_Place]], missing: Iterable[str]
-) -> dict[str, str]:
+) -> tuple[dict[str, str], bool]:
     """The tensors that a place lacks, from places that are its own; an average's batch statistics may be its model's.
 
-    A place belongs to those sets that are called as it is (`ema_params`, `ema_batch_stats`) and lie nearest.
+    A place belongs to those sets that are called as it is (`ema_params`, `ema_batch_stats`) and lie nearest. Whether
+    any are borrowed from another is told, too.
     """
-    found = {}
+    found, borrowed = {}, False
+    average = any(_AVERAGES & set(re.split("[_-]", part.lower())) for part in main)
     for name in missing:
         others = [place for place in owners if name in places[place]]
         own = [place for place in others if main in owners[place]]
-        if not own and any(_AVERAGES & set(re.split("[_-]", part.lower())) for part in main):
-            own = others
-        if len(nearest := _nearest(main, own)) == 1:
+        if len(nearest := _nearest(main, own or (others if average else []))) == 1:
             found[name] = places[nearest[0]][name]
-    return found
+            borrowed |= not own
+    return found, borrowed
 
 
 def _nearest(place: _Place, others: Sequence[_Place]) -> list[_Place]:

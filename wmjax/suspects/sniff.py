@@ -63,7 +63,6 @@ _TENSORS = "PyTorch's reader runs code that is in it: export the model to ONNX; 
 _AGAIN = "not the whole file: fetch it again"
 WHY = {  # of what is not read
     Format.CUT_ONNX: f"an ONNX file that was cut short, {_AGAIN}",
-    Format.ORT: "an ONNX Runtime file: give the ONNX file that it was made from",
     Format.PICKLE: _PICKLE,
     Format.TORCH: f"a PyTorch file: {_PICKLE}",
     Format.TORCHSCRIPT: f"a TorchScript archive: {_TENSORS}",
@@ -71,8 +70,6 @@ WHY = {  # of what is not read
     Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
     Format.ARRAY: "one NumPy array, no model: put the arrays of one into a safetensors file",
     Format.GGUF: f"a GGUF file: {_FOREIGN}",
-    Format.TFLITE: f"a TensorFlow Lite file: {_FOREIGN}",
-    Format.OPENVINO: f"an OpenVINO graph: {_FOREIGN}",
     Format.COREML: f"a Core ML file: {_FOREIGN}",
     Format.TFJS: f"a TensorFlow.js model: {_FOREIGN}",
     Format.ARCHIVE: "an archive is not opened: unpack it first",

@@ -1,8 +1,10 @@
 """Models that lie in files: their weights, their digests, and asking them on this process's devices."""
 
+import contextlib
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +15,7 @@ from jax import Array
 
 from wmjax import checkpoint
 from wmjax.digest import digest, files_digest
-from wmjax.errors import InvalidFile, UsageError
+from wmjax.errors import InvalidFile, UsageError, WmjaxError
 from wmjax.keys import Model
 from wmjax.models import FAMILIES, Config, Variables, read_config
 from wmjax.models.predict import Program, answered, everywhere
@@ -24,7 +26,7 @@ from wmjax.suspects.finite import unusable
 from wmjax.suspects.guarded import one_line
 from wmjax.suspects.links import absolute
 from wmjax.suspects.network import variables_of
-from wmjax.suspects.recognise import located, recognise
+from wmjax.suspects.recognise import check, located, recognise
 from wmjax.text import by
 
 
@@ -44,12 +46,28 @@ def find(name: str, wanted: Wanted = NOTHING) -> Stored:
 def find_kinds(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
     """The one model that a user names, for each size and number of classes at which it is asked; raises as `find`."""
     path, member = located(name)
-    found = recognise(path, wanted)
+    if not member and (other := _also_called(name, wanted)):
+        raise UsageError(f"{name} is a file, and a model in {other.name} is called so too: rename the file")
+    try:
+        found = recognise(path, wanted)
+    except InvalidFile:
+        check(wanted)  # a name that is none explains it better
+        raise
     chosen = [stored for stored in found if member in ("", stored.name)]
     chosen = chosen or [stored for stored in found if stored.name.removeprefix(f"{member}:") in _kinds(stored.network)]
     if len({(id(stored.source), stored.row) for stored in chosen}) != 1:
         raise _several(path, member, found)
     return chosen
+
+
+def _also_called(name: str, wanted: Wanted) -> Path | None:
+    """The path of which a model has the name of a file beside it, which would hide the model; else None."""
+    for end in re.finditer(":", name):
+        holder, member = place(name[: end.start()]), name[end.end() :]
+        with contextlib.suppress(WmjaxError):
+            if holder.exists() and any(stored.name == member for stored in recognise(holder, wanted)):
+                return holder
+    return None
 
 
 def _kinds(network: Network) -> tuple[str, ...]:
@@ -145,6 +163,8 @@ def load_variables(name: str, wanted: Wanted = NOTHING) -> tuple[Config, Variabl
     """
     stored = find(name, wanted)
     description = stored.network.description or {}
+    if "config" not in description and stored.left:
+        raise UsageError(f"{name}: {stored.left}: save the model that is meant alone")
     if "config" not in description:
         raise UsageError(f"{name} is {stored.network.name}: only {', '.join(FAMILIES)} of wmjax can be trained")
     config = read_config(description["config"])

@@ -22,12 +22,14 @@ WORDS = {
     ),
     "run": "its file was run in a process of its own: its weights were not read",
     "weights-alone": (
-        "its file holds a program, which was not run: its tensors were asked in the network that you named; the "
-        "program may compute something else, so it is never cleared"
+        "its file holds a program, or names code beside it, which was not run: its tensors were asked in the network "
+        "that was named; the program may compute something else, so it is never cleared"
     ),
     "in-part": (
-        "some of its outputs were not asked: they are no scores of the key's classes, but its holder may read answers "
-        "there, so it is never cleared (say which output is meant by a function, `module:function`)"
+        "not all of its file was asked, or not as it may be meant: it has outputs that are no scores of the key's "
+        "classes, weights beside its network's, or an average without statistics of batches of its own; its holder may "
+        "read answers there, so it is never cleared (say what is meant by a function, `module:function`, or by a file "
+        "of its own)"
     ),
     "run-in-part": (
         "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "

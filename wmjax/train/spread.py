@@ -20,8 +20,9 @@ from wmjax.digest import digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
 from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.keyset import Key, default_rule, derive_key, draw_images, make_spec
+from wmjax.keys.keyset import Key, derive_key, draw_images
 from wmjax.keys.material import Material
+from wmjax.keys.specify import default_rule, make_spec
 from wmjax.models import Config, Variables
 from wmjax.stores import place
 from wmjax.suspects.contract import Wanted

@@ -9,7 +9,8 @@ from wmjax import stats
 from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError
 from wmjax.keys import Key
 from wmjax.progress import progress
-from wmjax.suspects.contract import Suspect, check_there, query_each
+from wmjax.suspects.ask import check_there, query_each
+from wmjax.suspects.contract import Suspect
 from wmjax.verification.order import Order
 
 Remember = Callable[[Sequence[int]], None]

@@ -9,10 +9,20 @@ from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.keyset import Key, derive_key, is_self_derived
-from wmjax.suspects.contract import Suspect, query_each
+from wmjax.keys.keyset import Key, draw_images
+from wmjax.keys.spec import Spec
+from wmjax.keys.specify import is_self_derived
+from wmjax.suspects.ask import query_each
+from wmjax.suspects.contract import Suspect
 from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
+
+
+class Decoy(NamedTuple):
+    """What is asked of a key that nobody committed to."""
+
+    images: np.ndarray
+    labels: np.ndarray
 
 
 class Null(NamedTuple):
@@ -53,14 +63,18 @@ def ask_ranked(
     if source is None and not is_self_derived(key.spec):
         return ask(question, stop=False), None
     drawn = [Stream(key.secret, "decoy", i).octets(SECRET_BYTES).tobytes() for i in range(decoys)]
-    made = [derive_key(secret, key.spec, question.rule, source) for secret in drawn]
-    return _interleaved(question, made)
+    return _interleaved(question, [_decoy(secret, key.spec, source) for secret in drawn])
 
 
-def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null]:
+def _decoy(secret: bytes, spec: Spec, source: Dataset | None) -> Decoy:
+    return Decoy(draw_images(secret, spec, source), spec.policy.draw(secret, spec, range(spec.triggers)))
+
+
+def _interleaved(question: Question, decoys: Sequence[Decoy]) -> tuple[Given, Null]:
     """The key, decoys and ordinary images in one random order."""
     triggers, covers = question.order.triggers, len(question.cover)
-    asked = [key.images[triggers] for key in (question.key, *decoys)]
+    keys: list[Key | Decoy] = [question.key, *decoys]
+    asked = [key.images[triggers] for key in keys]
     images = np.concatenate([*asked, question.cover])
     seed = Stream(question.key.secret, "interleave", 0).integers(2**32, 4)
     shuffled = np.random.default_rng(seed).permutation(len(images))
@@ -79,6 +93,6 @@ def _interleaved(question: Question, decoys: Sequence[Key]) -> tuple[Given, Null
     return found, Null(VerdictGround.DECOY_KEYS, np.array(matches))
 
 
-def _matches(answers: stats.Answers, key: Key, triggers: np.ndarray) -> int:
+def _matches(answers: stats.Answers, key: Key | Decoy, triggers: np.ndarray) -> int:
     """Labels of a key that a suspect repeats, by the reading that repeats most; answers [readings, n]."""
     return int(np.sum(answers.labels == key.labels[triggers], axis=-1).max())

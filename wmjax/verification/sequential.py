@@ -12,7 +12,8 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys.derive import Stream
 from wmjax.keys.keyset import Key, derive_key, limit
-from wmjax.suspects.contract import Suspect, check_fits
+from wmjax.suspects.ask import check_fits
+from wmjax.suspects.contract import Suspect
 from wmjax.suspects.grounds import readings
 from wmjax.verification.asking import Given, Question, Remember, ask
 from wmjax.verification.calibrated import ask_ranked

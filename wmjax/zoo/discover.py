@@ -29,6 +29,7 @@ from wmjax.zoo.within import is_small, strangers
 
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _KEPT = "of an optimiser's, with weights' shapes"
+_PART = "with what a model keeps beside it"
 _TENSOR = (".zarray", "zarr.json")
 _PARTS = {"orbax.checkpoint", "manifest.ocdbt"}  # of an Orbax folder that lacks its description
 
@@ -83,7 +84,7 @@ class _Walk:
         self.refused: list[tuple[Path, str]] = []
         self.plain: list[Path] = []  # files that are no models
         self.passed: dict[str, int] = {}  # sets of weights that an optimiser keeps, by their path
-        self.claimed: set[Path] = set()  # by lists: neither files nor folders to look at
+        self.claimed: set[Path] = set()  # by lists: files and checkpoints that are asked already
         self.parts: set[Path] = set()  # of models of several files
         self.shards: set[Path] = set()  # those of which an index names every tensor
         self.described: set[Path] = set()  # configurations of models
@@ -112,9 +113,13 @@ class _Walk:
         """What was found, in order."""
         found = sorted(self.found, key=lambda at: (at[1].network.name, at[1].network.fingerprint, at[0], at[1].row))
         refused = [Unreadable(self._name(path), why) for path, why in self.refused if not self._is_part(path)]
-        unreadable = sorted([*self.unreadable, *refused], key=lambda item: item.path)
+        names = Counter(entry.name for _, entry in self.found)
+        alike = [Unreadable(name, f"{n} models are called so: rename a file") for name, n in names.items() if n > 1]
+        unreadable = sorted([*self.unreadable, *refused, *alike], key=lambda item: item.path)
         others = Counter(_ending(path) for path in self.plain if path not in self.parts | self.described)
         others.update({_KEPT: passed} if (passed := sum(self.passed.values())) else {})
+        parts = sum(path not in self.shards and self._is_part(path) for path, _ in self.refused)
+        others.update({_PART: parts} if parts else {})  # of which may be read what little a model names
         return Zoo([entry for _, entry in found], unreadable, dict(sorted(others.items())))
 
     def _is_part(self, path: Path) -> bool:
@@ -147,7 +152,11 @@ class _Walk:
         files = {name for name, entry in entries.items() if entry.is_file(follow_symlinks=False)}
         if FILE in files and folder / FILE not in self.claimed:
             self._guard(folder / FILE, self._list, folder / FILE)
-        entries = {name: entry for name, entry in entries.items() if folder / name not in self.claimed}
+        entries = {
+            name: entry
+            for name, entry in entries.items()
+            if folder / name not in self.claimed or entry.is_dir(follow_symlinks=False)  # there more may lie beside
+        }
         files &= entries.keys()
         if _TEMPORARY in folder.name:
             self._refuse(folder, "a half-written checkpoint: its writer was interrupted")
@@ -157,7 +166,8 @@ class _Walk:
         parts = {name for name in told if os.path.isfile(folder / name)}  # a cache's are links
         if parts & {recognise.CHECKPOINT, orbax.ITEM}:
             self.described |= {folder / name for name in recognise.DOCUMENTS}
-            self._guard(folder, self._checkpoint, folder, folder)
+            if folder not in self.claimed:
+                self._guard(folder, self._checkpoint, folder, folder)
             folders = self._beside(folder, folders, later)
             if orbax.ITEM in parts:  # it has been looked at as the checkpoint's
                 entries.pop(AGGREGATE, None)

@@ -84,7 +84,8 @@ def _stored(
         raise UsageError(f"it is of {listed.model:.80}: {_GIVE_IT}")
     try:
         named = str(absolute(path)) + (f":{member}" if member else "")
-        models = (listed.model,) if listed.model else wanted.models
+        others = () if trusted and listed.model else wanted.models  # a stranger's list does not choose among yours
+        models = tuple(dict.fromkeys((listed.model, *others))) if listed.model else others
         images = (listed.image,) if listed.image else wanted.images
         found = find_kinds(named, dataclasses.replace(wanted, models=models, images=images))
     except WmjaxError as error:

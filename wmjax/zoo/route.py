@@ -13,7 +13,8 @@ import numpy as np
 
 from wmjax.devices import on_cpu
 from wmjax.errors import WmjaxError
-from wmjax.suspects.contract import Askable, Network, Runs, answered
+from wmjax.suspects.ask import answered
+from wmjax.suspects.contract import Askable, Network, Runs
 from wmjax.zoo.records import Entry
 from wmjax.zoo.rounds import FIRST, Questions
 

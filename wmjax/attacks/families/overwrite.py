@@ -5,7 +5,8 @@ import hashlib
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief
 from wmjax.attacks.families.finetune import tune
 from wmjax.keys import make_spec
-from wmjax.keys.keyset import default_rule, derive_key
+from wmjax.keys.keyset import derive_key
+from wmjax.keys.specify import default_rule
 
 TRIGGERS = 100
 

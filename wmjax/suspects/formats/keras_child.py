@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from wmjax.suspects.formats.export_child import LARGEST, answering, described
+from wmjax.suspects.formats.answering import LARGEST, answering, described
 
 
 def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that answers for a file; it takes and gives what `export_child.program`'s does.
+    """The function that answers for a file, as `answering` makes it.
 
     Args:
       path: of the file.
@@ -34,7 +34,8 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     taken = [value.shape for value in model.inputs or ()]
     told = described(taken[0] if len(taken) == 1 else (), [out.shape for out in model.outputs or ()], uint8=False)
     state = [[variable.value for variable in of] for of in (model.trainable_variables, model.non_trainable_variables)]
-    return answering(told, jax.jit(lambda x: model.stateless_call(*state, x, training=False)[0]))
+    run = jax.jit(lambda x: jax.tree.leaves(model.stateless_call(*state, x, training=False)[0]))
+    return answering(told, run)
 
 
 def _bytes(path: str) -> int:

@@ -81,6 +81,8 @@ def read_npz(path: Path) -> tuple[Tensors, tuple[int, int, int]]:
         for member in members:
             if not member.filename.endswith(".npy"):
                 raise ValueError(f"it holds more than arrays: {member.filename!r:.80}")
+            if member.filename.removesuffix(".npy") in tensors:
+                raise ValueError(f"it holds {member.filename!r:.80} twice: which is meant is not said")
             with archive.open(member) as opened_member:
                 shape, dtype, _ = _described(opened_member)
             tensors[member.filename.removesuffix(".npy")] = shape, str(dtype)

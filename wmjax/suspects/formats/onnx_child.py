@@ -1,42 +1,30 @@
-"""The program of a process that runs one ONNX file by ONNX Runtime, and answers what its parent asks.
+"""What answers for an ONNX file, in a process of its own (`alone_child`): ONNX Runtime.
 
-`onnx_runtime` starts it. It is told no secret; on Linux it has no network, and, where the kernel has Landlock, opens no
-file once the model is loaded. Its questions are images as the graph takes them; the answers are the scores of all
-named outputs that have any, side by side; of one that tells the class itself, its number. A question without images is
+`onnx_runtime` starts it. Its questions are images as the graph takes them; the answers are the scores of all named
+outputs that have any, side by side; of one that tells the class itself, its number. A question without images is
 answered with how many scores each one has.
 """
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 _KINDS = {"tensor(float16)": "float16", "tensor(double)": "float64"}
 
 
-def _beside(name: str) -> ModuleType:
-    """A module of wmjax's by its file, without what else importing it would import."""
-    specification = importlib.util.spec_from_file_location(Path(name).stem, Path(__file__).parent / name)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def _opened(path: str, batch: int, outputs: list[str], forbid: Callable[[], Any]) -> Callable[[Any], Any]:
+def program(argument: str) -> Callable[[Any], Any]:
     """The function that answers.
 
     Args:
-      path: of the file.
-      batch: images that it takes at once.
-      outputs: names of the values that are wanted; what the file keeps to itself is given too.
-      forbid: gives up whatever is needed no more once the file is loaded.
+      argument: a JSON object: the file's path; images that it takes at once; names of the outputs that are wanted,
+        also of what the file keeps to itself.
     """
+    told = json.loads(argument)
+    return _opened(told["path"], told["batch"], told["outputs"])
+
+
+def _opened(path: str, batch: int, outputs: list[str]) -> Callable[[Any], Any]:
     import numpy as np
     import onnxruntime
 
@@ -50,7 +38,6 @@ def _opened(path: str, batch: int, outputs: list[str], forbid: Callable[[], Any]
     own = [output.name for output in session.get_outputs()]
     if more := [name for name in outputs if name not in own]:
         session = onnxruntime.InferenceSession(data + _giving(more), options, providers=provider, enable_fallback=0)
-    forbid()
     (taken,) = session.get_inputs()[:1]
 
     def run(images: Any) -> list[Any]:
@@ -97,15 +84,3 @@ def _field(number: int, data: bytes) -> bytes:
 def _varint(number: int) -> bytes:
     low, rest = number & 127, number >> 7
     return bytes([low | 128]) + _varint(rest) if rest else bytes([low])
-
-
-def main(at_once: int, memory: int, argument: str) -> None:
-    """Serves the file of a JSON object: its path, batch and outputs."""
-    alone = _beside("pickle_child.py")
-    alone.without_network()  # before anything that starts a thread is imported
-    child = _beside("../child.py")
-    child.serve(partial(_opened, **json.loads(argument), forbid=alone.without_files), at_once, memory)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

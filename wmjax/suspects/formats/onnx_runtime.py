@@ -24,7 +24,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys import Model
 from wmjax.suspects import outputs, pixels, process
 from wmjax.suspects.contract import TIMEOUT, Askable, Network, Suspect, no_logits
-from wmjax.suspects.formats import onnx_child
+from wmjax.suspects.formats import alone_child
 from wmjax.suspects.formats.onnx_graph import Graph
 from wmjax.suspects.formats.onnx_read import Read
 from wmjax.suspects.formats.onnx_tensors import array, files_of
@@ -137,7 +137,7 @@ def _answer(program: _Program, parts: Sequence[Path], before: Stamps, images: np
 @lru_cache(maxsize=_PROCESSES)
 def _process(program: _Program, before: Stamps) -> Callable[[np.ndarray], Any]:
     memory = min(_MEMORY + 4 * Path(program.path).stat().st_size, host_bytes() // 2)
-    told, runs = json.dumps(program._asdict()), Path(onnx_child.__file__)
+    told, runs = json.dumps(program._asdict()), Path(alone_child.__file__)
     return process.start(
         "onnx", program.path, first=TIMEOUT, at_once=_AT_ONCE, memory=memory, argument=told, program=runs
     )

@@ -48,9 +48,11 @@ def open_pack(path: Path, header: Header, networks_of: Callable[[dict[str, Any]]
     if network.bytes > LARGEST_MODEL:
         raise InvalidFile(f"{path}: models of {network.bytes >> 30} GiB are larger than any that wmjax reads")
     file = File(path, header, {name: name for name in network.shapes}, stacked=True)
+    none = names.count(None)
+    left = f"{none} of its {len(names)} rows {'are' if none > 1 else 'is'} said to hold no model" if none else ""
     several = len({network.classes for network in networks}) > 1
     return [
-        Stored(network, file, path, path, name + _kind(network, several=several), row, sha256)
+        Stored(network, file, path, path, name + _kind(network, several=several), row, sha256, left=left)
         for network in networks
         for row, (name, sha256) in enumerate(zip(names, digests, strict=True))
         if name is not None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from wmjax.errors import UsageError
 
-_SERVICE = re.compile(r"([a-z][a-z0-9]*)\+(https?://.*)", re.DOTALL | re.IGNORECASE)
+_SERVICE = re.compile(r"(?:([a-z][a-z0-9]*)\+)?(https?://.*)", re.DOTALL | re.IGNORECASE)
 
 
 class Address(NamedTuple):
@@ -44,8 +44,8 @@ def read_address(name: str) -> Address:
       UsageError: it is none, holds what may be secret, or goes unencrypted over a network.
     """
     found = _SERVICE.fullmatch(name)
-    if found is None:
-        raise UsageError("a service is named SCHEME+https://HOST/...")
+    if found is None or not found[1]:
+        raise UsageError("a service is named SCHEME+https://HOST/..., e.g. v1+https://HOST/v1/models/NAME")
     try:
         parts = urllib.parse.urlsplit(found[2])
         host, port = (parts.hostname or "").lower(), parts.port

@@ -12,7 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from wmjax.errors import AccessError, AnswerError, GoneError, UsageError
-from wmjax.suspects.contract import NOTHING, TIMEOUT, Seen, Suspect, Wanted, came
+from wmjax.suspects.ask import came
+from wmjax.suspects.contract import NOTHING, TIMEOUT, Seen, Suspect, Wanted
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.pixels import PIXELS
 from wmjax.suspects.services.address import read_address

@@ -94,7 +94,7 @@ class Wire:
         try:
             import stamina  # noqa: F401
         except ImportError as error:
-            why = f"asking a service needs the packages of `pip install '.[remote]'`: {error.name} is missing"
+            why = f"asking a service needs the packages of `pip install 'wmjax[remote]'`: {error.name} is missing"
             raise UsageError(why) from error
         self._name, self._token, self._timeout = str(address), token, timeout
         self._free_at = 0.0  # of the monotonic clock

@@ -1,0 +1,55 @@
+"""How a command line is read: what is wrong with it is one line with a hint."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import Any, NoReturn
+
+import wmjax
+from wmjax.errors import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser, one of a verb too.
+
+    Attributes:
+      more: adds its options when the verb is met, where making them takes long imports.
+    """
+
+    more: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def __init__(self, **given: Any):
+        super().__init__(**given, allow_abbrev=False)  # a beginning may be another option's tomorrow
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.more:
+            more, self.more = self.more, None
+            more(self)
+        self._check_names(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def _check_names(self, words: Sequence[str]) -> None:
+        """Tells an option that there is not before one that is missing: it may be that one, misspelt."""
+        own = takewhile(lambda word: word != "--" and (self._is_verb or word.startswith("-")), words)
+        for name in (word.partition("=")[0] for word in own if word.startswith("--")):
+            if name not in self._option_string_actions:
+                close = difflib.get_close_matches(name, self._option_string_actions, 1)
+                self.error(f"there is no option {name}" + (f": do you mean {close[0]}?" if close else ""))
+
+    @property
+    def _is_verb(self) -> bool:
+        return " " in self.prog
+
+    def error(self, message: str) -> NoReturn:
+        shows = "shows examples" if self._is_verb else "lists the verbs"
+        self.exit(UsageError.exit_code, f"{self.prog}: {message}\nhint: `{self.prog} --help` {shows}\n")
+
+
+class Version(argparse.Action):
+    """Tells the version; it is read from the installation only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"wmjax {wmjax.__version__}")
+        parser.exit()

@@ -1,0 +1,71 @@
+"""What the processes of files that other runtimes run say of them, and how they answer. No JAX."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+LARGEST = 1 << 31  # bytes of a file, or of all that an archive holds
+
+
+def answering(told: list[int], run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that answers for a file, with the scores of all outputs one after another, float32 [n, scores].
+
+    Asked about nothing, it says what it takes and gives, as `described` tells it.
+
+    Args:
+      told: what it takes and gives.
+      run: gives all outputs of as many images as are taken at once.
+    """
+    batch, last = told[1], told[2]
+    places = [place for place, classes in enumerate(told[6:]) if classes]
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        if not images.size:
+            return np.array(told, np.int64)
+        x = images if last else images.transpose(0, 3, 1, 2)
+        size = batch or len(x)
+        filled = np.concatenate([x, np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)])
+        parts = []
+        for at in range(0, len(filled), size):
+            leaves = run(filled[at : at + size])
+            parts.append(np.concatenate([np.asarray(leaves[place]).reshape(size, -1) for place in places], axis=1))
+        return np.concatenate(parts)[: len(x)].astype(np.float32)
+
+    return ask
+
+
+def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uint8: bool) -> list[int]:
+    """What a program takes and gives, in whole numbers.
+
+    These are: whether it takes uint8; images at once (0: any number); whether channels come last; height, width,
+    channels; each output's classes, 1 of one that may tell the class itself, 0 where it has no scores.
+
+    Args:
+      taken: shape of its images; a side that is no whole number is open.
+      given: shapes of its outputs.
+      uint8: whether it takes bytes.
+
+    Raises:
+      ValueError: it is no classifier of images of one size.
+    """
+    sides = [n for n in taken[1:] if isinstance(n, int)]
+    if len(taken) != 4 or len(sides) != 3:
+        raise ValueError("it does not take one batch of images [n, height, width, channels] of a size that is said")
+    batch = taken[0] if isinstance(taken[0], int) else 0
+    last = sides[2] in (1, 3)
+    height, width, channels = sides if last else (*sides[1:], sides[0])
+    if channels not in (1, 3):
+        raise ValueError(f"its images {sides} have neither 1 nor 3 channels")
+    classes = [_classes(shape, taken[0]) for shape in given]
+    if max(classes, default=0) < 2:
+        raise ValueError("none of its outputs is [n, classes]")
+    return [int(uint8), batch, int(last), height, width, channels, *classes]
+
+
+def _classes(shape: Sequence[object], batch: object) -> int:
+    """Scores of an image in an output of this shape."""
+    sizes = [n for n in shape[1:] if n != 1] or [1]
+    if not shape or shape[0] != batch or len(sizes) != 1:
+        return 0
+    return sizes[0] if isinstance(sizes[0], int) else 0

@@ -1,0 +1,43 @@
+"""What answers for a graph of OpenVINO, in a process of its own (`alone_child`). Its weights lie in `NAME.bin`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmjax.suspects.formats.answering import LARGEST, answering, described
+
+_TAKEN = {"f32": np.float32, "f16": np.float16, "u8": np.uint8}
+
+
+def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that answers for a graph, as `answering` makes it.
+
+    Args:
+      path: of its `.xml`.
+
+    Raises:
+      ValueError: it is no classifier of images of one size, or is too large.
+    """
+    import openvino
+
+    weights = Path(path).with_suffix(".bin")
+    if Path(path).stat().st_size + (weights.stat().st_size if weights.exists() else 0) > LARGEST:
+        raise ValueError("larger than any that wmjax reads")
+    core = openvino.Core()
+    model = core.read_model(Path(path).read_bytes(), weights.read_bytes() if weights.exists() else b"")
+    if len(model.inputs) != 1 or (kind := _TAKEN.get(model.input().element_type.get_type_name())) is None:
+        raise ValueError(f"it takes {[str(entry) for entry in model.inputs]}, not one batch of images")
+    sides = _sides(model.input())
+    if sides and sides[0] is None:
+        model.reshape([1, *(-1 if side is None else side for side in sides[1:])])
+    told = described(_sides(model.input()), [_sides(end) for end in model.outputs], uint8=kind is np.uint8)
+    exactly = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(model, "CPU", exactly)
+    return answering(told, lambda images: [np.array(end) for end in compiled([images.astype(kind)]).values()])
+
+
+def _sides(value: Any) -> list[int | None]:
+    """The shape of an input or an output; None where it is open."""
+    return [side.get_length() if side.is_static else None for side in value.partial_shape]

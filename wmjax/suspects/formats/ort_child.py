@@ -1,0 +1,42 @@
+"""What answers for a file in ONNX Runtime's own format, in a process of its own (`alone_child`): ONNX Runtime."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from wmjax.suspects.formats.answering import LARGEST, answering, described
+
+_TAKEN = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+
+
+def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that answers for a file, as `answering` makes it.
+
+    Args:
+      path: of the file.
+
+    Raises:
+      ValueError: it is no classifier of images of one size, or is too large.
+    """
+    if Path(path).stat().st_size > LARGEST:
+        raise ValueError("larger than any that wmjax reads")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
+    session = onnxruntime.InferenceSession(
+        Path(path).read_bytes(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
+    entries, ends = session.get_inputs(), session.get_outputs()
+    if len(entries) != 1 or (kind := _TAKEN.get(entries[0].type)) is None:
+        raise ValueError(f"it takes {[entry.type for entry in entries]}, not one batch of images")
+    (entry,) = entries
+    free = entry.shape[0] if entry.shape and not isinstance(entry.shape[0], int) else 0  # how an open batch is called
+    one = [[1 if n == free else n for n in value.shape or ()] for value in (entry, *ends)]
+    told = described(one[0], one[1:], uint8=kind is np.uint8)
+    return answering(told, lambda images: session.run(None, {entry.name: images.astype(kind)}))

@@ -1,0 +1,72 @@
+"""What answers for a TensorFlow Lite file, in a process of its own (`alone_child`): the interpreter of LiteRT.
+
+Quantised files take and give integers, with what one is worth beside them: pictures are brought into theirs, and their
+answers out of them, as a phone's program does it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from wmjax.suspects.formats.answering import LARGEST, answering, described
+
+_TAKEN = ("float32", "uint8", "int8", "int16")
+
+
+def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that answers for a file, as `answering` makes it.
+
+    Args:
+      path: of the file.
+
+    Raises:
+      ValueError: it is no classifier of images of one size, has operators that LiteRT lacks, is too large, or has
+        functions beside its first one.
+    """
+    if Path(path).stat().st_size > LARGEST:
+        raise ValueError("larger than any that wmjax reads")
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    content = Path(path).read_bytes()
+    model = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=plain)
+    if _others(content):
+        raise ValueError("it has functions beside its first one: which is meant is not said")
+    model.allocate_tensors()
+    entries, ends = model.get_input_details(), model.get_output_details()
+    if len(entries) != 1 or (kind := np.dtype(entries[0]["dtype"])).name not in _TAKEN:
+        raise ValueError(f"it takes {[np.dtype(entry['dtype']).name for entry in entries]}, not one batch of images")
+    (entry,) = entries
+    scale, zero = entry["quantization"]
+    sides = [int(n) if n > 0 else None for n in entry["shape_signature"]]
+    taken = [int(n) for n in entry["shape"][:1]] + sides[1:]
+    told = described(taken, [[int(n) for n in end["shape"]] for end in ends], uint8=kind == np.uint8 and not scale)
+    if kind != np.float32 and not scale and not told[0]:
+        raise ValueError(f"it takes images of {kind.name} and does not say what they are worth")
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        model.set_tensor(entry["index"], _whole(images, kind, scale, zero) if scale else images.astype(kind))
+        model.invoke()
+        return [_worth(model.get_tensor(end["index"]), *end["quantization"]) for end in ends]
+
+    return answering(told, run)
+
+
+def _others(content: bytes) -> bool:
+    """Whether a caller may have another function of a file run, by its name, than an interpreter runs by itself."""
+    told = schema.Model.GetRootAs(content)
+    return any(told.SignatureDefs(i).SubgraphIndex() for i in range(told.SignatureDefsLength()))
+
+
+def _whole(values: np.ndarray, kind: np.dtype[Any], scale: float, zero: int) -> np.ndarray:
+    """The nearest of the integers that stand for values."""
+    most = np.iinfo(kind)
+    whole: np.ndarray = np.clip(np.rint(values / scale) + zero, most.min, most.max).astype(kind)
+    return whole
+
+
+def _worth(integers: np.ndarray, scale: float, zero: int) -> np.ndarray:
+    """What integers stand for; what has no scale stands for itself."""
+    return (integers.astype(np.float32) - zero) * np.float32(scale) if scale else integers
