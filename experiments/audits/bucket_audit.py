@@ -9,8 +9,8 @@ them as ONNX files, and as a pack; and a quarter as many checkpoints of four tim
 triggers. The stores are programs that take their share of the same cores and answer over loopback: `s3` is moto and
 `gs` gcp-storage-emulator, as in the tests; `s3_hadro` is hadro (pip install hadro, found by PATH, else left out), which
 reads ranges where moto copies the whole object for each, and `s3_far` is hadro with 30 ms before each answer and
-600 Mbit/s a connection, as far as a bucket of the same region may be. All runs in one process, in turn, after one audit of each that compiles; the store is listed and all is
-fetched anew each time.
+600 Mbit/s a connection, as far as a bucket of the same region may be. All runs in one process, in turn, after one audit
+of each that compiles; the store is listed and all is fetched anew each time.
 
 Beside the speed stand the store's own limits: `plain_seconds`, in which our client alone, with 16 threads, asks for the
 same pieces and nothing else is done; `store_cpu_seconds`, the store's share of the cores; and `at_most`, the speed of
