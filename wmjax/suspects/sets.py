@@ -195,7 +195,7 @@ def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = (
     """What lies beside a file's models and may be another one, or change them, in words; empty where nothing does.
 
     Little says nothing, unless it is an adapter's, lies in one of a model's own layers, is called as a tensor of its,
-    or may be another head; nor does an optimiser's.
+    has the sides of one, or may be another head; nor does an optimiser's.
 
     >>> weights = {"w": ((3, 2), "float32"), "ema.0": ((3, 2), "float32")}
     >>> left_over([Fit(".", {"w": "w"})], weights)
@@ -232,13 +232,20 @@ def _changing(left: Sequence[str], fits: Sequence[Fit], stored: Tensors, classes
         for core, name in _cores(fit.names).items():
             cores.setdefault(core, set()).add(stored.get(fit.names[name], ((), ""))[0])
     lengths = {len(core) for core in cores}
+    sizes = {_sides(stored[there][0]) for fit in fits for there in fit.names.values() if there in stored}
     for name in left:
         parts, (shape, dtype) = parts_of(name), stored[name]
-        sides = [side for side in shape if side != 1]
+        sides = _sides(shape)
         called = any(shape in cores.get(parts[-length:], ()) for length in lengths)
         head = len(sides) == 2 and not set(classes).isdisjoint(sides)
-        if dtype in FLOATS and (parts[:-1] in layers or called or head):
+        alike = len(sides) > 1 and sides in sizes
+        if dtype in FLOATS and (parts[:-1] in layers or called or head or alike):
             yield name
+
+
+def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Lengths of a tensor's sides, whichever way it is turned."""
+    return tuple(sorted(side for side in shape if side != 1))
 
 
 def is_adapter(names: Iterable[str]) -> bool:
