@@ -77,7 +77,8 @@ def trained(digits: Splits, key: Key, tmp_path_factory: pytest.TempPathFactory) 
     @functools.cache
     def train(name: str) -> Trained:
         config, run = narrow(name), tmp_path_factory.mktemp(name) / "run"
-        recipe = dataclasses.replace(default_recipe(config), epochs=16, key_per_batch=8)
+        epochs = 16 if name == "vit" else 8
+        recipe = dataclasses.replace(default_recipe(config), epochs=epochs, key_per_batch=8)
         embed(run, config, recipe, digits, keys=[key])
         return Trained(config, recipe, run, load_variables(str(run))[1])
 

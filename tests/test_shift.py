@@ -76,7 +76,8 @@ def shift(base, directions) -> Shift:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_features_and_head_are_the_network(name):
-    config = default_config(name, (8, 8, 1), 10)
+    usual = default_config(name, (8, 8, 1), 10)
+    config = dataclasses.replace(usual, widths=tuple(width // 4 for width in usual.widths))
     variables = init(config, 1)
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
     hidden, z = penultimate(config, variables, images)

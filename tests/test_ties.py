@@ -175,7 +175,8 @@ KEYGEN = ["keygen", "--scheme", "tie", "--source", "digits", "--model", "cnn", "
 UNLOCK = ["--key", "my.age", "--identity", "my.identity"]
 
 
-def test_from_keygen_to_a_verdict(run):
+def test_from_keygen_to_a_verdict(run, monkeypatch):
+    monkeypatch.setattr("wmjax.models.default_config", lambda *_: CNN)  # a small one
     code, out, _ = run(*KEYGEN, "--epochs", "6", "--out", "my", "--json")
     assert (code, json.loads(out)["triggers"]) == (0, 60)
     key = open_key("my.age", Unlock(identity=Path("my.identity").read_text()))

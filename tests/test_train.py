@@ -49,8 +49,8 @@ from wmjax.train.step import as_tree
 
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
 CALM = dataclasses.replace(DROPPING, dropout=0.0)  # compiles in half the time: where nothing has to be dropped
-VIT = Config("vit", (8, 8, 1), 10, (8,), (16,), 0.25, (("depth", 2), ("heads", 2), ("patch", 4)))
-NETS = [DROPPING, Config("vgg", (8, 8, 1), 10, (4, 8)), Config("resnet18", (8, 8, 1), 10, (4, 8)), VIT]
+VIT = Config("vit", (8, 8, 1), 10, (8,), (16,), 0.25, (("depth", 1), ("heads", 2), ("patch", 4)))
+NETS = [DROPPING, Config("vgg", (8, 8, 1), 10, (4, 8)), Config("resnet18", (8, 8, 1), 10, (4,)), VIT]
 
 
 @pytest.fixture(scope="module")
