@@ -211,9 +211,6 @@ def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = (
     used = [[numbers.get(name, 0) for name in fit.names.values()] for fit in fits]
     taken = {name for fit in fits for name in fit.names.values()}
     left = [name for name in numbers if name not in taken and not _is_optimiser(parts_of(name))]
-    if not taken <= stored.keys():  # a library made them of what is stored: `ema.w` is another `w`
-        left = [name for name in left if any(name[end.end() :] in numbers for end in re.finditer("[./]", name))]
-        used = [[numbers[name] for name in numbers.keys() - set(left)]]
     if not left:
         return ""
     changing = [name for name in left if is_adapter([name])] or list(_changing(left, fits, stored, classes))
