@@ -17,7 +17,7 @@ from refusals import messages
 
 from wmjax.errors import AccessError, AnswerError, NoAnswerError, UsageError
 from wmjax.keys import Key, open_key, write_key
-from wmjax.keys.vault import read_identity
+from wmjax.keys.files import read_identity
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import PIXELS, prepare
 from wmjax.suspects.services import wire

@@ -17,7 +17,7 @@ from recorder import WORDS, Recorder, files_with, knows, serving
 from refusals import messages
 
 from wmjax.keys import Key, open_key, write_key
-from wmjax.keys.vault import read_identity
+from wmjax.keys.files import read_identity
 from wmjax.suspects.services import wire
 
 pytest.importorskip("stamina", reason="the packages of the extra `remote` are not installed")

@@ -197,6 +197,7 @@ def test_weights_that_others_change_are_not_asked_without_these(name):
         ("other", (4, 10), "float32", True),  # another head of ten classes
         ("other", (10, 4, 1, 1), "float16", True),
         ("other", (4, 9), "float32", False),
+        ("other", (8, 1, 3, 3), "float32", True),  # a kernel, turned round
         ("opt_state/0/shadow/0", (9, 8), "float32", False),
         ("opt_state/0/ema/0", (9, 8), "float32", True),
     ],

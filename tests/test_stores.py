@@ -361,7 +361,7 @@ _OTHERS = {  # what they open is no file that a user names
     "suspects/formats/export_child.py", "suspects/formats/onnx_child.py", "suspects/formats/tflite_child.py",
     "suspects/formats/ort_child.py", "suspects/formats/openvino_child.py",
     "zoo/writer.py",  # a new file
-    "keys/vault.py",  # in an example alone
+    "keys/files.py",  # in an example alone
 }  # fmt: skip
 
 

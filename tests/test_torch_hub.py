@@ -86,14 +86,24 @@ def test_models_of_an_architecture_are_one_family_also_in_shards_and_in_a_cache(
 
 
 def test_tensors_that_transformers_joins_are_read_by_its_own_loading(tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
     from torch_files import by_processor, vit
 
     network = vit(tmp_path)
     plain = torch_build.transformers_module
-    monkeypatch.setattr(torch_build, "transformers_module", lambda *given: (plain(*given)[0], None))
+    monkeypatch.setattr(torch_build, "transformers_module", lambda *given: (plain(*given)[0], None, plain(*given)[2]))
     torch_hub._network.cache_clear()
     (stored,) = recognise(tmp_path / "model.safetensors", Wanted())
+    own = load_file(tmp_path / "model.safetensors")
+    more = {f"shadow.{place}": 2 * value for place, value in enumerate(own.values())}
+    (tmp_path / "more").mkdir()
+    for name in ("config.json", "preprocessor_config.json"):
+        shutil.copy(tmp_path / name, tmp_path / "more")
+    save_file(own | more, tmp_path / "more" / "model.safetensors")
+    (beside,) = recognise(tmp_path / "more" / "model.safetensors", Wanted())
     torch_hub._network.cache_clear()
+    assert (stored.network.note, beside.network.note) == ("", AskedGround.IN_PART)
+    assert beside.left.startswith(f"{len(more)} tensors beside its models")
     assert isinstance(stored.source, torch_hub.Converted)
     agree(scores(stored), by_processor(network, tmp_path, PICTURES))
 

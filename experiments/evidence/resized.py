@@ -25,7 +25,7 @@ from PIL import Image
 from experiments import fragment, record
 from wmjax.data import load, load_source
 from wmjax.keys import Key, generate, make_spec, open_key, write_key
-from wmjax.keys.vault import read_identity
+from wmjax.keys.files import read_identity
 from wmjax.models import default_config
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.contract import Suspect

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def keygen(options: argparse.Namespace) -> int:
     """Makes a key and its commitment."""
     from wmjax.keys import open_signer, write_key
-    from wmjax.keys.vault import check_free
+    from wmjax.keys.files import check_free
 
     for name, scheme in _OWN_OPTIONS.items():
         if getattr(options, name) is not None and options.scheme != scheme:

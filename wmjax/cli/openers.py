@@ -79,7 +79,7 @@ def suspect(options: argparse.Namespace, known: "Wanted", questions: int) -> "Su
 def unlock(options: argparse.Namespace) -> "Unlock":
     """What opens --key: what is given, or NAME.identity beside it."""
     from wmjax.keys import Unlock
-    from wmjax.keys.vault import beside, read_identity
+    from wmjax.keys.files import beside, read_identity
 
     if options.identity:
         return read_identity(options.identity)
@@ -93,7 +93,7 @@ def unlock(options: argparse.Namespace) -> "Unlock":
 def unlocks(options: argparse.Namespace) -> "list[Unlock]":
     """What may open several keys: every --identity, and the passphrase."""
     from wmjax.keys import Unlock
-    from wmjax.keys.vault import read_identity
+    from wmjax.keys.files import read_identity
 
     identities = [read_identity(path) for path in options.identity]
     text = passphrase(options.passphrase)
@@ -102,7 +102,7 @@ def unlocks(options: argparse.Namespace) -> "list[Unlock]":
 
 def opened(options: argparse.Namespace) -> "list[Key]":
     """Every --key: opened with what is given, or with NAME.identity beside it where nothing is."""
-    from wmjax.keys.vault import beside, open_by
+    from wmjax.keys.files import beside, open_by
 
     given = unlocks(options)
     return [open_by(path, given or beside(path)) for path in options.keys]

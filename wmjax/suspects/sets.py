@@ -195,7 +195,7 @@ def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = (
     """What lies beside a file's models and may be another one, or change them, in words; empty where nothing does.
 
     Little says nothing, unless it is an adapter's, lies in one of a model's own layers, is called as a tensor of its,
-    or may be another head; nor does an optimiser's.
+    has the sides of one, or may be another head; nor does an optimiser's.
 
     >>> weights = {"w": ((3, 2), "float32"), "ema.0": ((3, 2), "float32")}
     >>> left_over([Fit(".", {"w": "w"})], weights)
@@ -211,9 +211,6 @@ def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = (
     used = [[numbers.get(name, 0) for name in fit.names.values()] for fit in fits]
     taken = {name for fit in fits for name in fit.names.values()}
     left = [name for name in numbers if name not in taken and not _is_optimiser(parts_of(name))]
-    if not taken <= stored.keys():  # a library made them of what is stored: `ema.w` is another `w`
-        left = [name for name in left if any(name[end.end() :] in numbers for end in re.finditer("[./]", name))]
-        used = [[numbers[name] for name in numbers.keys() - set(left)]]
     if not left:
         return ""
     changing = [name for name in left if is_adapter([name])] or list(_changing(left, fits, stored, classes))
@@ -232,13 +229,20 @@ def _changing(left: Sequence[str], fits: Sequence[Fit], stored: Tensors, classes
         for core, name in _cores(fit.names).items():
             cores.setdefault(core, set()).add(stored.get(fit.names[name], ((), ""))[0])
     lengths = {len(core) for core in cores}
+    sizes = {_sides(stored[there][0]) for fit in fits for there in fit.names.values() if there in stored}
     for name in left:
         parts, (shape, dtype) = parts_of(name), stored[name]
-        sides = [side for side in shape if side != 1]
+        sides = _sides(shape)
         called = any(shape in cores.get(parts[-length:], ()) for length in lengths)
         head = len(sides) == 2 and not set(classes).isdisjoint(sides)
-        if dtype in FLOATS and (parts[:-1] in layers or called or head):
+        alike = len(sides) > 1 and sides in sizes
+        if dtype in FLOATS and (parts[:-1] in layers or called or head or alike):
             yield name
+
+
+def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Lengths of a tensor's sides, whichever way it is turned."""
+    return tuple(sorted(side for side in shape if side != 1))
 
 
 def is_adapter(names: Iterable[str]) -> bool:

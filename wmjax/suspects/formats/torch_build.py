@@ -84,8 +84,8 @@ def _check_numbers(value: Any) -> None:
         raise InvalidFile(f"its config.json has a number that no image classifier needs: {value!s:.20}")
 
 
-def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[str, str] | None]:
-    """A classifier of transformers, filled by its own loading, and where each of its tensors is stored.
+def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[str, str] | None, frozenset[str]]:
+    """A classifier of transformers, filled by its own loading, where each of its tensors is stored, and what is unused.
 
     transformers renames tensors while it loads them, and joins some. Which name became which is seen here from empty
     tensors in their places.
@@ -95,7 +95,8 @@ def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[s
       stored: tensors that are there.
 
     Returns:
-      The module, whose weights are zeros; and the stored name of each tensor, or None where some are joined or split.
+      The module, whose weights are zeros; the stored name of each tensor, or None where some are joined or split; and
+      the names of those that it does not take.
 
     Raises:
       InvalidFile: it is no image classifier, or its weights are not there.
@@ -107,15 +108,18 @@ def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[s
         for name, (shape, dtype) in stored.items()
     }
     places = {tensor.data_ptr(): name for name, tensor in empty.items() if tensor.numel()}
-    module = loaded(family, empty, stored)
+    module, unused = loaded(family, empty, stored)
     names = {name: places.get(tensor.data_ptr()) for name, tensor in module.state_dict().items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     plain = {name: at for name, at in names.items() if at is not None and stored[at][0] == shapes[name]}
-    return module, plain if all(name in plain for name in stored_tensors(module)) else None
+    return module, plain if all(name in plain for name in stored_tensors(module)) else None, unused
 
 
-def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> Any:
-    """A classifier of transformers with these tensors, checked: none of its own is missing or has another shape."""
+def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> tuple[Any, frozenset[str]]:
+    """A classifier of transformers with these tensors, and which it does not take.
+
+    It is checked: none of its own is missing or has another shape.
+    """
     with building(_TRANSFORMERS):
         import torch
 
@@ -131,7 +135,7 @@ def loaded(family: Values, tensors: Mapping[str, Any], stored: Tensors) -> Any:
             attn_implementation="eager",
         )
         _check_report(report, module)
-        return module
+        return module, frozenset(map(str, report["unexpected_keys"]))
 
 
 def _check_report(report: Mapping[str, Any], module: Any) -> None:

@@ -98,15 +98,16 @@ def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> t
     tensors = tuple(sorted(stored.items()))
     images = wanted.images or ((_SIDE, _SIDE, 3),)
     found = [(image, *_network(_recipe(hub, image, wanted.pixels), tensors)) for image in images]
-    _, network, names = found[0]
+    _, network, names, unused = found[0]
     if hub.library == "timm":
         fits = [match.fit for match in fitting(network, stored)]
     elif names is not None:
         fits = _with_others(names, network, stored)
     else:  # transformers joins or splits some
-        fits, whole = [Fit(".", {name: name for name in network.shapes})], source_of({name: name for name in stored})
+        taken = {name: name for name in stored if name not in unused}
+        fits, whole = [Fit(".", taken)], source_of({name: name for name in stored})
         source_of = partial(_converted, Converted(whole, json.dumps(hub.family), stored))
-    return list(matches([(image, network, fits) for image, network, _ in found], images)), source_of
+    return list(matches([(image, network, fits) for image, network, *_ in found], images)), source_of
 
 
 def _with_others(names: Mapping[str, str], network: Network, stored: Tensors) -> list[Fit]:
@@ -156,15 +157,24 @@ def _size(family: build.Values, image: Image) -> Image:
 
 
 @lru_cache(maxsize=256)  # thousands of models have the same tensors
-def _network(told: str, stored: tuple[tuple[str, Any], ...] | None) -> tuple[Network, Mapping[str, str] | None]:
-    """The network of a recipe, and the stored name of each of its tensors; None where transformers joins some."""
+def _network(
+    told: str, stored: tuple[tuple[str, Any], ...] | None
+) -> tuple[Network, Mapping[str, str] | None, frozenset[str]]:
+    """The network of a recipe, the stored name of each of its tensors, and the names of those that it does not take.
+
+    Where transformers joins some the second is None; of timm's both are left open.
+    """
     family, tensors = json.loads(told)["family"], dict(stored or ())
     if "architecture" in family:
-        return _traced(told) or _trace(told, build.timm_module(family, None if stored is None else tensors)), None
-    module, names = build.transformers_module(family, tensors)
+        return (
+            _traced(told) or _trace(told, build.timm_module(family, None if stored is None else tensors)),
+            None,
+            frozenset(),
+        )
+    module, names, unused = build.transformers_module(family, tensors)
     network = _traced(told) or _trace(told, module)
     slashed = {name.replace(".", "/"): there for name, there in (names or {}).items()}
-    return network, {name: slashed[name] for name in network.shapes} if names is not None else None
+    return network, {name: slashed[name] for name in network.shapes} if names is not None else None, unused
 
 
 _networks: dict[str, Network] = {}
@@ -228,6 +238,6 @@ class Converted:
         found = {name: np.empty((1, *shape), dtypes[name]) for name, (shape, _) in self.stored.items()}
         self.source.read(0, 1, found)
         given = {name: torch.from_numpy(array[0]) for name, array in found.items()}
-        made = build.loaded(json.loads(self.family), given, self.stored).state_dict()
+        made = build.loaded(json.loads(self.family), given, self.stored)[0].state_dict()
         for name, rows in out.items():
             rows[0] = made[name.replace("/", ".")].numpy()

@@ -1,0 +1,197 @@
+"""The files of keys: NAME.age, its commitment, and what opens and signs, written and opened."""
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
+from wmjax.files import read_bytes, write_bytes
+from wmjax.keys.keyset import Key
+from wmjax.keys.signing import Signer, new_signer
+from wmjax.keys.statement import read_commitment, sign_commitment
+from wmjax.keys.vault import Unlock, mark_spent, new_identity, seal, unseal
+from wmjax.stores import is_stored, named, place, private
+
+
+def write_key(
+    key: Key,
+    out: str | os.PathLike[str],
+    *,
+    recipients: Sequence[str] = (),
+    passphrase: str | None = None,
+    signer: Signer | None = None,
+) -> list[Path]:
+    """Writes OUT.age and the signed OUT.commitment.json, and what opens and signs if that would be missing.
+
+    Example:
+
+        wmjax.write_key(key, "my")  # my.age, my.commitment.json, my.identity, my.signer.pem
+
+    Args:
+      key: what to seal.
+      out: path of the files, without their endings.
+      recipients: age recipients that can open it. With neither recipients nor a passphrase a fresh identity can:
+        OUT.identity (mode 0600) is written too.
+      passphrase: opens it instead, and encrypts OUT.signer.pem.
+      signer: signs the commitment; by default a new one, in OUT.signer.pem (mode 0600).
+
+    Returns:
+      The files that were written.
+
+    Raises:
+      AccessError: one of them cannot be written; none is left then.
+      UsageError: one of the files already exists; keys are never overwritten.
+    """
+    files = {"age": b"", "commitment.json": sign_commitment(key.commitment, signer or (fresh := new_signer()))}
+    if signer is None:
+        files["signer.pem"] = fresh.to_pem(passphrase)
+    if not recipients and passphrase is None:
+        text, recipient = new_identity()
+        files["identity"] = text.encode()
+        recipients = [recipient]
+    paths = {end: place(f"{out}.{end}") for end in files}
+    if is_stored(paths["age"]) and {"signer.pem", "identity"} & files.keys():
+        raise UsageError(f"{out}: what opens a key or signs for it stays here: give `recipients` and `signer`")
+    check_free(list(paths.values()))
+    files["age"] = seal(key, recipients=recipients, passphrase=passphrase)
+    written: list[Path] = []
+    try:
+        for end, path in paths.items():
+            write_bytes(path, files[end], mode=0o644 if end == "commitment.json" else 0o600)
+            written.append(path)
+    except AccessError:
+        for path in written:  # no half of a key is left
+            path.unlink(missing_ok=True)
+        raise
+    return written
+
+
+def check_free(paths: Sequence[Path]) -> None:
+    """Raises `UsageError` where one of the files exists."""
+    if existing := [path for path in paths if os.path.lexists(path)]:
+        raise UsageError(f"{existing[0]} already exists: keys are never overwritten, choose another `out`")
+
+
+def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int]) -> None:
+    """Marks triggers as spent in a key file: sealed again to whom it was sealed, written beside and renamed.
+
+    A key that is sealed to a passphrase takes a second or two, by the design of age; one sealed to recipients does not.
+
+    Example:
+
+        wmjax.spend("my.age", unlock, asked=[3, 14])
+
+    Args:
+      path: of the key file; a symbolic link is followed.
+      unlock: what opens it.
+      asked: triggers that are about to be asked.
+
+    Raises:
+      AccessError: the file cannot be read or written.
+      InvalidFile: it cannot be opened.
+      UsageError: some of `asked` are spent already, so another claim is under way.
+    """
+    path = place(path)
+    try:
+        sealed = mark_spent(read_bytes(path), unlock, asked)
+    except InvalidFile as error:
+        raise InvalidFile(f"{path}: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    write_bytes(path, sealed, mode=0o600)
+
+
+def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
+    """Opens STEM.age and compares it with STEM.commitment.json, if that is beside it.
+
+    Example:
+
+        key = wmjax.open_key("my.age", wmjax.Unlock(identity=Path("my.identity").read_text()))
+
+    Args:
+      path: of STEM.age.
+      unlock: what opens it.
+
+    Raises:
+      UsageError: it is a folder.
+      AccessError: a file cannot be read.
+      InvalidFile: it is damaged, or not what was committed.
+    """
+    path = place(path)
+    _check_file(path)
+    sealed = read_bytes(path)
+    try:
+        key = unseal(sealed, unlock)
+        public = path.with_suffix(".commitment.json")
+        if public.exists() and read_commitment(public).commitment != key.commitment:
+            raise InvalidFile(f"it is not the key that {public} commits to")
+    except InvalidFile as error:
+        raise InvalidFile(f"{path}: {error}") from error
+    return key
+
+
+def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) -> tuple[dict[str, Key], dict[str, str]]:
+    """Opens every NAME.age of a folder with what opens it: NAME.identity beside it, or one of `unlocks`.
+
+    Example:
+
+        keys, closed = wmjax.open_keys("keys")
+
+    Args:
+      folder: of the key files.
+      unlocks: identities and passphrases to try in turn.
+
+    Returns:
+      the keys by name, and for each path that could not be opened why.
+
+    Raises:
+      UsageError: it is a file.
+      AccessError: the folder cannot be read.
+    """
+    folder = place(folder)
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file: `keys` names a folder of them")
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".age")
+    except OSError as error:
+        raise AccessError(f"cannot read {folder}: {error.strerror}") from error
+    keys: dict[str, Key] = {}
+    closed = {}
+    for path in paths:
+        try:
+            keys[path.stem] = open_by(path, [*beside(path), *unlocks])
+        except WmjaxError as error:
+            closed[named(str(path))] = named(str(error).removeprefix(f"{path}: "))
+    return keys, closed
+
+
+def beside(path: Path) -> list[Unlock]:
+    """What lies beside a key file to open it: NAME.identity, or nothing."""
+    identity = path.with_suffix(".identity")
+    return [read_identity(identity)] if identity.exists() and not is_stored(identity) else []
+
+
+def read_identity(path: Path) -> Unlock:
+    """What an age identity file opens; raises `UsageError` where it is in a store."""
+    return Unlock(identity=read_bytes(private(path)).decode("ascii", "replace"))
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a key file")
+
+
+def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
+    """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
+    _check_file(path)
+    if not unlocks:
+        read_bytes(path)  # a file that is not there is told first
+    met: WmjaxError = UsageError(
+        f"{path}: nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
+    )
+    for unlock in unlocks:
+        try:
+            return open_key(path, unlock)
+        except WmjaxError as error:
+            met = error
+    raise met
