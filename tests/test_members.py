@@ -171,7 +171,7 @@ def test_one_audit_asks_stacked_weights_and_functions_alike(zoo, key, capsys):
 
 def test_failures_are_lines_or_refusals_and_never_acquit(zoo, key):
     failing = ("raises", "silent_thief", "down", "hangs", "hangs_at_once", "shape_changes", "form_changes", "nothing")
-    hanging = dict.fromkeys(("hangs", "hangs_at_once"), "timeout = 2")
+    hanging = dict.fromkeys(("hangs", "hangs_at_once"), "timeout = 1")
     listed = write_list(zoo.parent / "asked.toml", *failing, "labels", **hanging)
     result = audit(zoo, {"k": key}, suspects=listed)
     found, lines = outcomes(result), unreadable(result)
@@ -185,8 +185,8 @@ def test_failures_are_lines_or_refusals_and_never_acquit(zoo, key):
     assert found == {}
     words = {
         "down": "failed to answer: OSError nobody is there; `resume` tries again",
-        "hangs": "did not answer within 2 seconds; `resume` tries again",
-        "hangs_at_once": "did not answer within 2 seconds; `resume` tries again",
+        "hangs": "did not answer within 1 seconds; `resume` tries again",
+        "hangs_at_once": "did not answer within 1 seconds; `resume` tries again",
         "nothing": "AttributeError",
     }
     assert lines.keys() == {f"asked.toml:{name}" for name in words}
