@@ -1,6 +1,6 @@
 """An audit of a zoo in an object store against the same audit of the folder, both on this machine.
 
-Command   python experiments/audits/bucket_audit.py [--models 96] [--repeats 5]
+Command   python experiments/audits/bucket_audit.py [--models 96] [--repeats 5] [--work DIR]
 Expected  the same verdicts; at least .7 of the folder's speed where the store answers fast enough
 Time      about 8 minutes on 2 CPU cores
 
@@ -188,7 +188,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--work", help="folder of zoo and mirrors, e.g. in memory, so that no disk is measured")
     options = parser.parse_args()
+    tempfile.tempdir = options.work or tempfile.gettempdir()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as running:
         folder = Path(scratch, "zoo")
         write_zoos(folder, options.models)
