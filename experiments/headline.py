@@ -26,12 +26,15 @@ Row = tuple[str, str, tuple[str, ...]]
 def _cost() -> Row:
     figures = record.read("digits")
     marked, clean = figures["abstract"]["accuracy"], figures["clean_accuracy"]
+    pairs = record.read("cifar10")
+    low, high = pairs["cost_points"]["interval"]
     step = next(case for case in record.read("step_ratio")["cases"] if case["model"] == "vgg")
     told = (
         f"{marked['mean']:.2f} ± {marked['sd']:.2f} % test accuracy marked, {clean['mean']:.2f} ± {clean['sd']:.2f} % "
-        f"clean (digits, {clean['n']} seeds); a training step takes {step['ratio_median']:.2f} times as long"
+        f"clean (digits, {clean['n']} seeds); {low:.2f} to {high:.2f} points (CIFAR-10, {pairs['n']} pairs, 95 % "
+        f"interval); a training step takes {step['ratio_median']:.2f} times as long"
     )
-    return "What does a mark cost?", told, ("training/digits", "training/step_ratio")
+    return "What does a mark cost?", told, ("training/digits", "training/cifar10", "training/step_ratio")
 
 
 def _questions() -> Row:
