@@ -214,6 +214,7 @@ def main() -> None:
 def rows(figures: dict[str, Any]) -> list[str]:
     stores = {"s3": "moto", "gs": "gcp-storage-emulator", "s3_hadro": "hadro"}
     told = []
+    where = ", zoo and mirrors in memory" if "--work" in figures["environment"]["command"] else ""
     large = f"checkpoints of {figures['bytes_of_a_large_one'] / 1e6:.1f} MB"
     for layout in ("safetensors", "onnx", "pack", "checkpoints", "large"):
         found = figures[layout]
@@ -227,7 +228,7 @@ def rows(figures: dict[str, Any]) -> list[str]:
         fragment.row(
             f"audit of {figures['models']} models in a bucket / in a folder, speed, stores on the same cores",
             "; ".join(told),
-            f"{figures['bytes_of_one'] / 1e6:.1f} MB a model",
+            f"{figures['bytes_of_one'] / 1e6:.1f} MB a model{where}",
             fragment.source(figures, __file__),
         )
     ]
