@@ -1,8 +1,8 @@
 """A training step of wmjax against PyTorch's: same network, batch, optimiser and cores, in turn.
 
 Command   pip install torch && python experiments/training/torch_ratio.py [--pairs 7]     (torch is needed here only)
-Expected  IBM's CNN: at most 1.3 times PyTorch's time (eager, channels last), median of the pairs; compile time apart. Ours
-          are steps of one program, as trainings run them
+Expected  IBM's CNN: at most 1.3 times PyTorch's time (eager, channels last), median of the pairs; compile time apart.
+          Ours are ten steps of one program, as trainings run them
 Time      about 9 minutes on 2 CPU cores
 """
 
