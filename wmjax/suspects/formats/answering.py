@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-LARGEST = 1 << 31  # bytes of a file, or of all that an archive holds
+_LARGEST = 1 << 31  # bytes of a file, or of all that an archive holds
+
+
+def check_size(size: int) -> None:
+    """Raises `ValueError` where a file, or all that an archive holds, has more bytes than any that is read."""
+    if size > _LARGEST:
+        raise ValueError("larger than any that wmjax reads")
 
 
 def answering(told: list[int], run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.ndarray], np.ndarray]:

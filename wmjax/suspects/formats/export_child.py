@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax import export
 
-from wmjax.suspects.formats.answering import LARGEST, answering, described
+from wmjax.suspects.formats.answering import answering, check_size, described
 
 _OUT = re.compile(r"\b(custom_call(?! @(?:Sharding|shape_assertion)\()|send|recv|infeed|outfeed)\b")
 
@@ -26,8 +26,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
       ValueError: it is no program of one batch of images, or calls out of itself.
     """
-    if Path(path).stat().st_size > LARGEST:
-        raise ValueError("larger than any that wmjax reads")
+    check_size(Path(path).stat().st_size)
     exported = export.deserialize(bytearray(Path(path).read_bytes()))
     if found := _OUT.search(exported.mlir_module()):
         raise ValueError(f"it calls out of its program, by {found[1]}")

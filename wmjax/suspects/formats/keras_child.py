@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wmjax.suspects.formats.answering import LARGEST, answering, described
+from wmjax.suspects.formats.answering import answering, check_size, described
 
 
 def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -23,8 +23,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
       ValueError: it is no classifier of images of one size, it holds code, or it is too large.
     """
-    if _bytes(path) > LARGEST:
-        raise ValueError("larger than any that wmjax reads")
+    check_size(_bytes(path))
     os.environ["KERAS_BACKEND"] = "jax"
     import jax
     import keras

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.formats.answering import LARGEST, answering, described
+from wmjax.suspects.formats.answering import answering, check_size, described
 
 _TAKEN = {"f32": np.float32, "f16": np.float16, "u8": np.uint8}
 
@@ -23,8 +23,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     import openvino
 
     weights = Path(path).with_suffix(".bin")
-    if Path(path).stat().st_size + (weights.stat().st_size if weights.exists() else 0) > LARGEST:
-        raise ValueError("larger than any that wmjax reads")
+    check_size(Path(path).stat().st_size + (weights.stat().st_size if weights.exists() else 0))
     core = openvino.Core()
     model = core.read_model(Path(path).read_bytes(), weights.read_bytes() if weights.exists() else b"")
     if len(model.inputs) != 1 or (kind := _TAKEN.get(model.input().element_type.get_type_name())) is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from wmjax.suspects.formats.answering import LARGEST, answering, described
+from wmjax.suspects.formats.answering import answering, check_size, described
 
 _TAKEN = {
     "tensor(float)": np.float32,
@@ -25,8 +25,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
       ValueError: it is no classifier of images of one size, or is too large.
     """
-    if Path(path).stat().st_size > LARGEST:
-        raise ValueError("larger than any that wmjax reads")
+    check_size(Path(path).stat().st_size)
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
     session = onnxruntime.InferenceSession(

@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from wmjax.suspects.formats.answering import LARGEST, answering, described
+from wmjax.suspects.formats.answering import answering, check_size, described
 
 _TAKEN = ("float32", "uint8", "int8", "int16")
 
@@ -27,8 +27,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
       ValueError: it is no classifier of images of one size, has operators that LiteRT lacks, is too large, or has
         functions beside its first one.
     """
-    if Path(path).stat().st_size > LARGEST:
-        raise ValueError("larger than any that wmjax reads")
+    check_size(Path(path).stat().st_size)
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     content = Path(path).read_bytes()
     model = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=plain)
