@@ -14,8 +14,9 @@ from pathlib import Path
 
 from wmjax.errors import AccessError, UsageError
 from wmjax.stores import names
+from wmjax.stores.contents import Pieces
 from wmjax.stores.contract import Store
-from wmjax.stores.mirror import Mirror, Pieces
+from wmjax.stores.mirror import Mirror
 
 _PROVIDERS = {"gs": "wmjax.stores.gs", "s3": "wmjax.stores.s3", "hf": "wmjax.stores.hf"}
 _CLIENTS = {"gs": "google-cloud-storage", "s3": "botocore", "hf": "huggingface_hub"}
@@ -178,8 +179,8 @@ def remove(path: str | os.PathLike[str]) -> None:
 
 def check() -> None:
     """Raises `AccessError` where a store could not be reached: what was not read says nothing of what lies there."""
-    if _process.mirror and _process.mirror.gone:
-        raise AccessError(f"a store cannot be reached: {_process.mirror.gone}")
+    if _process.mirror and _process.mirror.contents.gone:
+        raise AccessError(f"a store cannot be reached: {_process.mirror.contents.gone}")
 
 
 def named(text: str) -> str:
