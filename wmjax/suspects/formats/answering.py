@@ -30,7 +30,7 @@ def answering(told: list[int], run: Callable[[np.ndarray], Sequence[Any]]) -> Ca
         if not images.size:
             return np.array(told, np.int64)
         x = images if last else images.transpose(0, 3, 1, 2)
-        size = batch or len(x)
+        size = batch or 1  # where any number is taken each goes alone: its answer may follow from those beside it
         filled = np.concatenate([x, np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)])
         parts = []
         for at in range(0, len(filled), size):

@@ -97,7 +97,7 @@ def open_foreign(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
 
     networks = []
     for classes, group in outputs.by_classes(found, wanted.classes).items():
-        in_part = outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
+        in_part = told[1] > 1 or outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
         note = AskedGround.RUN_IN_PART if in_part else AskedGround.RUN
         readings = names_of(ways, [out.name for out in group])
         pairs = [(way, out) for way in range(len(ways)) for out in group]

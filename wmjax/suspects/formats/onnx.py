@@ -21,7 +21,7 @@ from jax import Array
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Askable, Image, Network, Wanted, Weights
-from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, from_json
+from wmjax.suspects.formats.onnx_graph import Graph, from_json
 from wmjax.suspects.formats.onnx_pixels import pixels_said
 from wmjax.suspects.formats.onnx_read import Read, parse, read_graph
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
@@ -32,7 +32,6 @@ from wmjax.suspects.ways import readings as names_of
 
 _BATCH = 64  # images that a file may insist on taking at once
 _SCALES = (1, 2, 4, 8)  # of images for a graph that takes any size, but none as small as a key's
-_BY_BATCH = {"DynamicQuantizeLinear", f"{MICROSOFT}.DynamicQuantizeMatMul"}  # they scale by all images of a call
 _PRODUCTS = ("Attention", "Conv", "Einsum", "Gemm", "MatMul")  # in the names of operators that are slow to compile
 _networks: dict[str, Network] = {}
 _lock = threading.Lock()
@@ -200,7 +199,7 @@ def _asked(path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
     scored = outputs.numbered(found, wanted.classes)
     networks = []
     for classes, group in outputs.by_classes(scored, wanted.classes).items():
-        in_part = outputs.leaves_out(scored, len(graph.outputs), classes, wanted.classes)
+        in_part = graph.batch > 1 or outputs.leaves_out(scored, len(graph.outputs), classes, wanted.classes)
         networks.append(_network(graph, batch, group, classes, wanted, note_of(graph, in_part=in_part)))
     return networks
 
@@ -238,22 +237,22 @@ def scores(graph: Graph, batch: int, places: list[int], classes: int) -> Callabl
 
     Args:
       graph: bound to the images' shape.
-      batch: images that go through it at once; 0 for any number.
+      batch: images that go through it at once.
       places: of the outputs that have `classes` scores.
       classes: how many.
     """
 
-    def once(weights: Mapping[str, Any], pixels: Array) -> Array:
-        found = run(graph, weights, pixels)
-        return jnp.stack([_scores(found[i], len(pixels), classes) for i in places])
+    def once(weights: Mapping[str, Any], group: Array) -> Array:
+        found = run(graph, weights, group)
+        return jnp.stack([_scores(found[i], batch, classes) for i in places])
 
-    def grouped(weights: Mapping[str, Any], pixels: Array) -> Array:
+    def ask(weights: Mapping[str, Any], pixels: Array) -> Array:
         filled = jnp.pad(pixels, ((0, -len(pixels) % batch), (0, 0), (0, 0), (0, 0)))
-        groups = filled.reshape(-1, batch, *graph.image)
-        found = jax.vmap(lambda group: once(weights, group), out_axes=1)(groups)
+        groups = filled.reshape(-1, batch, *pixels.shape[1:])
+        found = jax.vmap(partial(once, weights), out_axes=1)(groups)
         return found.reshape(len(places), -1, classes)[:, : len(pixels)]
 
-    return grouped if batch else once
+    return ask
 
 
 def _scores(value: Array, n: int, classes: int) -> Array:
@@ -268,30 +267,24 @@ def _scores(value: Array, n: int, classes: int) -> Array:
 
 
 def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
-    """Images that go through the graph at once (0: any number), and the classes of each output that has scores.
+    """Images that go through the graph at once, and the classes of each output that has scores.
 
-    A graph with an open batch, or one for a single image, mostly computes any number; where a Reshape has the number
-    in it, images go through in groups of that many.
+    Where the number is open each goes alone: what a graph says of one may follow from those beside it, as a mean over
+    all or a scale of whole numbers, and a copy would answer as a stranger there.
     """
     declared = max(graph.batch, 1)
+    at_once = declared if declared <= _BATCH else 1
     try:
-        counts = _classes(graph, declared)
+        counts = _classes(graph, at_once)
         if max(counts.values(), default=1) == 1:
-            found = shapes(graph, declared)[:4]
+            found = shapes(graph, at_once)[:4]
             raise InvalidFile(f"{path}: its outputs have shapes {found}, none of them [images, classes]")
     except Unread:
         raise
     except ValueError as error:
-        raise InvalidFile(f"{path}: {error}") from error
-    if not any(node.op in _BY_BATCH for node in graph.nodes):
-        try:
-            if _classes(graph, declared + 2) == counts:
-                return 0, counts
-        except ValueError:
-            pass  # it takes the declared number alone
-    if declared > _BATCH:
-        raise InvalidFile(f"{path} takes {declared} images at once: export it with a free batch axis")
-    return declared, counts
+        many = f"{path} takes {declared} images at once: export it with a free batch axis"
+        raise InvalidFile(many if declared > _BATCH else f"{path}: {error}") from error
+    return at_once, counts
 
 
 def _classes(graph: Graph, n: int) -> dict[int, int]:

@@ -80,13 +80,14 @@ def asked_by_runtime(
     describe = partial(_described, path, read.weights)
     networks = []
     for classes, group in outputs.by_classes(found, wanted).items():
-        note = note_of(graph, in_part=outputs.leaves_out(found, len(ends), classes, wanted))
+        in_part = graph.batch > 1 or outputs.leaves_out(found, len(ends), classes, wanted)
+        note = note_of(graph, in_part=in_part)
         networks.append(_network(graph, program, ask, describe, ends, group, ways, note))
     return networks
 
 
 def note_of(graph: Graph, *, in_part: bool) -> str:
-    """What must be said of how a graph is asked; `in_part`: by some of its outputs."""
+    """What must be said of how a graph is asked; `in_part`: by some of its outputs, or beside others of a batch."""
     return AskedGround.IN_PART if in_part else AskedGround.PIXELS_OWN if graph.uint8 else ""
 
 
