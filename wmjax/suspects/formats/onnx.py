@@ -19,8 +19,10 @@ import numpy as np
 from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.orbax import Tensors
 from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Askable, Image, Network, Wanted, Weights
+from wmjax.suspects.formats.onnx_ends import idle
 from wmjax.suspects.formats.onnx_graph import Graph, from_json
 from wmjax.suspects.formats.onnx_pixels import pixels_said
 from wmjax.suspects.formats.onnx_read import Read, parse, read_graph
@@ -131,7 +133,7 @@ def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> l
       InvalidFile: it is no description of an image classifier.
     """
     try:
-        return _at_sizes(from_json(description["onnx"]), path, wanted, partial(_asked, path, wanted))
+        return _at_sizes(from_json(description["onnx"]), path, wanted, partial(_asked, path, wanted, unused={}))
     except Unread as error:
         raise InvalidFile(f"its graph cannot be read: {error}") from error
 
@@ -167,7 +169,7 @@ def _at_a_size(graph: Graph, image: Image, networks_of: Callable[[Graph], list[N
 def _read_or_run(read: Read, path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
     """A graph's networks; of one that is not read here, if ONNX Runtime is there, those that it runs."""
     try:
-        return _asked(path, wanted, graph)
+        return _asked(path, wanted, graph, read.unused)
     except Unread as error:
         if not installed():
             raise InvalidFile(f"{path}: {error} (pip install onnxruntime to have it run)") from error
@@ -193,22 +195,29 @@ def _read(path: Path) -> tuple[Read, str]:
         raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
 
 
-def _asked(path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
+def _asked(path: Path, wanted: Wanted, graph: Graph, unused: Tensors) -> list[Network]:
     """A network for each number of classes that outputs have: of the wanted ones where any has, else of all."""
     batch, found = _plan(graph, path)
     scored = outputs.numbered(found, wanted.classes)
     networks = []
     for classes, group in outputs.by_classes(scored, wanted.classes).items():
         in_part = graph.batch > 1 or outputs.leaves_out(scored, len(graph.outputs), classes, wanted.classes)
-        networks.append(_network(graph, batch, group, classes, wanted, note_of(graph, in_part=in_part)))
+        left = idle(graph, unused, [classes])
+        note = note_of(graph, in_part=in_part or left)
+        networks.append(_network(graph, batch, group, classes, wanted, note, packed=not (left and unused)))
     return networks
 
 
-def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wanted: Wanted, note: str) -> Network:
-    """The network of the outputs that have so many classes; its readings are each way with each of them."""
+def _network(
+    graph: Graph, batch: int, group: Sequence[Output], classes: int, wanted: Wanted, note: str, *, packed: bool
+) -> Network:
+    """The network of the outputs that have so many classes; its readings are each way with each of them.
+
+    It is not packed where that would leave something of its file out.
+    """
     height, width, channels = graph.image
     ways = _ways(graph, wanted)
-    told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)} {note}".encode()).hexdigest()
+    told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)} {note} {packed}".encode()).hexdigest()
     ask = scores(graph, batch, [out.place for out in group], classes)
 
     def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
@@ -227,7 +236,7 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
                 readings=names_of(ways, [out.name for out in group]),
                 note=note,
                 operations=sum(any(part in node.op for part in _PRODUCTS) for node in graph.nodes),
-                description={"onnx": graph.unbound().to_json(), "pixels": wanted.pixels},
+                description={"onnx": graph.unbound().to_json(), "pixels": wanted.pixels} if packed else None,
             )
         return _networks[told]
 

@@ -25,6 +25,7 @@ from wmjax.keys import Model
 from wmjax.suspects import outputs, pixels, process
 from wmjax.suspects.contract import TIMEOUT, Askable, Network, Suspect, no_logits
 from wmjax.suspects.formats import alone_child
+from wmjax.suspects.formats.onnx_ends import idle
 from wmjax.suspects.formats.onnx_graph import Graph
 from wmjax.suspects.formats.onnx_read import Read
 from wmjax.suspects.formats.onnx_tensors import array, files_of
@@ -81,13 +82,13 @@ def asked_by_runtime(
     networks = []
     for classes, group in outputs.by_classes(found, wanted).items():
         in_part = graph.batch > 1 or outputs.leaves_out(found, len(ends), classes, wanted)
-        note = note_of(graph, in_part=in_part)
+        note = note_of(graph, in_part=in_part or idle(graph, read.unused, [classes]))
         networks.append(_network(graph, program, ask, describe, ends, group, ways, note))
     return networks
 
 
 def note_of(graph: Graph, *, in_part: bool) -> str:
-    """What must be said of how a graph is asked; `in_part`: by some of its outputs, or beside others of a batch."""
+    """What must be said of how a graph is asked; `in_part`: not all of it, or beside others of a batch."""
     return AskedGround.IN_PART if in_part else AskedGround.PIXELS_OWN if graph.uint8 else ""
 
 
