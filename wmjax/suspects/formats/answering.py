@@ -41,7 +41,9 @@ def answering(told: list[int], run: Callable[[np.ndarray], Sequence[Any]]) -> Ca
     return ask
 
 
-def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uint8: bool) -> list[int]:
+def described(
+    taken: Sequence[object], given: Sequence[Sequence[object]], *, uint8: bool, left: bool = False
+) -> list[int]:
     """What a program takes and gives, in whole numbers.
 
     These are: whether it takes uint8; images at once (0: any number); whether channels come last; height, width,
@@ -51,6 +53,7 @@ def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uin
       taken: shape of its images; a side that is no whole number is open.
       given: shapes of its outputs.
       uint8: whether it takes bytes.
+      left: whether the file has more than the program uses: told as an output that cannot be asked.
 
     Raises:
       ValueError: it is no classifier of images of one size.
@@ -66,7 +69,7 @@ def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uin
     classes = [_classes(shape, taken[0]) for shape in given]
     if max(classes, default=0) < 2:
         raise ValueError("none of its outputs is [n, classes]")
-    return [int(uint8), batch, int(last), height, width, channels, *classes]
+    return [int(uint8), batch, int(last), height, width, channels, *classes, *([0] if left else [])]
 
 
 def _classes(shape: Sequence[object], batch: object) -> int:
