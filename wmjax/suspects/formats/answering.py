@@ -72,6 +72,15 @@ def described(
     return [int(uint8), batch, int(last), height, width, channels, *classes, *([0] if left else [])]
 
 
+def much(left: int, used: int) -> bool:
+    """Whether so many bytes that a program does not use may be another model's, beside those that it does.
+
+    >>> much(100, 4000), much(4000, 4000)
+    (False, True)
+    """
+    return 2 * left > used
+
+
 def _classes(shape: Sequence[object], batch: object) -> int:
     """Scores of an image in an output of this shape."""
     sizes = [n for n in shape[1:] if n != 1] or [1]
