@@ -155,9 +155,9 @@ def stored_models(
     return found
 
 
-def _adapter_beside(file: Path) -> str:
-    """That an adapter lies beside a file, with which its library loads it; empty where none does."""
-    if not file.with_name(_ADAPTER_CONFIG).exists():
+def _adapter_beside(held: Path) -> str:
+    """That an adapter lies beside a file, or in a folder, with which its library loads it; empty where none does."""
+    if not ((held if held.is_dir() else held.parent) / _ADAPTER_CONFIG).exists():
         return ""
     return f"{_ADAPTER_CONFIG} lies beside it: its library would change its weights by that adapter"
 
