@@ -17,7 +17,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, init, read_config
 from wmjax.suspects import network
 from wmjax.suspects.contract import Wanted
-from wmjax.suspects.pixels import PIXELS
+from wmjax.suspects.pixels import ways
 from wmjax.zoo.discover import discover
 from wmjax.zoo.pack import write_packs
 
@@ -143,7 +143,7 @@ def test_modules_of_the_user(modules, tmp_path, capsys):
         assert logits.dtype == jnp.float32
         np.testing.assert_allclose(logits, expected[like], rtol=1e-5, atol=1e-6)
     assert found["pure"].network is found["state"].network
-    assert found["pure"].network.readings == tuple(PIXELS)  # the first is 0..1
+    assert found["pure"].network.readings == ways(channels=IMAGE[2])  # the first is 0..1
     assert (found["linen"].network.readings, found["linen"].network.note) == (("",), "pixels-own")
     assert "stranger" not in capsys.readouterr().out
 

@@ -180,7 +180,9 @@ def _read_or_run(read: Read, path: Path, wanted: Wanted, graph: Graph) -> list[N
 
 
 def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
-    return ("",) if graph.uint8 else pixels.ways(wanted.pixels, graph.pixels)
+    if graph.uint8:
+        return pixels.of_bytes(wanted.pixels, graph.image[2])
+    return pixels.ways(wanted.pixels, graph.pixels, graph.image[2])
 
 
 def _read(path: Path) -> tuple[Read, str]:
@@ -222,7 +224,7 @@ def _network(
 
     def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
         way, output = jnp.divmod(jnp.asarray(reading), len(group))
-        return ask(weights, images if graph.uint8 else pixels.prepare(images, ways, way))[output]
+        return ask(weights, pixels.taken(images, ways, way, uint8=graph.uint8))[output]
 
     with _lock:
         if told not in _networks:

@@ -153,8 +153,8 @@ def _described(path: Path, tensors: Mapping[str, Any]) -> Model:
 def _taken(graph: Graph, images: np.ndarray, way: str) -> np.ndarray:
     """Images as the graph takes them."""
     given = images if graph.uint8 else np.zeros(images.shape, np.float32)
-    if len(images) and not graph.uint8:
-        given = np.asarray(pixels.prepare(jnp.asarray(images), (way,)))
+    if len(images):
+        given = np.asarray(pixels.taken(jnp.asarray(images), (way,), uint8=graph.uint8))
     return np.ascontiguousarray(given if graph.channels_last else given.transpose(0, 3, 1, 2))
 
 
