@@ -30,7 +30,7 @@ def answering(told: list[int], run: Callable[[np.ndarray], Sequence[Any]]) -> Ca
         if not images.size:
             return np.array(told, np.int64)
         x = images if last else images.transpose(0, 3, 1, 2)
-        size = batch or len(x)
+        size = batch or 1  # where any number is taken each goes alone: its answer may follow from those beside it
         filled = np.concatenate([x, np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)])
         parts = []
         for at in range(0, len(filled), size):
@@ -41,7 +41,9 @@ def answering(told: list[int], run: Callable[[np.ndarray], Sequence[Any]]) -> Ca
     return ask
 
 
-def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uint8: bool) -> list[int]:
+def described(
+    taken: Sequence[object], given: Sequence[Sequence[object]], *, uint8: bool, left: bool = False
+) -> list[int]:
     """What a program takes and gives, in whole numbers.
 
     These are: whether it takes uint8; images at once (0: any number); whether channels come last; height, width,
@@ -51,6 +53,7 @@ def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uin
       taken: shape of its images; a side that is no whole number is open.
       given: shapes of its outputs.
       uint8: whether it takes bytes.
+      left: whether the file has more than the program uses: told as an output that cannot be asked.
 
     Raises:
       ValueError: it is no classifier of images of one size.
@@ -66,7 +69,16 @@ def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uin
     classes = [_classes(shape, taken[0]) for shape in given]
     if max(classes, default=0) < 2:
         raise ValueError("none of its outputs is [n, classes]")
-    return [int(uint8), batch, int(last), height, width, channels, *classes]
+    return [int(uint8), batch, int(last), height, width, channels, *classes, *([0] if left else [])]
+
+
+def much(left: int, used: int) -> bool:
+    """Whether so many bytes that a program does not use may be another model's, beside those that it does.
+
+    >>> much(100, 4000), much(4000, 4000)
+    (False, True)
+    """
+    return 2 * left > used
 
 
 def _classes(shape: Sequence[object], batch: object) -> int:
