@@ -73,6 +73,16 @@ def test_classes_that_a_program_tells_beside_scores_of_a_decoy_are_asked_too(tmp
     assert wmjax.verify(suspect, KEY).verdict == "match"
 
 
+def test_the_best_classes_by_their_numbers_are_asked(tmp_path):
+    """The five best with their scores, as services have them: what is largest among either tells no class."""
+    scores = linear()
+    path = write(tmp_path / "five", lambda x: jax.lax.top_k(scores(x), 5), "n, 8, 8, 1", jnp.uint8)
+    verdicts = {found.model: found.verdict for found in audit(tmp_path, {"k": KEY})}
+    assert verdicts["five:10-classes"] == "match"
+    assert verdicts["five:5-classes"] != "match"  # all that was asked before
+    assert export_child.program(str(path))(np.empty(0, np.uint8)).tolist()[6:] == [5, 5, 1]
+
+
 def test_an_output_that_is_not_asked_clears_nobody(tmp_path, monkeypatch):
     """A copy's scores in two rows beside a decoy; and the rule taken out."""
     whole = linear()

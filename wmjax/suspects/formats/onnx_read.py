@@ -102,6 +102,8 @@ def read_graph(model: Any, path: Path) -> Read:
     refuse = refuser(path)
     opset = _opset(model, refuse)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    if len(tensors) < len(model.graph.initializer):
+        refuse("two of its tensors have one name: runtimes take the one or the other")
     if len(model.graph.node) > MOST_NODES or model.graph.sparse_initializer:
         refuse("more nodes than any image classifier has, or sparse weights: neither is read")
     if _branches_outside([*model.graph.node, *(node for function in model.functions for node in function.node)]):

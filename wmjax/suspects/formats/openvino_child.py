@@ -33,11 +33,12 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     sides = _sides(model.input())
     if sides and sides[0] is None:
         model.reshape([1, *(-1 if side is None else side for side in sides[1:])])
+    whole = [end.element_type.get_type_name()[0] in "iu" for end in model.outputs]
     ends = [_sides(end) for end in model.outputs]
-    told = described(_sides(model.input()), ends, uint8=kind is np.uint8, left=much(beside - used, used))
+    told = described(_sides(model.input()), ends, uint8=kind is np.uint8, left=much(beside - used, used), whole=whole)
     exactly = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(model, "CPU", exactly)
-    return answering(told, lambda images: [np.array(end) for end in compiled([images.astype(kind)]).values()])
+    return answering(told, lambda images: [np.array(end) for end in compiled([images.astype(kind)]).values()], whole)
 
 
 def _sides(value: Any) -> list[int | None]:

@@ -46,7 +46,8 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     sides = [int(n) if n > 0 else None for n in entry["shape_signature"]]
     taken = [int(n) for n in entry["shape"][:1]] + sides[1:]
     given = [[int(n) for n in end["shape"]] for end in ends]
-    told = described(taken, given, uint8=kind == np.uint8 and not scale, left=much(*_bytes(content)))
+    whole = [np.dtype(end["dtype"]).kind in "iu" and not end["quantization"][0] for end in ends]
+    told = described(taken, given, uint8=kind == np.uint8 and not scale, left=much(*_bytes(content)), whole=whole)
     if kind != np.float32 and not scale and not told[0]:
         raise ValueError(f"it takes images of {kind.name} and does not say what they are worth")
 
@@ -55,7 +56,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
         model.invoke()
         return [_worth(model.get_tensor(end["index"]), *end["quantization"]) for end in ends]
 
-    return answering(told, run)
+    return answering(told, run, whole)
 
 
 def _others(content: bytes) -> bool:
