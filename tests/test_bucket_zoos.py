@@ -1,6 +1,7 @@
 """Zoos, keys, runs and documents in object stores: as from a folder, or one line that says why not."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,19 @@ def test_weights_that_are_not_fetched_would_be_zeros(
     monkeypatch.setattr(stores.contents.Contents, "_fill", lambda *_: None)
     with pytest.raises(wmjax.WmjaxError):
         wmjax.from_checkpoint(f"{url}/model")
+
+
+def test_a_checkpoint_is_the_same_while_its_files_are_fetched(
+    home: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its stamp would notice as a change, were it not the versions' times: another thread fetches or makes room."""
+    item = stores.place(bucket.put_folder(home / "zoo" / "checkpoint" / "model" / "state", "state"))
+    before = orbax.stamp(item)
+    file = next(path for path in item.rglob("*") if path.is_file())
+    os.utime(file)  # between its bytes and its time
+    assert orbax.stamp(item) == before
+    monkeypatch.setattr(stores, "changed", lambda path, status: status.st_mtime_ns)
+    assert orbax.stamp(item) != before
 
 
 @pytest.fixture

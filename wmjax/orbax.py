@@ -167,7 +167,9 @@ def _check_files(path: Path, most: int) -> str:
                     if not stat.S_ISREG(status.st_mode):
                         raise InvalidFile(f"{path} holds a link or special file: copy the checkpoint as plain files")
                     total += status.st_size
-                    found.append(f"{entry.path[len(str(path)) :]} {status.st_size} {status.st_mtime_ns}")
+                    found.append(
+                        f"{entry.path[len(str(path)) :]} {status.st_size} {stores.changed(entry.path, status)}"
+                    )
     except FileNotFoundError as error:
         raise InvalidFile(f"{path} is missing") from error
     except OSError as error:

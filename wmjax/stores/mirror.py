@@ -93,6 +93,11 @@ class Mirror:
         file = self._files.get(path)
         return self.contents.read(file, descriptor, count, at) if file else os.pread(descriptor, count, at)
 
+    def changed(self, path: str, status: os.stat_result) -> int:
+        """A file's time of change, also while it is written to or makes room."""
+        file = self._files.get(path)
+        return file.time if file else status.st_mtime_ns
+
     def fetch(self, path: str, pieces: Pieces) -> None:
         """Reads pieces of a file into memory, without keeping them."""
         self.contents.fetch(self._files[path], pieces)
