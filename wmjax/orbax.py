@@ -167,7 +167,9 @@ def _check_files(path: Path, most: int) -> str:
                     if not stat.S_ISREG(status.st_mode):
                         raise InvalidFile(f"{path} holds a link or special file: copy the checkpoint as plain files")
                     total += status.st_size
-                    found.append(f"{entry.path[len(str(path)) :]} {status.st_size} {status.st_mtime_ns}")
+                    found.append(
+                        f"{entry.path[len(str(path)) :]} {status.st_size} {stores.changed(entry.path, status)}"
+                    )
     except FileNotFoundError as error:
         raise InvalidFile(f"{path} is missing") from error
     except OSError as error:
@@ -268,10 +270,13 @@ class _Store:
         return self._path / where.replace(":", "", 1)
 
     def _open(self, where: str, end: int) -> int:
-        """A file of at least so many bytes; a hostile tree may point out of the item, or past an end."""
+        """A file of at least so many bytes; a hostile tree may point out of the item, or past an end.
+
+        By its name alone: `_check_files` has seen that nothing in the item is a link.
+        """
         if where not in self._files:
             file = self._file(where)
-            if not file.resolve().is_relative_to(self._path.resolve()):
+            if not os.path.abspath(file).startswith(f"{os.path.abspath(self._path)}/"):
                 raise ValueError("it points to a file outside of it")
             self._files[where] = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             self._opened.callback(os.close, self._files[where])
