@@ -18,6 +18,10 @@ _CALLING = {
     getattr(schema.BuiltinOperator, name)
     for name in ("CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE", "STABLEHLO_WHILE")
 }
+_KEEPING = {
+    getattr(schema.BuiltinOperator, name)
+    for name in ("ASSIGN_VARIABLE", "MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", "VAR_HANDLE")
+}
 _TAKEN = ("float32", "uint8", "int8", "int16")
 
 
@@ -47,11 +51,12 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     taken = [int(n) for n in entry["shape"][:1]] + sides[1:]
     given = [[int(n) for n in end["shape"]] for end in ends]
     whole = [np.dtype(end["dtype"]).kind in "iu" and not end["quantization"][0] for end in ends]
-    told = described(taken, given, uint8=kind == np.uint8 and not scale, left=much(*_bytes(content)), whole=whole)
+    told = described(taken, given, uint8=kind == np.uint8 and not scale, left=_left(content), whole=whole)
     if kind != np.float32 and not scale and not told[0]:
         raise ValueError(f"it takes images of {kind.name} and does not say what they are worth")
 
     def run(images: np.ndarray) -> list[np.ndarray]:
+        model.reset_all_variables()
         model.set_tensor(entry["index"], _whole(images, kind, scale, zero) if scale else images.astype(kind))
         model.invoke()
         return [_worth(model.get_tensor(end["index"]), *end["quantization"]) for end in ends]
@@ -63,6 +68,15 @@ def _others(content: bytes) -> bool:
     """Whether a caller may have another function of a file run, by its name, than an interpreter runs by itself."""
     told = schema.Model.GetRootAs(content)
     return any(told.SignatureDefs(i).SubgraphIndex() for i in range(told.SignatureDefsLength()))
+
+
+def _left(content: bytes) -> bool:
+    """Whether a file has more than its program uses, or one whose answer does not follow from the image alone."""
+    told = schema.Model.GetRootAs(content)
+    codes = {told.OperatorCodes(at).BuiltinCode() for at in range(told.OperatorCodesLength())}
+    graphs = (told.Subgraphs(i) for i in range(told.SubgraphsLength()))
+    kept = any(graph.Tensors(at).IsVariable() for graph in graphs for at in range(graph.TensorsLength()))
+    return kept or not _KEEPING.isdisjoint(codes) or much(*_bytes(content))
 
 
 def _bytes(content: bytes) -> tuple[int, int]:
