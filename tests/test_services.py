@@ -20,7 +20,7 @@ from wmjax.keys import Key, open_key, write_key
 from wmjax.keys.files import read_identity
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import AS_THEY_ARE, PIXELS, prepare
-from wmjax.suspects.services import wire
+from wmjax.suspects.services import service, wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.answers import read_said
 from wmjax.suspects.services.contract import Malformed, Request
@@ -222,6 +222,21 @@ def test_each_question_is_a_request_of_its_own(thief, key):
     assert len(thief.asked) == 20
     thief.script = [(500, {}, b"")]
     assert int(np.isnan(suspect.ask(key.images[:8])).all(axis=1).sum()) == 1  # a refusal; nothing is asked again
+
+
+def test_the_first_picture_does_not_tell_who_asks(thief, key, monkeypatch):
+    """Who knows a picture that is always the same says nothing true from then on; and the rule taken out."""
+    own, met = thief.scores, []
+
+    def scores(image: np.ndarray) -> np.ndarray:
+        met.extend([image] if (image == 128).all() else [])
+        return innocent(image) if met else own(image)
+
+    thief.scores = scores
+    assert verify(open_suspect(thief.address("hf"), wanted()), key).verdict == "match"
+    assert (service._plain((8, 8, 3)) != service._plain((8, 8, 3))).any()
+    monkeypatch.setattr(service, "_plain", lambda image: np.full((1, *image), 128, np.uint8))
+    assert verify(open_suspect(thief.address("hf"), wanted()), key).verdict == "no-match"
 
 
 # Pixels and shapes ----------------------------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ from wmjax.text import by
 _Answer = np.ndarray | int | str
 _From = TypeVar("_From")
 _To = TypeVar("_To")
-_GREY = 128
 
 
 def open_service(name: str, wanted: Wanted = NOTHING) -> Suspect:
@@ -72,6 +71,7 @@ class Service:
         self._form: Form | None = None
         self._image: tuple[int, int, int] | None = None
         self._exact = False
+        self._first: np.ndarray | None = None  # the plain picture
         self._plain = ""  # in what form it answers a plain picture; empty where it is silent about it
         self._at_once, self._meeting, self._of_thread = at_once, threading.Lock(), threading.local()
 
@@ -121,10 +121,10 @@ class Service:
         Raises:
           GoneError: it answers that otherwise than when it was met.
         """
-        if self._form is None or self._image is None or not self._plain:  # nothing to tell it by
+        if self._form is None or self._first is None or not self._plain:  # nothing to tell it by
             return
         try:
-            (said,) = self._send(self._form.step(_plain(self._image)), [])
+            (said,) = self._send(self._form.step(self._first), [])
             now = _form_of(self._answer(said))
         except GoneError:
             raise
@@ -151,8 +151,9 @@ class Service:
         silent: Form | None = None
         refused: Declined | None = None
         for form in [form for form in forms if form.picture != "jpeg" or not self._exact]:
+            self._first = _plain(form.image or image)
             try:
-                (said,) = self._send(form.step(_plain(form.image or image)), [])
+                (said,) = self._send(form.step(self._first), [])
             except Declined as error:
                 refused = refused or error
                 continue
@@ -241,8 +242,12 @@ class Service:
 
 
 def _plain(image: tuple[int, int, int]) -> np.ndarray:
-    """A grey picture, uint8 [1, H, W, C]."""
-    return np.full((1, *image), _GREY, np.uint8)
+    """A smooth picture, uint8 [1, H, W, C], drawn anew: by one that never changes a service would know who asks."""
+    height, width, channels = image
+    corners = np.random.default_rng().uniform(0, 255, (2, 2, channels))
+    down, along = np.linspace(0, 1, height)[:, None, None], np.linspace(0, 1, width)[None, :, None]
+    left, right = ((1 - down) * corners[0, side] + down * corners[1, side] for side in (0, 1))
+    return np.asarray(np.rint((1 - along) * left + along * right)[None], np.uint8)
 
 
 def _form_of(answer: _Answer) -> str:
