@@ -122,7 +122,8 @@ def put_together(question: Question, numbers: np.ndarray, images: np.ndarray) ->
     """
     parts = list[stats.Answers]()
     for portion in _calls(question.suspect, len(images)):
-        question.remember([number for number in numbers[portion].tolist() if number >= 0])
+        if shown := [number for number in numbers[portion].tolist() if number >= 0]:
+            question.remember(shown)
         try:
             parts.append(question.put(images[portion]))
         except AccessError as error:
