@@ -85,15 +85,20 @@ def _bytes(content: bytes) -> tuple[int, int]:
     graphs = [told.Subgraphs(i) for i in range(told.SubgraphsLength())]
     operators = [graphs[0].Operators(at) for at in range(graphs[0].OperatorsLength())]
     codes = {told.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() for operator in operators}
-    needed: set[tuple[int, int]] = {(0, int(end)) for end in graphs[0].OutputsAsNumpy()}
+    needed = {(0, end) for end in _numbers(graphs[0].OutputsAsNumpy())}
     for i, graph in enumerate(graphs if _CALLING.intersection(codes) else graphs[:1]):  # of a called one all is needed
         for operator in (graph.Operators(at) for at in reversed(range(graph.OperatorsLength()))):
-            if i or not needed.isdisjoint((0, int(end)) for end in operator.OutputsAsNumpy()):
-                needed.update((i, int(value)) for value in operator.InputsAsNumpy())
+            if i or not needed.isdisjoint((0, end) for end in _numbers(operator.OutputsAsNumpy())):
+                needed.update((i, value) for value in _numbers(operator.InputsAsNumpy()))
     used = {graphs[i].Tensors(value).Buffer() for i, value in needed if value >= 0}
     sizes = {n: told.Buffers(n).DataLength() for n in range(told.BuffersLength())}
     own = sum(sizes.get(n, 0) for n in used)
     return sum(sizes.values()) - own, own
+
+
+def _numbers(found: Any) -> list[int]:
+    """What a list of a file holds; its reader has a number in the place of one that is not there."""
+    return [int(number) for number in found] if isinstance(found, np.ndarray) else []
 
 
 def _whole(values: np.ndarray, kind: np.dtype[Any], scale: float, zero: int) -> np.ndarray:
