@@ -20,7 +20,7 @@ from refusals import one_line
 from safetensors.numpy import save_file
 
 import wmjax
-from wmjax import orbax, stores
+from wmjax import ocdbt, orbax, stores
 from wmjax.keys import Key, Unlock, write_key
 from wmjax.keys.vault import new_identity
 from wmjax.suspects import Wanted
@@ -170,13 +170,13 @@ def test_pieces_that_no_tensor_can_have_are_not_fetched(
     large = max((folder / "ocdbt.process_0" / "d").iterdir(), key=lambda path: path.stat().st_size)
     url = bucket.put_folder(folder.parent, "zoo")
     bucket.put(f"zoo/state/ocdbt.process_0/d/{large.name}", bytes(1 << 20))
-    plain = orbax._places
+    plain = ocdbt._places
 
     def hostile(path: Path) -> dict[bytes, Any]:
         place = f"value:ocdbt.process_0/:d/{large.name}:0:{1 << 20}"
         return {key: value if key.endswith(b"json") else place for key, value in plain(path).items()}
 
-    monkeypatch.setattr(orbax, "_places", hostile)
+    monkeypatch.setattr(ocdbt, "_places", hostile)
     with pytest.raises(wmjax.WmjaxError, match="larger than it can be"):
         wmjax.from_checkpoint(url)
     assert max(size for _, size in asked) < 1 << 18

@@ -13,8 +13,6 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import numpy as np
 
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
+from wmjax.ocdbt import Values, base, context, inside
 from wmjax.text import first_line
 from wmjax.zarr import LARGEST_DOCUMENT, Layout, read_layout, unpack
 
@@ -135,7 +134,7 @@ def tensors(path: Path) -> Tensors:
     """
     _check_files(path, _LARGEST)
     try:
-        with _Store(path) as store:
+        with Values(path) as store:
             found = {name: key for name, keys in store.keys.items() if (key := _document(keys))}
             store.fetch(found, dict.fromkeys(found, LARGEST_DOCUMENT))
             layouts = {name: read_layout(key, bytes(store.value(name, key))) for name, key in found.items()}
@@ -178,139 +177,6 @@ def _check_files(path: Path, most: int) -> str:
     return hashlib.sha256("\n".join(sorted(found)).encode(errors="surrogateescape")).hexdigest()
 
 
-@lru_cache(maxsize=1)
-def _context() -> Any:
-    """One pool of threads for all checkpoints, and no cache: nothing is read twice."""
-    import tensorstore as ts
-
-    return ts.Context({"cache_pool": {"total_bytes_limit": 0}})
-
-
-def _base(path: Path) -> dict[str, Any]:
-    folder = {"driver": "file", "path": f"{path.resolve()}/"}
-    return {"driver": "ocdbt", "base": folder} if _is_ocdbt(path) else folder
-
-
-def _is_ocdbt(path: Path) -> bool:
-    return (path / "manifest.ocdbt").is_file()
-
-
-class _Store:
-    """An item's values by key: inline, or a place in one of its files. To be closed."""
-
-    def __init__(self, path: Path):
-        self._path, self._files, self._opened = path, dict[str, int](), ExitStack()
-        self._here: dict[str, memoryview] = {}  # by place
-        self._places: dict[bytes, Any] = {}
-        self.keys: dict[str, list[bytes]] = {}  # what follows a key's first slash by what precedes it
-
-    def __enter__(self) -> "_Store":
-        import tensorstore as ts
-
-        with ExitStack() as opened:
-            self._places = _places(self._path) if _is_ocdbt(self._path) else {}
-            if not self._places:
-                opened.enter_context(stores.present(self._path))
-                self._store = ts.KvStore.open(_base(self._path), context=_context()).result()
-            for key in self._places or self._store.list().result():
-                name, _, rest = key.partition(b"/")
-                self.keys.setdefault(name.decode(), []).append(rest)
-            self._opened = opened.pop_all()
-        return self
-
-    def whole(self) -> None:
-        """Has all files here that lie in a bucket, for those who read them on their own."""
-        self._opened.enter_context(stores.present(self._path))
-
-    def value(self, name: str, key: bytes) -> bytes | memoryview:
-        whole = name.encode() + b"/" + key
-        if not self._places:
-            found: bytes = self._store.read(whole).result().value
-            return found
-        place = self._places[whole]
-        return place if isinstance(place, bytes) else self._piece(place)
-
-    def fetch(self, keys: Mapping[str, bytes], most: Mapping[str, int]) -> None:
-        """Has the values of keys that lie in a bucket here, in as few requests as may be.
-
-        Args:
-          keys: by name.
-          most: bytes that each may have, by name: a hostile tree may name one piece many times.
-        """
-        if not self._places or not stores.is_stored(self._path):
-            return
-        pieces: dict[str, tuple[int, int]] = {}
-        for name, key in keys.items():
-            place = self._places[name.encode() + b"/" + key]
-            if isinstance(place, str) and place not in self._here:
-                where, at, length = _parsed(place)
-                if length > most[name]:
-                    raise ValueError(f"tensor {name:.80} is larger than it can be")
-                self._open(where, at + length)
-                pieces[place] = 0, 0
-        joined: list[tuple[str, int, int]] = []  # those that adjoin, as one
-        for place in sorted(pieces, key=_parsed):
-            where, at, length = _parsed(place)
-            if not joined or joined[-1][::2] != (where, at):
-                joined.append((where, at, at))
-            joined[-1] = (where, joined[-1][1], at + length)
-            pieces[place] = len(joined) - 1, at - joined[-1][1]
-        found = [memoryview(data) for data in stores.parts([(self._file(one), at, end) for one, at, end in joined])]
-        for place, (number, at) in pieces.items():
-            self._here[place] = found[number][at : at + _parsed(place)[2]]
-
-    def _piece(self, place: str) -> bytes | memoryview:
-        if place in self._here:
-            return self._here.pop(place)
-        where, at, length = _parsed(place)
-        return stores.read(self._file(where), self._open(where, at + length), length, at)
-
-    def _file(self, where: str) -> Path:
-        return self._path / where.replace(":", "", 1)
-
-    def _open(self, where: str, end: int) -> int:
-        """A file of at least so many bytes; a hostile tree may point out of the item, or past an end.
-
-        By its name alone: `_check_files` has seen that nothing in the item is a link.
-        """
-        if where not in self._files:
-            file = self._file(where)
-            if not os.path.abspath(file).startswith(f"{os.path.abspath(self._path)}/"):
-                raise ValueError("it points to a file outside of it")
-            self._files[where] = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._opened.callback(os.close, self._files[where])
-        if end > os.fstat(self._files[where]).st_size:
-            raise ValueError("a file is truncated")
-        return self._files[where]
-
-    def __exit__(self, *ignored: object) -> None:
-        self._opened.close()
-
-
-def _parsed(place: str) -> tuple[str, int, int]:
-    """File, offset and length of `value:FOLDER:FILE:OFFSET:LENGTH`."""
-    where, at, length = place.partition(":")[2].rsplit(":", 2)
-    return where, int(at), int(length)
-
-
-def _places(path: Path) -> dict[bytes, Any]:
-    """Where an OCDBT database's values lie, read from its root at once: `KvStore.read` goes through it for each.
-
-    Empty where its tree has several nodes, which takes some hundred thousand tensors.
-    """
-    import tensorstore as ts
-
-    base = ts.KvStore.open({"driver": "file", "path": f"{path.resolve()}/"}, context=_context()).result()
-    with stores.present(path / "manifest.ocdbt"):
-        newest = ts.ocdbt.dump(base).result()["versions"][-1]
-    if newest["root_height"]:
-        return {}
-    place = newest["root"]["location"]
-    with stores.present(path / _parsed(place)[0].replace(":", "", 1)):
-        entries = ts.ocdbt.dump(base, place).result()["entries"]
-    return {entry["key"]: entry.get("inline_value", entry.get("indirect_value")) for entry in entries}
-
-
 def _document(found: list[bytes]) -> bytes:
     return next((key for key in _DOCUMENTS if key in found), b"")
 
@@ -326,7 +192,7 @@ def _read(
     import tensorstore as ts
 
     codec, whole, others = pa.Codec("zstd"), {}, {}
-    with _Store(path) as store:
+    with Values(path) as store:
         if beside is not None and (more := [n for n in store.keys if n not in shapes and not n.startswith(beside)]):
             raise ValueError(f"it holds weights beside those of its network: first {min(more):.80}")
         documents = {name: key for name in shapes if (key := _document(store.keys.get(name, [])))}
@@ -343,14 +209,14 @@ def _read(
         if len(whole) < len(layouts):
             store.whole()
         for name in layouts.keys() - whole:
-            spec = {"driver": layouts[name].driver, "kvstore": {**_base(path), "path": _inside(path, name)}}
-            others[name] = ts.open(spec, open=True, read=True, context=_context())
+            spec = {"driver": layouts[name].driver, "kvstore": {**base(path), "path": inside(path, name)}}
+            others[name] = ts.open(spec, open=True, read=True, context=context())
         for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
             fill(out[name], values.result())
     return out
 
 
-def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> Layout:
+def _checked(store: Values, name: str, shape: tuple[int, ...]) -> Layout:
     """How a tensor lies that must have this shape."""
     document = _document(store.keys.get(name, []))
     if not document:
@@ -359,8 +225,3 @@ def _checked(store: _Store, name: str, shape: tuple[int, ...]) -> Layout:
     if layout.shape != shape:
         raise ValueError(f"tensor {name:.80} has shape {list(layout.shape)}, its model's has {list(shape)}")
     return layout
-
-
-def _inside(path: Path, name: str) -> str:
-    """Where a tensor lies in its store: OCDBT counts from its own root, a folder from the file system's."""
-    return f"{name}/" if _is_ocdbt(path) else f"{path.resolve()}/{name}/"
