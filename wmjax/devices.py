@@ -41,14 +41,15 @@ def brief_options() -> dict[str, Any] | None:
     """What XLA is told about a training: on a CPU half the time to compile is saved, and convolutions go by Eigen.
 
     Steps of a small CNN and of a VGG take as long then as after all that XLA can do: their time goes by in products.
-    Those stay with YNNPACK, XLA's newer library, whose convolutions take up to twice as long as Eigen's.
+    Products and sums stay with YNNPACK, XLA's newer library, whose convolutions take up to twice as long as Eigen's.
     """
     if not on_cpu():
         return None
     told: dict[str, Any] = {"xla_backend_optimization_level": 1}
     if version("jaxlib").startswith("0.10."):  # which has these options
         told["xla_cpu_use_fusion_emitters"] = False
-        told["xla_cpu_experimental_ynn_fusion_type"] = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+        ynnpack = ("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", "LIBRARY_FUSION_TYPE_REDUCE")
+        told["xla_cpu_experimental_ynn_fusion_type"] = ",".join(ynnpack)
     return told
 
 
