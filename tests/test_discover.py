@@ -39,9 +39,10 @@ from wmjax import checkpoint, orbax
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, default_config, init
-from wmjax.suspects import network
+from wmjax.suspects import described, network
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.recognise import recognise
 from wmjax.suspects.stored import find, load_variables, read_weights
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.pack import write_packs
@@ -161,6 +162,24 @@ def test_what_is_passed_over_as_an_optimisers_is_counted(tmp_path):
     assert (zoo.unreadable, zoo.others) == ([], {"of an optimiser's, with weights' shapes": 2})
 
 
+def test_what_is_called_as_an_optimisers_can_be_asked_by_its_name(tmp_path):
+    """A training state whose momentum is a copy's weights: passed over, which an audit says, but for its name."""
+    config = default_config("cnn", IMAGE, 10)
+    mine, hidden = (init(config, seed)._asdict()["params"] for seed in (0, 1))
+    tree = {"params": mine, "opt_state": {"0": {"mu": hidden}}}
+    save_standard(tmp_path / "state", tree)
+    tensors = {name.replace("/", "."): leaf for name, leaf in flat(tree).items()}
+    save_file(tensors, tmp_path / "m.safetensors", {"config": json.dumps(config.to_json())})
+    wanted = Wanted(("cnn",), (IMAGE,), (10,))
+    for file in ("state", "m.safetensors"):
+        (stored,) = recognise(tmp_path / file, wanted)
+        assert stored.passed == 1
+        found = find(f"{tmp_path / file}:opt_state/0/mu", wanted)
+        assert equal(read_weights(found), flat({"params": hidden}))
+        with pytest.raises(UsageError, match="holds one model"):
+            find(f"{tmp_path / file}:opt_state/0/nu", wanted)
+
+
 def test_what_lies_beside_a_model_and_may_be_another_is_told(tmp_path):
     """An average that is kept as a list has no names to be found by."""
     tensors = {name.replace("/", "."): leaf for name, leaf in flat(TREE).items()}
@@ -258,6 +277,27 @@ def test_a_description_does_not_decide_alone_where_the_user_names_a_network(tmp_
         assert equal(read_weights(found), flat(init(config, 0)._asdict()))
     with pytest.raises(UsageError, match="holds 2 models"):
         find(str(tmp_path / "wrong.safetensors"), wanted)
+
+
+def test_a_packs_description_does_not_decide_alone_either(tmp_path, monkeypatch):
+    """Each of its rows is asked as the user names it, too; without the rule as its writer says alone."""
+    config = default_config("vit", IMAGE, 10)
+    wrong = dataclasses.replace(config, parameters=(("depth", 3), ("heads", 2), ("patch", 2)))
+    packs = []
+    for told in (config, wrong):
+        zoo = tmp_path / f"{len(packs)}"
+        for seed in (0, 1):
+            checkpoint.save(zoo / f"{seed}", init(config, seed)._asdict(), Metadata(told))
+        packs += write_packs(discover(zoo, Wanted()), tmp_path / f"packed-{len(packs)}").files
+    right, lying = packs
+    wanted = Wanted(("cnn", "vit"), (IMAGE,), (10,))
+    assert [stored.name for stored in recognise(right, wanted)] == ["0", "1"]
+    assert [stored.name for stored in recognise(lying, wanted)] == ["0:described", "1:described", "0:vit", "1:vit"]
+    found = find(f"{lying}:1:vit", wanted)
+    assert found.network.description == {"config": config.to_json()}
+    assert equal(read_weights(found), flat(init(config, 1)._asdict()))
+    monkeypatch.setattr(described, "beside_named", lambda rows, *_: rows)
+    assert [stored.name for stored in recognise(lying, wanted)] == ["0", "1"]
 
 
 def test_too_many_heads_are_told(tmp_path):

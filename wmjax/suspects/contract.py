@@ -39,6 +39,7 @@ class Wanted:
         way that is usual or stated.
       pickles: whether PyTorch's pickles are opened, in processes that may do nothing else; they may hold tensors alone.
       labels: a service's words for its classes, in the order of the owner's numbers; empty where they are not known.
+      kept: whether sets of weights are meant, too, that are called as an optimiser's: where one is named.
       token: that a service wants to see; it is sent there, and written nowhere.
     """
 
@@ -48,6 +49,7 @@ class Wanted:
     pixels: str = ""
     pickles: bool = False
     labels: tuple[str, ...] = ()
+    kept: bool = False
     token: str = dataclasses.field(default="", repr=False)
 
     @classmethod
@@ -64,7 +66,7 @@ class Wanted:
         """What keys ask about; each image and number of classes once, in the keys' order."""
         specs = list(specs)
         images, classes = dict.fromkeys(spec.image for spec in specs), dict.fromkeys(spec.classes for spec in specs)
-        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles, tuple(labels), token)
+        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles, tuple(labels), token=token)
 
 
 NOTHING = Wanted()  # files say all
@@ -157,7 +159,7 @@ class Stored:
       network: its family's.
       source: where its tensors are.
       path: its file, or the folder of its checkpoint.
-      held: the file whose change means other weights.
+      held: the file or folder whose change means other weights.
       name: within a pack, or of its set of weights and its size; empty for the only model of a path.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.
