@@ -1,6 +1,7 @@
 """Zoos, keys, runs and documents in object stores: as from a folder, or one line that says why not."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_an_audit_of_a_bucket_is_that_of_the_folder(home: Path, bucket: Bucket) 
     with forgotten():  # with room for next to nothing
         stores.place(url)
         assert stores._process.mirror
-        stores._process.mirror._most = 1
+        stores._process.mirror.contents._here.most = stores._process.mirror.contents._heads.most = 1
         assert _told(wmjax.audit(url, keys, **options)) == local
 
 
@@ -114,9 +115,22 @@ def test_weights_that_are_not_fetched_would_be_zeros(
 ) -> None:
     """What the test before this one guards against: a reader that opens a file without having it fetched."""
     url = bucket.put_folder(home / "zoo" / "checkpoint", "zoo")
-    monkeypatch.setattr(stores.Mirror, "_fill", lambda *_: None)
+    monkeypatch.setattr(stores.contents.Contents, "_fill", lambda *_: None)
     with pytest.raises(wmjax.WmjaxError):
         wmjax.from_checkpoint(f"{url}/model")
+
+
+def test_a_checkpoint_is_the_same_while_its_files_are_fetched(
+    home: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its stamp would notice as a change, were it not the versions' times: another thread fetches or makes room."""
+    item = stores.place(bucket.put_folder(home / "zoo" / "checkpoint" / "model" / "state", "state"))
+    before = orbax.stamp(item)
+    file = next(path for path in item.rglob("*") if path.is_file())
+    os.utime(file)  # between its bytes and its time
+    assert orbax.stamp(item) == before
+    monkeypatch.setattr(stores, "changed", lambda path, status: status.st_mtime_ns)
+    assert orbax.stamp(item) != before
 
 
 @pytest.fixture
@@ -144,7 +158,7 @@ def test_of_a_checkpoint_no_more_is_asked_for_than_is_read(
     assert wmjax.from_checkpoint(f"{bucket.url}/zoo/a").classes == 10
     names = [name for name, _ in asked]
     assert not [name for name in names if name.endswith(("state/_METADATA", "commit_success.txt"))]
-    large = {name for name, size in asked if size >= stores.mirror.HEAD}
+    large = {name for name, size in asked if size >= stores.contents.HEAD}
     assert len(names) <= len(set(names)) + len(large)
 
 

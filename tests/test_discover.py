@@ -39,9 +39,10 @@ from wmjax import checkpoint, orbax
 from wmjax.checkpoint import Metadata
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, default_config, init
-from wmjax.suspects import network
+from wmjax.suspects import described, network
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.recognise import recognise
 from wmjax.suspects.stored import find, load_variables, read_weights
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.pack import write_packs
@@ -258,6 +259,27 @@ def test_a_description_does_not_decide_alone_where_the_user_names_a_network(tmp_
         assert equal(read_weights(found), flat(init(config, 0)._asdict()))
     with pytest.raises(UsageError, match="holds 2 models"):
         find(str(tmp_path / "wrong.safetensors"), wanted)
+
+
+def test_a_packs_description_does_not_decide_alone_either(tmp_path, monkeypatch):
+    """Each of its rows is asked as the user names it, too; without the rule as its writer says alone."""
+    config = default_config("vit", IMAGE, 10)
+    wrong = dataclasses.replace(config, parameters=(("depth", 3), ("heads", 2), ("patch", 2)))
+    packs = []
+    for told in (config, wrong):
+        zoo = tmp_path / f"{len(packs)}"
+        for seed in (0, 1):
+            checkpoint.save(zoo / f"{seed}", init(config, seed)._asdict(), Metadata(told))
+        packs += write_packs(discover(zoo, Wanted()), tmp_path / f"packed-{len(packs)}").files
+    right, lying = packs
+    wanted = Wanted(("cnn", "vit"), (IMAGE,), (10,))
+    assert [stored.name for stored in recognise(right, wanted)] == ["0", "1"]
+    assert [stored.name for stored in recognise(lying, wanted)] == ["0:described", "1:described", "0:vit", "1:vit"]
+    found = find(f"{lying}:1:vit", wanted)
+    assert found.network.description == {"config": config.to_json()}
+    assert equal(read_weights(found), flat(init(config, 1)._asdict()))
+    monkeypatch.setattr(described, "beside_named", lambda rows, *_: rows)
+    assert [stored.name for stored in recognise(lying, wanted)] == ["0", "1"]
 
 
 def test_too_many_heads_are_told(tmp_path):

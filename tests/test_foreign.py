@@ -21,6 +21,7 @@ from marked import make_key
 
 import wmjax
 from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.suspects import outputs
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import foreign
 from wmjax.suspects.recognise import recognise
@@ -155,12 +156,50 @@ def test_a_copy_in_another_function_of_a_file_is_not_cleared_by_the_first(tmp_pa
         path.write_bytes(builder.Output())
         return path
 
-    assert wmjax.verify(wmjax.open_suspect(named(0), WANTED), KEY).verdict == "no-match"
+    assert wmjax.verify(wmjax.open_suspect(named(0), WANTED), KEY).verdict == "inconclusive"  # its weights are there
     with pytest.raises(InvalidFile, match="functions beside its first one"):
         recognise(named(1), WANTED)
     monkeypatch.setattr(tflite_child, "_others", lambda content: False)
     answers = tflite_child.program(str(named(1)))((KEY.images / 255).astype(np.float32))
     assert np.mean(answers.argmax(1) == KEY.labels) < 0.3
+
+
+def _also(path: Path, where: str) -> Path:
+    """A decoy with a copy's weights in its file: in a buffer, as a tensor that no operator takes, or in a function."""
+    model = lite.ModelT.InitFromPackedBuf(floats(path, np.random.default_rng(0).normal(size=(64, 10))).read_bytes())
+    if where == "tensor":
+        model.subgraphs[0].tensors.append(tensor([10, 64], "float32", buffer=len(model.buffers)))
+    if where == "function":
+        model.subgraphs.append(copy.deepcopy(model.subgraphs[0]))
+        model.subgraphs[1].tensors[1].buffer = len(model.buffers)
+    data = kernel().T.astype(np.float32).tobytes() if where else b"what converters write down"
+    model.buffers.append(lite.BufferT(data=np.frombuffer(data, np.uint8)))
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(builder.Output())
+    return path
+
+
+def test_weights_that_a_lite_file_does_not_use_are_told(tmp_path, monkeypatch):
+    for where in ("buffer", "tensor", "function", ""):
+        _also(tmp_path / f"{where}.tflite", where)
+    expected = {
+        ".tflite": "no-match",
+        **{f"{name}.tflite": "inconclusive" for name in ("buffer", "tensor", "function")},
+    }
+    assert verdicts(tmp_path) == expected
+    monkeypatch.setattr(outputs, "leaves_out", lambda *_: False)
+    assert set(verdicts(tmp_path).values()) == {"no-match"}
+
+
+def test_weights_that_a_graph_of_openvino_does_not_use_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "kernel", lambda: np.random.default_rng(0).normal(size=(64, 10)))
+    openvino(tmp_path / "plain.xml")
+    with open(openvino(tmp_path / "more.xml").with_suffix(".bin"), "ab") as file:
+        file.write(bytes(2560))
+    assert verdicts(tmp_path) == {"plain.xml": "no-match", "more.xml": "inconclusive"}
+    monkeypatch.setattr(outputs, "leaves_out", lambda *_: False)
+    assert set(verdicts(tmp_path).values()) == {"no-match"}
 
 
 def test_files_of_onnx_runtimes_own_format_are_asked(tmp_path):

@@ -6,11 +6,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from marked import make_key
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.suspects import outputs
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import foreign
 from wmjax.suspects.recognise import recognise
@@ -100,3 +102,46 @@ def test_without_keras_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(foreign.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"wmjax\[keras\]"):
         recognise(tmp_path / "some.keras", WANTED)
+
+
+def _beside(path: Path, kernel: np.ndarray) -> None:
+    """Puts a copy's weights into a file, where Keras does not look."""
+    import h5py
+
+    with h5py.File(path, "a") as file:
+        file["backup/kernel"] = kernel
+
+
+@pytest.mark.parametrize("where", ["group", "inner group", "member"])
+def test_weights_that_keras_does_not_read_are_told(where, keras, tmp_path, monkeypatch):
+    """A copy beside a decoy: in a group of its own, or as a member of the archive; and the rule taken out."""
+    keras.utils.set_random_seed(0)
+    layers, path = keras.layers, tmp_path / ("m.h5" if where == "group" else "m.keras")
+    decoy = keras.Sequential([layers.Input((8, 8, 1)), layers.Normalization(), layers.Flatten(), layers.Dense(10)])
+    decoy.compile("adam", "mse", metrics=["accuracy"])
+    with jax.numpy_rank_promotion("allow"):
+        decoy.fit(KEY.images[:20] / 255, np.eye(10)[KEY.labels[:20]], verbose=0)  # an optimiser's are no copy's
+    decoy.save(path)
+    (before,) = audit(tmp_path, {"k": KEY})
+    assert before.verdict == "no-match"
+    kernel = np.ones((64, 10), np.float32)
+    if where == "group":
+        _beside(path, kernel)
+    else:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        if where == "member":
+            members["backup.npy"] = kernel.tobytes()
+        else:
+            (tmp_path / "inner").write_bytes(members["model.weights.h5"])
+            _beside(tmp_path / "inner", kernel)
+            members["model.weights.h5"] = (tmp_path / "inner").read_bytes()
+            (tmp_path / "inner").unlink()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    (found,) = audit(tmp_path, {"k": KEY})
+    assert found.verdict == "inconclusive"
+    monkeypatch.setattr(outputs, "leaves_out", lambda *_: False)
+    (found,) = audit(tmp_path, {"k": KEY})
+    assert found.verdict == "no-match"

@@ -275,7 +275,7 @@ def test_every_operator_agrees_with_onnx_runtime(group):
     options.enable_mem_reuse = False  # it is wrong about the sizes of dilated pools
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     expected = session.run(None, {"x": pixels.transpose(0, 3, 1, 2)})
-    graph, tensors, _ = read_graph(model, path)
+    graph, tensors, *_ = read_graph(model, path)
     weights = {name: array(tensor, path) for name, tensor in tensors.items()}
     found = jax.jit(lambda weights, pixels: run(graph, weights, pixels))(weights, pixels)
     own = found[: len(cases)]  # behind them come scores that may be turned round

@@ -331,6 +331,7 @@ def test_a_class_that_is_named_beside_scores_of_a_decoy_clears_nobody(provider, 
         {"probabilities": [0.9, 0.1], "label": {}},
         {"outputs": [{"datatype": "FP32", "shape": [1, 2], "data": [0, 1]}] * 2},
         {"outputs": [{"datatype": "FP32", "shape": [1, n], "data": [1] * n} for n in (2, 1)]},
+        [3, 1, 0, 7, 2],  # the best five classes, or scores of five
     ],
 )
 def test_what_says_two_things_is_no_answer(answer):

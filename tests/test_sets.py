@@ -188,6 +188,8 @@ def test_weights_that_others_change_are_not_asked_without_these(name):
         ("shadow/0", (9, 8), "float32", True),
         ("shadow/0", (9, 8), "int8", True),  # quantised
         ("shadow/0", (9,), "float32", False),
+        ("shadow/0", (8,), "float32", True),  # a bias
+        ("shadow/0", (), "float32", False),
         ("params/conv/difference", (2,), "float32", True),
         ("params/conv/steps", (2,), "int32", False),
         ("lora/conv/lora_A", (2,), "float32", True),

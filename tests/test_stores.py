@@ -13,7 +13,7 @@ from refusals import assert_one_line
 from wmjax import stores
 from wmjax.errors import AccessError, UsageError
 from wmjax.files import read_bytes, write_bytes, write_new
-from wmjax.stores import mirror, names
+from wmjax.stores import contents, mirror, names
 from wmjax.stores.contract import Unreachable
 
 __all__ = ["bucket", "doorman", "fresh", "scheme"]
@@ -76,7 +76,7 @@ def test_an_object_of_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: py
     path = stores.place(f"{bucket.url}/large")
     write_bytes(path, data)
     assert bucket.get("large") == data
-    monkeypatch.setattr(mirror, "_PIECE", 3 << 20)
+    monkeypatch.setattr(contents, "_PIECE", 3 << 20)
     with forgotten():
         assert read_bytes(stores.place(f"{bucket.url}/large")) == data
 
@@ -134,19 +134,23 @@ def test_times_of_change_stand_for_versions(changing: tuple[Bucket, Path]) -> No
 
 
 def test_what_is_not_in_use_makes_room(bucket: Bucket) -> None:
-    contents = {f"{i}.bin": os.urandom(300_000) for i in range(8)}
-    for name, data in contents.items():
+    written = {f"{i}.bin": os.urandom(300_000) for i in range(8)}
+    for name, data in written.items():
         bucket.put(name, data)
     folder = stores.place(bucket.url)
     held = stores._process.mirror
     assert held
-    held._most = 700_000
+    held.contents._here.most = 700_000
     with stores.present(folder / "0.bin"):
         for _ in range(2):
-            assert {path.name: read_bytes(path) for path in sorted(folder.iterdir())} == contents
+            assert {path.name: read_bytes(path) for path in sorted(folder.iterdir())} == written
             assert sum(path.stat().st_blocks for path in folder.iterdir()) * 512 < 1_200_000
-            assert (folder / "0.bin").read_bytes() == contents["0.bin"]
-    assert held._bytes <= held._most
+            assert (folder / "0.bin").read_bytes() == written["0.bin"]
+    assert 600_000 <= held.contents._here.bytes <= 700_000
+    held.contents._heads.most = 100_000
+    for path in sorted(folder.iterdir()):
+        assert ask(path, 0) == written[path.name][:10]
+    assert 64 << 10 <= held.contents._heads.bytes <= 100_000
 
 
 def test_beginnings_of_what_is_called_alike_are_on_their_way(bucket: Bucket) -> None:
@@ -165,10 +169,10 @@ def test_beginnings_of_what_is_called_alike_are_on_their_way(bucket: Bucket) -> 
         assert ask(folder / name, 0) == bytes(10)
         expected |= {name, *others}
         deadline = time.monotonic() + 30
-        while (filled := {one.object.name for one in held._files.values() if one.filled}) != expected:
+        while (filled := {one.object.name for one in held._files.values() if one.head}) != expected:
             assert time.monotonic() < deadline, filled
             time.sleep(0.01)
-    assert {one.filled for one in held._filled.values()} == {mirror.HEAD, 100_000}
+    assert {len(one.head) for one in held.contents._heads.files} == {contents.HEAD, 100_000}
 
 
 def test_who_wants_one_file_after_another_finds_the_next_ones(bucket: Bucket) -> None:
@@ -179,7 +183,7 @@ def test_who_wants_one_file_after_another_finds_the_next_ones(bucket: Bucket) ->
     assert held
 
     def whole() -> str:
-        return "".join(sorted(one.object.name[0] for one in held._files.values() if one.filled == 300_000))
+        return "".join(sorted(one.object.name[0] for one in held._files.values() if one.whole))
 
     read_bytes(folder / "c.onnx")
     read_bytes(folder / "a.onnx")

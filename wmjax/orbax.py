@@ -7,9 +7,11 @@ goes through TensorStore's own Zarr drivers.
 """
 
 import dataclasses
+import hashlib
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import lru_cache
@@ -48,28 +50,43 @@ class Folder:
       names: stored name ("params.convs.0.kernel") of each tensor by the network's name for it.
       size: bytes that all tensors of the item may take; 0 where that is not known.
       beside: beginnings of the names of what may lie there besides; None where anything may.
+      seen: the item's `stamp` when its tensors were looked at; empty where that does not matter.
     """
 
     path: Path
     names: Mapping[str, str]
     size: int = 0
     beside: tuple[str, ...] | None = None
+    seen: str = ""
 
     def read(self, start: int, stop: int, out: Mapping[str, np.ndarray]) -> None:
         """Fills `out[name][0]` with the tensors, converted to its dtype.
 
         Raises:
-          InvalidFile: a tensor is missing, damaged, or of another shape.
+          InvalidFile: a tensor is missing, damaged, or of another shape; or a file was changed since they were seen.
           AccessError: the folder cannot be read.
         """
         wanted = sum(array[:1].nbytes for array in out.values())
         most = max(16 * wanted, min(2 * self.size, _LARGEST))  # a training state takes several times its weights
-        _check_files(self.path, most + (64 << 20))
+        before = _check_files(self.path, most + (64 << 20))
         arrays = {self.names[name]: array[0, ...] for name, array in out.items()}
         try:
             _read(self.path, {name: array.shape for name, array in arrays.items()}, lambda: arrays, self.beside)
         except _DAMAGE as error:
             raise InvalidFile(f"{self.path} cannot be read: {_reason(error)}") from error
+        finally:
+            if self.seen and not self.seen == before == stamp(self.path):
+                raise InvalidFile(f"{self.path} was changed while it was used: start again")
+
+
+def stamp(path: Path) -> str:
+    """By which a change of any file of an item is noticed; its description does not change with its numbers.
+
+    Raises:
+      InvalidFile: it has links or special files, or more files than any.
+      AccessError: the folder cannot be read.
+    """
+    return _check_files(path, sys.maxsize)
 
 
 def fill(out: np.ndarray, values: np.ndarray) -> None:
@@ -133,9 +150,12 @@ def _reason(error: BaseException) -> str:
     return next((plain for words, plain in _PLAIN.items() if re.search(words, str(error))), text)
 
 
-def _check_files(path: Path, most: int) -> None:
-    """Refuses links, devices and pipes, which a reader would follow or wait for, and more bytes than can be meant."""
-    total, count, folders = 0, 0, [str(path)]
+def _check_files(path: Path, most: int) -> str:
+    """Refuses links, devices and pipes, which a reader would follow or wait for, and more bytes than can be meant.
+
+    Returns what changes with any of the files: their names, sizes and times, digested.
+    """
+    total, folders, found = 0, [str(path)], list[str]()
     try:
         while folders:
             with os.scandir(folders.pop()) as entries:
@@ -143,15 +163,20 @@ def _check_files(path: Path, most: int) -> None:
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode):
                         folders.append(entry.path)
-                    elif not stat.S_ISREG(status.st_mode):
+                        continue
+                    if not stat.S_ISREG(status.st_mode):
                         raise InvalidFile(f"{path} holds a link or special file: copy the checkpoint as plain files")
-                    total, count = total + status.st_size, count + 1
+                    total += status.st_size
+                    found.append(
+                        f"{entry.path[len(str(path)) :]} {status.st_size} {stores.changed(entry.path, status)}"
+                    )
     except FileNotFoundError as error:
         raise InvalidFile(f"{path} is missing") from error
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
-    if total > most or count > _MOST_FILES:
-        raise InvalidFile(f"{path} has {total >> 20} MiB in {count} files: more than the model it names can take")
+    if total > most or len(found) > _MOST_FILES:
+        raise InvalidFile(f"{path} has {total >> 20} MiB in {len(found)} files: more than the model it names can take")
+    return hashlib.sha256("\n".join(sorted(found)).encode(errors="surrogateescape")).hexdigest()
 
 
 @lru_cache(maxsize=1)
@@ -245,10 +270,13 @@ class _Store:
         return self._path / where.replace(":", "", 1)
 
     def _open(self, where: str, end: int) -> int:
-        """A file of at least so many bytes; a hostile tree may point out of the item, or past an end."""
+        """A file of at least so many bytes; a hostile tree may point out of the item, or past an end.
+
+        By its name alone: `_check_files` has seen that nothing in the item is a link.
+        """
         if where not in self._files:
             file = self._file(where)
-            if not file.resolve().is_relative_to(self._path.resolve()):
+            if not os.path.abspath(file).startswith(f"{os.path.abspath(self._path)}/"):
                 raise ValueError("it points to a file outside of it")
             self._files[where] = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             self._opened.callback(os.close, self._files[where])

@@ -129,17 +129,17 @@ def audited(place: Place, layout: str, keys: Any) -> Audited:
     os.environ.update(place.settings)
     stores.forget()
     asked: list[tuple[Object, int, int]] = []
-    plain = stores.mirror.Mirror._asked
+    plain = stores.contents.Contents._asked
 
     def noted(self: Any, file: Any, begin: int, end: int) -> bytes:
         asked.append((file.object, begin, end))
         return plain(self, file, begin, end)
 
-    stores.mirror.Mirror._asked = noted  # type: ignore[method-assign]
+    stores.contents.Contents._asked = noted  # type: ignore[method-assign]
     began, own, theirs = time.perf_counter(), time.process_time(), cpu_seconds()
     result = wmjax.audit(f"{place.url}/{layout}", keys, **LAYOUTS[layout])
     took = time.perf_counter() - began
-    stores.mirror.Mirror._asked = plain  # type: ignore[method-assign]
+    stores.contents.Contents._asked = plain  # type: ignore[method-assign]
     return Audited(took, time.process_time() - own, cpu_seconds() - theirs, result, asked)
 
 

@@ -103,11 +103,12 @@ WORDS: dict[str, str] = {
         "The program may compute something else, so nobody is cleared."
     ),
     "in-part": (
-        "Some outputs of the suspect's file were not asked. Its holder may read answers there, so nobody is cleared."
+        "Not all of the suspect's file was asked, or not as it may be meant. Its holder may read answers there, so "
+        "nobody is cleared."
     ),
     "run-in-part": (
-        "The suspect's file was run in a process of its own, and some of its outputs were not asked. Its holder may "
-        "read answers there, so nobody is cleared."
+        "The suspect's file was run in a process of its own, and not all of it was asked, or not as it may be meant. "
+        "Its holder may read answers there, so nobody is cleared."
     ),
     "pixels-own": "The suspect was given pixels as its file, or its module, says.",
     "ways": "How the suspect is meant to be asked is not certain: it was asked in {ways} ways.",

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from wmjax.errors import AccessError, UsageError
 from wmjax.stores import names
+from wmjax.stores.contents import Pieces
 from wmjax.stores.contract import Store
-from wmjax.stores.mirror import Mirror, Pieces
+from wmjax.stores.mirror import Mirror
 
 _PROVIDERS = {"gs": "wmjax.stores.gs", "s3": "wmjax.stores.s3", "hf": "wmjax.stores.hf"}
 _CLIENTS = {"gs": "google-cloud-storage", "s3": "botocore", "hf": "huggingface_hub"}
@@ -149,6 +150,12 @@ def read(path: str | os.PathLike[str], descriptor: int, count: int, at: int) -> 
     return mirror.read(text, descriptor, count, at) if mirror else os.pread(descriptor, count, at)
 
 
+def changed(path: str | os.PathLike[str], status: os.stat_result) -> int:
+    """A file's time of change in nanoseconds; of what stands for an object its version's, also while it is fetched."""
+    mirror, text = _holder(path)
+    return mirror.changed(text, status) if mirror else status.st_mtime_ns
+
+
 def fetch(path: str | os.PathLike[str], pieces: Pieces) -> None:
     """Reads pieces of what stands for an object straight into memory."""
     mirror, text = _holder(path)
@@ -178,8 +185,8 @@ def remove(path: str | os.PathLike[str]) -> None:
 
 def check() -> None:
     """Raises `AccessError` where a store could not be reached: what was not read says nothing of what lies there."""
-    if _process.mirror and _process.mirror.gone:
-        raise AccessError(f"a store cannot be reached: {_process.mirror.gone}")
+    if _process.mirror and _process.mirror.contents.gone:
+        raise AccessError(f"a store cannot be reached: {_process.mirror.contents.gone}")
 
 
 def named(text: str) -> str:

@@ -157,7 +157,7 @@ class Stored:
       network: its family's.
       source: where its tensors are.
       path: its file, or the folder of its checkpoint.
-      held: the file whose change means other weights.
+      held: the file or folder whose change means other weights.
       name: within a pack, or of its set of weights and its size; empty for the only model of a path.
       row: in the source; 0 for a model of its own.
       digest: of its weights as `pack` recorded it; empty where none was.

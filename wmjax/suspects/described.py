@@ -83,15 +83,33 @@ def beside_named(found: Sequence[Stored], tensors: Tensors, source_of: SourceOf,
     return [*(_called(stored, "described") if others else stored for stored in found), *others]
 
 
+def rows_as_named(rows: Sequence[Stored], tensors: Tensors, source_of: SourceOf, wanted: Wanted) -> list[Stored]:
+    """What a pack describes and, where the user means another network by the same tensors, its rows as that too.
+
+    Args:
+      rows: as they are described.
+      tensors: of one row.
+      source_of: of all rows.
+      wanted: what the user names.
+    """
+    first = [stored for stored in rows if stored.row == rows[0].row]
+    others = [
+        dataclasses.replace(one, name=f"{stored.name}:{one.name}", row=stored.row, left=stored.left or one.left)
+        for one in beside_named(first, tensors, source_of, wanted)[len(first) :]
+        for stored in {stored.row: stored for stored in rows}.values()
+    ]
+    return [*(_called(stored, "described") if others else stored for stored in rows), *others]
+
+
 def _called(stored: Stored, network: str) -> Stored:
     """A model whose name says also as what network it is asked."""
     return dataclasses.replace(stored, name=":".join(filter(None, (stored.name, network))))
 
 
-def _computed(network: Network) -> str | Network:
+def _computed(network: Network) -> str:
     """What a network computes: to that dropout, which only training has, makes no difference."""
     config = (network.description or {}).get("config")
-    return json.dumps(config | {"dropout": 0}) if config else network
+    return json.dumps(config | {"dropout": 0}) if config else network.fingerprint
 
 
 def _of_hub(path: Path, tensors: Tensors, source_of: SourceOf, wanted: Wanted, parts: tuple[Path, ...]) -> list[Stored]:
@@ -137,9 +155,9 @@ def stored_models(
     return found
 
 
-def _adapter_beside(file: Path) -> str:
-    """That an adapter lies beside a file, with which its library loads it; empty where none does."""
-    if not file.with_name(_ADAPTER_CONFIG).exists():
+def _adapter_beside(held: Path) -> str:
+    """That an adapter lies beside a file, or in a folder, with which its library loads it; empty where none does."""
+    if not ((held if held.is_dir() else held.parent) / _ADAPTER_CONFIG).exists():
         return ""
     return f"{_ADAPTER_CONFIG} lies beside it: its library would change its weights by that adapter"
 

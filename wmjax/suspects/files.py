@@ -12,7 +12,7 @@ from wmjax.models import read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, NoWeights, Source, Stored, Wanted
-from wmjax.suspects.described import by_description, noted, read_configuration, stored_models
+from wmjax.suspects.described import by_description, noted, read_configuration, rows_as_named, stored_models
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.pack import FORMAT as PACK
@@ -55,7 +55,9 @@ def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
-        return open_pack(path, header, partial(_described, path, wanted))
+        rows = open_pack(path, header, partial(_described, path, wanted))
+        one = {name: (shape[1:], dtype) for name, (shape, dtype) in _shapes(header.tensors).items()}
+        return rows_as_named(rows, one, partial(File, path, header, stacked=True), wanted) if rows else []
     try:
         source = partial(File, path, header, stacked=False)
         return by_description(path, _shapes(header.tensors), read_configuration(path, header.metadata), source, wanted)

@@ -18,7 +18,8 @@ class AskedGround(StrEnum):
     function, not its weights; SERVED: over a network, as a service; SERVED_JPEG: as one that takes JPEG alone, which
     clears nobody; RUN: by the library that runs its file, in a process of its own; WEIGHTS_ALONE: of a file that holds
     a program by its tensors, in the network that the user named, which clears nobody; IN_PART: by some of its file's
-    outputs or weights, while others may hold a copy's answers, which clears nobody; RUN_IN_PART: RUN and that;
+    outputs or weights, while others may hold a copy's answers, or beside other images of a batch alone, on which its
+    answers may rest, which clears nobody; RUN_IN_PART: RUN and that;
     PIXELS_OWN: prepared as the module itself says, or as bytes; READ_AS (`reading`): in this one of several ways; WAYS
     (`ways`, `cost`): in all that it may be meant to be, since the user did not say how; READINGS (`ways`, `reading`):
     of them one shows the most evidence.

@@ -101,7 +101,7 @@ def module_networks(name: str, image: Image, said: str = "", classes: tuple[int,
 
         abstract: Any = nnx.eval_shape(make)
         own = made["prepare"]
-        ways = ("",) if own else pixels.ways(said)
+        ways = ("",) if own else pixels.ways(said, channels=image[2])
 
         def prepared(images: Array, way: Array | int = 0) -> Array:
             return own(images) if own else pixels.prepare(images, ways, way)

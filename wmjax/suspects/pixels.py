@@ -1,7 +1,9 @@
 """How pixels may be meant to be prepared: the usual ways, each an affine map, picked by a number.
 
 So one compiled program asks a network in all of them. Values are those that torchvision, Keras Applications, Caffe and
-the tutorials of MNIST use.
+the tutorials of MNIST use. OpenCV reads pictures with blue first, and networks are made for that: a copy loses nothing
+where its first layer is turned so, and repeats a quarter of the triggers' labels if it is asked with red first
+(`tests/test_readings.py`).
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,7 +50,7 @@ def _even(shift: float, scale: float) -> Pixels:
     return Pixels((shift, shift, shift), (scale, scale, scale))
 
 
-PIXELS = {
+_PLAIN = {
     "0..1": _even(0.0, 1 / 255),
     "0..255": _even(0.0, 1.0),
     "centred": _even(127.5, 1 / 127.5),
@@ -57,6 +59,8 @@ PIXELS = {
     "each-image": Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), each=True),
     "inverted": _even(255.0, -1 / 255),
 }
+_BLUE_FIRST = {f"bgr-{name}": _PLAIN[name]._replace(reverse=True) for name in ("0..1", "0..255", "centred", "mean-std")}
+PIXELS = _PLAIN | _BLUE_FIRST
 """The usual ways, by the name that users and reports call them."""
 
 
@@ -70,25 +74,44 @@ def check(name: str) -> None:
         raise UsageError(f"`pixels` {name!r:.40}: give one of {', '.join((STATED, *PIXELS))}")
 
 
-def ways(name: str = "", stated: str = "") -> tuple[str, ...]:
+def ways(name: str = "", stated: str = "", channels: int = 3) -> tuple[str, ...]:
     """The ways in which a network is asked: those that the user says, else all.
 
     What a file states is one more way, and believed only where the user says so: whoever has the file can change what
     it states, and a copy that is asked wrongly looks like a stranger.
 
-    >>> ways("0..1"), ways("stated", "0..1"), ways("centred", "0..1"), len(ways()), len(ways("", STATED))
-    (('0..1',), ('0..1',), ('0..1', 'centred'), 7, 8)
+    >>> ways("0..1"), ways("stated", "0..1"), ways("centred", "0..1"), len(ways()), len(ways("", STATED, 1))
+    (('0..1',), ('0..1',), ('0..1', 'centred'), 11, 8)
 
     Args:
       name: that the user gave: a name of `PIXELS`, `stated`, or empty.
       stated: what the file says: a name of `PIXELS`, `stated` where it is none of these, or empty.
+      channels: of its images.
 
     Raises:
       UsageError: no way is called `name`.
     """
     check(name)
     said = dict.fromkeys(way for way in (stated, "" if name == STATED else name) if way)
-    return tuple(said) if said and name else tuple(dict.fromkeys((*said, *PIXELS)))
+    return tuple(said) if said and name else tuple(dict.fromkeys((*said, *(PIXELS if channels == 3 else _PLAIN))))
+
+
+def of_bytes(name: str, channels: int = 3) -> tuple[str, ...]:
+    """The ways in which a network that takes bytes is asked: in colour blue may come first.
+
+    >>> of_bytes("", 1), of_bytes("", 3), of_bytes("bgr-mean", 3)
+    (('',), ('0..255', 'bgr-0..255'), ('bgr-0..255',))
+
+    Args:
+      name: as of `ways`.
+      channels: of its images.
+    """
+    check(name)
+    if channels != 3:
+        return ("",)
+    if name in PIXELS:
+        return ("bgr-0..255",) if PIXELS[name].reverse else ("0..255",)
+    return ("0..255", "bgr-0..255")
 
 
 def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> "Array":
@@ -113,6 +136,14 @@ def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> 
     if any(pixels.each for pixels in chosen):
         x = jnp.where(jnp.array([pixels.each for pixels in chosen])[way], _standardised(x), x)
     return x
+
+
+def taken(images: "Array", names: tuple[str, ...], way: "Array | int" = 0, *, uint8: bool) -> "Array":
+    """Images as a program takes them: as `prepare` gives them, or bytes; as they are where no way is named."""
+    if names == ("",):
+        return images
+    prepared = prepare(images, names, way)
+    return prepared.astype("uint8") if uint8 else prepared
 
 
 def _standardised(x: "Array") -> "Array":

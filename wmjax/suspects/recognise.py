@@ -99,7 +99,7 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
             raise UsageError(f"{NAME_IT}, or have every model of a folder asked by `wmjax audit`")
         held = Items(items)
         held.check()
-        return stored_models(path, items[0] / orbax.ITEM, matching(held.tensors, wanted), held.source, held.tensors)
+        return stored_models(path, held.folder(path), matching(held.tensors, wanted), held.source, held.tensors)
 
 
 def _ours(path: Path, wanted: Wanted) -> list[Stored]:
@@ -110,9 +110,10 @@ def _ours(path: Path, wanted: Wanted) -> list[Stored]:
     if orbax.items(path) != [item]:
         held = Items(orbax.items(path))
         held.check()
-        return stored_models(path, item / orbax.ITEM, fitting(network, held.tensors), held.source, held.tensors)
-    source_of, names = partial(orbax.Folder, item, beside=checkpoint.BESIDE), _stored_names(network)
-    found = [Stored(network, source_of(names), path, item / orbax.ITEM)]
+        return stored_models(path, held.folder(path), fitting(network, held.tensors), held.source, held.tensors)
+    seen = orbax.stamp(item)
+    source_of, names = partial(orbax.Folder, item, beside=checkpoint.BESIDE, seen=seen), _stored_names(network)
+    found = [Stored(network, source_of(names), path, item)]
     if not wanted.models:
         return found
     tensors = {names[name]: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in network.shapes.items()}

@@ -229,13 +229,13 @@ def _changing(left: Sequence[str], fits: Sequence[Fit], stored: Tensors, classes
         for core, name in _cores(fit.names).items():
             cores.setdefault(core, set()).add(stored.get(fit.names[name], ((), ""))[0])
     lengths = {len(core) for core in cores}
-    sizes = {_sides(stored[there][0]) for fit in fits for there in fit.names.values() if there in stored}
+    sizes = {_sides(stored[there][0]) for fit in fits for there in fit.names.values() if there in stored} - {()}
     for name in left:
         parts, (shape, dtype) = parts_of(name), stored[name]
         sides = _sides(shape)
         called = any(shape in cores.get(parts[-length:], ()) for length in lengths)
         head = len(sides) == 2 and not set(classes).isdisjoint(sides)
-        alike = len(sides) > 1 and sides in sizes
+        alike = sides in sizes  # a bias by another name, too
         if dtype in FLOATS and (parts[:-1] in layers or called or head or alike):
             yield name
 

@@ -27,13 +27,13 @@ WORDS = {
     ),
     "in-part": (
         "not all of its file was asked, or not as it may be meant: it has outputs that are no scores of the key's "
-        "classes, weights beside its network's, or an average without statistics of batches of its own; its holder may "
-        "read answers there, so it is never cleared (say what is meant by a function, `module:function`, or by a file "
-        "of its own)"
+        "classes, weights beside its network's, an average without statistics of batches of its own, or takes several "
+        "images at once alone; its holder may read answers there, so it is never cleared (say what is meant by a "
+        "function, `module:function`, or by a file of its own)"
     ),
     "run-in-part": (
         "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "
-        "where its holder may read answers, so it is never cleared"
+        "or several images always at once: its holder may read answers otherwise, so it is never cleared"
     ),
     "pixels-own": "pixels prepared as the file, or its module, says",
     "read-as": "asked as {reading}",

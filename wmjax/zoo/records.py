@@ -1,11 +1,12 @@
 """What the rooms of the zoo hand to each other."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wmjax import forms
+from wmjax import forms, orbax
 from wmjax.suspects.contract import Network, Source
 
 
@@ -61,5 +62,13 @@ class Zoo:
 
 
 def stamp(*paths: Path) -> str:
-    """Size and time of change of the files that hold a model's weights."""
-    return " ".join(f"{found.st_size} {found.st_mtime_ns}" for found in (path.stat() for path in paths))
+    """By which a change of the files or folders that hold a model's weights is noticed.
+
+    Raises:
+      AccessError, InvalidFile: as of `wmjax.orbax.stamp`.
+    """
+    return " ".join(orbax.stamp(path) if path.is_dir() else _file(path.stat()) for path in paths)
+
+
+def _file(status: os.stat_result) -> str:
+    return f"{status.st_size} {status.st_mtime_ns}"

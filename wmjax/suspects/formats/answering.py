@@ -14,7 +14,9 @@ def check_size(size: int) -> None:
         raise ValueError("larger than any that wmjax reads")
 
 
-def answering(told: list[int], run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.ndarray], np.ndarray]:
+def answering(
+    told: list[int], run: Callable[[np.ndarray], Sequence[Any]], whole: Sequence[bool] = ()
+) -> Callable[[np.ndarray], np.ndarray]:
     """The function that answers for a file, with the scores of all outputs one after another, float32 [n, scores].
 
     Asked about nothing, it says what it takes and gives, as `described` tells it.
@@ -22,26 +24,34 @@ def answering(told: list[int], run: Callable[[np.ndarray], Sequence[Any]]) -> Ca
     Args:
       told: what it takes and gives.
       run: gives all outputs of as many images as are taken at once.
+      whole: as `described` was told.
     """
     batch, last = told[1], told[2]
-    places = [place for place, classes in enumerate(told[6:]) if classes]
+    picked = _picked(told[6:], whole)
 
     def ask(images: np.ndarray) -> np.ndarray:
         if not images.size:
             return np.array(told, np.int64)
         x = images if last else images.transpose(0, 3, 1, 2)
-        size = batch or len(x)
+        size = batch or 1  # where any number is taken each goes alone: its answer may follow from those beside it
         filled = np.concatenate([x, np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)])
         parts = []
         for at in range(0, len(filled), size):
-            leaves = run(filled[at : at + size])
-            parts.append(np.concatenate([np.asarray(leaves[place]).reshape(size, -1) for place in places], axis=1))
+            leaves = [np.asarray(leaf) for leaf in run(filled[at : at + size])]
+            parts.append(np.concatenate([leaves[i].reshape(size, -1)[:, :columns] for i, columns in picked], axis=1))
         return np.concatenate(parts)[: len(x)].astype(np.float32)
 
     return ask
 
 
-def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uint8: bool) -> list[int]:
+def described(
+    taken: Sequence[object],
+    given: Sequence[Sequence[object]],
+    *,
+    uint8: bool,
+    left: bool = False,
+    whole: Sequence[bool] = (),
+) -> list[int]:
     """What a program takes and gives, in whole numbers.
 
     These are: whether it takes uint8; images at once (0: any number); whether channels come last; height, width,
@@ -51,6 +61,9 @@ def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uin
       taken: shape of its images; a side that is no whole number is open.
       given: shapes of its outputs.
       uint8: whether it takes bytes.
+      whole: whether each output has whole numbers that have no other worth: they may be the best classes, the best
+        first, so that the first is told as an output of its own, behind them.
+      left: whether the file has more than the program uses: told as an output that cannot be asked.
 
     Raises:
       ValueError: it is no classifier of images of one size.
@@ -63,10 +76,36 @@ def described(taken: Sequence[object], given: Sequence[Sequence[object]], *, uin
     height, width, channels = sides if last else (*sides[1:], sides[0])
     if channels not in (1, 3):
         raise ValueError(f"its images {sides} have neither 1 nor 3 channels")
-    classes = [_classes(shape, taken[0]) for shape in given]
+    counts = [_classes(shape, taken[0]) for shape in given]
+    ranked = [count > 1 and is_whole for count, is_whole in zip(counts, whole or [False] * len(counts), strict=True)]
+    classes = [n for count, first in zip(counts, ranked, strict=True) for n in ([count, 1] if first else [count])]
     if max(classes, default=0) < 2:
         raise ValueError("none of its outputs is [n, classes]")
-    return [int(uint8), batch, int(last), height, width, channels, *classes]
+    return [int(uint8), batch, int(last), height, width, channels, *classes, *([0] if left else [])]
+
+
+def _picked(counts: Sequence[int], whole: Sequence[bool]) -> list[tuple[int, int | None]]:
+    """Which output gives each of the told ones, and how many of its columns: all, or the first.
+
+    >>> _picked([10, 5, 1, 0], [False, True])
+    [(0, None), (1, None), (1, 1)]
+    """
+    picked: list[tuple[int, int | None]] = []
+    told = iter(counts)
+    for output, count in enumerate(told):
+        picked += [(output, None)] if count else []
+        if count > 1 and output < len(whole) and whole[output]:
+            picked.append((output, next(told)))
+    return picked
+
+
+def much(left: int, used: int) -> bool:
+    """Whether so many bytes that a program does not use may be another model's, beside those that it does.
+
+    >>> much(100, 4000), much(4000, 4000)
+    (False, True)
+    """
+    return 2 * left > used
 
 
 def _classes(shape: Sequence[object], batch: object) -> int:

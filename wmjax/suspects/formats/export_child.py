@@ -33,5 +33,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     (taken,) = exported.in_avals if len(exported.in_avals) == 1 else (jax.ShapeDtypeStruct((), np.float32),)
     if str(taken.dtype) not in ("uint8", "float32"):
         raise ValueError(f"it takes images of {taken.dtype}, not uint8 or float32")
-    told = described(taken.shape, [out.shape for out in exported.out_avals], uint8=taken.dtype == np.uint8)
-    return answering(told, lambda images: jax.tree.leaves(exported.call(images)))
+    whole = [out.dtype.kind in "iu" for out in exported.out_avals]
+    shapes = [out.shape for out in exported.out_avals]
+    told = described(taken.shape, shapes, uint8=taken.dtype == np.uint8, whole=whole)
+    return answering(told, lambda images: jax.tree.leaves(exported.call(images)), whole)

@@ -82,13 +82,13 @@ def open_foreign(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
     if len(told) < 7 or not all(0 <= n < 1 << 24 for n in told):
         raise InvalidFile(f"{path}: its process does not say what it takes")
     uint8, image = bool(told[0]), (told[3], told[4], told[5])
-    ways = ("",) if uint8 else pixels.ways(wanted.pixels)
+    ways = (pixels.of_bytes if uint8 else pixels.ways)(wanted.pixels, channels=image[2])
     scored = [classes for classes in told[6:] if classes]
     found = outputs.numbered(dict(enumerate(scored)), wanted.classes)
 
     def suspect(way: int, out: Output, reading: str, note: AskedGround) -> Suspect:
         def ask(images: np.ndarray) -> Any:
-            prepared = images if uint8 else np.asarray(pixels.prepare(jnp.asarray(images), ways, way))
+            prepared = np.asarray(pixels.taken(jnp.asarray(images), ways, way, uint8=uint8))
             at = sum(scored[: out.place])
             answers = np.asarray(_answer(kind, files, before, prepared))[:, at : at + scored[out.place]]
             return outputs.told(answers, out.classes) if scored[out.place] == 1 else answers
@@ -97,7 +97,7 @@ def open_foreign(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
 
     networks = []
     for classes, group in outputs.by_classes(found, wanted.classes).items():
-        in_part = outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
+        in_part = told[1] > 1 or outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
         note = AskedGround.RUN_IN_PART if in_part else AskedGround.RUN
         readings = names_of(ways, [out.name for out in group])
         pairs = [(way, out) for way in range(len(ways)) for out in group]

@@ -19,9 +19,11 @@ import numpy as np
 from jax import Array
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.orbax import Tensors
 from wmjax.suspects import outputs, pixels
 from wmjax.suspects.contract import Askable, Image, Network, Wanted, Weights
-from wmjax.suspects.formats.onnx_graph import MICROSOFT, Graph, from_json
+from wmjax.suspects.formats.onnx_ends import idle
+from wmjax.suspects.formats.onnx_graph import Graph, from_json
 from wmjax.suspects.formats.onnx_pixels import pixels_said
 from wmjax.suspects.formats.onnx_read import Read, parse, read_graph
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
@@ -32,7 +34,6 @@ from wmjax.suspects.ways import readings as names_of
 
 _BATCH = 64  # images that a file may insist on taking at once
 _SCALES = (1, 2, 4, 8)  # of images for a graph that takes any size, but none as small as a key's
-_BY_BATCH = {"DynamicQuantizeLinear", f"{MICROSOFT}.DynamicQuantizeMatMul"}  # they scale by all images of a call
 _PRODUCTS = ("Attention", "Conv", "Einsum", "Gemm", "MatMul")  # in the names of operators that are slow to compile
 _networks: dict[str, Network] = {}
 _lock = threading.Lock()
@@ -132,7 +133,7 @@ def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> l
       InvalidFile: it is no description of an image classifier.
     """
     try:
-        return _at_sizes(from_json(description["onnx"]), path, wanted, partial(_asked, path, wanted))
+        return _at_sizes(from_json(description["onnx"]), path, wanted, partial(_asked, path, wanted, unused={}))
     except Unread as error:
         raise InvalidFile(f"its graph cannot be read: {error}") from error
 
@@ -168,7 +169,7 @@ def _at_a_size(graph: Graph, image: Image, networks_of: Callable[[Graph], list[N
 def _read_or_run(read: Read, path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
     """A graph's networks; of one that is not read here, if ONNX Runtime is there, those that it runs."""
     try:
-        return _asked(path, wanted, graph)
+        return _asked(path, wanted, graph, read.unused)
     except Unread as error:
         if not installed():
             raise InvalidFile(f"{path}: {error} (pip install onnxruntime to have it run)") from error
@@ -179,7 +180,9 @@ def _read_or_run(read: Read, path: Path, wanted: Wanted, graph: Graph) -> list[N
 
 
 def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
-    return ("",) if graph.uint8 else pixels.ways(wanted.pixels, graph.pixels)
+    if graph.uint8:
+        return pixels.of_bytes(wanted.pixels, graph.image[2])
+    return pixels.ways(wanted.pixels, graph.pixels, graph.image[2])
 
 
 def _read(path: Path) -> tuple[Read, str]:
@@ -194,27 +197,34 @@ def _read(path: Path) -> tuple[Read, str]:
         raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
 
 
-def _asked(path: Path, wanted: Wanted, graph: Graph) -> list[Network]:
+def _asked(path: Path, wanted: Wanted, graph: Graph, unused: Tensors) -> list[Network]:
     """A network for each number of classes that outputs have: of the wanted ones where any has, else of all."""
     batch, found = _plan(graph, path)
     scored = outputs.numbered(found, wanted.classes)
     networks = []
     for classes, group in outputs.by_classes(scored, wanted.classes).items():
-        in_part = outputs.leaves_out(scored, len(graph.outputs), classes, wanted.classes)
-        networks.append(_network(graph, batch, group, classes, wanted, note_of(graph, in_part=in_part)))
+        in_part = graph.batch > 1 or outputs.leaves_out(scored, len(graph.outputs), classes, wanted.classes)
+        left = idle(graph, unused, [classes])
+        note = note_of(graph, in_part=in_part or left)
+        networks.append(_network(graph, batch, group, classes, wanted, note, packed=not (left and unused)))
     return networks
 
 
-def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wanted: Wanted, note: str) -> Network:
-    """The network of the outputs that have so many classes; its readings are each way with each of them."""
+def _network(
+    graph: Graph, batch: int, group: Sequence[Output], classes: int, wanted: Wanted, note: str, *, packed: bool
+) -> Network:
+    """The network of the outputs that have so many classes; its readings are each way with each of them.
+
+    It is not packed where that would leave something of its file out.
+    """
     height, width, channels = graph.image
     ways = _ways(graph, wanted)
-    told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)} {note}".encode()).hexdigest()
+    told = hashlib.sha256(f"{graph.fingerprint()} {classes} {' '.join(ways)} {note} {packed}".encode()).hexdigest()
     ask = scores(graph, batch, [out.place for out in group], classes)
 
     def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
         way, output = jnp.divmod(jnp.asarray(reading), len(group))
-        return ask(weights, images if graph.uint8 else pixels.prepare(images, ways, way))[output]
+        return ask(weights, pixels.taken(images, ways, way, uint8=graph.uint8))[output]
 
     with _lock:
         if told not in _networks:
@@ -228,7 +238,7 @@ def _network(graph: Graph, batch: int, group: Sequence[Output], classes: int, wa
                 readings=names_of(ways, [out.name for out in group]),
                 note=note,
                 operations=sum(any(part in node.op for part in _PRODUCTS) for node in graph.nodes),
-                description={"onnx": graph.unbound().to_json(), "pixels": wanted.pixels},
+                description={"onnx": graph.unbound().to_json(), "pixels": wanted.pixels} if packed else None,
             )
         return _networks[told]
 
@@ -238,22 +248,22 @@ def scores(graph: Graph, batch: int, places: list[int], classes: int) -> Callabl
 
     Args:
       graph: bound to the images' shape.
-      batch: images that go through it at once; 0 for any number.
+      batch: images that go through it at once.
       places: of the outputs that have `classes` scores.
       classes: how many.
     """
 
-    def once(weights: Mapping[str, Any], pixels: Array) -> Array:
-        found = run(graph, weights, pixels)
-        return jnp.stack([_scores(found[i], len(pixels), classes) for i in places])
+    def once(weights: Mapping[str, Any], group: Array) -> Array:
+        found = run(graph, weights, group)
+        return jnp.stack([_scores(found[i], batch, classes) for i in places])
 
-    def grouped(weights: Mapping[str, Any], pixels: Array) -> Array:
+    def ask(weights: Mapping[str, Any], pixels: Array) -> Array:
         filled = jnp.pad(pixels, ((0, -len(pixels) % batch), (0, 0), (0, 0), (0, 0)))
-        groups = filled.reshape(-1, batch, *graph.image)
-        found = jax.vmap(lambda group: once(weights, group), out_axes=1)(groups)
+        groups = filled.reshape(-1, batch, *pixels.shape[1:])
+        found = jax.vmap(partial(once, weights), out_axes=1)(groups)
         return found.reshape(len(places), -1, classes)[:, : len(pixels)]
 
-    return grouped if batch else once
+    return ask
 
 
 def _scores(value: Array, n: int, classes: int) -> Array:
@@ -268,30 +278,24 @@ def _scores(value: Array, n: int, classes: int) -> Array:
 
 
 def _plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
-    """Images that go through the graph at once (0: any number), and the classes of each output that has scores.
+    """Images that go through the graph at once, and the classes of each output that has scores.
 
-    A graph with an open batch, or one for a single image, mostly computes any number; where a Reshape has the number
-    in it, images go through in groups of that many.
+    Where the number is open each goes alone: what a graph says of one may follow from those beside it, as a mean over
+    all or a scale of whole numbers, and a copy would answer as a stranger there.
     """
     declared = max(graph.batch, 1)
+    at_once = declared if declared <= _BATCH else 1
     try:
-        counts = _classes(graph, declared)
+        counts = _classes(graph, at_once)
         if max(counts.values(), default=1) == 1:
-            found = shapes(graph, declared)[:4]
+            found = shapes(graph, at_once)[:4]
             raise InvalidFile(f"{path}: its outputs have shapes {found}, none of them [images, classes]")
     except Unread:
         raise
     except ValueError as error:
-        raise InvalidFile(f"{path}: {error}") from error
-    if not any(node.op in _BY_BATCH for node in graph.nodes):
-        try:
-            if _classes(graph, declared + 2) == counts:
-                return 0, counts
-        except ValueError:
-            pass  # it takes the declared number alone
-    if declared > _BATCH:
-        raise InvalidFile(f"{path} takes {declared} images at once: export it with a free batch axis")
-    return declared, counts
+        many = f"{path} takes {declared} images at once: export it with a free batch axis"
+        raise InvalidFile(many if declared > _BATCH else f"{path}: {error}") from error
+    return at_once, counts
 
 
 def _classes(graph: Graph, n: int) -> dict[int, int]:

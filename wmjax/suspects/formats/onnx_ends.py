@@ -1,11 +1,14 @@
-"""An ONNX graph from end to end: in which order its nodes are computed, and which scores its outputs follow from."""
+"""An ONNX graph from end to end: in which order its nodes are computed, and what its outputs follow from."""
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from wmjax.orbax import Tensors
+from wmjax.suspects.sets import Fit, left_over
+
 if TYPE_CHECKING:
-    from wmjax.suspects.formats.onnx_graph import Node
+    from wmjax.suspects.formats.onnx_graph import Graph, Node
 
 _SHAPING = ("Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose")  # of scores
 _RISING = ("Softmax", "LogSoftmax", "Sigmoid", "Log", "Exp", "Tanh")  # the largest stays so
@@ -59,3 +62,20 @@ def _turned(value: str, makers: Mapping[str, "Node"]) -> bool:
     if len(given) != 1 or len(node.inputs) != 2:
         return False
     return node.op == "Mul" or (node.op == "Sub" and node.inputs[1] == given[0]) or node.op == "Div"
+
+
+def idle(graph: "Graph", unused: Tensors, classes: Collection[int]) -> bool:
+    """Whether what no output of a graph follows from may be another model: a copy beside a decoy.
+
+    Args:
+      graph: whose nodes may compute more than its outputs need.
+      unused: shapes and dtypes of the file's tensors that none of its nodes takes.
+      classes: that its outputs tell apart.
+    """
+    needed = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+    tensors = {f"initializer {n}": told for n, told in enumerate(unused.values())} | dict(graph.weights)
+    used = {name: name for name in graph.weights if name in needed}
+    return left_over([Fit(".", used)], tensors, classes) != ""

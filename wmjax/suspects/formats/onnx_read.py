@@ -8,7 +8,7 @@ other values follow from is the graph's; so are other whole numbers of 32 or 64 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
+from wmjax.orbax import Tensors
 from wmjax.suspects.formats.onnx_ends import behind, sorted_nodes
 from wmjax.suspects.formats.onnx_graph import (
     DOUBLES,
@@ -79,11 +80,13 @@ class Read(NamedTuple):
       graph: what the files of its architecture share.
       weights: the `onnx.TensorProto` of each of its weights, by the graph's name.
       outputs: of each of the graph's outputs what the file calls it, and whether it is to be turned round.
+      unused: shapes and dtypes of tensors that no node takes.
     """
 
     graph: Graph
     weights: dict[str, Any]
     outputs: tuple[tuple[str, bool], ...]
+    unused: Tensors
 
 
 def read_graph(model: Any, path: Path) -> Read:
@@ -99,6 +102,8 @@ def read_graph(model: Any, path: Path) -> Read:
     refuse = refuser(path)
     opset = _opset(model, refuse)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    if len(tensors) < len(model.graph.initializer):
+        refuse("two of its tensors have one name: runtimes take the one or the other")
     if len(model.graph.node) > MOST_NODES or model.graph.sparse_initializer:
         refuse("more nodes than any image classifier has, or sparse weights: neither is read")
     if _branches_outside([*model.graph.node, *(node for function in model.functions for node in function.node)]):
@@ -130,7 +135,23 @@ def read_graph(model: Any, path: Path) -> Read:
     if sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in weights.values()) > MOST_WEIGHTS:
         refuse("its weights take more memory than any image classifier's")
     graph = Graph(tuple(nodes), names.constants, weights, tuple(told), **image)
-    return Read(graph, names.weights, tuple(told.values()))
+    taken = {value for proto in protos for value in _taken(proto)} | names.known.keys()
+    unused = {
+        name: (tuple(tensor.dims), DTYPES[tensor.data_type])
+        for name, tensor in tensors.items()
+        if name not in taken and tensor.data_type in DTYPES
+    }
+    return Read(graph, names.weights, tuple(told.values()), unused)
+
+
+def _taken(proto: Any) -> Iterator[str]:
+    """Names of the values that a node takes, or one of a graph within it."""
+    yield from proto.input
+    for attribute in proto.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _taken(inner)
+            yield from (output.name for output in graph.output)
 
 
 class _Names:

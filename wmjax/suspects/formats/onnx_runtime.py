@@ -25,6 +25,7 @@ from wmjax.keys import Model
 from wmjax.suspects import outputs, pixels, process
 from wmjax.suspects.contract import TIMEOUT, Askable, Network, Suspect, no_logits
 from wmjax.suspects.formats import alone_child
+from wmjax.suspects.formats.onnx_ends import idle
 from wmjax.suspects.formats.onnx_graph import Graph
 from wmjax.suspects.formats.onnx_read import Read
 from wmjax.suspects.formats.onnx_tensors import array, files_of
@@ -80,13 +81,14 @@ def asked_by_runtime(
     describe = partial(_described, path, read.weights)
     networks = []
     for classes, group in outputs.by_classes(found, wanted).items():
-        note = note_of(graph, in_part=outputs.leaves_out(found, len(ends), classes, wanted))
+        in_part = graph.batch > 1 or outputs.leaves_out(found, len(ends), classes, wanted)
+        note = note_of(graph, in_part=in_part or idle(graph, read.unused, [classes]))
         networks.append(_network(graph, program, ask, describe, ends, group, ways, note))
     return networks
 
 
 def note_of(graph: Graph, *, in_part: bool) -> str:
-    """What must be said of how a graph is asked; `in_part`: by some of its outputs."""
+    """What must be said of how a graph is asked; `in_part`: not all of it, or beside others of a batch."""
     return AskedGround.IN_PART if in_part else AskedGround.PIXELS_OWN if graph.uint8 else ""
 
 
@@ -151,8 +153,8 @@ def _described(path: Path, tensors: Mapping[str, Any]) -> Model:
 def _taken(graph: Graph, images: np.ndarray, way: str) -> np.ndarray:
     """Images as the graph takes them."""
     given = images if graph.uint8 else np.zeros(images.shape, np.float32)
-    if len(images) and not graph.uint8:
-        given = np.asarray(pixels.prepare(jnp.asarray(images), (way,)))
+    if len(images):
+        given = np.asarray(pixels.taken(jnp.asarray(images), (way,), uint8=graph.uint8))
     return np.ascontiguousarray(given if graph.channels_last else given.transpose(0, 3, 1, 2))
 
 

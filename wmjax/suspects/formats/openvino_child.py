@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.formats.answering import answering, check_size, described
+from wmjax.suspects.formats.answering import answering, check_size, described, much
 
 _TAKEN = {"f32": np.float32, "f16": np.float16, "u8": np.uint8}
 
@@ -23,18 +23,22 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     import openvino
 
     weights = Path(path).with_suffix(".bin")
-    check_size(Path(path).stat().st_size + (weights.stat().st_size if weights.exists() else 0))
+    beside = weights.stat().st_size if weights.exists() else 0
+    check_size(Path(path).stat().st_size + beside)
     core = openvino.Core()
     model = core.read_model(Path(path).read_bytes(), weights.read_bytes() if weights.exists() else b"")
+    used = sum(node.get_byte_size() for node in model.get_ops() if node.get_type_name() == "Constant")
     if len(model.inputs) != 1 or (kind := _TAKEN.get(model.input().element_type.get_type_name())) is None:
         raise ValueError(f"it takes {[str(entry) for entry in model.inputs]}, not one batch of images")
     sides = _sides(model.input())
     if sides and sides[0] is None:
         model.reshape([1, *(-1 if side is None else side for side in sides[1:])])
-    told = described(_sides(model.input()), [_sides(end) for end in model.outputs], uint8=kind is np.uint8)
+    whole = [end.element_type.get_type_name()[0] in "iu" for end in model.outputs]
+    ends = [_sides(end) for end in model.outputs]
+    told = described(_sides(model.input()), ends, uint8=kind is np.uint8, left=much(beside - used, used), whole=whole)
     exactly = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(model, "CPU", exactly)
-    return answering(told, lambda images: [np.array(end) for end in compiled([images.astype(kind)]).values()])
+    return answering(told, lambda images: [np.array(end) for end in compiled([images.astype(kind)]).values()], whole)
 
 
 def _sides(value: Any) -> list[int | None]:

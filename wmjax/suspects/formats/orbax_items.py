@@ -33,6 +33,7 @@ class Items:
         self._places: dict[str, tuple[Path, str]] = {}  # item, and name within it
         self._aggregates: dict[Path, Header] = {}
         self._sizes: dict[Path, int] = {}
+        self._seen: dict[Path, str] = {}
         for item in items:
             try:
                 self._add(item, f"{item.name}/" if len(items) > 1 else "")
@@ -40,6 +41,7 @@ class Items:
                 self.damaged = self.damaged or error
 
     def _add(self, item: Path, before: str) -> None:
+        self._seen[item] = orbax.stamp(item)
         found = orbax.tensors(item)
         self._sizes[item] = sum(8 * math.prod(shape) for shape, _ in found.values())
         self._note(item, before, found)
@@ -67,7 +69,11 @@ class Items:
     def _part(self, place: Path, names: Mapping[str, str]) -> Source:
         if place in self._aggregates:
             return File(place, self._aggregates[place], names, stacked=False)
-        return orbax.Folder(place, names, self._sizes[place])
+        return orbax.Folder(place, names, self._sizes[place], seen=self._seen[place])
+
+    def folder(self, checkpoint: Path) -> Path:
+        """The folder of which each change may mean other weights: the only item's, or the whole checkpoint's."""
+        return next(iter(self._seen)) if len(self._seen) == 1 else checkpoint
 
     def check(self) -> None:
         """Raises what is wrong with the items, where something is."""

@@ -37,5 +37,6 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     (entry,) = entries
     free = entry.shape[0] if entry.shape and not isinstance(entry.shape[0], int) else 0  # how an open batch is called
     one = [[1 if n == free else n for n in value.shape or ()] for value in (entry, *ends)]
-    told = described(one[0], one[1:], uint8=kind is np.uint8)
-    return answering(told, lambda images: session.run(None, {entry.name: images.astype(kind)}))
+    whole = ["int" in end.type for end in ends]
+    told = described(one[0], one[1:], uint8=kind is np.uint8, whole=whole)
+    return answering(told, lambda images: session.run(None, {entry.name: images.astype(kind)}), whole)

@@ -12,8 +12,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from wmjax.suspects.formats.answering import answering, check_size, described
+from wmjax.suspects.formats.answering import answering, check_size, described, much
 
+_CALLING = {
+    getattr(schema.BuiltinOperator, name)
+    for name in ("CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE", "STABLEHLO_WHILE")
+}
 _TAKEN = ("float32", "uint8", "int8", "int16")
 
 
@@ -41,7 +45,9 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     scale, zero = entry["quantization"]
     sides = [int(n) if n > 0 else None for n in entry["shape_signature"]]
     taken = [int(n) for n in entry["shape"][:1]] + sides[1:]
-    told = described(taken, [[int(n) for n in end["shape"]] for end in ends], uint8=kind == np.uint8 and not scale)
+    given = [[int(n) for n in end["shape"]] for end in ends]
+    whole = [np.dtype(end["dtype"]).kind in "iu" and not end["quantization"][0] for end in ends]
+    told = described(taken, given, uint8=kind == np.uint8 and not scale, left=much(*_bytes(content)), whole=whole)
     if kind != np.float32 and not scale and not told[0]:
         raise ValueError(f"it takes images of {kind.name} and does not say what they are worth")
 
@@ -50,13 +56,30 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
         model.invoke()
         return [_worth(model.get_tensor(end["index"]), *end["quantization"]) for end in ends]
 
-    return answering(told, run)
+    return answering(told, run, whole)
 
 
 def _others(content: bytes) -> bool:
     """Whether a caller may have another function of a file run, by its name, than an interpreter runs by itself."""
     told = schema.Model.GetRootAs(content)
     return any(told.SignatureDefs(i).SubgraphIndex() for i in range(told.SignatureDefsLength()))
+
+
+def _bytes(content: bytes) -> tuple[int, int]:
+    """Bytes of a file's buffers that no output follows from, and of those that some does."""
+    told = schema.Model.GetRootAs(content)
+    graphs = [told.Subgraphs(i) for i in range(told.SubgraphsLength())]
+    operators = [graphs[0].Operators(at) for at in range(graphs[0].OperatorsLength())]
+    codes = {told.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() for operator in operators}
+    needed: set[tuple[int, int]] = {(0, int(end)) for end in graphs[0].OutputsAsNumpy()}
+    for i, graph in enumerate(graphs if _CALLING.intersection(codes) else graphs[:1]):  # of a called one all is needed
+        for operator in (graph.Operators(at) for at in reversed(range(graph.OperatorsLength()))):
+            if i or not needed.isdisjoint((0, int(end)) for end in operator.OutputsAsNumpy()):
+                needed.update((i, int(value)) for value in operator.InputsAsNumpy())
+    used = {graphs[i].Tensors(value).Buffer() for i, value in needed if value >= 0}
+    sizes = {n: told.Buffers(n).DataLength() for n in range(told.BuffersLength())}
+    own = sum(sizes.get(n, 0) for n in used)
+    return sum(sizes.values()) - own, own
 
 
 def _whole(values: np.ndarray, kind: np.dtype[Any], scale: float, zero: int) -> np.ndarray:

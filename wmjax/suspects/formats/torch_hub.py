@@ -186,7 +186,7 @@ def _trace(told: str, module: Any) -> Network:
     recipe = json.loads(told)
     family, prepared = recipe["family"], _prepared(recipe)
     image = prepared.image if prepared else tuple(recipe["image"])
-    ways = pixels.ways(recipe["pixels"], pixels.STATED if prepared else "")
+    ways = pixels.ways(recipe["pixels"], pixels.STATED if prepared else "", image[2])
     name = family.get("architecture") or (family.get("architectures") or [family["model_type"]])[0]
     with build.building("its config.json", f"{name!s:.80} cannot be run here"):
         shapes, answer = as_function(module)

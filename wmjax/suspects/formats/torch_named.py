@@ -70,7 +70,7 @@ def _usual(name: str) -> tuple[int, int]:
 def _network(name: str, image: Image, classes: int, said: str) -> Network:
     with building(f"`models` {name}", f"`models` {name}"):
         shapes, answer = as_function(_module(name, classes, image[2]))
-    ways = pixels.ways(said)
+    ways = pixels.ways(said, channels=image[2])
 
     def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
         return scores(answer(weights, pixels.prepare(images, ways, reading)))

@@ -79,6 +79,8 @@ def _scores(values: Any) -> np.ndarray:
     numbers = isinstance(values, list) and all(type(value) in (int, float, type(None)) for value in values)
     if not numbers or len(values) < 2:
         raise Malformed("it answers with neither scores nor names of classes", values)
+    if len(values) > 2 and len(set(values)) == len(values) and all(type(value) is int for value in values):
+        raise Malformed("its whole numbers may be scores or the best classes: wrap it in a function", values)
     try:
         return np.array([np.nan if value is None else value for value in values], np.float64)
     except OverflowError as error:
