@@ -90,9 +90,10 @@ def learn(
     sums = np.concatenate([history.sums, np.empty((*answered.shape, rates))], axis=-2)
     adds = together[..., None] * rho + np.log2(np.exp2(rho) - 1.0)
     pasts = np.full(adds.shape, np.log2(classes))
-    of_all, rows = sums.reshape(-1, before + n, rates), np.arange(math.prod(answered.shape[:-1]))
-    adds, past = (array.reshape(-1, n, rates) for array in (adds, pasts))
-    last, known = (array.reshape(-1, before + n) for array in (last, known))
+    count = math.prod(answered.shape[:-1])
+    rows, of_all = np.arange(count), sums.reshape(count, before + n, rates)
+    adds, past = (array.reshape(count, n, rates) for array in (adds, pasts))
+    last, known = (array.reshape(count, before + n) for array in (last, known))
     for i in range(n):  # each sum follows from an earlier one
         known_rows = rows[known[:, before + i] > 0]
         past[known_rows, i] = of_all[known_rows, last[known_rows, before + i]]

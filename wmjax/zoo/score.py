@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from wmjax.devices import scoring_options
 from wmjax.suspects.contract import Network, Weights
 
 AXIS = "models"
@@ -112,7 +113,8 @@ def _program(scorer: Scorer, *, picking: bool) -> Callable[..., Array]:
 
     models, whole = PartitionSpec(AXIS), PartitionSpec()
     specs = (models, whole, models, models, *([models] if picking else []))
-    return jax.jit(jax.shard_map(body, mesh=scorer.mesh, in_specs=specs, out_specs=models, check_vma=False))
+    walk = jax.shard_map(body, mesh=scorer.mesh, in_specs=specs, out_specs=models, check_vma=False)
+    return jax.jit(walk, compiler_options=scoring_options())
 
 
 def _rows(weights: Any, rows: Array) -> Any:
