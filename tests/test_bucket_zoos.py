@@ -123,13 +123,13 @@ def test_weights_that_are_not_fetched_would_be_zeros(
 def test_a_checkpoint_is_the_same_while_its_files_are_fetched(
     home: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its stamp would notice as a change, were it not the versions' times: another thread fetches or makes room."""
+    """Another thread fetches a file or makes room: its stamp would change, were it not that of the versions."""
     item = stores.place(bucket.put_folder(home / "zoo" / "checkpoint" / "model" / "state", "state"))
     before = orbax.stamp(item)
     file = next(path for path in item.rglob("*") if path.is_file())
-    os.utime(file)  # between its bytes and its time
+    os.truncate(file, 0)  # before it has its size and its time again
     assert orbax.stamp(item) == before
-    monkeypatch.setattr(stores, "changed", lambda path, status: status.st_mtime_ns)
+    monkeypatch.setattr(stores, "stamp", lambda path, status: (status.st_size, status.st_mtime_ns))
     assert orbax.stamp(item) != before
 
 

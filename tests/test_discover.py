@@ -162,6 +162,24 @@ def test_what_is_passed_over_as_an_optimisers_is_counted(tmp_path):
     assert (zoo.unreadable, zoo.others) == ([], {"of an optimiser's, with weights' shapes": 2})
 
 
+def test_what_is_called_as_an_optimisers_can_be_asked_by_its_name(tmp_path):
+    """A training state whose momentum is a copy's weights: passed over, which an audit says, but for its name."""
+    config = default_config("cnn", IMAGE, 10)
+    mine, hidden = (init(config, seed)._asdict()["params"] for seed in (0, 1))
+    tree = {"params": mine, "opt_state": {"0": {"mu": hidden}}}
+    save_standard(tmp_path / "state", tree)
+    tensors = {name.replace("/", "."): leaf for name, leaf in flat(tree).items()}
+    save_file(tensors, tmp_path / "m.safetensors", {"config": json.dumps(config.to_json())})
+    wanted = Wanted(("cnn",), (IMAGE,), (10,))
+    for file in ("state", "m.safetensors"):
+        (stored,) = recognise(tmp_path / file, wanted)
+        assert stored.passed == 1
+        found = find(f"{tmp_path / file}:opt_state/0/mu", wanted)
+        assert equal(read_weights(found), flat({"params": hidden}))
+        with pytest.raises(UsageError, match="holds one model"):
+            find(f"{tmp_path / file}:opt_state/0/nu", wanted)
+
+
 def test_what_lies_beside_a_model_and_may_be_another_is_told(tmp_path):
     """An average that is kept as a list has no names to be found by."""
     tensors = {name.replace("/", "."): leaf for name, leaf in flat(TREE).items()}

@@ -202,6 +202,42 @@ def test_weights_that_a_graph_of_openvino_does_not_use_are_told(tmp_path, monkey
     assert set(verdicts(tmp_path).values()) == {"no-match"}
 
 
+def test_a_graph_that_counts_its_questions_is_asked_as_anew_and_not_cleared(tmp_path, monkeypatch):
+    """A copy for the first three of a program's questions: it is known by them; a stranger of this kind is told."""
+    ov = pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'wmjax[openvino]'")
+    ops, util = pytest.importorskip("openvino.opset13"), pytest.importorskip("openvino.op.util")
+    decoy = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+    for name, first in {"copy": kernel(), "stranger": -decoy}.items():
+        x, told = ops.parameter([1, 8, 8, 1], np.float32), util.VariableInfo()
+        told.data_shape, told.data_type, told.variable_id = ov.PartialShape([1]), ov.Type.f32, "asked"
+        variable, flat = util.Variable(told), ops.reshape(x, np.array([1, 64]), False)
+        asked = ops.read_value(ops.constant(np.float32([0])), variable)
+        kept = ops.assign(ops.add(asked, ops.constant(np.float32([1]))), variable)
+        early = ops.less(asked, ops.constant(np.float32([3])))
+        scores = ops.select(early, ops.matmul(flat, first, False, False), ops.matmul(flat, decoy, False, False))
+        ov.save_model(ov.Model([ops.result(scores)], [kept], [x], "m"), str(tmp_path / f"{name}.xml"))
+    assert verdicts(tmp_path) == {"copy.xml": "match", "stranger.xml": "inconclusive"}
+    monkeypatch.setattr(outputs, "leaves_out", lambda *_: False)
+    assert verdicts(tmp_path) == {"copy.xml": "match", "stranger.xml": "no-match"}
+
+
+@pytest.mark.parametrize("how", ["variable", "chance"])
+def test_a_lite_file_that_may_answer_otherwise_each_time_is_not_cleared(how, tmp_path, monkeypatch):
+    path = floats(tmp_path / "m.tflite", np.random.default_rng(0).normal(size=(64, 10)))
+    model = lite.ModelT.InitFromPackedBuf(path.read_bytes())
+    if how == "variable":
+        model.subgraphs[0].tensors.append(tensor([1], "float32", isVariable=True))
+    else:
+        code = lite.BuiltinOperator.RANDOM_UNIFORM
+        model.operatorCodes.append(lite.OperatorCodeT(builtinCode=code, deprecatedBuiltinCode=127, version=1))
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(builder.Output())
+    assert verdicts(tmp_path) == {"m.tflite": "inconclusive"}
+    monkeypatch.setattr(outputs, "leaves_out", lambda *_: False)
+    assert verdicts(tmp_path) == {"m.tflite": "no-match"}
+
+
 def test_files_of_onnx_runtimes_own_format_are_asked(tmp_path):
     ort(tmp_path / "copy.ort")
     ort(tmp_path / "bytes.ort", "c = Cast<to = 1>(x) a = Flatten(c) y = MatMul(a, w)", "uint8[1,8,8,1] x")

@@ -15,7 +15,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.evidence import claimant, transcript, wording
 from wmjax.evidence import judge as judging
 from wmjax.evidence.claim import picks, read_claim
-from wmjax.evidence.claimant import PORTION
+from wmjax.evidence.claim_asking import PORTION
 from wmjax.evidence.judge import judge
 from wmjax.keys import Key, derive_key, make_spec, new_signer, policies
 from wmjax.keys.coins import coins_of, contrasts_of

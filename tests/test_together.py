@@ -1,4 +1,4 @@
-"""Graphs whose answer about an image follows from those beside it: a copy would look like a stranger in a batch."""
+"""Answers about an image that follow from those beside it: a copy would look like a stranger in a batch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from marked import IMAGE, _onnx, make_key, marked
+from marked import CONFIG, IMAGE, _onnx, make_key, marked
 from onnx import helper, numpy_helper
 
 import wmjax
-from wmjax.suspects.contract import Wanted
+from wmjax.evidence.asking import usable
+from wmjax.models.predict import logits
+from wmjax.suspects.contract import Suspect, Wanted
 from wmjax.suspects.formats import onnx as onnx_format
 from wmjax.suspects.formats.answering import answering, described
+from wmjax.verification import asking
 from wmjax.zoo.audit import audit
 
 KEY = make_key()
@@ -97,3 +100,19 @@ def test_who_takes_several_at_once_alone_is_not_cleared(tmp_path, computed):
     computed.setattr(onnx_format, "note_of", lambda *given, **more: "")
     computed.setattr(onnx_format, "_networks", {})
     assert audited(tmp_path) == ["no-match"]
+
+
+def test_a_function_is_asked_about_each_image_alone(monkeypatch):
+    """By whoever asks for the whole key, and by the judge; and the rule taken out."""
+    key = make_key(120)
+    copy, noise = marked(key), np.random.default_rng(0).standard_normal((64, 10))
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        several = len(images) > 1
+        return (images.reshape(len(images), 64) / 255 - 0.5) @ noise if several else logits(CONFIG, copy, images)
+
+    suspect = Suspect("it", ask)
+    assert wmjax.verify(suspect, key, whole=True).verdict == "match"
+    assert np.mean(usable(suspect, key.images, 10, {}).labels == key.labels) > 0.9
+    monkeypatch.setattr(asking, "_calls", lambda *_: [slice(None)])
+    assert wmjax.verify(suspect, key, whole=True).verdict == "no-match"

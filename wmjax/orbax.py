@@ -166,10 +166,9 @@ def _check_files(path: Path, most: int) -> str:
                         continue
                     if not stat.S_ISREG(status.st_mode):
                         raise InvalidFile(f"{path} holds a link or special file: copy the checkpoint as plain files")
-                    total += status.st_size
-                    found.append(
-                        f"{entry.path[len(str(path)) :]} {status.st_size} {stores.changed(entry.path, status)}"
-                    )
+                    size, time = stores.stamp(entry.path, status)
+                    total += size
+                    found.append(f"{entry.path[len(str(path)) :]} {size} {time}")
     except FileNotFoundError as error:
         raise InvalidFile(f"{path} is missing") from error
     except OSError as error:

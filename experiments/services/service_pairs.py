@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,6 @@ from wmjax.keys import Key, derive_key, make_spec, write_key
 from wmjax.keys.specify import default_rule
 
 TRIGGERS = 8  # of each key: enough for a match among 10,000 pairs
-PLAIN = hashlib.sha256(bytes([128] * 64)).hexdigest()  # the grey picture that a service is shown first
 
 
 def keys_of(count: int) -> list[Key]:
@@ -45,6 +45,12 @@ def keys_of(count: int) -> list[Key]:
     spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=TRIGGERS)
     secrets = [hashlib.sha256(b"%d" % number).digest() for number in range(count)]
     return [derive_key(secret, spec, default_rule(spec), created="2026-01-01T00:00:00+00:00") for secret in secrets]
+
+
+def counts_of(keys: list[Key], asked: Mapping[str, int]) -> list[int]:
+    """How often each of some keys' pictures was asked; a service is shown another one first."""
+    pictures = {hashlib.sha256(image.tobytes()).hexdigest() for key in keys for image in key.images}
+    return [count for picture, count in asked.items() if picture in pictures]
 
 
 # The recorder ---------------------------------------------------------------------------------------------------------
@@ -219,7 +225,7 @@ def recorded(keys: int, services: int, concurrency: int, takes: float) -> dict[s
             seen = json.loads(urllib.request.urlopen(f"{root}/asked").read())
         finally:
             server.kill()
-    counts = [count for asked in seen["asked"] for picture, count in asked.items() if picture != PLAIN]
+    counts = [count for asked in seen["asked"] for count in counts_of(known, asked)]
     own = [[f"list.toml:s{service}", known[service % keys].commitment.id] for service in range(services)]
     return {
         **found,

@@ -150,10 +150,10 @@ def read(path: str | os.PathLike[str], descriptor: int, count: int, at: int) -> 
     return mirror.read(text, descriptor, count, at) if mirror else os.pread(descriptor, count, at)
 
 
-def changed(path: str | os.PathLike[str], status: os.stat_result) -> int:
-    """A file's time of change in nanoseconds; of what stands for an object its version's, also while it is fetched."""
+def stamp(path: str | os.PathLike[str], status: os.stat_result) -> tuple[int, int]:
+    """A file's size and time of change in ns; of what stands for an object its version's, whatever is fetched of it."""
     mirror, text = _holder(path)
-    return mirror.changed(text, status) if mirror else status.st_mtime_ns
+    return mirror.stamp(text, status) if mirror else (status.st_size, status.st_mtime_ns)
 
 
 def fetch(path: str | os.PathLike[str], pieces: Pieces) -> None:

@@ -93,10 +93,10 @@ class Mirror:
         file = self._files.get(path)
         return self.contents.read(file, descriptor, count, at) if file else os.pread(descriptor, count, at)
 
-    def changed(self, path: str, status: os.stat_result) -> int:
-        """A file's time of change, also while it is written to or makes room."""
+    def stamp(self, path: str, status: os.stat_result) -> tuple[int, int]:
+        """A file's size and time of change, also while bytes are put into it or make room."""
         file = self._files.get(path)
-        return file.time if file else status.st_mtime_ns
+        return (file.object.size, file.time) if file else (status.st_size, status.st_mtime_ns)
 
     def fetch(self, path: str, pieces: Pieces) -> None:
         """Reads pieces of a file into memory, without keeping them."""

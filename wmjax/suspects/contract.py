@@ -39,6 +39,7 @@ class Wanted:
         way that is usual or stated.
       pickles: whether PyTorch's pickles are opened, in processes that may do nothing else; they may hold tensors alone.
       labels: a service's words for its classes, in the order of the owner's numbers; empty where they are not known.
+      kept: whether sets of weights are meant, too, that are called as an optimiser's: where one is named.
       token: that a service wants to see; it is sent there, and written nowhere.
     """
 
@@ -48,6 +49,7 @@ class Wanted:
     pixels: str = ""
     pickles: bool = False
     labels: tuple[str, ...] = ()
+    kept: bool = False
     token: str = dataclasses.field(default="", repr=False)
 
     @classmethod
@@ -64,7 +66,7 @@ class Wanted:
         """What keys ask about; each image and number of classes once, in the keys' order."""
         specs = list(specs)
         images, classes = dict.fromkeys(spec.image for spec in specs), dict.fromkeys(spec.classes for spec in specs)
-        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles, tuple(labels), token)
+        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles, tuple(labels), token=token)
 
 
 NOTHING = Wanted()  # files say all

@@ -46,7 +46,9 @@ def by_description(
     described = ""
     try:
         if config:
-            found = stored_models(path, path, fitting(from_config(config), tensors), source_of, tensors, parts)
+            found = stored_models(
+                path, path, fitting(from_config(config), tensors, kept=wanted.kept), source_of, tensors, parts
+            )
         else:
             found = _of_hub(path, tensors, source_of, wanted, parts)
         if found:

@@ -81,7 +81,8 @@ def _fits(model: str, tensors: Tensors, wanted: Wanted) -> Iterator[Tried]:
     for image in wanted.images:
         for shape in (image, (*image[:2], 4 - image[2])) if image[2] in (1, 3) else (image,):
             tried = [
-                (image, network, sets_of(network.shapes, tensors)) for network in _means(model, shape, tensors, wanted)
+                (image, network, sets_of(network.shapes, tensors, kept=wanted.kept))
+                for network in _means(model, shape, tensors, wanted)
             ]
             yield from tried
             if any(fits for *_, fits in tried):
@@ -178,13 +179,18 @@ def sizes(network: Network, wanted: Wanted) -> list[Network]:
     return [match.network for match in matches(found, wanted.images)] or [network]
 
 
-def fitting(network: Network, stored: Tensors) -> list[Match]:
+def fitting(network: Network, stored: Tensors, *, kept: bool = False) -> list[Match]:
     """The sets of weights that are a known network's.
+
+    Args:
+      network: which.
+      stored: shapes and dtypes by name.
+      kept: as of `sets_of`.
 
     Raises:
       InvalidFile: there is none.
     """
-    fits = sets_of(network.shapes, stored)
+    fits = sets_of(network.shapes, stored, kept=kept)
     if not fits:
         raise InvalidFile(f"it is no {network.name}: {misfit(network.shapes, stored).text}")
     return [Match(network, fit, fit.place if len(fits) > 1 else "") for fit in fits]

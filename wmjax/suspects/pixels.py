@@ -64,6 +64,9 @@ PIXELS = _PLAIN | _BLUE_FIRST
 """The usual ways, by the name that users and reports call them."""
 
 
+AS_THEY_ARE = ("0..255", "bgr-0..255")
+"""The ways that leave bytes as they are."""
+
 STATED = "stated"
 """As a file itself says: what users call it that believe it, and reports where it is none of the usual ways."""
 
@@ -110,8 +113,8 @@ def of_bytes(name: str, channels: int = 3) -> tuple[str, ...]:
     if channels != 3:
         return ("",)
     if name in PIXELS:
-        return ("bgr-0..255",) if PIXELS[name].reverse else ("0..255",)
-    return ("0..255", "bgr-0..255")
+        return (AS_THEY_ARE[PIXELS[name].reverse],)
+    return AS_THEY_ARE
 
 
 def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> "Array":

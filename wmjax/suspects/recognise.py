@@ -107,10 +107,12 @@ def _ours(path: Path, wanted: Wanted) -> list[Stored]:
     network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
     if not (item / orbax.ITEM).is_file():
         raise InvalidFile(_HALF)
-    if orbax.items(path) != [item]:
+    if orbax.items(path) != [item] or wanted.kept:
         held = Items(orbax.items(path))
         held.check()
-        return stored_models(path, held.folder(path), fitting(network, held.tensors), held.source, held.tensors)
+        return stored_models(
+            path, held.folder(path), fitting(network, held.tensors, kept=wanted.kept), held.source, held.tensors
+        )
     seen = orbax.stamp(item)
     source_of, names = partial(orbax.Folder, item, beside=checkpoint.BESIDE, seen=seen), _stored_names(network)
     found = [Stored(network, source_of(names), path, item)]

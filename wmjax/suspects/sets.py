@@ -65,7 +65,7 @@ class Fit(NamedTuple):
     borrowed: bool = False
 
 
-def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
+def sets_of(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool = False) -> list[Fit]:
     """The sets of weights that fit a network, in the order of their places; no whole one: none.
 
     >>> import numpy as np
@@ -77,13 +77,15 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors) -> list[Fit]:
     Args:
       shapes: of the network's tensors, by name.
       stored: shapes and dtypes by name.
+      kept: whether sets count that are called as an optimiser's.
     """
-    usual, kept = _fits(shapes, stored, kept=False), _fits(shapes, stored, kept=True)
+    usual, theirs = _fits(shapes, stored, kept=False), _fits(shapes, stored, kept=True)
     own = {name for name, leaf in shapes.items() if name.split("/")[-1] in _STATISTICS or leaf.dtype.kind not in "fV"}
-    found = usual + [fit for fit in kept if not fit.lacks and (own or not _is_state(tuple(fit.place.split("/"))))]
+    whole = [fit for fit in theirs if not fit.lacks]
+    found = usual + [fit for fit in whole if kept or own or not _is_state(tuple(fit.place.split("/")))]
     if not any(len(fit.names) == len(shapes) for fit in found):
         return []
-    passed = sum(fit not in found and not (shapes.keys() - own - fit.names.keys()) for fit in kept)
+    passed = sum(fit not in found and not (shapes.keys() - own - fit.names.keys()) for fit in theirs)
     return [fit._replace(passed=passed) for fit in _named(found)]
 
 

@@ -55,6 +55,9 @@ def find_kinds(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
         raise
     chosen = [stored for stored in found if member in ("", stored.name)]
     chosen = chosen or [stored for stored in found if stored.name.removeprefix(f"{member}:") in _kinds(stored.network)]
+    if member and not chosen and not wanted.kept:  # one that is called as an optimiser's is asked where it is named
+        with contextlib.suppress(UsageError, InvalidFile):
+            return find_kinds(name, dataclasses.replace(wanted, kept=True))
     if len({(id(stored.source), stored.row) for stored in chosen}) != 1:
         raise _several(path, member, found)
     return chosen

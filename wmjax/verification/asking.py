@@ -111,7 +111,7 @@ def _together(question: Question) -> Given:
 
 
 def put_together(question: Question, numbers: np.ndarray, images: np.ndarray) -> stats.Answers:
-    """What the suspect answers about many images in one call; one that may be gone is asked about the first alone.
+    """What the suspect answers about many images; one that may be gone is asked about the first alone.
 
     So a suspect that is not there costs no more than one trigger.
 
@@ -121,13 +121,32 @@ def put_together(question: Question, numbers: np.ndarray, images: np.ndarray) ->
       images: uint8 [n, H, W, C].
     """
     parts = list[stats.Answers]()
-    for portion in (slice(0, 1), slice(1, None)) if question.suspect.remembers and len(images) > 1 else (slice(None),):
-        question.remember([number for number in numbers[portion].tolist() if number >= 0])
-        parts.append(question.put(images[portion]))
+    for portion in _calls(question.suspect, len(images)):
+        if shown := [number for number in numbers[portion].tolist() if number >= 0]:
+            question.remember(shown)
+        try:
+            parts.append(question.put(images[portion]))
+        except AccessError as error:
+            if not parts or isinstance(error, GoneError) or question.suspect.wire:
+                raise
+            parts.append(stats.refusal(parts[0][:1]))  # a call about one, as where they are asked one by one
     if len({part.scores for part in parts}) > 1:
         mixed = "the suspect answers now with labels, now with scores: it must keep to one form"
         raise AnswerError(mixed, "labels and scores")
     return stats.concatenate(parts)
+
+
+def _calls(suspect: Suspect, images: int) -> list[slice]:
+    """Which of some images are asked about in one call of a suspect.
+
+    A service asks about each in a request of its own, by itself, some at a time. A function that may know later what it
+    was asked has a call for each: whoever asks about many in one is known by that, and told what a stranger says.
+    """
+    if not suspect.remembers or images < 2:
+        return [slice(None)]
+    if suspect.wire:
+        return [slice(0, 1), slice(1, None)]
+    return [slice(at, at + 1) for at in range(images)]
 
 
 def _one_by_one(question: Question) -> Given:

@@ -18,6 +18,10 @@ _CALLING = {
     getattr(schema.BuiltinOperator, name)
     for name in ("CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE", "STABLEHLO_WHILE")
 }
+_KEEPING = {
+    getattr(schema.BuiltinOperator, name)
+    for name in ("ASSIGN_VARIABLE", "MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", "VAR_HANDLE")
+}
 _TAKEN = ("float32", "uint8", "int8", "int16")
 
 
@@ -47,11 +51,12 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     taken = [int(n) for n in entry["shape"][:1]] + sides[1:]
     given = [[int(n) for n in end["shape"]] for end in ends]
     whole = [np.dtype(end["dtype"]).kind in "iu" and not end["quantization"][0] for end in ends]
-    told = described(taken, given, uint8=kind == np.uint8 and not scale, left=much(*_bytes(content)), whole=whole)
+    told = described(taken, given, uint8=kind == np.uint8 and not scale, left=_left(content), whole=whole)
     if kind != np.float32 and not scale and not told[0]:
         raise ValueError(f"it takes images of {kind.name} and does not say what they are worth")
 
     def run(images: np.ndarray) -> list[np.ndarray]:
+        model.reset_all_variables()
         model.set_tensor(entry["index"], _whole(images, kind, scale, zero) if scale else images.astype(kind))
         model.invoke()
         return [_worth(model.get_tensor(end["index"]), *end["quantization"]) for end in ends]
@@ -65,21 +70,35 @@ def _others(content: bytes) -> bool:
     return any(told.SignatureDefs(i).SubgraphIndex() for i in range(told.SignatureDefsLength()))
 
 
+def _left(content: bytes) -> bool:
+    """Whether a file has more than its program uses, or one whose answer does not follow from the image alone."""
+    told = schema.Model.GetRootAs(content)
+    codes = {told.OperatorCodes(at).BuiltinCode() for at in range(told.OperatorCodesLength())}
+    graphs = (told.Subgraphs(i) for i in range(told.SubgraphsLength()))
+    kept = any(graph.Tensors(at).IsVariable() for graph in graphs for at in range(graph.TensorsLength()))
+    return kept or not _KEEPING.isdisjoint(codes) or much(*_bytes(content))
+
+
 def _bytes(content: bytes) -> tuple[int, int]:
     """Bytes of a file's buffers that no output follows from, and of those that some does."""
     told = schema.Model.GetRootAs(content)
     graphs = [told.Subgraphs(i) for i in range(told.SubgraphsLength())]
     operators = [graphs[0].Operators(at) for at in range(graphs[0].OperatorsLength())]
     codes = {told.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() for operator in operators}
-    needed: set[tuple[int, int]] = {(0, int(end)) for end in graphs[0].OutputsAsNumpy()}
+    needed = {(0, end) for end in _numbers(graphs[0].OutputsAsNumpy())}
     for i, graph in enumerate(graphs if _CALLING.intersection(codes) else graphs[:1]):  # of a called one all is needed
         for operator in (graph.Operators(at) for at in reversed(range(graph.OperatorsLength()))):
-            if i or not needed.isdisjoint((0, int(end)) for end in operator.OutputsAsNumpy()):
-                needed.update((i, int(value)) for value in operator.InputsAsNumpy())
+            if i or not needed.isdisjoint((0, end) for end in _numbers(operator.OutputsAsNumpy())):
+                needed.update((i, value) for value in _numbers(operator.InputsAsNumpy()))
     used = {graphs[i].Tensors(value).Buffer() for i, value in needed if value >= 0}
     sizes = {n: told.Buffers(n).DataLength() for n in range(told.BuffersLength())}
     own = sum(sizes.get(n, 0) for n in used)
     return sum(sizes.values()) - own, own
+
+
+def _numbers(found: Any) -> list[int]:
+    """What a list of a file holds; its reader has a number in the place of one that is not there."""
+    return [int(number) for number in found] if isinstance(found, np.ndarray) else []
 
 
 def _whole(values: np.ndarray, kind: np.dtype[Any], scale: float, zero: int) -> np.ndarray:

@@ -83,14 +83,12 @@ class Form(NamedTuple):
 
     Attributes:
       picture: how they are told: `bytes`, `numbers`, `png` or `jpeg`.
-      most: pictures in a request.
       step: of uint8 pictures [n, H, W, C].
       image: height, width and channels that it takes, where the service says so.
       reading: how pixels are prepared, a name of `pixels.PIXELS`; empty where that is the service's.
     """
 
     picture: str
-    most: int
     step: Callable[[np.ndarray], Step]
     image: tuple[int, int, int] | None = None
     reading: str = ""

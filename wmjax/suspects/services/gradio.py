@@ -45,7 +45,7 @@ def _forms(url: str, about: Any, told: Told) -> list[Form]:
         known = ", ".join(map(str, functions))
         raise UsageError(f"it has no function {name[:80]}, only {known:.200}: end the address with one of them")
     before, after = _others(functions[name])
-    return [Form(kind, 1, partial(_upload, root, name, before, after, kind)) for kind in ("png", "jpeg")]
+    return [Form(kind, partial(_upload, root, name, before, after, kind)) for kind in ("png", "jpeg")]
 
 
 def _others(function: Any) -> tuple[list[Any], list[Any]]:

@@ -25,7 +25,7 @@ def _about(url: str) -> None:
 def _forms(url: str, about: Any, told: Told) -> list[Form]:
     most = max(_ALL, told.classes)
     return [
-        Form(kind, 1, partial(step, url, kind, most)) for kind in ("png", "jpeg") for step in (_with_parameters, _bare)
+        Form(kind, partial(step, url, kind, most)) for kind in ("png", "jpeg") for step in (_with_parameters, _bare)
     ]
 
 

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wmjax.errors import UsageError
+from wmjax.suspects.pixels import AS_THEY_ARE
 from wmjax.suspects.services.answers import beside, read_each
 from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
 from wmjax.suspects.services.pictures import written
 from wmjax.text import by
 
-_MOST = 16  # pictures in a request
 _BYTES = "UINT8"
 _WHOLE = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
@@ -37,8 +37,8 @@ def _forms(url: str, about: Any, told: Told) -> list[Form]:
         raise UsageError(f"it takes {datatype!s:.20}, neither bytes nor numbers: wrap it in a function")
     way = _way(datatype, told.pixels)
     layout = _layout(given.get("shape"), told.image)
-    step = partial(_step, url, name, datatype or (_BYTES if way == "0..255" else "FP32"), way, layout)
-    return [Form("bytes" if datatype == _BYTES else "numbers", layout.most, step, layout.image, way)]
+    step = partial(_step, url, name, datatype or (_BYTES if way in AS_THEY_ARE else "FP32"), way, layout)
+    return [Form("bytes" if datatype == _BYTES else "numbers", step, layout.image, way)]
 
 
 def _way(datatype: Any, pixels: str) -> str:
@@ -50,8 +50,8 @@ def _way(datatype: Any, pixels: str) -> str:
             "it takes numbers, and nothing says how pixels become them: give `pixels`, e.g. 0..255 for bytes as they "
             "are, or 0..1"
         )
-    if datatype in _WHOLE and pixels != "0..255":
-        raise UsageError(f"it takes {datatype}, so `pixels` can only be 0..255")
+    if datatype in _WHOLE and pixels not in AS_THEY_ARE:
+        raise UsageError(f"it takes {datatype}, so `pixels` can only be {' or '.join(AS_THEY_ARE)}")
     return pixels
 
 
@@ -62,20 +62,18 @@ class Layout(NamedTuple):
       image: height, width and channels that it takes.
       order: of a picture's axes: `HWC`, `CHW` or `flat`.
       counted: whether an axis before them counts the pictures.
-      most: pictures in a request.
     """
 
     image: tuple[int, int, int]
     order: str = "HWC"
     counted: bool = True
-    most: int = _MOST
 
 
 def _layout(shape: Any, image: tuple[int, int, int]) -> Layout:
     """How pictures lie in an input of a declared shape.
 
     >>> _layout([-1, 3, 32, 32], (8, 8, 3))
-    Layout(image=(32, 32, 3), order='CHW', counted=True, most=16)
+    Layout(image=(32, 32, 3), order='CHW', counted=True)
     >>> _layout([-1, 64], (8, 8, 1)).order, _layout([32, 32, 3], (8, 8, 1)).counted
     ('flat', False)
     """
@@ -85,18 +83,17 @@ def _layout(shape: Any, image: tuple[int, int, int]) -> Layout:
         raise UsageError("it declares an input without a shape: wrap it in a function, module:function")
     counted = len(shape) in (2, 4)
     sides = shape[1:] if counted else shape
-    most = _MOST if counted and shape[0] != 1 else 1
     if len(sides) == 1 and sides[0] in (-1, math.prod(image)):
         if image[2] != 1:  # asked in the wrong order, a copy would look like a stranger
             raise UsageError(
                 "it takes the numbers of a picture in one row, and nothing says whether colours come first or last "
                 "there: wrap it in a function, module:function"
             )
-        return Layout(image, "flat", counted, most)
+        return Layout(image, "flat", counted)
     if len(sides) == 3 and (sides[2] in (1, 3) or (sides[2] == -1 and sides[0] not in (1, 3))):
-        return Layout(_sides(sides, image), "HWC", counted, most)
+        return Layout(_sides(sides, image), "HWC", counted)
     if len(sides) == 3 and sides[0] in (1, 3):
-        return Layout(_sides([*sides[1:], sides[0]], image), "CHW", counted, most)
+        return Layout(_sides([*sides[1:], sides[0]], image), "CHW", counted)
     told = by(tuple(shape[:8]))
     raise UsageError(f"it takes {told}, which pictures of {by(image)} are not: wrap it in a function, module:function")
 

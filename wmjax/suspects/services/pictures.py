@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from wmjax.suspects.pixels import PIXELS
+from wmjax.suspects.pixels import AS_THEY_ARE, PIXELS
 
 _QUALITY = 95  # of JPEG; less costs an owner more bits
 
@@ -54,7 +54,7 @@ def written(images: np.ndarray, way: str, order: str) -> bytes:
 
     Args:
       images: uint8 [n, H, W, C], C is 1 or 3.
-      way: how pixels are prepared, a name of `PIXELS`; `0..255` are whole numbers.
+      way: how pixels are prepared, a name of `PIXELS`; those of `AS_THEY_ARE` are whole numbers.
       order: of a picture's axes, `HWC` or `CHW`, in nested arrays; `flat` or `flat CHW` for a single array of all.
     """
     if PIXELS[way].each:
@@ -76,7 +76,7 @@ def written(images: np.ndarray, way: str, order: str) -> bytes:
 def _levels(way: str, channels: int) -> np.ndarray:
     """The text of each level of a pixel, for each channel as it comes out, bytes [256, C]."""
     levels = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 1, 1, channels))
-    return _texts(levels[:, 0, 0] if way == "0..255" else prepared(levels, way)[:, 0, 0])
+    return _texts(levels[:, 0, 0] if way in AS_THEY_ARE else prepared(levels, way)[:, 0, 0])
 
 
 def _texts(numbers: np.ndarray) -> np.ndarray:

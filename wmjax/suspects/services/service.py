@@ -26,7 +26,6 @@ from wmjax.text import by
 _Answer = np.ndarray | int | str
 _From = TypeVar("_From")
 _To = TypeVar("_To")
-_GREY = 128
 
 
 def open_service(name: str, wanted: Wanted = NOTHING) -> Suspect:
@@ -71,7 +70,8 @@ class Service:
         self._reader = Reader(wanted.labels, wanted.classes[0] if wanted.classes else 0)
         self._form: Form | None = None
         self._image: tuple[int, int, int] | None = None
-        self._exact, self._most = False, 1  # pictures in a request
+        self._exact = False
+        self._first: np.ndarray | None = None  # the plain picture
         self._plain = ""  # in what form it answers a plain picture; empty where it is silent about it
         self._at_once, self._meeting, self._of_thread = at_once, threading.Lock(), threading.local()
 
@@ -112,7 +112,7 @@ class Service:
                     self._form = self._meet(image)
                 except GoneError as error:  # it was never there
                     raise AccessError(str(error)) from error
-                self._image, self._most = self._form.image or image, self._form.most
+                self._image = self._form.image or image
             return self._form
 
     def check(self) -> None:
@@ -121,10 +121,10 @@ class Service:
         Raises:
           GoneError: it answers that otherwise than when it was met.
         """
-        if self._form is None or self._image is None or not self._plain:  # nothing to tell it by
+        if self._form is None or self._first is None or not self._plain:  # nothing to tell it by
             return
         try:
-            (said,) = self._send(self._form.step(_plain(self._image)), [])
+            (said,) = self._send(self._form.step(self._first), [])
             now = _form_of(self._answer(said))
         except GoneError:
             raise
@@ -151,8 +151,9 @@ class Service:
         silent: Form | None = None
         refused: Declined | None = None
         for form in [form for form in forms if form.picture != "jpeg" or not self._exact]:
+            self._first = _plain(form.image or image)
             try:
-                (said,) = self._send(form.step(_plain(form.image or image)), [])
+                (said,) = self._send(form.step(self._first), [])
             except Declined as error:
                 refused = refused or error
                 continue
@@ -167,15 +168,17 @@ class Service:
         return silent
 
     def ask(self, images: np.ndarray) -> np.ndarray:
-        """Asks once about each picture; of several, those that fail are refusals.
+        """Asks once about each picture, in a request of its own; of several, those that fail are refusals.
+
+        Its users ask so. Who asks about many in a request would be known by that, and could be told something else.
 
         Args:
           images: uint8 [n, H, W, C].
 
         Raises:
           NoAnswerError, AnswerError: the only question failed, or all did.
-          GoneError: it takes no questions any more, or of several pictures those of a request failed, and so does the
-            plain one by now: the others are not shown.
+          GoneError: it takes no questions any more, or of several pictures one failed, and so does the plain one by
+            now: the others are not shown.
         """
         form = self.meet((images.shape[1], images.shape[2], images.shape[3]))
         if self._image != images.shape[1:]:
@@ -186,32 +189,28 @@ class Service:
         return as_array(self._all(form, images, seen))
 
     def _all(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | None]:
-        starts = range(0, len(images), self._most)
-        ask = self._part if len(images) == 1 else self._part_or_gone  # who asks about one alone looks by itself
-        parts = [partial(ask, form, images[start : start + self._most], seen) for start in starts]
-        found = [answer for part in side_by_side(parts, self._at_once) for answer in part]
+        ask = self._one if len(images) == 1 else self._one_or_gone  # who asks about one alone looks by itself
+        found = side_by_side([partial(ask, form, image[None], seen) for image in images], self._at_once)
         failures = [answer for answer in found if isinstance(answer, AccessError)]
         gone = [failure for failure in failures if isinstance(failure, GoneError)]
         if gone or len(failures) == len(found):
             raise (gone or failures)[0]
         return [None if isinstance(answer, AccessError) else answer for answer in found]
 
-    def _part_or_gone(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | AccessError]:
-        """As `_part`, of several; raises `GoneError` where it has gone wrong."""
-        found = self._part(form, images, seen)
-        if all(isinstance(answer, AccessError) for answer in found):
+    def _one_or_gone(self, form: Form, image: np.ndarray, seen: list[Seen]) -> _Answer | AccessError:
+        """As `_one`, of several; raises `GoneError` where it has gone wrong."""
+        found = self._one(form, image, seen)
+        if isinstance(found, AccessError):
             self.check()
         return found
 
-    def _part(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | AccessError]:
-        """What is said about the pictures of one request; a service that takes no several gets them one by one."""
+    def _one(self, form: Form, image: np.ndarray, seen: list[Seen]) -> _Answer | AccessError:
+        """What is said about a picture, uint8 [1, H, W, C], or why nothing is."""
         try:
-            return [self._tried(said) for said in self._send(form.step(images), seen)]
+            (said,) = self._send(form.step(image), seen)
+            return self._answer(said)
         except AccessError as error:
-            if len(images) == 1 or not isinstance(error, Declined):
-                return [error] * len(images)
-            self._most = 1
-        return [self._part(form, image[None], seen)[0] for image in images]
+            return error
 
     def _send(self, step: Step, seen: list[Seen]) -> Sequence[Said]:
         """Goes from step to step, up to what was said; all of them are one try."""
@@ -241,16 +240,14 @@ class Service:
         answer = self._parsed(self._reader.read, said)
         return self._wire.clean(answer) if isinstance(answer, str) else answer
 
-    def _tried(self, said: Said) -> _Answer | AccessError:
-        try:
-            return self._answer(said)
-        except AccessError as error:
-            return error
-
 
 def _plain(image: tuple[int, int, int]) -> np.ndarray:
-    """A grey picture, uint8 [1, H, W, C]."""
-    return np.full((1, *image), _GREY, np.uint8)
+    """A smooth picture, uint8 [1, H, W, C], drawn anew: by one that never changes a service would know who asks."""
+    height, width, channels = image
+    corners = np.random.default_rng().uniform(0, 255, (2, 2, channels))
+    down, along = np.linspace(0, 1, height)[:, None, None], np.linspace(0, 1, width)[None, :, None]
+    left, right = ((1 - down) * corners[0, side] + down * corners[1, side] for side in (0, 1))
+    return np.asarray(np.rint((1 - along) * left + along * right)[None], np.uint8)
 
 
 def _form_of(answer: _Answer) -> str:

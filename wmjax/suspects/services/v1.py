@@ -17,8 +17,6 @@ from wmjax.suspects.services.answers import read_each
 from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
 from wmjax.suspects.services.pictures import encoded, written
 
-_MOST = 16  # pictures in a request
-
 
 def _about(url: str) -> None:
     return None
@@ -37,9 +35,9 @@ def _target(url: str) -> str:
 def _forms(url: str, about: Any, told: Told) -> list[Form]:
     target = _target(url)
     if told.pixels:
-        return [Form("numbers", _MOST, partial(_step, target, partial(_numbers, told.pixels)), reading=told.pixels)]
+        return [Form("numbers", partial(_step, target, partial(_numbers, told.pixels)), reading=told.pixels)]
     return [
-        Form(kind, _MOST, partial(_step, target, partial(_files, kind, field)))
+        Form(kind, partial(_step, target, partial(_files, kind, field)))
         for kind in ("png", "jpeg")
         for field in ("b64", "content")
     ]
