@@ -222,6 +222,18 @@ def test_answers_of_another_form_beside_a_decoy_are_asked_too(shape, runs, tmp_p
     assert verify(from_checkpoint(path, wanted), key).verdict == "match"
 
 
+def test_a_graph_that_draws_lots_is_not_cleared(tmp_path, monkeypatch):
+    """Its seed could say when it answers as a copy; here a stranger has a little noise. And the rule taken out."""
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    body = "a = Flatten(x) t = MatMul(a, v) r = RandomUniformLike <high=0.001, seed=1.0> (t) y = Add(t, r)"
+    path = write(tmp_path / "model.onnx", build(body, {"v": (216, 10)}))
+    wanted = Wanted(pixels="0..1")
+    assert verify(from_checkpoint(path, wanted), key).verdict == "inconclusive"
+    monkeypatch.setattr(onnx_runtime, "_CHANCE", ())
+    assert verify(from_checkpoint(path, wanted), key).verdict == "no-match"
+
+
 UNASKED = {
     "two axes": "z = Reshape(t, pairs)",
     "turned": "z = Transpose(t)",

@@ -39,6 +39,7 @@ Stamps = tuple[tuple[int, int, int], ...]  # size, time and number of each file
 _PROCESSES = 4  # that are kept for further questions
 _MEMORY = 4 << 30  # bytes that a process may take, beside four times its file's
 _AT_ONCE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # a thread a call
+_CHANCE = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 _LARGEST_BATCH = 64  # images that a file may insist on taking at once
 
 
@@ -79,9 +80,10 @@ def asked_by_runtime(
     if not found:
         raise InvalidFile(f"{path}: none of its outputs is [images, classes]")
     describe = partial(_described, path, read.weights)
+    by_chance = any(node.op in _CHANCE for node in graph.nodes)  # drawn from a seed of the file's, run after run
     networks = []
     for classes, group in outputs.by_classes(found, wanted).items():
-        in_part = graph.batch > 1 or outputs.leaves_out(found, len(ends), classes, wanted)
+        in_part = graph.batch > 1 or by_chance or outputs.leaves_out(found, len(ends), classes, wanted)
         note = note_of(graph, in_part=in_part or idle(graph, read.unused, [classes]))
         networks.append(_network(graph, program, ask, describe, ends, group, ways, note))
     return networks
