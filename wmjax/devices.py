@@ -53,6 +53,16 @@ def brief_options() -> dict[str, Any] | None:
     return told
 
 
+def scoring_options() -> dict[str, Any] | None:
+    """What XLA is told about asking many models: on a CPU Eigen computes the products.
+
+    XLA's newer library takes LeNets half as long again; larger networks take as long by either.
+    """
+    if not on_cpu() or not version("jaxlib").startswith("0.10."):  # others may not have the option
+        return None
+    return {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
 def briefly(function: Callable[..., R], **static: Any) -> Callable[..., R]:
     """`jax.jit` with `brief_options`, for the outermost function of a program.
 
