@@ -6,9 +6,9 @@ gradient that autodiff writes (batch and feature axes swapped) runs 20-280 times
 
 * forward and input gradient in canonical NHWC/HWIO order, fast anywhere; on a CPU, those of large 3x3 layers by
   Winograd's filtering, and their kernel gradient too (`wmjax.kernels.winograd`: half the time of what follows);
-* any other kernel gradient, on a CPU, as one matrix product per chunk of images over their k*k shifted views,
-  with chunks small enough for the cache (1.1 to 13 times faster than autodiff's for layers of 4 to 32 pixels a side,
-  `experiments/training/conv_speed.py`); on an accelerator, as the convolution that its library knows best.
+* any other kernel gradient, on a CPU, in canonical order too, images and channels having changed places in memory; of
+  strides, as one matrix product per chunk of images over their k*k shifted views, with chunks small enough for the
+  cache (`experiments/training/conv_speed.py`); on an accelerator, as the convolution that its library knows best.
 
 Under `vmap` over models, JAX's own rule makes a grouped convolution, several times slower than a loop on CPUs. `_many`
 has rules of its own: models that see the same images share one convolution with all their kernels side by side; models
@@ -155,6 +155,8 @@ def _pad(x: Array, window: tuple[int, int], strides: tuple[int, int], padding: P
 
 
 def _kernel_gradient(x: Array, g: Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding) -> Array:
+    if strides == (1, 1):  # else the convolution would multiply with the zeros between the strides
+        return _swapped(x, g, window, padding)
     channels = x.shape[3]
     out, features = (g.shape[1], g.shape[2]), g.shape[3]
     padded = _pad(x, window, strides, padding)
@@ -167,6 +169,13 @@ def _kernel_gradient(x: Array, g: Array, window: tuple[int, int], strides: tuple
     parts = chunks((padded, g), out[0] * out[1] * rows * x.dtype.itemsize, _CHUNK_BYTES)
     total, _ = lax.scan(lambda acc, part: (acc + product(*part), None), start, parts)
     return total.reshape(*window, channels, features)
+
+
+def _swapped(x: Array, g: Array, window: tuple[int, int], padding: Padding) -> Array:
+    """The kernel gradient as a convolution: channels are its images, the images its channels, `g` is its kernel."""
+    pads = _pads((x.shape[1], x.shape[2]), window, (1, 1), padding)
+    images, kernel = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
+    return lax.conv_general_dilated(images, kernel, (1, 1), pads, dimension_numbers=_ORDER).transpose(1, 2, 0, 3)
 
 
 def _product(x: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> Array:

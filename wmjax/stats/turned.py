@@ -29,7 +29,7 @@ class Turned(NamedTuple):
 
 def nothing(shape: tuple[int, ...]) -> Turned:
     """No answers yet."""
-    lowest, _, sums = renaming.begin(shape)
+    lowest, _, sums = renaming.begin(shape, parts=False)
     return Turned(lowest, sums, np.zeros((*shape, 1)))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from wmjax.devices import scoring_options
 from wmjax.suspects.contract import Network, Weights
 
 AXIS = "models"
@@ -69,12 +70,12 @@ class Scorer:
             order[device, counts[device]] = entry % share
             counts[device] += 1
         dealt: list[Any] = [order.reshape(size), counts]
-        together = picks.ndim == 1 and self.width > 1  # side by side, the same images take one first convolution
+        together = picks.ndim == 1  # what depends on the same images alone is then computed once for all models
         if together:
             images = _picked(images, picks)
         else:
             spread = np.zeros((size, picks.shape[-1]), np.int32)
-            spread[places] = picks if picks.ndim == 1 else np.repeat(picks, ways, axis=0)
+            spread[places] = np.repeat(picks, ways, axis=0)
             dealt.append(spread)
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
         program = _program(self, picking=not together)
@@ -112,7 +113,8 @@ def _program(scorer: Scorer, *, picking: bool) -> Callable[..., Array]:
 
     models, whole = PartitionSpec(AXIS), PartitionSpec()
     specs = (models, whole, models, models, *([models] if picking else []))
-    return jax.jit(jax.shard_map(body, mesh=scorer.mesh, in_specs=specs, out_specs=models, check_vma=False))
+    walk = jax.shard_map(body, mesh=scorer.mesh, in_specs=specs, out_specs=models, check_vma=False)
+    return jax.jit(walk, compiler_options=scoring_options())
 
 
 def _rows(weights: Any, rows: Array) -> Any:

@@ -44,12 +44,13 @@ def choose_width(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int,
     if known.get(name) in fitting:
         return known[name]
     rows = _few(scorer.mesh.size, size // scorer.mesh.size, 2 * max(widths))
-    seconds = {usual: _seconds(dataclasses.replace(scorer, width=usual), weights, bank, block, rows)}
-    if seconds[usual] * _BLOCKS * models / len(rows) < _WORTH:
+    plain = dataclasses.replace(scorer, width=usual)
+    _call(plain, weights, bank, block, rows[:1])  # compiles
+    if _call(plain, weights, bank, block, rows) * _BLOCKS * models / len(rows) < _WORTH:
         return usual
-    for width in fitting:
-        if width != usual:
-            seconds[width] = _seconds(dataclasses.replace(scorer, width=width), weights, bank, block, rows)
+    seconds = {
+        width: _seconds(dataclasses.replace(scorer, width=width), weights, bank, block, rows) for width in fitting
+    }
     best = min(seconds, key=seconds.__getitem__)
     known[name] = best if seconds[best] < _BETTER * seconds[usual] else usual
     _remember(known)
@@ -63,14 +64,19 @@ def _few(devices: int, share: int, each: int) -> np.ndarray:
 
 def _seconds(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int, rows: np.ndarray) -> float:
     """What a block of images takes these models, compilation apart."""
-    picks = np.arange(block, dtype=np.int32) % len(bank)
-    scorer.answers(weights, rows, bank, picks)
+    _call(scorer, weights, bank, block, rows[:1])
     seconds: list[float] = []
     while len(seconds) < 3 or sum(seconds) < _LONG_ENOUGH:
-        began = time.perf_counter()
-        scorer.answers(weights, rows, bank, picks)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(_call(scorer, weights, bank, block, rows))
     return min(seconds)
+
+
+def _call(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int, rows: np.ndarray) -> float:
+    """Seconds of one call."""
+    picks = np.arange(block, dtype=np.int32) % len(bank)
+    began = time.perf_counter()
+    scorer.answers(weights, rows, bank, picks)
+    return time.perf_counter() - began
 
 
 def _cache() -> Path:
