@@ -46,7 +46,7 @@ def brief_options() -> dict[str, Any] | None:
     if not on_cpu():
         return None
     told: dict[str, Any] = {"xla_backend_optimization_level": 1}
-    if version("jaxlib").startswith("0.10."):  # which has these options
+    if _has_more():
         told["xla_cpu_use_fusion_emitters"] = False
         ynnpack = ("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", "LIBRARY_FUSION_TYPE_REDUCE")
         told["xla_cpu_experimental_ynn_fusion_type"] = ",".join(ynnpack)
@@ -58,9 +58,12 @@ def scoring_options() -> dict[str, Any] | None:
 
     XLA's newer library takes LeNets half as long again; larger networks take as long by either.
     """
-    if not on_cpu() or not version("jaxlib").startswith("0.10."):  # others may not have the option
-        return None
-    return {"xla_cpu_experimental_ynn_fusion_type": ""}
+    return {"xla_cpu_experimental_ynn_fusion_type": ""} if on_cpu() and _has_more() else None
+
+
+def _has_more() -> bool:
+    """Whether XLA has the options that come and go; others may not."""
+    return version("jaxlib").startswith("0.10.")
 
 
 def briefly(function: Callable[..., R], **static: Any) -> Callable[..., R]:

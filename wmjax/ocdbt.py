@@ -93,7 +93,7 @@ class Values:
                 joined.append((where, at, at))
             joined[-1] = (where, joined[-1][1], at + length)
             pieces[place] = len(joined) - 1, at - joined[-1][1]
-        found = [memoryview(data) for data in stores.parts([(self._file(one), at, end) for one, at, end in joined])]
+        found = [memoryview(data) for data in stores.parts([(self._path / one, at, end) for one, at, end in joined])]
         for place, (number, at) in pieces.items():
             self._here[place] = found[number][at : at + _parsed(place)[2]]
 
@@ -101,10 +101,7 @@ class Values:
         if place in self._here:
             return self._here.pop(place)
         where, at, length = _parsed(place)
-        return stores.read(self._file(where), self._open(where, at + length), length, at)
-
-    def _file(self, where: str) -> Path:
-        return self._path / where.replace(":", "", 1)
+        return stores.read(self._path / where, self._open(where, at + length), length, at)
 
     def _open(self, where: str, end: int) -> int:
         """A file of at least so many bytes; a hostile tree may point out of the item, or past an end.
@@ -112,7 +109,7 @@ class Values:
         By its name alone: `wmjax.orbax` has seen that nothing in the item is a link.
         """
         if where not in self._files:
-            file = self._file(where)
+            file = self._path / where
             if not os.path.abspath(file).startswith(f"{os.path.abspath(self._path)}/"):
                 raise ValueError("it points to a file outside of it")
             self._files[where] = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -126,9 +123,9 @@ class Values:
 
 
 def _parsed(place: str) -> tuple[str, int, int]:
-    """File, offset and length of `value:FOLDER:FILE:OFFSET:LENGTH`."""
+    """File, offset and length of `value:FOLDER:FILE:OFFSET:LENGTH`; the folder ends with a slash, or is empty."""
     where, at, length = place.partition(":")[2].rsplit(":", 2)
-    return where, int(at), int(length)
+    return where.replace(":", "", 1), int(at), int(length)
 
 
 def _places(path: Path) -> dict[bytes, Any]:
@@ -144,7 +141,7 @@ def _places(path: Path) -> dict[bytes, Any]:
     if newest["root_height"]:
         return {}
     place = newest["root"]["location"]
-    with stores.present(path / _parsed(place)[0].replace(":", "", 1)):
+    with stores.present(path / _parsed(place)[0]):
         entries = ts.ocdbt.dump(folder, place).result()["entries"]
     return {entry["key"]: entry.get("inline_value", entry.get("indirect_value")) for entry in entries}
 

@@ -140,14 +140,9 @@ def usable(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, 
 def _answers(
     suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int]
 ) -> Iterator[stats.Answers | None]:
-    """What comes back: about many images at once where that works, else about each; None for a failure.
-
-    A function that may know later what it was asked has a call for each: whoever asks about many in one is known by
-    that, and told what a stranger says.
-    """
-    portion, answered, failed = max(1, _PORTION // classes), False, 0
-    if suspect.remembers:
-        portion = min(portion, _CALLS) if suspect.wire else 1
+    """What comes back: about many images at once where that may be and works, else about each; None for a failure."""
+    portion, answered, failed = 1 if suspect.alone else max(1, _PORTION // classes), False, 0
+    portion = min(portion, _CALLS) if suspect.wire else portion
     with progress(f"asking {suspect.name}", len(images)) as advance:
         for start in range(0, len(images), portion):
             batch = images[start : start + portion]

@@ -247,6 +247,14 @@ class Suspect:
         return (*noted, *((self.image and adaptation(image, self.image)) or ()))
 
     @property
+    def alone(self) -> bool:
+        """Whether it is asked about each image in a call of its own: a function that may know later what it was asked.
+
+        Whoever asks about many in one is known by that, and told what a stranger says. (A service sees to it itself.)
+        """
+        return self.remembers and self.wire is None
+
+    @property
     def asked(self) -> "tuple[Suspect, ...]":
         """Itself by each of its readings, one at least."""
         return self.readings or (self,)

@@ -137,16 +137,10 @@ def put_together(question: Question, numbers: np.ndarray, images: np.ndarray) ->
 
 
 def _calls(suspect: Suspect, images: int) -> list[slice]:
-    """Which of some images are asked about in one call of a suspect.
-
-    A service asks about each in a request of its own, by itself, some at a time. A function that may know later what it
-    was asked has a call for each: whoever asks about many in one is known by that, and told what a stranger says.
-    """
+    """Which of some images are asked about in one call of a suspect."""
     if not suspect.remembers or images < 2:
         return [slice(None)]
-    if suspect.wire:
-        return [slice(0, 1), slice(1, None)]
-    return [slice(at, at + 1) for at in range(images)]
+    return [slice(at, at + 1) for at in range(images)] if suspect.alone else [slice(0, 1), slice(1, None)]
 
 
 def _one_by_one(question: Question) -> Given:

@@ -1,12 +1,11 @@
 """What the rooms of the zoo hand to each other."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wmjax import forms, orbax
+from wmjax import forms, orbax, stores
 from wmjax.suspects.contract import Network, Source
 
 
@@ -67,8 +66,9 @@ def stamp(*paths: Path) -> str:
     Raises:
       AccessError, InvalidFile: as of `wmjax.orbax.stamp`.
     """
-    return " ".join(orbax.stamp(path) if path.is_dir() else _file(path.stat()) for path in paths)
+    return " ".join(orbax.stamp(path) if path.is_dir() else _file(path) for path in paths)
 
 
-def _file(status: os.stat_result) -> str:
-    return f"{status.st_size} {status.st_mtime_ns}"
+def _file(path: Path) -> str:
+    size, time = stores.stamp(path, path.stat())
+    return f"{size} {time}"
