@@ -17,7 +17,7 @@ from wmjax.suspects.contract import NOTHING, TIMEOUT, Seen, Suspect, Wanted
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.pixels import PIXELS
 from wmjax.suspects.services.address import read_address
-from wmjax.suspects.services.contract import Form, Malformed, Said, Step, Told, document
+from wmjax.suspects.services.contract import Beside, Form, Malformed, Said, Step, Told, document
 from wmjax.suspects.services.labels import Reader, as_array
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.suspects.services.wire import AT_ONCE, PATIENCE, Declined, Wire
@@ -125,7 +125,7 @@ class Service:
             return
         try:
             (said,) = self._send(self._form.step(self._first), [])
-            now = _form_of(self._answer(said))
+            now = self._form_told(said)
         except GoneError:
             raise
         except AccessError as error:
@@ -158,7 +158,7 @@ class Service:
                 refused = refused or error
                 continue
             self._parsed(self._reader.meet, said)
-            self._plain = _form_of(self._answer(said))
+            self._plain = self._form_told(said)
             if self._plain:
                 return form
             silent = silent or form
@@ -234,6 +234,10 @@ class Service:
         except (Malformed, OverflowError) as error:
             shown = came(error.came) if isinstance(error, Malformed) else "a number without end"
             raise AnswerError(self._wire.clean(f"suspect {self.name}: {error}"), self._wire.clean(shown)) from error
+
+    def _form_told(self, said: Said) -> str:
+        """In what form a plain picture is answered; which class it is said to be beside its scores binds no trigger."""
+        return _form_of(self._answer(said.scores if isinstance(said, Beside) else said))
 
     def _answer(self, said: Said) -> _Answer:
         """One answer of the suspect's."""
