@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +18,9 @@ from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.specify import default_rule
 from wmjax.suspects.ask import answered
 from wmjax.suspects.contract import Wanted
-from wmjax.zoo import panel, route
+from wmjax.zoo import compiling, panel, route
 from wmjax.zoo.grounds import AuditGround
+from wmjax.zoo.prepared import Stacked
 
 COMPILED, RUN = 0.0, 1e9  # seconds that an operation takes to compile: nobody pays for a runtime, or everybody
 
@@ -48,7 +52,11 @@ def audited(monkeypatch, zoo: Path, key: Key, seconds: float, out: Path | None =
 
 def run_of(result: wmjax.AuditResult) -> set[str]:
     """Families that a runtime answered for, as the report says."""
-    return {family for family, said in result.remarks.items() if any(g.code == AuditGround.RUNTIME for _, g in said)}
+    return families(result, AuditGround.RUNTIME)
+
+
+def families(result: wmjax.AuditResult, code: AuditGround) -> set[str]:
+    return {family for family, said in result.remarks.items() if any(ground.code == code for _, ground in said)}
 
 
 def test_both_routes_give_the_same_verdicts(zoo, key, monkeypatch, tmp_path):
@@ -88,6 +96,59 @@ def test_a_runtime_that_fails_half_way_gives_way(zoo, key, monkeypatch):
     assert len(calls) > 3
     assert run_of(found) == set()
     np.testing.assert_array_equal(found.outcomes, expected.outcomes)
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    """Compiling takes until the test ends, or raises what is put in the list."""
+    ended, errors = threading.Event(), list[Exception]()
+
+    def compile_(bench: Stacked, width: int | None) -> None:
+        if errors:
+            raise errors[0]
+        ended.wait()
+
+    monkeypatch.setattr(Stacked, "compile", compile_)
+    monkeypatch.setattr(route, "_AT_LEAST", 0.01)
+    yield errors
+    ended.set()
+    compiling._beside.submit(int).result()  # those that were given up have ended
+    assert not compiling.left()
+
+
+def test_a_compile_that_takes_too_long_is_given_up(zoo, key, monkeypatch, tmp_path, endless):
+    monkeypatch.setattr(route, "_STARTING", 0.01)
+    monkeypatch.setattr("wmjax.zoo.load.CHUNK_BYTES", 1)  # a chunk a model: the second of a family waits no more
+    found = audited(monkeypatch, zoo, key, COMPILED, tmp_path / "out")
+    assert (families(found, AuditGround.GIVEN_UP), run_of(found)) == (set(found.families), set())
+    assert compiling.left()
+    there = audited(monkeypatch, zoo, key, RUN)
+    for table in ("outcomes", "bits", "queries", "matches"):
+        np.testing.assert_array_equal(getattr(found, table), getattr(there, table))
+    again = wmjax.merge(tmp_path / "out", {"key": key})
+    assert (again.remarks, again.grounds) == (found.remarks, found.grounds)
+
+
+def test_a_compile_that_fails_is_not_called_slow(zoo, key, monkeypatch, endless):
+    endless.append(MemoryError())
+    assert families(audited(monkeypatch, zoo, key, COMPILED), AuditGround.GIVEN_UP) == set()
+
+
+def test_the_command_ends_while_something_is_still_compiled(zoo, tmp_path, run):
+    run("keygen", "--scheme", "abstract", "--image", "9x8x3", "--classes", "10", "--triggers", "32", "--out", "keys/k")
+    program = """
+import sys, time
+from wmjax import cli
+from wmjax.zoo import route
+from wmjax.zoo.prepared import Stacked
+Stacked.compile = lambda *given: time.sleep(3600)
+route._AT_LEAST = route._STARTING = .01
+cli.console()
+"""
+    told = [sys.executable, "-c", program, "audit", str(zoo), "--keys", "keys"]
+    done = subprocess.run(told, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "compiling it took longer" in Path("wmjax-audit/report.html").read_text()
 
 
 def test_a_runtime_that_reads_other_outputs_is_not_asked(zoo, key):

@@ -1,6 +1,8 @@
 """The command line: verbs over the Python API, no logic of its own."""
 
 import argparse
+import atexit
+import os
 import sys
 from typing import NoReturn
 
@@ -9,6 +11,7 @@ from wmjax.cli.examples import front
 from wmjax.cli.options import make_parser
 from wmjax.cli.terminal import guarded, placed
 from wmjax.errors import UsageError
+from wmjax.zoo import compiling
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,4 +38,10 @@ def _told(options: argparse.Namespace) -> progress.Told:
 
 def console() -> NoReturn:
     """Entry point of the `wmjax` command."""
-    sys.exit(main())
+    code = main()
+    if compiling.left():  # what XLA is at nobody uses any more, and it may take hours
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

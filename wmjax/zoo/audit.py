@@ -92,7 +92,8 @@ def audit(
       max_queries: questions that each such member may be asked in this run.
 
     It runs on all devices of this process. On a CPU `jax.config.update("jax_num_cpu_devices", CORES)`, before anything
-    else, makes one of each core, which is faster for small networks; the command line does that.
+    else, makes one of each core, which is faster for small networks; the command line does that. A program that is
+    still being compiled when ONNX Runtime has answered keeps the process from ending until it is done.
 
     Returns:
       Verdicts of this shard; iterating gives one `AuditFinding` a pair, strongest evidence first.

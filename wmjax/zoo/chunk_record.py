@@ -10,12 +10,14 @@ from wmjax import forms
 from wmjax.grounds import Ground
 from wmjax.text import is_sha256
 from wmjax.verification.grounds import forgetful
+from wmjax.zoo.grounds import AuditGround
 from wmjax.zoo.header import AuditHeader, may_clear
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.result import MATCH, NO_MATCH
 from wmjax.zoo.turns import Asking
 
 TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32, "readings": np.int32}
+_RUN = (AuditGround.RUNTIME, AuditGround.GIVEN_UP)
 _ASKED = ("asking", "known")  # fields of members that are asked in an order of their own
 ROUNDED = 1e-3  # bits, more than curves lose by rounding
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
@@ -48,7 +50,7 @@ class ChunkRecord:
       answers: what was answered to every question; None where nothing was, or answers are not kept.
       asking: what the order of the questions follows from; None for weights, which are asked in the keys' own.
       known: with `asking`, for each column the matches among triggers that were not shown before.
-      run: whether another program ran its models, in the place of one compiled of them.
+      run: RUNTIME or GIVEN_UP, why another program ran its models, in the place of one compiled of them; else None.
       seconds: that the chunk took.
     """
 
@@ -69,7 +71,7 @@ class ChunkRecord:
     answers: KeptAnswers | None
     asking: Asking | None
     known: tuple[int, ...]
-    run: bool
+    run: AuditGround | None
     seconds: float
 
     @classmethod
@@ -91,7 +93,7 @@ class ChunkRecord:
             answers=None,
             asking=None,
             known=(),
-            run=False,
+            run=None,
             seconds=0.0,
             **empty,
         )
@@ -124,7 +126,7 @@ class ChunkRecord:
     def agrees(self, other: "ChunkRecord") -> bool:
         """Whether another record of the chunk says the same, or one of them has to be asked again."""
         mine, theirs = (
-            dataclasses.replace(record, seconds=0.0, width=None, run=False).to_json() for record in (self, other)
+            dataclasses.replace(record, seconds=0.0, width=None, run=None).to_json() for record in (self, other)
         )
         return mine == theirs or self.again or other.again
 
@@ -186,7 +188,7 @@ class ChunkRecord:
             answers=None,
             asking=Asking.from_json(found["asking"], header, chunk) if own else None,
             known=forms.items(found["known"], forms.whole) if own else (),
-            run=run and forms.flag(found["run"]),
+            run=_run(found["run"]) if run else None,
             seconds=forms.number(found["seconds"], 0.0, 1e9),
             **tables,
         )
@@ -230,6 +232,12 @@ def _check_figures(record: ChunkRecord, header: AuditHeader) -> None:
         ends = len(path) == record.queries[row, column] and abs(path[-1] - record.bits[row, column]) < ROUNDED
         if not ends or max(path[:-1], default=0.0) > bounds.bars[column] + ROUNDED:
             raise ValueError("a curve contradicts the evidence")
+
+
+def _run(value: Any) -> AuditGround:
+    if value not in _RUN:
+        raise ValueError("another program does not run models for such a reason")
+    return AuditGround(value)
 
 
 def _places(value: Any, count: int) -> tuple[int, ...]:

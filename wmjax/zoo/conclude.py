@@ -46,7 +46,7 @@ def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord], basis: B
     inexact = [not key.spec.policy.exact for key in header.keys]
     tables.bits[:, inexact] = np.nan
     place = {i: at for at, i in enumerate(seen)}
-    run = {header.family[i] for i in tables.run}
+    run = sorted({(header.family[i], why) for i, why in tables.run.items()})
     curves = {(place[i], k): path for (i, k), path in tables.curves.items() if i in place and not inexact[k]}
     open_to_doubt = np.where(inexact, INCONCLUSIVE, MATCH)  # their figures say little by themselves
     rows, columns = np.nonzero(tables.outcomes[seen] >= open_to_doubt)
@@ -63,7 +63,7 @@ def conclude_audit(header: AuditHeader, records: Sequence[ChunkRecord], basis: B
         curves=curves,
         grounds=_grounds(header, tables, ranks, [(i, seen[i], k) for i, k in sorted(noted)]),
         remarks={
-            family.name: tuple(_remarks(family, header.keys, run=place in run))
+            family.name: tuple(_remarks(family, header.keys, [why for at, why in run if at == place]))
             for place, family in enumerate(header.families)
         },
         unreadable=[*header.unreadable, *tables.unreadable],
@@ -89,7 +89,7 @@ class _Tables:
         self.curves: dict[tuple[int, int], list[float]] = {}
         self.digests: dict[int, str] = {}
         self.asked: dict[tuple[int, int], list[Ground]] = {}
-        self.run: set[int] = set()
+        self.run: dict[int, AuditGround] = {}
         self.unreadable: list[Unreadable] = []
 
     def fill(self, record: ChunkRecord, header: AuditHeader) -> None:
@@ -99,7 +99,7 @@ class _Tables:
         self.digests |= {start + row: sha256 for row, sha256 in record.digests.items()}
         rows, columns = start + np.array(record.rows, np.int64), np.array(record.keys, np.int64)
         self.seen[rows] = True
-        self.run.update(rows.tolist() if record.run else ())
+        self.run |= dict.fromkeys(rows.tolist(), record.run) if record.run else {}
         for table in TABLES:
             getattr(self, table)[np.ix_(rows, columns)] = getattr(record, table)
         for column, k in enumerate(record.keys if record.asking else ()):
@@ -169,9 +169,9 @@ def _needed(outcomes: np.ndarray, header: AuditHeader) -> float:
     return float(max(own, np.log2(max(header.tests, 1) / (header.level.value * found))))
 
 
-def _remarks(family: AskedFamily, keys: Sequence[Asked], *, run: bool) -> Iterator[tuple[str, Ground]]:
+def _remarks(family: AskedFamily, keys: Sequence[Asked], run: Sequence[AuditGround]) -> Iterator[tuple[str, Ground]]:
     """How a family was asked, where not with the keys' own triggers as they are, or not all of it here."""
-    yield from [("", Ground(AuditGround.RUNTIME))] if run else []
+    yield from (("", Ground(why)) for why in run)
     yield from (("", ground) for ground in asked_as(family.note, family.readings))
     for key in keys:
         yield from ((key.name, ground) for ground in adapted(key.spec, family) or why_not(key.spec, family))
@@ -201,7 +201,7 @@ def _grounds(
         own = [] if key.spec.policy.exact else [_ranked(header, tables, ranks, i, k)]
         weights = [Ground(AuditGround.WEIGHTS, {"sha256": tables.digests[i]})] if i in tables.digests else []
         read = readings(header.families[at[0]].readings, int(tables.readings[i, k]))
-        run = [Ground(AuditGround.RUNTIME)] if i in tables.run else []
+        run = [Ground(tables.run[i])] if i in tables.run else []
         found[place, k] = (*shared[at], *run, *read, *tables.asked.get((i, k), ()), *own, bound, *weights)
     return found
 

@@ -33,7 +33,7 @@ class AuditGround(StrEnum):
 
     The procedure that keeps the bound: E_BH or BONFERRONI (`level`, `tests`). Of keys without exact evidence: RANKED
     (`matches`, `queries`, `p`, `nulls`, `alpha`, `needed`, `suffice`) or NO_NULLS. WEIGHTS (`sha256`): what was asked.
-    RUNTIME: its file was run, since that took less than to compile it.
+    Its file was run, since that takes less than to compile it, RUNTIME: by an estimate; GIVEN_UP: which was tried.
     """
 
     E_BH = "e-bh"
@@ -42,3 +42,4 @@ class AuditGround(StrEnum):
     NO_NULLS = "no-nulls"
     WEIGHTS = "weights"
     RUNTIME = "runtime"
+    GIVEN_UP = "given-up"

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,14 @@ from wmjax.keys import Key
 from wmjax.suspects.contract import Network, Runs, Weights
 from wmjax.text import first_line
 from wmjax.zoo.chunk_record import TABLES, ChunkRecord, notable
+from wmjax.zoo.compiling import Compiling
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.load import Chunk
 from wmjax.zoo.panel import AtHand, Loaded, Panel, Questioned
 from wmjax.zoo.plan import AuditPlan
 from wmjax.zoo.records import Entry
 from wmjax.zoo.rounds import Questions, Verdicts, ask_all
-from wmjax.zoo.route import by_runtime
+from wmjax.zoo.route import Run, by_runtime
 from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.turns import Begin, Turns
 from wmjax.zoo.width import choose_width
@@ -45,6 +47,11 @@ class Stacked:
     block: int
     models: int
     share: int
+
+    @functools.cached_property
+    def program(self) -> Compiling:
+        """Its program, compiled when that is wanted, for models whose weights are not at hand yet."""
+        return Compiling(functools.partial(self.compile, None))
 
     def panel(self, weights: Weights, width: int | None) -> tuple[Panel, int | None]:
         """A width is measured on the first chunk's weights."""
@@ -143,7 +150,7 @@ def ask_chunk(
         return ChunkRecord.unasked(place, family, rows, failures)
     run = None if compiled else _run(prepared, chunk)
     try:
-        panel, questions, turns, width = run or _seated(prepared, chunk, width, begin)
+        panel, questions, turns, width = _seated(prepared, chunk, width, begin, run)
         with _resting(prepared.network):
             verdicts = ask_all(panel, questions, rows)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
@@ -168,7 +175,7 @@ def ask_chunk(
         ChunkRecord.unasked(place, family, rows[~np.isin(rows, list(failures))], failures),
         width=width,
         keys=prepared.places,
-        run=run is not None,
+        run=run.why if run else None,
         digests={row: found for row, found in digests.items() if row not in failures},
         **tables,
     )
@@ -187,18 +194,19 @@ def _resting(network: Network) -> Iterator[None]:
 Seated = tuple[Panel, Questions, Turns | None, int | None]
 
 
-def _run(prepared: Prepared, chunk: Chunk) -> Seated | None:
-    """A chunk's models as a panel of those that another program runs, where that is done sooner than compiling."""
-    if not isinstance(prepared.bench, Stacked):
+def _run(prepared: Prepared, chunk: Chunk) -> Run | None:
+    """Whom to ask about a chunk's models, where another program runs them sooner than one is compiled."""
+    if not prepared.bench:
         return None
-    network, questions = prepared.network, prepared.questions
-    run = by_runtime(network, chunk.entries, prepared.bench.models, questions)
-    return (AtHand(run, questions.images, network.classes), questions, None, None) if run else None
+    bench = prepared.bench
+    return by_runtime(prepared.network, chunk.entries, bench.models, prepared.questions, bench.program.within)
 
 
-def _seated(prepared: Prepared, chunk: Chunk, width: int | None, begin: Begin | None) -> Seated:
+def _seated(prepared: Prepared, chunk: Chunk, width: int | None, begin: Begin | None, run: Run | None) -> Seated:
     """A chunk's models as a panel, what it is asked, the turns of a member that may remember, and the width."""
     network, questions = prepared.network, prepared.questions
+    if run:
+        return AtHand(run.askables, questions.images, network.classes), questions, None, None
     if prepared.bench:
         panel, width = prepared.bench.panel(chunk.weights, width)
         return panel, questions, None, width

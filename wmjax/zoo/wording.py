@@ -40,6 +40,10 @@ WORDS = {
         "run by ONNX Runtime in a process of its own, which took less than to compile it; questions, readings and bets "
         "are the same"
     ),
+    "given-up": (
+        "run by ONNX Runtime in a process of its own, since compiling it took longer than that and was given up; "
+        "questions, readings and bets are the same"
+    ),
     "weights": "weights with sha256 {sha256}",
     "not-regenerated": (  # an audit has no sources: another verb makes them again
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until "

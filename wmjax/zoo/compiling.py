@@ -1,0 +1,44 @@
+"""A family's program, compiled beside all else: XLA cannot be interrupted, but nobody has to wait for it.
+
+One is compiled at a time. So while one takes too long, families that a runtime can answer for are answered for by it.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+_beside = ThreadPoolExecutor(1, "wmjax-compile")
+_left = list[Future[object]]()  # that somebody went on without
+
+
+class Compiling:
+    """A program that is compiled once somebody wants it.
+
+    >>> Compiling(lambda: None).within(10.0)
+    True
+    """
+
+    def __init__(self, compile: Callable[[], object]):
+        """Nothing is done yet.
+
+        Args:
+          compile: does it; what it raises, whoever runs the program will see again.
+        """
+        self._compile, self._began = compile, 0.0
+        self._done: Future[object] | None = None
+
+    def within(self, seconds: float) -> bool:
+        """Whether it is there after so many seconds; these count from the first call."""
+        if self._done is None:
+            self._began, self._done = time.monotonic(), _beside.submit(self._compile)
+        wait([self._done], max(0.0, self._began + seconds - time.monotonic()))
+        if self._done.done():
+            return not self._done.cancelled()
+        if not self._done.cancel():
+            _left.append(self._done)
+        return False
+
+
+def left() -> bool:
+    """Whether a program is still being compiled that somebody went on without: an end of the process waits for it."""
+    return not all(one.done() for one in _left)
