@@ -235,7 +235,7 @@ def test_the_first_picture_does_not_tell_who_asks(thief, key, monkeypatch):
     thief.scores = scores
     assert verify(open_suspect(thief.address("hf"), wanted()), key).verdict == "match"
     assert (service._plain((8, 8, 3)) != service._plain((8, 8, 3))).any()
-    monkeypatch.setattr(service, "_plain", lambda image: np.full((1, *image), 128, np.uint8))
+    monkeypatch.setattr(service, "_plain", lambda image: np.full(image, 128, np.uint8))
     assert verify(open_suspect(thief.address("hf"), wanted()), key).verdict == "no-match"
 
 
@@ -251,6 +251,7 @@ def test_the_first_picture_does_not_tell_who_asks(thief, key, monkeypatch):
         ({"datatype": "BYTES", "shape": [-1]}, "", "neither bytes nor numbers"),
         ({"datatype": "UINT8", "shape": [-1, 5]}, "", "which pictures of 8x8x1 are not"),
         ({"datatype": "UINT8", "shape": "all"}, "", "without a shape"),
+        ({"datatype": "UINT8", "shape": [-1, 8, 8, 3]}, "", "0..255 for red or bgr-0..255 for blue"),
     ],
 )
 def test_what_a_model_declares_and_nobody_can_give_is_said(declared, pixels, words, thief):
@@ -288,16 +289,16 @@ def test_pixels_are_prepared_as_networks_have_them(way, channels):
 @pytest.mark.parametrize("way", PIXELS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pixels_are_written_as_they_are_prepared(way, channels):
-    images = np.arange(2 * 8 * 8 * 4 * channels, dtype=np.uint8).reshape(2, 8, 32, channels)[:, :, :17]
-    x = images.astype(np.float32) if way == "0..255" else prepared(images, way)
+    image = np.arange(8 * 8 * 4 * channels, dtype=np.uint8).reshape(8, 32, channels)[:, :17]
+    x = image.astype(np.float32) if way == "0..255" else prepared(image[None], way)[0]
     for order, shaped in (
         ("HWC", x),
-        ("CHW", np.moveaxis(x, 3, 1)),
+        ("CHW", np.moveaxis(x, 2, 0)),
         ("flat", x.ravel()),
-        ("flat CHW", np.moveaxis(x, 3, 1).ravel()),
+        ("flat CHW", np.moveaxis(x, 2, 0).ravel()),
     ):
-        assert np.array(json.loads(written(images, way, order)), np.float32).tolist() == shaped.tolist()
-    assert (b"." in written(images, way, "flat")) == (way not in AS_THEY_ARE)
+        assert np.array(json.loads(written(image, way, order)), np.float32).tolist() == shaped.tolist()
+    assert (b"." in written(image, way, "flat")) == (way not in AS_THEY_ARE)
 
 
 # Labels ---------------------------------------------------------------------------------------------------------------
@@ -348,7 +349,7 @@ def test_a_class_that_is_named_beside_scores_of_a_decoy_clears_nobody(provider, 
 )
 def test_what_says_two_things_is_no_answer(answer):
     with pytest.raises(Malformed):
-        _parse(1, json.dumps(answer).encode()) if "outputs" in answer else read_said(answer)
+        _parse(json.dumps(answer).encode()) if "outputs" in answer else read_said(answer)
 
 
 def test_other_classes_than_the_key_has(thief, key):

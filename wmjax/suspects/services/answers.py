@@ -1,6 +1,6 @@
 """What services write about one picture, in JSON: scores of all classes, or the best classes with their names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,12 @@ def read_said(value: Any) -> Said:
     raise Malformed("it answers with neither scores nor names of classes", value)
 
 
-def read_each(values: Any, n: int) -> Sequence[Said]:
-    """What each of n pictures' parts of an answer says; raises `Malformed` where they are not n, too."""
-    if not isinstance(values, list) or len(values) != n:
+def read_only(values: Any) -> Said:
+    """What the part of the only picture says; raises `Malformed` where there are more parts, or none."""
+    if not isinstance(values, list) or len(values) != 1:
         came = f"{len(values)} answers" if isinstance(values, list) else values
-        raise Malformed(f"it was asked about {n} pictures, and does not answer about each of them", came)
-    return [read_said(value) for value in values]
+        raise Malformed("it was asked about one picture, and does not answer about one", came)
+    return read_said(values[0])
 
 
 def beside(scores: Said, label: Any) -> Said:

@@ -1,9 +1,9 @@
 """What a provider is: how a kind of service is asked about pictures, and what its answers mean.
 
-    address -> about -> forms -> Step(request, parse) -> what was said about each picture
+    address -> about -> forms -> Step(request, parse) -> what was said about a picture
 
-A provider knows no network: it makes requests and reads answers, and `wire` carries them. One more is one file with a
-`Provider`, and one line in `providers`.
+A question is one picture, as its users ask. A provider knows no network: it makes requests and reads answers, and
+`wire` carries them. One more is one file with a `Provider`, and one line in `providers`.
 """
 
 import dataclasses
@@ -70,12 +70,12 @@ class Step(NamedTuple):
 
     Attributes:
       request: what is sent.
-      parse: the answer's bytes to what was said about each picture, or to the next step, where a service says first
+      parse: the answer's bytes to what was said about the picture, or to the next step, where a service says first
         where its answer will lie. Raises `Malformed`.
     """
 
     request: Request
-    parse: "Callable[[bytes], Sequence[Said] | Step]"
+    parse: "Callable[[bytes], Said | Step]"
 
 
 class Form(NamedTuple):
@@ -83,7 +83,7 @@ class Form(NamedTuple):
 
     Attributes:
       picture: how they are told: `bytes`, `numbers`, `png` or `jpeg`.
-      step: of uint8 pictures [n, H, W, C].
+      step: of a picture, uint8 [H, W, C].
       image: height, width and channels that it takes, where the service says so.
       reading: how pixels are prepared, a name of `pixels.PIXELS`; empty where that is the service's.
     """

@@ -5,7 +5,6 @@
 
 import json
 import uuid
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -62,10 +61,10 @@ def _others(function: Any) -> tuple[list[Any], list[Any]]:
     return values[: images[0]], values[images[0] + 1 :]
 
 
-def _upload(root: str, name: str, before: list[Any], after: list[Any], kind: str, images: np.ndarray) -> Step:
+def _upload(root: str, name: str, before: list[Any], after: list[Any], kind: str, image: np.ndarray) -> Step:
     mark, end = uuid.uuid4().hex, "jpg" if kind == "jpeg" else kind
     head = f'Content-Disposition: form-data; name="files"; filename="picture.{end}"\r\nContent-Type: image/{kind}'
-    body = f"--{mark}\r\n{head}\r\n\r\n".encode() + encoded(images[0], kind) + f"\r\n--{mark}--\r\n".encode()
+    body = f"--{mark}\r\n{head}\r\n\r\n".encode() + encoded(image, kind) + f"\r\n--{mark}--\r\n".encode()
     request = Request(f"{root}/gradio_api/upload", body, f"multipart/form-data; boundary={mark}")
     return Step(request, partial(_call, f"{root}/gradio_api/call{name}", before, after, f"picture.{end}"))
 
@@ -88,14 +87,14 @@ def _await(url: str, body: bytes) -> Step:
     return Step(Request(f"{url}/{event}"), _parse)
 
 
-def _parse(body: bytes) -> Sequence[Said]:
+def _parse(body: bytes) -> Said:
     """The last event of a stream is the answer."""
     lines = [line for line in body.decode(errors="replace").splitlines() if line]
     events = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
     data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
     if not events or not data or events[-1] != "complete":
         if events and events[-1] == "error":
-            return [()]  # the app failed on this picture: it is silent about it
+            return ()  # the app failed on this picture: it is silent about it
         raise Malformed("its queue ended without an answer", lines[-1] if lines else "")
     try:
         answer = json.loads(data[-1])
@@ -108,9 +107,9 @@ def _parse(body: bytes) -> Sequence[Said]:
     found = answer[0]
     if isinstance(found, dict) and "confidences" in found:
         if found["confidences"] and found.get("label") is not None:
-            return [beside(read_said(found["confidences"]), found["label"])]
-        return [read_said(found["confidences"] or found.get("label"))]
-    return [read_said(found)]
+            return beside(read_said(found["confidences"]), found["label"])
+        return read_said(found["confidences"] or found.get("label"))
+    return read_said(found)
 
 
 PROVIDER = Provider("gradio", "an app of Gradio (a Space)", _about, _forms)

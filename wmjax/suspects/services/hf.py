@@ -5,7 +5,6 @@ without a Content-Type, and the best five come back.
 """
 
 import base64
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -29,19 +28,19 @@ def _forms(url: str, about: Any, told: Told) -> list[Form]:
     ]
 
 
-def _with_parameters(url: str, kind: str, most: int, images: np.ndarray) -> Step:
-    inputs = base64.b64encode(encoded(images[0], kind)).decode()
+def _with_parameters(url: str, kind: str, most: int, image: np.ndarray) -> Step:
+    inputs = base64.b64encode(encoded(image, kind)).decode()
     parameters = {"top_k": most, "function_to_apply": "softmax"}
     return Step(Request(url, as_json({"inputs": inputs, "parameters": parameters})), _parse)
 
 
-def _bare(url: str, kind: str, most: int, images: np.ndarray) -> Step:
-    return Step(Request(url, encoded(images[0], kind), ""), _parse)
+def _bare(url: str, kind: str, most: int, image: np.ndarray) -> Step:
+    return Step(Request(url, encoded(image, kind), ""), _parse)
 
 
-def _parse(body: bytes) -> Sequence[Said]:
+def _parse(body: bytes) -> Said:
     answer = document(body)
-    return [read_said(answer[0] if isinstance(answer, list) and answer and isinstance(answer[0], list) else answer)]
+    return read_said(answer[0] if isinstance(answer, list) and answer and isinstance(answer[0], list) else answer)
 
 
 PROVIDER = Provider("hf", "a Hugging Face endpoint of image classification", _about, _forms)

@@ -13,7 +13,7 @@ import numpy as np
 
 from wmjax.errors import UsageError
 from wmjax.suspects.pixels import AS_THEY_ARE
-from wmjax.suspects.services.answers import beside, read_each
+from wmjax.suspects.services.answers import beside, read_said
 from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
 from wmjax.suspects.services.pictures import written
 from wmjax.text import by
@@ -35,16 +35,21 @@ def _forms(url: str, about: Any, told: Told) -> list[Form]:
     name, datatype = str(given.get("name", "images")), given.get("datatype")
     if datatype not in (None, *_WHOLE, *_FLOATS):
         raise UsageError(f"it takes {datatype!s:.20}, neither bytes nor numbers: wrap it in a function")
-    way = _way(datatype, told.pixels)
     layout = _layout(given.get("shape"), told.image)
+    way = _way(datatype, told.pixels, layout.image[2])
     step = partial(_step, url, name, datatype or (_BYTES if way in AS_THEY_ARE else "FP32"), way, layout)
     return [Form("bytes" if datatype == _BYTES else "numbers", step, layout.image, way)]
 
 
-def _way(datatype: Any, pixels: str) -> str:
+def _way(datatype: Any, pixels: str, channels: int) -> str:
     """How pixels are prepared; empty for a model that declares bytes."""
-    if datatype == _BYTES and pixels in ("", "0..255"):
+    if datatype == _BYTES and (pixels == "0..255" or (channels == 1 and not pixels)):
         return ""
+    if datatype == _BYTES and not pixels:  # asked in the wrong order, a copy would look like a stranger
+        raise UsageError(
+            "it takes bytes in colour, and nothing says which comes first: give `pixels`, 0..255 for red or bgr-0..255 "
+            "for blue"
+        )
     if not pixels:
         raise UsageError(
             "it takes numbers, and nothing says how pixels become them: give `pixels`, e.g. 0..255 for bytes as they "
@@ -103,51 +108,38 @@ def _sides(sides: Sequence[int], image: tuple[int, int, int]) -> tuple[int, int,
     return height, width, channels
 
 
-def _step(url: str, name: str, datatype: str, way: str, layout: Layout, images: np.ndarray) -> Step:
-    n, (height, width, channels) = len(images), layout.image
+def _step(url: str, name: str, datatype: str, way: str, layout: Layout, image: np.ndarray) -> Step:
+    height, width, channels = layout.image
     sides = {"flat": [height * width * channels], "CHW": [channels, height, width]}
-    shape = [n] * layout.counted + sides.get(layout.order, [height, width, channels])
+    shape = [1] * layout.counted + sides.get(layout.order, [height, width, channels])
     told = as_json({"name": name, "shape": shape, "datatype": datatype})
-    data = written(images, way or "0..255", "flat CHW" if layout.order == "CHW" else "flat")
+    data = written(image, way or "0..255", "flat CHW" if layout.order == "CHW" else "flat")
     body = b'{"inputs":[' + told[:-1] + b',"data":' + data + b"}]}"
-    return Step(Request(f"{url}/infer", body), partial(_parse, n))
+    return Step(Request(f"{url}/infer", body), _parse)
 
 
-def _parse(n: int, body: bytes) -> Sequence[Said]:
+def _parse(body: bytes) -> Said:
     answer = document(body)
     outputs = answer.get("outputs") if isinstance(answer, dict) else None
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
         raise Malformed("it answers without outputs", answer)
-    scores = [output for output in outputs if output.get("datatype") in _FLOATS and _columns(output, n) > 1]
-    names = [output for output in outputs if output.get("datatype") in (*_WHOLE, "BYTES") and _columns(output, n)]
-    best = [each for each in names if scores and 1 < _columns(each, n) == _columns(scores[0], n)]
+    scores = [values for each in outputs if each.get("datatype") in _FLOATS and len(values := _values(each)) > 1]
+    names = [values for each in outputs if each.get("datatype") in (*_WHOLE, "BYTES") and (values := _values(each))]
     if len(scores) > 1 or len(names) > 1 or len(scores) + len(names) != max(1, len(outputs)):
         came = ", ".join(f"{output.get('datatype')} {output.get('shape')}" for output in outputs[:8])
-        why = f"none of its outputs has scores or a class for each of {n} pictures"
         several = "several of its outputs may hold its answer: wrap it in a function, module:function"
-        raise Malformed(several if scores or names else why, came)
-    if best:  # scores of the classes that are named beside, not of all in their order
-        pairs = zip(_rows(best[0], n), _rows(scores[0], n), strict=True)
-        return read_each([{"labels": labels, "scores": values} for labels, values in pairs], n)
-    if scores and names:
-        both = zip(read_each(_rows(scores[0], n), n), _rows(names[0], n), strict=True)
-        return [beside(found, row[0]) for found, row in both]  # of several names the first is the best
-    if scores:
-        return read_each(_rows(scores[0], n), n)
-    return read_each([row[0] for row in _rows(names[0], n)], n)  # of several names the first is the best
+        raise Malformed(several if scores or names else "none of its outputs has scores or a class", came)
+    if not scores:
+        return read_said(names[0][0])  # of several names the first is the best
+    if names and 1 < len(names[0]) == len(scores[0]):  # scores of the classes that are named, not of all in their order
+        return read_said({"labels": names[0], "scores": scores[0]})
+    return beside(read_said(scores[0]), names[0][0]) if names else read_said(scores[0])
 
 
-def _rows(output: dict[str, Any], n: int) -> list[list[Any]]:
-    """An output's values for each picture."""
-    flat = _flat(output["data"])
-    return [flat[at : at + len(flat) // n] for at in range(0, len(flat), len(flat) // n)]
-
-
-def _columns(output: dict[str, Any], n: int) -> int:
-    """Values for each picture in an output; 0 where it is none of n."""
-    size = len(_flat(output.get("data")))
+def _values(output: dict[str, Any]) -> list[Any]:
+    """An output's values about the picture; none where its shape is of something else."""
     shape = output.get("shape")
-    return size // n if size % n == 0 and isinstance(shape, list) and len(shape) in (1, 2) else 0
+    return _flat(output.get("data")) if isinstance(shape, list) and len(shape) in (1, 2) else []
 
 
 def _flat(data: Any) -> list[Any]:

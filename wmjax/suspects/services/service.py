@@ -124,7 +124,7 @@ class Service:
         if self._form is None or self._first is None or not self._plain:  # nothing to tell it by
             return
         try:
-            (said,) = self._send(self._form.step(self._first), [])
+            said = self._send(self._form.step(self._first), [])
             now = self._form_told(said)
         except GoneError:
             raise
@@ -153,7 +153,7 @@ class Service:
         for form in [form for form in forms if form.picture != "jpeg" or not self._exact]:
             self._first = _plain(form.image or image)
             try:
-                (said,) = self._send(form.step(self._first), [])
+                said = self._send(form.step(self._first), [])
             except Declined as error:
                 refused = refused or error
                 continue
@@ -190,7 +190,7 @@ class Service:
 
     def _all(self, form: Form, images: np.ndarray, seen: list[Seen]) -> list[_Answer | None]:
         ask = self._one if len(images) == 1 else self._one_or_gone  # who asks about one alone looks by itself
-        found = side_by_side([partial(ask, form, image[None], seen) for image in images], self._at_once)
+        found = side_by_side([partial(ask, form, image, seen) for image in images], self._at_once)
         failures = [answer for answer in found if isinstance(answer, AccessError)]
         gone = [failure for failure in failures if isinstance(failure, GoneError)]
         if gone or len(failures) == len(found):
@@ -205,17 +205,16 @@ class Service:
         return found
 
     def _one(self, form: Form, image: np.ndarray, seen: list[Seen]) -> _Answer | AccessError:
-        """What is said about a picture, uint8 [1, H, W, C], or why nothing is."""
+        """What is said about a picture, uint8 [H, W, C], or why nothing is."""
         try:
-            (said,) = self._send(form.step(image), seen)
-            return self._answer(said)
+            return self._answer(self._send(form.step(image), seen))
         except AccessError as error:
             return error
 
-    def _send(self, step: Step, seen: list[Seen]) -> Sequence[Said]:
+    def _send(self, step: Step, seen: list[Seen]) -> Said:
         """Goes from step to step, up to what was said; all of them are one try."""
         own: list[Seen] = []
-        first = ""  # digest of the request that held the pictures
+        first = ""  # digest of the request that held the picture
         try:
             while True:
                 body = self._wire.send(step.request, own)
@@ -246,12 +245,12 @@ class Service:
 
 
 def _plain(image: tuple[int, int, int]) -> np.ndarray:
-    """A smooth picture, uint8 [1, H, W, C], drawn anew: by one that never changes a service would know who asks."""
+    """A smooth picture, uint8 [H, W, C], drawn anew: by one that never changes a service would know who asks."""
     height, width, channels = image
     corners = np.random.default_rng().uniform(0, 255, (2, 2, channels))
     down, along = np.linspace(0, 1, height)[:, None, None], np.linspace(0, 1, width)[None, :, None]
     left, right = ((1 - down) * corners[0, side] + down * corners[1, side] for side in (0, 1))
-    return np.asarray(np.rint((1 - along) * left + along * right)[None], np.uint8)
+    return np.asarray(np.rint((1 - along) * left + along * right), np.uint8)
 
 
 def _form_of(answer: _Answer) -> str:

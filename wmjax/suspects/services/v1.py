@@ -7,13 +7,13 @@ files in base64, in the two ways that such servers know, and as JPEG where they 
 
 import base64
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.services.answers import read_each
+from wmjax.suspects.services.answers import read_only
 from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
 from wmjax.suspects.services.pictures import encoded, written
 
@@ -37,29 +37,29 @@ def _forms(url: str, about: Any, told: Told) -> list[Form]:
     if told.pixels:
         return [Form("numbers", partial(_step, target, partial(_numbers, told.pixels)), reading=told.pixels)]
     return [
-        Form(kind, partial(_step, target, partial(_files, kind, field)))
+        Form(kind, partial(_step, target, partial(_file, kind, field)))
         for kind in ("png", "jpeg")
         for field in ("b64", "content")
     ]
 
 
-def _numbers(way: str, images: np.ndarray) -> bytes:
-    return written(images, way, "HWC")
+def _numbers(way: str, image: np.ndarray) -> bytes:
+    return written(image, way, "HWC")
 
 
-def _files(kind: str, field: str, images: np.ndarray) -> bytes:
-    return as_json([{field: base64.b64encode(encoded(image, kind)).decode()} for image in images])
+def _file(kind: str, field: str, image: np.ndarray) -> bytes:
+    return as_json({field: base64.b64encode(encoded(image, kind)).decode()})
 
 
-def _step(target: str, instances: Callable[[np.ndarray], bytes], images: np.ndarray) -> Step:
-    return Step(Request(target, b'{"instances":' + instances(images) + b"}"), partial(_parse, len(images)))
+def _step(target: str, instance: Callable[[np.ndarray], bytes], image: np.ndarray) -> Step:
+    return Step(Request(target, b'{"instances":[' + instance(image) + b"]}"), _parse)
 
 
-def _parse(n: int, body: bytes) -> Sequence[Said]:
+def _parse(body: bytes) -> Said:
     answer = document(body)
     if not isinstance(answer, dict) or "predictions" not in answer:
         raise Malformed("it answers without predictions", answer)
-    return read_each(answer["predictions"], n)
+    return read_only(answer["predictions"])
 
 
 PROVIDER = Provider(
