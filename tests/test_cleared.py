@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from wmjax import stats
+from wmjax.errors import AnswerError
 from wmjax.keys import make_spec
 from wmjax.keys.specify import default_rule
 from wmjax.stats import Answers, Rule, pairs, ranked, renaming, told, turned
+from wmjax.suspects.ask import answered as asked
+from wmjax.suspects.contract import Suspect
 
 KEYS, ASKED = 2000, 80
 PORTIONS = 10  # of the copies, one after another: all at once take five times the memory
@@ -149,6 +152,45 @@ def test_a_copy_of_whose_scores_the_lowest_is_best_is_not_cleared(monkeypatch) -
     assert cleared(stats.play(rule(10), copy, truth), 1e-3) > 0.9
     assert now >= cleared(stats.play(rule(10), stranger, truth), 1e-3) - 0.01
     assert cleared(stats.play(two_sided, tied, sides), 1e-3) == 1.0
+
+
+def test_a_copy_beside_another_networks_larger_scores_is_not_cleared(monkeypatch) -> None:
+    """Two tasks in one row, of which the highest is always the other's; and the rule taken out."""
+    rng = np.random.default_rng(9)
+    answered, truth = copies(rng, 10, 10, 10)
+    sides = pairs.Pairs(rng.integers(2, size=ASKED), np.array([[2, 7]] * ASKED))
+
+    def beside(theirs: np.ndarray, own: np.ndarray) -> Answers:
+        return stats.read_answers(np.concatenate([np.eye(10)[theirs] + 2.0, np.eye(10)[own]], axis=-1), own.shape, 10)
+
+    asked = (
+        (rule(10), beside(rng.integers(10, size=truth.shape), answered), truth),
+        (rule(10, "ranked/1"), beside(rng.integers(10, size=truth.shape), np.full(truth.shape, 9)), truth * 0 + 9),
+        (Rule(1e-6, 1e-3, 0.8, ASKED, "pairs/1"), beside(rng.choice([2, 7], truth.shape), answered), sides),
+    )
+    assert [cleared(stats.play(*given), 1e-3) for given in asked] == [0.0, 0.0, 0.0]
+    monkeypatch.setattr(Answers, "may_hide", False)
+    assert min(cleared(stats.play(*given), 1e-3) for given in asked) > 0.9
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_copy_that_lists_classes_from_the_best_on_is_not_cleared(first, monkeypatch) -> None:
+    """As numbers with a point, which look like scores; a function is told apart at once; and the rule taken out."""
+    rng = np.random.default_rng(8)
+    answered, truth = copies(rng, 10, 10, 10)
+    scores = rng.random((*answered.shape, 10))
+    np.put_along_axis(scores, answered[..., None], 2.0, axis=-1)
+    listed = (-scores).argsort(axis=-1) + float(first)
+    with pytest.raises(AnswerError, match="classes from the best on: wrap it"):
+        asked(Suspect("thief", lambda images: listed[0, :1]), np.zeros((1, 8, 8, 1), np.uint8), 10)
+
+    def read() -> Answers:
+        return stats.read_answers(listed, answered.shape, 10)
+
+    assert (read().labels == -1).all()
+    assert cleared(stats.play(rule(10), read(), truth), 1e-3) == 0.0
+    monkeypatch.setattr("wmjax.stats.answers.may_rank", lambda scores: np.zeros(scores.shape[:-1], bool))
+    assert cleared(stats.play(rule(10), read(), truth), 1e-3) > 0.9
 
 
 def test_lowest_scores_are_looked_at_alike_in_batches_and_over_all_readings() -> None:

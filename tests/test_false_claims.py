@@ -274,7 +274,7 @@ def test_a_suspect_of_other_classes_is_no_match(world):
     scored = dataclasses.replace(court.suspect, ask=lambda images: np.eye(10)[np.full(len(images), 7)])
     found = judge(claim, dataclasses.replace(court, suspect=scored))
     assert found.verdict != "match"
-    assert Ground("other-classes", {"theirs": 10, "ours": 2}) in found.assumed
+    assert Ground("more-classes", {"theirs": 10, "ours": 2}) in found.assumed
     assert judge(claim, world.court(INNOCENT)).verdict != "match"
 
 

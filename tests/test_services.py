@@ -360,7 +360,7 @@ def test_other_classes_than_the_key_has(thief, key):
     thief.scores = lambda image: np.concatenate([scores(image) * 0.98, [0.01, 0.01]])
     verdict = verify(open_suspect(thief.address("hf"), wanted(labels=words)), key)
     assert (verdict.verdict, verdict.queries <= 10) == ("match", True)
-    assert "other-classes" in [ground.code for ground in verdict.grounds]
+    assert "more-classes" in [ground.code for ground in verdict.grounds]
 
 
 # The command line: claims, tokens, errors -----------------------------------------------------------------------------

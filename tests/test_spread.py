@@ -116,6 +116,17 @@ def test_a_copy_whose_probabilities_tell_no_more_than_labels_is_not_cleared(dres
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "no-match"
 
 
+def test_a_copy_beside_another_networks_larger_scores_is_not_cleared(monkeypatch):
+    """Two tasks in one row; and the rule taken out."""
+    world, rule = coined.World(probes=3_000, features=60), coined.RULE
+    copy, decoy = (world.suspect(share).probabilities for share in (1.0, 0.0))
+    rows = np.concatenate([decoy * (1 - 1e-6), copy * 1e-6], axis=1)
+    answers = Answers(decoy.argmax(axis=1), rows, 6)
+    assert decide(play(rule, answers, world.truth), rule, stop=True).outcome == "inconclusive"
+    monkeypatch.setattr(Answers, "may_hide", False)
+    assert decide(play(rule, answers, world.truth), rule, stop=True).outcome == "no-match"
+
+
 @pytest.mark.parametrize("dressed", [lambda p: 1.0 - p, lambda p: 1.0 / np.maximum(p, 1e-3)])
 def test_a_copy_whose_lowest_score_is_best_is_not_cleared(dressed, monkeypatch):
     """And the rule taken out; a stranger is cleared as before."""

@@ -89,6 +89,9 @@ WORDS: dict[str, str] = {
     "coloured": "The key's grey triggers, {from}, were shown to the suspect in three equal channels, {to}.",
     "other-classes": "The suspect tells {theirs} classes apart, the key {ours}: the bets are on those that it shares, "
     "and on renamings that its own answers show.",
+    "more-classes": "The suspect gives scores to {theirs} classes, the key has {ours}: the bets are on those that it "
+    "shares, and on renamings that its own answers show. What another network says may be among the rest, so nobody is "
+    "cleared.",
     "other-names": "The suspect used {names} numbers that are none of the key's classes: only bets on a renaming can "
     "win with them.",
     "asked": "The suspect was asked as a function, image by image.",

@@ -36,6 +36,14 @@ class Answers:
         """A, the classes that it gives scores to; 0 where only labels came back."""
         return 0 if self.probabilities is None else int(self.probabilities.shape[-1])
 
+    @property
+    def may_hide(self) -> bool:
+        """Whether there are scores of two classes more than the key's, or more.
+
+        What one network says may be among them, and what another does always higher: nobody is cleared who answers so.
+        """
+        return self.scores > self.classes + 1
+
     def __len__(self) -> int:
         return int(self.labels.shape[-1])
 
@@ -107,7 +115,8 @@ def read_answers(
     """Labels from integers or text [..., n], probabilities from floats [..., n, A] (logits go through softmax).
 
     The suspect may tell other classes apart than the key: A is any number from 2 on, and a label any number below
-    `NAMES`. A negative label, an empty text, a NaN, or scores without a finite maximum are a refusal: label -1.
+    `NAMES`. A negative label, an empty text, a NaN, scores without a finite maximum, or `may_rank` are a refusal:
+    label -1.
 
     >>> read_answers(np.array([[0.0, 0.0], [np.nan, 1.0]]), 2, 2).labels.tolist()
     [0, -1]
@@ -131,13 +140,33 @@ def read_answers(
         expected = f"integers {list(asked)} or floats {[*asked, classes]}"
         raise InvalidFile(f"suspect {name} answered {raw.dtype} {list(raw.shape)}, not {expected}")
     scores = raw.astype(np.float64)
-    usable = ~np.isnan(scores).any(axis=-1) & np.isfinite(scores.max(axis=-1))
+    usable = ~np.isnan(scores).any(axis=-1) & np.isfinite(scores.max(axis=-1)) & ~may_rank(scores)
     scores = np.where(usable[..., None], scores, 0.0)
     sums = scores.sum(axis=-1, keepdims=True)
     is_distribution = (scores >= 0).all(axis=-1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
     with np.errstate(invalid="ignore", divide="ignore"):  # where it is no distribution the quotient is not taken
         probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=-1))
     return Answers(np.where(usable, probabilities.argmax(axis=-1), -1), probabilities, classes)
+
+
+def may_rank(scores: np.ndarray) -> np.ndarray:
+    """Whether scores are the whole numbers from 0 or 1 on, each once: classes from the best on, or ranks of them.
+
+    By the highest of such numbers a copy would look like a stranger. Of three classes votes may be such numbers, too.
+
+    >>> may_rank(np.array([[3.0, 0.0, 2.0, 1.0], [3.0, 0.0, 2.0, 2.0]])).tolist()
+    [True, False]
+
+    Args:
+      scores: floats [..., A].
+
+    Returns:
+      bool [...].
+    """
+    classes, lowest = scores.shape[-1], scores.min(axis=-1)
+    found = ((lowest == 0) | (lowest == 1)) & (scores.max(axis=-1) == lowest + classes - 1) & (classes > 3)
+    found[found] = (np.diff(np.sort(scores[found], axis=-1), axis=-1) == 1).all(axis=-1)
+    return found
 
 
 def _numbered(said: np.ndarray, names: dict[str, int] | None, name: str) -> np.ndarray:

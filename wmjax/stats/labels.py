@@ -90,6 +90,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
     last = (*sums, *history, *seen, *lowest, peak[..., -1], matches[..., -1])
     acquitted = turned.withheld(np.minimum(cleared, renaming.least(against, tenths)), shown)
+    acquitted = np.minimum(acquitted, 0.0) if answers.may_hide else acquitted
     path = Path(bits, acquitted, peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
 

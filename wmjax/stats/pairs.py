@@ -69,6 +69,7 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
     ends = cleared[..., -1], lowest_totals, peak[..., -1], matches[..., -1]
     cleared = turned.withheld(cleared, turned_bits)
+    cleared = np.minimum(cleared, 0.0) if answers.may_hide else cleared
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
         bits, cleared, peak, matches, np.zeros_like(matches)
     )

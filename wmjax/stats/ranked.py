@@ -69,7 +69,7 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     tenths = told.of_any(tenths, outputs) if outputs else tenths
     chance = 1.0 / answers.classes
     cleared = hits * np.log2(chance / rule.rate) + misses * np.log2((1.0 - chance) / (1.0 - rule.rate))
-    cleared = np.where(tenths >= NEARLY_ALL, cleared, np.minimum(cleared, 0.0))
+    cleared = np.where((tenths >= NEARLY_ALL) & (not answers.may_hide), cleared, np.minimum(cleared, 0.0))
     matches = state.matches[..., None] + np.cumsum(fresh == truth, axis=-1)
     none = np.zeros(shape)
     after = Counts(answered, labels, best, *seen, hits[..., -1], matches[..., -1])

@@ -105,7 +105,7 @@ def start(shape: tuple[int, ...] = ()) -> Gathered:
 
 def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs: int = 0) -> tuple[Gathered, Path]:
     """Takes n more answers, [..., n], and plays the stages that they complete; outputs make no difference."""
-    answers = _narrow(answers)
+    hides, answers = answers.may_hide, _narrow(answers)
     shape, before = answers.labels.shape, state.rows.shape[-1]
     due = stages(len(truth.features))
     if not before:
@@ -126,9 +126,9 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
         paths[1, ..., i] = _sum_of(cleared)
         paths[2, ..., i] = agreed
     matches = paths[2].astype(np.int64)
-    bits = paths[0]
+    bits, cleared_bits = paths[0], np.minimum(paths[1], 0.0) if hides else paths[1]
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
-    path = Path(bits, paths[1], np.maximum(peak, 0.0), matches, np.zeros_like(matches))
+    path = Path(bits, cleared_bits, np.maximum(peak, 0.0), matches, np.zeros_like(matches))
     return Gathered(rows, given, wealth, cleared, agreed), path
 
 

@@ -49,7 +49,10 @@ def other_classes(theirs: int, ours: int) -> tuple[Ground, ...]:
     >>> other_classes(1001, 1000)[0].to_json()
     {'code': 'other-classes', 'theirs': 1001, 'ours': 1000}
     """
-    return () if theirs == ours else (Ground(AskedGround.OTHER_CLASSES, {"theirs": theirs, "ours": ours}),)
+    if theirs == ours:
+        return ()
+    code = AskedGround.OTHER_CLASSES if theirs <= ours + 1 else AskedGround.MORE_CLASSES
+    return (Ground(code, {"theirs": theirs, "ours": ours}),)
 
 
 def naming(answers: Answers) -> tuple[Ground, ...]:

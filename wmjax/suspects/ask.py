@@ -10,7 +10,7 @@ import numpy as np
 
 from wmjax.errors import AccessError, AnswerError, GoneError, InvalidFile, MisfitError, NoAnswerError
 from wmjax.keys import Spec
-from wmjax.stats import Answers, concatenate, read_answers, stack
+from wmjax.stats import Answers, concatenate, may_rank, read_answers, stack
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.child import is_refused
 from wmjax.suspects.contract import Suspect
@@ -81,11 +81,15 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str
         kind = GoneError if is_refused(error) else NoAnswerError
         raise kind(f"suspect {suspect.name} failed to answer: {reason}") from error
     try:
-        return read_answers(np.asarray(raw), len(images), classes, suspect.name, names)
+        answers = read_answers(np.asarray(raw), len(images), classes, suspect.name, names)
     except InvalidFile as error:
         raise AnswerError(str(error), came(raw)) from error
     except Exception as error:  # ragged lists, tensors that will not leave their device, ...
         raise AnswerError(f"suspect {suspect.name} answered with no array of numbers", came(raw)) from error
+    if answers.probabilities is not None and may_rank(np.asarray(raw)).any():
+        several = "whole numbers that may be scores, ranks or the classes from the best on: wrap it in a function"
+        raise AnswerError(f"suspect {suspect.name} answered with {several}", came(raw))
+    return answers
 
 
 def came(raw: Any) -> str:

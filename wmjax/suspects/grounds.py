@@ -14,20 +14,21 @@ class AskedGround(StrEnum):
 
     ADAPTED (`from`, `to`: shapes of triggers and of what was asked): resized, or without their colours, which clears
     nobody; COLOURED (the same): grey, in three equal channels; OTHER_CLASSES (`theirs`, `ours`: how many it tells
-    apart, and the key); OTHER_NAMES (`names`: how many it used that are no class of the key's); ASKED: through a
-    function, not its weights; SERVED: over a network, as a service; SERVED_JPEG: as one that takes JPEG alone, which
-    clears nobody; RUN: by the library that runs its file, in a process of its own; WEIGHTS_ALONE: of a file that holds
-    a program by its tensors, in the network that the user named, which clears nobody; IN_PART: by some of its file's
-    outputs or weights, while others may hold a copy's answers, or beside other images of a batch alone, on which its
-    answers may rest, which clears nobody; RUN_IN_PART: RUN and that;
-    PIXELS_OWN: prepared as the module itself says, or as bytes; READ_AS (`reading`): in this one of several ways; WAYS
-    (`ways`, `cost`): in all that it may be meant to be, since the user did not say how; READINGS (`ways`, `reading`):
-    of them one shows the most evidence.
+    apart, and the key); MORE_CLASSES (the same): by two or more, which clears nobody; OTHER_NAMES (`names`: how
+    many it used that are no class of the key's); ASKED: through a function, not its weights; SERVED: over a
+    network, as a service; SERVED_JPEG: as one that takes JPEG alone, which clears nobody; RUN: by the library that
+    runs its file, in a process of its own; WEIGHTS_ALONE: of a file that holds a program by its tensors, in the
+    network that the user named, which clears nobody; IN_PART: by some of its file's outputs or weights, while
+    others may hold a copy's answers, or beside other images of a batch alone, on which its answers may rest, which
+    clears nobody; RUN_IN_PART: RUN and that; PIXELS_OWN: prepared as the module itself says, or as bytes; READ_AS
+    (`reading`): in this one of several ways; WAYS (`ways`, `cost`): in all that it may be meant to be, since the
+    user did not say how; READINGS (`ways`, `reading`): of them one shows the most evidence.
     """
 
     ADAPTED = "adapted"
     COLOURED = "coloured"
     OTHER_CLASSES = "other-classes"
+    MORE_CLASSES = "more-classes"
     OTHER_NAMES = "other-names"
     ASKED = "asked"
     SERVED = "served"
@@ -49,6 +50,7 @@ RAN = (AskedGround.RUN, AskedGround.RUN_IN_PART)
 _CLEARS_NOBODY = (
     *(AskedGround.SERVED_JPEG, AskedGround.ADAPTED),  # pictures were altered
     *(AskedGround.WEIGHTS_ALONE, AskedGround.IN_PART, AskedGround.RUN_IN_PART),  # something was left out
+    AskedGround.MORE_CLASSES,  # by any kind of evidence: another network's may be among them
 )
 
 

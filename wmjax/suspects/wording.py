@@ -10,6 +10,10 @@ WORDS = {
         "it tells {theirs} classes apart, the key {ours}: the bets are on those that it shares, and on renamings that "
         "its own answers show"
     ),
+    "more-classes": (
+        "it gives scores to {theirs} classes, the key has {ours}: the bets are on those that it shares, and on "
+        "renamings that its own answers show; what another network says may be among the rest, so it is never cleared"
+    ),
     "other-names": (
         "it used {names} names or numbers that are none of the key's classes: only bets on a renaming can win with them"
     ),
