@@ -88,7 +88,7 @@ function weigh(answers, labels, C, rate) {
   const words = [...new Set(answers.filter((a) => typeof a === "string"))], scored = answers.some(Array.isArray);
   const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
-  const other = PARTS.map(() => 0), told = new Set();
+  const other = PARTS.map(() => 0), told = new Set(), tops = new Set();
   const turned = new Array(9).fill(0), lowSums = new Map(), lowPairs = new Map();
   let own = 0, lowBits = -Infinity;
   answers.forEach((said, i) => {
@@ -109,9 +109,9 @@ function weigh(answers, labels, C, rate) {
     PARTS.forEach((r, k) => {
       if (r * C > 1) other[k] -= top < 0 ? Math.log2(r * C) : guesses[k + 3] + (isNew ? Math.log2(Math.max(1, C / 10)) : 0);
     });
-    if (top >= 0) told.add(top);
+    if (top >= 0) told.add(top), tops.add(top);
     q?.forEach((p, j) => { if (p > 0.2 / q.length && p > Math.min(...q)) told.add(j); });
-    const D = Math.floor(10 * Math.min(told.size, C) / C);
+    const D = Math.floor(10 * Math.min(scored && tops.size < 2 ? tops.size : told.size, C) / C);
     const low = top < 0 || !q ? -1 : q.indexOf(Math.min(...q));
     if (scored) {
       const bets = LABELS.map((e) => Math.log2((1 - e) * C * (low === y ? 1 : 0) + e));

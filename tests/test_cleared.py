@@ -4,14 +4,19 @@ import math
 
 import numpy as np
 import pytest
+from marked import CONFIG, make_key, marked
+from scipy import special
 
 from wmjax import stats
 from wmjax.errors import AnswerError
 from wmjax.keys import make_spec
 from wmjax.keys.specify import default_rule
+from wmjax.models.predict import logits
 from wmjax.stats import Answers, Rule, pairs, ranked, renaming, told, turned
+from wmjax.suspects import from_callable
 from wmjax.suspects.ask import answered as asked
 from wmjax.suspects.contract import Suspect
+from wmjax.verification import verify
 
 KEYS, ASKED = 2000, 80
 PORTIONS = 10  # of the copies, one after another: all at once take five times the memory
@@ -171,6 +176,56 @@ def test_a_copy_beside_another_networks_larger_scores_is_not_cleared(monkeypatch
     assert [cleared(stats.play(*given), 1e-3) for given in asked] == [0.0, 0.0, 0.0]
     monkeypatch.setattr(Answers, "may_hide", False)
     assert min(cleared(stats.play(*given), 1e-3) for given in asked) > 0.9
+
+
+def by_size(p: np.ndarray) -> np.ndarray:
+    """Scores from the highest to the lowest, as `topk` gives them beside their classes."""
+    return np.asarray(-np.sort(-p, axis=-1))
+
+
+def beyond(p: np.ndarray) -> np.ndarray:
+    """How likely a class is beyond the first, the second and so on, as heads for grades and ages say it."""
+    return np.asarray(1.0 - np.cumsum(p, axis=-1)[..., :-1])
+
+
+@pytest.mark.parametrize("form", [by_size, beyond, lambda p: by_size(p)[..., ::-1], lambda p: by_size(p)[..., :5]])
+def test_a_copy_whose_scores_are_highest_at_one_place_is_not_cleared(form, monkeypatch) -> None:
+    """And the rule taken out; a file's output that answers so in one reading alone is cleared as before."""
+    key = make_key(120)
+    copy = marked(key)
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        return form(special.softmax(0.3 * logits(CONFIG, copy, images).astype(np.float64), axis=-1))
+
+    suspect = from_callable(ask)
+    assert verify(suspect, key).verdict == "inconclusive"
+    rng = np.random.default_rng(11)
+    truth = rng.integers(10, size=(400, ASKED))
+    flat, plain = special.softmax(rng.normal(size=(2, *truth.shape, 10)), axis=-1)
+    answers = stats.stack([stats.read_answers(by_size(flat), truth.shape, 10), stats.read_answers(plain, truth.shape, 10)])
+    answers = Answers(answers.labels.swapaxes(0, 1), answers.probabilities.swapaxes(0, 1), 10)
+    assert cleared(stats.play_each(rule(10), answers, truth[:, None]), 1e-3) > 0.5
+    monkeypatch.setattr(told, "several", lambda past, fresh: np.ones(fresh.shape, bool))
+    assert verify(suspect, key).verdict == "no-match"
+
+
+def test_by_coins_a_copy_whose_scores_are_highest_at_one_place_is_not_cleared(monkeypatch) -> None:
+    """Between two classes, where another reading speaks for it too; and the rule taken out."""
+    rng = np.random.default_rng(12)
+    sides = pairs.Pairs(rng.integers(2, size=ASKED), np.array([[2, 7], [8, 1]] * (ASKED // 2)))
+    tied = Rule(1e-6, 1e-3, 0.8, ASKED, "pairs/1")
+    sorted_, plain = special.softmax(rng.normal(size=(2, 200, ASKED, 10)), axis=-1)
+    copy = stats.read_answers(by_size(sorted_), sorted_.shape[:-1], 10)
+    stranger = stats.read_answers(plain, plain.shape[:-1], 10)
+    both = Answers(
+        np.stack([copy.labels, stranger.labels], axis=1),
+        np.stack([copy.probabilities, stranger.probabilities], axis=1),
+        10,
+    )
+    assert cleared(stats.play(tied, copy, sides), 1e-3) == 0.0
+    assert cleared(stats.play_each(tied, both, sides), 1e-3) > 0.5
+    monkeypatch.setattr(told, "several", lambda past, fresh: np.ones(fresh.shape, bool))
+    assert cleared(stats.play(tied, copy, sides), 1e-3) > 0.9
 
 
 @pytest.mark.parametrize("first", [0, 1])

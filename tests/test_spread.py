@@ -9,7 +9,7 @@ from coined import softmax
 
 from wmjax import stats
 from wmjax.keys.coins import coins_of, contrasts_of
-from wmjax.stats import Answers, decide, play, spread
+from wmjax.stats import Answers, decide, play, play_each, spread, stack
 from wmjax.stats.spread import EVIDENCE, GAINS, STAGES, TELLING, UNIT, perfect, redraw_p, stages, statistics
 
 WORLD = coined.World()
@@ -113,6 +113,7 @@ def test_a_copy_whose_probabilities_tell_no_more_than_labels_is_not_cleared(dres
     answers = Answers(shown.argmax(axis=1), shown, 10)
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "inconclusive"
     monkeypatch.setattr(spread, "_different", len)
+    monkeypatch.setattr(spread, "several", lambda past, fresh: np.ones(fresh.shape, bool))
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "no-match"
 
 
@@ -124,6 +125,18 @@ def test_a_copy_beside_another_networks_larger_scores_is_not_cleared(monkeypatch
     answers = Answers(decoy.argmax(axis=1), rows, 6)
     assert decide(play(rule, answers, world.truth), rule, stop=True).outcome == "inconclusive"
     monkeypatch.setattr(Answers, "may_hide", False)
+    assert decide(play(rule, answers, world.truth), rule, stop=True).outcome == "no-match"
+
+
+def test_a_copy_whose_scores_are_in_the_order_of_their_size_is_not_cleared(monkeypatch):
+    """And the rule taken out; where another reading speaks for the output it is cleared as before."""
+    world, rule = coined.World(probes=3_000, features=60), coined.RULE
+    rows = -np.sort(-world.suspect(1.0).probabilities, axis=1)
+    answers = Answers(rows.argmax(axis=1), rows, 6)
+    assert decide(play(rule, answers, world.truth), rule, stop=True).outcome == "inconclusive"
+    both = stack([answers, world.suspect(0.0)])
+    assert decide(play_each(rule, both, world.truth), rule, stop=True).outcome == "no-match"
+    monkeypatch.setattr(spread, "several", lambda past, fresh: np.ones(fresh.shape, bool))
     assert decide(play(rule, answers, world.truth), rule, stop=True).outcome == "no-match"
 
 

@@ -2,14 +2,15 @@
 
 Trigger i is an image on which an unmarked network is in two minds: the secret tosses a fair coin between its two best
 classes. What a suspect gives to the two, by itself, is its answer; the gambler of `labels/1` bets on it as in a key of
-two classes. An answer outside the pair, like a refusal, wins the hedge alone.
+two classes. An answer outside the pair, like a refusal, wins the hedge alone. Nobody is cleared by one answer to
+everything, whose scores may be in the order of their size (`told`).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import turned
+from wmjax.stats import told, turned
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import acquittal, log2_payoffs, mixed_bits
@@ -36,6 +37,7 @@ class Wealth(NamedTuple):
     Attributes:
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
       acquittal: float64 [...], evidence against a copy.
+      answered: int64 [..., t], the labels that were answered, -1 for refusals.
       lowest_totals: as in `turned.Turned`, of bets on the side that scores lower.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], coins that the suspect sided with so far.
@@ -43,6 +45,7 @@ class Wealth(NamedTuple):
 
     totals: np.ndarray
     acquittal: np.ndarray
+    answered: np.ndarray
     lowest_totals: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
@@ -52,7 +55,7 @@ def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none = np.zeros(shape)
     nothing = np.zeros((*shape, 1))
-    return Wealth(nothing, none, nothing, none, np.zeros(shape, np.int64))
+    return Wealth(nothing, none, np.zeros((*shape, 0), np.int64), nothing, none, np.zeros(shape, np.int64))
 
 
 def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: int = 0) -> tuple[Wealth, Path]:
@@ -67,9 +70,13 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
         lowest_totals, turned_bits = turned.evidence(lowest_totals, other, readings=outputs > 0)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
-    ends = cleared[..., -1], lowest_totals, peak[..., -1], matches[..., -1]
+    fresh = np.broadcast_to(answers.labels, bits.shape)
+    answered = np.concatenate([state.answered, fresh], axis=-1)
+    ends = cleared[..., -1], answered, lowest_totals, peak[..., -1], matches[..., -1]
     cleared = turned.withheld(cleared, turned_bits)
-    cleared = np.minimum(cleared, 0.0) if answers.may_hide else cleared
+    counts = told.several(state.answered, fresh) & (not answers.may_hide)
+    counts = told.of_any(counts, outputs) if outputs else counts
+    cleared = np.where(counts, cleared, np.minimum(cleared, 0.0))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
         bits, cleared, peak, matches, np.zeros_like(matches)
     )

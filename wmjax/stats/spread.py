@@ -22,8 +22,8 @@ The acquittal is about a copy or student for which each coin is more likely righ
 against the coins. It counts only for probabilities and from `TELLING` different answers on: a copy that gives labels
 alone may show too little, also where it calls them probabilities, gives the same few to everything or is sure of all.
 Answers differ whose scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of
-the probabilities would win: that is a copy whose lowest score is meant. Who makes up the rest of each answer is
-beyond this.
+the probabilities would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one:
+the scores may be in the order of their size (`told`). Who makes up the rest of each answer is beyond this.
 """
 
 from typing import NamedTuple
@@ -34,6 +34,7 @@ from wmjax.stats.answers import NAMES, Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.rule import Rule
+from wmjax.stats.told import of_any, several
 
 STAGES = (300, 1_000, 3_000, 10_000)
 GAINS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -104,7 +105,7 @@ def start(shape: tuple[int, ...] = ()) -> Gathered:
 
 
 def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs: int = 0) -> tuple[Gathered, Path]:
-    """Takes n more answers, [..., n], and plays the stages that they complete; outputs make no difference."""
+    """Takes n more answers, [..., n], and plays the stages that they complete; outputs as of `labels.bet`."""
     hides, answers = answers.may_hide, _narrow(answers)
     shape, before = answers.labels.shape, state.rows.shape[-1]
     due = stages(len(truth.features))
@@ -126,7 +127,10 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
         paths[1, ..., i] = _sum_of(cleared)
         paths[2, ..., i] = agreed
     matches = paths[2].astype(np.int64)
-    bits, cleared_bits = paths[0], np.minimum(paths[1], 0.0) if hides else paths[1]
+    tops = np.where(given.any(axis=-1), given.argmax(axis=-1), -1)
+    counts = several(tops[..., :before], tops[..., before:]) & (not hides)
+    counts = of_any(counts, outputs) if outputs else counts
+    bits, cleared_bits = paths[0], np.where(counts, paths[1], np.minimum(paths[1], 0.0))
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
     path = Path(bits, cleared_bits, np.maximum(peak, 0.0), matches, np.zeros_like(matches))
     return Gathered(rows, given, wealth, cleared, agreed), path

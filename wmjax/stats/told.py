@@ -6,6 +6,9 @@ where there are scores also from the first time that its own is more than `SHOWN
 least of that answer: columns that are masked, smoothed, or spread over what a service did not name are all the least.
 What was seen so far is never more than m, whenever one looks, so a hypothesis that holds is never dropped. Who makes up
 answers in unused classes is beyond this, and beyond any test: they look like a whole copy that knows less.
+
+Scores tell nothing apart while the highest is always the same one: they may be in the order of their size, or say how
+likely a class is beyond the first, the second and so on, as heads for grades and ages do. Nobody is cleared by them.
 """
 
 from typing import NamedTuple
@@ -58,6 +61,7 @@ def tell(before: Told, past: np.ndarray, answers: Answers, shape: tuple[int, ...
         if before.columns.shape[-1]:
             seen = seen | before.columns[..., None, :]
         told = np.broadcast_to(seen.sum(axis=-1), shape)
+        told = np.where(several(past, np.broadcast_to(answers.labels, shape)), told, np.minimum(told, 1))
         columns = np.broadcast_to(seen[..., -1, :], (*shape[:-1], answers.scores))
     return Told(told[..., -1], columns), 10 * np.minimum(told, answers.classes) // answers.classes
 
@@ -77,6 +81,19 @@ def of_any(tenths: np.ndarray, outputs: int) -> np.ndarray:
     """
     each = tenths.reshape(*tenths.shape[:-2], -1, outputs, tenths.shape[-1])
     return np.broadcast_to(each.max(axis=-3, keepdims=True), each.shape).reshape(tenths.shape)
+
+
+def several(past: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Whether different labels were answered up to each of the labels [..., n], past [..., t] ones among them.
+
+    >>> several(np.array([-1, 3]), np.array([3, -1, 5, 3])).tolist()
+    [False, False, True, True]
+    """
+    shape = np.broadcast_shapes(past.shape[:-1], fresh.shape[:-1])
+    labels = np.concatenate([np.broadcast_to(each, (*shape, each.shape[-1])) for each in (past, fresh)], axis=-1)
+    none = np.iinfo(labels.dtype).max
+    least = np.minimum.accumulate(np.where(labels < 0, none, labels), axis=-1)
+    return np.asarray((np.maximum.accumulate(labels, axis=-1) > least)[..., past.shape[-1] :])
 
 
 def first_times(past: np.ndarray, fresh: np.ndarray) -> np.ndarray:
