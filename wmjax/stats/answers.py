@@ -164,7 +164,8 @@ def may_rank(scores: np.ndarray) -> np.ndarray:
       bool [...].
     """
     classes, lowest = scores.shape[-1], scores.min(axis=-1)
-    found = ((lowest == 0) | (lowest == 1)) & (scores.max(axis=-1) == lowest + classes - 1) & (classes > 3)
+    highest = scores.max(axis=-1)
+    found = np.asarray((classes > 3) & ((lowest == 0) | (lowest == 1)) & (highest == lowest + classes - 1))
     found[found] = (np.diff(np.sort(scores[found], axis=-1), axis=-1) == 1).all(axis=-1)
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 _beside = ThreadPoolExecutor(1, "wmjax-compile")
-_left = list[Future[object]]()  # that somebody went on without
+_begun = list[Future[object]]()
 
 
 class Compiling:
@@ -31,14 +31,13 @@ class Compiling:
         """Whether it is there after so many seconds; these count from the first call."""
         if self._done is None:
             self._began, self._done = time.monotonic(), _beside.submit(self._compile)
+            _begun.append(self._done)
         wait([self._done], max(0.0, self._began + seconds - time.monotonic()))
-        if self._done.done():
-            return not self._done.cancelled()
-        if not self._done.cancel():
-            _left.append(self._done)
-        return False
+        there = self._done.done() and not self._done.cancelled()
+        self._done.cancel()  # if it waits for another one
+        return there
 
 
 def left() -> bool:
-    """Whether a program is still being compiled that somebody went on without: an end of the process waits for it."""
-    return not all(one.done() for one in _left)
+    """Whether a program is still being compiled: an end of the process would wait for it."""
+    return not all(one.done() for one in _begun)

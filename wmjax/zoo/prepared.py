@@ -196,9 +196,9 @@ Seated = tuple[Panel, Questions, Turns | None, int | None]
 
 def _run(prepared: Prepared, chunk: Chunk) -> Run | None:
     """Whom to ask about a chunk's models, where another program runs them sooner than one is compiled."""
-    if not prepared.bench:
-        return None
     bench = prepared.bench
+    if not isinstance(bench, Stacked):
+        return None
     return by_runtime(prepared.network, chunk.entries, bench.models, prepared.questions, bench.program.within)
 
 
