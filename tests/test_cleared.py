@@ -202,7 +202,9 @@ def test_a_copy_whose_scores_are_highest_at_one_place_is_not_cleared(form, monke
     rng = np.random.default_rng(11)
     truth = rng.integers(10, size=(400, ASKED))
     flat, plain = special.softmax(rng.normal(size=(2, *truth.shape, 10)), axis=-1)
-    answers = stats.stack([stats.read_answers(by_size(flat), truth.shape, 10), stats.read_answers(plain, truth.shape, 10)])
+    answers = stats.stack(
+        [stats.read_answers(by_size(flat), truth.shape, 10), stats.read_answers(plain, truth.shape, 10)]
+    )
     answers = Answers(answers.labels.swapaxes(0, 1), answers.probabilities.swapaxes(0, 1), 10)
     assert cleared(stats.play_each(rule(10), answers, truth[:, None]), 1e-3) > 0.5
     monkeypatch.setattr(told, "several", lambda past, fresh: np.ones(fresh.shape, bool))
