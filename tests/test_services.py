@@ -20,7 +20,7 @@ from wmjax.keys import Key, open_key, write_key
 from wmjax.keys.files import read_identity
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import AS_THEY_ARE, PIXELS, prepare
-from wmjax.suspects.services import service, wire
+from wmjax.suspects.services import answers, service, wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.answers import read_said
 from wmjax.suspects.services.contract import Malformed, Request
@@ -326,6 +326,48 @@ def test_a_word_that_the_map_lacks_is_told_before_any_trigger(thief, work):
     assert spent() == 0
 
 
+def test_a_copy_whose_lowest_score_by_words_is_best_is_not_cleared(thief, key, monkeypatch):
+    """Distances, by words that nobody knows; strangers are cleared; and the rule taken out."""
+    scores, thief.words = thief.scores, WORDS
+
+    def far(image: np.ndarray) -> np.ndarray:
+        return 1.0 - scores(image) - np.random.default_rng(image.ravel()).uniform(0, 0.01, 10)
+
+    thief.scores = far
+    assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "inconclusive"
+    thief.scores = innocent
+    assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "no-match"
+    thief.scores = far
+    monkeypatch.setattr(Reader, "_number", lambda *_: None)
+    assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "no-match"
+
+
+@pytest.mark.parametrize("label", [str, int])
+def test_the_nearest_of_some_classes_are_not_taken_for_the_farthest(label):
+    """Distances of the best three: the first is meant, the highest is the third."""
+    said = read_said([{"label": label(n), "score": score} for n, score in ((7, 0.1), (2, 0.4), (5, 0.9))])
+    with pytest.raises(Malformed, match="not from the highest on"):
+        Reader((), 10).read(said)
+    assert Reader((), 10).read(said[::-1]).argmax() == 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"name": "picture-3", "prediction": "cat"},
+        {"class": 3, "prediction": 5},
+        [{"label": "cat", "score": 0.9, "probability": 0.1}],
+        {"labels": ["cat", "dog"], "scores": [0.9, 0.1], "displayNames": ["a", "b"], "confidences": [0.1, 0.9]},
+    ],
+)
+def test_an_answer_beside_a_decoy_in_one_object_is_none(answer, monkeypatch):
+    """Either may be the copy's; and the rule taken out, by which the first is believed."""
+    with pytest.raises(Malformed, match="several things in it may be its answer"):
+        read_said(answer)
+    monkeypatch.setattr(answers, "_check_one", lambda *_: None)
+    read_said(answer)
+
+
 @pytest.mark.parametrize("provider", ["oip", "v1"])
 def test_a_class_that_is_named_beside_scores_of_a_decoy_clears_nobody(provider, thief, key, monkeypatch):
     """Whoever is served reads the class that the copy names, the judge the scores; and the rule taken out."""
@@ -423,7 +465,7 @@ def test_a_token_that_expires_half_way_costs_one_trigger_and_the_claim_goes_on(t
 
 def leaking(thief: Recorder) -> None:
     """A service that sends its token back wherever a service can."""
-    thief.token, thief.words = TOKEN, [f"{TOKEN} {word}" for word in WORDS]
+    thief.token, thief.words, thief.scoreless = TOKEN, [f"{TOKEN} {word}" for word in WORDS], True
     thief.headers = {"X-Request-Id": f"Bearer {TOKEN}", "Server": TOKEN}
 
 

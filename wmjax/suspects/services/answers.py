@@ -1,6 +1,6 @@
 """What services write about one picture, in JSON: scores of all classes, or the best classes with their names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,12 +67,20 @@ def _of_list(values: list[Any]) -> Said:
 
 def _parallel(value: dict[str, Any]) -> tuple[Choice, ...] | None:
     """The classes of parallel lists of names and scores; None where there are none."""
-    for names, scores in _PARALLEL:
-        if isinstance(value.get(names), list) and isinstance(value.get(scores), list):
-            if len(value[names]) != len(value[scores]):
-                raise Malformed("it answers with more names than scores, or fewer", value)
-            return tuple(_choice({"label": n, "score": s}) for n, s in zip(value[names], value[scores], strict=True))
-    return None
+    pairs = [pair for pair in _PARALLEL if all(isinstance(value.get(name), list) for name in pair)]
+    if not pairs:
+        return None
+    names, scores = pairs[0]
+    _check_one(pairs, value)
+    if len(value[names]) != len(value[scores]):
+        raise Malformed("it answers with more names than scores, or fewer", value)
+    return tuple(_choice({"label": n, "score": s}) for n, s in zip(value[names], value[scores], strict=True))
+
+
+def _check_one(found: Sequence[object], value: Mapping[str, Any]) -> None:
+    """Raises `Malformed` where an answer may be meant by one thing or another: either may be a decoy."""
+    if len(found) > 1:
+        raise Malformed("several things in it may be its answer: wrap it in a function, module:function", dict(value))
 
 
 def _scores(values: Any) -> np.ndarray:
@@ -90,6 +98,8 @@ def _scores(values: Any) -> np.ndarray:
 def _choice(value: Mapping[str, Any]) -> Choice:
     labels = [value[name] for name in _LABELS if name in value]
     scores = [value[name] for name in _SCORES if name in value]
+    for each in (labels, scores):
+        _check_one([other for other in each if other != each[0]] and each, value)
     if not labels or not isinstance(labels[0], str | int) or isinstance(labels[0], bool):
         raise Malformed("it answers with objects that name no class", dict(value))
     score = scores[0] if scores and scores[0] is not None else float("nan")

@@ -1,5 +1,6 @@
 """A service's words for classes as the owner numbers them, and what it said as `stats.read_answers` takes it."""
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -54,7 +55,9 @@ class Reader:
     """What a service said, as one answer each.
 
     Scores of the best classes alone are spread over all where the words for these are known, by a map or as numbers;
-    else the best word is the answer, and bets on a renaming learn what it means. Where a class is named beside scores,
+    else the best word is the answer, and bets on a renaming learn what it means. Where all classes have scores, unknown
+    words are numbered in the order of the alphabet: the lowest may be best, and is looked at too. Of some classes the
+    first must have the highest, or a distance would be taken for a probability. Where a class is named beside scores,
     each that is named must go with one that scores best: else either may be a decoy, and the other what is meant.
     """
 
@@ -81,6 +84,15 @@ class Reader:
         known = [number for number in numbers if number is not None]
         if not self._numbers and known and len(known) == len(numbers):
             self._classes = max(self._classes, *(number + 1 for number in known))
+        if not self._numbers and not known:
+            self._number(said)
+
+    def _number(self, said: Said) -> None:
+        """Numbers the words of a first answer, where it scores all classes."""
+        words = {str(each.label) for each in said if isinstance(each, Choice) and not np.isnan(each.score)}
+        if max(2, self._classes) <= len(words):
+            self._numbers = {word: number for number, word in enumerate(sorted(words))}
+            self._classes = len(words)
 
     def number(self, label: str | int) -> int | None:
         """The class that a word stands for; None where only bets on a renaming can tell.
@@ -110,6 +122,9 @@ class Reader:
         if not said:
             return -1
         best = max(said, key=lambda choice: -1.0 if np.isnan(choice.score) else choice.score)
+        scores = [choice.score for choice in said]
+        if len(said) < self._classes and any(after > before for before, after in itertools.pairwise(scores)):
+            raise Malformed("it scores some classes, not from the highest on: wrap it in a function", [*said])
         number = self.number(best.label)
         if number is None:
             return str(best.label)
