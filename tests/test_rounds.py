@@ -162,28 +162,30 @@ def test_answers_are_the_network_s_own(width: int) -> None:
         np.testing.assert_allclose(got[:, 0], expected[some[:, None], picks], rtol=1e-4, atol=1e-5)
 
 
-def test_nothing_is_compiled_again() -> None:
+@pytest.mark.parametrize(("width", "programs"), [(1, 1), (4, 2)])
+def test_nothing_is_compiled_again(width: int, programs: int) -> None:
+    """Models one at a time have a program for the same and for other images, several side by side one for each."""
     traced = []
 
     def logits(weights: Any, images: jax.Array, reading: jax.Array) -> jax.Array:
         traced.append(images.shape)
         return weights["w"][None] + images.reshape(len(images), -1)[:, :3].astype(jnp.float32)
 
-    network = Network("sum", "sum", {"w": jax.ShapeDtypeStruct((3,), np.float32)}, logits, (2, 2, 1), 3)
+    network = Network("sum", f"sum {width}", {"w": jax.ShapeDtypeStruct((3,), np.float32)}, logits, (2, 2, 1), 3)
     weights = {"w": np.arange(48, dtype=np.float32).reshape(16, 3)}
     images = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 1), np.uint8)
-    scorer = Scorer(network, mesh_for(16), 4)
+    scorer = Scorer(network, mesh_for(16), width)
     placed, bank = scorer.place(weights), scorer.replicate(images)
     everything = np.arange(8, dtype=np.int32)
     first = scorer.answers(placed, np.arange(16), bank, everything)
     scorer.answers(placed, np.arange(16), bank, np.zeros((16, 8), np.int32))
-    assert len(traced) == 2
+    assert len(traced) == programs
     for rows in ([3], [9, 2, 14, 0, 1]):
-        again = Scorer(network, mesh_for(16), 4)  # equal to the first, as each chunk's is
+        again = Scorer(network, mesh_for(16), width)  # equal to the first, as each chunk's is
         np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, everything), first[rows])
         picks = np.tile(np.arange(8, dtype=np.int32)[::-1], (len(rows), 1))
         np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, picks), first[rows][:, :, ::-1])
-    assert len(traced) == 2
+    assert len(traced) == programs
 
 
 def test_width_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,12 +70,14 @@ class Scorer:
             order[device, counts[device]] = entry % share
             counts[device] += 1
         dealt: list[Any] = [order.reshape(size), counts]
-        together = picks.ndim == 1  # what depends on the same images alone is then computed once for all models
+        # What depends on the same images alone is computed once for the models that run side by side. Of one at a time
+        # that saves nothing, and a program less is compiled.
+        together = picks.ndim == 1 and self.width > 1
         if together:
             images = _picked(images, picks)
         else:
             spread = np.zeros((size, picks.shape[-1]), np.int32)
-            spread[places] = np.repeat(picks, ways, axis=0)
+            spread[places] = picks if picks.ndim == 1 else np.repeat(picks, ways, axis=0)
             dealt.append(spread)
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
         program = _program(self, picking=not together)
