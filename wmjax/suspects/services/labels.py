@@ -87,7 +87,7 @@ class Reader:
         if not self._numbers and not known:
             self._number(said)
 
-    def _number(self, said: Said) -> None:
+    def _number(self, said: np.ndarray | tuple[Choice, ...]) -> None:
         """Numbers the words of a first answer, where it scores all classes."""
         words = {str(each.label) for each in said if isinstance(each, Choice) and not np.isnan(each.score)}
         if max(2, self._classes) <= len(words):
