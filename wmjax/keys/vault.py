@@ -26,6 +26,7 @@ from wmjax.keys.pledge import Pledge
 from wmjax.keys.specify import is_self_derived
 
 FORMAT = "wmjax-key/1"
+_AGE = b"age-encryption.org/v1\n"
 _NO_KEY = "the key file opens but does not hold a wmjax key"
 _DAMAGE = (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error)
 _ARMOUR = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
@@ -138,16 +139,19 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any, material: Mater
 
 
 def _decrypt(sealed: bytes, unlock: Unlock) -> bytes:
+    if not sealed.startswith(_AGE):
+        raise InvalidFile("not a sealed key (an age file): give NAME.age, as `wmjax keygen` wrote it")
     try:
         if unlock.passphrase is not None:
             return bytes(pyrage.passphrase.decrypt(sealed, unlock.passphrase))
-        return bytes(pyrage.decrypt(sealed, [_parse_identity(unlock.identity or "")]))
+        return bytes(pyrage.decrypt(sealed, [parse_identity(unlock.identity or "")]))
     except pyrage.DecryptError as error:
         opener = "passphrase" if unlock.passphrase is not None else "identity"
         raise InvalidFile(f"cannot open the key: the {opener} is not its own, or the file is damaged") from error
 
 
-def _parse_identity(text: str) -> pyrage.x25519.Identity:
+def parse_identity(text: str) -> pyrage.x25519.Identity:
+    """The identity in the text of an age identity file; raises `InvalidFile` where it holds none."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) != 1:
         raise InvalidFile("not an age identity file: it has one line AGE-SECRET-KEY-1... beside comments")
