@@ -23,7 +23,6 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     [
         (["--key", "my.age", "--identity", "my.signer.pem", "my.age"], 4, "my.signer.pem: not an age identity file"),
         (["--key", "my.identity", "--identity", "my.age", "my.age"], 4, "my.age: not an age identity file"),
-        (["--key", "my.commitment.json", "--identity", "my.identity", "my.age"], 4, "json: not a sealed key"),
         (["--key", "my", "my.age"], 5, "cannot read my: give my.age"),
         (["--key", "my.age", "nowhere"], 5, "nowhere does not exist"),
         (["--key", "my.age", "."], 4, "`wmjax audit FOLDER`"),

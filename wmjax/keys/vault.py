@@ -26,7 +26,6 @@ from wmjax.keys.pledge import Pledge
 from wmjax.keys.specify import is_self_derived
 
 FORMAT = "wmjax-key/1"
-_AGE = b"age-encryption.org/v1\n"
 _NO_KEY = "the key file opens but does not hold a wmjax key"
 _DAMAGE = (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error)
 _ARMOUR = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
@@ -139,8 +138,6 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any, material: Mater
 
 
 def _decrypt(sealed: bytes, unlock: Unlock) -> bytes:
-    if not sealed.startswith(_AGE):
-        raise InvalidFile("not a sealed key (an age file): give NAME.age, as `wmjax keygen` wrote it")
     try:
         if unlock.passphrase is not None:
             return bytes(pyrage.passphrase.decrypt(sealed, unlock.passphrase))
