@@ -65,7 +65,7 @@ def test_what_is_no_model_is_one_line_that_begins_with_the_path(run_folder, tmp_
     save_file(flat(), tmp_path / "bare.safetensors")
     wrong = {
         "nowhere": (AccessError, "does not exist"),
-        "empty": (InvalidFile, "holds no tensors"),
+        "empty": (InvalidFile, "lies directly in it"),
         "half": (InvalidFile, "half-written"),
         "pipe.onnx": (InvalidFile, "not a regular file"),
         "notes.txt": (InvalidFile, "holds no model"),

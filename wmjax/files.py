@@ -36,7 +36,7 @@ def check_room(folder: Path, size: int) -> None:
             pass
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise AccessError(f"cannot write {folder}: {error.strerror}") from error
+        raise AccessError(f"cannot write {folder.absolute()}: {error.strerror}") from error
     if free < size:
         raise AccessError(f"no space in {folder}: {size >> 10} KiB are needed, {free >> 10} are free")
 

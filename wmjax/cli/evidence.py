@@ -233,6 +233,8 @@ def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
         first = "who was first stays open" if settlement.first is None else f"claim {settlement.first + 1} was first"
         words = wording.sentences(settlement.grounds)
         lines += [f"{len(judgements)} claims: {first}", *(f"  - {sentence}" for sentence in words)]
+    if options.out:
+        lines.append("  wrote {} and {}".format(*_verdict_names(options.out)))
     say(options, document, *lines)
     return EXIT_CODES.get(hearing.outcome, InvalidFile.exit_code)
 
@@ -259,9 +261,13 @@ def _write(
     write_new(page_path, judgement_page(judgements, settlement, title=title), mode=0o600)  # it shows triggers
 
 
+def _verdict_names(out: Path) -> tuple[Path, Path]:
+    return Path(f"{out}.json"), Path(f"{out}.html")
+
+
 def verdict_paths(out: Path) -> tuple[Path, Path]:
     """OUT.json and OUT.html; raises `UsageError` if one exists: it may be the claim itself."""
-    paths = Path(f"{out}.json"), Path(f"{out}.html")
+    paths = _verdict_names(out)
     for path in paths:
         if path.exists():
             raise UsageError(f"{path} already exists: choose another --out")

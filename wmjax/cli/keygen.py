@@ -3,13 +3,14 @@
 import argparse
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.commit import authorities, stamp
 from wmjax.cli.openers import passphrase
-from wmjax.cli.terminal import say
+from wmjax.cli.terminal import say, warn
 from wmjax.errors import UsageError, WmjaxError
 from wmjax.programs import load_jax
 from wmjax.stores import place
@@ -159,6 +160,7 @@ def _stamped(options: argparse.Namespace, trusted: "Sequence[Authority]") -> lis
 
 def _tell_made(options: argparse.Namespace, key: "Key", files: "Sequence[Path]") -> None:
     spec, written = key.spec, [str(path) for path in files]
+    most, needed = spec.triggers * math.log2(spec.classes), -math.log2(key.commitment.rule.alpha)
     document = {"version": 1, "key_id": key.commitment.id, "triggers": spec.triggers, "files": written}
     say(
         options,
@@ -167,3 +169,8 @@ def _tell_made(options: argparse.Namespace, key: "Key", files: "Sequence[Path]")
         *(f"  wrote {path}" for path in written),
         "publish the commitment before the model; keep the rest",
     )
+    if spec.labels == "random" and most < needed:
+        warn(
+            f"{spec.triggers} triggers of {spec.classes} classes give {most:.1f} bits at most, and a match takes "
+            f"{needed:.1f}: no suspect can be one; make a key with more triggers"
+        )

@@ -9,7 +9,7 @@ from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.keyset import Key
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
-from wmjax.keys.vault import Unlock, mark_spent, new_identity, seal, unseal
+from wmjax.keys.vault import Unlock, mark_spent, new_identity, parse_identity, seal, unseal
 from wmjax.stores import is_stored, named, place, private
 
 
@@ -172,13 +172,21 @@ def beside(path: Path) -> list[Unlock]:
 
 
 def read_identity(path: Path) -> Unlock:
-    """What an age identity file opens; raises `UsageError` where it is in a store."""
-    return Unlock(identity=read_bytes(private(path)).decode("ascii", "replace"))
+    """What an age identity file opens; raises `UsageError` where it is in a store, `InvalidFile` where it is none."""
+    text = read_bytes(private(path)).decode("ascii", "replace")
+    try:
+        parse_identity(text)
+    except InvalidFile as error:  # told of this file, not of the key that it should open
+        raise InvalidFile(f"{path}: {error}") from error
+    return Unlock(identity=text)
 
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a key file")
+    sealed = path.with_name(f"{path.name}.age")
+    if path.name and not path.exists() and sealed.exists():  # what `keygen --out` was given
+        raise AccessError(f"cannot read {path}: give {sealed}")
 
 
 def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:

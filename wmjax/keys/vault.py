@@ -141,13 +141,14 @@ def _decrypt(sealed: bytes, unlock: Unlock) -> bytes:
     try:
         if unlock.passphrase is not None:
             return bytes(pyrage.passphrase.decrypt(sealed, unlock.passphrase))
-        return bytes(pyrage.decrypt(sealed, [_parse_identity(unlock.identity or "")]))
+        return bytes(pyrage.decrypt(sealed, [parse_identity(unlock.identity or "")]))
     except pyrage.DecryptError as error:
         opener = "passphrase" if unlock.passphrase is not None else "identity"
         raise InvalidFile(f"cannot open the key: the {opener} is not its own, or the file is damaged") from error
 
 
-def _parse_identity(text: str) -> pyrage.x25519.Identity:
+def parse_identity(text: str) -> pyrage.x25519.Identity:
+    """The identity in the text of an age identity file; raises `InvalidFile` where it holds none."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) != 1:
         raise InvalidFile("not an age identity file: it has one line AGE-SECRET-KEY-1... beside comments")

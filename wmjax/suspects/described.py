@@ -21,7 +21,7 @@ from wmjax.suspects.network import from_config
 from wmjax.suspects.sets import is_adapter, left_over
 from wmjax.suspects.sources import Partial, one_by_one
 
-NAME_IT = "bare weights do not say of what network they are: name it with `models`"
+NAME_IT = "bare weights do not say what network they belong to: name it with `models`"
 SourceOf = Callable[[Mapping[str, str]], Source]
 _ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTED = (

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.devices import load_jax
+from wmjax.errors import AccessError
 from wmjax.stores import place
 from wmjax.suspects.contract import NOTHING, Suspect, Wanted
 from wmjax.suspects.services.address import is_service
@@ -76,6 +77,8 @@ def open_suspect(name: str | os.PathLike[str], wanted: Wanted = NOTHING) -> Susp
         from wmjax.suspects.services.service import open_service
 
         return open_service(name, wanted)
+    if ":" not in name and not place(name).exists():  # before JAX, which a judge may lack, is missed
+        raise AccessError(f"{name} does not exist: give a checkpoint, a run folder or a model's file")
     if place(name).exists() or not NAME.fullmatch(name) or _is_member(name):
         return from_checkpoint(name, wanted)
     from wmjax.suspects.process import start

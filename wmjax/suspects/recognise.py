@@ -24,6 +24,7 @@ CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its fol
 DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
     (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
 )
+_NO_MODEL = "no model lies directly in it: name one, or ask every model of a folder by `wmjax audit FOLDER`"
 _HALF = "a half-written or damaged checkpoint: it holds no tensors"
 
 
@@ -94,9 +95,9 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
             raise InvalidFile(f"a half-written or damaged checkpoint: its {CHECKPOINT} is no JSON")
         items = orbax.items(path)
         if not items:
-            raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else "no checkpoint: it holds no tensors")
+            raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else _NO_MODEL)
         if not wanted.models:
-            raise UsageError(f"{NAME_IT}, or have every model of a folder asked by `wmjax audit`")
+            raise UsageError(NAME_IT)
         held = Items(items)
         held.check()
         return stored_models(path, held.folder(path), matching(held.tensors, wanted), held.source, held.tensors)

@@ -41,7 +41,10 @@ def strangers_code(what: str) -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the verdict's
             yield
     except (Exception, SystemExit) as error:  # it may raise anything
-        raise UsageError(f"{what}: {type(error).__name__} {first_line(error)}") from error
+        told = UsageError(f"{what}: {type(error).__name__} {first_line(error)}")
+        if isinstance(error, ModuleNotFoundError):
+            told.hint = "modules are looked for in the folder in which the command runs, and among what is installed"
+        raise told from error
     finally:
         with contextlib.suppress(ValueError):  # the code may have changed the path itself
             del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]

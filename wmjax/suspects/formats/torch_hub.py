@@ -142,9 +142,10 @@ def of_recipe(recipe: Any, said: str = "") -> Network:
 
 
 def _recipe(hub: Hub, image: Image, said: str) -> str:
-    """What makes a network, in JSON: the same for all models of a family."""
-    size = _size(hub.family, image)
-    return json.dumps({"family": hub.family, "processor": hub.processor, "image": size, "pixels": said}, sort_keys=True)
+    """What makes a network, in JSON: the same for all models of a family, and for all keys if its files say a size."""
+    recipe = {"family": hub.family, "processor": hub.processor, "image": _size(hub.family, image), "pixels": said}
+    prepared = _prepared(recipe)
+    return json.dumps(recipe | ({"image": prepared.image} if prepared else {}), sort_keys=True)
 
 
 def _size(family: build.Values, image: Image) -> Image:

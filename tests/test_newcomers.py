@@ -1,0 +1,45 @@
+"""What newcomers type wrongly: each line names the file or option that is wrong, and what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from wmjax.cli import main
+from wmjax.errors import UsageError
+from wmjax.suspects.strangers import imported, strangers_code
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A folder with a key called `my`, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["keygen", "--image", "8x8x1", "--classes", "10", "--out", "my"]) == 0
+    assert capsys.readouterr().err == ""
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "told"),
+    [
+        (["--key", "my.age", "--identity", "my.signer.pem", "my.age"], 4, "my.signer.pem: not an age identity file"),
+        (["--key", "my.identity", "--identity", "my.age", "my.age"], 4, "my.age: not an age identity file"),
+        (["--key", "my", "my.age"], 5, "cannot read my: give my.age"),
+        (["--key", "my.age", "nowhere"], 5, "nowhere does not exist"),
+        (["--key", "my.age", "."], 4, "`wmjax audit FOLDER`"),
+    ],
+)
+def test_a_slip_is_told_of_the_file_that_is_wrong(keys, capsys, typed, code, told):
+    assert main(["verify", *typed]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_a_key_that_cannot_convict_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "5", "--out", "few"]) == 0
+    assert "16.6 bits at most, and a match takes 19.9" in capsys.readouterr().err
+
+
+def test_a_module_that_is_not_found_is_told_where_it_was_looked_for():
+    with pytest.raises(UsageError) as told, strangers_code("--model nowhere:make"):
+        imported("nowhere:make")
+    assert "the folder in which the command runs" in told.value.hint
