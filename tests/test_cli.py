@@ -269,7 +269,7 @@ def test_a_commitment_of_another_key(at_home):
 def test_a_key_for_other_images_or_classes(at_home):
     assert at_home("keygen", "--image", "8x8x3", "--classes", "10", "--out", "rgb")[0] == 0
     assert at_home("keygen", "--image", "8x8x1", "--classes", "7", "--out", "seven")[0] == 0
-    for name, ground in (("rgb", "adapted"), ("seven", "other-classes")):
+    for name, ground in (("rgb", "adapted"), ("seven", "more-classes")):
         unlock = ["--key", f"{name}.age", "--identity", f"{name}.identity"]
         code, out, err = at_home("verify", *unlock, "marked", "--json")
         assert (code in (1, 3), ground in {g["code"] for g in json.loads(out)["grounds"]}) == (True, True), err

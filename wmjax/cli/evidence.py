@@ -278,9 +278,9 @@ def judgement_lines(one: "Judgement") -> list[str]:
     """A judgement for people, on a terminal."""
     from wmjax.evidence import wording
 
-    asked = "answers to you" if one.asked_by == "judge" else "answers, by the claimant"
+    asked = "answers to you" if one.asked_by == "judge" else "answers to the claimant"
     bits = f"{one.evidence_bits:.1f} bits, a match needs {one.needed_bits:.1f}"
-    found = f"{one.matches} of {one.queries} {asked}, match"
+    found = f"{one.matches} of {one.queries} {asked} are the key's"
     if one.coins is not None:
         found = f"{one.matches} of {one.coins} coins agree after {one.queries} {asked}"
     lines = [f"{one.verdict}: {wording.headline(one)}", f"  {found}; {bits}"]
