@@ -342,6 +342,15 @@ def test_a_copy_whose_lowest_score_by_words_is_best_is_not_cleared(thief, key, m
     assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "no-match"
 
 
+def test_a_service_of_other_words_than_at_first_needs_the_list_of_them(thief, key):
+    """Its twelve best of twenty looked like all."""
+    thief.words, thief.top = [f"word {number}" for number in range(20)], 12
+    thief.scores = lambda image: np.random.default_rng(image.ravel()).dirichlet(np.ones(20))
+    with pytest.raises(AnswerError, match="which its first answer did not hold: give `labels`"):
+        verify(open_suspect(thief.address("hf"), wanted()), key)
+    assert verify(open_suspect(thief.address("hf"), wanted(labels=tuple(thief.words))), key).verdict == "inconclusive"
+
+
 @pytest.mark.parametrize("label", [str, int])
 def test_the_nearest_of_some_classes_are_not_taken_for_the_farthest(label):
     """Distances of the best three: the first is meant, the highest is the third."""

@@ -69,6 +69,7 @@ class Reader:
           classes: that the key is for.
         """
         self._numbers = {name: number for number, name in enumerate(labels)}
+        self._whence = "`labels` does not hold"
         self._classes = len(labels) or classes
         self._named: dict[str | int, str | int] = {}  # by the class that scores best
         self._best: dict[str | int, str | int] = {}  # by the class that is named
@@ -92,6 +93,7 @@ class Reader:
         words = {str(each.label) for each in said if isinstance(each, Choice) and not np.isnan(each.score)}
         if max(2, self._classes) <= len(words):
             self._numbers = {word: number for number, word in enumerate(sorted(words))}
+            self._whence = "its first answer did not hold: give `labels`"
             self._classes = len(words)
 
     def number(self, label: str | int) -> int | None:
@@ -104,7 +106,7 @@ class Reader:
             if label in self._numbers:
                 return self._numbers[str(label)]
             if isinstance(label, str):
-                raise Malformed(f"it says {visible(label)!r:.80}, which `labels` does not hold", label)
+                raise Malformed(f"it says {visible(label)!r:.80}, which {self._whence}", label)
         found = _NUMBER.fullmatch(str(label).strip())
         return int(found[1]) if found else None
 
