@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.specify import default_rule
 from wmjax.suspects.ask import answered
 from wmjax.suspects.contract import Wanted
-from wmjax.zoo import compiling, panel, route
+from wmjax.zoo import compiling, panel, prepared, route
 from wmjax.zoo.grounds import AuditGround
 from wmjax.zoo.prepared import Stacked
 
@@ -132,6 +133,32 @@ def test_a_compile_that_takes_too_long_is_given_up(zoo, key, monkeypatch, tmp_pa
 def test_a_compile_that_fails_is_not_called_slow(zoo, key, monkeypatch, endless):
     endless.append(MemoryError())
     assert families(audited(monkeypatch, zoo, key, COMPILED), AuditGround.GIVEN_UP) == set()
+
+
+def test_a_compile_that_nobody_can_do_without_is_waited_for(zoo, key, monkeypatch):
+    """The runtime fails: the program is not compiled a second time beside the first."""
+    expected, compile_, ask_all = audited(monkeypatch, zoo, key, COMPILED), Stacked.compile, prepared.ask_all
+    running = []
+
+    def slowly(bench: Stacked, width: int | None) -> int | None:
+        time.sleep(0.3)
+        return compile_(bench, width)
+
+    def failing(*given: object) -> object:
+        raise AccessError("its process was killed")
+
+    def looked_at(*given: object) -> object:
+        running.append(compiling.left())
+        return ask_all(*given)
+
+    monkeypatch.setattr(Stacked, "compile", slowly)
+    monkeypatch.setattr(route, "answered", failing)
+    monkeypatch.setattr(prepared, "ask_all", looked_at)
+    for name in ("_AT_LEAST", "_STARTING"):
+        monkeypatch.setattr(route, name, 0.01)
+    found = audited(monkeypatch, zoo, key, COMPILED)
+    assert (running, families(found, AuditGround.GIVEN_UP)) == ([False] * len(set(found.families)), set())
+    np.testing.assert_array_equal(found.outcomes, expected.outcomes)
 
 
 def test_the_command_ends_while_something_is_still_compiled(zoo, tmp_path, run):

@@ -37,6 +37,10 @@ class Compiling:
         self._done.cancel()  # if it waits for another one
         return there
 
+    def finish(self) -> None:
+        """Waits for it if it was begun: whoever runs it now would compile it a second time beside that."""
+        wait([self._done] if self._done else [])
+
 
 def left() -> bool:
     """Whether a program is still being compiled: an end of the process would wait for it."""

@@ -55,6 +55,10 @@ class Stacked:
 
     def panel(self, weights: Weights, width: int | None) -> tuple[Panel, int | None]:
         """A width is measured on the first chunk's weights."""
+        self.program.finish()
+        return self._panel(weights, width)
+
+    def _panel(self, weights: Weights, width: int | None) -> tuple[Panel, int | None]:
         placed = self.scorer.place(weights)
         width = width or choose_width(self.scorer, placed, self.bank, self.block, self.models)
         fitting = min(width, self.share)  # a journal's may have been measured with fewer devices, or on wider chunks
@@ -64,7 +68,7 @@ class Stacked:
         """Has the program compiled, as the first chunk would; the width."""
         rows, shapes = self.share * self.scorer.mesh.size, self.scorer.network.shapes.items()
         zeros = {name: np.zeros((rows, *leaf.shape), leaf.dtype) for name, leaf in shapes}
-        panel, width = self.panel(zeros, width)
+        panel, width = self._panel(zeros, width)
         panel.answers(np.arange(1), np.arange(self.block, dtype=np.int32) % len(self.bank))
         return width
 
