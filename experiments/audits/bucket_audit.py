@@ -225,7 +225,7 @@ def rows(figures: dict[str, Any]) -> list[str]:
         told.append(f"{large if layout == 'large' else layout} {', '.join(shares)}")
     return [
         fragment.row(
-            f"audit of {figures['models']} models in a bucket / in a folder, speed of what stores allow on these cores",
+            f"audit of {figures['models']} models in a bucket / in a folder, speed, of what stores allow here",
             "; ".join(told),
             f"{figures['bytes_of_one'] / 1e6:.1f} MB a model{where}",
             fragment.source(figures, __file__),

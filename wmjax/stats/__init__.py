@@ -19,7 +19,17 @@ keys and models), `several` (keys about one suspect: their evidence multiplies),
 `readings` (ways to ask one suspect: their wealth is averaged).
 """
 
-from wmjax.stats.answers import NAMES, Answers, concatenate, may_rank, read_answers, refusal, spread_top_k, stack
+from wmjax.stats.answers import (
+    NAMES,
+    Answers,
+    concatenate,
+    may_hide,
+    may_rank,
+    read_answers,
+    refusal,
+    spread_top_k,
+    stack,
+)
 from wmjax.stats.binomial import TELLING_P, binomial_p, clopper_pearson, more_often_p
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path, join, next_stage, rows_of
@@ -52,6 +62,7 @@ __all__ = [
     "evidence",
     "join",
     "kind_of",
+    "may_hide",
     "may_rank",
     "more_often_p",
     "multiplied",

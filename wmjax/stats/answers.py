@@ -42,7 +42,7 @@ class Answers:
 
         What one network says may be among them, and what another does always higher: nobody is cleared who answers so.
         """
-        return self.scores > self.classes + 1
+        return may_hide(self.scores, self.classes)
 
     def __len__(self) -> int:
         return int(self.labels.shape[-1])
@@ -55,6 +55,15 @@ class Answers:
         """One suspect's, out of many in the first axis."""
         probabilities = None if self.probabilities is None else self.probabilities[suspect]
         return Answers(self.labels[suspect], probabilities, self.classes)
+
+
+def may_hide(theirs: int, ours: int) -> bool:
+    """Whether another network's scores may be among those of so many classes, where a key has ours: a background aside.
+
+    >>> may_hide(11, 10), may_hide(12, 10)
+    (False, True)
+    """
+    return theirs > ours + 1
 
 
 def refusal(like: Answers) -> Answers:

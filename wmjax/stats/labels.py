@@ -77,7 +77,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     past = renaming.History(state.answered, state.truth, state.sums)
     history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
-    tenths = told.of_any(tenths, outputs) if outputs else tenths
+    tenths = told.of_any(tenths, outputs)
     lowest = turned.Turned(state.lowest, state.lowest_sums, state.lowest_totals)
     lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES, readings=outputs > 0)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
@@ -90,7 +90,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
     last = (*sums, *history, *seen, *lowest, peak[..., -1], matches[..., -1])
     acquitted = turned.withheld(np.minimum(cleared, renaming.least(against, tenths)), shown)
-    acquitted = np.minimum(acquitted, 0.0) if answers.may_hide else acquitted
+    acquitted = told.withheld(acquitted, not answers.may_hide)
     path = Path(bits, acquitted, peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
 

@@ -74,9 +74,8 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     answered = np.concatenate([state.answered, fresh], axis=-1)
     ends = cleared[..., -1], answered, lowest_totals, peak[..., -1], matches[..., -1]
     cleared = turned.withheld(cleared, turned_bits)
-    counts = told.several(state.answered, fresh) & (not answers.may_hide)
-    counts = told.of_any(counts, outputs) if outputs else counts
-    cleared = np.where(counts, cleared, np.minimum(cleared, 0.0))
+    apart = told.of_any(told.several(state.answered, fresh), outputs)
+    cleared = told.withheld(cleared, apart & (not answers.may_hide))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
         bits, cleared, peak, matches, np.zeros_like(matches)
     )

@@ -66,10 +66,10 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     hits = state.hits[..., None] + np.cumsum(gains, axis=-1)
     misses = np.arange(before + 1, answered.shape[-1] + 1) - hits
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
-    tenths = told.of_any(tenths, outputs) if outputs else tenths
+    tenths = told.of_any(tenths, outputs)
     chance = 1.0 / answers.classes
     cleared = hits * np.log2(chance / rule.rate) + misses * np.log2((1.0 - chance) / (1.0 - rule.rate))
-    cleared = np.where((tenths >= NEARLY_ALL) & (not answers.may_hide), cleared, np.minimum(cleared, 0.0))
+    cleared = told.withheld(cleared, (tenths >= NEARLY_ALL) & (not answers.may_hide))
     matches = state.matches[..., None] + np.cumsum(fresh == truth, axis=-1)
     none = np.zeros(shape)
     after = Counts(answered, labels, best, *seen, hits[..., -1], matches[..., -1])

@@ -34,7 +34,7 @@ from wmjax.stats.answers import NAMES, Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.rule import Rule
-from wmjax.stats.told import of_any, several
+from wmjax.stats.told import of_any, several, withheld
 
 STAGES = (300, 1_000, 3_000, 10_000)
 GAINS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -128,9 +128,8 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
         paths[2, ..., i] = agreed
     matches = paths[2].astype(np.int64)
     tops = np.where(given.any(axis=-1), given.argmax(axis=-1), -1)
-    counts = several(tops[..., :before], tops[..., before:]) & (not hides)
-    counts = of_any(counts, outputs) if outputs else counts
-    bits, cleared_bits = paths[0], np.where(counts, paths[1], np.minimum(paths[1], 0.0))
+    apart = of_any(several(tops[..., :before], tops[..., before:]), outputs)
+    bits, cleared_bits = paths[0], withheld(paths[1], apart & (not hides))
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
     path = Path(bits, cleared_bits, np.maximum(peak, 0.0), matches, np.zeros_like(matches))
     return Gathered(rows, given, wealth, cleared, agreed), path

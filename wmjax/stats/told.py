@@ -77,10 +77,21 @@ def of_any(tenths: np.ndarray, outputs: int) -> np.ndarray:
 
     Args:
       tenths: int64 [..., readings, n], of readings that are of one output after another.
-      outputs: how many.
+      outputs: how many; 0: what there is are suspects, and none speaks for another.
     """
+    if not outputs:
+        return tenths
     each = tenths.reshape(*tenths.shape[:-2], -1, outputs, tenths.shape[-1])
     return np.broadcast_to(each.max(axis=-3, keepdims=True), each.shape).reshape(tenths.shape)
+
+
+def withheld(acquittal: np.ndarray, counts: np.ndarray | bool) -> np.ndarray:
+    """The acquittal, at most 0 where it does not count.
+
+    >>> withheld(np.array([9.0, 9.0, -1.0]), np.array([True, False, False])).tolist()
+    [9.0, 0.0, -1.0]
+    """
+    return np.where(counts, acquittal, np.minimum(acquittal, 0.0))
 
 
 def several(past: np.ndarray, fresh: np.ndarray) -> np.ndarray:

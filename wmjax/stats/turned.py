@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import renaming
+from wmjax.stats import renaming, told
 from wmjax.stats.answers import Answers
 
 
@@ -72,4 +72,4 @@ def withheld(acquittal: np.ndarray, bits: np.ndarray) -> np.ndarray:
     >>> withheld(np.array([9.0, 12.0, -1.0]), np.array([-1.0, 7.0, 8.0])).tolist()
     [9.0, 0.0, -1.0]
     """
-    return np.where(bits >= 0.0, np.minimum(acquittal, 0.0), acquittal)
+    return told.withheld(acquittal, bits < 0.0)

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from wmjax.grounds import Ground
-from wmjax.stats import Answers
+from wmjax.stats import Answers, may_hide
 from wmjax.suspects.grounds import AskedGround
 from wmjax.text import by
 
@@ -51,7 +51,7 @@ def other_classes(theirs: int, ours: int) -> tuple[Ground, ...]:
     """
     if theirs == ours:
         return ()
-    code = AskedGround.OTHER_CLASSES if theirs <= ours + 1 else AskedGround.MORE_CLASSES
+    code = AskedGround.MORE_CLASSES if may_hide(theirs, ours) else AskedGround.OTHER_CLASSES
     return (Ground(code, {"theirs": theirs, "ours": ours}),)
 
 

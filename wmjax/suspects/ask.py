@@ -81,12 +81,13 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str
         kind = GoneError if is_refused(error) else NoAnswerError
         raise kind(f"suspect {suspect.name} failed to answer: {reason}") from error
     try:
-        answers = read_answers(np.asarray(raw), len(images), classes, suspect.name, names)
+        given = np.asarray(raw)
+        answers = read_answers(given, len(images), classes, suspect.name, names)
     except InvalidFile as error:
         raise AnswerError(str(error), came(raw)) from error
     except Exception as error:  # ragged lists, tensors that will not leave their device, ...
         raise AnswerError(f"suspect {suspect.name} answered with no array of numbers", came(raw)) from error
-    if answers.probabilities is not None and may_rank(np.asarray(raw)).any():
+    if answers.probabilities is not None and may_rank(given).any():
         several = "whole numbers that may be scores, ranks or the classes from the best on: wrap it in a function"
         raise AnswerError(f"suspect {suspect.name} answered with {several}", came(raw))
     return answers
