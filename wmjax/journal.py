@@ -238,10 +238,11 @@ def _held(
 def difference(one: Written, other: Written) -> str:
     """The first thing in which two audits are not the same; empty where they are.
 
-    What could not be read may differ: its reasons name places that lie elsewhere on another host. So may other files.
+    What could not be read may differ: its reasons name places that lie elsewhere on another host. So may other files,
+    and what was spent: a claim may be made while an audit goes on.
     """
     mine, theirs = (json.loads(json.dumps(header.to_json())) for header in (one, other))  # tuples are lists in JSON
-    free = ("unreadable", "others")
+    free = ("unreadable", "others", "spent")
     return next((name for name in theirs if name not in free and mine.get(name) != theirs[name]), "")
 
 

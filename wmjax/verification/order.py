@@ -1,7 +1,8 @@
 """In which order a suspect is asked: drawn anew each time, new triggers first, ordinary images in between.
 
 A suspect that remembers could answer pictures that it has seen before otherwise than new ones. So nobody is cleared by
-answers about pictures that it was shown in an earlier verification, and it cannot know which pictures come.
+answers about pictures that it was shown in an earlier verification, and it cannot know which pictures come. Pictures
+that a claim has opened may be known to anybody: weights, too, may have been trained to answer them otherwise.
 """
 
 import hashlib

@@ -75,7 +75,8 @@ def verify(
       cover: uint8 [covers, H, W, C] of the key's shape: ordinary images to be asked in between.
       nonce: from which and the secret the order of the questions follows; drawn anew by default. A suspect that cannot
         remember is asked in the key's own order without one.
-      shown: triggers that the suspect was shown before, as `wmjax.keys.asked` remembers them: they clear nobody.
+      shown: triggers that the suspect was shown before, as `wmjax.keys.asked` remembers them: they clear nobody. Nor
+        do those that a claim has opened, as the key says.
       remember: told the triggers that are about to be shown.
       max_queries: triggers to ask at most, where that is fewer than the committed rule allows.
 
@@ -95,7 +96,7 @@ def verify(
     if nonce is None and suspect.remembers:
         nonce = secrets.token_bytes(_NONCE_BYTES)
     cover = _checked(cover, key)
-    order = draw_order(key, nonce, limit(key, max_queries), shown, len(cover))
+    order = draw_order(key, nonce, limit(key, max_queries), key.spent.union(shown), len(cover))
     stop_bits = max(rule.match_bits, stop_bits or 0.0)
     question = Question(suspect, key, rule, stop_bits, order, cover, remember or (lambda triggers: None), {})
     given, outcome, p_calibrated, grounds = (_exact if question.exact else _ranked)(

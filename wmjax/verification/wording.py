@@ -32,8 +32,8 @@ WORDS = {
     "stopped": "stopped at the first decisive answer, so fixed-sample figures do not apply: `whole` gives them",
     "peaked": "the evidence had reached {bits:.1f} bits at query {query}; a later fall voids nothing",
     "shown-before": (
-        "{shown} of {asked} triggers were shown to this suspect in an earlier verification: they can convict it, and "
-        "never clear it"
+        "{shown} of {asked} triggers were shown to this suspect in an earlier verification, or opened by a claim: they "
+        "can convict it, and never clear it"
     ),
     "forgetful": (
         "it repeats the labels of triggers that it was not shown before more often than of those that it was: "

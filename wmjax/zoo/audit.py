@@ -22,7 +22,7 @@ from wmjax.zoo.book import JOURNAL, AuditJournal
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.grounds import Basis
-from wmjax.zoo.header import AuditHeader, Level
+from wmjax.zoo.header import AuditHeader, Level, joined
 from wmjax.zoo.load import read_ahead
 from wmjax.zoo.members import read_members
 from wmjax.zoo.merge import basis_of, written
@@ -176,10 +176,11 @@ def ask_shard(
     try:
         basis = basis_of(path, book, plan.keys) if book.records else Basis.ASKED
         begin = functools.partial(Turns, book, memory=asked, nonce=nonce)
+        plan = dataclasses.replace(plan, spent=book.header.spent)  # as it began: the models are those of then, too
         _carry_out(plan, book, shard, began, begin)
     finally:
         book.close()
-    return conclude_audit(book.header, list(book.records.chunks.values()), basis)
+    return conclude_audit(joined([book.header, header]), list(book.records.chunks.values()), basis)
 
 
 def _journal(out: str | os.PathLike[str] | None, shard: tuple[int, int]) -> Path | None:

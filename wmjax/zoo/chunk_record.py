@@ -104,11 +104,12 @@ class ChunkRecord:
         return int(np.sum(self.outcomes == MATCH))
 
     def fresh(self, column: int, header: AuditHeader) -> int:
-        """How many triggers of a key it was not shown before, of those that may be asked."""
+        """How many triggers of a key nobody was shown before, of those that may be asked."""
+        if not self.asking:
+            return header.fresh(self.keys[column])
         bounds = header.bounds[self.chunk]
         triggers = header.keys[self.keys[column]].spec.triggers
-        shown = len(self.asking.shown[column]) if self.asking else 0
-        return min(int(bounds.limits[column]), triggers - shown)
+        return min(int(bounds.limits[column]), triggers - len(self.asking.shown[column]))
 
     def forgetful(self, column: int, header: AuditHeader) -> Ground | None:
         """What withholds an acquittal from a member that may remember what it was shown."""

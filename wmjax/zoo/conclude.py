@@ -202,8 +202,15 @@ def _grounds(
         weights = [Ground(AuditGround.WEIGHTS, {"sha256": tables.digests[i]})] if i in tables.digests else []
         read = readings(header.families[at[0]].readings, int(tables.readings[i, k]))
         run = [Ground(tables.run[i])] if i in tables.run else []
-        found[place, k] = (*shared[at], *run, *read, *tables.asked.get((i, k), ()), *own, bound, *weights)
+        spent = [] if (i, k) in tables.asked else list(_spent(header, k, int(tables.queries[i, k])))
+        found[place, k] = (*shared[at], *run, *read, *spent, *tables.asked.get((i, k), ()), *own, bound, *weights)
     return found
+
+
+def _spent(header: AuditHeader, k: int, asked: int) -> Iterator[Ground]:
+    """What must be said where more triggers of a key were asked than were never shown to anybody."""
+    if header.spent and asked > header.fresh(k):
+        yield shown_before(asked - header.fresh(k), asked)
 
 
 def _asked(family: AskedFamily, key: Asked) -> Iterator[Ground]:

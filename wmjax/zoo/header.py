@@ -1,7 +1,7 @@
 """What an audit's journal begins with: facts without secrets, from which everything that is said later follows."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -210,6 +210,8 @@ class AuditHeader:
       unreadable: what could not be used before anything was asked.
       keep_answers: whether records hold what was answered.
       others: files of the zoo that are plainly no models: how many with each ending.
+      spent: for each key the triggers that claims had opened before: a model may have been made to answer them
+        otherwise, so they clear nobody; empty where no key has any.
     """
 
     models: tuple[str, ...]
@@ -224,6 +226,7 @@ class AuditHeader:
     unreadable: tuple[Unreadable, ...]
     keep_answers: bool
     others: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    spent: tuple[tuple[int, ...], ...] = ()
 
     @property
     def suspects(self) -> int:
@@ -263,10 +266,22 @@ class AuditHeader:
             own if asked.note not in (*SPOKEN, *RAN) else np.full(len(keys), np.inf),  # no weights
         )
 
+    def opened(self, place: int) -> tuple[int, ...]:
+        """The triggers of a key that were spent before."""
+        return self.spent[place] if self.spent else ()
+
+    def fresh(self, place: int) -> int:
+        """How many triggers of a key are asked before those that were spent."""
+        key = self.keys[place]
+        return min(key.rule.max_queries, key.spec.triggers - len(self.opened(place)))
+
     def to_json(self) -> dict[str, Any]:
-        """The header as JSON values."""
+        """The header as JSON values; `spent` only where a trigger is."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # in their order
+        if not self.spent:
+            del values["spent"]
         return {
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},  # in their order
+            **values,
             "keys": [key.to_json() for key in self.keys],
             "families": [dataclasses.asdict(family) for family in self.families],
             "level": dataclasses.asdict(self.level),
@@ -276,7 +291,8 @@ class AuditHeader:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "AuditHeader":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be."""
-        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
+        left = () if "spent" in values else ("spent",)
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls) if field.name not in left])
         models = forms.items(found["models"], forms.text)
         keys = forms.items(found["keys"], Asked.from_json)
         families = forms.items(found["families"], AskedFamily.from_json)
@@ -293,10 +309,14 @@ class AuditHeader:
             unreadable=forms.items(found["unreadable"], Unreadable.from_json),
             keep_answers=forms.flag(found["keep_answers"]),
             others=forms.counts(found["others"]),
+            spent=forms.items(found.get("spent", []), lambda own: forms.items(own, forms.whole)),
         )
         if not keys or not len(models) == len(header.family) == sum(header.chunks):
             raise ValueError("models, families and chunks are not as many as each other")
         _check_chunks(header)
+        for key, own in zip(keys, header.spent, strict=True) if header.spent else ():
+            if list(own) != sorted(set(own)) or max(own, default=0) >= key.spec.triggers:
+                raise ValueError("there are no such triggers")
         return header
 
 
@@ -310,3 +330,14 @@ def _check_chunks(header: AuditHeader) -> None:
             able += size * int(np.sum(bounds.exact | bool(header.nulls)))
     if able != header.tests or (header.nulls and not header.suspects):
         raise ValueError("other pairs may become a match than are counted")
+
+
+def joined(headers: Sequence[AuditHeader]) -> AuditHeader:
+    """The header of all parts of one audit: what any of them could not read, or found spent, is not lost."""
+    unreadable: list[Unreadable] = []
+    for header in headers:
+        known = {item.path for item in unreadable}
+        unreadable += [item for item in header.unreadable if item.path not in known]
+    spent = [sorted({i for header in headers for i in header.opened(place)}) for place in range(len(headers[0].keys))]
+    together = tuple(map(tuple, spent)) if any(spent) else ()
+    return dataclasses.replace(headers[0], unreadable=tuple(unreadable), spent=together)

@@ -13,7 +13,7 @@ from wmjax.zoo.book import JOURNAL, AuditJournal
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.grounds import Basis
-from wmjax.zoo.header import AuditHeader
+from wmjax.zoo.header import AuditHeader, joined
 from wmjax.zoo.replay import follows, keys_of, secret_of
 from wmjax.zoo.result import AuditResult
 
@@ -66,7 +66,7 @@ def merge(
     missing = len(first.chunks) - len(records)
     if missing:
         raise UsageError(f"{missing} of {len(first.chunks)} parts are not done: finish all shards with `resume` first")
-    return conclude_audit(first, [records[i] for i in sorted(records)], basis)
+    return conclude_audit(joined([book.header for _, book in books]), [records[i] for i in sorted(records)], basis)
 
 
 def written(folder: Path) -> list[Path]:

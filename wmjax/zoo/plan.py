@@ -15,10 +15,12 @@ from wmjax.devices import on_cpu
 from wmjax.errors import UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key
+from wmjax.keys.keyset import limit
 from wmjax.suspects.adapt import adapt
 from wmjax.suspects.contract import Network
 from wmjax.suspects.ways import outputs_of
 from wmjax.text import by
+from wmjax.verification.order import Order, draw_order
 from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted, may_clear, stop_bits
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.rounds import FIRST, Questions
@@ -42,6 +44,7 @@ class AuditPlan:
       memory: bytes that models may take.
       keep_answers: whether the journal holds what was answered.
       others: files that are plainly no models, by ending.
+      spent: as of `AuditHeader`.
     """
 
     entries: list[Entry]
@@ -52,6 +55,7 @@ class AuditPlan:
     memory: int
     keep_answers: bool
     others: Mapping[str, int]
+    spent: tuple[tuple[int, ...], ...] = ()
 
     @cached_property
     def families(self) -> list[Network]:
@@ -102,8 +106,13 @@ class AuditPlan:
             len(network.readings),
             outputs_of(network.readings),
             self.keep_answers,
+            [self._order(place, key) for place, key in zip(places, keys, strict=True)] if self.spent else (),
             withheld=[column for column, key in enumerate(keys) if not may_clear(key.spec, network)],
         )
+
+    def _order(self, place: int, key: Key) -> Order:
+        """In which order those are asked about a key who remember nothing: first what was never shown to anybody."""
+        return draw_order(key, None, limit(key), self.spent[place])
 
     def rows(self, network: Network) -> int:
         """Models of a family in a chunk: a power of two, the same on every machine of a kind with enough memory."""
@@ -154,6 +163,7 @@ class AuditPlan:
             unreadable=tuple(self.unreadable),
             keep_answers=self.keep_answers,
             others=self.others,
+            spent=self.spent,
         )
 
 
@@ -177,7 +187,8 @@ def make_plan(
     innocent, too_large_nulls = _fitting(nulls, keys, memory)
     unreadable = [*zoo.unreadable, *too_large, *too_large_nulls]
     entries = [*suspects, *innocent] if suspects else []  # null models alone calibrate nothing
-    return AuditPlan(entries, len(suspects), keys, level, unreadable, memory, keep_answers, zoo.others)
+    spent = tuple(tuple(sorted(key.spent)) for key in keys.values()) if any(key.spent for key in keys.values()) else ()
+    return AuditPlan(entries, len(suspects), keys, level, unreadable, memory, keep_answers, zoo.others, spent)
 
 
 def _fitting(entries: Sequence[Entry], keys: Mapping[str, Key], memory: int) -> tuple[list[Entry], list[Unreadable]]:

@@ -223,7 +223,7 @@ def _seated(prepared: Prepared, chunk: Chunk, width: int | None, begin: Begin | 
     if asking := turns.asking:
         limits = zip(questions.keys, questions.limits.tolist(), strict=True)
         orders = [asking.order(column, key, limit) for column, (key, limit) in enumerate(limits)]
-        questions = dataclasses.replace(questions, orders=orders)
+        questions = dataclasses.replace(questions, orders=orders, spoken=True)
     asked = Questioned(network.askable, questions.images, questions.starts, network.classes, turns)
     return asked, questions, turns, width
 

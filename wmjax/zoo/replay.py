@@ -12,6 +12,7 @@ from wmjax.keys import Key
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.suspects.ways import outputs_of
 from wmjax.verification.asking import of_fresh
+from wmjax.verification.order import draw_order
 from wmjax.zoo.chunk_record import ROUNDED, ChunkRecord
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
@@ -60,26 +61,29 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
     """The same for all models and one key; those with as many questions at once."""
     assert record.answers is not None
     counts, bounds, rule = record.queries, header.bounds[record.chunk], key.commitment.rule
-    order = record.asking and record.asking.order(column, key, int(bounds.limits[column]))
+    most = int(bounds.limits[column])
+    order = draw_order(key, None, most, header.opened(record.keys[column]))
+    if record.asking:
+        order = record.asking.order(column, key, most)
     outputs = outputs_of(header.families[header.family[header.starts[record.chunk]]].readings)
     starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
     for count in np.unique(counts[:, column]).tolist():
         rows = np.flatnonzero(counts[:, column] == count)
         given = record.answers.pairs(starts[rows, column], count)
         answers = dataclasses.replace(given, classes=key.spec.classes)
-        truth = key.truth(order.triggers[:count] if order else slice(0, count))
+        truth = key.truth(order.triggers[:count])
         path = stats.play_each(rule, answers, truth, outputs)
-        path = of_fresh(path, order.fresh if order else count)
+        path = of_fresh(path, order.fresh)
         exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
         decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)
         cleared = decision.cleared & (not record.withholds(column, header))
         outcomes = np.where(decision.matched, MATCH, np.where(cleared, NO_MATCH, INCONCLUSIVE))
-        fresh = min(count, order.fresh) if order else 0
+        fresh = min(count, order.fresh)
         same = (
             (outcomes == record.outcomes[rows, column])
             & (decision.used == count)
             & (path.matches[:, -1] == record.matches[rows, column])
-            & (not order or (int(path.matches[0, fresh - 1]) if fresh else 0) == record.known[column])
+            & (not record.asking or (int(path.matches[0, fresh - 1]) if fresh else 0) == record.known[column])
             & (path.reading[:, -1] == record.readings[rows, column])
             & (np.abs(path.evidence[:, -1] - record.bits[rows, column]) < _CLOSE)
         )

@@ -6,7 +6,7 @@ What `verify` would have called a match is never cleared. Asking goes on in bloc
 still have an undecided key.
 
 A suspect that may remember is asked in an order of its own, as by `wmjax.verify`: what it was shown before comes last,
-and clears nobody.
+and clears nobody. So does, for everybody, what a claim has opened.
 """
 
 import dataclasses
@@ -44,6 +44,7 @@ class Questions:
       keep: whether all answers are kept.
       orders: for each key in which order it is asked; its own where there are none.
       withheld: places of keys that no model of it is cleared of.
+      spoken: whether it is a suspect that can only be asked.
     """
 
     keys: Sequence[Key]
@@ -56,6 +57,7 @@ class Questions:
     keep: bool = False
     orders: Sequence[Order] = ()
     withheld: Collection[int] = ()
+    spoken: bool = False
 
     def triggers(self, k: int, start: int, stop: int) -> np.ndarray:
         """Which triggers of a key are asked from place `start` to `stop` of its order."""
@@ -83,7 +85,7 @@ class Questions:
     @property
     def block(self) -> int:
         """Images in one call: what up to four keys ask in a round; of who can only be asked, what all of them ask."""
-        return FIRST * (len(self.keys) if self.orders else min(4, len(self.keys)))
+        return FIRST * (len(self.keys) if self.spoken else min(4, len(self.keys)))
 
 
 @dataclasses.dataclass(eq=False)
@@ -229,7 +231,8 @@ def _weigh(
     verdicts.queries[models, k] += decision.used.astype(np.int32)
     verdicts.matches[models, k] = path.matches[each, used]
     verdicts.readings[models, k] = path.reading[each, used]
-    for model in models[decided & decision.cleared] if fresh < r and key.spec.policy.answers else ():
+    remembers = questions.spoken and fresh < r and key.spec.policy.answers
+    for model in models[decided & decision.cleared] if remembers else ():
         at = int(model), k
         if forgets(int(verdicts.known[at]), questions.fresh(k), int(verdicts.matches[at]), int(verdicts.queries[at])):
             verdicts.outcomes[at] = INCONCLUSIVE  # as `wmjax.verify` withholds it

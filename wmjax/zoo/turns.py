@@ -1,9 +1,10 @@
 """The turns of a member that can only be asked: in which order, and what it said, on the disk before the next question.
 
 Such a member may remember, so it is asked as `wmjax.verify` asks: in an order drawn from the secret and a nonce, and
-what it was shown is remembered beside the keys. Its journal's lines come before the record of its chunk: one with nonce
-and triggers that were shown before, then one for each answer. A resumed audit asks on in the same order. A trigger that
-is remembered there and was not answered here was shown all the same: it comes last, and clears nobody.
+what it was shown is remembered beside the keys; what a claim opened counts as shown. Its journal's lines come before
+the record of its chunk: one with nonce and triggers that were shown before, then one for each answer. A resumed audit
+asks on in the same order. A trigger that is remembered there and was not answered here was shown all the same: it comes
+last, and clears nobody.
 """
 
 import dataclasses
@@ -202,7 +203,7 @@ class Turns:
             nonce, before = nonce or secrets.token_bytes(NONCE_BYTES), ((),) * len(keys)
         shown = []
         for column, ((name, key), known) in enumerate(zip(keys, before, strict=True)):
-            now = self._memory.shown(name, self._called) if self._memory else ()
+            now = key.spent.union(self._memory.shown(name, self._called) if self._memory else ())
             new = {i for i in now if 0 <= i < key.spec.triggers and (column, i) not in self.known}
             shown.append(tuple(sorted(new.union(known))))
         asking = Asking(nonce, tuple(shown))
