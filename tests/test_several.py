@@ -12,6 +12,7 @@ from fixtures import abstract_key
 from refusals import one_line
 
 from wmjax import stats
+from wmjax.cli import verbs
 from wmjax.errors import UsageError
 from wmjax.keys import Key, Unlock, generate, make_spec, open_key
 from wmjax.suspects import Suspect, from_callable
@@ -256,3 +257,25 @@ def test_one_key_given_twice_is_refused_before_anything_is_asked(home) -> None:
     code, out, err = home("verify", "--key", "a.age", "--key", "a.age", "theirs:stolen")
     assert (code, out, "share a secret" in one_line(err)) == (2, "", True)
     assert not Path("a.asked.jsonl").exists()
+
+
+def test_a_suspect_that_ends_at_a_later_key_does_not_take_the_first_ones_verdict_along(home, monkeypatch) -> None:
+    """A match was found and its triggers shown: whoever is asked must not undo that by going away."""
+    Path("quits.py").write_text(
+        "import os\nimport theirs\n"
+        "def stolen(images):\n"
+        "    with open('asked', 'a') as file:\n"
+        "        if file.write('.') and file.tell() > 12:\n"
+        "            os._exit(1)\n"
+        "    return theirs.stolen(images)\n"
+    )
+    both = ["--key", "a.age", "--key", "b.age"]
+    code, out, err = home("verify", *both, "quits:stolen")
+    first, second = err.splitlines()[-2:]
+    assert (code, out, "answers no more" in second) == (5, "", True)
+    assert first.startswith("wmjax: before it ended: match: quits:stolen and key")
+    Path("asked").unlink()
+    monkeypatch.setattr(verbs, "_ask_each", lambda options, keys, stop_bits: [
+        verbs._ask(options, path, key, stop_bits) for path, key in zip(options.keys, keys, strict=True)
+    ])  # fmt: skip
+    assert "match: quits:stolen" not in home("verify", *both, "quits:stolen")[2]

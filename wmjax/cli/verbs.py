@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wmjax.cli.openers import opened, wanted
 from wmjax.cli.openers import suspect as accused
 from wmjax.cli.terminal import EXIT_CODES, guarded, note, say, warn, worded
-from wmjax.errors import AccessError, UsageError
+from wmjax.errors import AccessError, UsageError, WmjaxError
 from wmjax.programs import keep, load_jax
 
 if TYPE_CHECKING:
@@ -123,8 +123,7 @@ def verify(options: argparse.Namespace) -> int:
     keys = opened(options)
     if len(keys) > 1:
         check_combinable(keys)
-    enough = stop_bits(keys, options.alpha)
-    verdicts = [_ask(options, path, key, enough) for path, key in zip(options.keys, keys, strict=True)]
+    verdicts = _ask_each(options, keys, stop_bits(keys, options.alpha))
     if options.png:
         from wmjax.report.curves import of_verdicts
         from wmjax.report.picture import write_picture
@@ -139,6 +138,20 @@ def verify(options: argparse.Namespace) -> int:
     combined = combine(keys, verdicts)
     say(options, combined.to_json(), *lines, *_combined_lines(combined))
     return EXIT_CODES[combined.verdict]
+
+
+def _ask_each(options: argparse.Namespace, keys: "list[Key]", stop_bits: float | None) -> "list[Verdict]":
+    """A verdict on each key. A suspect may end the asking at a later one: what was found is told all the same."""
+    verdicts: list[Verdict] = []
+    try:
+        for path, key in zip(options.keys, keys, strict=True):
+            verdicts.append(_ask(options, path, key, stop_bits))
+    except (WmjaxError, KeyboardInterrupt):
+        for verdict, key in zip(verdicts, keys, strict=False):
+            told = "; ".join(line.strip() for line in _verdict_lines(verdict, key)[:3])
+            warn(f"before it ended: {told}")
+        raise
+    return verdicts
 
 
 def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float | None) -> "Verdict":
