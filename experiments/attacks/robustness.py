@@ -1,7 +1,7 @@
 """The table of Lukas et al. 2022 for our schemes: what every attack leaves of every mark, and what it costs the thief.
 
-Command   JAX_NUM_CPU_DEVICES=2 python experiments/attacks/robustness.py --size digits --work DIR
-          TFDS_DATA_DIR=... and --size cifar10-small --without retrain-smooth,distil-shifted,cross,knockoff,vote
+Command   TFDS_DATA_DIR=... JAX_NUM_CPU_DEVICES=2 python experiments/attacks/robustness.py --size digits --work DIR
+          or --size cifar10-small --without retrain-smooth,distil-shifted,cross,knockoff,vote
           on a GPU: --size cifar10 --suite full
 Expected  every mark holds 20 bits under pruning and fine-tuning that cost under 5 points; students keep few bits or
           none of triggers, of a `spread` key 20 where they learned from probabilities, as the mean with an own network
