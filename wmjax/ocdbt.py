@@ -1,13 +1,17 @@
 """An Orbax item's values by key: in an OCDBT database, whose tree is read at once, or in a folder; by TensorStore."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from wmjax import stores
+
+DOCUMENTS = (b"zarr.json", b".zarray")  # what describes a tensor
+_ITEM = b"_METADATA"
+_DEEPEST = 34  # slashes in what follows a tensor's name: it has 32 sides at most
 
 
 @lru_cache(maxsize=1)
@@ -21,10 +25,11 @@ def context() -> Any:
 def base(path: Path) -> dict[str, Any]:
     """Where an item's store is, as TensorStore takes it."""
     folder = {"driver": "file", "path": f"{path.resolve()}/"}
-    return {"driver": "ocdbt", "base": folder} if _is_ocdbt(path) else folder
+    return {"driver": "ocdbt", "base": folder} if is_ocdbt(path) else folder
 
 
-def _is_ocdbt(path: Path) -> bool:
+def is_ocdbt(path: Path) -> bool:
+    """Whether an item's tensors lie in a database."""
     return (path / "manifest.ocdbt").is_file()
 
 
@@ -32,7 +37,7 @@ class Values:
     """An item's values by key: inline, or a place in one of its files. To be closed.
 
     Attributes:
-      keys: what follows a key's first slash by what precedes it.
+      keys: what follows a tensor's name by the name.
     """
 
     def __init__(self, path: Path):
@@ -45,12 +50,11 @@ class Values:
         import tensorstore as ts
 
         with ExitStack() as opened:
-            self._places = _places(self._path) if _is_ocdbt(self._path) else {}
+            self._places = _places(self._path) if is_ocdbt(self._path) else {}
             if not self._places:
                 opened.enter_context(stores.present(self._path))
                 self._store = ts.KvStore.open(base(self._path), context=context()).result()
-            for key in self._places or self._store.list().result():
-                name, _, rest = key.partition(b"/")
+            for name, rest in _named(list(self._places or self._store.list().result())):
                 self.keys.setdefault(name.decode(), []).append(rest)
             self._opened = opened.pop_all()
         return self
@@ -122,6 +126,28 @@ class Values:
         self._opened.close()
 
 
+def _named(keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Keys as a tensor's name, which may have slashes, and what follows it; those of items within are another store's.
+
+    >>> list(_named([b"a/b/.zarray", b"a/b/0.0", b"c/0.0", b"d/_METADATA", b"d/e/.zarray"]))
+    [(b'a/b', b'.zarray'), (b'a/b', b'0.0'), (b'c', b'0.0')]
+    """
+    ways = [key.rpartition(b"/") for key in keys]
+    items = {way for way, _, last in ways if last == _ITEM and way}
+    deep = {way for way, _, last in ways if last in DOCUMENTS and b"/" in way}
+    yield from (_split(key, deep) for key in keys if key.partition(b"/")[0] not in items)
+
+
+def _split(key: bytes, deep: Collection[bytes]) -> tuple[bytes, bytes]:
+    """A key's tensor and what follows it: of names with slashes the longest that fits, else all up to the first one."""
+    parts = key.rsplit(b"/", _DEEPEST) if deep else []
+    for end in range(len(parts) - 1, 0, -1):
+        if (name := b"/".join(parts[:end])) in deep:
+            return name, b"/".join(parts[end:])
+    name, _, rest = key.partition(b"/")
+    return name, rest
+
+
 def _parsed(place: str) -> tuple[str, int, int]:
     """File, offset and length of `value:FOLDER:FILE:OFFSET:LENGTH`; the folder ends with a slash, or is empty."""
     where, at, length = place.partition(":")[2].rsplit(":", 2)
@@ -148,4 +174,4 @@ def _places(path: Path) -> dict[bytes, Any]:
 
 def inside(path: Path, name: str) -> str:
     """Where a tensor lies in its store: OCDBT counts from its own root, a folder from the file system's."""
-    return f"{name}/" if _is_ocdbt(path) else f"{path.resolve()}/{name}/"
+    return f"{name}/" if is_ocdbt(path) else f"{path.resolve()}/{name}/"

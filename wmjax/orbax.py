@@ -20,12 +20,12 @@ import numpy as np
 
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
-from wmjax.ocdbt import Values, base, context, inside
+from wmjax.ocdbt import DOCUMENTS, Values, base, context, inside, is_ocdbt
 from wmjax.text import first_line
 from wmjax.zarr import LARGEST_DOCUMENT, Layout, read_layout, unpack
 
 ITEM = "_METADATA"  # lies in every item's folder
-_DOCUMENTS = (b"zarr.json", b".zarray")
+_OF_FOLDER = re.compile(r"/[^/]+/(zarr\.json|\.zarray) ")
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
 _MOST_FILES = 1 << 16
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
@@ -174,11 +174,17 @@ def _check_files(path: Path, most: int) -> str:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
     if total > most or len(found) > _MOST_FILES:
         raise InvalidFile(f"{path} has {total >> 20} MiB in {len(found)} files: more than the model it names can take")
+    if is_ocdbt(path) and any(map(_OF_FOLDER.match, found)):
+        raise InvalidFile(f"{path} holds tensors in folders beside its database: readers take the one or the other")
     return hashlib.sha256("\n".join(sorted(found)).encode(errors="surrogateescape")).hexdigest()
 
 
 def _document(found: list[bytes]) -> bytes:
-    return next((key for key in _DOCUMENTS if key in found), b"")
+    """The description of a tensor, empty where it has none."""
+    documents = [key for key in DOCUMENTS if key in found]
+    if len(documents) > 1:
+        raise ValueError("a tensor of it is described twice: readers take the one or the other")
+    return documents[0] if documents else b""
 
 
 def _read(

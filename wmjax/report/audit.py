@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wmjax import stats
 from wmjax.files import write_bytes
 from wmjax.grounds import Ground
 from wmjax.report.html import page, typed
@@ -236,6 +237,7 @@ def _embedded(result: AuditResult) -> str:
                 "id": key.id,
                 "exact": key.spec.policy.exact,
                 "triggers": key.spec.triggers,
+                "matches": "secret labels repeated" if stats.kind_of(key.rule).coins is None else "coins agree",
             }
             for key in result.keys
         ],

@@ -1,7 +1,8 @@
 """The msgpack files of `flax.serialization`: names and places of their arrays, found without taking memory for them.
 
 Flax writes a tree of maps (https://msgpack.org) whose arrays are extensions of type 1: shape, name of the dtype, bytes.
-Its own reader, and that of the `msgpack` package, builds all that a file describes: a hostile byte takes a hundred.
+Those of type 3 are its scalars, and restored as what their shape says. Its own reader, and that of the `msgpack`
+package, builds all that a file describes: a hostile byte takes a hundred.
 """
 
 import math
@@ -19,7 +20,9 @@ from wmjax.zarr import FLOATS
 _DEEPEST = 64
 _MOST = 1 << 17  # maps, lists and values
 _LONGEST = 1 << 24  # characters of all names
-_NDARRAY = 1
+_ARRAYS = (1, 3)
+_BYTES = np.dtype(np.uint8)
+_SMALL = 1 << 10  # bytes that are no array, and less than any model
 _CHUNKED = "__msgpack_chunked_array__"
 _SIZED = {  # kind and form of the length behind a first byte
     0xC4: ("bin", ">B"), 0xC5: ("bin", ">H"), 0xC6: ("bin", ">I"),
@@ -82,8 +85,10 @@ class _Walk:
             return at
         if token.kind == "number":
             return token.begin
-        if token.kind == "ext":
-            self._extension(token, way)
+        if token.kind == "ext" and self._bytes(token.begin, "B")[0] in _ARRAYS:
+            self._array(token, way)
+        elif token.kind in ("ext", "bin", "str") and _SMALL < token.number <= self._size:
+            self._note(way, Tensor(_BYTES, (token.number,), token.begin, self._end(token)))  # another file, perhaps
         return self._end(token)
 
     def _end(self, token: _Token) -> int:
@@ -105,11 +110,9 @@ class _Walk:
             raise ValueError("a name in its tree cannot be shown")
         return name, self._end(token)
 
-    def _extension(self, token: _Token, way: tuple[str, ...]) -> None:
-        """Notes an array; other extensions are numbers of their own."""
-        code, at = self._bytes(token.begin, "B")[0], token.begin + 1
-        if code != _NDARRAY:
-            return
+    def _array(self, token: _Token, way: tuple[str, ...]) -> None:
+        """Notes an array of Flax's."""
+        at = token.begin + 1
         whole, sizes = self._token(at), self._token(at + 1)
         if (whole.kind, whole.number, sizes.kind) != ("list", 3, "list") or sizes.number > 32:
             raise ValueError("an array in it has no shape")
@@ -128,11 +131,14 @@ class _Walk:
         end = values.begin + values.number
         if values.kind != "bin" or end != self._end(token) or math.prod(shape) * dtype.itemsize != values.number:
             raise ValueError("an array in it has another size than its shape says")
+        self._note(way, Tensor(dtype, tuple(shape), values.begin, end))
+
+    def _note(self, way: tuple[str, ...], tensor: Tensor) -> None:
         name = "/".join(way)
         self._characters -= len(name)
         if name in self.tensors or self._characters < 0:
             raise ValueError("its names are given twice, or longer than any model's")
-        self.tensors[name] = Tensor(dtype, tuple(shape), values.begin, end)
+        self.tensors[name] = tensor
 
     def _bytes(self, at: int, form: str) -> tuple[Any, ...]:
         return struct.unpack(form, os.pread(self._descriptor, struct.calcsize(form), at))

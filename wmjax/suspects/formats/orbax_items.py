@@ -53,9 +53,10 @@ class Items:
 
     def _note(self, place: Path, before: str, tensors: Tensors) -> None:
         for name, described in tensors.items():
-            if before + name not in self.tensors:
-                self.tensors[before + name] = described
-                self._places[before + name] = place, name
+            if before + name in self.tensors:  # one of them would hide the other
+                raise InvalidFile(f"two of its tensors are called {before + name:.80}: rename one of its items")
+            self.tensors[before + name] = described
+            self._places[before + name] = place, name
 
     def source(self, names: Mapping[str, str]) -> Source:
         """Of the model whose tensors have these stored names."""

@@ -1,0 +1,135 @@
+"""A copy in a tree of Flax's or Orbax's that their own libraries restore, where a decoy was all that was looked at."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import msgpack
+import numpy as np
+import orbax.checkpoint as v0
+import pytest
+import tensorstore
+from flax import serialization
+from marked import CONFIG, make_key, marked
+
+from wmjax import ocdbt, orbax
+from wmjax.models import Variables, init
+from wmjax.suspects.formats import msgpack as msgpack_format
+from wmjax.suspects.formats.orbax_items import Items
+from wmjax.zoo.audit import audit
+
+KEY = make_key(120)
+COPY, DECOY = marked(KEY), init(CONFIG, 5)
+
+
+def audited(folder: Path) -> list[str]:
+    return [str(found.verdict) for found in audit(folder, {"k": KEY}, models=["cnn"], pixels="0..1")]
+
+
+def refused(folder: Path) -> str:
+    (unreadable,) = audit(folder, {"k": KEY}, models=["cnn"], pixels="0..1").unreadable
+    return unreadable.why
+
+
+def packed(tree: Any, code: int) -> Any:
+    """A tree for `msgpack.packb`, with its arrays as extensions of a type."""
+    if isinstance(tree, dict):
+        return {name: packed(part, code) for name, part in tree.items()}
+    array = np.asarray(tree)
+    return msgpack.ExtType(code, msgpack.packb((array.shape, array.dtype.name, array.tobytes())))
+
+
+def states(*trees: Variables) -> list[Any]:
+    return [serialization.to_state_dict(jax.tree.map(np.asarray, tree.params)) for tree in trees]
+
+
+def test_scalars_of_flax_are_arrays_of_their_shape(tmp_path, monkeypatch):
+    """Flax restores as `params` what was written as scalars, whatever its shape."""
+    copy, decoy = states(COPY, DECOY)
+    raw = msgpack.packb({"params": packed(copy, 3), "old": packed(decoy, 1)}, strict_types=True)
+    restored = serialization.msgpack_restore(raw)["params"]
+    assert jax.tree.all(jax.tree.map(np.array_equal, restored, copy))
+    (tmp_path / "m.msgpack").write_bytes(raw)
+    assert sorted(audited(tmp_path)) == ["match", "no-match"]
+    monkeypatch.setattr(msgpack_format, "_ARRAYS", (1,))
+    monkeypatch.setattr(msgpack_format, "_SMALL", 1 << 40)
+    assert audited(tmp_path) == ["no-match"]
+
+
+def test_a_file_within_a_file_is_told(tmp_path, monkeypatch):
+    """`flax.serialization.from_bytes` of what the decoy's file holds under a name of its own."""
+    copy, decoy = states(COPY, DECOY)
+    raw = msgpack.packb({"params": packed(decoy, 1), "model": serialization.to_bytes(copy)}, strict_types=True)
+    (tmp_path / "m.msgpack").write_bytes(raw)
+    assert audited(tmp_path) == ["inconclusive"]
+    assert refused(tmp_path) == "1 tensor beside its models is of none of them: first model"
+    monkeypatch.setattr(msgpack_format, "_SMALL", 1 << 40)
+    assert audited(tmp_path) == ["no-match"]
+
+
+def save(path: Path, tree: Any, **how: Any) -> None:
+    with v0.Checkpointer(v0.PyTreeCheckpointHandler(**how)) as checkpointer:
+        checkpointer.save(path.absolute(), tree)
+
+
+def arrays(*trees: Variables) -> list[Any]:
+    return [{"params": jax.tree.map(jnp.asarray, tree.params)} for tree in trees]
+
+
+def restored(path: Path) -> Any:
+    with v0.Checkpointer(v0.PyTreeCheckpointHandler()) as checkpointer:
+        return checkpointer.restore(path.absolute())
+
+
+def test_an_item_within_one_of_its_name_is_told(tmp_path, monkeypatch):
+    copy, decoy = arrays(COPY, DECOY)
+    save(tmp_path / "model", decoy)
+    save(tmp_path / "model" / "model", copy)
+    assert refused(tmp_path).startswith("two of its tensors are called model/params.convs.0.bias")
+
+    def first(self: Items, place: Path, before: str, tensors: orbax.Tensors) -> None:
+        for name, described in tensors.items():
+            if self.tensors.setdefault(before + name, described) is described:
+                self._places.setdefault(before + name, (place, name))
+
+    monkeypatch.setattr(Items, "_note", first)
+    assert audited(tmp_path) == ["no-match"]
+
+
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
+def test_a_tensor_that_is_described_twice_is_refused(tmp_path, monkeypatch):
+    """Orbax reads the Zarr of its own metadata, version 2; a decoy of version 3 lay below the same names."""
+    copy, decoy = arrays(COPY, DECOY)
+    save(tmp_path / "model", copy, use_zarr3=False)
+    store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{tmp_path}/model/"}}
+    for way, leaf in jax.tree_util.tree_leaves_with_path(decoy):
+        name = ".".join(str(getattr(part, "key", getattr(part, "idx", ""))) for part in way)
+        spec = {"driver": "zarr3", "kvstore": {**store, "path": f"{name}/"}}
+        tensorstore.open(spec, create=True, dtype="float32", shape=leaf.shape).result().write(leaf).result()
+    assert jax.tree.all(jax.tree.map(np.array_equal, restored(tmp_path / "model")["params"], states(COPY)[0]))
+    assert refused(tmp_path).endswith("a tensor of it is described twice: readers take the one or the other")
+    monkeypatch.setattr(orbax, "_document", lambda found: next((key for key in orbax.DOCUMENTS if key in found), b""))
+    assert audited(tmp_path) == ["no-match"]
+
+
+def test_tensors_in_folders_beside_a_database_are_told(tmp_path, monkeypatch):
+    copy, decoy = arrays(COPY, DECOY)
+    save(tmp_path / "zoo" / "model", decoy)
+    save(tmp_path / "copy", copy, use_ocdbt=False)
+    for folder in (tmp_path / "copy").glob("params*"):
+        folder.rename(tmp_path / "zoo" / "model" / folder.name)
+    assert refused(tmp_path / "zoo").startswith("holds tensors in folders beside its database")
+    monkeypatch.setattr(orbax, "_OF_FOLDER", re.compile("(?!)"))
+    assert audited(tmp_path / "zoo") == ["no-match"]
+
+
+def test_names_with_slashes_are_read(tmp_path, monkeypatch):
+    """As Haiku calls its layers: such tensors were passed over, with the copy."""
+    copy, decoy = arrays(COPY, DECOY)
+    for use_ocdbt in (True, False):
+        save(tmp_path / f"{use_ocdbt}" / "model", {"mlp/~/net": copy, "old": decoy}, use_ocdbt=use_ocdbt)
+        assert sorted(audited(tmp_path / f"{use_ocdbt}")) == ["match", "no-match"]
+    monkeypatch.setattr(ocdbt, "_split", lambda key, deep: key.partition(b"/")[::2])
+    assert [audited(tmp_path / f"{use_ocdbt}") for use_ocdbt in (True, False)] == [["no-match"]] * 2
