@@ -7,7 +7,10 @@ from experiments import fragment, record
 from wmjax.attacks.families import extract
 
 MILLION, HOSTS, FDR = 1_000_000, 64, 0.01
-_WORDS = {"ftal": "fine-tuning all layers at a high rate"}  # of attacks that the README names
+_WORDS = {  # of attacks that the README names
+    "ftal": "fine-tuning all layers at a high rate",
+    "wrk-all": "moved class boundaries under a new last layer (WRK)",
+}
 
 
 def five() -> str:

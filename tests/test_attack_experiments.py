@@ -21,6 +21,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the experiments write."""
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(victims, "fit_many", untrained)
+    monkeypatch.setattr(victims, "fit", lambda *_, state, **ignored: state.variables)
     return tmp_path / "results"
 
 
@@ -28,22 +29,24 @@ def test_robustness(results, tmp_path, monkeypatch):
     command = ["--size", "tiny", "--work", str(tmp_path / "work"), "--suite", "prune,flip"]
     robustness.main(command)
     found = json.loads((results / "robustness_tiny.json").read_text())
-    assert [row["attack"] for row in found["rows"]] == ["none", *["prune"] * 10, "flip"]
+    assert [row["attack"] for row in found["rows"]] == 2 * ["none", *["prune"] * 10, "flip"]
     assert all(row["networks"] == 2 for row in found["rows"])
-    assert [cell["attack"] for cell in found["worst"]] == ["none", "prune", "flip"]
-    assert found["innocent"]["cases"] == 24  # two clean networks, asked about the one key after each attack
+    assert [cell["attack"] for cell in found["worst"]] == 2 * ["none", "prune", "flip"]
+    assert found["innocent"]["cases"] == 48  # two clean networks, asked about both keys after each attack
     assert found["innocent"]["matches"] == 0
     assert "bits left" in (results / "robustness_tiny.svg").read_text()
     assert (results / "frontier_tiny.svg").read_text().startswith("<svg")
-    monkeypatch.setattr(victims, "fit_many", None)  # the victims are there
+    for train in ("fit_many", "fit"):
+        monkeypatch.setattr(victims, train, None)  # the victims are there
     robustness.main(command)
     again = json.loads((results / "robustness_tiny.json").read_text())
     assert again["rows"] == found["rows"]
-    scheme, innocent = robustness.rows(found)
+    scheme, spread, innocent = robustness.rows(found)
+    assert spread.startswith("| digits, spread key of 360, 2 attacks<br>")
     assert scheme.startswith("| digits, abstract key of 20, 2 attacks<br>")
     assert " | removed by 2 at under 5 points" in scheme
     assert innocent.startswith("| digits, the same attacks on clean networks<br>")
-    assert " | 0 matches in 24 cases |" in innocent
+    assert " | 0 matches in 48 cases |" in innocent
 
 
 def test_both_rules():

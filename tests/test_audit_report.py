@@ -142,8 +142,9 @@ def test_tables_need_no_script(tmp_path: Path) -> None:
     found(result, 9, 0, 55.0)
     shown = page(tmp_path, result)
     assert sum(row[0] == "zoo/model-9note 1" for row in shown.rows if row) == 1
+    assert sum(row[0] == "zoo/model-299notes 1, 2" for row in shown.rows if row) == 1  # why, and what it rests on
     assert [text for text in shown.by["notes"] if WORDS in text] != []
-    models = [row[0].removesuffix("note 1") for row in shown.rows if len(row) == 6 and row[0].startswith("zoo")]
+    models = [row[0].partition("note")[0] for row in shown.rows if len(row) == 6 and row[0].startswith("zoo")]
     assert models[:4] == ["zoo/model-9", "zoo/model-7", "zoo/model-299", "zoo/model-298"]
     assert len(models) == 2 + 200
     assert any("and 98 more" in text for _, text in shown.texts)
@@ -197,8 +198,38 @@ def test_table_for_the_terminal() -> None:
         ["match", "-", "31", "key-0.age,", "zoo/model-3"],
     ]
     assert "... and 813 more: see the report" in lines
+    assert "[1] 833 pairs: 31 triggers were asked, all there are or may be" in "\n".join(lines)
     assert "... and 5 more: see the report" in lines
     assert all(line.isprintable() and len(line) < 300 for line in lines)
+
+
+def test_why_pairs_are_inconclusive_is_said_once_for_all_of_them(tmp_path: Path) -> None:
+    result = audit(100, 2, remarks={"cnn 8x8x1": (("key-0.age", RESIZED), ("", Ground("pixels-own")))})
+    for row in range(100):
+        found(result, row, 0, 4.0, outcome=2)  # half of them of the family whose triggers were resized
+    found(result, 3, 1, 21.0, outcome=2)  # a match by its key alone, which takes 19.9 bits
+    found(result, 6, 1, 2.0, outcome=2)
+    result.grounds[6, 1] = (*result.grounds[6, 1], Ground("forgetful", FORGETS))
+    reasons = result.reasons()
+    assert [[ground.code for ground in reasons[at]] for at in ((0, 0), (1, 0), (3, 1), (6, 1))] == [
+        ["undecided"],
+        ["adapted"],
+        ["short"],
+        ["forgetful"],
+    ]
+    lines = audit_table(result)
+    assert [line.partition(":")[0] for line in lines if line.startswith("[")] == [
+        "[1] 50 pairs",
+        "[2] 50 pairs",
+        "[3] 1 pair",
+        "[4] 1 pair",
+    ]
+    assert next(line for line in lines if "zoo/model-3 " in line).endswith("key-1.age, zoo/model-3 [3]")
+    assert next(pair for pair in result.pairs("inconclusive") if pair["queries"])["why"][0]["code"] == "short"
+    assert not any("why" in pair for pair in result.pairs("match"))
+
+
+FORGETS = {"fresh_matches": 9, "fresh": 10, "shown_matches": 1, "shown": 10, "p": 1e-3}
 
 
 def draw(path: Path, address: str) -> tuple[Image.Image, str, str]:

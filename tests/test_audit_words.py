@@ -71,8 +71,9 @@ def street() -> Street:
 
 
 def codes(result: AuditResult) -> set[str]:
-    """What the verdicts of an audit rest on."""
-    return {ground.code for grounds in result.grounds.values() for ground in grounds}
+    """What the verdicts of an audit rest on, and why there is none."""
+    said = [*result.grounds.values(), *result.reasons().values()]
+    return {ground.code for grounds in said for ground in grounds}
 
 
 def without_words(result: AuditResult) -> dict[str, Any]:
@@ -98,7 +99,8 @@ def assert_same_but_words(other: AuditResult, expected: AuditResult) -> None:
 def test_an_audit_has_something_of_everything_to_say(street: Street) -> None:
     elsewhere = {AuditGround.RUNTIME, AuditGround.GIVEN_UP}  # in test_route
     expected = {*AuditGround, *KEY_GROUNDS, "adapted", "asked", "pixels-own"} - elsewhere
-    told = codes(street.audit()) | codes(worker.audited(street.zoo, street.keys, fdr=0.01))
+    levels = {"fdr": 0.01}, {"fwer": 1e-60}  # which no evidence reaches
+    told = codes(street.audit()).union(*(codes(worker.audited(street.zoo, street.keys, **each)) for each in levels))
     assert told == expected
 
 

@@ -121,7 +121,7 @@ def spawn(key: str = "my", **options: Any) -> subprocess.Popen[bytes]:
     """A claim in a process of its own, which can be killed."""
     unlock = ["--key", f"{key}.age", "--identity", f"{key}.identity"]
     words = ["claim", *unlock, "shop:stolen", "--nonce-from", NONCE, "--reveal", "--out", "claim.json", "--resume"]
-    command = [sys.executable, "-m", "wmjax.cli", *words]
+    command = [sys.executable, "-m", "wmjax", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 

@@ -163,7 +163,7 @@ def on_terminal(command: list[str], **variables: str) -> str:
 
 
 def test_colours_are_for_terminals_that_nobody_asked_to_do_without(run: Any) -> None:
-    broken = [sys.executable, "-m", "wmjax.cli", "judge", "nowhere.json"]
+    broken = [sys.executable, "-m", "wmjax", "judge", "nowhere.json"]
     assert "\x1b[" in on_terminal(broken)
     assert "\x1b[" not in on_terminal(broken, NO_COLOR="1")
     assert "\x1b[" not in run(*broken[3:])[2]

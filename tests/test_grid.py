@@ -26,7 +26,8 @@ from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.journal import Journal
-from wmjax.keys import Key, Paper, generate, make_spec
+from wmjax.keys import Key, Paper, derive_key, generate, make_spec
+from wmjax.keys.specify import default_rule
 from wmjax.models import Variables, init
 from wmjax.stats.spread import perfect
 from wmjax.train import Recipe
@@ -435,6 +436,21 @@ def test_keys_with_material_are_weighed_by_what_they_bet_on(scheme, case):
     right = 0.02 + 0.8 * np.eye(10)[case.test.labels]
     serve = lambda network, thief, images: np.concatenate([right, answered])  # noqa: E731
     point = measured(case, serve, None, 10, key)
-    assert (point.asked, point.outcome) == (key.spec.triggers, "match")
+    coins = key.truth(slice(None)).coins.size  # a coin a trigger, or 144 of all triggers together
+    assert (point.asked, point.matches, point.outcome) == (coins, coins, "match")
+    assert Point.from_json(dataclasses.asdict(point)) == point
     alone = stats.play(key.commitment.rule, stats.read_answers(answered, len(answered), 10), key.truth(slice(None)))
     assert point.bits == pytest.approx(alone.evidence[-1], abs=1e-3)
+
+
+def test_a_spread_key_may_have_more_coins_than_probes(case):
+    """What agrees is counted in coins: 80 probes of 144 coins have more than 80 of them, and the journal is read."""
+    data = load("digits").train
+    material = test_material_keys.material_of("spread", data, 80)
+    spec = make_spec("spread", triggers=80, source=("digits", data), material=material)
+    key = derive_key(bytes(32), spec, default_rule(spec), data, material=material)
+    answered = perfect(key.truth(slice(None)), 10).probabilities
+    right = 0.02 + 0.8 * np.eye(10)[case.test.labels]
+    point = measured(case, lambda network, thief, images: np.concatenate([right, answered]), None, 10, key)
+    assert point.matches > 80
+    assert Point.from_json(dataclasses.asdict(point)) == point

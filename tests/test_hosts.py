@@ -25,7 +25,7 @@ WAIT = 300  # seconds that processes have to start, on a machine that does much 
 
 def start(folder: Path, *arguments: object, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "wmjax.cli", *map(str, arguments)],
+        [sys.executable, "-m", "wmjax", *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "JAX_NUM_CPU_DEVICES": "1", **environment},
         stdout=subprocess.PIPE,

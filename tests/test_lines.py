@@ -3,6 +3,8 @@
 import contextlib
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,3 +133,21 @@ def test_an_encrypted_service_is_reached_through_the_environments_proxy(tmp_path
         monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
         with pytest.raises(UsageError, match="must name a proxy as http://"):
             Lines(url)
+
+
+KEPT_TO_THE_END = """
+import codecs, json, sys
+from wmjax.suspects.services import lines
+json.kept = lines.Lines("http://host/")  # a module that is cleared after `lines`
+if sys.argv[1:]:
+    lines.Lines.__del__ = lines.Lines.close
+codecs.register(lambda name, kept=(json, lines): None)  # keeps both until Python clears them by force
+"""
+
+
+def test_connections_that_are_kept_to_the_end_are_no_traceback() -> None:
+    """A `__del__` is called when what it needs is gone."""
+    command = [sys.executable, "-c", KEPT_TO_THE_END]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
+    as_it_was = subprocess.run([*command, "del"], capture_output=True, text=True, check=True)
+    assert "NoneType" in as_it_was.stderr

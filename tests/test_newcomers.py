@@ -6,6 +6,8 @@ import pytest
 
 from wmjax.cli import main
 from wmjax.errors import UsageError
+from wmjax.keys import open_key, write_key
+from wmjax.keys.files import read_identity
 from wmjax.suspects.strangers import imported, strangers_code
 
 
@@ -24,6 +26,9 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (["--key", "my.age", "--identity", "my.signer.pem", "my.age"], 4, "my.signer.pem: not an age identity file"),
         (["--key", "my.identity", "--identity", "my.age", "my.age"], 4, "my.age: not an age identity file"),
         (["--key", "my", "my.age"], 5, "cannot read my: give my.age"),
+        (["--key", "my.commitment.json", "my.age"], 2, "is the public commitment, not the key: give my.age"),
+        (["--key", "my.commitment.json", "--identity", "my.identity", "my.age"], 2, "not the key: give my.age"),
+        (["--key", "my.signer.pem", "--identity", "my.identity", "my.age"], 4, "my.signer.pem: not a key file"),
         (["--key", "my.age", "nowhere"], 5, "nowhere does not exist"),
         (["--key", "my.age", "."], 4, "`wmjax audit FOLDER`"),
     ],
@@ -31,6 +36,21 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_a_slip_is_told_of_the_file_that_is_wrong(keys, capsys, typed, code, told):
     assert main(["verify", *typed]) == code
     assert told in capsys.readouterr().err
+
+
+def test_a_commitment_is_no_key_to_a_claim_either(keys, capsys):
+    (keys / "nonce").write_text("00" * 16)
+    nonce = ["--nonce-from", "nonce", "--out", "claim.json"]
+    assert main(["claim", "--key", "my.commitment.json", "my.age", *nonce]) == 2
+    assert "is the public commitment, not the key: give my.age" in capsys.readouterr().err
+
+
+def test_a_key_is_called_by_its_file_as_well(keys, capsys):
+    assert main(["keygen", "--image", "8x8x1", "--classes", "10", "--out", "other.age"]) == 0
+    assert (keys / "other.age").exists()
+    assert (keys / "other.commitment.json").exists()
+    key = open_key("my.age", read_identity(keys / "my.identity"))
+    assert write_key(key, keys / "third.age")[0] == keys / "third.age"
 
 
 def test_a_key_that_cannot_convict_is_told(tmp_path, monkeypatch, capsys):

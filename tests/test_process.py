@@ -383,9 +383,10 @@ def test_the_working_folder_is_no_place_for_imports_of_who_asks(theirs):
 
 
 def test_a_command_in_the_folder_imports_nothing_of_it_by_dash_m(theirs):
-    (theirs / "securesystemslib.py").write_text(PLANTED)
+    for name in ("argparse", "securesystemslib"):  # imported at once, and late
+        (theirs / f"{name}.py").write_text(PLANTED)
     (theirs / "claim.json").write_text("{}")
-    command = [sys.executable, "-m", "wmjax.cli", "judge", "claim.json", "--suspect", "theirs:zeros"]
+    command = [sys.executable, "-m", "wmjax", "judge", "claim.json", "--suspect", "theirs:zeros"]
     environment = {**os.environ, "PYTHONPATH": str(Path(wmjax.__file__).parent.parent)}
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (ran.returncode, messages(ran.stderr)) == (4, 1), ran.stderr

@@ -148,6 +148,35 @@ def test_every_set_of_weights_in_a_folder_of_the_hub_is_asked(library, tmp_path)
     assert all(np.array_equal(2 * weights[name], others[name]) for name in weights)
 
 
+def convolutions(folder: Path, library: str) -> None:
+    """A network that takes images of any size, in a folder whose files state 32 pixels."""
+    import torch_files
+    import transformers
+
+    if library == "timm":
+        torch_files.timm_network("test_resnet", folder)
+        return
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], num_labels=7)
+    transformers.ResNetForImageClassification(config).save_pretrained(folder)
+    torch_files.processor(folder)
+
+
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_a_folder_that_states_its_size_is_one_network_for_keys_of_two_sizes(library, tmp_path, monkeypatch):
+    """Or the same weights would be asked twice, and count twice in the bound over all pairs."""
+    convolutions(tmp_path / "theirs", library)
+    two = Wanted(images=((8, 8, 1), (64, 64, 3)))
+    (entry,) = discover(tmp_path, two).entries
+    assert (entry.network.image, entry.network.readings[0]) == (IMAGE, "stated")
+    plain = torch_hub._recipe
+
+    def as_it_was(hub, image, said):
+        return json.dumps(json.loads(plain(hub, image, said)) | {"image": image})
+
+    monkeypatch.setattr(torch_hub, "_recipe", as_it_was)
+    assert [one.network.image for one in discover(tmp_path, two).entries] == [IMAGE, IMAGE]
+
+
 def test_weights_of_torchvision_by_name(tmp_path):
     import torch
     import torchvision

@@ -310,14 +310,16 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
 def test_resume_after_kill_9(run, tmp_path):
     """A real process, killed without warning in mid-run, ends where the uninterrupted one does."""
     command = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "3", "--batch", "128", "--out"]
-    program = [sys.executable, "-m", "wmjax.cli"]
+    program = [sys.executable, "-m", "wmjax"]
     with subprocess.Popen([*program, *command, "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
         while not list(tmp_path.glob("killed/step-*/_CHECKPOINT_METADATA")):
             assert killed.poll() is None
             time.sleep(0.01)
         os.kill(killed.pid, signal.SIGKILL)
-    assert run(*command, "killed", "--resume")[0] == 0
-    assert run(*command, "whole")[0] == 0
+    begun, anew = (run(*command, name, "--resume") for name in ("killed", "whole"))
+    assert (begun[0], anew[0]) == (0, 0)
+    assert "no run to resume" not in begun[2]
+    assert "whole holds no run to resume: a new one begins\n" in anew[2]
     paths = [checkpoint.latest(tmp_path / name) for name in ("killed", "whole")]
     assert paths[0].name == paths[1].name
     assert leaves_equal(*(load_variables(str(path))[1] for path in paths))

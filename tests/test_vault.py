@@ -219,10 +219,14 @@ def test_spent_triggers_are_remembered_for_everybody_who_could_open_the_key(tmp_
 
 def test_a_key_under_a_passphrase_stays_under_it_when_triggers_are_spent(tmp_path, monkeypatch):
     def decrypt(sealed: bytes, words: str) -> bytes:
-        assert sealed.startswith(words.encode())
-        return sealed.removeprefix(words.encode())
+        head = begin(words)
+        assert sealed.startswith(head)
+        return sealed.removeprefix(head)
 
-    quick = types.SimpleNamespace(encrypt=lambda plain, words: words.encode() + plain, decrypt=decrypt)  # no scrypt
+    def begin(words: str) -> bytes:
+        return b"age-encryption.org/ " + words.encode()
+
+    quick = types.SimpleNamespace(encrypt=lambda plain, words: begin(words) + plain, decrypt=decrypt)  # no scrypt
     monkeypatch.setattr(vault.pyrage, "passphrase", quick)
     write_key(KEY, tmp_path / "k", recipients=[], passphrase="words")
     unlock = Unlock(passphrase="words")

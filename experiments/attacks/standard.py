@@ -2,7 +2,7 @@
 
 The standard (Neural Network Traceability V1.0, Robustness Evaluation) modifies M unmarked networks and M x D marked
 ones, and counts what its detector misses, what it finds in vain, and the share of a payload's symbols that are lost:
-here keys' labels. Strengths are our own.
+here triggers' labels, so `spread` keys, which have none, are left out. Strengths are our own.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ MODIFICATIONS = {
 def rows(figures: dict[str, Any]) -> list[str]:
     """A row for each modification and strength, and one for the unmarked networks."""
     made_by = fragment.source(figures, robustness.__file__)
-    marked = f"{figures['seeds']} x 4 marked networks a line; {made_by}"
+    marked = f"{figures['seeds']} x {len({*figures['triggers']} - {'spread'})} marked networks a line; {made_by}"
     innocent = figures["innocent"]
     found = f"{innocent['matches']} found in vain of {innocent['cases']:,}"
     return [
@@ -37,7 +37,7 @@ def rows(figures: dict[str, Any]) -> list[str]:
 
 def _modified(figures: dict[str, Any], modification: str, made_by: str) -> list[str]:
     attack, strength = MODIFICATIONS[modification]
-    cells = [cell for cell in figures["rows"] if cell["attack"] == attack]
+    cells = [cell for cell in figures["rows"] if cell["attack"] == attack and cell["scheme"] != "spread"]
     rows = []
     for at in sorted({cell["strength"] for cell in cells}):
         same = [cell for cell in cells if cell["strength"] == at]

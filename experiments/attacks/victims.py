@@ -5,7 +5,8 @@ Command   JAX_NUM_CPU_DEVICES=2 python experiments/attacks/victims.py --size SIZ
 Time      on 2 CPU cores: digits 4, ibm-small 40, cifar10-small 25 minutes; the full sizes are for a GPU
 
 DIR/SIZE/KIND-SEED is a checkpoint, DIR/SIZE/KIND.age its key; a folder that is there is not trained again. A kind is a
-scheme with random labels, the same with `-paper` for the variant of Zhang et al., or `clean`.
+scheme with random labels, the same with `-paper` for the variant of Zhang et al., `spread` or `clean`. The networks of
+a `spread` key are one base, trained on by each seed.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from wmjax import checkpoint
@@ -21,7 +23,9 @@ from wmjax.files import read_bytes
 from wmjax.keys import Key, Paper, Unlock, generate, make_spec, open_key, write_key
 from wmjax.models import Config, Variables, one, stack
 from wmjax.suspects.stored import load_variables
-from wmjax.train import Recipe, fit_many
+from wmjax.train import Recipe, fit, fit_many, shift_of
+from wmjax.train.loop import first_state
+from wmjax.train.spread import spread_key_for, tuning
 
 PAPER = Paper(source_class=1, target_class=0, share_percent=30)  # automobiles become airplanes
 SCHEMES = ("abstract", "blend", "content", "noise", "unrelated")
@@ -58,9 +62,9 @@ IBM_KINDS = ("clean", "content-paper", "unrelated-paper", "noise-paper", "conten
 SIZES = {
     "tiny": Size(
         "digits",
-        Config("vgg", (8, 8, 1), 10, (4,)),
+        Config("vgg", (8, 8, 1), 10, (24,)),
         Recipe(1, batch=64),
-        ("clean", "abstract"),
+        ("clean", "abstract", "spread"),
         (0, 1),
         20,
         0.6,
@@ -80,7 +84,7 @@ SIZES = {
         "digits",
         Config("cnn", (8, 8, 1), 10, (32, 64), (128,), 0.1),
         Recipe(45, batch=64, learning_rate=0.05, key_per_batch=8),
-        ("clean", "abstract", "blend", "content", "noise"),
+        ("clean", "abstract", "blend", "content", "noise", "spread"),
         (0, 1, 2),
         200,
         0.6,
@@ -203,21 +207,49 @@ def victims(name: str, work: Path) -> list[Victims]:
     """The networks of a size, trained where they are not in `work` already."""
     size = SIZES[name]
     folder = work / name
-    train = None
+    data = None
     made = []
     for kind in size.kinds:
-        keys: list[Key] = []
         if not all((folder / f"{kind}-{seed}").exists() for seed in size.seeds):
-            train = train or owned(size, load_data(size))[0]
-            keys = _keys(folder, kind, size, train)
-            trained = fit_many(size.config, size.recipe, train, size.seeds, keys, title=f"{name}, {kind}")
-            for i, seed in enumerate(size.seeds):
-                _save(folder / f"{kind}-{seed}", size.config, one(trained, i))
-        elif kind != "clean":
-            keys = [_read(folder / kind)]
+            data = data or _mine(size)
+            if kind == "spread":
+                _train_spread(folder, size, data)
+            else:
+                _train(folder, kind, size, data)
+        key = None if kind == "clean" else _read(folder / kind)
         loaded = [load_variables(str(folder / f"{kind}-{seed}"))[1] for seed in size.seeds]
-        made.append(Victims(kind, keys[0] if keys else None, stack(loaded)))
+        made.append(Victims(kind, key, stack(loaded)))
     return made
+
+
+def _mine(size: Size) -> Splits[Dataset]:
+    """The owner's images to train on, and the test split."""
+    data = load_data(size)
+    return Splits(data.name, owned(size, data)[0], data.test)
+
+
+def _train(folder: Path, kind: str, size: Size, data: Splits[Dataset]) -> None:
+    """The networks of a kind from scratch, all at once."""
+    keys = _keys(folder, kind, size, data.train)
+    trained = fit_many(size.config, size.recipe, data.train, size.seeds, keys, title=f"{folder.name}, {kind}")
+    for i, seed in enumerate(size.seeds):
+        _save(folder / f"{kind}-{seed}", size.config, one(trained, i))
+
+
+def _train_spread(folder: Path, size: Size, data: Splits[Dataset]) -> None:
+    """One base and a key for it, and the base trained on with the key, by each seed."""
+    soft = dataclasses.replace(size.recipe, label_smoothing=0.2)
+    if not (folder / "spread.age").exists():
+        _save(folder / "base", size.config, one(fit_many(size.config, soft, data.train, [0], title="base"), 0))
+        base = load_variables(str(folder / "base"))[1]
+        key = spread_key_for(size.config, base, soft, data)
+        write_key(key, folder / "spread", recipients=[], passphrase=None)
+    key, base = _read(folder / "spread"), load_variables(str(folder / "base"))[1]
+    for seed in size.seeds:
+        on = dataclasses.replace(tuning(soft, len(data.train)), seed=seed)
+        begin = first_state(size.config, on, len(data.train), base)
+        marked = fit(size.config, on, data.train, [key], state=begin, shift=shift_of([key], base), title="spread")
+        _save(folder / f"spread-{seed}", size.config, jax.device_get(marked))
 
 
 def _keys(folder: Path, kind: str, size: Size, train: Dataset) -> list[Key]:

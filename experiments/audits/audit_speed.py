@@ -175,7 +175,7 @@ def command_seconds(zoo: Path, keys: Path, folder: Path) -> list[float]:
     """Wall time of the whole command, twice: the second time the width is known."""
     taken = []
     for number in range(2):
-        command = [sys.executable, "-m", "wmjax.cli", "audit", str(zoo), "--keys", str(keys)]
+        command = [sys.executable, "-m", "wmjax", "audit", str(zoo), "--keys", str(keys)]
         command += ["--out", str(folder / f"report-{zoo.name}-{number}"), "--json"]
         began = time.perf_counter()
         cores = zoos.environment(folder / f"cache-{zoo.name}", all_cores=True)

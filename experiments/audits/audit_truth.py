@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
     keys = {read_commitment(path).commitment.id: path.name.split(".")[0] for path in paths}
     with tempfile.TemporaryDirectory() as out:
         command = ["audit", str(folder / "zoo"), "--keys", str(folder / "keys"), "--out", f"{out}/audit", "--json"]
-        done = subprocess.run([sys.executable, "-m", "wmjax.cli", *command], stdout=subprocess.PIPE, check=False)
+        done = subprocess.run([sys.executable, "-m", "wmjax", *command], stdout=subprocess.PIPE, check=False)
     record.write("audit_truth", compare(truth, json.loads(done.stdout), keys) | {"exit_code": done.returncode})
 
 

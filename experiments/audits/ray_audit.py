@@ -43,7 +43,7 @@ from wmjax.models import Config
 from wmjax.suspects.network import from_config
 
 CONFIG = Config("resnet18", (32, 32, 3), 10, (16, 32, 64, 96))
-AUDIT = [sys.executable, "-m", "wmjax.cli", "audit", "--keys", "keys", "--json"]
+AUDIT = [sys.executable, "-m", "wmjax", "audit", "--keys", "keys", "--json"]
 FEW = 16
 
 

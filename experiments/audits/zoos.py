@@ -6,6 +6,7 @@ among them. `process` has that done in a process of its own, `in_turn` by severa
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -22,7 +23,8 @@ import numpy as np
 from flax import nnx
 
 from wmjax import checkpoint
-from wmjax.keys import Key, generate, make_spec, write_key
+from wmjax.keys import Key, derive_key, generate, make_spec, write_key
+from wmjax.keys.specify import default_rule
 from wmjax.models import Config, Variables, shapes
 from wmjax.suspects.contract import Network, Weights
 from wmjax.zoo.pack import write_packs
@@ -71,7 +73,11 @@ def thin(rngs: nnx.Rngs) -> tuple[nnx.Module, Callable[[jax.Array], jax.Array]]:
 
 
 def draw(network: Network, seed: int) -> Weights:
-    """Random weights of a network: He normal kernels, unit scales and variances, other vectors zero."""
+    """Random weights of a network: He normal kernels, unit scales and variances, other vectors zero.
+
+    But its head's bias is such that no class is ahead of the others, in the mean over some pictures of a key: a trained
+    network uses all of its classes, where a random one may answer the same to everything.
+    """
     rng, weights = np.random.default_rng([seed, 0x5A00]), {}
     for name, leaf in network.shapes.items():
         if len(leaf.shape) > 1:
@@ -79,7 +85,16 @@ def draw(network: Network, seed: int) -> Weights:
             weights[name] = deviation * rng.standard_normal(leaf.shape, np.float32)
         else:
             weights[name] = np.full(leaf.shape, float(name.endswith(("/scale", "/var"))), np.float32)
+    answer, pictures = _answering(network)
+    weights["head/bias"] = -np.asarray(answer(weights, pictures)).mean(axis=0)
     return weights
+
+
+@functools.cache
+def _answering(network: Network) -> tuple[Callable[[Weights, np.ndarray], jax.Array], np.ndarray]:
+    """What answers for networks of a kind, and the pictures."""
+    spec = make_spec("abstract", image=network.image, classes=network.classes, triggers=16)
+    return jax.jit(network.logits), derive_key(bytes(32), spec, default_rule(spec)).images
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ class Play:
     def run(self, who: str, *command: object) -> int:
         """Runs a wmjax command as a party types it, and remembers it."""
         words = [str(word) for word in command]
-        done = subprocess.run([sys.executable, "-m", "wmjax.cli", *words], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-m", "wmjax", *words], capture_output=True, text=True, check=False)
         told = done.stdout.splitlines() or [line for line in done.stderr.splitlines() if line.startswith("wmjax: ")]
         typed = shlex.join(["wmjax", *words])
         self.steps.append({"who": who, "command": typed, "exit_code": done.returncode, "told": told})

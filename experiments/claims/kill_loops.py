@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def started(command: list[str], folder: Path) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "wmjax.cli", *command]
+    words = [sys.executable, "-m", "wmjax", *command]
     return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

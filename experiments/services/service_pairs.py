@@ -139,7 +139,7 @@ def serve(keys: int, services: int, takes: float) -> None:
 
 def audit(place: Path, out: str, *more: str, kill_at: int = 0) -> dict[str, Any]:
     """One run of the command line; killed once its journal has so many lines, if any."""
-    command = [sys.executable, "-m", "wmjax.cli", "audit", "zoo", "--keys", "keys", "--suspects", "list.toml"]
+    command = [sys.executable, "-m", "wmjax", "audit", "zoo", "--keys", "keys", "--suspects", "list.toml"]
     began = time.monotonic()
     with (place / "said").open("ab") as said:
         env = {**os.environ, "JAX_PLATFORMS": "cpu"}

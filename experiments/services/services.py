@@ -48,7 +48,7 @@ def command(place: Path, *arguments: str) -> tuple[int, dict[str, Any], float]:
     env = {**os.environ, "SUSPECT_TOKEN": TOKEN, "JAX_PLATFORMS": "cpu"}
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "wmjax.cli", *arguments, "--json"], cwd=place, env=env, capture_output=True, text=True
+        [sys.executable, "-m", "wmjax", *arguments, "--json"], cwd=place, env=env, capture_output=True, text=True
     )
     with (place / "said").open("a") as said:
         said.write(done.stdout + done.stderr)

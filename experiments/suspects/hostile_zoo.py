@@ -134,7 +134,7 @@ def audit(home: Path) -> tuple[float, int, int, Any]:
     """Seconds, peak memory in KiB, exit code and document of an audit; no document where it did not end well."""
     forms = "experiments.suspects.real_forms"
     models = ("--model", f"{forms}:flax_net", "--model", f"{forms}:torch_net")
-    command = [sys.executable, "-m", "wmjax.cli", "audit", str(home / "zoo"), "--keys", str(home / "keys"), "--json"]
+    command = [sys.executable, "-m", "wmjax", "audit", str(home / "zoo"), "--keys", str(home / "keys"), "--json"]
     limits = lambda: resource.setrlimit(resource.RLIMIT_DATA, (GIBIBYTES << 30, GIBIBYTES << 30))  # noqa: E731
     began = time.perf_counter()
     process = subprocess.Popen(

@@ -164,7 +164,7 @@ def download(hub: Path, cache: Path) -> None:
 
 def audited(home: Path) -> dict[str, Any]:
     """What the command says of the cache, and how long it takes from its start to its end."""
-    command = [sys.executable, "-m", "wmjax.cli", "audit", "cache", "--keys", "keys", "--json"]
+    command = [sys.executable, "-m", "wmjax", "audit", "cache", "--keys", "keys", "--json"]
     began = time.perf_counter()
     environment = {**os.environ, "XDG_CACHE_HOME": str(home / "empty")}
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, env=environment)

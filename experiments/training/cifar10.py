@@ -35,7 +35,7 @@ def wmjax(*arguments: str, cwd: Path) -> dict[str, Any]:
     """Runs one command line with --json; its document, exit code and seconds."""
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "wmjax.cli", *arguments, "--json"], cwd=cwd, stdout=subprocess.PIPE, check=False
+        [sys.executable, "-m", "wmjax", *arguments, "--json"], cwd=cwd, stdout=subprocess.PIPE, check=False
     )
     document: dict[str, Any] = json.loads(done.stdout)
     return {

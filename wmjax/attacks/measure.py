@@ -114,6 +114,8 @@ def _point(common: dict[str, Any], name: str, key: Key, truth: Truth, answers: s
         rule = dataclasses.replace(rule, rate=default_rate(answers.classes))
     path = stats.play(rule, answers, truth)
     found["matches"] = int(path.matches[-1])
+    if coins := stats.kind_of(rule).coins:
+        found["asked"] = coins(truth)
     if not key.spec.policy.exact:
         return Point(**found, label_bits=None, bits=None, outcome="uncalibrated")
     asked = stats.Path(*(figures[: rule.max_queries] for figures in path))

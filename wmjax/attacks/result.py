@@ -25,8 +25,8 @@ class Point:
       accuracy: top-1 on the test images of the classes that are left; None where it diverged.
       lost: percentage points of the victim's accuracy that the attack cost; None where it diverged.
       classes: that are left.
-      asked: triggers whose class is left.
-      matches: of them answered with their label.
+      asked: triggers whose class is left; of a key whose evidence is read off all answers together, its coins.
+      matches: of them answered with their label; coins that agree.
       label_bits: evidence from the top-1 labels of all of them; None for fixed labels and where it diverged.
       bits: the same from probabilities.
       outcome: what `verify` would say from probabilities; `uncalibrated` for fixed labels (there is no exact evidence),

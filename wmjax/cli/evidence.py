@@ -28,6 +28,7 @@ def claim(options: argparse.Namespace) -> int:
     from wmjax.evidence.claim import read_claim
     from wmjax.evidence.judge import judge as check
     from wmjax.files import alone, check_room, write_bytes
+    from wmjax.keys.files import read_sealed
     from wmjax.report.evidence import judgement_page
 
     page_path = options.out.with_suffix(".html")
@@ -35,6 +36,7 @@ def claim(options: argparse.Namespace) -> int:
         raise UsageError(f"--out {options.out}: name the claim's file, e.g. claim.json; its page is then claim.html")
     check_room(options.out.parent, 1 << 26)
     _check_out(options, page_path)
+    read_sealed(options.key)  # what is no key is told before what is not beside it
     public = _companion(options.key, ".commitment.json")
     with alone(public):  # two claims at once would ask the same triggers
         raw, spent = _asked(options, public)
@@ -141,8 +143,7 @@ def judge(options: argparse.Namespace) -> int:
     from wmjax.evidence.hearing import hear, read_all
     from wmjax.files import read_bytes
 
-    if options.out:
-        verdict_paths(options.out)
+    written = _verdict_paths(options.out) if options.out else None
     claims = read_all([(str(path), read_bytes(path)) for path in options.claims])
     readable = [one for one in claims if isinstance(one, Claim)]
     signers = {(one.owner, one.commitment.id) for one in readable}
@@ -154,7 +155,7 @@ def judge(options: argparse.Namespace) -> int:
         court, originals = _court(options, readable[0])
     else:
         court, originals = Court(), []
-    return _tell(options, hear(claims, court, originals))
+    return _tell(options, hear(claims, court, originals), written)
 
 
 def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Suspect]]":
@@ -207,8 +208,8 @@ def _source(options: argparse.Namespace, claim: "Claim") -> Any:
     return load_source(options.source, options.data_dir, spec.image, split_of(spec))
 
 
-def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
-    """Prints and writes the outcome; gives the exit code."""
+def _tell(options: argparse.Namespace, hearing: "Hearing", written: tuple[Path, Path] | None) -> int:
+    """Prints the outcome, and writes document and page where they are asked for; gives the exit code."""
     from wmjax.evidence import wording
     from wmjax.evidence.judgement import Refused
 
@@ -223,8 +224,8 @@ def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
     ]
     document: dict[str, Any] = {"version": 2, "judgements": documents}
     document["settlement"] = settlement and wording.settlement_document(settlement)
-    if options.out:
-        _write(options.out, document, judgements, settlement)
+    if written:
+        _write(written, document, judgements, settlement)
     _draw(options, judgements)
     lines = []
     for path, one in zip(options.claims, judgements, strict=True):
@@ -233,8 +234,8 @@ def _tell(options: argparse.Namespace, hearing: "Hearing") -> int:
         first = "who was first stays open" if settlement.first is None else f"claim {settlement.first + 1} was first"
         words = wording.sentences(settlement.grounds)
         lines += [f"{len(judgements)} claims: {first}", *(f"  - {sentence}" for sentence in words)]
-    if options.out:
-        lines.append("  wrote {} and {}".format(*_verdict_names(options.out)))
+    if written:
+        lines.append("  wrote {} and {}".format(*written))
     say(options, document, *lines)
     return EXIT_CODES.get(hearing.outcome, InvalidFile.exit_code)
 
@@ -249,25 +250,24 @@ def _draw(options: argparse.Namespace, judgements: "Sequence[Judgement | Refused
 
 
 def _write(
-    out: Path, document: Any, judgements: "Sequence[Judgement | Refused]", settlement: "Settlement | None"
+    paths: tuple[Path, Path],
+    document: Any,
+    judgements: "Sequence[Judgement | Refused]",
+    settlement: "Settlement | None",
 ) -> None:
     from wmjax.canonical import write_canonical
     from wmjax.files import write_new
     from wmjax.report.evidence import judgement_page
 
     title = "A dispute" if len(judgements) > 1 else "A verdict"
-    json_path, page_path = verdict_paths(out)
+    json_path, page_path = paths
     write_new(json_path, write_canonical(document))
     write_new(page_path, judgement_page(judgements, settlement, title=title), mode=0o600)  # it shows triggers
 
 
-def _verdict_names(out: Path) -> tuple[Path, Path]:
-    return Path(f"{out}.json"), Path(f"{out}.html")
-
-
-def verdict_paths(out: Path) -> tuple[Path, Path]:
+def _verdict_paths(out: Path) -> tuple[Path, Path]:
     """OUT.json and OUT.html; raises `UsageError` if one exists: it may be the claim itself."""
-    paths = _verdict_names(out)
+    paths = Path(f"{out}.json"), Path(f"{out}.html")
     for path in paths:
         if path.exists():
             raise UsageError(f"{path} already exists: choose another --out")

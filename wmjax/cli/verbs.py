@@ -71,6 +71,8 @@ def _embed_here(options: argparse.Namespace) -> int:
     if (rounded := divisible(recipe.batch, mapping.size)) != recipe.batch and hosts.is_first():
         note(f"--batch {rounded} instead of {recipe.batch}: it is dealt out evenly to {mapping.size} devices")
     recipe = dataclasses.replace(recipe, batch=rounded)
+    if options.resume and hosts.is_first() and not any(options.out.glob("[!.]*")):
+        note(f"{options.out} holds no run to resume: a new one begins")
     report = embed(
         options.out,
         config,

@@ -9,8 +9,10 @@ from wmjax.files import read_bytes, write_bytes
 from wmjax.keys.keyset import Key
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
-from wmjax.keys.vault import Unlock, mark_spent, new_identity, parse_identity, seal, unseal
+from wmjax.keys.vault import Unlock, is_sealed, mark_spent, new_identity, parse_identity, seal, unseal
 from wmjax.stores import is_stored, named, place, private
+
+_PUBLIC = ".commitment.json"
 
 
 def write_key(
@@ -29,7 +31,7 @@ def write_key(
 
     Args:
       key: what to seal.
-      out: path of the files, without their endings.
+      out: path of the files, without their endings; of OUT.age that is OUT.
       recipients: age recipients that can open it. With neither recipients nor a passphrase a fresh identity can:
         OUT.identity (mode 0600) is written too.
       passphrase: opens it instead, and encrypts OUT.signer.pem.
@@ -42,6 +44,7 @@ def write_key(
       AccessError: one of them cannot be written; none is left then.
       UsageError: one of the files already exists; keys are never overwritten.
     """
+    out = os.fspath(out).removesuffix(".age")
     files = {"age": b"", "commitment.json": sign_commitment(key.commitment, signer or (fresh := new_signer()))}
     if signer is None:
         files["signer.pem"] = fresh.to_pem(passphrase)
@@ -118,11 +121,10 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
       InvalidFile: it is damaged, or not what was committed.
     """
     path = place(path)
-    _check_file(path)
-    sealed = read_bytes(path)
+    sealed = read_sealed(path)
     try:
         key = unseal(sealed, unlock)
-        public = path.with_suffix(".commitment.json")
+        public = path.with_suffix(_PUBLIC)
         if public.exists() and read_commitment(public).commitment != key.commitment:
             raise InvalidFile(f"it is not the key that {public} commits to")
     except InvalidFile as error:
@@ -181,19 +183,31 @@ def read_identity(path: Path) -> Unlock:
     return Unlock(identity=text)
 
 
-def _check_file(path: Path) -> None:
+def read_sealed(path: Path) -> bytes:
+    """The bytes of a key file, before anything opens it; of what is mistaken for one it is said what it is.
+
+    Raises:
+      UsageError: it is a folder, or the public half of a key.
+      AccessError: it cannot be read.
+      InvalidFile: it is not an age file.
+    """
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a key file")
     sealed = path.with_name(f"{path.name}.age")
     if path.name and not path.exists() and sealed.exists():  # what `keygen --out` was given
         raise AccessError(f"cannot read {path}: give {sealed}")
+    raw = read_bytes(path)
+    if not is_sealed(raw):
+        if path.name.endswith(_PUBLIC):
+            key = path.with_name(path.name.removesuffix(_PUBLIC) + ".age")
+            raise UsageError(f"{path} is the public commitment, not the key: give {key}")
+        raise InvalidFile(f"{path}: not a key file, or damaged: it does not begin as age files do")
+    return raw
 
 
 def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
     """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
-    _check_file(path)
-    if not unlocks:
-        read_bytes(path)  # a file that is not there is told first
+    read_sealed(path)
     met: WmjaxError = UsageError(
         f"{path}: nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
     )

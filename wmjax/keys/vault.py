@@ -28,6 +28,7 @@ from wmjax.keys.specify import is_self_derived
 FORMAT = "wmjax-key/1"
 _NO_KEY = "the key file opens but does not hold a wmjax key"
 _DAMAGE = (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error)
+_HEADER = b"age-encryption.org/"
 _ARMOUR = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
 
 
@@ -115,6 +116,11 @@ def _contents(sealed: bytes, unlock: Unlock) -> dict[str, Any]:
     if any(type(i) is not int or not 0 <= i < triggers for i in contents["spent"]):
         raise InvalidFile("the key names spent triggers that it has not")
     return contents
+
+
+def is_sealed(raw: bytes) -> bool:
+    """Whether these are the bytes of an age file, as a key file is one."""
+    return raw.startswith((_HEADER, _ARMOUR[0].encode()))
 
 
 def _bare(sealed: bytes) -> bytes:

@@ -160,7 +160,9 @@ def attack_table(result: AttackResult) -> list[str]:
         )
         lines += [_line(p, marked) for p in result.points if (p.victim, p.key) == (victim, key)]
     lines.append("")
-    lines += _wrap("repeated: secret labels of those asked; labels, probs: bits of evidence from each")
+    lines += _wrap(
+        "repeated: secret labels of those asked, of a spread key coins; labels, probs: bits of evidence from each"
+    )
     for leak in result.leaks:
         shown = _shown(leak, _limit(result))
         words = f"{shown['start']}: correlation {shown['correlation']}, chance {shown['chance']}, p {shown['p']}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wmjax import stats
 from wmjax.files import write_bytes
 from wmjax.grounds import Ground
 from wmjax.report.html import page, typed
@@ -84,12 +85,18 @@ def audit_table(result: AuditResult) -> list[str]:
     ]
     for title, place, limit in (("match", MATCH, None), ("inconclusive", INCONCLUSIVE, LINES)):
         pairs = _pairs(result, place)
+        reasons = _reasons(pairs)
         if pairs:
             lines += ["", f"{title:<12} {'evidence, bits':>14} {'queries':>8}  key, model"]
         for pair in pairs[:limit]:
             bits = "-" if pair["bits"] is None else f"{pair['bits']:.1f}"
-            lines.append(f"{title:<12} {bits:>14} {pair['queries']:>8}  {cut(pair['key'], 24)}, {cut(pair['model'])}")
+            why = "".join(f" [{list(reasons).index(reason) + 1}]" for reason in pair["why"])
+            named = f"{cut(pair['key'], 24)}, {cut(pair['model'])}"
+            lines.append(f"{title:<12} {bits:>14} {pair['queries']:>8}  {named}{why}")
         lines += _rest(len(pairs[limit:]) if limit else 0)
+        told = enumerate(list(reasons.items())[:LINES], 1)
+        lines += [f"[{number}] {_count(count, 'pair')}: {words}" for number, ((_, words), count) in told]
+        lines += _rest(len(reasons) - LINES)
     if counts["inconclusive"]:
         lines.append('inconclusive never means "not stolen"')
     if unasked := _unasked(result):
@@ -107,15 +114,21 @@ def _figures(result: AuditResult) -> list[str]:
     """How many pairs came to which verdict, and by which procedure."""
     counts = _counts(result)
     return [
-        f"{_count(result.models, 'model')}, {_count(result.keys, 'key')}, {result.seconds:.1f} s: "
+        f"{_count(len(result.models), 'model')}, {_count(len(result.keys), 'key')}, {result.seconds:.1f} s: "
         + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
         + f", {len(result.unreadable)} unreadable",
         f"{name_of(result.procedure)} at {result.alpha:g}",
     ]
 
 
-def _count(things: Sequence[object], word: str) -> str:
-    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _reasons(pairs: Sequence[dict[str, Any]]) -> Counter[tuple[str, str]]:
+    """Why pairs are inconclusive, and how many of them; that of most first."""
+    counted = Counter(reason for pair in pairs for reason in pair["why"])
+    return Counter(dict(counted.most_common()))
 
 
 def _found(result: AuditResult) -> list[str]:
@@ -136,7 +149,7 @@ def _others(result: AuditResult) -> str:
 
 
 def _rest(more: int) -> list[str]:
-    return [f"... and {more} more: see the report"] if more else []
+    return [f"... and {more} more: see the report"] if more > 0 else []
 
 
 def _counts(result: AuditResult) -> dict[str, int]:
@@ -147,6 +160,7 @@ def _pairs(result: AuditResult, outcome: int) -> list[dict[str, Any]]:
     """The pairs with this outcome, strongest evidence first, names made visible."""
     rows, columns = np.nonzero(result.outcomes == outcome)
     bits = result.bits[rows, columns].astype(np.float64)
+    reasons = result.reasons() if outcome == INCONCLUSIVE else {}
     order = np.argsort(-np.where(np.isnan(bits), -np.inf, bits), kind="stable")
     return [
         {
@@ -158,9 +172,11 @@ def _pairs(result: AuditResult, outcome: int) -> list[dict[str, Any]]:
             "bits": None if np.isnan(b) else float(b),
             "queries": int(result.queries[i, k]),
             "matches": int(result.matches[i, k]),
-            "notes": [_note(ground) for ground in result.grounds.get((int(i), int(k)), ())],
+            "why": why,
+            "notes": list(dict.fromkeys([*why, *map(_note, result.grounds.get((int(i), int(k)), ()))])),
         }
         for i, k, b in zip(rows[order], columns[order], bits[order], strict=True)
+        for why in [[_note(ground) for ground in reasons.get((int(i), int(k)), ())]]
     ]
 
 
@@ -221,6 +237,7 @@ def _embedded(result: AuditResult) -> str:
                 "id": key.id,
                 "exact": key.spec.policy.exact,
                 "triggers": key.spec.triggers,
+                "matches": "secret labels repeated" if stats.kind_of(key.rule).coins is None else "coins agree",
             }
             for key in result.keys
         ],

@@ -34,6 +34,8 @@ class AuditGround(StrEnum):
     The procedure that keeps the bound: E_BH or BONFERRONI (`level`, `tests`). Of keys without exact evidence: RANKED
     (`matches`, `queries`, `p`, `nulls`, `alpha`, `needed`, `suffice`) or NO_NULLS. WEIGHTS (`sha256`): what was asked.
     Its file was run, since that takes less than to compile it, RUNTIME: by an estimate; GIVEN_UP: which was tried.
+    Why a pair is inconclusive that might have been either: UNDECIDED (`asked`), or SHORT (`own`: bits that its key
+    takes by itself).
     """
 
     E_BH = "e-bh"
@@ -43,3 +45,5 @@ class AuditGround(StrEnum):
     WEIGHTS = "weights"
     RUNTIME = "runtime"
     GIVEN_UP = "given-up"
+    UNDECIDED = "undecided"
+    SHORT = "short"

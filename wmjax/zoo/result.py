@@ -8,12 +8,13 @@ import numpy as np
 
 from wmjax.grounds import Ground
 from wmjax.verification.grounds import withholds
-from wmjax.zoo.grounds import Basis, Unasked
+from wmjax.zoo.grounds import AuditGround, Basis, Unasked
 from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.wording import name_of
 
 OUTCOMES = ("not-applicable", "no-match", "inconclusive", "match")  # what the numbers in `AuditResult.outcomes` mean
+_RANKS = (AuditGround.RANKED, AuditGround.NO_NULLS)
 _UNASKED = frozenset(Unasked) - {Unasked.OTHER_SIZE}  # whose weights are asked as another model
 NOT_APPLICABLE, NO_MATCH, INCONCLUSIVE, MATCH = range(len(OUTCOMES))
 
@@ -114,11 +115,30 @@ class AuditResult:
                 int(self.matches[i, k]),
             )
 
+    def reasons(self) -> dict[tuple[int, int], tuple[Ground, ...]]:
+        """Why each inconclusive pair is neither a match nor a no-match, by (model, key)."""
+        rows, columns = (found.tolist() for found in np.nonzero(self.outcomes == INCONCLUSIVE))
+        withheld: dict[tuple[str, int], tuple[Ground, ...]] = {}  # what holds for all of a family
+        for family, k in {(self.families[i], k) for i, k in zip(rows, columns, strict=True)}:
+            said = (why for key, why in self.remarks.get(family, ()) if key in ("", self.keys[k].name))
+            withheld[family, k] = tuple(filter(withholds, said))
+        return {(i, k): self._reasons(i, k, withheld[self.families[i], k]) for i, k in zip(rows, columns, strict=True)}
+
+    def _reasons(self, i: int, k: int, withheld: tuple[Ground, ...]) -> tuple[Ground, ...]:
+        own, rule = self.grounds.get((i, k), ()), self.keys[k].rule
+        if not self.keys[k].spec.policy.exact:
+            return tuple(ground for ground in own if ground.code in _RANKS)
+        if self.bits[i, k] >= rule.match_bits:
+            return (Ground(AuditGround.SHORT, {"own": round(rule.match_bits, 1)}),)
+        of_pair = tuple(ground for ground in own if withholds(ground) and ground not in withheld)
+        return (*withheld, *of_pair) or (Ground(AuditGround.UNDECIDED, {"asked": int(self.queries[i, k])}),)
+
     def pairs(self, outcome: str) -> list[dict[str, Any]]:
         """The pairs with this outcome as JSON values, strongest evidence first; matches with what they rest on.
 
-        So are acquittals that are withheld.
+        So are acquittals that are withheld; what is inconclusive comes with the reasons.
         """
+        reasons = self.reasons() if outcome == "inconclusive" else {}
         rows, columns = np.nonzero(self.outcomes == OUTCOMES.index(outcome))
         found = sorted(zip(rows, columns, strict=True), key=lambda at: -np.nan_to_num(self.bits[at], nan=-np.inf))
         return [
@@ -129,6 +149,7 @@ class AuditResult:
                 "queries": int(self.queries[i, k]),
                 "verdict": outcome,
                 **({"grounds": [ground.to_json() for ground in grounds]} if outcome == "match" or withheld else {}),
+                **({"why": [ground.to_json() for ground in reasons[int(i), int(k)]]} if reasons else {}),
             }
             for i, k in found
             for grounds in [self.grounds.get((int(i), int(k)), ())]

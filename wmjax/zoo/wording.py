@@ -45,6 +45,8 @@ WORDS = {
         "questions, readings and bets are the same"
     ),
     "weights": "weights with sha256 {sha256}",
+    "undecided": "{asked} triggers were asked, all there are or may be: neither a match nor a no-match was reached",
+    "short": "its evidence is a match by its key alone, which takes {own} bits; the bound over all pairs takes more",
     "not-regenerated": (  # an audit has no sources: another verb makes them again
         "the triggers came with the key and were not made again from {source} (sha256 {sha256:.16}...): until "
         "`wmjax verify` does that, the commitment must be dated before the suspect"

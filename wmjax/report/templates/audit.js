@@ -210,7 +210,7 @@ function describe() {
   add("verdict", OUTCOMES[outcomes[at]]);
   if (outcomes[at] !== 0) {
     add("evidence", Number.isNaN(bits[at]) ? "not counted in bits" : `${bits[at].toFixed(1)} bits; ${LIMIT.toFixed(1)} make a match`);
-    add("asked", `${queries[at]} of ${data.keys[k].triggers} triggers, ${matches[at]} secret labels repeated`);
+    add("asked", `${queries[at]} of ${data.keys[k].triggers} triggers, ${matches[at]} ${data.keys[k].matches}`);
   }
   if (notes.has(at)) add("rests on", notes.get(at));
   element("pair").replaceChildren(list);

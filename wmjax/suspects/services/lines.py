@@ -17,6 +17,7 @@ import ssl
 import time
 import urllib.parse
 import urllib.request
+import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ class Lines:
             `no_proxy`).
         """
         self._idle: list[_Line] = []
+        weakref.finalize(self, _end, self._idle)  # a `__del__` may come when the interpreter has cleared this module
         parts = urllib.parse.urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port
         self._context, self._proxy = None, None
@@ -110,12 +112,14 @@ class Lines:
 
     def close(self) -> None:
         """Ends those that nobody uses."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self._idle.pop().close()
+        _end(self._idle)
 
-    def __del__(self) -> None:
-        self.close()
+
+def _end(idle: "list[_Line]") -> None:
+    """Ends connections that nobody uses; a thread may take some of them meanwhile."""
+    with contextlib.suppress(IndexError):
+        while True:
+            idle.pop().close()
 
 
 class _Line(http.client.HTTPConnection):
