@@ -56,8 +56,8 @@ WORDS: dict[str, str] = {
     "opened again: none of them was fitted to a model.",
     "regenerated-from-source": "The revealed secret and your copy of {source} give the {triggers} images and labels "
     "that were opened again: none of them was fitted to a model.",
-    "pledged": "The secret follows from a time stamp of {authority} (certificate {certificate:.16}...), of {time}, over "
-    "what it is for: whoever looks for a secret that fits needs such a stamp for each one.",
+    "pledged": "The secret follows from a time stamp of {authority} (certificate {certificate:.16}...), of {time}, "
+    "over what it is for: whoever looks for a secret that fits needs such a stamp for each one.",
     "material-committed": "What the evidence is computed with ({arrays}) is what was committed to; the coins follow "
     "from the secret and from its digest, so nothing in it was fitted to them, and nothing in it need be true.",
     "figures-follow": "The claimant's figures follow from the transcript by the rule that was committed to.",
