@@ -40,9 +40,8 @@ def _bare(url: str, kind: str, most: int, image: np.ndarray) -> Step:
 
 def _parse(body: bytes) -> Said:
     answer = document(body)
-    return (
-        read_only(answer) if isinstance(answer, list) and answer and isinstance(answer[0], list) else read_said(answer)
-    )
+    rows = isinstance(answer, list) and answer and isinstance(answer[0], list)
+    return read_only(answer) if rows else read_said(answer)
 
 
 PROVIDER = Provider("hf", "a Hugging Face endpoint of image classification", _about, _forms)

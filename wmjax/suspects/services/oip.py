@@ -138,7 +138,7 @@ def _parse(body: bytes) -> Said:
 
 
 def _check_names(names: Sequence[Any]) -> None:
-    """Raises `Malformed` where whole numbers may be scores, as of a quantised network, of which the first says little."""
+    """Raises `Malformed` where whole numbers may be scores, of which the first says little."""
     if len(names) > 1 and any(type(name) is int for name in names):
         raise Malformed("its whole numbers may be scores or the best classes: wrap it in a function", [*names])
 
