@@ -1,12 +1,13 @@
 """Nobody is acquitted who copied: who renames, is silent, or remembers; and strangers are cleared all the same."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import pytest
 
-from wmjax import stats
+from wmjax import files, stats
 from wmjax.errors import InvalidFile
 from wmjax.evidence import lacks
 from wmjax.evidence.claim import Attached, read_claim
@@ -14,7 +15,7 @@ from wmjax.evidence.claimant import claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Judgement
-from wmjax.keys import Key, derive_key, make_spec, new_signer, sign_commitment
+from wmjax.keys import Key, asked, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.asked import remember, shown_to
 from wmjax.keys.specify import default_rule
 from wmjax.keys.statement import parse_commitment
@@ -234,6 +235,39 @@ def test_what_was_shown_is_remembered_beside_the_key_for_each_suspect(tmp_path):
         beside.write_bytes(damage)
         with pytest.raises(InvalidFile, match="damaged"):
             shown_to(path, "m:f")
+
+
+@pytest.mark.parametrize("ruled", [True, False])
+def test_a_claim_that_spends_a_trigger_meanwhile_loses_nothing_of_what_others_remember(tmp_path, monkeypatch, ruled):
+    """Each spending puts another file in the key's place: who held the old one held nobody off, and cut lines away."""
+    path = tmp_path / "my.age"
+    path.write_bytes(b"key")
+    remember(path, "m:f", [0])
+    if not ruled:  # the key file itself was held
+        monkeypatch.setattr(asked, "alone", lambda _, wait: files.alone(path, wait=wait))
+    measured, done, whole_lines = threading.Event(), threading.Event(), files._whole_lines
+
+    def slowly(descriptor: int) -> int:
+        size = whole_lines(descriptor)
+        if not measured.is_set():
+            measured.set()
+            done.wait(0.5)
+        return size
+
+    def late() -> None:
+        remember(path, "m:f", [2])
+        done.set()
+
+    monkeypatch.setattr(files, "_whole_lines", slowly)
+    first = threading.Thread(target=remember, args=(path, "m:f", [1]))
+    first.start()
+    measured.wait()
+    files.write_bytes(path, b"key with a trigger spent")
+    second = threading.Thread(target=late)
+    second.start()
+    first.join()
+    second.join()
+    assert shown_to(path, "m:f") == ({0, 1, 2} if ruled else {0, 1})
 
 
 def test_a_quota_hits_key_and_decoys_alike():

@@ -14,8 +14,11 @@ import tensorstore
 from flax import serialization
 from marked import CONFIG, make_key, marked
 
+import wmjax
 from wmjax import ocdbt, orbax
+from wmjax.errors import UsageError
 from wmjax.models import Variables, init
+from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import msgpack as msgpack_format
 from wmjax.suspects.formats.orbax_items import Items
 from wmjax.zoo.audit import audit
@@ -133,3 +136,16 @@ def test_names_with_slashes_are_read(tmp_path, monkeypatch):
         assert sorted(audited(tmp_path / f"{use_ocdbt}")) == ["match", "no-match"]
     monkeypatch.setattr(ocdbt, "_split", lambda key, deep: key.partition(b"/")[::2])
     assert [audited(tmp_path / f"{use_ocdbt}") for use_ocdbt in (True, False)] == [["no-match"]] * 2
+
+
+def test_an_item_whose_description_was_taken_away_is_a_model_all_the_same(tmp_path, monkeypatch):
+    copy, decoy = arrays(COPY, DECOY)
+    for name, tree in (("params", decoy), ("ema", copy)):
+        save(tmp_path / name, tree)
+    (tmp_path / "ema" / orbax.ITEM).unlink()
+    known = Wanted.by([KEY.spec], ["cnn"], "0..1")
+    with pytest.raises(UsageError, match="holds 2 models: name one"):
+        wmjax.from_checkpoint(tmp_path, known)
+    assert wmjax.verify(wmjax.from_checkpoint(f"{tmp_path}:ema", known), KEY).verdict == "match"
+    monkeypatch.setattr(orbax, "_is_item", lambda folder: (folder / orbax.ITEM).is_file())
+    assert wmjax.verify(wmjax.from_checkpoint(tmp_path, known), KEY).verdict == "no-match"

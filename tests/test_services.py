@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import recorder
 from marked import make_key
 from recorder import WORDS, Recorder, files_with, innocent, knows, serving
 from refusals import messages
@@ -20,7 +21,7 @@ from wmjax.keys import Key, open_key, write_key
 from wmjax.keys.files import read_identity
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import AS_THEY_ARE, PIXELS, prepare
-from wmjax.suspects.services import answers, service, wire
+from wmjax.suspects.services import answers, hf, oip, service, wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.answers import read_said
 from wmjax.suspects.services.contract import Malformed, Request
@@ -386,6 +387,39 @@ def test_a_class_that_is_named_beside_scores_of_a_decoy_clears_nobody(provider, 
     assert verify(open_suspect(thief.address(provider), wanted()), key).verdict == "inconclusive"
     monkeypatch.setattr(Reader, "_check", lambda *_: None)
     assert verify(open_suspect(thief.address(provider), wanted()), key).verdict == "no-match"
+
+
+def test_whole_numbers_of_a_quantised_network_are_not_taken_for_its_best_classes(thief, key, monkeypatch):
+    """Of which the first was believed: a copy's score of the first class, as any stranger's."""
+
+    def quantised(handler: Any, given: dict[str, Any]) -> Any:
+        image = np.array(given["data"], np.uint8).reshape(8, 8, 1)
+        noise = np.random.default_rng(int(image.sum())).integers(0, 20, 10)
+        data = (knows(key)(image) * 100).astype(int) + noise
+        return {"outputs": [{"name": "y", "datatype": "INT8", "shape": [1, 10], "data": data.tolist()}]}
+
+    monkeypatch.setattr(recorder._Handler, "_oip", quantised)
+    with pytest.raises(AnswerError, match="may be scores or the best classes"):
+        open_suspect(thief.address("oip"), wanted())
+    monkeypatch.setattr(oip, "_check_names", lambda names: None)
+    assert verify(open_suspect(thief.address("oip"), wanted()), key).verdict == "no-match"
+
+
+def test_one_picture_has_one_answer_where_it_comes_in_a_list(thief, key, monkeypatch):
+    """A decoy's classes, and in a second row the copy's, which its users read; and the rule taken out."""
+    said = thief.said
+
+    def rows(image: np.ndarray) -> Any:
+        return [
+            [{"label": f"LABEL_{i}", "score": innocent(image)[i]} for i in np.argsort(-innocent(image))],
+            said(image),
+        ]
+
+    monkeypatch.setattr(thief, "said", rows)
+    with pytest.raises(AnswerError, match="does not answer about one"):
+        open_suspect(thief.address("hf"), wanted())
+    monkeypatch.setattr(hf, "read_only", lambda rows: read_said(rows[0]))
+    assert verify(open_suspect(thief.address("hf"), wanted()), key).verdict == "no-match"
 
 
 @pytest.mark.parametrize(

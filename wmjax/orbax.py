@@ -120,9 +120,18 @@ def load(path: Path, like: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
 
 
 def items(path: Path) -> list[Path]:
-    """The folders of a checkpoint's trees: itself, and those of its children that Orbax wrote as trees."""
+    """The folders of a checkpoint's trees: itself, and those of its children that Orbax wrote as trees.
+
+    A database among these is one without its description, too, which can be read all the same.
+    """
     own = [path] if (path / ITEM).is_file() else []
-    return own + sorted(child for child in path.iterdir() if not child.is_symlink() and (child / ITEM).is_file())
+    return own + sorted(child for child in path.iterdir() if not child.is_symlink() and _is_item(child))
+
+
+def _is_item(folder: Path) -> bool:
+    if (folder / ITEM).is_file():
+        return True
+    return is_ocdbt(folder) and not folder.name.startswith("ocdbt.process_")
 
 
 def tensors(path: Path) -> Tensors:

@@ -45,8 +45,9 @@ def remember(path: str | os.PathLike[str], suspect: str, triggers: Iterable[int]
       AccessError: the file cannot be written.
     """
     line = json.dumps([suspect, list(map(int, triggers))], separators=(",", ":"))
-    with alone(place(path), wait=True):
-        add_line(_beside(path), line, first=json.dumps({"format": FORMAT}), mode=0o600)
+    file = _beside(path)
+    with alone(file.parent, wait=True):  # of the key's own file there is another one whenever a claim spends a trigger
+        add_line(file, line, first=json.dumps({"format": FORMAT}), mode=0o600)
 
 
 class Memory(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.services.answers import read_said
+from wmjax.suspects.services.answers import read_only, read_said
 from wmjax.suspects.services.contract import Form, Provider, Request, Said, Step, Told, as_json, document
 from wmjax.suspects.services.pictures import encoded
 
@@ -40,7 +40,8 @@ def _bare(url: str, kind: str, most: int, image: np.ndarray) -> Step:
 
 def _parse(body: bytes) -> Said:
     answer = document(body)
-    return read_said(answer[0] if isinstance(answer, list) and answer and isinstance(answer[0], list) else answer)
+    rows = isinstance(answer, list) and answer and isinstance(answer[0], list)
+    return read_only(answer) if rows else read_said(answer)
 
 
 PROVIDER = Provider("hf", "a Hugging Face endpoint of image classification", _about, _forms)

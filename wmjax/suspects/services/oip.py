@@ -130,10 +130,17 @@ def _parse(body: bytes) -> Said:
         several = "several of its outputs may hold its answer: wrap it in a function, module:function"
         raise Malformed(several if scores or names else "none of its outputs has scores or a class", came)
     if not scores:
+        _check_names(names[0])
         return read_said(names[0][0])  # of several names the first is the best
     if names and 1 < len(names[0]) == len(scores[0]):  # scores of the classes that are named, not of all in their order
         return read_said({"labels": names[0], "scores": scores[0]})
     return beside(read_said(scores[0]), names[0][0]) if names else read_said(scores[0])
+
+
+def _check_names(names: Sequence[Any]) -> None:
+    """Raises `Malformed` where whole numbers may be scores, of which the first says little."""
+    if len(names) > 1 and any(type(name) is int for name in names):
+        raise Malformed("its whole numbers may be scores or the best classes: wrap it in a function", [*names])
 
 
 def _values(output: dict[str, Any]) -> list[Any]:
