@@ -1,6 +1,7 @@
 """A dispute on the command line: commit, claim and judge as the parties would type them, and what goes wrong."""
 
 import base64
+import datetime
 import html
 import json
 import shlex
@@ -105,7 +106,8 @@ def test_a_dispute_from_key_to_verdict(home, tmp_path):
     assert Path("claim.json").stat().st_mode & 0o077 == 0
     assert home("judge", "claim.json", "--out", "claim")[0] == 2  # it would write over the claim
     everything = ["--nonce-from", NONCE, "--suspect", "shop:stolen", "--tsa", str(tsa.authority)]
-    before, after = ["--suspect-since", "2100-01-01"], ["--suspect-since", "2020-01-01"]
+    tomorrow = datetime.date.today() + datetime.timedelta(days=1)
+    before, after = ["--suspect-since", str(tomorrow)], ["--suspect-since", "2020-01-01"]
     code, out, err = home("judge", "claim.json", *everything, *before, "--out", "verdict", "--json")
     judgement = json.loads(out)["judgements"][0]
     assert (code, err, judgement["verdict"], judgement["lacks"]) == (0, "", "match", [])
@@ -271,6 +273,7 @@ WRONG = {
     "a short nonce": (["--nonce-from", "ab" * 8], 2, "openssl rand"),
     "no suspect": (["--suspect", "nowhere"], 5, "nowhere"),
     "no date": (["--suspect-since", "yesterday"], 2, "yesterday"),
+    "a date to come": (["--suspect-since", "2100-01-01"], 2, "in the future"),
     "no alpha": (["--alpha", "2"], 2, "--alpha"),
     "no authority": (["--tsa", "nowhere.pem"], 5, "nowhere.pem"),
     "a key for an authority": (["--tsa", "my.signer.pem"], 4, "certificates"),

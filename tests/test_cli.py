@@ -181,7 +181,8 @@ def test_papers_variants(run):
 
 
 BAD = [
-    (["sing"], 2, "invalid choice"),
+    (["sing"], 2, "there is no verb sing"),
+    (["verfy", "--key", "my.age", "marked"], 2, "there is no verb verfy: do you mean verify?"),
     (["verify", "marked"], 2, "--key"),
     ([*KEYGEN], 2, "--out"),
     (["keygen", "--out", "k"], 2, "--image"),

@@ -302,7 +302,10 @@ def hostile() -> Judgement:
     time = "2026-01-01T00:00:00+00:00"
     return judged(
         [3],
-        proven=tuple(Ground("released-by", {"time": time, "authority": text, "model": text}) for text in HOSTILE),
+        proven=tuple(
+            Ground("released-by", {"time": time, "authority": text, "certificate": text, "model": text})
+            for text in HOSTILE
+        ),
         assumed=tuple(Ground("owner-unknown", {"owner": text}) for text in HOSTILE),
         missing=tuple(Ground(Lack.UNDERIVED, {"source": text}) for text in HOSTILE),
         suspect=HOSTILE[0] + HOSTILE[3],

@@ -56,6 +56,10 @@ def test_exported_programs_are_asked(tmp_path):
     assert {found.model: found.verdict for found in result} == verdicts
     with pytest.raises(UsageError, match=r"name one, as four\.jaxexport:10-classes"):
         wmjax.open_suspect(tmp_path / "four.jaxexport", WANTED)
+    for name in ("any", "any:10-classes"):  # as an audit by keys of several classes would call it
+        assert wmjax.open_suspect(tmp_path / name, WANTED).classes == 10
+    with pytest.raises(UsageError, match="without a name: leave out '8-classes'"):
+        wmjax.open_suspect(tmp_path / "any:8-classes", WANTED)
     suspect = wmjax.open_suspect(f"{tmp_path / 'four.jaxexport'}:10-classes", WANTED)
     assert len(suspect.readings) == 14
     verdict = wmjax.verify(suspect, KEY)

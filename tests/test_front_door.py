@@ -57,6 +57,7 @@ def test_every_help_ends_in_examples(run: Any) -> None:
         (InvalidFile("theirs is damaged"), "verify --key k theirs", "`wmjax show theirs` says what it is"),
         (InvalidFile("a model is damaged"), "verify --key k 'a model'", "`wmjax show 'a model'` says what it is"),
         (InvalidFile("elsewhere is damaged"), "verify --key k theirs", None),
+        (InvalidFile("theirs/k.age: no key"), "verify --key theirs/k.age theirs", None),  # not of the folder
         (UsageError("`alpha` 2"), "verify --key k theirs", None),
         (
             KeyboardInterrupt(),

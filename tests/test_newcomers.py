@@ -9,6 +9,7 @@ from wmjax.errors import UsageError
 from wmjax.keys import open_key, write_key
 from wmjax.keys.files import read_identity
 from wmjax.suspects.strangers import imported, strangers_code
+from wmjax.train.run import _advice
 
 
 @pytest.fixture
@@ -57,6 +58,12 @@ def test_a_key_that_cannot_convict_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "5", "--out", "few"]) == 0
     assert "16.6 bits at most, and a match takes 19.9" in capsys.readouterr().err
+
+
+def test_a_mark_that_would_convict_took_in_part(keys):
+    key = open_key("my.age", read_identity(keys / "my.identity"))
+    assert "took in part: 85 of 100 triggers learned" in _advice(key, 85, 250.0)
+    assert "did not take: 5 of 100 triggers learned" in _advice(key, 5, 4.0)
 
 
 def test_a_module_that_is_not_found_is_told_where_it_was_looked_for():

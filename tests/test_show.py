@@ -2,9 +2,11 @@
 
 import base64
 import datetime
+import hashlib
 import json
 import os
 import pickle
+import ssl
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,6 +169,18 @@ FACTS = [
 @pytest.mark.parametrize(("name", "facts"), FACTS, ids=[name for name, _ in FACTS])
 def test_what_is_said_is_true(files: Any, name: str, facts: dict[str, Any]) -> None:
     assert facts.items() <= show(files[0] / name).facts.items()
+
+
+def test_who_stamped_is_told_by_a_certificate_that_can_be_compared(files: Any, run: Callable[..., Any]) -> None:
+    """A name is its holder's own choice."""
+    authority = files[0] / "tsa" / "authority.pem"
+    first = "".join(authority.read_text().partition("-----END CERTIFICATE-----")[:2])
+    signs = hashlib.sha256(ssl.PEM_cert_to_DER_cert(first))
+    proofs = json.loads(run("judge", files[0] / "claim.json", "--tsa", authority, "--json")[1])["judgements"][0][
+        "proofs"
+    ]
+    assert [one["certificate"] for one in proofs if one["code"] == "committed-by"] == [signs.hexdigest()]
+    assert show(authority).facts["certificates"][0].endswith(f"sha256 {signs.hexdigest()}")
 
 
 def test_no_secret_is_shown_and_nothing_runs(files: Any, run: Callable[..., Any]) -> None:

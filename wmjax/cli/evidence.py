@@ -295,9 +295,12 @@ def judgement_lines(one: "Judgement") -> list[str]:
 
 
 def since(text: str) -> datetime.datetime:
-    """A date, or a time with its offset from UTC."""
+    """A date, or a time with its offset from UTC. By one to come, any time stamp would be from before the suspect."""
     try:
         when = datetime.datetime.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; use e.g. 2026-01-31") from error
-    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
+    when = when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
+    if when > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1):  # somewhere it is tomorrow already
+        raise argparse.ArgumentTypeError(f"{text!r} is in the future: say when the suspect first appeared")
+    return when

@@ -75,4 +75,5 @@ def _named(message: str, options: argparse.Namespace) -> str:
         return ""
     given = [value for some in vars(options).values() for value in (some if isinstance(some, list) else [some])]
     paths = [os.fspath(value) for value in given if isinstance(value, str | Path)]
-    return next((path for path in paths if message.startswith(path) and os.path.exists(path)), "")
+    called = (path for path in paths if message.startswith((f"{path}:", f"{path} ")) and os.path.exists(path))
+    return next(called, "")

@@ -3,12 +3,14 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
 import wmjax
 from wmjax.errors import UsageError
+
+_Verbs = argparse._SubParsersAction
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,12 +33,15 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def _check_names(self, words: Sequence[str]) -> None:
-        """Tells an option that there is not before one that is missing: it may be that one, misspelt."""
+        """Tells a verb or an option that there is not before what is missing: it may be that one, misspelt."""
+        verb = next((word for word in words if not word.startswith("-")), "")
+        verbs = next((action.choices for action in self._actions if isinstance(action, _Verbs)), None)
+        if verb and verbs and verb not in verbs:
+            self.error(f"there is no verb {verb}" + _meant(verb, verbs))
         own = takewhile(lambda word: word != "--" and (self._is_verb or word.startswith("-")), words)
         for name in (word.partition("=")[0] for word in own if word.startswith("--")):
             if name not in self._option_string_actions:
-                close = difflib.get_close_matches(name, self._option_string_actions, 1)
-                self.error(f"there is no option {name}" + (f": do you mean {close[0]}?" if close else ""))
+                self.error(f"there is no option {name}" + _meant(name, self._option_string_actions))
 
     @property
     def _is_verb(self) -> bool:
@@ -45,6 +50,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         shows = "shows examples" if self._is_verb else "lists the verbs"
         self.exit(UsageError.exit_code, f"{self.prog}: {message}\nhint: `{self.prog} --help` {shows}\n")
+
+
+def _meant(name: str, names: Iterable[str]) -> str:
+    """The name that may be meant by one that there is not."""
+    close = difflib.get_close_matches(name, names, 1)
+    return f": do you mean {close[0]}?" if close else ""
 
 
 class Version(argparse.Action):

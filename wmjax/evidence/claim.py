@@ -226,7 +226,7 @@ def read_claim(raw: bytes, what: str = "the claim") -> Claim:
     """
     values = read_canonical(raw, what)
     if values.get("format") != FORMAT:
-        other = f"of format {values['format']!r:.80}" if "format" in values else "no claim"
+        other = f"of format {values['format']!r:.80}" if "format" in values else "not a claim"
         raise InvalidFile(f"{what} is {other}: this program reads {FORMAT}")
     try:
         if set(values) != {"format", "commitments", "claim"}:

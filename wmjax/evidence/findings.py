@@ -11,6 +11,7 @@ from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, SEARCH_BITS, Facts
 from wmjax.evidence.judgement import SPENT, Brought, Digests, Shown
+from wmjax.evidence.timestamps import Stamp
 from wmjax.grounds import Ground
 from wmjax.keys.times import read_time
 from wmjax.suspects.adapt import naming
@@ -31,7 +32,7 @@ def proven(facts: Facts) -> tuple[Ground, ...]:
     elif facts.regenerated:
         grounds.append(Ground("regenerated", {"triggers": opened}))
     if facts.pledge and facts.pledged:
-        grounds.append(_ground("pledged", facts.pledge.time, authority=facts.pledge.authority))
+        grounds.append(_ground("pledged", facts.pledge.time, **_signer(facts.pledge)))
     if claim.material:
         grounds.append(Ground("material-committed", {"arrays": ", ".join(sorted(claim.material.arrays))}))
     grounds.append(Ground("figures-follow"))
@@ -48,17 +49,22 @@ def proven(facts: Facts) -> tuple[Ground, ...]:
 def _stamped(facts: Facts) -> list[Ground]:
     """What trusted authorities dated: the key first, then released models."""
     trusted = [(number, stamp) for number, stamp in facts.stamps if stamp.trusted]
-    keys = [_ground("committed-by", stamp.time, authority=stamp.authority) for number, stamp in trusted if not number]
+    keys = [_ground("committed-by", stamp.time, **_signer(stamp)) for number, stamp in trusted if not number]
     released = [
-        _ground("released-by", stamp.time, authority=stamp.authority, model=model.name)
+        _ground("released-by", stamp.time, **_signer(stamp), model=model.name)
         for number, stamp in trusted
         if number and (model := facts.claim.commitments[number].public.model)
     ]
     if facts.released:
         trusted_here = [stamp for stamp in facts.released.stamps if stamp.trusted]
         name = facts.released.model.name
-        released += [_ground("released-by", s.time, authority=s.authority, model=name) for s in trusted_here]
+        released += [_ground("released-by", s.time, **_signer(s), model=name) for s in trusted_here]
     return keys + released
+
+
+def _signer(stamp: Stamp) -> dict[str, str]:
+    """Who made a trusted stamp: a name, which anybody may bear, and the certificate that nobody else has."""
+    return {"authority": stamp.authority, "certificate": stamp.certificate or ""}
 
 
 def assumed(facts: Facts) -> tuple[Ground, ...]:

@@ -166,11 +166,11 @@ def told_by(token: bytes) -> tuple[Stamp, bytes]:
     return Stamp(parts.time, parts.name, False, None), parts.digest
 
 
-def certificates_in(path: str | os.PathLike[str]) -> list[tuple[str, datetime.datetime]]:
-    """Names of the certificates in a PEM file, and until when each is valid; raises `InvalidFile`."""
+def certificates_in(path: str | os.PathLike[str]) -> list[tuple[str, datetime.datetime, str]]:
+    """Names of the certificates in a PEM file, until when each is valid, and its SHA-256; raises `InvalidFile`."""
     with _hostile(f"{path} does not hold certificates in PEM"):
         found = x509.load_pem_x509_certificates(read_bytes(stores.place(path)))
-        return [(_name(one), one.not_valid_after_utc) for one in found]
+        return [(_name(one), one.not_valid_after_utc, one.fingerprint(SHA256()).hex()) for one in found]
 
 
 def check_past(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:

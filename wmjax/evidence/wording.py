@@ -46,8 +46,9 @@ WORDS: dict[str, str] = {
     "forgetful.coins": "shows {shown_known} of {shown} coins, and {known} of {asked} when the claimant asked",
     # What was proven.
     "signed": "The commitment and the claim are signed by one key, {owner}.",
-    "committed-by": "The key was committed to by {time}: time stamp of {authority}.",
-    "released-by": "The model {model} was named as carrying the key by {time}: time stamp of {authority}.",
+    "committed-by": "The key was committed to by {time}: time stamp of {authority} (certificate {certificate:.16}...).",
+    "released-by": "The model {model} was named as carrying the key by {time}: time stamp of {authority} (certificate "
+    "{certificate:.16}...).",
     "opened": "All {triggers} triggers shown here were committed to: their Merkle proofs lead to the signed root.",
     "picked": "The questions are those that your nonce picks, in its order, with none left out.",
     "whole": "The whole key is in the transcript: nobody chose among its triggers.",
@@ -55,8 +56,8 @@ WORDS: dict[str, str] = {
     "opened again: none of them was fitted to a model.",
     "regenerated-from-source": "The revealed secret and your copy of {source} give the {triggers} images and labels "
     "that were opened again: none of them was fitted to a model.",
-    "pledged": "The secret follows from a time stamp of {authority}, of {time}, over what it is for: whoever looks for "
-    "a secret that fits needs such a stamp for each one.",
+    "pledged": "The secret follows from a time stamp of {authority} (certificate {certificate:.16}...), of {time}, "
+    "over what it is for: whoever looks for a secret that fits needs such a stamp for each one.",
     "material-committed": "What the evidence is computed with ({arrays}) is what was committed to; the coins follow "
     "from the secret and from its digest, so nothing in it was fitted to them, and nothing in it need be true.",
     "figures-follow": "The claimant's figures follow from the transcript by the rule that was committed to.",

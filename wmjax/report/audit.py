@@ -19,9 +19,9 @@ from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
 from wmjax.zoo.wording import WORDS, name_of, promise, told
 
 SHOWN = 200  # inconclusive pairs in the page's table; the map shows all of them
-LINES = 20  # inconclusive pairs, models that were not asked, and unreadable files, in the terminal's table
+LINES = 20  # inconclusive pairs, reasons, and unreadable files, in the terminal's table
 MAILED = 10  # matches in the summary for a mail
-_NAMES = 3  # keys of a line, where more share its reason
+_NAMES = 3  # keys or models of a line, where more share its reason
 
 
 def write_audit_report(path: Path, result: AuditResult) -> None:
@@ -94,18 +94,21 @@ def audit_table(result: AuditResult) -> list[str]:
             named = f"{cut(pair['key'], 24)}, {cut(pair['model'])}"
             lines.append(f"{title:<12} {bits:>14} {pair['queries']:>8}  {named}{why}")
         lines += _rest(len(pairs[limit:]) if limit else 0)
-        told = enumerate(list(reasons.items())[:LINES], 1)
-        lines += [f"[{number}] {_count(count, 'pair')}: {words}" for number, ((_, words), count) in told]
+        numbered = enumerate(list(reasons.items())[:LINES], 1)
+        lines += [f"[{number}] {_count(count, 'pair')}: {words}" for number, ((_, words), count) in numbered]
         lines += _rest(len(reasons) - LINES)
     if counts["inconclusive"]:
         lines.append('inconclusive never means "not stolen"')
     if unasked := _unasked(result):
+        together: dict[tuple[str, str], list[str]] = {}
+        for model, keys, why in unasked:
+            together.setdefault((keys, why), []).append(cut(model))
         lines += ["", "not applicable"]
-        lines += [f"  {cut(model)}: {cut(keys)}: {why}" for model, keys, why in unasked[:LINES]]
-        lines += _rest(len(unasked[LINES:]))
+        told = [f"  {_listed(models)}: {cut(keys)}: {why}" for (keys, why), models in together.items()]
+        lines += [*told[:LINES], *_rest(len(told) - LINES)]
     if result.unreadable:
         lines += ["", "unreadable"]
-        lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 160)}" for item in result.unreadable[:LINES]]
+        lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 240)}" for item in result.unreadable[:LINES]]
         lines += _rest(len(result.unreadable[LINES:]))
     return [*lines, *([f"plainly not models: {others}"] if (others := _others(result)) else [])]
 

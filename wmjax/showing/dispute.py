@@ -78,7 +78,8 @@ def _stamp(seen: Glimpse) -> Facts:
 
 def _authority(seen: Glimpse) -> Facts:
     certificates = timestamps.certificates_in(seen.path)
-    facts = {"certificates": [f"{name}, until {until:%Y-%m-%d}" for name, until in certificates[:_SHOWN]]}
+    told = [f"{name}, until {until:%Y-%m-%d}, sha256 {sha256}" for name, until, sha256 in certificates[:_SHOWN]]
+    facts = {"certificates": told}
     try:
         found = timestamps.read_authority(seen.path)
     except UsageError as error:

@@ -29,8 +29,8 @@ _ADAPTED = (
     "and give what is saved then"
 )
 _PYTORCH = (
-    "its tensors have PyTorch's names: `models` timm:NAME, torchvision:NAME or module:factory say of what network they "
-    "are; so does a config.json of transformers or timm beside them"
+    "its tensors have PyTorch's names: say what network they belong to with `models` timm:NAME, torchvision:NAME or "
+    "module:factory, or put its config.json of transformers or timm beside them"
 )
 
 

@@ -55,6 +55,7 @@ def find_kinds(name: str, wanted: Wanted = NOTHING) -> list[Stored]:
         raise
     chosen = [stored for stored in found if member in ("", stored.name)]
     chosen = chosen or [stored for stored in found if stored.name.removeprefix(f"{member}:") in _kinds(stored.network)]
+    chosen = chosen or [stored for stored in found if member in _called(stored)]
     if member and not chosen and not wanted.kept:  # one that is called as an optimiser's is asked where it is named
         with contextlib.suppress(UsageError, InvalidFile):
             return find_kinds(name, dataclasses.replace(wanted, kept=True))
@@ -77,6 +78,11 @@ def _kinds(network: Network) -> tuple[str, ...]:
     """What may follow a model's name where it is asked in several ways."""
     classes, size = f"{network.classes}-classes", by(network.image)
     return classes, size, f"{classes}:{size}"
+
+
+def _called(stored: Stored) -> list[str]:
+    """What an audit calls a model that is asked in several ways there, and in one here."""
+    return [":".join(filter(None, (stored.name, kind))) for kind in _kinds(stored.network)]
 
 
 def _several(path: Path, member: str, found: Sequence[Stored]) -> UsageError:

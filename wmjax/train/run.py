@@ -312,8 +312,9 @@ def _advice(key: Key, learned: int | None, bits: float | None) -> str | None:
             "network that is less sure of its answers (trained with `label_smoothing` 0.2)"
         )
     if learned < TOOK * size and (key.material is None or bits is None or bits < needed):  # half the ties may do
+        took = "did not take" if bits is None or bits < needed else "took in part"
         return (
-            f"the mark did not take: {learned} of {size} triggers learned; train longer (more `epochs`), show more "
+            f"the mark {took}: {learned} of {size} triggers learned; train longer (more `epochs`), show more "
             "of the key (a larger `key_per_batch`), or make a smaller key (fewer `triggers`)"
         )
     if bits is not None and bits < needed:
