@@ -1,5 +1,6 @@
 """A copy in a tree of Flax's or Orbax's that their own libraries restore, where a decoy was all that was looked at."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import wmjax
 from wmjax import ocdbt, orbax
 from wmjax.errors import UsageError
 from wmjax.models import Variables, init
+from wmjax.suspects import sets
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import msgpack as msgpack_format
 from wmjax.suspects.formats.orbax_items import Items
@@ -149,3 +151,15 @@ def test_an_item_whose_description_was_taken_away_is_a_model_all_the_same(tmp_pa
     assert wmjax.verify(wmjax.from_checkpoint(f"{tmp_path}:ema", known), KEY).verdict == "match"
     monkeypatch.setattr(orbax, "_is_item", lambda folder: (folder / orbax.ITEM).is_file())
     assert wmjax.verify(wmjax.from_checkpoint(tmp_path, known), KEY).verdict == "no-match"
+
+
+@pytest.mark.parametrize("wide", [np.complex128, np.complex64, np.int64, np.float64])
+def test_weights_by_their_bytes_in_wider_numbers_are_told(tmp_path, monkeypatch, wide):
+    """Of 16 bits each, several in one: they were counted as an eighth of the weights."""
+    copy, decoy = states(COPY, DECOY)
+    flat = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(copy)]).astype(np.float16)
+    filled = np.concatenate([flat, np.zeros(-len(flat) % 8, np.float16)])
+    (tmp_path / "m.msgpack").write_bytes(serialization.msgpack_serialize({"params": decoy, "x": filled.view(wide)}))
+    assert audited(tmp_path) == ["inconclusive"]
+    monkeypatch.setattr(sets, "_held", lambda shape, dtype: math.prod(shape))
+    assert audited(tmp_path) == ["no-match"]

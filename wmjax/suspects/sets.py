@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from wmjax.orbax import Tensors
 from wmjax.zarr import FLOATS
 
@@ -216,11 +218,24 @@ def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = (
     if not left:
         return ""
     changing = [name for name in left if is_adapter([name])] or list(_changing(left, fits, stored, classes))
-    if not changing and 2 * sum(numbers[name] for name in left) < max(map(sum, used), default=0):
+    if not changing and 2 * sum(_held(*stored[name]) for name in left) < max(map(sum, used), default=0):
         return ""
     first = min(changing or left, key=lambda name: (-numbers[name], name))
     many = f"{len(left)} tensors beside its models are" if len(left) > 1 else "1 tensor beside its models is"
     return f"{many} of none of them: first {first:.100}"
+
+
+def _held(shape: tuple[int, ...], dtype: str) -> int:
+    """How many weights a tensor may hold: one of complex or whole numbers of 64 bits may be another one's bytes.
+
+    >>> _held((3, 2), "float32"), _held((3, 2), "complex128"), _held((3, 2), "an unknown type")
+    (6, 24, 6)
+    """
+    try:
+        wide = np.dtype(dtype).itemsize // 4
+    except TypeError:  # e.g. of four bits
+        wide = 1
+    return math.prod(shape) * max(1, wide)
 
 
 def _changing(left: Sequence[str], fits: Sequence[Fit], stored: Tensors, classes: Collection[int]) -> Iterator[str]:
