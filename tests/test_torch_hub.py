@@ -177,6 +177,13 @@ def test_a_folder_that_states_its_size_is_one_network_for_keys_of_two_sizes(libr
     assert [one.network.image for one in discover(tmp_path, two).entries] == [IMAGE, IMAGE]
 
 
+def test_weights_without_a_head_are_not_told_that_the_network_takes_no_images(tmp_path):
+    np.savez(tmp_path / "m.npz", a=np.zeros(3, np.float32))
+    wanted = Wanted(("timm:test_resnet",), images=((8, 8, 1),), classes=(7,))
+    with pytest.raises(InvalidFile, match="it is no timm:test_resnet that takes the keys' images"):
+        recognise(tmp_path / "m.npz", wanted)
+
+
 def test_weights_of_torchvision_by_name(tmp_path):
     import torch
     import torchvision

@@ -211,7 +211,7 @@ def _told(misfits: Sequence[tuple[Network, Misfit]], wanted: Wanted) -> str:
         if model not in best and model in FAMILIES:
             said.append(f"it is no {model}: there is no head/bias")
         elif model not in best:
-            said.append(f"{model} takes none of the keys' images")
+            said.append(f"it is no {model} that takes the keys' images")
     more = f"; and {len(said) - _MOST_TOLD} more do not fit" if len(said) > _MOST_TOLD else ""
     return "; ".join(said[:_MOST_TOLD]) + more
 
