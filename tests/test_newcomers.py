@@ -54,6 +54,14 @@ def test_a_key_is_called_by_its_file_as_well(keys, capsys):
     assert write_key(key, keys / "third.age")[0] == keys / "third.age"
 
 
+@pytest.mark.parametrize("out", ["folder/", ".", "folder/.age"])
+def test_a_key_is_not_hidden_in_a_folder_that_is_given_for_its_name(keys, capsys, out):
+    (keys / "folder").mkdir()
+    assert main(["keygen", "--image", "8x8x1", "--classes", "10", "--out", out]) == 2
+    assert "a folder's name; give the key's own with it, e.g. " in capsys.readouterr().err
+    assert not [*keys.glob("folder/*"), *keys.glob(".*")]
+
+
 def test_a_key_that_cannot_convict_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["keygen", "--image", "8x8x1", "--classes", "10", "--triggers", "5", "--out", "few"]) == 0

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 def keygen(options: argparse.Namespace) -> int:
     """Makes a key and its commitment."""
     from wmjax.keys import open_signer, write_key
-    from wmjax.keys.files import check_free
+    from wmjax.keys.files import check_free, stem
 
+    options.out = stem(options.out)
     for name, scheme in _OWN_OPTIONS.items():
         if getattr(options, name) is not None and options.scheme != scheme:
             raise UsageError(f"`{name}` belongs to scheme {scheme}")

@@ -87,12 +87,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 def _keygen_options(parser: argparse.ArgumentParser) -> None:
     from wmjax.keys import SCHEMES
 
-    parser.add_argument(
-        "--out",
-        required=True,
-        type=lambda out: str(out).removesuffix(".age"),
-        help="writes OUT.age, OUT.commitment.json, and what opens and signs",
-    )
+    parser.add_argument("--out", required=True, help="writes OUT.age, OUT.commitment.json, and what opens and signs")
     parser.add_argument("--scheme", default="abstract", help=f"{_either(SCHEMES)} (default %(default)s)")
     parser.add_argument("--image", type=image, help="height x width x channels, e.g. 32x32x3 (default: the source's)")
     parser.add_argument("--classes", type=int, help="classes of the model (default: the source's)")

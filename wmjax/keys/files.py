@@ -44,7 +44,7 @@ def write_key(
       AccessError: one of them cannot be written; none is left then.
       UsageError: one of the files already exists; keys are never overwritten.
     """
-    out = os.fspath(out).removesuffix(".age")
+    out = stem(out)
     files = {"age": b"", "commitment.json": sign_commitment(key.commitment, signer or (fresh := new_signer()))}
     if signer is None:
         files["signer.pem"] = fresh.to_pem(passphrase)
@@ -67,6 +67,14 @@ def write_key(
             path.unlink(missing_ok=True)
         raise
     return written
+
+
+def stem(out: str | os.PathLike[str]) -> str:
+    """OUT, also of OUT.age; raises `UsageError` where it names no file: a key would be hidden, as `.age`."""
+    name = os.fspath(out).removesuffix(".age")
+    if os.path.basename(name) in ("", ".", ".."):
+        raise UsageError(f"`out` {out}: a folder's name; give the key's own with it, e.g. {os.path.join(name, 'my')}")
+    return name
 
 
 def check_free(paths: Sequence[Path]) -> None:
@@ -209,7 +217,7 @@ def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
     """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
     read_sealed(path)
     met: WmjaxError = UsageError(
-        f"{path}: nothing at hand opens it: give its `identity` or passphrase, or put NAME.identity beside it"
+        f"{path}: nothing at hand opens it: give its `identity` or `passphrase`, or put NAME.identity beside it"
     )
     for unlock in unlocks:
         try:
