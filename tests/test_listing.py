@@ -51,8 +51,14 @@ WRONG = {
     "one table": ('[suspect]\nname = "a"\n', "tables [[suspect]] and nothing else"),
     "an unknown kind": ('[[suspect]]\nname = "a"\nkind = "telepathy"\n', "'telepathy' is not known: give callable or"),
     "a kind that is no text": ('[[suspect]]\nname = "a"\nkind = ["path"]\n', "is not known"),
-    "an unknown field": ('[[suspect]]\nname = "a"\ncall = "m:f"\nurl = "x"\n', "'url' belongs to no callable"),
-    "a field of the other kind": ('[[suspect]]\nname = "a"\npath = "x"\ntimeout = 3\n', "'timeout' belongs to no path"),
+    "an unknown field": (
+        '[[suspect]]\nname = "a"\ncall = "m:f"\nurl = "x"\n',
+        "a callable has no field 'url': give name, call, image,",
+    ),
+    "a field of the other kind": (
+        '[[suspect]]\nname = "a"\npath = "x"\ntimeout = 3\n',
+        "a path has no field 'timeout': give name, path, model, image",
+    ),
     "no name": ('[[suspect]]\ncall = "m:f"\n', "its name is missing"),
     "no call": ('[[suspect]]\nname = "a"\nkind = "callable"\n', "its call is missing"),
     "no path": ('[[suspect]]\nname = "a"\n', "its path is missing"),

@@ -223,7 +223,9 @@ def test_keys_for_several_shapes_leave_it_to_the_list(zoo, key):
     other = wmjax.generate(wmjax.make_spec("abstract", image=(4, 4, 1), classes=10, triggers=20))
     listed = write_list(zoo.parent / "asked.toml", "labels")
     lines = unreadable(audit(zoo, {"k": key, "o": other}, suspects=listed))
-    assert "say in the list which image it has" in lines["asked.toml:labels"]
+    assert (
+        "images of several sizes: say in the list which it has, e.g. image = [32, 32, 3]" in lines["asked.toml:labels"]
+    )
 
 
 def test_journal_resume_shards_and_merge(zoo, key, tmp_path):

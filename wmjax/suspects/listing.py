@@ -116,7 +116,7 @@ def _listed(table: Any) -> Listed:
         raise ValueError(f"kind {kind!r:.40} is not known: give {' or '.join(_FIELDS)}")
     fields = _FIELDS[kind]
     if unknown := sorted(set(table) - {"kind", *fields}):
-        raise ValueError(f"{unknown[0]!r:.40} belongs to no {kind}")
+        raise ValueError(f"a {kind} has no field {unknown[0]!r:.40}: give {', '.join(fields)}")
     if missing := [name for name in ("name", _NAMED[kind]) if name not in table]:
         raise ValueError(f"its {missing[0]} is missing")
     return Listed(kind=kind, **{name: fields[name](name, value) for name, value in table.items() if name != "kind"})

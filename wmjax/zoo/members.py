@@ -104,8 +104,8 @@ def _askable(folder: Path, listed: Listed, called: str, keys: Mapping[str, Key] 
     if keys is None:
         raise UsageError(f"{listed.call or listed.service}: {_GIVE_IT}")
     specs = [key.spec for key in keys.values()]
-    image = listed.image or _only({spec.image for spec in specs}, "image")
-    classes = listed.classes or _only({spec.classes for spec in specs}, "classes")
+    image = listed.image or _only({spec.image for spec in specs}, "images of several sizes", "image = [32, 32, 3]")
+    classes = listed.classes or _only({spec.classes for spec in specs}, "several numbers of classes", "classes = 10")
     if listed.service:
         suspect, timeout = _served(folder, listed, image, classes)
     else:
@@ -138,8 +138,8 @@ def _served(folder: Path, listed: Listed, image: Image, classes: int) -> tuple[S
     return suspect, service.limit
 
 
-def _only(values: set[_Value], what: str) -> _Value:
+def _only(values: set[_Value], several: str, said: str) -> _Value:
     """The one value that all keys have."""
     if len(values) != 1:
-        raise UsageError(f"the keys are for several of them: say in the list which {what} it has")
+        raise UsageError(f"the keys are for {several}: say in the list which it has, e.g. {said}")
     return next(iter(values))
