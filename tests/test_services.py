@@ -389,6 +389,23 @@ def test_a_class_that_is_named_beside_scores_of_a_decoy_clears_nobody(provider, 
     assert verify(open_suspect(thief.address(provider), wanted()), key).verdict == "no-match"
 
 
+@pytest.mark.parametrize("named", ["classes", "class_ids", "predicted_class"])
+def test_nor_does_one_that_is_named_as_estimators_of_tensorflow_name_it(named, thief, key, monkeypatch):
+    """The same, in a list of one beside the probabilities; and the rule taken out."""
+    knowing = thief.scores
+
+    def beside(image: np.ndarray) -> Any:
+        said = int(knowing(image).argmax())
+        return {"probabilities": thief.vector(image), named: said if named == "predicted_class" else [said]}
+
+    monkeypatch.setattr(thief, "named_beside", beside)
+    assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "match"
+    thief.scores = innocent
+    assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "inconclusive"
+    monkeypatch.setattr(answers, "_BESIDE", ())
+    assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "no-match"
+
+
 def test_whole_numbers_of_a_quantised_network_are_not_taken_for_its_best_classes(thief, key, monkeypatch):
     """Of which the first was believed: a copy's score of the first class, as any stranger's."""
 

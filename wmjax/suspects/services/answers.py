@@ -8,6 +8,7 @@ import numpy as np
 from wmjax.suspects.services.contract import Beside, Choice, Malformed, Said
 
 _LABELS = ("label", "class", "class_name", "className", "displayName", "name", "prediction")
+_BESIDE = ("classes", "class_ids", "class_id", "classId", "predicted_class", "predicted_label")
 _SCORES = ("score", "confidence", "probability", "prob")
 _VECTORS = ("probabilities", "scores", "logits", "output", "outputs")
 _PARALLEL = (("displayNames", "confidences"), ("labels", "scores"), ("classes", "scores"))
@@ -108,6 +109,17 @@ def _choice(value: Mapping[str, Any]) -> Choice:
     return Choice(labels[0], float(score))
 
 
+def _named(value: Mapping[str, Any], *known: str) -> str:
+    """All that may name the one class that is answered, in one text; empty where nothing does.
+
+    >>> _named({"class_ids": [3], "classes": ["cat"], "probabilities": [0.1, 0.9]})
+    'cat 3'
+    """
+    found = [value[name] for name in _BESIDE if name in value]
+    alone = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in found]
+    return " ".join([*known, *(str(each) for each in alone if type(each) in (str, int))])
+
+
 def _of_object(value: dict[str, Any]) -> Said:
     scores: Said | None = _parallel(value)
     vectors = [_scores(value[name]) for name in _VECTORS if isinstance(value.get(name), list)]
@@ -117,9 +129,10 @@ def _of_object(value: dict[str, Any]) -> Said:
         scores = vectors[0]
     if any(name in value for name in _LABELS):
         choice = _choice(value)
-        return (choice,) if scores is None else beside(scores, choice.label)
+        return (choice,) if scores is None else beside(scores, _named(value, str(choice.label)))
     if scores is not None:
-        return scores
+        named = _named(value)
+        return beside(scores, named) if named else scores
     if value and all(type(score) in (int, float) for score in value.values()):
         return tuple(Choice(name, float(score)) for name, score in value.items())
     raise Malformed("it answers with an object that holds neither scores nor names of classes", value)
