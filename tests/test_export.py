@@ -14,7 +14,7 @@ from marked import make_key
 
 import wmjax
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.suspects import outputs
+from wmjax.suspects import outputs, stored
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import export_child
 from wmjax.suspects.recognise import recognise
@@ -60,6 +60,13 @@ def test_exported_programs_are_asked(tmp_path):
         assert wmjax.open_suspect(tmp_path / name, WANTED).classes == 10
     with pytest.raises(UsageError, match="without a name: leave out '8-classes'"):
         wmjax.open_suspect(tmp_path / "any:8-classes", WANTED)
+    (tmp_path / "any:10-classes").write_bytes((tmp_path / "four.jaxexport").read_bytes())  # to be asked in its place
+    with pytest.raises(UsageError, match="a model in any is called so too"):
+        wmjax.open_suspect(tmp_path / "any:10-classes", WANTED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored, "_called", lambda one: [one.name])
+        with pytest.raises(UsageError, match="holds 2 models"):  # of the file, which would be asked
+            wmjax.open_suspect(tmp_path / "any:10-classes", WANTED)
     suspect = wmjax.open_suspect(f"{tmp_path / 'four.jaxexport'}:10-classes", WANTED)
     assert len(suspect.readings) == 14
     verdict = wmjax.verify(suspect, KEY)

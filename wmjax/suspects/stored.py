@@ -69,7 +69,7 @@ def _also_called(name: str, wanted: Wanted) -> Path | None:
     for end in re.finditer(":", name):
         holder, member = place(name[: end.start()]), name[end.end() :]
         with contextlib.suppress(WmjaxError):
-            if holder.exists() and any(stored.name == member for stored in recognise(holder, wanted)):
+            if holder.exists() and any(member in _called(stored) for stored in recognise(holder, wanted)):
                 return holder
     return None
 
@@ -81,8 +81,8 @@ def _kinds(network: Network) -> tuple[str, ...]:
 
 
 def _called(stored: Stored) -> list[str]:
-    """What an audit calls a model that is asked in several ways there, and in one here."""
-    return [":".join(filter(None, (stored.name, kind))) for kind in _kinds(stored.network)]
+    """A model's name, and what an audit calls it that asks it in several ways, where there is one here."""
+    return [stored.name, *(":".join(filter(None, (stored.name, kind))) for kind in _kinds(stored.network))]
 
 
 def _several(path: Path, member: str, found: Sequence[Stored]) -> UsageError:
