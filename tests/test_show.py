@@ -183,6 +183,22 @@ def test_who_stamped_is_told_by_a_certificate_that_can_be_compared(files: Any, r
     assert show(authority).facts["certificates"][0].endswith(f"sha256 {signs.hexdigest()}")
 
 
+@pytest.mark.parametrize(
+    ("settlement", "told"),
+    [
+        (None, None),
+        ({"first": 1}, "claim 2 was first"),
+        ({"first": None}, "who was first stays open"),
+        ({"first": "1"}, "who was first stays open"),
+    ],
+)
+def test_a_verdict_on_several_claims_says_who_was_first(files: Any, tmp_path: Path, settlement: Any, told: Any) -> None:
+    verdict = json.loads((files[0] / "verdict.json").read_text())
+    assert verdict["settlement"] is None
+    (tmp_path / "v.json").write_text(json.dumps(verdict | {"settlement": settlement}))
+    assert show(tmp_path / "v.json").facts["settlement"] == told
+
+
 def test_no_secret_is_shown_and_nothing_runs(files: Any, run: Callable[..., Any]) -> None:
     folder, kinds = files
     identity = (folder / "my.identity").read_text().split()[-1]

@@ -54,11 +54,20 @@ def _verdict(seen: Glimpse) -> Facts:
     return {
         "judgements": len(judgements),
         "verdicts": told,
+        "settlement": _settlement(seen.values.get("settlement")),
         "evidence_bits": said(first.get("evidence_bits")),
         "needed_bits": said(first.get("needed_bits")),
         "judge_again_with": said(first.get("command")),
         "signature": "none: judge again rather than believe it",
     }
+
+
+def _settlement(values: Any) -> str | None:
+    """Who of several was first; None where nothing was to be settled."""
+    if not isinstance(values, dict):
+        return None
+    first = values.get("first")
+    return f"claim {first + 1} was first" if type(first) is int else "who was first stays open"
 
 
 def _stamp(seen: Glimpse) -> Facts:
