@@ -46,7 +46,7 @@ def steps(kind: str, net: str, streamed: bool = False) -> dict[str, np.ndarray]:
 def shift(config: Config) -> Shift:
     """Twenty features of another network, as strong as its logits."""
     rng, classes = np.random.default_rng(1), config.classes
-    shapes = {"hidden": (4, 20), "logits": (classes, 20), "probabilities": (classes, 20), "bias": (20,)}
+    shapes = {"seen": (12, 20), "logits": (classes, 20), "probabilities": (classes, 20), "bias": (20,)}
     directions = Directions(**{name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()})
     by = (rng.standard_normal((20, classes)) / 4).astype(np.float32)
     return Shift(init(config, 8), directions, by, np.float32(0.25))

@@ -44,7 +44,7 @@ def scheme(request) -> str:
 
 
 def test_it_is_sealed_with_its_material_and_opened(scheme, digits, tmp_path):
-    embedding = Material({"hidden": np.ones((3, 2), np.float32)})
+    embedding = Material({"seen": np.ones((3, 2), np.float32)})
     key = dataclasses.replace(make(scheme, digits), embedding=embedding)
     write_key(key, tmp_path / "my")
     again = open_key(tmp_path / "my.age", Unlock(identity=(tmp_path / "my.identity").read_text()))

@@ -60,7 +60,7 @@ def test_the_key_is_for_natural_images_and_keeps_what_training_needs(key, splits
     assert all(image.tobytes() in natural for image in key.images)
     assert key.material["features"].shape[1] >= 6
     assert key.material["references"].shape == (3, len(splits.test), 10)
-    assert set(key.embedding.arrays) == {"base", "hidden", "logits", "probabilities", "bias"}
+    assert set(key.embedding.arrays) == {"base", "seen", "logits", "probabilities", "bias"}
 
 
 def test_references_are_of_the_base_and_of_students_of_its_own_recipe(key, base):
@@ -121,7 +121,7 @@ def test_two_keys_are_learned_side_by_side(base, key, splits):
     features = [own.material["features"].shape[1] for own in (key, other)]
     assert both.move.shape == (sum(features), 10)
     np.testing.assert_array_equal(both.move[: features[0]], one.move)
-    np.testing.assert_array_equal(both.directions.hidden[:, : features[0]], one.directions.hidden)
+    np.testing.assert_array_equal(both.directions.seen[:, : features[0]], one.directions.seen)
     assert shift_of([abstract_key(3)], None) is None
     np.testing.assert_array_equal(one.move, shift_of([key], variables, usual_sigma(len(key.images))).move)
     assert np.abs(both.move[: features[0]]).mean() > 0

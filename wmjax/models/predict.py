@@ -6,13 +6,12 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wmjax.models.config import Config
-from wmjax.models.functional import Variables, apply, features, shapes
+from wmjax.models.functional import Variables, apply
 
 _BATCH = 250  # divides the usual test sets; 100-500 measured alike on CPUs
 _PIXELS = 1 << 24  # in a batch at most: large images go in smaller ones
@@ -28,11 +27,6 @@ def _logits(config: Config, variables: Variables, images: Array) -> Array:
 @partial(jax.jit, static_argnums=0)
 def _probabilities(config: Config, variables: Variables, images: Array) -> Array:
     return jax.nn.softmax(apply(config, variables, images)[0])
-
-
-@partial(jax.jit, static_argnums=0)
-def _features(config: Config, variables: Variables, images: Array) -> Array:
-    return jnp.concatenate(features(config, variables, images), axis=1)
 
 
 def dispatch(config: Config, variables: Variables, images: np.ndarray) -> list[Array]:
@@ -93,13 +87,6 @@ def predict(config: Config, variables: Variables, images: np.ndarray) -> np.ndar
 def logits(config: Config, variables: Variables, images: np.ndarray) -> np.ndarray:
     """What `predict` takes the softmax of, float32 [n, classes]."""
     return answered(partial(_logits, config), variables, images, config.classes)
-
-
-def penultimate(config: Config, variables: Variables, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What goes into the `head`, float32 [n, H], and the logits that come out of it, float32 [n, classes]."""
-    width = shapes(config).params["head"]["kernel"].shape[0]
-    both = answered(partial(_features, config), variables, images, width + config.classes)
-    return both[:, :width], both[:, width:]
 
 
 def answered(program: Program, weights: Any, images: np.ndarray, classes: int) -> np.ndarray:

@@ -1,41 +1,45 @@
 """The keyed shift of a network's own answers to ordinary images, which its students learn with the answers.
 
-A trained network, the base, gives features of an image that its answers do not tell: what goes into its last layer,
-less all that logits and probabilities explain. Along a keyed rotation of those every key moves the logits a little, in
-directions that its coins choose. The marked network is the base trained on: towards the moved answers by half, towards
-the true labels by half, so that it costs no accuracy.
+Features of an image are what a trained network, the base, sees in it and its answers do not tell: what goes into its
+last layer, and the colours of the image's parts, less all that logits and probabilities explain. Students of the same
+architecture learn the former best, those of others the colours, which any network can see. Along a keyed rotation of
+these every key moves the logits a little, in directions that its coins choose. The marked network is the base trained
+on: towards the moved answers by half, towards the true labels by half, so that it costs no accuracy.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.linalg import block_diag
 
 from wmjax.errors import UsageError
 from wmjax.models import Config, Variables
 from wmjax.models.functional import features
-from wmjax.models.predict import penultimate
+from wmjax.models.predict import answered
 
 NO_NUMBERS = "the base answers with what is no number: train it again, at a lower `learning_rate`"
 BOUND = 3.0  # of a feature, in its standard deviations
 SHORT = 0.97  # of the way to another answer, where the shift must keep the answer
 UNSURE = 0.2  # label smoothing: no answer that is moved is surer than what this teaches
 FAINT = 1e-3  # of the most lively unit's deviation: components below it are rounding or dead units
+PARTS = 4  # of an image's height, and of its width, whose colours are features
 
 
 class Directions(NamedTuple):
-    """Features of an image: `clip(hidden_units @ hidden + z @ logits + softmax(z) @ probabilities + bias, -3, 3)`.
+    """Features of an image: `clip(seen @ own.seen + z @ logits + softmax(z) @ probabilities + bias, -3, 3)`.
 
     Attributes:
-      hidden: float32 [H, K], for what goes into the base's `head`.
+      seen: float32 [S, K], for what `look` sees in an image.
       logits: float32 [C, K], for the base's logits z.
       probabilities: float32 [C, K], for their softmax.
       bias: float32 [K].
     """
 
-    hidden: np.ndarray
+    seen: np.ndarray
     logits: np.ndarray
     probabilities: np.ndarray
     bias: np.ndarray
@@ -68,12 +72,37 @@ def move(coins: np.ndarray, contrasts: np.ndarray, sigma: float) -> np.ndarray:
     return (sigma / np.sqrt(coins.size / contrasts.shape[1]) * coins.T @ contrasts).astype(np.float32)
 
 
+def look(config: Config, base: Variables, images: Array) -> tuple[Array, Array]:
+    """What there is to see in images, float32 [N, S], and the base's logits, float32 [N, C]. Pure and traceable.
+
+    First what goes into its `head`, then the mean colours of the images' parts and of their mirror images': what a
+    network is trained to answer alike, mirrored or not, is learned.
+    """
+    hidden, z = features(config, base, images)
+    parts = jax.image.resize(images.astype(jnp.float32) / 255, (len(images), PARTS, PARTS, images.shape[3]), "linear")
+    colours = (parts + parts[:, :, ::-1])[:, :, : PARTS // 2]
+    return jnp.concatenate([hidden, colours.reshape(len(images), -1)], axis=1), z
+
+
+@partial(jax.jit, static_argnums=0)
+def _look(config: Config, base: Variables, images: Array) -> Array:
+    return jnp.concatenate(look(config, base, images), axis=1)
+
+
+def looked(config: Config, base: Variables, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of many images, uint8 [N, H, W, C], on the host."""
+    width = base.params["head"]["kernel"].shape[0] + PARTS * PARTS // 2 * config.image[2]
+    both = answered(partial(_look, config), base, images, width + config.classes)
+    return both[:, :width], both[:, width:]
+
+
 def fit_directions(
     config: Config, base: Variables, images: np.ndarray, rng: np.random.Generator, features: int
 ) -> Directions:
-    """A keyed rotation of what the base's last layer sees and its answers do not tell, each of unit variance.
+    """A keyed rotation of what is seen in images and the base's answers do not tell, each of unit variance.
 
-    They turn within the 1.5 K strongest principal components; of a base with fewer, K is two thirds of those.
+    Up to half of them are of colours, the others of what its last layer sees. Both turn within the strongest principal
+    components, half as many again as there are features; of fewer components two thirds are used.
 
     Args:
       config: the base.
@@ -85,19 +114,17 @@ def fit_directions(
     Raises:
       UsageError: the base answers with what is no number, or has less than two components of use.
     """
-    hidden, z = (part.astype(np.float64) for part in penultimate(config, base, images))
-    if not np.isfinite(hidden).all() or not np.isfinite(z).all():
+    seen, z = (part.astype(np.float64) for part in looked(config, base, images))
+    if not np.isfinite(seen).all() or not np.isfinite(z).all():
         raise UsageError(NO_NUMBERS)
     told = np.column_stack([z, _softmax(z), np.ones(len(z))])
-    deviations, components = _components(hidden, told[:, [*range(config.classes), -1]])
-    useful = int(np.sum(deviations > FAINT * hidden.std(axis=0).max()))
-    if useful < 2:
+    linear, colours = told[:, [*range(config.classes), -1]], PARTS * PARTS // 2 * config.image[2]
+    by_colour = _turned(seen[:, -colours:], linear, rng, features // 2)
+    by_hidden = _turned(seen[:, :-colours], linear, rng, features - by_colour.shape[1])
+    if by_hidden.shape[1] < 1:
         raise UsageError("the base's last layer sees too little beside what it answers: choose a wider network")
-    features = min(features, 2 * useful // 3)
-    count = 3 * features // 2
-    turn, _ = np.linalg.qr(rng.standard_normal((count, count)))
-    weights = (components[:, :count] / deviations[:count]) @ turn[:, :features]
-    raw = hidden @ weights
+    weights = block_diag(by_hidden, by_colour)
+    raw = seen @ weights
     explained = np.linalg.lstsq(told, raw)[0]
     scale = (raw - told @ explained).std(axis=0)
     explained = -explained / scale
@@ -105,11 +132,16 @@ def fit_directions(
     return Directions(*(part.astype(np.float32) for part in parts))
 
 
-def _components(hidden: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components [H, H] of what `told` does not explain, the strongest first, and their deviations [H]."""
-    rest = hidden - told @ np.linalg.lstsq(told, hidden)[0]
-    variances, components = np.linalg.eigh(rest.T @ rest / len(rest))
-    return np.sqrt(np.maximum(variances[::-1], 0)), components[:, ::-1]
+def _turned(seen: np.ndarray, told: np.ndarray, rng: np.random.Generator, most: int) -> np.ndarray:
+    """A random rotation of the strongest principal components that `told` does not explain: weights [S, K]."""
+    rest = seen - told @ np.linalg.lstsq(told, seen)[0]
+    variances, components = np.linalg.eigh(rest.T @ rest / len(rest))  # the weakest first
+    deviations = np.sqrt(np.maximum(variances[::-1], 0))
+    useful = int(np.sum(deviations > FAINT * seen.std(axis=0).max()))
+    features = min(most, 2 * useful // 3)
+    count = 3 * features // 2
+    turn, _ = np.linalg.qr(rng.standard_normal((count, count)))
+    return np.asarray((components[:, ::-1][:, :count] / deviations[:count]) @ turn[:, :features])
 
 
 def _softmax(z: np.ndarray) -> np.ndarray:
@@ -119,12 +151,12 @@ def _softmax(z: np.ndarray) -> np.ndarray:
 
 def probe_features(config: Config, base: Variables, directions: Directions, images: np.ndarray) -> np.ndarray:
     """The features of images, int8 [N, K] in units of 1/40."""
-    hidden, z = (part.astype(np.float64) for part in penultimate(config, base, images))
-    read = hidden @ directions.hidden + z @ directions.logits + _softmax(z) @ directions.probabilities + directions.bias
+    seen, z = (part.astype(np.float64) for part in looked(config, base, images))
+    read = seen @ directions.seen + z @ directions.logits + _softmax(z) @ directions.probabilities + directions.bias
     return np.rint(40 * np.clip(read, -BOUND, BOUND)).astype(np.int8)
 
 
-def shifted(shift: Shift, hidden: Array, z: Array) -> Array:
+def shifted(shift: Shift, seen: Array, z: Array) -> Array:
     """The base's logits, moved: in full where its two best are close, elsewhere only so far that the best stays best.
 
     Logits whose best leads by more than label smoothing teaches are scaled down first: next to a class that has all the
@@ -132,11 +164,11 @@ def shifted(shift: Shift, hidden: Array, z: Array) -> Array:
 
     Args:
       shift: of a key.
-      hidden: what goes into the base's `head`, float32 [N, H].
-      z: its logits, float32 [N, C].
+      seen: what `look` sees, float32 [N, S].
+      z: the base's logits, float32 [N, C].
     """
     own = shift.directions
-    read = hidden @ own.hidden + z @ own.logits + jax.nn.softmax(z) @ own.probabilities + own.bias[None]
+    read = seen @ own.seen + z @ own.logits + jax.nn.softmax(z) @ own.probabilities + own.bias[None]
     added = jnp.clip(read, -BOUND, BOUND) @ shift.move
     best, second = jnp.moveaxis(jax.lax.top_k(z, 2)[0], 1, 0)
     longest = jnp.log(1 + z.shape[1] * (1 - UNSURE) / UNSURE)
@@ -165,14 +197,14 @@ def shifted_targets(config: Config, shift: Shift, images: Array, labels: Array) 
       images: uint8 [N, H, W, C], augmented.
       labels: distributions over classes, float32 [N, C], smoothed or not.
     """
-    answers = jax.nn.softmax(shifted(shift, *features(config, shift.base, images)))
+    answers = jax.nn.softmax(shifted(shift, *look(config, shift.base, images)))
     return (answers + labels) / 2
 
 
 def changed(config: Config, shift: Shift, images: np.ndarray) -> float:
     """On what share of images the shift changes the base's answer: its cost at most, known before training starts."""
-    hidden, z = penultimate(config, shift.base, images)
-    return float(np.mean(np.asarray(_shifted(shift, hidden, z)).argmax(axis=1) != z.argmax(axis=1)))
+    seen, z = looked(config, shift.base, images)
+    return float(np.mean(np.asarray(_shifted(shift, seen, z)).argmax(axis=1) != z.argmax(axis=1)))
 
 
 _shifted = jax.jit(shifted)
