@@ -189,7 +189,7 @@ def shift_of(
 def _part(key: Key, base: np.ndarray, sigma: float | None) -> tuple[Directions, np.ndarray]:
     """One key's directions, and what each adds to the logits."""
     name, embedding, truth = key.commitment.id[:12], key.embedding, key.truth(slice(None))
-    if embedding is None:
+    if embedding is None or not {*Directions._fields} <= embedding.arrays.keys():
         raise UsageError(f"key {name} lacks what training needs: use the key file that keygen wrote")
     if not np.array_equal(embedding["base"], base):
         raise UsageError(f"`begin_with` is not the network that key {name} was made for: its weights are others")
