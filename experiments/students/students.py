@@ -1,6 +1,6 @@
 """Students of a marked network: what a `spread` key says of them, and of innocents and thieves, beside accuracy.
 
-Command   TFDS_DATA_DIR=... python experiments/students/students.py [--data cifar10] [--seeds 3]
+Command   TFDS_DATA_DIR=... python experiments/students/students.py --work DIR [--data cifar10] [--seeds 3]
 Expected  owner and thief have 25,000 disjoint images each; bits of 288, 10,000 probes, probabilities / labels alone:
           a soft student at least 120 / 40, one at temperature 4 80, a hard-label student 30 / 20, the marked network
           100 from 1,000 probes; 500 true labels and the mean with an own network still a match (20 bits); innocents
@@ -9,13 +9,13 @@ Expected  owner and thief have 25,000 disjoint images each; bits of 288, 10,000 
           (met: innocents, T = 4, the marked network, the mean; missed: a soft student 106 / 23, hard labels 11 / 8,
           another architecture -3, .5 points; fine-tuning was not measured: its images were all of one class; all by
           keys that looked at no colours)
-Time      about two minutes a seed on a GPU, an hour and a half on 2 CPU cores
+Time      about two minutes a seed on a GPU, an hour and a half on 2 CPU cores; DIR keeps keys and networks, and a
+          killed run goes on
 """
 
 import argparse
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,14 @@ import numpy as np
 
 import wmjax
 from experiments import fragment, record
-from wmjax import stats
+from wmjax import checkpoint, stats
 from wmjax.data import Dataset
 from wmjax.data.dataset import Splits
-from wmjax.keys import Key, generate, make_spec
+from wmjax.keys import Key, generate, make_spec, open_key, write_key
+from wmjax.keys.files import read_identity
 from wmjax.models import Config, Variables, default_config, predict
 from wmjax.stats import Answers
+from wmjax.suspects.stored import load_variables
 from wmjax.train import Recipe, Teacher, default_recipe, fit, shift_of
 from wmjax.train.loop import first_state
 from wmjax.train.spread import spread_key_for
@@ -60,35 +62,49 @@ class Scene:
     """Whose images are whose, and how networks are trained.
 
     Attributes:
+      data: name of the data set.
       config: of the owner's network and most others.
       owner: images that it is trained on.
       thief: other images.
       test: probes, and what accuracy is measured on.
       recipe: of a network from scratch.
       tuning: of a network that is trained on.
+      kept: where keys and networks are kept.
     """
 
+    data: str
     config: Config
     owner: Dataset
     thief: Dataset
     test: Dataset
     recipe: Recipe
     tuning: Recipe
+    kept: Path
 
     def train(
-        self, data: Dataset, recipe: Recipe | None = None, begin: Variables | None = None, **how: Any
+        self, name: str, data: Dataset, recipe: Recipe | None = None, begin: Variables | None = None, **how: Any
     ) -> Variables:
-        """A network of the scene's kind, its variables on the host."""
-        recipe = recipe or self.recipe
-        state = None if begin is None else first_state(self.config, recipe, len(data), begin)
-        return jax.device_get(fit(self.config, recipe, data, state=state, **how))
+        """A network of the scene's kind, or another that is given, on the host; trained where it is not kept."""
+        path, recipe, config = self.kept / name, recipe or self.recipe, how.pop("config", self.config)
+        if not path.exists():
+            state = None if begin is None else first_state(config, recipe, len(data), begin)
+            trained = jax.device_get(fit(config, recipe, data, state=state, title=name, **how))
+            checkpoint.save(path, trained._asdict(), checkpoint.Metadata(config))
+        return load_variables(str(path))[1]
+
+    def key(self, name: str, make: Callable[[], Key]) -> Key:
+        """A key; made where it is not kept."""
+        path = self.kept / f"{name}.age"
+        if not path.exists():
+            write_key(make(), path, recipients=[], passphrase=None)
+        return open_key(path, read_identity(path.with_suffix(".identity")))
 
     def of(self, name: str, variables: Variables, config: Config | None = None) -> Exhibit:
-        """A network of the scene's kind as an exhibit."""
+        """A network as an exhibit."""
         return Exhibit(name, lambda images: predict(config or self.config, variables, images))
 
 
-def scene(data: str, model: str, epochs: int, seed: int) -> Scene:
+def scene(data: str, model: str, epochs: int, seed: int, work: Path) -> Scene:
     """Half of the training images, drawn by the seed, are the owner's, the others the thief's."""
     splits = wmjax.load(data)
     shuffled = np.random.default_rng([seed, 0x5C]).permutation(len(splits.train))
@@ -96,7 +112,9 @@ def scene(data: str, model: str, epochs: int, seed: int) -> Scene:
     config = default_config(model, owner.image, owner.classes)
     recipe = dataclasses.replace(default_recipe(config), epochs=epochs, label_smoothing=0.1, seed=seed)
     tuning = dataclasses.replace(recipe, epochs=TUNING_EPOCHS, learning_rate=TUNING_RATE)
-    return Scene(config, owner, thief, splits.test, recipe, tuning)
+    kept = work / f"{data}-{model}-{epochs}-{seed}"
+    kept.mkdir(parents=True, exist_ok=True)
+    return Scene(data, config, owner, thief, splits.test, recipe, tuning, kept)
 
 
 def exhibits(s: Scene, key: Key, marked: Variables, other: Variables, base: Variables) -> Sequence[Exhibit]:
@@ -114,35 +132,40 @@ def exhibits(s: Scene, key: Key, marked: Variables, other: Variables, base: Vari
     hot = dataclasses.replace(student, temperature=4.0)
     answered = dataclasses.replace(s.thief, labels=predict(s.config, marked, s.thief.images).argmax(1).astype(np.int32))
     half = np.where(np.arange(len(s.thief)) % 2, answered.labels, s.thief.labels)
-    own = s.train(s.thief, dataclasses.replace(s.recipe, seed=s.recipe.seed + 2))
+    halved = dataclasses.replace(s.thief, labels=half)
+    own = s.train("own", s.thief, dataclasses.replace(s.recipe, seed=s.recipe.seed + 2))
+    softly = {
+        name: Teacher(s.config, network) for name, network in (("marked", marked), ("base", base), ("other", other))
+    }
     found = [
         s.of("marked", marked),
-        s.of("student, soft", s.train(s.thief, student, teacher=Teacher(s.config, marked))),
-        s.of("student, soft, T = 4", s.train(s.thief, hot, teacher=Teacher(s.config, marked))),
-        s.of("student, hard labels", s.train(answered, plain)),
-        s.of("student, half true labels", s.train(dataclasses.replace(s.thief, labels=half), plain)),
-        Exhibit("mean of marked and an own network", lambda x: _mean(s.config, (marked, own), x)),
+        s.of("student, soft", s.train("soft", s.thief, student, teacher=softly["marked"])),
+        s.of("student, soft, T = 4", s.train("hot", s.thief, hot, teacher=softly["marked"])),
+        s.of("student, hard labels", s.train("hard", answered, plain)),
+        s.of("student, half true labels", s.train("half", halved, plain)),
+        Exhibit("mean of marked and an own network", lambda x: _mean_answers(s.config, (marked, own), x)),
         s.of("innocent, other images", own),
-        s.of("student of the unmarked base", s.train(s.thief, student, teacher=Teacher(s.config, base))),
-        s.of("student of another marking", s.train(s.thief, student, teacher=Teacher(s.config, other))),
+        s.of("student of the unmarked base", s.train("of-base", s.thief, student, teacher=softly["base"])),
+        s.of("student of another marking", s.train("of-other", s.thief, student, teacher=softly["other"])),
         s.of("unmarked base", base),
     ]
     for count, rate in ((500, 0.01), (500, 0.05), (5_000, 0.01), (5_000, 0.05)):
         tuning = dataclasses.replace(plain, epochs=max(3, 3 * len(s.thief) // count), learning_rate=rate)
         few = s.thief[np.random.default_rng([s.recipe.seed, count]).permutation(len(s.thief))[:count]]
-        found.append(s.of(f"fine-tuned on {count} true labels, rate {rate:g}", s.train(few, tuning, marked)))
+        tuned = s.train(f"tuned-{count}-{rate:g}", few, tuning, marked)
+        found.append(s.of(f"fine-tuned on {count} true labels, rate {rate:g}", tuned))
     architectures = {
         "cnn": (default_config("cnn", s.owner.image, s.owner.classes), 2 * STUDENT_EPOCHS),
         "small cnn": (Config("cnn", s.owner.image, s.owner.classes, (32, 64), (128,)), 8),
     }
     for name, (net, epochs) in architectures.items():
         crossed = dataclasses.replace(default_recipe(net), epochs=epochs, temperature=1.0)
-        variables = jax.device_get(fit(net, crossed, s.thief, teacher=Teacher(s.config, marked)))
+        variables = s.train(name, s.thief, crossed, teacher=softly["marked"], config=net)
         found.append(s.of(f"student, soft, {name}", variables, net))
     return found
 
 
-def _mean(config: Config, networks: Sequence[Variables], images: np.ndarray) -> np.ndarray:
+def _mean_answers(config: Config, networks: Sequence[Variables], images: np.ndarray) -> np.ndarray:
     return np.mean([predict(config, variables, images) for variables in networks], axis=0)
 
 
@@ -164,41 +187,38 @@ def weighed(exhibit: Exhibit, key: Key, test: Dataset) -> dict[str, Any]:
     return row
 
 
-def marked_by(s: Scene, base: Variables, keys: Sequence[Key], sigma: float) -> Variables:
+def marked_by(s: Scene, name: str, base: Variables, keys: Sequence[Key], sigma: float) -> Variables:
     """The base, trained on with the keys' shift and triggers."""
-    return s.train(s.owner, s.tuning, base, keys=keys, shift=shift_of(keys, base, sigma))
+    return s.train(name, s.owner, s.tuning, base, keys=keys, shift=shift_of(keys, base, sigma))
 
 
-def one_seed(data: str, model: str, epochs: int, seed: int) -> dict[str, Any]:
+def one_seed(s: Scene) -> dict[str, Any]:
     """The table's rows of one seed, and the frontier."""
-    began = time.monotonic()
-    s = scene(data, model, epochs, seed)
-    splits = Splits(data, s.owner, s.test)
-    base = s.train(s.owner)
-    trained = time.monotonic()
-    key, other = (
-        spread_key_for(s.config, base, s.recipe, splits, triggers=min(10_000, len(s.test)), rehearsals=number)
-        for number in (REHEARSALS, 0)
-    )
-    made = time.monotonic()
-    triggers = generate(make_spec("abstract", image=s.owner.image, classes=s.owner.classes, triggers=100))
-    marked = marked_by(s, base, [key, triggers], 1.0)
-    embedded = time.monotonic()
-    control = s.of("control: trained on as long, unmarked", s.train(s.owner, s.tuning, base))
-    rows = [
-        weighed(exhibit, key, s.test) for exhibit in exhibits(s, key, marked, marked_by(s, base, [other], 1.0), base)
-    ]
-    rows.append(weighed(control, key, s.test))
+    splits = Splits(s.data, s.owner, s.test)
+    base = s.train("base", s.owner)
+
+    def coined(rehearsals: int) -> Key:
+        probes = min(10_000, len(s.test))
+        return spread_key_for(s.config, base, s.recipe, splits, triggers=probes, rehearsals=rehearsals)
+
+    key, other = s.key("spread", lambda: coined(REHEARSALS)), s.key("spread-other", lambda: coined(0))
+    spec = make_spec("abstract", image=s.owner.image, classes=s.owner.classes, triggers=100)
+    triggers = s.key("triggers", lambda: generate(spec))
+    marked = marked_by(s, "marked", base, [key, triggers], 1.0)
+    elsewhere = marked_by(s, "marked-other", base, [other], 1.0)
+    control = s.of("control: trained on as long, unmarked", s.train("control", s.owner, s.tuning, base))
+    rows = [weighed(exhibit, key, s.test) for exhibit in [*exhibits(s, key, marked, elsewhere, base), control]]
     frontier = {}
     for sigma in SIGMAS:
-        alone = marked_by(s, base, [key], sigma)
-        student = dataclasses.replace(s.recipe, epochs=STUDENT_EPOCHS, temperature=1.0, seed=seed + 9)
+        alone = marked_by(s, f"alone-{sigma:g}", base, [key], sigma)
+        student = dataclasses.replace(s.recipe, epochs=STUDENT_EPOCHS, temperature=1.0, seed=s.recipe.seed + 9)
         labels = predict(s.config, alone, s.thief.images).argmax(axis=1).astype(np.int32)
         answered = dataclasses.replace(s.thief, labels=labels)
+        plain = dataclasses.replace(student, label_smoothing=0.0)
         nets = {
             "marked": alone,
-            "soft": s.train(s.thief, student, teacher=Teacher(s.config, alone)),
-            "hard": s.train(answered, dataclasses.replace(student, label_smoothing=0.0)),
+            "soft": s.train(f"soft-{sigma:g}", s.thief, student, teacher=Teacher(s.config, alone)),
+            "hard": s.train(f"hard-{sigma:g}", answered, plain),
         }
         frontier[f"{sigma:g}"] = {name: weighed(s.of(name, net), key, s.test) for name, net in nets.items()}
     known = stats.play(
@@ -207,25 +227,20 @@ def one_seed(data: str, model: str, epochs: int, seed: int) -> dict[str, Any]:
         triggers.truth(slice(None)),
     )
     return {
-        "seed": seed,
+        "seed": s.recipe.seed,
         "rows": rows,
         "frontier": frontier,
         "triggers": {"learned": int(known.matches[-1]), "bits": round(float(known.evidence[-1]), 1)},
-        "seconds": {
-            "base": round(trained - began, 1),
-            "two keys, one with rehearsals": round(made - trained, 1),
-            "embedding": round(embedded - made, 1),
-            "all": round(time.monotonic() - began, 1),
-        },
     }
 
 
-def main(data: str, model: str, epochs: int, seeds: int) -> None:
+def main(options: argparse.Namespace) -> None:
     found: list[dict[str, Any]] = []
-    for seed in range(seeds):
-        found.append(one_seed(data, model, epochs, seed))
+    for seed in range(options.seeds):
+        found.append(one_seed(scene(options.data, options.model, options.epochs, seed, options.work)))
         coins = found[0]["rows"][0]["probabilities"]["coins"]
-        record.write("students", {"data": data, "model": model, "epochs": epochs, "coins": coins, "seeds": found})
+        settings = {"data": options.data, "model": options.model, "epochs": options.epochs}
+        record.write("students", {**settings, "coins": coins, "seeds": found})
 
 
 _LEFT_OUT = ("control: trained on as long, unmarked", "unmarked base")
@@ -278,5 +293,5 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="vgg")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    main(options.data, options.model, options.epochs, options.seeds)
+    parser.add_argument("--work", type=Path, required=True)
+    main(parser.parse_args())
