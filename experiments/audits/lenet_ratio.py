@@ -9,7 +9,7 @@ One abstract key of 100 triggers of 28x28x1. PyTorch runs eagerly in inference m
 argmax, matches; with one thread or one a core, whichever is faster here. Our side judges as the audit does, block by
 block until each model is decided, evidence and all. Each side has a process of its own, in turn; `prepared_s`, in
 which a width is measured, and the first call hold what is compiled. A thief is a network that has learned the triggers
-alone. Innocents have random weights.
+alone. Innocents have random weights whose answers use all classes, as trained networks do.
 """
 
 import argparse
