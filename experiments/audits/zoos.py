@@ -85,8 +85,9 @@ def draw(network: Network, seed: int) -> Weights:
             weights[name] = deviation * rng.standard_normal(leaf.shape, np.float32)
         else:
             weights[name] = np.full(leaf.shape, float(name.endswith(("/scale", "/var"))), np.float32)
+    (bias,) = (name for name in weights if name.endswith("head/bias"))
     answer, pictures = _answering(network)
-    weights["head/bias"] = -np.asarray(answer(weights, pictures)).mean(axis=0)
+    weights[bias] = -np.asarray(answer(weights, pictures)).mean(axis=0)
     return weights
 
 
