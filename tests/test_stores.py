@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 from pathlib import Path
 
@@ -267,7 +268,7 @@ def test_what_is_missing_is_one_line(bucket: Bucket, monkeypatch: pytest.MonkeyP
 def test_a_dead_endpoint_is_told_once(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.put("a", bytes(100_000))
     bucket.put("b", bytes(100_000))
-    folder = stores.place(bucket.url)
+    folder, threads = stores.place(bucket.url), threading.enumerate()
     with forgotten():
         for name, value in settings(bucket.scheme, "http://127.0.0.1:9").items():
             monkeypatch.setenv(name, value)
@@ -277,6 +278,7 @@ def test_a_dead_endpoint_is_told_once(bucket: Bucket, monkeypatch: pytest.Monkey
 
             monkeypatch.setitem(gs._ASKED, "retry", gs.DEFAULT_RETRY.with_timeout(0.1))
         refused(lambda: stores.place(f"{bucket.url}/zoo"), "cannot list .*127.0.0.1", Unreachable)
+        assert set(threading.enumerate()) <= set(threads)  # nobody goes on asking
     stores.check()
     store = stores._process.buckets[bucket.scheme, bucket.name]
 

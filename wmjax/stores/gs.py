@@ -4,6 +4,7 @@ Among them are `GOOGLE_APPLICATION_CREDENTIALS` and `STORAGE_EMULATOR_HOST` (for
 credentials, the bucket is read as by anybody.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from wmjax.stores import contract
 from wmjax.stores.contract import Object, Store, Unreachable
 from wmjax.text import first_line
 
+# Else every process asks, in a thread that outlives the question, for a description of the bucket that nobody reads.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 _ASKED: dict[str, Any] = {
     "timeout": (contract.CONNECT_SECONDS, contract.READ_SECONDS),
     "retry": DEFAULT_RETRY.with_timeout(contract.ALL_SECONDS),
