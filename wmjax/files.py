@@ -28,6 +28,15 @@ def read_bytes(path: Path) -> bytes:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
 
 
+def read_start(path: Path, count: int) -> bytes:
+    """The first bytes of a file, `count` at most; raises `AccessError` in one line."""
+    try:
+        with path.open("rb") as file:
+            return stores.read(path, file.fileno(), count, 0)
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+
+
 def check_room(folder: Path, size: int) -> None:
     """Makes the folder and raises `AccessError` where it cannot be written or has not `size` bytes free."""
     try:

@@ -11,18 +11,20 @@ a `spread` key are one base, trained on by each seed.
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout
 
 import jax
 import numpy as np
 
-from wmjax import checkpoint
+from experiments.kept import Kept
 from wmjax.data import Dataset, Splits, load, load_source
-from wmjax.files import read_bytes
-from wmjax.keys import Key, Paper, Unlock, generate, make_spec, open_key, write_key
+from wmjax.keys import Key, Paper, generate, make_spec
 from wmjax.models import Config, Variables, one, stack
-from wmjax.suspects.stored import load_variables
 from wmjax.train import Recipe, fit, fit_many, shift_of
 from wmjax.train.loop import first_state
 from wmjax.train.spread import spread_key_for, tuning
@@ -205,21 +207,9 @@ def draw_key(size: Size, kind: str, train: Dataset) -> Key:
 
 def victims(name: str, work: Path) -> list[Victims]:
     """The networks of a size, trained where they are not in `work` already."""
-    size = SIZES[name]
-    folder = work / name
-    data = None
-    made = []
-    for kind in size.kinds:
-        if not all((folder / f"{kind}-{seed}").exists() for seed in size.seeds):
-            data = data or _mine(size)
-            if kind == "spread":
-                _train_spread(folder, size, data)
-            else:
-                _train(folder, kind, size, data)
-        key = None if kind == "clean" else _read(folder / kind)
-        loaded = [load_variables(str(folder / f"{kind}-{seed}"))[1] for seed in size.seeds]
-        made.append(Victims(kind, key, stack(loaded)))
-    return made
+    size, kept = SIZES[name], Kept(work / name)
+    data = cache(lambda: _mine(size))
+    return [(_spread if kind == "spread" else _from_scratch)(kind, size, kept, data) for kind in size.kinds]
 
 
 def _mine(size: Size) -> Splits[Dataset]:
@@ -228,46 +218,31 @@ def _mine(size: Size) -> Splits[Dataset]:
     return Splits(data.name, owned(size, data)[0], data.test)
 
 
-def _train(folder: Path, kind: str, size: Size, data: Splits[Dataset]) -> None:
-    """The networks of a kind from scratch, all at once."""
-    keys = _keys(folder, kind, size, data.train)
-    trained = fit_many(size.config, size.recipe, data.train, size.seeds, keys, title=f"{folder.name}, {kind}")
-    for i, seed in enumerate(size.seeds):
-        _save(folder / f"{kind}-{seed}", size.config, one(trained, i))
+def _from_scratch(kind: str, size: Size, kept: Kept, data: Callable[[], Splits[Dataset]]) -> Victims:
+    """The networks of a kind, all trained at once."""
+    key = None if kind == "clean" else kept.key(kind, lambda: draw_key(size, kind, data().train))
+    keys, title = [key] if key else [], f"{size.data}, {kind}"
+    trained = cache(lambda: fit_many(size.config, size.recipe, data().train, size.seeds, keys, title=title))
+    found = [
+        kept.network(f"{kind}-{seed}", size.config, lambda i=i: one(trained(), i)) for i, seed in enumerate(size.seeds)
+    ]
+    return Victims(kind, key, stack(found))
 
 
-def _train_spread(folder: Path, size: Size, data: Splits[Dataset]) -> None:
+def _spread(kind: str, size: Size, kept: Kept, data: Callable[[], Splits[Dataset]]) -> Victims:
     """One base and a key for it, and the base trained on with the key, by each seed."""
-    soft = dataclasses.replace(size.recipe, label_smoothing=0.2)
-    if not (folder / "spread.age").exists():
-        _save(folder / "base", size.config, one(fit_many(size.config, soft, data.train, [0], title="base"), 0))
-        base = load_variables(str(folder / "base"))[1]
-        key = spread_key_for(size.config, base, soft, data)
-        write_key(key, folder / "spread", recipients=[], passphrase=None)
-    key, base = _read(folder / "spread"), load_variables(str(folder / "base"))[1]
-    for seed in size.seeds:
-        on = dataclasses.replace(tuning(soft, len(data.train)), seed=seed)
-        begin = first_state(size.config, on, len(data.train), base)
-        marked = fit(size.config, on, data.train, [key], state=begin, shift=shift_of([key], base), title="spread")
-        _save(folder / f"spread-{seed}", size.config, jax.device_get(marked))
+    config, soft = size.config, dataclasses.replace(size.recipe, label_smoothing=0.2)
+    base = kept.network("base", config, lambda: one(fit_many(config, soft, data().train, [0], title="base"), 0))
+    key = kept.key(kind, lambda: spread_key_for(config, base, soft, data()))
 
+    def marked(seed: int) -> Variables:
+        train = data().train
+        on = dataclasses.replace(tuning(soft, len(train)), seed=seed)
+        begin = first_state(config, on, len(train), base)
+        return jax.device_get(fit(config, on, train, [key], state=begin, shift=shift_of([key], base), title=kind))
 
-def _keys(folder: Path, kind: str, size: Size, train: Dataset) -> list[Key]:
-    if kind == "clean":
-        return []
-    if not (folder / f"{kind}.age").exists():
-        write_key(draw_key(size, kind, train), folder / kind, recipients=[], passphrase=None)
-    return [_read(folder / kind)]
-
-
-def _read(stem: Path) -> Key:
-    identity = read_bytes(stem.with_name(stem.name + ".identity")).decode()
-    return open_key(stem.with_name(stem.name + ".age"), Unlock(identity=identity))
-
-
-def _save(path: Path, config: Config, variables: Variables) -> None:
-    if not path.exists():
-        checkpoint.save(path, variables._asdict(), checkpoint.Metadata(config))
+    found = [kept.network(f"{kind}-{seed}", config, lambda seed=seed: marked(seed)) for seed in size.seeds]
+    return Victims(kind, key, stack(found))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,14 +27,13 @@ import numpy as np
 
 import wmjax
 from experiments import fragment, record
-from wmjax import checkpoint, stats
+from experiments.kept import Kept
+from wmjax import stats
 from wmjax.data import Dataset
 from wmjax.data.dataset import Splits
-from wmjax.keys import Key, generate, make_spec, open_key, write_key
-from wmjax.keys.files import read_identity
+from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config, Variables, default_config, predict
 from wmjax.stats import Answers
-from wmjax.suspects.stored import load_variables
 from wmjax.train import Recipe, Teacher, default_recipe, fit, shift_of
 from wmjax.train.loop import first_state
 from wmjax.train.spread import spread_key_for
@@ -79,25 +78,19 @@ class Scene:
     test: Dataset
     recipe: Recipe
     tuning: Recipe
-    kept: Path
+    kept: Kept
 
     def train(
         self, name: str, data: Dataset, recipe: Recipe | None = None, begin: Variables | None = None, **how: Any
     ) -> Variables:
         """A network of the scene's kind, or another that is given, on the host; trained where it is not kept."""
-        path, recipe, config = self.kept / name, recipe or self.recipe, how.pop("config", self.config)
-        if not path.exists():
-            state = None if begin is None else first_state(config, recipe, len(data), begin)
-            trained = jax.device_get(fit(config, recipe, data, state=state, title=name, **how))
-            checkpoint.save(path, trained._asdict(), checkpoint.Metadata(config))
-        return load_variables(str(path))[1]
+        recipe, config = recipe or self.recipe, how.pop("config", self.config)
 
-    def key(self, name: str, make: Callable[[], Key]) -> Key:
-        """A key; made where it is not kept."""
-        path = self.kept / f"{name}.age"
-        if not path.exists():
-            write_key(make(), path, recipients=[], passphrase=None)
-        return open_key(path, read_identity(path.with_suffix(".identity")))
+        def trained() -> Variables:
+            state = None if begin is None else first_state(config, recipe, len(data), begin)
+            return jax.device_get(fit(config, recipe, data, state=state, title=name, **how))
+
+        return self.kept.network(name, config, trained)
 
     def of(self, name: str, variables: Variables, config: Config | None = None) -> Exhibit:
         """A network as an exhibit."""
@@ -112,8 +105,7 @@ def scene(data: str, model: str, epochs: int, seed: int, work: Path) -> Scene:
     config = default_config(model, owner.image, owner.classes)
     recipe = dataclasses.replace(default_recipe(config), epochs=epochs, label_smoothing=0.1, seed=seed)
     tuning = dataclasses.replace(recipe, epochs=TUNING_EPOCHS, learning_rate=TUNING_RATE)
-    kept = work / f"{data}-{model}-{epochs}-{seed}"
-    kept.mkdir(parents=True, exist_ok=True)
+    kept = Kept(work / f"{data}-{model}-{epochs}-{seed}")
     return Scene(data, config, owner, thief, splits.test, recipe, tuning, kept)
 
 
@@ -201,9 +193,9 @@ def one_seed(s: Scene) -> dict[str, Any]:
         probes = min(10_000, len(s.test))
         return spread_key_for(s.config, base, s.recipe, splits, triggers=probes, rehearsals=rehearsals)
 
-    key, other = s.key("spread", lambda: coined(REHEARSALS)), s.key("spread-other", lambda: coined(0))
+    key, other = s.kept.key("spread", lambda: coined(REHEARSALS)), s.kept.key("spread-other", lambda: coined(0))
     spec = make_spec("abstract", image=s.owner.image, classes=s.owner.classes, triggers=100)
-    triggers = s.key("triggers", lambda: generate(spec))
+    triggers = s.kept.key("triggers", lambda: generate(spec))
     marked = marked_by(s, "marked", base, [key, triggers], 1.0)
     elsewhere = marked_by(s, "marked-other", base, [other], 1.0)
     control = s.of("control: trained on as long, unmarked", s.train("control", s.owner, s.tuning, base))

@@ -28,7 +28,7 @@ def claim(options: argparse.Namespace) -> int:
     from wmjax.evidence.claim import read_claim
     from wmjax.evidence.judge import judge as check
     from wmjax.files import alone, check_room, write_bytes
-    from wmjax.keys.files import read_sealed
+    from wmjax.keys.files import check_sealed
     from wmjax.report.evidence import judgement_page
 
     page_path = options.out.with_suffix(".html")
@@ -36,7 +36,7 @@ def claim(options: argparse.Namespace) -> int:
         raise UsageError(f"--out {options.out}: name the claim's file, e.g. claim.json; its page is then claim.html")
     check_room(options.out.parent, 1 << 26)
     _check_out(options, page_path)
-    read_sealed(options.key)  # what is no key is told before what is not beside it
+    check_sealed(options.key)  # what is no key is told before what is not beside it
     public = _companion(options.key, ".commitment.json")
     with alone(public):  # two claims at once would ask the same triggers
         raw, spent = _asked(options, public)

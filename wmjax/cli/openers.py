@@ -79,9 +79,9 @@ def suspect(options: argparse.Namespace, known: "Wanted", questions: int) -> "Su
 def unlock(options: argparse.Namespace) -> "Unlock":
     """What opens --key: what is given, or NAME.identity beside it."""
     from wmjax.keys import Unlock
-    from wmjax.keys.files import beside, read_identity, read_sealed
+    from wmjax.keys.files import beside, check_sealed, read_identity
 
-    read_sealed(options.key)
+    check_sealed(options.key)
     if options.identity:
         return read_identity(options.identity)
     if text := passphrase(options.passphrase):

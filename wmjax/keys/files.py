@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
-from wmjax.files import read_bytes, write_bytes
+from wmjax.files import read_bytes, read_start, write_bytes
 from wmjax.keys.keyset import Key
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
@@ -129,7 +129,8 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
       InvalidFile: it is damaged, or not what was committed.
     """
     path = place(path)
-    sealed = read_sealed(path)
+    check_sealed(path)
+    sealed = read_bytes(path)
     try:
         key = unseal(sealed, unlock)
         public = path.with_suffix(_PUBLIC)
@@ -191,8 +192,8 @@ def read_identity(path: Path) -> Unlock:
     return Unlock(identity=text)
 
 
-def read_sealed(path: Path) -> bytes:
-    """The bytes of a key file, before anything opens it; of what is mistaken for one it is said what it is.
+def check_sealed(path: Path) -> None:
+    """Refuses what is mistaken for a key file, by its first bytes, and says what it is.
 
     Raises:
       UsageError: it is a folder, or the public half of a key.
@@ -204,18 +205,16 @@ def read_sealed(path: Path) -> bytes:
     sealed = path.with_name(f"{path.name}.age")
     if path.name and not path.exists() and sealed.exists():  # what `keygen --out` was given
         raise AccessError(f"cannot read {path}: give {sealed}")
-    raw = read_bytes(path)
-    if not is_sealed(raw):
+    if not is_sealed(read_start(path, 64)):
         if path.name.endswith(_PUBLIC):
             key = path.with_name(path.name.removesuffix(_PUBLIC) + ".age")
             raise UsageError(f"{path} is the public commitment, not the key: give {key}")
         raise InvalidFile(f"{path}: not a key file, or damaged: it does not begin as age files do")
-    return raw
 
 
 def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
     """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
-    read_sealed(path)
+    check_sealed(path)
     met: WmjaxError = UsageError(
         f"{path}: nothing at hand opens it: give its `identity` or `passphrase`, or put NAME.identity beside it"
     )

@@ -118,9 +118,9 @@ def fit_directions(
     if not np.isfinite(seen).all() or not np.isfinite(z).all():
         raise UsageError(NO_NUMBERS)
     told = np.column_stack([z, _softmax(z), np.ones(len(z))])
-    linear, colours = told[:, [*range(config.classes), -1]], PARTS * PARTS // 2 * config.image[2]
-    by_colour = _turned(seen[:, -colours:], linear, rng, features // 2)
-    by_hidden = _turned(seen[:, :-colours], linear, rng, features - by_colour.shape[1])
+    linear, hidden = told[:, [*range(config.classes), -1]], base.params["head"]["kernel"].shape[0]
+    by_colour = _turned(seen[:, hidden:], linear, rng, features // 2)
+    by_hidden = _turned(seen[:, :hidden], linear, rng, features - by_colour.shape[1])
     if by_hidden.shape[1] < 1:
         raise UsageError("the base's last layer sees too little beside what it answers: choose a wider network")
     weights = block_diag(by_hidden, by_colour)
