@@ -26,7 +26,7 @@ _PATIENCE = 3  # times that estimate is what compiling may take
 _AT_LEAST = 10.0  # seconds that it may take: a busy machine is no reason
 _STARTING = 0.2  # seconds that a process takes at least
 _USUAL = 3 * FIRST  # triggers of a key that an innocent model is asked about
-_SHARE = 0.8  # of the runtime's seconds that a compiled program takes to answer: 0.8 to 2.5 for five, before it fused operators
+_SHARE = 0.8  # of the runtime's seconds that a compiled program takes to answer: 0.8 to 2.5 for five, unfused
 
 
 class Run(NamedTuple):
