@@ -3,7 +3,7 @@
 import numpy as np
 
 from wmjax.stats import Answers, Rule
-from wmjax.stats.spread import UNIT, Coins
+from wmjax.stats.correlations import UNIT, Coins
 
 RULE = Rule(alpha=1e-6, beta=1e-3, rate=0.65, max_queries=10_000, evidence="spread/1")
 

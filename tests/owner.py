@@ -17,7 +17,8 @@ from wmjax.keys import Key, Signer, derive_key, make_spec, new_signer, sign_comm
 from wmjax.keys.material import Material
 from wmjax.keys.specify import default_rule
 from wmjax.keys.statement import parse_commitment
-from wmjax.stats.spread import UNIT, perfect
+from wmjax.stats.correlations import UNIT
+from wmjax.stats.spread import perfect
 from wmjax.suspects import Suspect, from_callable
 
 NONCE, SECRET = b"n" * 32, bytes(range(32))

@@ -21,7 +21,7 @@ from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.derive import Stream
 from wmjax.keys.material import Material
 from wmjax.keys.specify import default_rule
-from wmjax.stats.spread import UNIT
+from wmjax.stats.correlations import UNIT
 from wmjax.suspects import from_callable
 
 

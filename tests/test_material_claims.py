@@ -23,7 +23,7 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.material import Material
 from wmjax.keys.specify import default_rule
 from wmjax.report.evidence import PICTURES, judgement_page
-from wmjax.stats.spread import UNIT
+from wmjax.stats.correlations import UNIT
 
 SIGNER = new_signer()
 KEYS = {scheme: owner.key_of(scheme) for scheme in owner.SPLITS}

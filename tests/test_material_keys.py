@@ -13,7 +13,8 @@ from wmjax.keys.commitment import leaves
 from wmjax.keys.keyset import derive_leaves
 from wmjax.keys.material import Material
 from wmjax.keys.specify import default_rule
-from wmjax.stats.spread import UNIT, perfect
+from wmjax.stats.correlations import UNIT
+from wmjax.stats.spread import perfect
 from wmjax.suspects import from_callable
 from wmjax.verification import verify
 

@@ -9,8 +9,9 @@ from coined import softmax
 
 from wmjax import stats
 from wmjax.keys.coins import coins_of, contrasts_of
-from wmjax.stats import Answers, decide, play, play_each, spread, stack
-from wmjax.stats.spread import EVIDENCE, GAINS, STAGES, TELLING, UNIT, perfect, redraw_p, stages, statistics
+from wmjax.stats import Answers, correlations, decide, play, play_each, spread, stack
+from wmjax.stats.correlations import UNIT, statistics
+from wmjax.stats.spread import EVIDENCE, GAINS, STAGES, TELLING, perfect, redraw_p, stages
 
 WORLD = coined.World()
 RULE = coined.RULE
@@ -156,7 +157,7 @@ def test_with_many_classes_references_are_fitted_as_well():
     """Sums of products of logarithms are beyond 2**63 there: in int64 the fit would be of what is left of them."""
     rng = np.random.default_rng(0)
     one, other = rng.integers(-9_000_000, 9_000_000, (2, 800, 1_000))
-    fitted = spread._fitted(2 * one - other, np.stack([one, other]))
+    fitted = correlations._fitted(2 * one - other, np.stack([one, other]))
     np.testing.assert_allclose(fitted, [2.0, -1.0], rtol=1e-12)
     products = np.stack([one, other]).reshape(2, -1) @ np.stack([one, other]).reshape(2, -1).T
     assert products[0, 0] != float(np.sum(one.astype(float) ** 2))  # not vacuous

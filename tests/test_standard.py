@@ -12,8 +12,8 @@ from wmjax import stats
 from wmjax.data import load_source
 from wmjax.evidence import facts
 from wmjax.keys.schemes.content import _FONT
+from wmjax.stats import correlations, renaming, spread, told
 from wmjax.stats import labels as label_bets
-from wmjax.stats import renaming, spread, told
 
 STANDARD = " ".join((Path(wmjax.__file__).parent / "evidence" / "STANDARD.md").read_text().split())
 
@@ -49,9 +49,9 @@ def test_coins_that_all_answers_tell_are_read_as_it_says():
     stages = ", ".join(f"{stage:,}" for stage in spread.STAGES[:-1]) + f" and {spread.STAGES[-1]:,} rows"
     assert f"The evidence moves after {stages}" in STANDARD
     assert numbers("each L and each g") == spread.GAINS
-    assert f"log2(max(g, {spread._LEAST}) / {spread.UNIT:,})" in STANDARD
+    assert f"log2(max(g, {correlations.LEAST}) / {correlations.UNIT:,})" in STANDARD
     assert f"1 + {spread._SURE} s tanh(g T)" in STANDARD
-    assert f"rounded to the nearest 1 / {spread._FINEST:,};" in STANDARD
+    assert f"rounded to the nearest 1 / {correlations._FINEST:,};" in STANDARD
     assert f"at least {spread.TELLING:,} different answers (rows of g" in STANDARD
     assert spread._WIDEST == 2**20
     assert "Where A C is above 2^20 only its label counts" in STANDARD

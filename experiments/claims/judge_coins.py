@@ -28,7 +28,8 @@ from wmjax.keys import Key, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.material import Material
 from wmjax.keys.specify import default_rule
 from wmjax.keys.statement import parse_commitment
-from wmjax.stats.spread import UNIT, perfect
+from wmjax.stats.correlations import UNIT
+from wmjax.stats.spread import perfect
 from wmjax.suspects import from_callable
 
 FEATURES, REFERENCES = 32, 3

@@ -20,7 +20,8 @@ from scipy import special
 from experiments import fragment, record
 from wmjax import stats
 from wmjax.keys.coins import contrasts_of
-from wmjax.stats.spread import UNIT, Coins, drawn_wealths, stages, statistics
+from wmjax.stats.correlations import UNIT, Coins, statistics
+from wmjax.stats.spread import drawn_wealths, stages
 
 CLASSES, FEATURES = 10, 32
 ALPHAS = (1e-1, 1e-2, 1e-3)

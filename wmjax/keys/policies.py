@@ -12,8 +12,8 @@ from wmjax.keys.derive import Stream
 from wmjax.keys.material import Material
 from wmjax.stats import EVIDENCE
 from wmjax.stats.contract import Truth
+from wmjax.stats.correlations import Coins
 from wmjax.stats.pairs import Pairs
-from wmjax.stats.spread import Coins
 
 _MOST_CLASSES = 1 << 10  # that coins are told of: a suspect's outputs are matched to them
 
