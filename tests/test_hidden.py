@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 import wmjax
 from wmjax.models import init
-from wmjax.suspects import sets
+from wmjax.suspects import left_over
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import onnx as onnx_format
 from wmjax.suspects.formats import onnx_read, onnx_runtime
@@ -31,8 +31,8 @@ def test_biases_by_other_names_are_told(tmp_path, monkeypatch):
     noise = {name: rng.standard_normal(own[name].shape, np.float32) for name in biases}
     save_file(own | noise | {f"zz.{n}": own[name] for n, name in enumerate(biases)}, tmp_path / "m.safetensors")
     assert audited(tmp_path) == ["inconclusive"]
-    sides = sets._sides
-    monkeypatch.setattr(sets, "_sides", lambda shape: () if len(shape) < 2 else sides(shape))
+    sides = left_over._sides
+    monkeypatch.setattr(left_over, "_sides", lambda shape: () if len(shape) < 2 else sides(shape))
     assert audited(tmp_path) == ["no-match"]
 
 

@@ -19,7 +19,7 @@ import wmjax
 from wmjax import ocdbt, orbax
 from wmjax.errors import UsageError
 from wmjax.models import Variables, init
-from wmjax.suspects import sets
+from wmjax.suspects import left_over
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import msgpack as msgpack_format
 from wmjax.suspects.formats.orbax_items import Items
@@ -161,5 +161,5 @@ def test_weights_by_their_bytes_in_wider_numbers_are_told(tmp_path, monkeypatch,
     filled = np.concatenate([flat, np.zeros(-len(flat) % 8, np.float16)])
     (tmp_path / "m.msgpack").write_bytes(serialization.msgpack_serialize({"params": decoy, "x": filled.view(wide)}))
     assert audited(tmp_path) == ["inconclusive"]
-    monkeypatch.setattr(sets, "_held", lambda shape, dtype: math.prod(shape))
+    monkeypatch.setattr(left_over, "_held", lambda shape, dtype: math.prod(shape))
     assert audited(tmp_path) == ["no-match"]

@@ -16,8 +16,9 @@ from wmjax.suspects import network
 from wmjax.suspects.contract import NoWeights
 from wmjax.suspects.described import stored_models
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.left_over import left_over
 from wmjax.suspects.matching import Match, fitting
-from wmjax.suspects.sets import Fit, left_over, misfit, sets_of
+from wmjax.suspects.sets import Fit, misfit, sets_of
 
 PARAMS = {"conv/kernel": (3, 3, 1, 8), "conv/bias": (8,), "bn/scale": (8,), "bn/bias": (8,)}
 STATS = {"bn/mean": (8,), "bn/var": (8,)}

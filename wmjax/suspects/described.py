@@ -16,10 +16,11 @@ from wmjax.suspects.contract import Network, Source, Stored, Wanted
 from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, read_hub
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import small_json
+from wmjax.suspects.left_over import left_over
 from wmjax.suspects.matching import Match, fitting, matching
 from wmjax.suspects.network import from_config
-from wmjax.suspects.sets import is_adapter, left_over
 from wmjax.suspects.sources import Partial, one_by_one
+from wmjax.suspects.tensor_names import is_adapter
 
 NAME_IT = "bare weights do not say what network they belong to: name it with `models`"
 SourceOf = Callable[[Mapping[str, str]], Source]

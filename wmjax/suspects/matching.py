@@ -13,7 +13,8 @@ from wmjax.orbax import Tensors
 from wmjax.suspects.adapt import adaptation, same_task
 from wmjax.suspects.contract import Image, Network, Wanted
 from wmjax.suspects.network import is_named, named
-from wmjax.suspects.sets import Fit, Misfit, misfit, parts_of, sets_of
+from wmjax.suspects.sets import Fit, Misfit, misfit, sets_of
+from wmjax.suspects.tensor_names import parts_of
 from wmjax.text import by
 
 _MOST_HEADS = 8  # numbers of classes that are tried; where there are more, nobody is acquitted by some of them

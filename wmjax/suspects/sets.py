@@ -11,38 +11,25 @@ Where a layer holds more than the network uses, factors of low rank or scales, a
 """
 
 import math
-import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from wmjax.orbax import Tensors
+from wmjax.suspects.tensor_names import (
+    Place,
+    changes_others,
+    cores_of,
+    is_average,
+    is_optimiser,
+    is_state,
+    is_statistic,
+    parts_of,
+    tag_of,
+)
 from wmjax.zarr import FLOATS
 
-_Place = tuple[str, ...]
-_Found = dict[_Place, dict[str, str]]  # stored name by the network's, at each place
-_LEAVES = {"value", "raw_value"}  # what `nnx.State` and `nnx.Variable` put below a tensor's name
-_COLLECTIONS = {"params", "stats", "batch_stats"}  # what a network's own names may begin with
-_PLAIN = {"params", "param", "batch", "stats", "state", "states", "variables", "vars", "weights", "rest"}
-_AVERAGES = {"ema", "swa", "avg", "average", "averaged", "polyak"}
-_KEPT = {"ema", "swa", "polyak"}  # averages of weights, also where an optimiser keeps them
-_STATES = {"opt_state", "optimizer_state", "optimizer_states", "param_states"}
-_MOMENTS = (
-    {"mu", "nu", "trace", "momentum", "velocity", "momentum_buffer", "exp_avg", "exp_avg_sq"}
-    | {"grads", "gradients", "acc_grads"}
-)  # fmt: skip
-_OPTIMISERS = {"opt", "optim", "optimizer", "optimiser"}  # older ones hold the model, too
-_MODELS = {"model", "target"}
-_ADAPTERS = (  # how PEFT and others call the tensors of adapters
-    "(lora|hada|lokr|b?oft|ia3|vera|fourierft|vblora|randlora|hra|shira|adapters?)"
-)
-_CHANGES = re.compile(  # what in a layer changes the others' meaning: no network leaves it out
-    r"weight|kernel|bias|(weight|kernel|bias)_(scale|scale_inv|scales|zero_point|mask|absmax)|scales?|zero_points?|qzeros"
-    rf"|{_ADAPTERS}(_.*)?"
-)
-_STATISTICS = {"mean", "var", "running_mean", "running_var"}
+_Found = dict[Place, dict[str, str]]  # stored name by the network's, at each place
 _MOST_REPLICAS = 256
 _MOST_PAIRS = 1 << 12  # of a set and a place beside it: of more, which a hostile file may have, none is completed
 
@@ -82,9 +69,9 @@ def sets_of(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool = False) -
       kept: whether sets count that are called as an optimiser's.
     """
     usual, theirs = _fits(shapes, stored, kept=False), _fits(shapes, stored, kept=True)
-    own = {name for name, leaf in shapes.items() if name.split("/")[-1] in _STATISTICS or leaf.dtype.kind not in "fV"}
+    own = {name for name, leaf in shapes.items() if is_statistic(name) or leaf.dtype.kind not in "fV"}
     whole = [fit for fit in theirs if not fit.lacks]
-    found = usual + [fit for fit in whole if kept or own or not _is_state(tuple(fit.place.split("/")))]
+    found = usual + [fit for fit in whole if kept or own or not is_state(tuple(fit.place.split("/")))]
     if not any(len(fit.names) == len(shapes) for fit in found):
         return []
     passed = sum(fit not in found and not (shapes.keys() - own - fit.names.keys()) for fit in theirs)
@@ -114,17 +101,17 @@ def _fits(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> list[Fit
     return found
 
 
-def _changes(stored: Iterable[str]) -> dict[_Place, list[_Place]]:
+def _changes(stored: Iterable[str]) -> dict[Place, list[Place]]:
     """Tensors that change what others mean, by the layers that they lie in."""
-    found: dict[_Place, list[_Place]] = {}
+    found: dict[Place, list[Place]] = {}
     for parts in map(parts_of, stored):
         for at, part in enumerate(parts):
-            if _CHANGES.fullmatch(part):
+            if changes_others(part):
                 found.setdefault(parts[:at], []).append(parts)
     return found
 
 
-def _changed(used: Iterable[str], changes: Mapping[_Place, Sequence[_Place]]) -> str:
+def _changed(used: Iterable[str], changes: Mapping[Place, Sequence[Place]]) -> str:
     """What lies in a network's own layers and changes what they compute, though the network does not use it."""
     own = set(map(parts_of, used))
     for layer in sorted({parts[:-1] for parts in own}):
@@ -136,7 +123,7 @@ def _changed(used: Iterable[str], changes: Mapping[_Place, Sequence[_Place]]) ->
 def _places(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> dict[int, _Found]:
     """By replicas: at which places tensors of these names, shapes and types are."""
     found: dict[int, _Found] = {}
-    met: Counter[tuple[int, _Place, str]] = Counter()
+    met: Counter[tuple[int, Place, str]] = Counter()
     for name, place, there in _candidates(shapes, stored, kept=kept):
         shape, dtype = stored[there]
         wanted, own = tuple(shapes[name].shape), str(shapes[name].dtype)
@@ -152,123 +139,16 @@ def _places(shapes: Mapping[str, Any], stored: Tensors, *, kept: bool) -> dict[i
 
 def _candidates(
     shapes: Iterable[str], stored: Iterable[str], *, kept: bool = False
-) -> Iterable[tuple[str, _Place, str]]:
+) -> Iterable[tuple[str, Place, str]]:
     """A network's tensor, a place and a stored name, wherever the names agree: of an optimiser's, `kept`, or others."""
-    cores = _cores(shapes)
+    cores = cores_of(shapes)
     lengths = sorted({len(core) for core in cores})
     for there in stored:
         parts = parts_of(there)
         for length in lengths:
             core, place = parts[-length:], parts[:-length]
-            if len(parts) >= length and core in cores and _is_optimiser(place) is kept:
+            if len(parts) >= length and core in cores and is_optimiser(place) is kept:
                 yield cores[core], place, there
-
-
-def _cores(names: Iterable[str]) -> dict[tuple[str, ...], str]:
-    """A network's names without their collection, where that leaves them distinct."""
-    split = {name: tuple(name.split("/")) for name in names}
-    short = {name: parts[1:] if len(parts) > 1 and parts[0] in _COLLECTIONS else parts for name, parts in split.items()}
-    count = Counter(short.values())
-    return {core if count[core] == 1 else split[name]: name for name, core in short.items()}
-
-
-def parts_of(name: str) -> tuple[str, ...]:
-    """A stored name's parts, without what Flax puts below a tensor.
-
-    >>> parts_of("model/params/convs/0/kernel/value"), parts_of("convs.0.kernel")
-    (('model', 'params', 'convs', '0', 'kernel'), ('convs', '0', 'kernel'))
-    """
-    parts = re.split(r"[./]", name)
-    return tuple(parts[:-1] if len(parts) > 1 and parts[-1] in _LEAVES else parts)
-
-
-def _is_optimiser(place: _Place) -> bool:
-    """Whether what lies there is called as an optimiser's own."""
-    return not _MOMENTS.isdisjoint(place) or _is_state(place)
-
-
-def _is_state(place: _Place) -> bool:
-    """Whether it lies in what is called an optimiser's state, and is no average of weights."""
-    pairs = zip(place, (*place[1:], ""), strict=False)
-    if any(_KEPT & set(re.split("[_-]", part.lower())) for part in place):
-        return False
-    return any(part in _STATES or (part in _OPTIMISERS and after not in _MODELS) for part, after in pairs)
-
-
-def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = ()) -> str:
-    """What lies beside a file's models and may be another one, or change them, in words; empty where nothing does.
-
-    Little says nothing, unless it is an adapter's, lies in one of a model's own layers, is called as a tensor of its,
-    has the sides of one, or may be another head; nor does an optimiser's.
-
-    >>> weights = {"w": ((3, 2), "float32"), "ema.0": ((3, 2), "float32")}
-    >>> left_over([Fit(".", {"w": "w"})], weights)
-    '1 tensor beside its models is of none of them: first ema.0'
-
-    Args:
-      fits: its models.
-      stored: shapes and dtypes by name.
-      classes: that its models tell apart.
-    """
-    fits = list(fits)
-    numbers = {name: math.prod(shape) for name, (shape, _) in stored.items()}
-    used = [[numbers.get(name, 0) for name in fit.names.values()] for fit in fits]
-    taken = {name for fit in fits for name in fit.names.values()}
-    left = [name for name in numbers if name not in taken and not _is_optimiser(parts_of(name))]
-    if not left:
-        return ""
-    changing = [name for name in left if is_adapter([name])] or list(_changing(left, fits, stored, classes))
-    if not changing and 2 * sum(_held(*stored[name]) for name in left) < max(map(sum, used), default=0):
-        return ""
-    first = min(changing or left, key=lambda name: (-numbers[name], name))
-    many = f"{len(left)} tensors beside its models are" if len(left) > 1 else "1 tensor beside its models is"
-    return f"{many} of none of them: first {first:.100}"
-
-
-def _held(shape: tuple[int, ...], dtype: str) -> int:
-    """How many weights a tensor may hold: one of complex or whole numbers of 64 bits may be another one's bytes.
-
-    >>> _held((3, 2), "float32"), _held((3, 2), "complex128"), _held((3, 2), "an unknown type")
-    (6, 24, 6)
-    """
-    try:
-        wide = np.dtype(dtype).itemsize // 4
-    except TypeError:  # e.g. of four bits
-        wide = 1
-    return math.prod(shape) * max(1, wide)
-
-
-def _changing(left: Sequence[str], fits: Sequence[Fit], stored: Tensors, classes: Collection[int]) -> Iterator[str]:
-    """Of what is left the tensors that may change one of the models, or take a place in it."""
-    layers = {parts_of(there)[:-1] for fit in fits for there in fit.names.values()} - {()}
-    cores: dict[_Place, set[tuple[int, ...]]] = {}
-    for fit in fits:
-        for core, name in _cores(fit.names).items():
-            cores.setdefault(core, set()).add(stored.get(fit.names[name], ((), ""))[0])
-    lengths = {len(core) for core in cores}
-    sizes = {_sides(stored[there][0]) for fit in fits for there in fit.names.values() if there in stored} - {()}
-    for name in left:
-        parts, (shape, dtype) = parts_of(name), stored[name]
-        sides = _sides(shape)
-        called = any(shape in cores.get(parts[-length:], ()) for length in lengths)
-        head = len(sides) == 2 and not set(classes).isdisjoint(sides)
-        alike = sides in sizes  # a bias by another name, too
-        if dtype in FLOATS and (parts[:-1] in layers or called or head or alike):
-            yield name
-
-
-def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Lengths of a tensor's sides, whichever way it is turned."""
-    return tuple(sorted(side for side in shape if side != 1))
-
-
-def is_adapter(names: Iterable[str]) -> bool:
-    """Whether tensors are changes of another model's weights, by how adapters call them.
-
-    >>> is_adapter(["base_model.model.q.lora_A.weight"]), is_adapter(["q.weight"])
-    (True, False)
-    """
-    return any(re.fullmatch(f"{_ADAPTERS}_.*|adapters?", part) for name in names for part in parts_of(name))
 
 
 def _is_type(stored: str, wanted: str) -> bool:
@@ -277,7 +157,7 @@ def _is_type(stored: str, wanted: str) -> bool:
 
 
 def _completed(
-    main: _Place, places: _Found, owners: Mapping[_Place, Sequence[_Place]], missing: Iterable[str]
+    main: Place, places: _Found, owners: Mapping[Place, Sequence[Place]], missing: Iterable[str]
 ) -> tuple[dict[str, str], bool]:
     """The tensors that a place lacks, from places that are its own; an average's batch statistics may be its model's.
 
@@ -285,31 +165,24 @@ def _completed(
     any are borrowed from another is told, too.
     """
     found, borrowed = {}, False
-    average = any(_AVERAGES & set(re.split("[_-]", part.lower())) for part in main)
     for name in missing:
         others = [place for place in owners if name in places[place]]
         own = [place for place in others if main in owners[place]]
-        if len(nearest := _nearest(main, own or (others if average else []))) == 1:
+        if len(nearest := _nearest(main, own or (others if is_average(main) else []))) == 1:
             found[name] = places[nearest[0]][name]
             borrowed |= not own
     return found, borrowed
 
 
-def _nearest(place: _Place, others: Sequence[_Place]) -> list[_Place]:
+def _nearest(place: Place, others: Sequence[Place]) -> list[Place]:
     """Those that are called as a place is, if there are any, and share most of the way to it."""
 
-    def near(other: _Place) -> tuple[bool, bool, int]:
+    def near(other: Place) -> tuple[bool, bool, int]:
         shared = next((i for i, (a, b) in enumerate(zip(place, other, strict=False)) if a != b), len(other))
-        return _tag(other) == _tag(place), not _tag(other), shared
+        return tag_of(other) == tag_of(place), not tag_of(other), shared
 
     most = max(map(near, others), default=None)
     return [other for other in others if near(other) == most]
-
-
-def _tag(place: _Place) -> tuple[str, ...]:
-    """What tells a set from others: `ema_params` and `ema_batch_stats` are both of `ema`."""
-    parts = ["_".join(word for word in re.split("[_-]", part.lower()) if word not in _PLAIN) for part in place]
-    return tuple(part for part in parts if part)
 
 
 def _named(fits: Sequence[Fit]) -> list[Fit]:

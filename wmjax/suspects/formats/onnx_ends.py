@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wmjax.orbax import Tensors
-from wmjax.suspects.sets import Fit, left_over
+from wmjax.suspects.left_over import left_over
+from wmjax.suspects.sets import Fit
 
 if TYPE_CHECKING:
     from wmjax.suspects.formats.onnx_graph import Graph, Node
