@@ -16,10 +16,11 @@ from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.keys import Commitment, Input, Spec
 from wmjax.keys.specify import default_rule
+from wmjax.zoo.asked import Asked, AskedFamily, Level
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.grounds import Basis
-from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level
+from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.merge import merge
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Unreadable, Zoo

@@ -55,12 +55,12 @@ def refused(path: Path, expected: AuditResult) -> bool:
 
 
 def test_a_chain_is_checked_with_a_shell(whole: Path, tmp_path: Path) -> None:
-    """By the lines that `wmjax.journal` gives."""
+    """By the lines that `wmjax.chain` gives."""
     if not (shutil.which("bash") and shutil.which("sha256sum")):
         pytest.skip("no shell with sha256sum")
-    import wmjax.journal
+    import wmjax.chain
 
-    script = wmjax.journal.__doc__.split("In a shell:\n")[1].split("\n\nSo ")[0]
+    script = wmjax.chain.__doc__.split("In a shell:\n")[1].split("\n\nSo ")[0]
     raw = whole.read_bytes()
     for text, told in ((raw, 0), (raw.replace(b'"matches":[[', b'"matches":[ [', 1), 3)):
         (tmp_path / "journal-1-of-1.jsonl").write_bytes(text)

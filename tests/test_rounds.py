@@ -28,7 +28,7 @@ from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
 from wmjax.suspects.network import _names, from_config
 from wmjax.zoo import width as width_module
-from wmjax.zoo.header import Level, why_not
+from wmjax.zoo.asked import Level, why_not
 from wmjax.zoo.panel import Loaded
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Zoo

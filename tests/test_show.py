@@ -28,7 +28,7 @@ from wmjax import checkpoint
 from wmjax.cli import main
 from wmjax.errors import InvalidFile, WmjaxError
 from wmjax.evidence.release import sign_release
-from wmjax.journal import chained
+from wmjax.chain import chained
 from wmjax.keys import Model, new_signer, sign_commitment, write_key
 from wmjax.keys.asked import remember
 from wmjax.models import default_config

@@ -1,35 +1,19 @@
 """The journal of an audit, an attack suite or a claim: a line for each part that is done, so that a kill loses none.
 
 The first line says what is asked of whom; each later one holds a record. Lines are written whole and flushed to the
-disk; what a kill left of a line is cut off when the audit is resumed.
-
-Each line is a JSON object whose last field chains it to all before: the SHA-256 over the `sha256` of the line before
-(64 characters; none for the first line) and over the line itself up to the comma before that field. In a shell:
-
-    before=
-    while IFS= read -r line; do
-        before=$(printf %s "$before${line%,*}" | sha256sum | cut -c1-64)
-        [ "${line##*,}" = '"sha256":"'"$before"'"}' ] || echo "damaged: $line"
-    done < journal-1-of-1.jsonl
-
-So a line that was changed, moved, dropped or taken from another journal is noticed, but for the last ones: a journal
-without them is that of an audit that was killed earlier. Whoever edits a journal can chain it anew: the chain shows
-damage, not who wrote. Where the writer has a secret (an audit has its keys), each line therefore has a last field `mac`
-before that, HMAC-SHA256 with the secret over the SHA-256, in 64 characters, of the `sha256` before and the line up to
-the comma before `mac`: who does not hold the secret can change nothing that a reader who holds it would believe.
+disk; what a kill left of a line is cut off when the audit is resumed. Lines are chained (`chain`).
 """
 
 import dataclasses
 import fcntl
-import hashlib
 import hmac
 import json
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
+from wmjax.chain import chained, mac_of, unchained
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.files import keep_name
 from wmjax.stores import is_stored
@@ -37,7 +21,6 @@ from wmjax.stores.copies import Copy, journal_file
 
 EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-_MAC = re.compile(rb',"mac":"([0-9a-f]{64})"$')
 
 
 class Written(Protocol):
@@ -150,32 +133,6 @@ class _Out:
             self.copy.line()
 
 
-def chained(values: dict[str, Any], before: str, secret: bytes = b"") -> tuple[bytes, str]:
-    """A line of a journal, and its `sha256`.
-
-    >>> chained({"a": 1}, before="")[0][:30]
-    b'{"a":1,"sha256":"8b0f0d75aabe0'
-
-    Args:
-      values: what it holds; at least one field.
-      before: the `sha256` of the line before; empty for the first.
-      secret: the writer's, for a `mac`; none without one.
-    """
-    content = json.dumps(values, separators=(",", ":"), allow_nan=False)[:-1]
-    if secret:
-        content += f',"mac":"{_mac(secret, _link(before, content.encode()))}"'
-    link = _link(before, content.encode())
-    return f'{content},"sha256":"{link}"}}\n'.encode(), link
-
-
-def _link(before: str, content: bytes) -> str:
-    return hashlib.sha256(before.encode() + content).hexdigest()
-
-
-def _mac(secret: bytes, digest: str) -> str:
-    return hmac.digest(secret, digest.encode(), "sha256").hex()
-
-
 def begin(
     path: Path | None, kind: Kind[Head, Record, Kept], header: Head, *, resume: bool, secret: bytes = b""
 ) -> Journal[Head, Record, Kept]:
@@ -285,7 +242,7 @@ def outline(path: Path) -> tuple[dict[str, Any], int]:
     """
     try:
         with open(journal_file(path), "rb") as file:
-            lines = _unchained(file)
+            lines = unchained(file)
             return next(lines).values, sum(1 for _ in lines)
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
@@ -299,7 +256,7 @@ def _read(
     """A journal, and the bytes of its whole lines."""
     found: Journal[Head, Record, Kept] | None = None
     known, end = b"", 0
-    for line in _unchained(file):
+    for line in unchained(file):
         if found is None:
             if (other := line.values.pop("format")) != kind.format:
                 raise InvalidFile(f"{path}: format {other!r:.50}, expected {kind.format}")
@@ -307,39 +264,6 @@ def _read(
             found.proved, known = secret is not None, secret(found.header) if secret else b""
         else:
             found.records.append(kind.record(line.values, found.header))
-        found.proved = found.proved and hmac.compare_digest(_mac(known, line.digest), line.mac)
+        found.proved = found.proved and hmac.compare_digest(mac_of(known, line.digest), line.mac)
         found.link, end = line.link, line.end
     return found, end
-
-
-class _Line(NamedTuple):
-    """A whole line.
-
-    Attributes:
-      values: what it holds.
-      digest: SHA-256 of it and of what was before it, without its `mac`.
-      mac: empty where it has none.
-      link: its `sha256`.
-      end: bytes up to its end.
-    """
-
-    values: dict[str, Any]
-    digest: str
-    mac: str
-    link: str
-    end: int
-
-
-def _unchained(file: BinaryIO) -> Iterator[_Line]:
-    """The whole lines of a file; raises ValueError where the chain is broken."""
-    link, end = "", 0
-    for raw in file:
-        if not raw.endswith(b"\n"):
-            return
-        content, *tail = raw[:-1].rsplit(b",", 1)
-        before, link, end = link, _link(link, content), end + len(raw)
-        if tail != [f'"sha256":"{link}"}}'.encode()]:
-            raise ValueError("a line is not the one that was written behind the line before")
-        mac = _MAC.search(content)
-        body = content[: mac.start()] if mac else content
-        yield _Line(json.loads(body + b"}"), _link(before, body), mac[1].decode() if mac else "", link, end)

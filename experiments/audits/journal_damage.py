@@ -40,8 +40,9 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.specify import default_rule
 from wmjax.suspects.contract import Network, NoWeights
+from wmjax.zoo.asked import Level
 from wmjax.zoo.book import JOURNAL
-from wmjax.zoo.header import AuditHeader, Level
+from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.load import Chunk
 from wmjax.zoo.merge import merge
 from wmjax.zoo.plan import make_plan

@@ -18,11 +18,12 @@ from wmjax.keys.asked import Beside, Memory
 from wmjax.progress import progress
 from wmjax.stores import check, place
 from wmjax.suspects.contract import Wanted
+from wmjax.zoo.asked import Level
 from wmjax.zoo.book import JOURNAL, AuditJournal
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.discover import discover, shown
 from wmjax.zoo.grounds import Basis
-from wmjax.zoo.header import AuditHeader, Level, joined
+from wmjax.zoo.header import AuditHeader, joined
 from wmjax.zoo.load import read_ahead
 from wmjax.zoo.members import read_members
 from wmjax.zoo.merge import basis_of, written

@@ -21,7 +21,8 @@ from wmjax.suspects.contract import Network
 from wmjax.suspects.ways import outputs_of
 from wmjax.text import by
 from wmjax.verification.order import Order, draw_order
-from wmjax.zoo.header import Asked, AskedFamily, AuditHeader, Level, adapted, may_clear, stop_bits
+from wmjax.zoo.asked import Asked, AskedFamily, Level, adapted, may_clear, stop_bits
+from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.rounds import FIRST, Questions
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from wmjax.grounds import Ground
 from wmjax.verification.grounds import withholds
+from wmjax.zoo.asked import Asked
 from wmjax.zoo.grounds import AuditGround, Basis, Unasked
-from wmjax.zoo.header import Asked
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.wording import name_of
 
