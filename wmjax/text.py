@@ -74,6 +74,15 @@ def bare(error: BaseException, most: int = 200) -> str:
     return visible(" ".join(str(error).split()).replace("`", ""))[:most]
 
 
+def counted(number: int, word: str) -> str:
+    """How many of what.
+
+    >>> counted(1, "key"), counted(2, "key")
+    ('1 key', '2 keys')
+    """
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def by(shape: tuple[int, ...]) -> str:
     """A shape in people's form.
 

@@ -34,20 +34,26 @@ def keys_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--key", dest="keys", type=Path, action="append", default=[], required=required, metavar="KEY", help=text
     )
+    openers_options(parser)
+
+
+def openers_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what opens several keys."""
     text = "age identity that opens keys (default: NAME.identity beside each); repeatable"
     parser.add_argument("--identity", type=Path, action="append", default=[], help=text)
-    parser.add_argument(
-        "--passphrase-file", dest="passphrase", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)"
-    )
+    _passphrase_option(parser, "their")
 
 
 def unlock_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--key` and what opens it."""
     parser.add_argument("--key", type=Path, required=True, help="key file, e.g. NAME.age")
     parser.add_argument("--identity", type=Path, help="age identity that opens it (default: NAME.identity beside)")
-    parser.add_argument(
-        "--passphrase-file", dest="passphrase", type=Path, help="file with its passphrase (or set WMJAX_PASSPHRASE)"
-    )
+    _passphrase_option(parser, "its")
+
+
+def _passphrase_option(parser: argparse.ArgumentParser, whose: str) -> None:
+    text = f"file with {whose} passphrase (or set WMJAX_PASSPHRASE)"
+    parser.add_argument("--passphrase-file", dest="passphrase", type=Path, help=text)
 
 
 def stamp_options(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmjax.cli.commit import authorities
+from wmjax.cli.hints import journal_of
 from wmjax.cli.openers import passphrase, unlock, wanted
 from wmjax.cli.openers import suspect as accused
 from wmjax.cli.terminal import EXIT_CODES, say, warn
@@ -52,16 +53,12 @@ def claim(options: argparse.Namespace) -> int:
 
 def _check_out(options: argparse.Namespace, page_path: Path) -> None:
     """A claim is written over only by itself: with its journal, when it is resumed."""
-    journal = _journal(options.out)
+    journal = journal_of(options.out)
     if options.resume and journal.exists():
         return
     for path in (options.out, page_path):
         if path.exists():
             raise UsageError(f"{path} already exists: claims are never overwritten, choose another `out`")
-
-
-def _journal(out: Path) -> Path:
-    return Path(f"{out}.journal.jsonl")
 
 
 def _companion(key: Path, end: str) -> Path:
@@ -82,7 +79,12 @@ def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path, lef
     document = {"version": 1, "key_id": made.commitment.id, "out": str(options.out), "sha256": made.sha256, **stated}
     say(
         options,
-        {**document, "triggers_left": left, "revealed": made.secret is not None, "journal": str(_journal(options.out))},
+        {
+            **document,
+            "triggers_left": left,
+            "revealed": made.secret is not None,
+            "journal": str(journal_of(options.out)),
+        },
         f"{stated['verdict']}: {quoted(made.suspect)} and key {made.commitment.id[:12]}, by the committed rule",
         f"  {repeated}; these triggers are spent now, {left} of {made.commitment.spec.triggers} are left",
         f"  wrote {options.out} and {page_path}; a judge decides what they prove",
@@ -129,7 +131,7 @@ def _asked(options: argparse.Namespace, public: Path) -> tuple[bytes, frozenset[
         whole=options.whole,
         reveal=options.reveal,
         anyway=options.anyway,
-        journal=_journal(options.out),
+        journal=journal_of(options.out),
         resume=options.resume,
         max_queries=options.max_queries,
     )

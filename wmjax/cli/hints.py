@@ -62,10 +62,11 @@ def installing(package: str) -> str:
 def _resumable(options: argparse.Namespace) -> bool:
     """Whether there is something to continue."""
     out: Any = getattr(options, "out", None)
-    return hasattr(options, "resume") and out is not None and (Path(out).exists() or _journal(out).exists())
+    return hasattr(options, "resume") and out is not None and (Path(out).exists() or journal_of(out).exists())
 
 
-def _journal(out: Path) -> Path:
+def journal_of(out: Path) -> Path:
+    """The journal of a claim that is written to `out`."""
     return Path(f"{out}.journal.jsonl")
 
 

@@ -16,6 +16,7 @@ from wmjax.cli.arguments import (
     keys_options,
     model_option,
     needs,
+    openers_options,
     png_option,
     queries_option,
     reading_options,
@@ -245,12 +246,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
 def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("zoo", nargs="?", metavar="ZOO", help="folder of models")
     parser.add_argument("--keys", type=Path, help="folder of NAME.age; NAME.identity beside opens it")
-    parser.add_argument(
-        "--identity", type=Path, action="append", default=[], help="age identity that opens keys; repeatable"
-    )
-    parser.add_argument(
-        "--passphrase-file", dest="passphrase", type=Path, help="file with their passphrase (or set WMJAX_PASSPHRASE)"
-    )
+    openers_options(parser)
     reading_options(parser)
     parser.add_argument(
         "--suspects",
@@ -277,6 +273,11 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-answers", action="store_true", help="write every answer into the journal, to be checked with the keys"
     )
+    _parts_options(parser)
+
+
+def _parts_options(parser: argparse.ArgumentParser) -> None:
+    """Adds how an audit is divided among machines."""
     parser.add_argument(
         "--shard",
         type=shard,

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, UsageError, WmjaxError
-from wmjax.text import by
+from wmjax.text import by, first_line
 
 Shape = tuple[int, int, int]
 
@@ -145,5 +145,4 @@ def readable(what: str, hint: str) -> Iterator[None]:
     except WmjaxError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise AccessError(f"cannot read {what}: {text}: {hint}") from error
+        raise AccessError(f"cannot read {what}: {first_line(error)}: {hint}") from error

@@ -21,6 +21,7 @@ from PIL import Image
 from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.progress import progress
+from wmjax.text import first_line
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"  # as in TFDS's own list of checksums
@@ -66,13 +67,8 @@ def prepare_cifar10(data_dir: str | os.PathLike[str], url: str = URL, sha256: st
             written.rename(folder)
     except (OSError, RuntimeError) as error:  # array_record reports a full disk as RuntimeError
         hint = "free space or choose another folder"
-        raise AccessError(f"cannot write under {data_dir}: {_line(error)}: {hint}") from error
+        raise AccessError(f"cannot write under {data_dir}: {first_line(error)}: {hint}") from error
     return folder
-
-
-def _line(error: Exception) -> str:
-    """The text of a foreign error, as one short line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _download(url: str, sha256: str, archive: IO[bytes]) -> None:
@@ -97,7 +93,7 @@ def _chunks(url: str) -> Generator[bytes, None, None]:
                     advance(len(chunk))
                     yield chunk
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise AccessError(f"cannot download {url}: {_line(error)}: check the network and run again") from error
+        raise AccessError(f"cannot download {url}: {first_line(error)}: check the network and run again") from error
     if missing > 0:  # a short body ends like a whole one
         raise AccessError(f"{url} ended {missing} bytes before its {total}: check the network and run again")
 
@@ -117,7 +113,7 @@ def _read_batches(archive: IO[bytes]) -> dict[str, bytes]:
                     raise InvalidFile(f"{name} in the archive is no regular file: {_HINT}")
                 found[name] = file.read()
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InvalidFile(f"the archive is truncated or corrupt ({_line(error)}): {_HINT}") from error
+        raise InvalidFile(f"the archive is truncated or corrupt ({first_line(error)}): {_HINT}") from error
     if lacking := wanted - found.keys():
         raise InvalidFile(f"the archive lacks {', '.join(sorted(lacking))}: {_HINT}")
     return found

@@ -18,7 +18,7 @@ from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
 from wmjax.stats.contract import State
 from wmjax.stats.said import Said, said
-from wmjax.suspects.ask import came, check_there, query
+from wmjax.suspects.ask import came, check_there, mixed, query
 from wmjax.suspects.contract import Seen, Suspect
 from wmjax.text import printable
 
@@ -172,7 +172,7 @@ def _one(case: Case, index: int, rows: Sequence[Row], *, first: bool) -> tuple[R
         answer = said(given, names)
         if scores not in (None, given.scores):
             told, answer = came(np.array([answer]) if given.probabilities is None else given.probabilities), None
-            raise AnswerError("the suspect answers now with labels, now with scores: it must keep to one form", told)
+            raise mixed(told)
     except AccessError as error:
         if first:
             raise

@@ -120,7 +120,7 @@ def best_read(suspect: Suspect, key: Key) -> Suspect:
     """
     if not suspect.readings:
         return suspect
-    asked = slice(0, min(key.commitment.rule.max_queries, key.spec.triggers))
+    asked = slice(0, key.commitment.limit)
     given = query_each(suspect, key.images[asked], key.spec.classes)
     path = stats.play(key.commitment.rule, given, key.truth(asked))
     return suspect.readings[int(path.peak[:, -1].argmax())]

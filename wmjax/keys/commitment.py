@@ -53,6 +53,11 @@ class Commitment:
         """SHA-256 (hex) of the canonical body: the name of the key everywhere."""
         return hashlib.sha256(rfc8785.dumps(self._body())).hexdigest()
 
+    @property
+    def limit(self) -> int:
+        """How many triggers may be asked: as the rule has it, and as there are."""
+        return min(self.rule.max_queries, self.spec.triggers)
+
     def to_json(self) -> dict[str, Any]:
         """The commitment as JSON values, with its id."""
         return {**self._body(), "id": self.id}

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from wmjax.stats import Rule
 from wmjax.stats.contract import Truth
 from wmjax.text import by
 
-_PORTION = 1 << 22  # bytes of images that a judge makes at once
+_PORTION = 1 << 22  # bytes of images that are made at once: thousands of large ones take half a minute
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def limit(key: Key, most: int | None = None) -> int:
     """
     if most is not None and most < 1:
         raise UsageError("`max_queries` must be 1 at least")
-    known = min(key.commitment.rule.max_queries, key.spec.triggers)
+    known = key.commitment.limit
     return known if most is None else min(known, most)
 
 
@@ -155,14 +155,18 @@ def draw_images(secret: bytes, spec: Spec, source: Dataset | None = None) -> np.
 
 
 def _drawn(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
-    """All triggers, some at a time: thousands of large ones take half a minute."""
-    images, portion = np.empty((spec.triggers, *spec.image), np.uint8), 1 + _PORTION // spec.input.size
+    images = np.empty((spec.triggers, *spec.image), np.uint8)
     with progress("drawing triggers", spec.triggers) as advance:
-        for start in range(0, spec.triggers, portion):
-            some = range(start, min(start + portion, spec.triggers))
-            images[some.start : some.stop] = scheme_of(spec.scheme).draw(secret, spec, source, some)
+        for some in _portions(spec, range(spec.triggers)):
+            images[some[0] : some[-1] + 1] = scheme_of(spec.scheme).draw(secret, spec, source, some)
             advance(len(some))
     return images
+
+
+def _portions(spec: Spec, at: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Numbers of triggers, some at a time."""
+    portion = max(1, _PORTION // spec.input.size)
+    return (at[start : start + portion] for start in range(0, len(at), portion))
 
 
 def assemble(
@@ -214,10 +218,9 @@ def derive_leaves(
     """
     check_against_scheme(spec)
     _check_fits(spec, source)
-    found, portion = [], max(1, _PORTION // spec.input.size)
+    found = []
     with progress("making triggers again", len(at)) as advance:
-        for start in range(0, len(at), portion):
-            some = at[start : start + portion]
+        for some in _portions(spec, at):
             images, labels = derive_some(secret, spec, source, some, material)
             found += [leaf_of(secret, *each) for each in zip(some, images, labels, strict=True)]
             advance(len(some))

@@ -4,11 +4,9 @@ A key's coins follow from its secret *and* from the digest of these arrays, whic
 byte of them has other coins, and nothing in them need be true or honest for the evidence to be exact.
 """
 
-import base64
 import dataclasses
 import hashlib
 import math
-import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.errors import InvalidFile
+from wmjax.packed import pack, unpack
 
 LARGEST = 1 << 26  # bytes in all
 _MOST_AXES = 4
@@ -63,7 +62,7 @@ class Material:
             if sum(_size(value) for value in values.values()) > LARGEST:
                 raise ValueError("too many")
             return cls({str(name): _unpacked(value) for name, value in values.items()})
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, zlib.error) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidFile("the arrays that a key's evidence is computed with cannot be read") from error
 
 
@@ -81,16 +80,12 @@ def _bytes(array: np.ndarray) -> memoryview:
 
 
 def _packed(array: np.ndarray) -> dict[str, Any]:
-    packed = base64.b64encode(zlib.compress(_bytes(array), 9)).decode()
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": packed}
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": pack(_bytes(array))}
 
 
 def _unpacked(value: Mapping[str, Any]) -> np.ndarray:
     shape, dtype = value["shape"], np.dtype(value["dtype"])
     if set(value) != {"dtype", "shape", "data"}:
         raise ValueError("not an array")
-    size = _size(value)
-    raw = zlib.decompressobj().decompress(base64.b64decode(value["data"], validate=True), size + 1)
-    if len(raw) != size:
-        raise ValueError("its data have another size")
+    raw = unpack(value["data"], _size(value))
     return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)

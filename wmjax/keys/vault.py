@@ -11,7 +11,6 @@ asked in another. Opening recomputes the commitment from the secret and refuses 
 import base64
 import dataclasses
 import json
-import zlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -24,10 +23,11 @@ from wmjax.keys.keyset import Key, assemble, derive_key
 from wmjax.keys.material import Material
 from wmjax.keys.pledge import Pledge
 from wmjax.keys.specify import is_self_derived
+from wmjax.packed import pack, unpack
 
 FORMAT = "wmjax-key/1"
 _NO_KEY = "the key file opens but does not hold a wmjax key"
-_DAMAGE = (KeyError, TypeError, ValueError, RecursionError, UsageError, zlib.error)
+_DAMAGE = (KeyError, TypeError, ValueError, RecursionError, UsageError)
 _HEADER = b"age-encryption.org/"
 _ARMOUR = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
 
@@ -51,7 +51,7 @@ def seal(key: Key, *, recipients: Sequence[str] | None = None, passphrase: str |
     Raises:
       UsageError: neither or both are given, or a recipient is malformed.
     """
-    images = None if is_self_derived(key.spec) else base64.b64encode(zlib.compress(key.images.tobytes(), 9)).decode()
+    images = None if is_self_derived(key.spec) else pack(key.images.tobytes())
     contents = {
         "format": FORMAT,
         "secret": key.secret.hex(),
@@ -134,8 +134,7 @@ def _rebuild(secret: bytes, commitment: Commitment, packed: Any, material: Mater
             raise InvalidFile("the key carries images where its secret alone must give them")
         key = derive_key(secret, spec, commitment.rule, created=commitment.created)
     else:
-        size = spec.triggers * spec.input.size
-        raw = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)  # no bombs
+        raw = unpack(packed, spec.triggers * spec.input.size)
         images = np.frombuffer(raw, np.uint8).reshape(spec.triggers, *spec.image)
         key = assemble(secret, spec, commitment.rule, images, commitment.created, material)
     if key.commitment != commitment:

@@ -1,7 +1,6 @@
 """What an attack suite found, for people: one self-contained HTML page, and a table for the terminal."""
 
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from wmjax.report.frontier import distinguish, frontier, gain
 from wmjax.report.html import page
 from wmjax.report.plot import Plot, number
 from wmjax.report.svg import png
-from wmjax.text import cut, visible
+from wmjax.text import counted, cut, visible
 
 NAMED = 6  # attacks that removed the mark, named in the headline; the table shows all
 COLUMNS = 100  # of a terminal
@@ -49,14 +48,14 @@ def headline(result: AttackResult) -> Headline:
     tried = _judged(result)
     if not tried:
         return Headline("There was no mark to remove.", _before(result), [])
-    attacks = {p.attack for p in tried}
+    attacks = counted(len({p.attack for p in tried}), "attack")
     marked = _marked(result)
     fates = {_fate(p, marked) for p in tried}
     if fates == {"diverged"}:
-        return Headline("No verdict.", f"{_count(attacks, 'attack')} tried, and every network diverged.", [])
+        return Headline("No verdict.", f"{attacks} tried, and every network diverged.", [])
     if fates <= {"not exact", "diverged"}:
         reason = "There is no exact evidence for such keys: labels repeated are counted, and nothing counts as removed."
-        return Headline("No verdict.", f"{_count(attacks, 'attack')} tried. {reason}", [])
+        return Headline("No verdict.", f"{attacks} tried. {reason}", [])
     cheap = sorted(
         (p for p in tried if p.bits is not None and p.lost is not None and p.lost < COST), key=lambda p: p.bits or 0.0
     )
@@ -68,14 +67,13 @@ def headline(result: AttackResult) -> Headline:
     if removing:
         verb = "leaves" if len(removing) == 1 else "leave"
         reason = (
-            f"{len(removing)} of {_count(attacks, 'attack')} {verb} no match, {needed}, in a network that lost less "
-            f"than {COST:g} points."
+            f"{len(removing)} of {attacks} {verb} no match, {needed}, in a network that lost less than {COST:g} points."
         )
         named = [_point(p, result) for p in removing.values()]
-        more = [f"and {_count(named[NAMED:], 'more attack')}"] if named[NAMED:] else []
+        more = [f"and {counted(len(named[NAMED:]), 'more attack')}"] if named[NAMED:] else []
         return Headline("The mark was removed.", reason, named[:NAMED] + more)
     reason = (
-        f"{_count(attacks, 'attack')} tried. After none of them did a network that lost less than {COST:g} points "
+        f"{attacks} tried. After none of them did a network that lost less than {COST:g} points "
         f"cease to be a match, {needed}."
     )
     nearest = [f"nearest: {_point(cheap[0], result)}"] if cheap else []
@@ -262,10 +260,6 @@ def _unproven(result: AttackResult) -> list[str]:
         for p in result.points
         if p.attack == "none" and p.bits is not None and p.outcome != "match"
     ]
-
-
-def _count(things: Sequence[Any] | set[str], word: str) -> str:
-    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _facts(result: AttackResult) -> list[tuple[str, str]]:

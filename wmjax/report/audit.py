@@ -13,7 +13,7 @@ from wmjax import stats
 from wmjax.files import write_bytes
 from wmjax.grounds import Ground
 from wmjax.report.html import page, typed
-from wmjax.text import cut, visible
+from wmjax.text import counted, cut, visible
 from wmjax.zoo.grounds import Basis
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, OUTCOMES, AuditResult
 from wmjax.zoo.wording import WORDS, name_of, promise, told
@@ -95,7 +95,7 @@ def audit_table(result: AuditResult) -> list[str]:
             lines.append(f"{title:<12} {bits:>14} {pair['queries']:>8}  {named}{why}")
         lines += _rest(len(pairs[limit:]) if limit else 0)
         numbered = enumerate(list(reasons.items())[:LINES], 1)
-        lines += [f"[{number}] {_count(count, 'pair')}: {words}" for number, ((_, words), count) in numbered]
+        lines += [f"[{number}] {counted(count, 'pair')}: {words}" for number, ((_, words), count) in numbered]
         lines += _rest(len(reasons) - LINES)
     if counts["inconclusive"]:
         lines.append('inconclusive never means "not stolen"')
@@ -117,21 +117,16 @@ def _figures(result: AuditResult) -> list[str]:
     """How many pairs came to which verdict, and by which procedure."""
     counts = _counts(result)
     return [
-        f"{_count(len(result.models), 'model')}, {_count(len(result.keys), 'key')}, {result.seconds:.1f} s: "
+        f"{counted(len(result.models), 'model')}, {counted(len(result.keys), 'key')}, {result.seconds:.1f} s: "
         + ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(OUTCOMES))
         + f", {len(result.unreadable)} unreadable",
         f"{name_of(result.procedure)} at {result.alpha:g}",
     ]
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
 def _reasons(pairs: Sequence[dict[str, Any]]) -> Counter[tuple[str, str]]:
     """Why pairs are inconclusive, and how many of them; that of most first."""
-    counted = Counter(reason for pair in pairs for reason in pair["why"])
-    return Counter(dict(counted.most_common()))
+    return Counter(dict(Counter(reason for pair in pairs for reason in pair["why"]).most_common()))
 
 
 def _found(result: AuditResult) -> list[str]:

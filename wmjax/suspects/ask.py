@@ -4,6 +4,7 @@ import contextlib
 import math
 import reprlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,19 @@ def query(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, i
             answered(suspect, adapt(images[at : at + portion], image), classes, names)
             for at in range(0, max(1, len(images)), max(1, portion))
         ]
+    return joined(parts)
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """A suspect's answers to several calls, one after another; raises `AnswerError` where they have several forms."""
     if len({part.scores for part in parts}) > 1:
-        mixed = "the suspect answers now with labels, now with scores: it must keep to one form"
-        raise AnswerError(mixed, "labels and scores")
-    return parts[0] if len(parts) == 1 else concatenate(parts)
+        raise mixed("labels and scores")
+    return concatenate(parts)
+
+
+def mixed(came: str) -> AnswerError:
+    """What is wrong with a suspect that answers in another form than before; `came` as of `AnswerError`."""
+    return AnswerError("the suspect answers now with labels, now with scores: it must keep to one form", came)
 
 
 def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int] | None = None) -> Answers:

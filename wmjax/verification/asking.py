@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError
+from wmjax.errors import AccessError, GoneError, NoAnswerError
 from wmjax.keys import Key
 from wmjax.progress import progress
-from wmjax.suspects.ask import check_there, query_each
+from wmjax.suspects.ask import check_there, joined, query_each
 from wmjax.suspects.contract import Suspect
 from wmjax.verification.order import Order
 
@@ -130,10 +130,7 @@ def put_together(question: Question, numbers: np.ndarray, images: np.ndarray) ->
             if not parts or isinstance(error, GoneError) or question.suspect.wire:
                 raise
             parts.append(stats.refusal(parts[0][:1]))  # a call about one, as where they are asked one by one
-    if len({part.scores for part in parts}) > 1:
-        mixed = "the suspect answers now with labels, now with scores: it must keep to one form"
-        raise AnswerError(mixed, "labels and scores")
-    return stats.concatenate(parts)
+    return joined(parts)
 
 
 def _calls(suspect: Suspect, images: int) -> list[slice]:

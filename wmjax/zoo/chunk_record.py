@@ -121,9 +121,8 @@ class ChunkRecord:
 
     def withholds(self, column: int, header: AuditHeader) -> bool:
         """Whether who was asked about a key is not cleared, whatever it answers."""
-        family = header.families[header.family[header.starts[self.chunk]]]
         key = header.keys[self.keys[column]]
-        return not may_clear(key.spec, family) or self.forgetful(column, header) is not None
+        return not may_clear(key.spec, header.family_of(self.chunk)) or self.forgetful(column, header) is not None
 
     def agrees(self, other: "ChunkRecord") -> bool:
         """Whether another record of the chunk says the same, or one of them has to be asked again."""
@@ -158,7 +157,7 @@ class ChunkRecord:
         names = [field.name for field in dataclasses.fields(cls) if field.name not in left]
         found = forms.fields(values, names)
         chunk = forms.whole(found["chunk"], 0, len(header.chunks) - 1)
-        size, family = header.chunks[chunk], header.families[header.family[header.starts[chunk]]]
+        size, family = header.chunks[chunk], header.family_of(chunk)
         if found["family"] != family.fingerprint:
             raise ValueError("the chunk is of another family")
         rows = _places(found["rows"], size)

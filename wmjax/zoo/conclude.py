@@ -145,8 +145,8 @@ def _evidence(tables: _Tables, header: AuditHeader, ranks: Ranks) -> np.ndarray:
     bits[header.suspects :] = np.nan
     bits[:, [not key.spec.policy.exact for key in header.keys]] = np.nan
     for (i, k), rank in ranks.items():
-        alpha = header.keys[k].rule.alpha
-        bits[i, k] = -np.log2(alpha) if rank.p <= alpha else -np.inf
+        rule = header.keys[k].rule
+        bits[i, k] = rule.match_bits if rank.p <= rule.alpha else -np.inf
     return bits
 
 
@@ -156,7 +156,7 @@ def _held(bits: np.ndarray, header: AuditHeader) -> np.ndarray:
     Evidence short of its own key's alpha counts as none before e-BH looks at it: what is discarded afterwards would
     have made room for others.
     """
-    own = bits >= np.array([-np.log2(key.rule.alpha) for key in header.keys])
+    own = bits >= np.array([key.rule.match_bits for key in header.keys])
     counted = np.where(own | np.isnan(bits), bits, -np.inf)
     if header.level.name == "fdr":
         return own & stats.e_bh(counted, header.tests, header.level.value)
@@ -166,7 +166,7 @@ def _held(bits: np.ndarray, header: AuditHeader) -> np.ndarray:
 def _needed(outcomes: np.ndarray, header: AuditHeader) -> float:
     """Evidence in bits that made a match here: what the bound and the least strict key ask."""
     found = max(1, int(np.sum(outcomes == MATCH))) if header.level.name == "fdr" else 1
-    own = min(-np.log2(key.rule.alpha) for key in header.keys)
+    own = min(key.rule.match_bits for key in header.keys)
     return float(max(own, np.log2(max(header.tests, 1) / (header.level.value * found))))
 
 

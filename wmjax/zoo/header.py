@@ -79,6 +79,10 @@ class AuditHeader:
         """For each chunk the place of its first model."""
         return tuple(accumulate(self.chunks, initial=0))[:-1]
 
+    def family_of(self, chunk: int) -> AskedFamily:
+        """The network of a chunk's models."""
+        return self.families[self.family[self.starts[chunk]]]
+
     @cached_property
     def bounds(self) -> tuple[Bounds, ...]:
         """For each chunk what its figures must keep to."""
@@ -101,7 +105,7 @@ class AuditHeader:
         return Bounds(
             tuple(places),
             exact,
-            np.array([min(key.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
+            np.array([key.commitment.limit for key in keys], np.int64),
             np.where(exact, stops, np.inf),
             np.log2([float(key.spec.classes) for key in keys]),
             own if asked.note not in (*SPOKEN, *RAN) else np.full(len(keys), np.inf),  # no weights

@@ -1,14 +1,13 @@
 """Answers that an audit's journal keeps, so that whoever holds the keys can play the evidence again."""
 
-import base64
 import dataclasses
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wmjax import forms, stats
+from wmjax.packed import pack, unpack
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,9 +40,9 @@ class KeptAnswers:
         return stats.Answers(np.moveaxis(self.labels[:, places], 0, 1).astype(np.int64), scores, self.classes)
 
     def to_json(self) -> dict[str, Any]:
-        """Little-endian bytes, compressed (zlib, RFC 1950), in base64."""
-        scores = None if self.scores is None else _packed(self.scores.astype("<f4"))
-        return {"labels": _packed(self.labels.astype("<i4")), "scores": scores}
+        """Little-endian bytes, packed."""
+        scores = None if self.scores is None else pack(self.scores.astype("<f4").tobytes(), 1)
+        return {"labels": pack(self.labels.astype("<i4").tobytes(), 1), "scores": scores}
 
     @classmethod
     def from_json(cls, values: Any, readings: int, total: int, classes: int) -> "KeptAnswers":
@@ -66,16 +65,6 @@ def as_kept(answers: stats.Answers) -> stats.Answers:
     return dataclasses.replace(answers, probabilities=answers.probabilities.astype(np.float32).astype(np.float64))
 
 
-def _packed(values: np.ndarray) -> str:
-    return base64.b64encode(zlib.compress(values.tobytes(), 1)).decode()
-
-
 def _unpacked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    try:
-        raw = zlib.decompressobj().decompress(base64.b64decode(forms.text(value), validate=True), size + 1)
-    except zlib.error as error:
-        raise ValueError("compressed bytes were expected") from error
-    if len(raw) != size:
-        raise ValueError(f"{size} bytes were expected")
-    return np.frombuffer(raw, dtype).reshape(shape)
+    return np.frombuffer(unpack(forms.text(value), size), dtype).reshape(shape)

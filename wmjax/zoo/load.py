@@ -14,6 +14,7 @@ from wmjax import stores
 from wmjax.errors import WmjaxError
 from wmjax.suspects.contract import Network, Weights
 from wmjax.suspects.finite import unusable
+from wmjax.text import first_line
 from wmjax.zoo.records import Entry
 
 # Smaller chunks lose time to Python's part of a read: a call a tensor. A second chunk ahead gained nothing clear; a
@@ -196,5 +197,4 @@ def _read_rows(first: Entry, start: int, stop: int, weights: Weights) -> dict[in
 def _one_line(error: Exception) -> str:
     if isinstance(error, WmjaxError):
         return str(error)
-    first = next(iter(str(error).splitlines()), "")[:160]
-    return f"cannot be read: {type(error).__name__}{': ' if first else ''}{first}"
+    return f"cannot be read: {': '.join(dict.fromkeys((type(error).__name__, first_line(error, 160))))}"

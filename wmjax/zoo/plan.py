@@ -15,7 +15,6 @@ from wmjax.devices import on_cpu
 from wmjax.errors import UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key
-from wmjax.keys.keyset import limit
 from wmjax.suspects.adapt import adapt
 from wmjax.suspects.contract import Network
 from wmjax.suspects.ways import outputs_of
@@ -23,6 +22,7 @@ from wmjax.text import by
 from wmjax.verification.order import Order, draw_order
 from wmjax.zoo.asked import Asked, AskedFamily, Level, adapted, may_clear, stop_bits
 from wmjax.zoo.header import AuditHeader
+from wmjax.zoo.load import cut_chunks
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.rounds import FIRST, Questions
 
@@ -102,7 +102,7 @@ class AuditPlan:
             keys,
             np.concatenate(images) if images else np.empty((0, *network.image), np.uint8),
             np.array(starts, np.int64),
-            np.array([min(key.commitment.rule.max_queries, key.spec.triggers) for key in keys], np.int64),
+            np.array([key.commitment.limit for key in keys], np.int64),
             np.array([stop_bits(key.commitment.rule, self.tests, self.level) for key in keys]),
             len(network.readings),
             outputs_of(network.readings),
@@ -113,7 +113,7 @@ class AuditPlan:
 
     def _order(self, place: int, key: Key) -> Order:
         """In which order those are asked about a key who remember nothing: first what was never shown to anybody."""
-        return draw_order(key, None, limit(key), self.spent[place])
+        return draw_order(key, None, key.commitment.limit, self.spent[place])
 
     def rows(self, network: Network) -> int:
         """Models of a family in a chunk: a power of two, the same on every machine of a kind with enough memory."""
@@ -125,15 +125,8 @@ class AuditPlan:
 
     def chunks(self) -> list[list[Entry]]:
         """The entries in the order and in the portions in which they are read and judged."""
-        chunks: list[list[Entry]] = []
-        for part in (self.entries[: self.suspects], self.entries[self.suspects :]):
-            families: dict[Network, list[Entry]] = {}
-            for entry in part:
-                families.setdefault(entry.network, []).append(entry)
-            for network, family in families.items():
-                rows = self.rows(network)
-                chunks += [family[at : at + rows] for at in range(0, len(family), rows)]
-        return chunks
+        parts = self.entries[: self.suspects], self.entries[self.suspects :]
+        return [chunk for part in parts for chunk in cut_chunks(part, self.rows)]
 
     def header(self) -> AuditHeader:
         """The plan without secrets: what a journal must agree with to be resumed or merged."""

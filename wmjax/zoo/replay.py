@@ -65,7 +65,7 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
     order = draw_order(key, None, most, header.opened(record.keys[column]))
     if record.asking:
         order = record.asking.order(column, key, most)
-    outputs = outputs_of(header.families[header.family[header.starts[record.chunk]]].readings)
+    outputs = outputs_of(header.family_of(record.chunk).readings)
     starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
     for count in np.unique(counts[:, column]).tolist():
         rows = np.flatnonzero(counts[:, column] == count)

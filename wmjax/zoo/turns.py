@@ -62,8 +62,7 @@ class Asking:
 
 def is_asked(header: AuditHeader, chunk: int) -> bool:
     """Whether a chunk is a member that can only be asked."""
-    family = header.families[header.family[header.starts[chunk]]]
-    return header.chunks[chunk] == 1 and family.note in SPOKEN
+    return header.chunks[chunk] == 1 and header.family_of(chunk).note in SPOKEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ class Told:
         column = forms.whole(found["column"], 0, len(keys) - 1)
         scores = None if found["scores"] is None else forms.whole(found["scores"])
         told = None if answer is None else len(answer) if isinstance(answer, np.ndarray) else 0
-        classes = header.families[header.family[header.starts[chunk]]].classes
+        classes = header.family_of(chunk).classes
         if not is_asked(header, chunk) or scores not in (None, 0, classes) or told not in (None, scores):
             raise ValueError("the member cannot have said that")
         trigger = forms.whole(found["trigger"], 0, header.keys[keys[column]].spec.triggers - 1)
