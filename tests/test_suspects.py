@@ -270,7 +270,7 @@ def test_a_network_of_another_image_gives_in_verify_what_it_gives_in_an_audit(wo
     assert (finding.verdict, finding.queries) == (verdict["verdict"], verdict["queries"])
     assert finding.verdict == "inconclusive"  # altered triggers clear nobody
     assert finding.evidence_bits == pytest.approx(verdict["evidence_bits"], abs=0.01)
-    monkeypatch.setattr("wmjax.zoo.header.clears", lambda code: True)
+    monkeypatch.setattr("wmjax.zoo.asked.clears", lambda code: True)
     (finding,) = audit(tmp_path / "other", tmp_path / "keys")
     assert finding.verdict == "no-match"
 

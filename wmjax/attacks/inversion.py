@@ -23,8 +23,7 @@ from wmjax.attacks.result import Leak
 from wmjax.data.dataset import Dataset
 from wmjax.devices import ran_out
 from wmjax.errors import UsageError
-from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.keyset import Key, derive_key
+from wmjax.keys.keyset import Key, draw_decoys
 from wmjax.keys.schemes import SCHEMES
 from wmjax.keys.spec import Spec
 from wmjax.keys.specify import is_self_derived
@@ -207,8 +206,5 @@ def _decoy_stamps(key: Key, source: Dataset | None, background: np.ndarray) -> I
     spec = key.spec
     if source is None and not is_self_derived(spec):
         return
-    derive_key(key.secret, spec, key.commitment.rule, source)  # compares the source's digest, once for all decoys
-    for number in range(DECOYS):
-        secret = Stream(key.secret, "decoy", number).octets(SECRET_BYTES).tobytes()
-        images = SCHEMES[spec.scheme].draw(secret, spec, source, range(spec.triggers))
-        yield stamps_of(spec, images, spec.policy.draw(secret, spec, range(spec.triggers)), background)
+    for decoy in draw_decoys(key, source, DECOYS):
+        yield stamps_of(spec, decoy.images, decoy.labels, background)

@@ -13,11 +13,11 @@ from wmjax.attacks.contract import Thief
 from wmjax.attacks.grid import try_suite
 from wmjax.attacks.result import AttackResult
 from wmjax.attacks.suite import make_suite
-from wmjax.data import Dataset, Examples, digest, load_source, open_splits, read
+from wmjax.data import Dataset, Examples, load_source, open_splits, read
 from wmjax.errors import AccessError, UsageError
 from wmjax.files import read_bytes
 from wmjax.keys import Key
-from wmjax.keys.specify import split_of
+from wmjax.keys.specify import is_made_from, split_of
 from wmjax.models import Config
 from wmjax.stores import place
 from wmjax.suspects.adapt import adapt, adaptation
@@ -150,4 +150,4 @@ def _source(key: Key, data_dir: str | os.PathLike[str] | None) -> Dataset | None
         source = load_source(key.spec.source.name, data_dir, key.spec.image, split_of(key.spec))
     except (AccessError, UsageError):
         return None
-    return source if digest(source) == key.spec.source.sha256 else None
+    return source if is_made_from(key.spec, source) else None

@@ -312,5 +312,18 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     asked = read_told(told.get("asked", []))
     pledge = Pledge.from_json(told["pledge"]) if "pledge" in told else None
     material = None if spec.material is None else Material.from_json(told["material"])
-    said = told["suspect"], asked, model, nonce, told["made"], rows, secret, pledge, material, told["verdict"]
-    return Claim(commitments, public.owner, *said, raw)
+    return Claim(
+        commitments=commitments,
+        owner=public.owner,
+        suspect=told["suspect"],
+        asked=asked,
+        model=model,
+        nonce=nonce,
+        made=told["made"],
+        rows=rows,
+        secret=secret,
+        pledge=pledge,
+        material=material,
+        stated=told["verdict"],
+        raw=raw,
+    )

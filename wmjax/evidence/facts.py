@@ -97,9 +97,9 @@ class Facts:
       own: the suspect's answers to the judge; None if the judge did not ask.
       differing: how many of those answers are not the transcript's.
       same_weights: whether the judge's suspect has the weights that the claim names; None if that is not known.
+      others: when other signers' commitments to the same triggers are dated; None for each undated one.
       fresh: labels repeated, of how many triggers that nobody had opened and the judge asked beside the others.
       names: that the suspect has for its classes, with the numbers that stand for them in answers.
-      others: when other signers' commitments to the same triggers are dated; None for each undated one.
       pledge: the time stamp that the revealed secret follows from; None where it follows from none.
       released: the claimant's release whose weights the suspect has, of those that the judge has.
       copied: whether the suspect has all other files of it too.

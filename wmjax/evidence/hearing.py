@@ -58,10 +58,8 @@ def hear(claims: Sequence[Claim | Refused], court: Court, originals: Sequence[Su
     check_court(court)
     court = dataclasses.replace(court, others=[one for one in claims if isinstance(one, Claim)])
     judgements = tuple(_judged(one, court) for one in claims)
-    if len(claims) == 1:
-        return Hearing(judgements, None, _verdict(judgements[0]))
     valid = [place for place, one in enumerate(judgements) if isinstance(one, Judgement)]
-    if not valid:
+    if len(claims) == 1 or not valid:
         return Hearing(judgements, None, _verdict(judgements[0]))
     settlement = _settled(claims, judgements, valid, court, originals)
     return Hearing(judgements, settlement, _outcome(settlement, [_verdict(judgements[place]) for place in valid]))

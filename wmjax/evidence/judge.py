@@ -91,9 +91,24 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     own, fresh = ask_again(claim, court, regenerated, names)  # 7
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
-    others, released = _others(claim, court), released_as(claim, court)
+    others = _others(claim, court)
+    released, copied = released_as(claim, court)
     return conclude(
-        Facts(claim, court, stamps, regenerated, own, differing, same_weights, others, fresh, names, pledge, *released)
+        Facts(
+            claim=claim,
+            court=court,
+            stamps=stamps,
+            regenerated=regenerated,
+            own=own,
+            differing=differing,
+            same_weights=same_weights,
+            others=others,
+            fresh=fresh,
+            names=names,
+            pledge=pledge,
+            released=released,
+            copied=copied,
+        )
     )
 
 

@@ -130,6 +130,10 @@ def open_key(path: str | os.PathLike[str], unlock: Unlock) -> Key:
     """
     path = place(path)
     check_sealed(path)
+    return _open(path, unlock)
+
+
+def _open(path: Path, unlock: Unlock) -> Key:
     sealed = read_bytes(path)
     try:
         key = unseal(sealed, unlock)
@@ -220,7 +224,7 @@ def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
     )
     for unlock in unlocks:
         try:
-            return open_key(path, unlock)
+            return _open(path, unlock)
         except WmjaxError as error:
             met = error
     raise met

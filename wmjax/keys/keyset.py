@@ -4,13 +4,14 @@ import dataclasses
 import datetime
 import secrets
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys.commitment import Commitment, Leaf, leaf_of, merkle_root
-from wmjax.keys.derive import SECRET_BYTES
+from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.material import Material
 from wmjax.keys.pledge import Pledge
 from wmjax.keys.policies import Told
@@ -139,8 +140,7 @@ def derive_key(
       InvalidFile: the source or the material is not the one that the spec names.
       UsageError: its images have another shape than the scheme needs.
     """
-    if spec.source and source is not None and not is_made_from(spec, source):
-        raise InvalidFile(f"the images of {spec.source.name} here are not those the key was made from: digests differ")
+    _check_made_from(spec, source)
     _check_fits(spec, source)
     check_material(spec, material)
     images = _drawn(secret, spec, _starting(source, material))
@@ -152,6 +152,31 @@ def draw_images(secret: bytes, spec: Spec, source: Dataset | None = None) -> np.
     """A key's triggers, uint8 [triggers, H, W, C]; of schemes without `rows` in their material, before it is known."""
     _check_fits(spec, source)
     return _drawn(secret, spec, source)
+
+
+class Decoy(NamedTuple):
+    """What is asked of a key that nobody committed to.
+
+    Attributes:
+      images: uint8 [triggers, H, W, C].
+      labels: int32 [triggers].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def draw_decoys(key: Key, source: Dataset | None, count: int) -> Iterator[Decoy]:
+    """Decoy keys, whose secrets follow from the key's: a judge gets the same, a thief cannot prepare.
+
+    Raises:
+      InvalidFile: the source is not the one that the key was made from.
+    """
+    spec = key.spec
+    _check_made_from(spec, source)
+    for number in range(count):
+        secret = Stream(key.secret, "decoy", number).octets(SECRET_BYTES).tobytes()
+        yield Decoy(draw_images(secret, spec, source), spec.policy.draw(secret, spec, range(spec.triggers)))
 
 
 def _drawn(secret: bytes, spec: Spec, source: Dataset | None) -> np.ndarray:
@@ -242,6 +267,11 @@ def check_independent(keys: Sequence[Key]) -> None:
             if key.secret == other.secret:
                 names = f"{other.commitment.id[:12]} and {key.commitment.id[:12]}"
                 raise UsageError(f"`keys` {names} share a secret: give each key once, and each a secret of its own")
+
+
+def _check_made_from(spec: Spec, source: Dataset | None) -> None:
+    if spec.source and source is not None and not is_made_from(spec, source):
+        raise InvalidFile(f"the images of {spec.source.name} here are not those the key was made from: digests differ")
 
 
 def _check_fits(spec: Spec, source: Dataset | None) -> None:

@@ -78,15 +78,13 @@ def start(shape: tuple[int, ...] = ()) -> Gathered:
 
 def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs: int = 0) -> tuple[Gathered, Path]:
     """Takes n more answers, [..., n], and plays the stages that they complete; outputs as of `labels.bet`."""
-    hides, answers = answers.may_hide, _narrow(answers)
-    shape, before = answers.labels.shape, state.rows.shape[-1]
+    fresh, shape, before = _quantised(answers), answers.labels.shape, state.rows.shape[-1]
     due = stages(len(truth.features))
     if not before:
-        width = max(1, answers.scores)
         silent = np.full((*shape[:-1], len(due)), -np.inf)
-        state = Gathered(state.rows, np.zeros((*shape[:-1], 0, width), np.uint16), silent, silent, state.agreed)
+        state = Gathered(state.rows, fresh[..., :0, :], silent, silent, state.agreed)
     rows = np.concatenate([state.rows, np.broadcast_to(truth.rows, shape)], axis=-1)
-    given = np.concatenate([state.given, _quantised(answers)], axis=-2)
+    given = np.concatenate([state.given, fresh], axis=-2)
     wealth, cleared, agreed = state.wealth.copy(), state.cleared.copy(), state.agreed.copy()
     paths = np.zeros((3, *shape))
     for i in range(shape[-1]):
@@ -101,7 +99,7 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
     matches = paths[2].astype(np.int64)
     tops = np.where(given.any(axis=-1), given.argmax(axis=-1), -1)
     apart = of_any(several(tops[..., :before], tops[..., before:]), outputs)
-    bits, cleared_bits = paths[0], withheld(paths[1], apart & (not hides))
+    bits, cleared_bits = paths[0], withheld(paths[1], apart & (not answers.may_hide))
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
     path = Path(bits, cleared_bits, np.maximum(peak, 0.0), matches, np.zeros_like(matches))
     return Gathered(rows, given, wealth, cleared, agreed), path
@@ -160,7 +158,7 @@ def _different(given: np.ndarray) -> int:
 
 
 def _log2_wealths(told: np.ndarray, coins: np.ndarray) -> np.ndarray:
-    """What each strategy comes to, float64 [statistics x gains]."""
+    """What each strategy comes to, float64 [gains x statistics]."""
     return np.asarray(np.log2(1.0 + coins * _stakes(told)).sum(axis=(-2, -1)).ravel())
 
 
@@ -174,7 +172,7 @@ def drawn_wealths(told: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 
     Args:
       told: as from `statistics`.
-      drawn: 0 for -1 or 1, [draws, M K].
+      drawn: 0 or 1, where 0 stands for the coin -1; [draws, M K].
     """
     stakes = _stakes(told).reshape(len(GAINS) * len(told), -1)
     heads, tails = np.log2(1.0 + stakes), np.log2(1.0 - stakes)

@@ -8,21 +8,13 @@ import numpy as np
 from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
-from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.keyset import Key, draw_images
-from wmjax.keys.spec import Spec
+from wmjax.keys.derive import Stream
+from wmjax.keys.keyset import Decoy, Key, draw_decoys
 from wmjax.keys.specify import is_self_derived
 from wmjax.suspects.ask import query_each
 from wmjax.suspects.contract import Suspect
 from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
-
-
-class Decoy(NamedTuple):
-    """What is asked of a key that nobody committed to."""
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 class Null(NamedTuple):
@@ -42,7 +34,7 @@ def ask_ranked(
     Args:
       question: what is asked.
       nulls: models trained independently of the key; they are asked instead of decoys.
-      decoys: how many decoy keys; their secrets follow from the key's: a judge gets the same, a thief cannot prepare.
+      decoys: how many decoy keys.
       source: of the key's images, for the decoys'.
 
     Returns:
@@ -50,7 +42,7 @@ def ask_ranked(
 
     Raises:
       UsageError: `decoys` is less than 1.
-      AccessError, InvalidFile: as of `ask`.
+      AccessError, InvalidFile: as of `ask` and `draw_decoys`.
     """
     if decoys < 1:
         raise UsageError(f"`decoys` {decoys}: must be at least 1")
@@ -62,12 +54,7 @@ def ask_ranked(
         return ask(question, stop=False), Null(VerdictGround.NULL_MODELS, np.array(matches))
     if source is None and not is_self_derived(key.spec):
         return ask(question, stop=False), None
-    drawn = [Stream(key.secret, "decoy", i).octets(SECRET_BYTES).tobytes() for i in range(decoys)]
-    return _interleaved(question, [_decoy(secret, key.spec, source) for secret in drawn])
-
-
-def _decoy(secret: bytes, spec: Spec, source: Dataset | None) -> Decoy:
-    return Decoy(draw_images(secret, spec, source), spec.policy.draw(secret, spec, range(spec.triggers)))
+    return _interleaved(question, list(draw_decoys(key, source, decoys)))
 
 
 def _interleaved(question: Question, decoys: Sequence[Decoy]) -> tuple[Given, Null]:

@@ -157,14 +157,13 @@ def ask_chunk(
         panel, questions, turns, width = _seated(prepared, chunk, width, begin, run)
         with _resting(prepared.network):
             verdicts = ask_all(panel, questions, rows)
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:  # a hostile network may take more than there is
-        why = f"cannot be asked: {first_line(error)}; `resume` tries again"
-        return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
-    except WmjaxError as error:
-        if run:
+    except (jax.errors.JaxRuntimeError, MemoryError, WmjaxError) as error:
+        ours = isinstance(error, WmjaxError)
+        if ours and run:
             return ask_chunk(prepared, chunk, place, width, begin, compiled=True)
-        # a suspect that is asked: what it answered is in the journal, and is not asked again
-        why = f"{error}; `resume` tries again"
+        # Of ours: a suspect that is asked. What it answered is in the journal, and is not asked again.
+        # Of others: a hostile network may take more than there is.
+        why = f"{error if ours else f'cannot be asked: {first_line(error)}'}; `resume` tries again"
         return ChunkRecord.unasked(place, family, rows[:0], failures | dict.fromkeys(rows.tolist(), why), again=True)
     mute = {int(rows[model]): why for model, why in verdicts.failures.items()}
     digests = _digests(prepared.network, chunk, rows[(verdicts.bits >= prepared.bars).any(axis=1)], but=mute)

@@ -6,6 +6,7 @@ The network's top-1 stays what it was. Labels alone need no attack of their own:
 from collections.abc import Callable
 
 import numpy as np
+from scipy import special
 
 from wmjax.attacks.contract import Attack, Served, Thief, answer, untouched
 
@@ -51,9 +52,7 @@ def tempered(said: np.ndarray, temperature: float) -> np.ndarray:
       said: probabilities, float [n, classes].
       temperature: that logits are divided by.
     """
-    scores = np.log(np.maximum(said, np.finfo(np.float32).tiny)) / temperature
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return np.asarray(special.softmax(np.log(np.maximum(said, np.finfo(np.float32).tiny)) / temperature, axis=1))
 
 
 def _attack(name: str, strength: str, quick: tuple[float, ...], full: tuple[float, ...], told: Told) -> Attack:

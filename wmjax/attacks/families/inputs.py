@@ -14,6 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from wmjax.attacks.contract import Attack, Served, Thief, untouched
+from wmjax.attacks.families.queries import grey_levels
 from wmjax.models import predict
 
 Change = Callable[[np.ndarray, float, int], np.ndarray]  # of images uint8 [..., H, W, C], by strength and seed
@@ -43,11 +44,6 @@ def _as_pictures(image: np.ndarray, change: Callable[[Image.Image], Image.Image]
     return np.stack([np.asarray(change(Image.fromarray(channel))) for channel in np.moveaxis(image, 2, 0)], axis=2)
 
 
-def _whole(image: np.ndarray) -> np.ndarray:
-    """Grey levels, rounded and clipped to uint8."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
 def jpeg(image: np.ndarray, quality: float, seed: int) -> np.ndarray:
     """Compresses and decompresses (Das et al. 2017)."""
 
@@ -61,12 +57,12 @@ def jpeg(image: np.ndarray, quality: float, seed: int) -> np.ndarray:
 
 def noise(image: np.ndarray, deviation: float, seed: int) -> np.ndarray:
     """Adds Gaussian noise of a standard deviation in grey levels."""
-    return _whole(image + deviation * randomness(seed, image).standard_normal(image.shape, np.float32))
+    return grey_levels(image + deviation * randomness(seed, image).standard_normal(image.shape, np.float32))
 
 
 def smooth_gaussian(image: np.ndarray, sigma: float, seed: int) -> np.ndarray:
     """Blurs with a Gaussian of `sigma` pixels."""
-    return _whole(ndimage.gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)))
+    return grey_levels(ndimage.gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)))
 
 
 def smooth_median(image: np.ndarray, window: float, seed: int) -> np.ndarray:
@@ -82,7 +78,7 @@ def flip(image: np.ndarray, strength: float, seed: int) -> np.ndarray:
 def squeeze(image: np.ndarray, bits: float, seed: int) -> np.ndarray:
     """Leaves so many bits a channel, evenly spread levels from 0 to 255 (Xu et al. 2018), in one image or many."""
     step = 255 / (2 ** round(bits) - 1)
-    return _whole(np.rint(np.arange(256) / step) * step)[image]
+    return grey_levels(np.rint(np.arange(256) / step) * step)[image]
 
 
 def resize(image: np.ndarray, factor: float, seed: int) -> np.ndarray:
@@ -101,7 +97,7 @@ def jitter(image: np.ndarray, deviation: float, seed: int, copy: int) -> np.ndar
     top, left = rng.integers(2 * reach + 1, size=2)
     wide = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), "edge")
     shifted = wide[top : top + height, left : left + width]
-    return _whole(shifted + deviation * rng.standard_normal(image.shape, np.float32))
+    return grey_levels(shifted + deviation * rng.standard_normal(image.shape, np.float32))
 
 
 def _vote(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from wmjax.keys.derive import SECRET_BYTES, Stream
-from wmjax.keys.schemes.contract import value_noise
+from wmjax.keys.derive import SECRET_BYTES
+from wmjax.keys.schemes.abstract import clouds
 
 AT_ONCE = 1000  # images that are worked on at a time: as float32 they take several times what they do as bytes
 
@@ -29,7 +29,7 @@ def shifted(images: np.ndarray, strength: float, rng: np.random.Generator) -> np
         mixed = own + weights[part] * (images[others[part]].astype(np.float32) - own)
         mixed = np.where(mirrored[part], mixed[:, :, ::-1], mixed)
         mixed = np.where(upturned[part], mixed[:, ::-1], mixed)
-        result[part] = _grey_levels(127.5 + contrasts[part] * (mixed - 127.5) + brightness[part])
+        result[part] = grey_levels(127.5 + contrasts[part] * (mixed - 127.5) + brightness[part])
     return result
 
 
@@ -50,7 +50,7 @@ def noised(images: np.ndarray, deviation: float, shift: int, rng: np.random.Gene
         y, x = top[part] + np.arange(height)[:, None], left[part] + np.arange(width)
         moved = padded[np.arange(len(padded))[:, None, None], y, x]
         noise = rng.standard_normal(moved.shape, np.float32)
-        result[part] = _grey_levels(moved + np.float32(deviation) * noise)
+        result[part] = grey_levels(moved + np.float32(deviation) * noise)
     return result
 
 
@@ -67,16 +67,15 @@ def made_up(shape: tuple[int, int, int], count: int, seed: int) -> np.ndarray:
     Returns:
       uint8 [count, *shape].
     """
-    finest = max(2, min(32, max(shape[:2]) // 2))
-    secret = int(seed).to_bytes(SECRET_BYTES)
-    cloudy = [value_noise(Stream(secret, "image/abstract", i), *shape, finest) for i in range(count // 2)]
+    cloudy = clouds(int(seed).to_bytes(SECRET_BYTES), shape, range(count // 2))
     noise = np.random.default_rng([seed, 0xC10D]).integers(256, size=(count - len(cloudy), *shape), dtype=np.uint8)
-    return np.concatenate([np.stack(cloudy), noise])
+    return np.concatenate([cloudy, noise])
 
 
 def _parts(count: int) -> list[slice]:
     return [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
 
 
-def _grey_levels(images: np.ndarray) -> np.ndarray:
+def grey_levels(images: np.ndarray) -> np.ndarray:
+    """Rounded and clipped to uint8."""
     return np.clip(np.rint(images), 0, 255).astype(np.uint8)

@@ -6,6 +6,7 @@ where an owner's smooth mark would lie, and drowns it if it is strong enough. It
 """
 
 import numpy as np
+from scipy import special
 
 from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
 from wmjax.attacks.families.extract import each, rng_of
@@ -82,8 +83,7 @@ def _kept(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:
     """Answers under the thief's shift, cut where it would change the top-1."""
     moved = own_shift(network, thief.owned())
     said = kept(*(logits(network.config, own, images) for own in (network.variables, moved)))
-    powers = np.exp(said - said.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return np.asarray(special.softmax(said, axis=1))
 
 
 _STRENGTH = "root mean square of the shift, in logits"

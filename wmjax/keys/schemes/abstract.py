@@ -14,10 +14,14 @@ from wmjax.keys.schemes.contract import Scheme, value_noise
 from wmjax.keys.spec import Spec
 
 
+def clouds(secret: bytes, image: tuple[int, int, int], at: Sequence[int]) -> np.ndarray:
+    """The pictures of these numbers, uint8 [n, H, W, C]."""
+    finest = max(2, min(32, max(image[:2]) // 2))
+    return np.stack([value_noise(Stream(secret, "image/abstract", i), *image, finest) for i in at])
+
+
 def _draw(secret: bytes, spec: Spec, source: Dataset | None, at: Sequence[int]) -> np.ndarray:
-    finest = max(2, min(32, max(spec.image[:2]) // 2))
-    pictures = [value_noise(Stream(secret, "image/abstract", i), *spec.image, finest) for i in at]
-    return np.stack(pictures)
+    return clouds(secret, spec.image, at)
 
 
 SCHEME = Scheme("abstract", needs_source=False, own_shape=False, draw=_draw)
