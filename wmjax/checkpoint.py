@@ -21,12 +21,12 @@ from wmjax import hosts, orbax, stores
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import check_room, read_bytes, write_bytes
 from wmjax.models import Config, read_config
+from wmjax.orbax import CHECKPOINT
 from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
 STATE = "state"  # the folder of a checkpoint's tensors
 BESIDE = ("optimiser.", "step")  # begins the names of what a run keeps there beside its network
-_METADATA = "_CHECKPOINT_METADATA"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +74,11 @@ def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
         check_room(path.parent, size + (1 << 20))
     with _one_line(f"cannot write checkpoint {path}"):
         ocp.save(path.absolute(), host_tree, custom_metadata=metadata.to_json())
-    stores.put(path, last=_METADATA)  # without which it counts as half-written
+    stores.put(path, last=CHECKPOINT)  # without which it counts as half-written
 
 
 def _to_host(leaf: Any) -> np.ndarray:
-    """On which devices a tensor lived shall not matter to who reads it; each of them holds all of it."""
+    """Which devices held a tensor must not matter to whoever reads it; each of them holds all of it."""
     return np.asarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
 
 
@@ -107,19 +107,19 @@ def remove_half_written(run: Path) -> None:
     for half_written in run.glob("step-*.orbax-checkpoint-tmp*"):
         shutil.rmtree(half_written, ignore_errors=True)
     for half_put in run.glob("step-*") if stores.is_stored(run) else ():
-        if not (half_put / _METADATA).exists():
+        if not (half_put / CHECKPOINT).exists():
             stores.remove(half_put)
 
 
 def _steps(run: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first; what a killed run left half-written has another name."""
     found = (path for path in run.glob("step-*") if path.name[5:].isdigit())
-    return sorted(path for path in found if (path / _METADATA).exists())
+    return sorted(path for path in found if (path / CHECKPOINT).exists())
 
 
 def latest(path: Path) -> Path | None:
     """The newest complete checkpoint of a run, or `path` itself where it is a checkpoint; None where there is none."""
-    if (path / _METADATA).exists():
+    if (path / CHECKPOINT).exists():
         return path
     return next(reversed(_steps(path)), None)
 
@@ -127,7 +127,7 @@ def latest(path: Path) -> Path | None:
 def read_metadata(checkpoint: Path) -> Metadata:
     """What a checkpoint says of itself, from plain JSON; raises `InvalidFile` where it is not wmjax's."""
     try:
-        values = json.loads(read_bytes(checkpoint / _METADATA))["custom_metadata"]
+        values = json.loads(read_bytes(checkpoint / CHECKPOINT))["custom_metadata"]
         if values["format"] != FORMAT:
             raise InvalidFile(f"{checkpoint}: format {values['format']!r}, this version reads {FORMAT}")
         keys = tuple(SealedKey(**key) for key in values["keys"])

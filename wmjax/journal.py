@@ -19,6 +19,7 @@ from wmjax.files import keep_name
 from wmjax.stores import is_stored
 from wmjax.stores.copies import Copy, journal_file
 
+AUDIT, ATTACK, CLAIM = "wmjax-audit/1", "wmjax-attack/1", "wmjax-claim-journal/1"  # formats
 EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 

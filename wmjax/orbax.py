@@ -24,6 +24,7 @@ from wmjax.ocdbt import DOCUMENTS, Values, base, context, inside, is_ocdbt
 from wmjax.text import first_line
 from wmjax.zarr import LARGEST_DOCUMENT, Layout, read_layout, unpack
 
+CHECKPOINT = "_CHECKPOINT_METADATA"  # describes a checkpoint, in its folder
 ITEM = "_METADATA"  # lies in every item's folder
 _OF_FOLDER = re.compile(r"/[^/]+/(zarr\.json|\.zarray) ")
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet

@@ -28,7 +28,7 @@ from wmjax.models import Config, Variables, one, stack
 from wmjax.progress import left
 from wmjax.text import by
 
-JOURNAL = journal.Kind("wmjax-attack/1", GridHeader.from_json, Attempt.from_json, list[Attempt])
+JOURNAL = journal.Kind(journal.ATTACK, GridHeader.from_json, Attempt.from_json, list[Attempt])
 NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)
 
 

@@ -62,7 +62,7 @@ def _row(values: dict[str, Any], head: Head) -> Row:
     return row
 
 
-KIND = journal.Kind("wmjax-claim-journal/1", _head, _row, list[Row], mode=0o600)
+KIND = journal.Kind(journal.CLAIM, _head, _row, list[Row], mode=0o600)
 
 
 def begin(path: Path | None, head: Head, order: Sequence[int], *, resume: bool) -> Asked:

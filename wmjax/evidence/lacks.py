@@ -141,8 +141,8 @@ def lacks(facts: Facts, outcome: stats.Outcome, counted: float) -> tuple[Ground,
     """
     forgets = forgetful(facts)
     found = [underived(facts), two_signers(facts), unpicked(facts), unasked(facts), forgets]
-    # Of a no-match the answers themselves say that no more of them would do, unless they may be put on; what was not
-    # weighed is not weak.
+    # A no-match needs no further evidence, unless the answers may be feigned. Evidence that was not weighed cannot be
+    # called weak.
     if (outcome != "no-match" or forgets) and facts.claim.truth is not None:
         found.append(weak(facts, counted))
     return tuple(one for one in found if one)

@@ -120,11 +120,16 @@ def _contents(sealed: bytes, unlock: Unlock) -> dict[str, Any]:
 
 def is_sealed(raw: bytes) -> bool:
     """Whether these are the bytes of an age file, as a key file is one."""
-    return raw.startswith((_HEADER, _ARMOUR[0].encode()))
+    return raw.startswith(_HEADER) or is_armoured(raw)
+
+
+def is_armoured(raw: bytes) -> bool:
+    """Whether these are the first bytes of an age file in its ASCII form."""
+    return raw.startswith(_ARMOUR[0].encode())
 
 
 def _bare(sealed: bytes) -> bytes:
-    return dearmour(sealed.decode("ascii", "replace")) if sealed.startswith(_ARMOUR[0].encode()) else sealed
+    return dearmour(sealed.decode("ascii", "replace")) if is_armoured(sealed) else sealed
 
 
 def _rebuild(secret: bytes, commitment: Commitment, packed: Any, material: Material | None) -> Key:

@@ -10,11 +10,10 @@ from wmjax.evidence.claim import attach
 from wmjax.keys import SignedCommitment, open_signer, read_commitment
 from wmjax.keys.asked import FORMAT as ASKED
 from wmjax.keys.statement import COMMITMENT, parse_commitment
-from wmjax.keys.vault import dearmour
+from wmjax.keys.vault import dearmour, is_armoured, is_sealed
 from wmjax.showing.contract import Facts, Glimpse, Kind
 from wmjax.text import by
 
-_AGE, _ARMOUR = b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----"
 _STANZA = re.compile(rb"^-> (\S+)", re.MULTILINE)
 _PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _OPENERS = {"X25519": "an identity", "scrypt": "a passphrase"}
@@ -22,11 +21,11 @@ _OPENERS = {"X25519": "an identity", "scrypt": "a passphrase"}
 
 def _key(seen: Glimpse) -> Facts:
     """Who can open an age file is not in it, only in which way."""
-    raw = dearmour(seen.raw.decode("ascii", "replace")).partition(b"\n---")[0] if _is_armoured(seen) else seen.head
+    raw = dearmour(seen.raw.decode("ascii", "replace")) if is_armoured(seen.head) else seen.head
     header, end, _ = raw.partition(b"\n---")
     told = [name.decode("ascii", "replace") for name in _STANZA.findall(header)]
     stanzas = [name for name in told if not name.endswith("-grease")]  # noise, so that readers pass over what is new
-    if not stanzas or not (end or _is_armoured(seen)):
+    if not stanzas or not end:
         raise InvalidFile(f"{seen.path} is damaged: its header is not that of an age file")
     ways = sorted({_OPENERS.get(name, "another age plugin") for name in stanzas})
     beside = seen.path.with_suffix(".commitment.json")
@@ -37,10 +36,6 @@ def _key(seen: Glimpse) -> Facts:
         except InvalidFile as error:
             public = {"commitment_beside": f"not usable: {error}"}
     return {"opened_by": " or ".join(ways), "recipients": len(stanzas), **public}
-
-
-def _is_armoured(seen: Glimpse) -> bool:
-    return seen.head.startswith(_ARMOUR)
 
 
 def _of_key(public: SignedCommitment) -> Facts:
@@ -97,7 +92,7 @@ def _asked(seen: Glimpse) -> Facts:
 
 
 KINDS = (
-    Kind("key", "a sealed key (an age file)", lambda seen: seen.head.startswith((_AGE, _ARMOUR)), _key),
+    Kind("key", "a sealed key (an age file)", lambda seen: is_sealed(seen.head), _key),
     Kind("identity", "an age identity, which opens keys", lambda seen: b"AGE-SECRET-KEY-1" in seen.head, _identity),
     Kind("signer", "a signing key", lambda seen: _PRIVATE.search(seen.head) is not None, _signer),
     Kind("commitment", "a signed commitment to a key", lambda seen: seen.predicate == COMMITMENT, _commitment),

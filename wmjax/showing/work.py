@@ -8,13 +8,13 @@ from typing import Any
 from wmjax import journal
 from wmjax.errors import AccessError
 from wmjax.files import read_bytes
+from wmjax.orbax import CHECKPOINT
 from wmjax.showing.contract import Facts, Glimpse, Kind, parsed, said
 
-_METADATA = "_CHECKPOINT_METADATA"  # of an Orbax checkpoint, in its folder
 _JOURNALS = {
-    "wmjax-audit/1": "an audit",
-    "wmjax-attack/1": "an attack suite",
-    "wmjax-claim-journal/1": "a claim: show it to nobody but the judge",
+    journal.AUDIT: "an audit",
+    journal.ATTACK: "an attack suite",
+    journal.CLAIM: "a claim: show it to nobody but the judge",
 }
 _SMALL = 16 << 20  # bytes of a JSON file in a folder
 
@@ -28,7 +28,7 @@ def _document(path: Any) -> dict[str, Any]:
 
 
 def _steps(seen: Glimpse) -> list[Any]:
-    return sorted(one for one in seen.path.glob("step-*") if (one / _METADATA).is_file()) if seen.folder else []
+    return sorted(one for one in seen.path.glob("step-*") if (one / CHECKPOINT).is_file()) if seen.folder else []
 
 
 def _is_run(seen: Glimpse) -> bool:
@@ -38,16 +38,16 @@ def _is_run(seen: Glimpse) -> bool:
 def _run(seen: Glimpse) -> Facts:
     settings, steps = _document(seen.path / "run.json"), _steps(seen)
     facts: dict[str, Any] = {name: said(settings[name]) for name in ("data", "seed", "epochs") if name in settings}
-    newest = _of_checkpoint(_document(steps[-1] / _METADATA)) if steps else {}
+    newest = _of_checkpoint(_document(steps[-1] / CHECKPOINT)) if steps else {}
     return {**facts, "checkpoints": [step.name for step in steps], **newest}
 
 
 def _is_checkpoint(seen: Glimpse) -> bool:
-    return seen.folder and (seen.path / _METADATA).is_file()
+    return seen.folder and (seen.path / CHECKPOINT).is_file()
 
 
 def _checkpoint(seen: Glimpse) -> Facts:
-    return _of_checkpoint(_document(seen.path / _METADATA)) or {"made_by": "another program, with Orbax"}
+    return _of_checkpoint(_document(seen.path / CHECKPOINT)) or {"made_by": "another program, with Orbax"}
 
 
 def _of_checkpoint(document: Mapping[str, Any]) -> dict[str, Any]:

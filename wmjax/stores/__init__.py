@@ -128,7 +128,9 @@ def in_use() -> bool:
 def private(name: str | os.PathLike[str]) -> Path:
     """The path of what opens a key or signs for one; raises `UsageError` where it is in a store, which others read."""
     if names.parse(os.fspath(name)) or is_stored(name):
-        raise UsageError(f"{named(os.fspath(name))}: what opens a key, signs for it or a token stays on this machine")
+        raise UsageError(
+            f"{named(os.fspath(name))}: what opens a key or signs for one, and a service's token, stay on this machine"
+        )
     return Path(name)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from wmjax import checkpoint, orbax, stores
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import FAMILIES
+from wmjax.orbax import CHECKPOINT
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.described import NAME_IT, beside_named, stored_models
@@ -20,7 +21,6 @@ from wmjax.suspects.guarded import one_line, small_json
 from wmjax.suspects.matching import fitting, matching
 from wmjax.suspects.network import from_config, is_named, named
 
-CHECKPOINT = "_CHECKPOINT_METADATA"  # describes an Orbax checkpoint, in its folder
 DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
     (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
 )

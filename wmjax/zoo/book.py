@@ -54,5 +54,5 @@ def _line(values: dict[str, Any], header: AuditHeader) -> Line:
     return Told.from_json(values, header) if "said" in values else ChunkRecord.from_json(values, header)
 
 
-JOURNAL = journal.Kind("wmjax-audit/1", AuditHeader.from_json, _line, Lines)
+JOURNAL = journal.Kind(journal.AUDIT, AuditHeader.from_json, _line, Lines)
 AuditJournal = journal.Journal[AuditHeader, Line, Lines]

@@ -162,9 +162,9 @@ class _Walk:
             self._refuse(folder, "a half-written checkpoint: its writer was interrupted")
             return
         folders = [folder / name for name, entry in entries.items() if entry.is_dir(follow_symlinks=False)]
-        told = entries.keys() & {recognise.CHECKPOINT, orbax.ITEM, *_PARTS}
+        told = entries.keys() & {orbax.CHECKPOINT, orbax.ITEM, *_PARTS}
         parts = {name for name in told if os.path.isfile(folder / name)}  # a cache's are links
-        if parts & {recognise.CHECKPOINT, orbax.ITEM}:
+        if parts & {orbax.CHECKPOINT, orbax.ITEM}:
             self.described |= {folder / name for name in recognise.DOCUMENTS}
             if folder not in self.claimed:
                 self._guard(folder, self._checkpoint, folder, folder)

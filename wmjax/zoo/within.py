@@ -21,7 +21,7 @@ _TENSORS = {  # what pieces of tensors may be by their first bytes: packed, or o
 _SMALL = 1 << 10  # bytes: a network takes more; most of OCDBT's files, which only say where others lie, take less
 _DOCUMENT = 1 << 15  # bytes up to which Orbax's documents are believed by their names
 _PIECE = re.compile("[0-9a-f]{32}")  # how OCDBT calls its files
-_CHECKPOINTS = {recognise.CHECKPOINT, orbax.ITEM}
+_CHECKPOINTS = {orbax.CHECKPOINT, orbax.ITEM}
 
 
 def strangers(folder: Path, *, checkpoints: bool) -> Iterator[Path]:

@@ -212,7 +212,7 @@ ATTACKS = (
     ),
     Attack(
         "retrain-smooth",
-        f"can ask the network for labels, {COPIES} times about each of his images of the task",
+        f"can ask the network {COPIES} times for the label of each of their task images",
         "standard deviation of the noise on them, in grey levels",
         (16.0,),
         (4.0, 8.0, 16.0, 32.0),
