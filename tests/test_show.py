@@ -25,10 +25,10 @@ from test_audit_report import audit, found
 from tsa import LocalTsa
 
 from wmjax import checkpoint
+from wmjax.chain import chained
 from wmjax.cli import main
 from wmjax.errors import InvalidFile, WmjaxError
 from wmjax.evidence.release import sign_release
-from wmjax.chain import chained
 from wmjax.keys import Model, new_signer, sign_commitment, write_key
 from wmjax.keys.asked import remember
 from wmjax.models import default_config
