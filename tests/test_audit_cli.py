@@ -23,6 +23,7 @@ from wmjax.suspects import Suspect
 from wmjax.suspects.contract import Weights
 from wmjax.suspects.formats.safetensors import read_header
 from wmjax.suspects.network import from_config
+from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import AuditResult
 
 SMALL = Config("cnn", (8, 8, 1), 10, (4,), (64,))
@@ -285,6 +286,8 @@ def test_sealed_keys(home: Path, audit: Run, tmp_path: Path) -> None:
     _, out, _ = audit("--json", "--out", "beside", keys=folder)
     told = {item["path"]: item["why"] for item in json.loads(out)["unreadable"]}
     assert "nothing at hand opens it" in told[str(folder / "other.age")]
+    result = wmjax.audit(home / "zoo", folder, closed=[Unreadable("lost.age", "on the other machine")])
+    assert set(told) | {"lost.age"} == {each.path for each in result.unreadable}
 
 
 def test_hostile_models_are_listed(home: Path, audit: Run, tmp_path: Path) -> None:

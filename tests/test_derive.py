@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 import wmjax
+from wmjax.keys import derive
 from wmjax.keys.derive import Stream
 
 ZERO, COUNT = bytes(32), bytes(range(32))
@@ -104,3 +106,12 @@ def test_wrong_sizes_are_refused():
         Stream(ZERO, "x", 0).integers(0, 1)
     with pytest.raises(ValueError, match="different"):
         Stream(ZERO, "x", 0).distinct(3, 4)
+
+
+def test_every_stream_is_in_the_table():
+    root = Path(wmjax.__file__).parent
+    named = re.compile(r'\bStream\(\w[\w.]*, f?"([a-z]+)[/"]')
+    used = {name for path in root.rglob("*.py") for name in named.findall(path.read_text())}
+    calls = sum(len(re.findall(r"(?<!class )\bStream\(", path.read_text())) for path in root.rglob("*.py"))
+    assert calls == sum(len(named.findall(path.read_text())) for path in root.rglob("*.py")) + 1  # an example's
+    assert used == set(re.findall(r"^\| `([a-z]+)[/`]", derive.__doc__, re.M))

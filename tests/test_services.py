@@ -16,12 +16,12 @@ from marked import make_key
 from recorder import WORDS, Recorder, files_with, innocent, knows, serving
 from refusals import messages
 
-from wmjax.errors import AccessError, AnswerError, NoAnswerError, UsageError
+from wmjax.errors import AccessError, AnswerError, InvalidFile, NoAnswerError, UsageError
 from wmjax.keys import Key, open_key, write_key
 from wmjax.keys.files import read_identity
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.pixels import AS_THEY_ARE, PIXELS, prepare
-from wmjax.suspects.services import answers, hf, oip, service, wire
+from wmjax.suspects.services import answers, hf, labels, oip, service, wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.answers import read_said
 from wmjax.suspects.services.contract import Malformed, Request
@@ -318,6 +318,16 @@ def test_labels_are_read_in_each_usual_form(tmp_path):
         (tmp_path / "labels").write_text(text)
         with pytest.raises(Exception, match=r"holds|must hold"):
             read_labels(tmp_path / "labels")
+
+
+def test_a_long_list_of_labels_is_looked_through_and_none_is_cut(tmp_path, monkeypatch):
+    (tmp_path / "labels").write_text("\n".join([*map(str, range(6000)), "17"]))
+    with pytest.raises(InvalidFile, match=r"labels holds '17' twice$"):
+        read_labels(tmp_path / "labels")
+    monkeypatch.setattr(labels, "_LARGEST", 10)
+    (tmp_path / "labels").write_text("cat\ndog\nrabbit")
+    with pytest.raises(InvalidFile, match=r"labels has 14 bytes, and names of classes at most 10$"):
+        read_labels(tmp_path / "labels")
 
 
 def test_a_word_that_the_map_lacks_is_told_before_any_trigger(thief, work):

@@ -376,6 +376,42 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path, monkeypatch: pyte
     assert not Path(used.root).exists()
 
 
+@pytest.mark.parametrize("early", [True, False], ids=["before it is opened", "before it is locked"])
+def test_a_folder_that_another_process_sweeps_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, early: bool
+) -> None:
+    monkeypatch.setattr(mirror.tempfile, "tempdir", str(tmp_path))
+    make, lock, swept = mirror.tempfile.mkdtemp, mirror.fcntl.flock, []
+
+    def sweep() -> None:
+        if not swept:
+            swept.extend(tmp_path.iterdir())
+            mirror._sweep()
+
+    def mkdtemp(prefix: str) -> str:
+        made = make(prefix=prefix)
+        if early:
+            sweep()
+        return made
+
+    def flock(descriptor: int, operation: int) -> None:
+        if operation == mirror.fcntl.LOCK_EX:
+            sweep()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(mirror.tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(mirror.fcntl, "flock", flock)
+    used = mirror.Mirror()
+    assert Path(used.root).is_dir()
+    assert [folder.exists() for folder in swept] == [False]
+    used.close()
+    if not early:  # without the rule
+        swept.clear()
+        monkeypatch.setattr(mirror.os.path, "exists", lambda path: names.PREFIX in Path(path).name)
+        with pytest.raises(FileNotFoundError):
+            mirror.Mirror()
+
+
 def test_ordinary_paths_are_left_alone(tmp_path: Path) -> None:
     assert stores.place("gs") == Path("gs")
     assert stores.place(tmp_path) == tmp_path

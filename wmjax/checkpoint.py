@@ -143,7 +143,7 @@ def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
         named = {".".join(str(part.key) for part in path): leaf for path, leaf in leaves}  # as Orbax names them
         found = orbax.load(checkpoint / STATE, named)
     except WmjaxError as error:
-        raise type(error)(f"cannot load checkpoint {checkpoint}: {error}") from error
+        raise error.saying(f"cannot load checkpoint {checkpoint}: {error}") from error
     tree: dict[str, Any] = jax.tree.unflatten(structure, [found[name] for name in named])
     return tree
 

@@ -1,5 +1,8 @@
 """What can go wrong, as one line each; the command line turns a class into its exit code and its code."""
 
+import copy
+from typing import Self
+
 
 class WmjaxError(Exception):
     """Base of every error that wmjax raises on purpose; its text is one line that says what to do.
@@ -13,6 +16,16 @@ class WmjaxError(Exception):
     exit_code = 2
     code = "usage"
     hint = ""
+
+    def saying(self, text: str) -> Self:
+        """This error with another text: its class, its hint and whatever else it knows stay.
+
+        >>> AnswerError("no numbers", "a word").saying("model.onnx: no numbers").came
+        'a word'
+        """
+        told = copy.copy(self)
+        told.args = (text,)
+        return told
 
 
 class UsageError(WmjaxError):
@@ -61,6 +74,6 @@ class AnswerError(AccessError):
     exit_code = 2
     code = "answer-form"
 
-    def __init__(self, message: str, came: str):
+    def __init__(self, message: str, came: str = ""):
         super().__init__(message)
         self.came = came

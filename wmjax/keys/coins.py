@@ -1,9 +1,9 @@
 """Coins that a network learns all together, and the contrasts of classes that they belong to (`spread` keys).
 
 Classes fall into G = min(classes, 16) groups: place p of the permutation distinct(classes, classes) of the stream
-`classes` 0 is in group p G // classes. The M = G - 1 contrasts are Helmert's: contrast m (from 1) is 1 for the groups
-below m, -m for group m, 0 for the others. Coin (m, k) is entry m K + k (from 0) of integers(2, M K) of the stream
-`coin/DIGEST` 0, with the material's digest in hex: 0 is -1.
+`classes` 0 is in group p G // classes. The M = G - 1 contrasts are Helmert's. Contrast m, counted from 0, is 1 for
+the groups 0 to m, -(m + 1) for group m + 1, and 0 for the others. Coin (m, k), both counted from 0, is entry m K + k of
+integers(2, M K) of the stream `coin/DIGEST` 0, with the material's digest in hex: 0 is -1.
 """
 
 import numpy as np

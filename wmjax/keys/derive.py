@@ -25,13 +25,22 @@ The streams of a key of n triggers:
 | `rows/SCHEME`  | 0     | which source images are taken: distinct(candidates, triggers)     |
 | `mark/SCHEME`  | 0     | what all pictures of a key share, as the scheme's module says     |
 | `features`     | 0     | a `spread` key's rotation, as `wmjax.train.spread` says           |
+| `classes`      | 0     | order of a `spread` key's C classes: distinct(C, C)               |
 | `coin/DIGEST`  | i     | coin i of a `tie` key: integers(2, 1); of a `spread` key all, index 0 |
 | `decoy`        | i     | octets(32), the secret of decoy key i in a calibration            |
 | `journal`      | 0     | octets(32), this key's part of the secret of an audit's journal   |
 | `redraw`       | 0     | integers(2**32, 4), seed of NumPy's generator for decoy labels    |
+| `interleave`   | 0     | integers(2**32, 4), seed of NumPy's order of a key and its decoys |
 
-One more stream has no secret. What a claim asks first, second, ... is `distinct(triggers, ...)` of the stream `pick` 0
-whose 32 bytes are SHA-256(commitment id (32 bytes) || the challenger's nonce).
+Four more streams, all of index 0, are of other 32 bytes than a key's secret. A verification's seed is SHA-256(secret ||
+its nonce); DIGEST is SHA-256, in hex, of the signature in a pledge's time stamp:
+
+| purpose         | its 32 bytes                                            | gives                                   |
+|-----------------|---------------------------------------------------------|-----------------------------------------|
+| `pledge/DIGEST` | the pledge's base                                       | octets(32), a pledged key's secret      |
+| `order`         | a verification's seed                                   | when triggers come: distinct(n, n)      |
+| `cover`         | a verification's seed                                   | where covers come, as `draw_order` says |
+| `pick`          | SHA-256(commitment id (32 bytes) || challenger's nonce) | what a claim asks: distinct(n, ...)     |
 """
 
 import hashlib

@@ -62,5 +62,5 @@ def pledged_secret(base: bytes, signature: bytes) -> bytes:
       base: 32 bytes.
       signature: what only the authority could make (`wmjax.evidence.timestamps.signature`).
     """
-    purpose = f"pledge/{hashlib.sha256(signature).hexdigest()}"
-    return Stream(base, purpose, 0).octets(SECRET_BYTES).tobytes()
+    digest = hashlib.sha256(signature).hexdigest()
+    return Stream(base, f"pledge/{digest}", 0).octets(SECRET_BYTES).tobytes()

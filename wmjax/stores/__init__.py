@@ -69,7 +69,7 @@ def place(name: str | os.PathLike[str]) -> Path:
             beside = list(store.list(folder and f"{folder}/", deep=not url.name))
             below = list(store.list(f"{url.name}/", deep=True)) if url.name else []
         except AccessError as error:
-            raise type(error)(f"cannot list {url.scheme}://{url.bucket}/{url.name}: {error}") from error
+            raise error.saying(f"cannot list {url.scheme}://{url.bucket}/{url.name}: {error}") from error
         mirror.lay(base, store, sorted({*beside, *below}))
         _process.listed.add(url)
     return Path(mirror.root, base, names.local_name(url.name)) if url.name else Path(mirror.root, base)

@@ -158,7 +158,7 @@ class Contents:
         except AccessError as error:
             if isinstance(error, Unreachable):
                 self.gone = self.gone or error
-            raise type(error)(f"cannot {what} {file.path}: {error}") from error
+            raise error.saying(f"cannot {what} {file.path}: {error}") from error
 
     @contextmanager
     def _used(self, file: File) -> Iterator[None]:

@@ -37,10 +37,8 @@ class Mirror:
 
     def __init__(self) -> None:
         _sweep()
-        self.root = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX))
+        self.root, self._held = _make()
         self._kept = self.root.replace(PREFIX, "wmjax-kept-")
-        self._held = os.open(self.root, os.O_RDONLY)
-        fcntl.flock(self._held, fcntl.LOCK_EX)  # it ends with this process: then another one may remove the folder
         self.contents = Contents(self.root)
         self._files: dict[str, File] = {}
         self._alike = defaultdict[tuple[str, Kind], Alike[File]](Alike)  # by bucket
@@ -130,7 +128,7 @@ class Mirror:
         except WmjaxError as error:
             Path(self.root, _KEPT).touch()
             kept = path.replace(self.root, self._kept)
-            raise type(error)(f"cannot write {path}: {error}; it will be in {kept}") from error
+            raise error.saying(f"cannot write {path}: {error}; it will be in {kept}") from error
         file = File(path, store, written, Alike())
         file.whole = True  # and never makes room: it is this process's own
         file.date()
@@ -171,6 +169,21 @@ def _write(store: Store, name: str, path: Path, over: str | None) -> Object:
 
 def _walk(folder: str) -> list[str]:
     return [os.path.join(above, name) for above, _, names in os.walk(folder) for name in sorted(names)]
+
+
+def _make() -> tuple[str, int]:
+    """A new folder, and the lock on it, which ends with this process: then another one may remove the folder.
+
+    Another one may also remove it before it is locked: then it is made anew.
+    """
+    while True:
+        root = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX))
+        with suppress(FileNotFoundError):
+            held = os.open(root, os.O_RDONLY)
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if os.path.exists(root):
+                return root, held
+            os.close(held)
 
 
 def _sweep() -> None:

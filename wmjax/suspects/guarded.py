@@ -22,7 +22,7 @@ def one_line(path: Path) -> Iterator[None]:
     except WmjaxError as error:
         if str(error).startswith(str(path)):
             raise
-        raise type(error)(f"{path}: {error}") from error
+        raise error.saying(f"{path}: {error}") from error
     except OSError as error:
         raise AccessError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from error
     except _DAMAGE as error:

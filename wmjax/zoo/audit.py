@@ -111,7 +111,7 @@ def audit(
     if not isinstance(keys, Mapping):
         asked = asked or Beside(place(keys))
         keys, sealed = open_keys(keys)
-        closed = [Unreadable(path, why) for path, why in sealed.items()]
+        closed = [*closed, *(Unreadable(file, why) for file, why in sealed.items())]
     plan = plan_audit(
         zoo,
         keys,

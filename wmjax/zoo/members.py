@@ -89,7 +89,7 @@ def _stored(
         images = (listed.image,) if listed.image else wanted.images
         found = find_kinds(named, dataclasses.replace(wanted, models=models, images=images))
     except WmjaxError as error:
-        raise type(error)(str(error).replace(f"{folder}/", "")) from error
+        raise error.saying(str(error).replace(f"{folder}/", "")) from error
     alone = not member and all(stored.path == absolute(path) for stored in found)
     entries = []
     for stored in found:

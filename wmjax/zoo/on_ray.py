@@ -94,7 +94,7 @@ def _wait(ray: Any, running: dict[Any, int], parts: int) -> None:
     if failed:
         part = min(failed)
         hint = f"part {part}/{parts} failed, {parts - len(failed)} are done; `resume` goes on with the rest"
-        raise type(failed[part])(f"{hint}: {failed[part]}") from failed[part]
+        raise failed[part].saying(f"{hint}: {failed[part]}") from failed[part]
 
 
 def _reason(error: Exception) -> WmjaxError:

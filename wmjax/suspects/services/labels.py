@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,21 @@ def read_labels(file: Path) -> tuple[str, ...]:
 
     Raises:
       AccessError: it cannot be read.
-      InvalidFile: it holds no such names, or one twice.
+      InvalidFile: it holds no such names, or one twice, or has more than 16 MiB.
     """
     raw = read_bytes(file)
+    if len(raw) > _LARGEST:
+        raise InvalidFile(f"{file} has {len(raw):,} bytes, and names of classes at most {_LARGEST:,}")
     try:
-        text = raw[:_LARGEST].decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
         names = _from_json(json.loads(text)) if text.lstrip()[:1] in ("[", "{") else text.splitlines()
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidFile(f"{file} holds no names of classes: give a name a line, in their order") from error
     names = [str(name).strip() for name in names]
     if len(names) < 2 or "" in names:
         raise InvalidFile(f"{file} must hold a name a line for two or more classes, and no empty line")
-    if twice := next((name for name in names if names.count(name) > 1), None) if len(names) < 5000 else None:
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise InvalidFile(f"{file} holds {twice!r:.80} twice")
     return tuple(names)
 
