@@ -262,7 +262,7 @@ def test_a_suspect_that_breaks_ends_the_claim_and_is_asked_on_when_it_is_mended(
 def test_a_suspect_that_is_gone_costs_one_trigger_and_is_asked_on_when_it_is_back(asked, how):
     code, _, err = claim(asked, "--reveal", suspect=f"shop:{how}")
     words = {"dies": "answers no more: its process ended with exit code 3", "is_refused": "Connection refused"}
-    assert (code, words[how] in one_line(err), "goes on with --resume" in err) == (5, True, True)
+    assert (code, words[how] in one_line(err), "--resume continues the claim" in err) == (5, True, True)
     assert len(opened().spent) == len(told()) == 6
     assert not Path("claim.json").exists()
     code, _, err = claim(asked, "--reveal", "--resume", suspect=f"shop:{how}")

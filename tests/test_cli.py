@@ -204,7 +204,7 @@ BAD = [
     (["embed", "--data", "digits", "--batch", "0", "--out", "r"], 2, "--batch 0"),
     (["embed", "--data", "digits", "--save-every", "0", "--out", "r"], 2, "--save-every 0"),
     (["embed", "--data", "digits", "--processes", "2", "--out", "r"], 2, "belong together"),
-    (["embed", "--data", "./none", "--out", "r"], 5, "none is no folder"),
+    (["embed", "--data", "./none", "--out", "r"], 5, "none is not a folder"),
     (["embed", "--data", "digits", "--out", "r", "--key", "nowhere.age"], 5, "cannot read nowhere.age"),
     (["embed", "--data", "digits", "--out", "r", *UNLOCK, "--key", "my.age"], 2, "share a secret"),
     (["embed", "--data", "digits", "--out", "r", "--identity", "my.identity"], 2, "belong to --key"),

@@ -125,7 +125,7 @@ def test_sets_that_are_no_image_classification(tmp_path):
         fails(UsageError, match, "shapes", tmp_path)
     document["featuresDict"]["features"] |= {"label": json.loads(label), "image": json.loads(label)}
     features.write_text(json.dumps(document))
-    fails(UsageError, "'image' is no Image", "shapes", tmp_path)
+    fails(UsageError, "'image' is not an Image", "shapes", tmp_path)
 
 
 def test_images_of_other_types(tmp_path):
@@ -302,7 +302,7 @@ def test_sizes_that_no_picture_has(tmp_path, image):
 
 
 def test_bad_folders(tmp_path, monkeypatch):
-    fails(AccessError, "is no folder", tmp_path / "absent")
+    fails(AccessError, "is not a folder", tmp_path / "absent")
     fails(AccessError, "neither a folder train nor a folder test", tmp_path)
     root = write_pictures(tmp_path / "set", [((6, 5), "L")] * 4)
     (root / "test").rename(root / "elsewhere")
@@ -314,7 +314,7 @@ def test_bad_folders(tmp_path, monkeypatch):
     (root / "test" / "a").rmdir()
     fails(AccessError, "test has no folders of classes", root)
     (root / "train" / "a" / "notes.txt").write_text("two of them")
-    fails(AccessError, r"notes.txt is no picture \(.png", root)
+    fails(AccessError, r"notes.txt is not a picture \(.png", root)
 
     def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
@@ -338,7 +338,7 @@ def test_files_that_are_no_pictures(tmp_path, content):
     fails(AccessError, f"cannot read {bad}: .*: replace or remove it", root)
     bad.unlink()
     bad.symlink_to(root / "absent.png")
-    fails(AccessError, "3.png is no picture", root)
+    fails(AccessError, "3.png is not a picture", root)
 
 
 def test_pixels_that_are_no_bytes(tmp_path):

@@ -300,11 +300,11 @@ def test_errors_tell_what_does_not_fit_the_nearest_first(tmp_path):
     with pytest.raises(InvalidFile) as caught:
         recognise(tmp_path / "other", Wanted(("vgg", "kept_nets:split", "kept_nets:net"), (IMAGE,)))
     told = str(caught.value).split(": ", 1)[1]
-    assert told.startswith("it is no kept_nets:")
+    assert told.startswith("it is not kept_nets:")
     assert "of its 8 tensors" in told
     assert "conv/kernel is of shape [3, 3, 3, 4], not [3, 3, 1, 4]" in told
     assert "1 is not there (first" in told
-    assert "it is no vgg: there is no head/bias" in told
+    assert "it is not vgg: there is no head/bias" in told
     complex_bias = flat(drawn(1)) | {"params/head/bias": np.zeros(10, np.complex64)}
     save_file(complex_bias, tmp_path / "complex.safetensors")
     with pytest.raises(InvalidFile, match="params/head/bias is of type complex64, not float32"):

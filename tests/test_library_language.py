@@ -63,3 +63,17 @@ def test_a_message_with_an_option_would_be_seen() -> None:
     assert [(function, constant.value) for function, constant in messages(source)] == [("f", ": choose another --out")]
     assert FLAG.search(": choose another --out")
     assert not FLAG.search("a--b, -----BEGIN")
+
+
+IS_NO = re.compile(r"(?<!there )\b(is|are|was|were) no (?!more\b|longer\b|less\b)", re.IGNORECASE)
+OUT = re.compile(r"\b(shall not|goes on with|lies beside|is there already|nobody's word)\b|\b(he|his|him|himself)\b")
+NOT_YET = {"train/shift.py"}  # of one message
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_code_keeps_to_the_style(path: Path) -> None:
+    """STYLE.md's words: "is no" in messages, the others in all that people read; people are *they*."""
+    source = path.read_text()
+    assert [found[0] for found in OUT.finditer(source)] == []
+    if str(path.relative_to(ROOT)) not in NOT_YET:
+        assert [one.value for _, one in messages(source) if IS_NO.search(one.value)] == []

@@ -166,7 +166,7 @@ def test_missing_member(server: Server, tmp_path: Path) -> None:
 
 def test_link_is_refused(server: Server, tmp_path: Path) -> None:
     server.body = pack(make_files(), link="data_batch_2.bin")
-    fails(InvalidFile, "data_batch_2.bin in the archive is no regular file", tmp_path, server.url, sha(server.body))
+    fails(InvalidFile, "data_batch_2.bin in the archive is not a regular file", tmp_path, server.url, sha(server.body))
 
 
 @pytest.mark.parametrize("content", [b"", bytes(3072), bytes(3074)])

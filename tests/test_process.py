@@ -238,7 +238,7 @@ FAILS: dict[str, tuple[type[Exception], str]] = {
     "is_ragged": (AnswerError, "no array of numbers"),
     "is_none": (AnswerError, "no array of numbers"),
     "is_object": (AnswerError, "no array of numbers"),
-    "forges": (GoneError, "sent what is no answer"),
+    "forges": (GoneError, "sent what is not an answer"),
     "closes_pipes": (GoneError, "its process was killed"),
     "forks_and_dies": (GoneError, "ended with exit code 4"),
 }

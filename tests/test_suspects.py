@@ -214,7 +214,7 @@ def test_bare_weights_are_asked_what_they_are(home, work):
     path, _ = typed(home, "bare safetensors")
     for options, words in (
         ([], "name it with --model"),
-        (["--model", "vgg"], "it is no vgg"),
+        (["--model", "vgg"], "it is not vgg"),
         (["--model", "x"], "x:"),
     ):
         code, _, err = work("verify", *UNLOCK, path, *options)

@@ -180,7 +180,7 @@ def test_a_folder_that_states_its_size_is_one_network_for_keys_of_two_sizes(libr
 def test_weights_without_a_head_are_not_told_that_the_network_takes_no_images(tmp_path):
     np.savez(tmp_path / "m.npz", a=np.zeros(3, np.float32))
     wanted = Wanted(("timm:test_resnet",), images=((8, 8, 1),), classes=(7,))
-    with pytest.raises(InvalidFile, match="it is no timm:test_resnet that takes the keys' images"):
+    with pytest.raises(InvalidFile, match="as timm:test_resnet it does not take the keys' images"):
         recognise(tmp_path / "m.npz", wanted)
 
 
@@ -302,7 +302,7 @@ def test_hostile_configurations_are_one_line_fetch_nothing_and_run_nothing(tmp_p
         with pytest.raises(InvalidFile, match=why) as told:
             recognise(folder / "model.safetensors", Wanted())
         assert "\n" not in str(told.value), name
-    with pytest.raises(InvalidFile, match=r"it is no cnn|there is no head/bias"):  # what the user names is tried, too
+    with pytest.raises(InvalidFile, match=r"it is not cnn|there is no head/bias"):  # what the user names is tried, too
         recognise(tmp_path / "no classifier" / "model.safetensors", Wanted(("cnn",), (IMAGE,)))
     altered(tmp_path / "good", auto_map={"AutoModelForImageClassification": "planted.Net"})
     (stored,) = recognise(tmp_path / "good" / "model.safetensors", Wanted())  # the library's own class is there

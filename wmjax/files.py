@@ -14,7 +14,7 @@ from wmjax import stores
 from wmjax.errors import AccessError, UsageError
 
 _DESCRIPTORS = "/proc/self/fd"
-LARGEST = 1 << 30  # no file of wmjax's own comes near; a hostile one shall not fill the memory
+LARGEST = 1 << 30  # no file of wmjax's own comes near; a hostile one must not fill the memory
 
 
 def read_bytes(path: Path) -> bytes:

@@ -117,6 +117,6 @@ class Attempt:
 def _note(values: Any) -> Ground:
     found = forms.fields(values, ("code", "attack", "networks", "part"))
     if found["code"] != CUT:
-        raise ValueError(f"{found['code']!r:.50} is no code of a note")
+        raise ValueError(f"{found['code']!r:.50} is not a code of a note")
     numbers = {name: forms.whole(found[name], 1) for name in ("networks", "part")}
     return Ground(CUT, {"attack": forms.text(found["attack"]), **numbers})

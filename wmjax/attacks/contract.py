@@ -20,9 +20,9 @@ class Thief:
     """What a thief has beside the stolen networks; never the owner's key.
 
     Attributes:
-      images: labelled images of the task; None where he has none.
-      queries: images of something else, uint8 [n, H, W, C] as the networks take them; None where he has none.
-      recipe: how he trains from scratch; its epochs are what he can afford.
+      images: labelled images of the task; None where they have none.
+      queries: images of something else, uint8 [n, H, W, C] as the networks take them; None where they have none.
+      recipe: how they train from scratch; its epochs are what they can afford.
       tuning_epochs: of a fine-tuning.
     """
 
@@ -32,13 +32,13 @@ class Thief:
     tuning_epochs: int
 
     def owned(self) -> Dataset:
-        """His labelled images; `UsageError` where he has none."""
+        """Their labelled images; `UsageError` where they have none."""
         if self.images is None:
             raise UsageError("this attack needs images of the task, and the thief has none")
         return self.images
 
     def tuning(self) -> Recipe:
-        """How he fine-tunes."""
+        """How they fine-tune."""
         return dataclasses.replace(self.recipe, epochs=self.tuning_epochs)
 
 

@@ -69,7 +69,7 @@ def leaks(
       config: of all networks.
       networks: the name of each, its variables, and the seed of its starts, non-negative.
       key: whose stamp is looked for.
-      thief: his images, where he has some, are starts too.
+      thief: their images, where they have some, are starts too.
       source: the key's source images: for the decoys of keys that are not self-derived.
 
     Returns:

@@ -56,7 +56,7 @@ class Point:
         """Reads its fields back; raises ValueError where form or range of one cannot be."""
         found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         if found["outcome"] not in get_args(AttackOutcome):
-            raise ValueError(f"{found['outcome']!r:.50} is no outcome")
+            raise ValueError(f"{found['outcome']!r:.50} is not an outcome")
         forms.number(found["strength"])
         for name in ("attack", "victim", "key"):
             forms.text(found[name])

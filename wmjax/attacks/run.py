@@ -132,7 +132,7 @@ def _queries(name: str, config: Config, data_dir: str | os.PathLike[str] | None)
 
 
 def _training(config: Config, epochs: int | None, batch: int | None, quick: bool) -> tuple[Recipe, int]:
-    """How the thief trains, and his epochs of fine-tuning."""
+    """How the thief trains, and for how many epochs they fine-tune."""
     recipe = default_recipe(config)
     if epochs is None:
         epochs = min(recipe.epochs, QUICK_EPOCHS) if quick else recipe.epochs

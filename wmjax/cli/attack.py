@@ -18,7 +18,7 @@ def attack(options: argparse.Namespace) -> int:
     from wmjax.report.attack import attack_plots, attack_table, write_attack_report
     from wmjax.report.picture import write_picture
 
-    make_suite(options.suite)  # a wrong name shall not wait for the key
+    make_suite(options.suite)  # a wrong name must not wait for the key
     key = open_key(options.key, unlock(options))
     check_room(options.out, 1 << 20)
     result = try_attacks(

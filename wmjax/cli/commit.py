@@ -52,7 +52,8 @@ def _release(options: argparse.Namespace, public: "SignedCommitment") -> list[Pa
     folder, path = place(options.model), stored.path.resolve()
     if not folder.is_dir() or folder.resolve() != (path.parent if path.is_file() else path):
         raise UsageError(
-            f"{folder} is no folder of one released model: `wmjax export` makes one; or give --out FILE.commitment.json"
+            f"{folder} is not the folder of one released model: `wmjax export` makes such a folder; "
+            "or give --out FILE.commitment.json"
         )
     _warn_unchecked(options.timestamp, trusted)
     return sign_release(folder, statement, signer, options.timestamp, trusted)

@@ -28,7 +28,7 @@ def open_folder(path: Path, image: Shape | None) -> dict[str, Encoded]:
     root = path.expanduser()
     try:
         if not root.is_dir():
-            raise AccessError(f"{root} is no folder: {_LAYOUT}")
+            raise AccessError(f"{root} is not a folder: {_LAYOUT}")
         named = {"train": "train", "test": "test" if (root / "test").is_dir() else "val"}
         found = {role: root / folder for role, folder in named.items() if (root / folder).is_dir()}
         if not found:
@@ -77,7 +77,7 @@ def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
 def _pictures(folder: Path) -> Iterator[os.DirEntry[str]]:
     for entry in _visible(folder):
         if not entry.name.lower().endswith(SUFFIXES) or not entry.is_file():
-            raise AccessError(f"{entry.path} is no picture ({', '.join(SUFFIXES)}): move it elsewhere")
+            raise AccessError(f"{entry.path} is not a picture ({', '.join(SUFFIXES)}): move it elsewhere")
         yield entry
 
 

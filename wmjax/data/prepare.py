@@ -55,7 +55,7 @@ def prepare_cifar10(data_dir: str | os.PathLike[str], url: str = URL, sha256: st
         if (folder / "dataset_info.json").exists():
             return folder
         if folder.exists():
-            raise AccessError(f"{folder} exists but is no prepared data set: remove it and run again")
+            raise AccessError(f"{folder} exists but is not a prepared data set: remove it and run again")
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root) as archive:  # nameless: nothing remains of it even after a kill
             _download(url, sha256, archive)
@@ -110,7 +110,7 @@ def _read_batches(archive: IO[bytes]) -> dict[str, bytes]:
                     continue
                 file = tar.extractfile(member) if member.isreg() else None  # extractfile alone follows links
                 if file is None:
-                    raise InvalidFile(f"{name} in the archive is no regular file: {_HINT}")
+                    raise InvalidFile(f"{name} in the archive is not a regular file: {_HINT}")
                 found[name] = file.read()
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InvalidFile(f"the archive is truncated or corrupt ({first_line(error)}): {_HINT}") from error
@@ -123,7 +123,9 @@ def _parse(batches: list[tuple[str, bytes]]) -> Dataset:
     """One split from its named batch files: a record is a label, then the red, green and blue planes."""
     for name, raw in batches:
         if not raw or len(raw) % _RECORD:
-            raise InvalidFile(f"{name} has {len(raw)} bytes, which is no number of {_RECORD}-byte records: {_HINT}")
+            raise InvalidFile(
+                f"{name} has {len(raw)} bytes, which is not a whole number of {_RECORD}-byte records: {_HINT}"
+            )
         if (highest := max(raw[::_RECORD])) >= len(_CLASSES):
             raise InvalidFile(f"{name} has a label {highest}, above {len(_CLASSES) - 1}: {_HINT}")
     records = np.concatenate([np.frombuffer(raw, np.uint8).reshape(-1, _RECORD) for _, raw in batches])

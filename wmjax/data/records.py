@@ -63,9 +63,9 @@ def _check_features(name: str, features: Any) -> None:
     if {"image", "label"} - set(features or ()):
         raise UsageError(f"{no} it has no features 'image' and 'label'")
     if not isinstance(features["label"], tfds.features.ClassLabel) or not features["label"].num_classes:
-        raise UsageError(f"{no} its feature 'label' is no ClassLabel with a number of classes")
+        raise UsageError(f"{no} its feature 'label' is not a ClassLabel with a number of classes")
     if not isinstance(features["image"], tfds.features.Image):
-        raise UsageError(f"{no} its feature 'image' is no Image")
+        raise UsageError(f"{no} its feature 'image' is not an Image")
     if features["image"].np_dtype != "uint8":
         raise UsageError(f"{no} its images are {features['image'].np_dtype}, not uint8")
 

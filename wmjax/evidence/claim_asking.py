@@ -86,7 +86,7 @@ def _go_on(suspect: Suspect, gone: GoneError | None) -> None:
             raise gone
         check_there(suspect)
     except GoneError as error:
-        raise GoneError(f"{error}; the claim goes on with `resume`") from error
+        raise GoneError(f"{error}; `resume` continues the claim") from error
 
 
 def _stage(case: Case, asked: int) -> int:

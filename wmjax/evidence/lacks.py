@@ -29,9 +29,9 @@ def margin(*, dated: bool, pledged: bool) -> float:
 def chosen_bits(rule: stats.Rule, closed: Sequence[bool]) -> float:
     """What a claimant may have gained by calling triggers spent, at most.
 
-    Where coins are told by all answers together, a spent trigger is no answer against the claimant: it is left out, and
-    he who knew all answers beforehand chose which. Whoever chooses among N ways gains log2(N) bits at most; each run of
-    spent triggers is one of less than (rows + 1)**2. A claim that was ended and resumed has one run for each end.
+    Where coins are told by all answers together, a spent trigger does not count against the claimant: it is left out,
+    and whoever knew all answers beforehand chose which. Whoever chooses among N ways gains log2(N) bits at most; each
+    run of spent triggers is one of less than (rows + 1)**2. A claim that was ended and resumed has a run for each end.
 
     >>> chosen_bits(stats.Rule(1e-6, 1e-3, 0.65, 15, "spread/1"), [False, True, True] * 5)
     40.0

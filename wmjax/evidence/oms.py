@@ -94,7 +94,7 @@ def read_bundle(raw: bytes, what: str) -> Bundle:
         payload, signed = _exact(envelope["payload"]), _exact(signature["sig"])
         hint = str(material["publicKey"]["hint"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidFile(f"{what} is no bundle of OpenSSF Model Signing v1.0, signed with a key") from error
+        raise InvalidFile(f"{what} is not a bundle of OpenSSF Model Signing v1.0, signed with a key") from error
     return Bundle(payload, signed, hint, tokens, _files_of(_parsed(payload, f"the statement in {what}"), what))
 
 
@@ -158,7 +158,9 @@ def _below(path: Path) -> Iterator[Path]:
     try:
         path.name.encode()
     except UnicodeEncodeError as error:
-        raise InvalidFile(f"{path.parent}: {quoted(path.name)} is no name in UTF-8, so it cannot be signed") from error
+        raise InvalidFile(
+            f"{path.parent}: {quoted(path.name)} is not a name in UTF-8, so it cannot be signed"
+        ) from error
     if path.is_symlink() or not (path.is_file() or path.is_dir()):
         raise InvalidFile(f"{path.parent}: {quoted(path.name)} is a link, or no file: copy what is to be released")
     if path.is_file():

@@ -89,7 +89,7 @@ def sign_release(
     folder, private = place(folder), signer.p256
     public = parse_commitment(statement, STATEMENT)
     if public.model is None or public.owner != signer.owner:
-        raise UsageError("the statement names no model, or is not by the signer: it is no release")
+        raise UsageError("the statement names no model, or is not by the signer: it is not a release")
     new = {STATEMENT: statement, PUBLIC: _pem(private.public_key())}
     for name in (BUNDLE, *new):
         if os.path.lexists(folder / name):
@@ -131,7 +131,7 @@ def read_release(folder: str | os.PathLike[str], authorities: Sequence[Authority
         raise InvalidFile(f"{what} names another key than {PUBLIC}")
     public = parse_commitment(statement, str(folder / STATEMENT))
     if public.model is None:
-        raise InvalidFile(f"{folder / STATEMENT} names no model: it is no release")
+        raise InvalidFile(f"{folder / STATEMENT} names no model: it is not a release")
     try:
         stamps = tuple(check_past(token, bundle.signature, authorities) for token in bundle.tokens)
     except InvalidFile as error:
@@ -153,7 +153,7 @@ def _compare(signed: Mapping[str, str], lying: Mapping[str, str], folder: Path) 
 def _pinned(folder: Path, name: str, signed: Mapping[str, str], what: str) -> bytes:
     """One of the release's own files, which must be signed with the others."""
     if name not in signed:
-        raise InvalidFile(f"{what} does not cover {name}: it is no release of wmjax")
+        raise InvalidFile(f"{what} does not cover {name}: it is not a release of wmjax")
     raw = read_bytes(folder / name)
     if _sha256(raw) != signed[name]:
         raise InvalidFile(f"{folder}: {quoted(name)} is not as it was signed")
@@ -168,7 +168,7 @@ def _verified(pem: bytes, bundle: oms.Bundle, what: str) -> str:
             raise ValueError
         public.verify(bundle.signature, oms.encoded(bundle.payload), ECDSA(SHA256()))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise InvalidFile(f"{what}: {PUBLIC} beside it is no P-256 key in PEM") from error
+        raise InvalidFile(f"{what}: {PUBLIC} beside it is not a P-256 key in PEM") from error
     except InvalidSignature as error:
         raise InvalidFile(f"{what}: the signature is not that of {PUBLIC}") from error
     return _sha256(_pem(public))

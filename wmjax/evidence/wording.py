@@ -78,7 +78,7 @@ WORDS: dict[str, str] = {
     "source-independent": "Your copy of the source data set comes from where the claimant could not write.",
     "suspect-asked": "The model that was asked here is the suspect.",
     "other-weights": "The claim names a model with other weights: a copy that was trained further, or another model.",
-    "release-spoilt": "{model} holds a model.sig that is not true of it, so it is no copy of a release: {reason}.",
+    "release-spoilt": "{model} holds a model.sig that is not true of it, so it is not a copy of a release: {reason}.",
     "other-signer": "Another signer claims the same triggers; only time stamps can show who committed to them first.",
     "order-unknown": "Two signers claim the same triggers, and the order is unknown: no time stamp shows whose they "
     "were first. That the suspect knows them does not depend on it.",

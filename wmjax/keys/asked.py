@@ -18,7 +18,7 @@ def shown_to(path: str | os.PathLike[str], suspect: str) -> frozenset[int]:
     """The triggers that a suspect of this name was shown; none where nothing is remembered.
 
     Args:
-      path: of the key file; NAME.asked.jsonl lies beside NAME.age.
+      path: of the key file; NAME.asked.jsonl is beside NAME.age.
       suspect: its name, as the user types it.
 
     Raises:

@@ -181,7 +181,7 @@ def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) ->
 
 
 def beside(path: Path) -> list[Unlock]:
-    """What lies beside a key file to open it: NAME.identity, or nothing."""
+    """What is beside a key file to open it: NAME.identity, or nothing."""
     identity = path.with_suffix(".identity")
     return [read_identity(identity)] if identity.exists() and not is_stored(identity) else []
 

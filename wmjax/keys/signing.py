@@ -104,7 +104,7 @@ def open_signer(path: str | os.PathLike[str], passphrase: str | None = None) -> 
     try:
         private = load_pem_private_key(raw, (passphrase or "").encode() if needed else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        why = "its passphrase is another, or it is damaged" if needed else "it is no private key in PEM"
+        why = "its passphrase is another, or it is damaged" if needed else "it is not a private key in PEM"
         raise InvalidFile(f"{path}: cannot open the signing key: {why}") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise InvalidFile(f"{path}: not an Ed25519 key; `openssl genpkey -algorithm ed25519` makes one")
@@ -170,14 +170,14 @@ def _opened(values: dict[str, Any], what: str) -> tuple[bytes, Signature]:
         payload = _exact(values["payload"])
         (signature,) = values["signatures"]
         if set(values) != {"payload", "payloadType", "signatures"} or set(signature) != {"keyid", "sig"}:
-            raise InvalidFile(f"{what} is no DSSE envelope with one signature")
+            raise InvalidFile(f"{what} is not a DSSE envelope with one signature")
         if type(signature["keyid"]) is not str:
             raise TypeError
         if values["payloadType"] != PAYLOAD_TYPE:
             raise InvalidFile(f"{what} holds {values['payloadType']!r:.80}, not an in-toto statement")
         return payload, Signature(signature["keyid"], _exact(signature["sig"]).hex())
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidFile(f"{what} is no DSSE envelope with one signature") from error
+        raise InvalidFile(f"{what} is not a DSSE envelope with one signature") from error
 
 
 def _owner(statement: dict[str, Any], predicate_type: str, what: str) -> str:
@@ -186,11 +186,11 @@ def _owner(statement: dict[str, Any], predicate_type: str, what: str) -> str:
         told = statement.get("predicateType")
         raise InvalidFile(f"{what} is a statement of type {told!r:.80}; this program reads {predicate_type} here")
     if set(statement) != {"_type", "subject", "predicateType", "predicate"}:
-        raise InvalidFile(f"{what} is no in-toto statement: it has fields that none has, or lacks some")
+        raise InvalidFile(f"{what} is not an in-toto statement: it has fields that none has, or lacks some")
     predicate = statement["predicate"]
     owner = predicate.get("owner") if isinstance(predicate, dict) else None
     if not is_sha256(owner):  # as many digits
-        raise InvalidFile(f"{what} does not say whose it is: its owner is no Ed25519 public key in hex")
+        raise InvalidFile(f"{what} does not say whose it is: its owner is not an Ed25519 public key in hex")
     check_owner(str(owner), what)
     return str(owner)
 

@@ -67,8 +67,8 @@ class Source:
     def __post_init__(self) -> None:
         if type(self.name) is not str or not is_sha256(self.sha256):
             raise UsageError("a source is a data set's name and 64 hex digits")
-        if not re.fullmatch(r"\w[\w.+ -]{0,99}", self.name):  # no path: a stranger's key shall not choose what is read
-            raise UsageError(f"{self.name!r:.120} is no data set's name: letters, digits and . + - _ only")
+        if not re.fullmatch(r"\w[\w.+ -]{0,99}", self.name):  # no path: a stranger's key must not choose what is read
+            raise UsageError(f"{self.name!r:.120} is not a data set's name: letters, digits and . + - _ only")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -95,7 +95,7 @@ def model_of(subjects: Any) -> Model | None:
     try:
         model = Model(subjects[1]["name"], subjects[1]["digest"]["dirHash"], subjects[2]["digest"]["wmjaxTensors"])
     except (KeyError, TypeError) as error:
-        raise InvalidFile("its subjects are no model") from error
+        raise InvalidFile("its subjects are not a model") from error
     if not is_name(model.name):
         raise InvalidFile("the name of its model is not 1 to 200 characters that can be seen")
     if not (is_sha256(model.files) and is_sha256(model.tensors)):

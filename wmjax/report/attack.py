@@ -21,7 +21,7 @@ FATES = {
     "removed": "no match any more, in a network that is still worth having",
     "spoilt": f"no match any more, but the attack cost {COST:g} points of accuracy or more",
     "held": "still a match",
-    "diverged": "the network's weights or answers are no numbers: nothing was removed, the network is lost",
+    "diverged": "the network's weights or answers are not numbers: nothing was removed, the network is lost",
     "not shown": "no match even before any attack: there was nothing to remove",
     "not exact": "no exact evidence exists for the key's labels, only those that it repeats are counted",
 }
@@ -255,8 +255,8 @@ def _won(p: Point, needed: float) -> bool:
 def _unproven(result: AttackResult) -> list[str]:
     """Warns of networks in which the mark cannot be shown even before an attack."""
     return [
-        f"As stolen, {visible(p.victim)} holds {number(p.bits)} bits of {visible(p.key)}, which is no match: nothing "
-        "counts as removed there."
+        f"As stolen, {visible(p.victim)} holds {number(p.bits)} bits of {visible(p.key)}, which is not a match: "
+        "nothing counts as removed there."
         for p in result.points
         if p.attack == "none" and p.bits is not None and p.outcome != "match"
     ]

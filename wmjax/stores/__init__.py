@@ -45,7 +45,7 @@ _process = _Process()
 def place(name: str | os.PathLike[str]) -> Path:
     """Where a path, or what stands for an object, is on this machine.
 
-    What begins with the object's name and a slash is listed, and what lies beside it.
+    What begins with the object's name and a slash is listed, and what is beside it.
 
     >>> place("models/a")
     PosixPath('models/a')

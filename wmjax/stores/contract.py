@@ -19,7 +19,7 @@ class Unreachable(AccessError):
 
 
 class Meanwhile(AccessError):
-    """An object is not the version that it was to be, or is there already; perhaps by a write whose answer was lost."""
+    """An object is not the version that it was to be, or already exists; perhaps by a write whose answer was lost."""
 
 
 class Object(NamedTuple):

@@ -166,7 +166,7 @@ class Stored:
       parts: other files that hold some of its weights.
       class_names: as its files call them, in the order of scores; empty where they do not.
       passed: sets of weights at its path that are taken for an optimiser's, and not asked.
-      left: what lies beside the models of its path and may be another one, in words; empty where nothing does.
+      left: what is beside the models of its path and may be another one, in words; empty where nothing does.
     """
 
     network: Network

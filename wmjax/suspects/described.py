@@ -159,10 +159,10 @@ def stored_models(
 
 
 def _adapter_beside(held: Path) -> str:
-    """That an adapter lies beside a file, or in a folder, with which its library loads it; empty where none does."""
+    """That an adapter is beside a file, or in a folder, with which its library loads it; empty where none does."""
     if not ((held if held.is_dir() else held.parent) / _ADAPTER_CONFIG).exists():
         return ""
-    return f"{_ADAPTER_CONFIG} lies beside it: its library would change its weights by that adapter"
+    return f"{_ADAPTER_CONFIG} is beside it: its library would change its weights by that adapter"
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""What lies beside a file's models, in none of their sets of weights, and may be another one or change them. No JAX."""
+"""What is beside a file's models, in none of their sets of weights, and may be another one or change them. No JAX."""
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from wmjax.zarr import FLOATS
 
 
 def left_over(fits: Iterable[Fit], stored: Tensors, classes: Collection[int] = ()) -> str:
-    """What lies beside a file's models and may be another one, or change them, in words; empty where nothing does.
+    """What is beside a file's models and may be another one, or change them, in words; empty where nothing does.
 
     Little says nothing, unless it is an adapter's, lies in one of a model's own layers, is called as a tensor of its,
     has the sides of one, or may be another head; nor does an optimiser's.

@@ -143,7 +143,7 @@ def _service(name: str, value: Any) -> str:
 
 def _variable(name: str, value: Any) -> str:
     if not re.fullmatch("SUSPECT_[A-Z0-9_]+", _text(name, value)):
-        raise ValueError(f"its {name} is no name of an environment variable SUSPECT_...: the list holds no secret")
+        raise ValueError(f"its {name} is not a name of an environment variable SUSPECT_...: the list holds no secret")
     return str(value)
 
 

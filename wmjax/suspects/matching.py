@@ -193,7 +193,7 @@ def fitting(network: Network, stored: Tensors, *, kept: bool = False) -> list[Ma
     """
     fits = sets_of(network.shapes, stored, kept=kept)
     if not fits:
-        raise InvalidFile(f"it is no {network.name}: {misfit(network.shapes, stored).text}")
+        raise InvalidFile(f"it is not {network.name}: {misfit(network.shapes, stored).text}")
     return [Match(network, fit, fit.place if len(fits) > 1 else "") for fit in fits]
 
 
@@ -206,13 +206,14 @@ def _told(misfits: Sequence[tuple[Network, Misfit]], wanted: Wanted) -> str:
         model = network.name.partition(" ")[0]
         best[model] = min(best.get(model, (network, why)), (network, why), key=lambda item: _share(*item))
     said = [
-        f"it is no {network.name}: {why.text}" for network, why in sorted(best.values(), key=lambda item: _share(*item))
+        f"it is not {network.name}: {why.text}"
+        for network, why in sorted(best.values(), key=lambda item: _share(*item))
     ]
     for model in wanted.models:
         if model not in best and model in FAMILIES:
-            said.append(f"it is no {model}: there is no head/bias")
+            said.append(f"it is not {model}: there is no head/bias")
         elif model not in best:
-            said.append(f"it is no {model} that takes the keys' images")
+            said.append(f"as {model} it does not take the keys' images")
     more = f"; and {len(said) - _MOST_TOLD} more do not fit" if len(said) > _MOST_TOLD else ""
     return "; ".join(said[:_MOST_TOLD]) + more
 

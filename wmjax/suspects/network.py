@@ -26,7 +26,7 @@ from wmjax.suspects.torch_module import as_function, is_module
 from wmjax.suspects.ways import readings as names_of
 from wmjax.text import by
 
-LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration shall not fill the memory
+LARGEST = 1 << 34  # bytes of a network's weights: a hostile configuration must not fill the memory
 
 
 @lru_cache(maxsize=1024)

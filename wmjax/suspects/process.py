@@ -220,7 +220,7 @@ class _Process:
         except EOFError:
             self.end("")
         except (ValueError, OSError, MemoryError):
-            self.end("sent what is no answer")
+            self.end("sent what is not an answer")
 
     def _watch(self) -> None:
         """Tells those who wait when the child has ended, and how; what it started ends with it."""

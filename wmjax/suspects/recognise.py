@@ -92,7 +92,7 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
         if is_wmjax(path):
             return _ours(path, wanted)
         if (path / CHECKPOINT).exists() and small_json(path / CHECKPOINT) is None:
-            raise InvalidFile(f"a half-written or damaged checkpoint: its {CHECKPOINT} is no JSON")
+            raise InvalidFile(f"a half-written or damaged checkpoint: its {CHECKPOINT} is not JSON")
         items = orbax.items(path)
         if not items:
             raise InvalidFile(_HALF if (path / CHECKPOINT).exists() else _NO_MODEL)

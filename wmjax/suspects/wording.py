@@ -30,7 +30,7 @@ WORDS = {
         "that was named; the program may compute something else, so it is never cleared"
     ),
     "in-part": (
-        "not all of its file was asked, or not as it may be meant: it has outputs that are no scores of the key's "
+        "not all of its file was asked, or not as it may be meant: it has outputs that are not scores of the key's "
         "classes, weights beside its network's, an average without statistics of batches of its own, or takes several "
         "images at once alone; its holder may read answers there, so it is never cleared (say what is meant by a "
         "function, `module:function`, or by a file of its own)"

@@ -177,7 +177,7 @@ def _sealed(key: Key) -> checkpoint.SealedKey:
 
 
 def _test_blocks(splits: Splits[Examples]) -> Iterable[Dataset]:
-    """This process's part of the test split; read now where it fits: bad data shall not end a long run."""
+    """This process's part of the test split; read now where it fits: bad data must not end a long run."""
     test = splits.test
     if fits_resident(test):
         return [read(test, f"reading {splits.name} test", hosts.share())]

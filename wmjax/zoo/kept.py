@@ -54,7 +54,7 @@ class KeptAnswers:
             if not ((scores >= 0) & (scores <= 1)).all() or (np.abs(scores.sum(axis=-1) - 1) > 1e-3).any():
                 raise ValueError("probabilities were expected")
         if not ((labels >= -1) & (labels < (2 * stats.NAMES if scores is None else classes))).all():
-            raise ValueError("a label is no class")
+            raise ValueError("a label is not a class")
         return cls(labels, scores, classes)
 
 

@@ -93,7 +93,7 @@ def _wait(ray: Any, running: dict[Any, int], parts: int) -> None:
             advance(1, f"{len(failed)} failed")
     if failed:
         part = min(failed)
-        hint = f"part {part}/{parts} failed, {parts - len(failed)} are done; `resume` goes on with the rest"
+        hint = f"part {part}/{parts} failed, {parts - len(failed)} are done; `resume` continues with the rest"
         raise failed[part].saying(f"{hint}: {failed[part]}") from failed[part]
 
 

@@ -34,7 +34,7 @@ def shard_of(environment: Mapping[str, str]) -> tuple[int, int]:
         found["Slurm"] = _SLURM
     if not found:
         known = ", ".join(["Slurm", *_SYSTEMS])
-        raise UsageError(f"this is no job of an array of {known}: say which part, e.g. 1/4")
+        raise UsageError(f"this is not a job of an array of {known}: say which part, e.g. 1/4")
     if len(found) > 1:
         raise UsageError(f"{' and '.join(found.values())} contradict each other: say which part, e.g. 1/4")
     (name,) = found

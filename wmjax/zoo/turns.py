@@ -173,7 +173,7 @@ class Turns:
         memory: Memory | None,
         nonce: bytes | None,
     ):
-        """Begins, or goes on with what the journal holds.
+        """Begins, or continues with what the journal holds.
 
         Args:
           book: the journal.

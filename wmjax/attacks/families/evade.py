@@ -1,7 +1,7 @@
 """Servers that do not answer what looks unlike the images of the task: triggers often do.
 
 How odd a question is, is the Mahalanobis distance of its penultimate features from the mean of the class that the
-network sees in it, under one covariance for all classes (Lee et al. 2018). The thief fits both to images of his own.
+network sees in it, under one covariance for all classes (Lee et al. 2018). The thief fits both to images of their own.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.models import predict
 
-_MOST = 5000  # images that he looks at: enough for a covariance of 512 features
+_MOST = 5000  # images that they look at: enough for a covariance of 512 features
 _HELD = 5  # every so many-th is held out
 
 

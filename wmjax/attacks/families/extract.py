@@ -2,7 +2,7 @@
 
 No weight of the victim is copied, so a mark comes along only as far as its answers carry it (Papernot et al. 2017;
 Lukas et al. 2022, "extraction"). With hard labels the thief asks about each image once. With soft answers (Hinton et
-al. 2015) the victim is asked anew about each augmented image of each step: a thief who may ask as often as he likes.
+al. 2015) the victim is asked anew about each augmented image of each step: a thief who may ask as often as they like.
 
 A surrogate's initial weights and its order of images follow from its seed, but are never those that `fit` takes for a
 network of that seed: a student that began where its teacher began would pick up more than answers.
@@ -204,7 +204,7 @@ ATTACKS = (
     Attack(
         "retrain",
         "can ask the network for labels, and has images of the task",
-        "share of his images that he asks about",
+        "share of their images that they ask about",
         (1.0,),
         (0.1, 0.25, 0.5, 1.0),
         frozenset({"images"}),
@@ -230,8 +230,8 @@ ATTACKS = (
     ),
     Attack(
         "distil-shifted",
-        "can ask the network for probabilities without limit, and asks about images of the task that he distorts",
-        "how much he mixes, turns and recolours them, from 0 to 1",
+        "can ask the network for probabilities without limit, and asks about images of the task that they distort",
+        "how much they mix, turn and recolour them, from 0 to 1",
         (0.25,),
         (0.25, 0.5, 1.0),
         frozenset({"images"}),
@@ -239,7 +239,7 @@ ATTACKS = (
     ),
     Attack(
         "distil-noise",
-        "can ask the network for probabilities without limit, and has no images at all: he makes pictures up",
+        "can ask the network for probabilities without limit, and has no images at all: they make pictures up",
         "thousands of pictures",
         (2.0,),
         (1.0, 4.0, 16.0),
@@ -258,7 +258,7 @@ ATTACKS = (
     Attack(
         "knockoff",
         "can ask the network for probabilities without limit, and has images of something else",
-        "share of them that he asks about",
+        "share of them that they ask about",
         (1.0,),
         (0.1, 0.5, 1.0),
         frozenset({"queries"}),

@@ -1,4 +1,4 @@
-"""Fine-tuning: the thief trains stolen networks on, with images of his own and without the triggers.
+"""Fine-tuning: the thief trains stolen networks on, with images of their own and without the triggers.
 
 FTLL, FTAL, RTLL and RTAL are those of Adi et al. 2018 (USENIX Security): the last layer or all layers, as they are or
 with the last one drawn anew. Label smoothing and regularisation are those of Lukas et al. 2022 (S&P).
@@ -145,7 +145,7 @@ ATTACKS = (
     *(
         _attack(
             f"ftal-{most}",
-            f"trains all layers on with {most} of them or all he has, for as long",
+            f"trains all layers on with {most} of them or all they have, for as long",
             "learning rate",
             (),
             _ALL[1:],

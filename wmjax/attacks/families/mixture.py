@@ -68,7 +68,7 @@ def _ensemble(stolen: Stolen, thief: Thief, others: Variables) -> Attacked:
 
 
 def distil_own(stolen: Stolen, thief: Thief) -> Attacked:
-    """The other network is the thief's own, trained on his labels: it has no mark."""
+    """The other network is the thief's own, trained on their labels: it has no mark."""
     return _ensemble(stolen, thief, own_networks(stolen, thief))
 
 
@@ -89,13 +89,13 @@ ATTACKS: tuple[Attack, ...] = (
     _attack(
         "retrain-true",
         "can ask the network for labels, and has labelled images of the task",
-        "share of his images that he labels himself",
+        "share of their images that they label themselves",
         retrain_true,
     ),
     _attack(
         "distil-own",
-        f"{_CAN}, and has labelled images of the task; teaches a student the mean of its and his own network's answers",
-        "weight of his own network's answers",
+        f"{_CAN}, and has labelled images of the task; teaches a student the mean of both networks' answers",
+        "weight of their own network's answers",
         distil_own,
     ),
     _attack(

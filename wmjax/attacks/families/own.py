@@ -17,18 +17,18 @@ RIDGE = 0.1  # of the variance of a feature: few images must not explain everyth
 
 
 def own_networks(stolen: Stolen, thief: Thief, rows: np.ndarray | None = None) -> Variables:
-    """Networks of the thief's own, one for each stolen one, trained from scratch on his labels.
+    """Networks of the thief's own, one for each stolen one, trained from scratch on their labels.
 
     Args:
       stolen: their architecture and seeds count.
-      thief: his images and recipe.
+      thief: their images and recipe.
       rows: int [networks, images], the part that each sees; by default all of it.
     """
     return students(stolen, thief.recipe, thief.owned(), rows).variables
 
 
 def _averaged(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:
-    """The mean of what the stolen network and the thief's own say; his has the weight `strength`."""
+    """The mean of what the stolen network and the thief's own say; theirs has the weight `strength`."""
     alone = Stolen(network.config, stack([network.variables]), [network.strength], [network.seed])
     said = predict(network.config, network.variables, images)
     own = predict(network.config, one(own_networks(alone, thief), 0), images)
@@ -66,9 +66,9 @@ def _told(config: Config, variables: Variables, images: np.ndarray) -> np.ndarra
 
 
 def _subtracted(stolen: Stolen, thief: Thief) -> Attacked:
-    """Takes from each last layer what tells its network from one that the thief trains on half of his images.
+    """Takes from each last layer what tells its network from one that the thief trains on half of their images.
 
-    The other half shows the difference: on the first his own network knows the answers by heart.
+    The other half shows the difference: on the first their own network knows the answers by heart.
     """
     own = thief.owned()
     orders = np.stack([rng_of(seed, 6).permutation(len(own)) for seed in stolen.seeds])
@@ -92,13 +92,13 @@ def without(variables: Variables, affine: np.ndarray) -> Variables:
     return Variables({**variables.params, "head": head}, variables.stats)
 
 
-_WHO = "has the weights and labelled images of the task, on which he trains a network of his own"
+_WHO = "has the weights and labelled images of the task, on which they train a network of their own"
 
 ATTACKS: tuple[Attack, ...] = (
     Attack(
         "average",
-        f"{_WHO}; his server answers with the mean of both",
-        "weight of his own network's answers",
+        f"{_WHO}; their server answers with the mean of both",
+        "weight of their own network's answers",
         (),
         (0.25, 0.5, 0.75),
         frozenset({"images"}),
@@ -108,7 +108,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         "subtract",
         f"{_WHO}; estimates how the two differ from the stolen one's features, and takes that away",
-        "rank of the difference that he estimates",
+        "rank of the difference that they estimate",
         (),
         (1, 2, 4, 8),
         frozenset({"images"}),

@@ -1,6 +1,6 @@
 """A thief's own random shift: what a smooth mark on natural images looks like, drawn by somebody without the key.
 
-His shift is an affine map of the penultimate features, whitened and without what the logits tell already, so it lies
+Their shift is an affine map of the penultimate features, whitened and without what the logits tell already, so it lies
 where an owner's smooth mark would lie, and drowns it if it is strong enough. It is folded into the last layer. With
 `own-shift-kept` the server adds only as much of it as leaves the top-1 what it was: that costs no accuracy.
 """
@@ -16,7 +16,7 @@ from wmjax.data.dataset import Dataset
 from wmjax.models import Variables, stack
 from wmjax.models.predict import logits
 
-MOST = 5000  # images that he looks at
+MOST = 5000  # images that they look at
 DIRECTIONS = 32  # of the features, the widest that are left
 LEFT = 1e-3  # of the widest feature's deviation: what is less is rounding
 SHY = 0.97  # of the shift that would change the top-1
@@ -92,7 +92,7 @@ _FULL = (0.5, 1, 2, 4)
 ATTACKS: tuple[Attack, ...] = (
     Attack(
         "own-shift",
-        "has the weights and images of the task; adds a random smooth shift of his own to the logits",
+        "has the weights and images of the task; adds a random smooth shift of their own to the logits",
         _STRENGTH,
         (1,),
         _FULL,
@@ -101,7 +101,7 @@ ATTACKS: tuple[Attack, ...] = (
     ),
     Attack(
         "own-shift-kept",
-        "has the weights and images of the task; his server adds a random smooth shift that changes no top-1",
+        "has the weights and images of the task; their server adds a random smooth shift that changes no top-1",
         _STRENGTH,
         (2,),
         _FULL,

@@ -53,7 +53,7 @@ def tuned(stolen: Stolen, thief: Thief, kept: np.ndarray, rates: Sequence[float]
 
     Args:
       stolen: the networks; their strengths are not looked at.
-      thief: his images and epochs of fine-tuning.
+      thief: their images and epochs of fine-tuning.
       kept: int [classes], which new class each class becomes; -1 where it is given up.
       rates: peak learning rates, one a network.
     """
@@ -75,8 +75,8 @@ def _relabelled(data: Dataset, kept: np.ndarray) -> Dataset:
 ATTACKS = (
     Attack(
         "transfer-fewer",
-        "knows the weights, and has labelled images of the classes that he needs",
-        "share of the classes that he keeps",
+        "knows the weights, and has labelled images of the classes that they need",
+        "share of the classes that they keep",
         (0.5,),
         (0.5,),
         frozenset({"images"}),

@@ -1,8 +1,8 @@
 """WRK: the boundaries that a mark shaped are moved, under a new last layer that may not grow back (Xiao et al. 2026).
 
 Xiao et al., "Class-feature Watermark", AAAI 2026 (arXiv 2511.07947), who found that it removes the marks made for
-extraction. Their thief has a twentieth of the owner's images. He moves them over the nearest boundaries by steps along
-the gradient's sign, gives what comes out random labels, and trains on both; the last layer is drawn anew and pushed
+extraction. Their thief has a twentieth of the owner's images. They move them over the nearest boundaries by steps
+along the gradient's sign, give what comes out random labels, and train on both; the last layer is drawn anew and pushed
 away from the stolen one. Theirs is pushed by a term of the loss; here, before each round of training, each class gives
 up what it has in common with its stolen weights.
 """

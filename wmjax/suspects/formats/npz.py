@@ -100,7 +100,7 @@ def _archive(path: Path, kind: type[io.FileIO]) -> Iterator[tuple[zipfile.ZipFil
             raise
         except _DAMAGE as error:
             reason = f": {error!s:.160}" if type(error) is ValueError else ""
-            raise InvalidFile(f"{path} is no archive of arrays, or damaged{reason}") from error
+            raise InvalidFile(f"{path} is not an archive of arrays, or damaged{reason}") from error
 
 
 def _described(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:

@@ -93,7 +93,7 @@ def _scores(values: Any) -> np.ndarray:
     try:
         return np.array([np.nan if value is None else value for value in values], np.float64)
     except OverflowError as error:
-        raise Malformed("it answers with numbers that are no scores", "") from error
+        raise Malformed("it answers with numbers that are not scores", "") from error
 
 
 def _choice(value: Mapping[str, Any]) -> Choice:
@@ -105,7 +105,7 @@ def _choice(value: Mapping[str, Any]) -> Choice:
         raise Malformed("it answers with objects that name no class", dict(value))
     score = scores[0] if scores and scores[0] is not None else float("nan")
     if type(score) not in (int, float):
-        raise Malformed("it answers with scores that are no numbers", dict(value))
+        raise Malformed("it answers with scores that are not numbers", dict(value))
     return Choice(labels[0], float(score))
 
 

@@ -36,7 +36,7 @@ def _forms(url: str, about: Any, told: Told) -> list[Form]:
     root, asked = _root(url)
     functions = about.get("named_endpoints") if isinstance(about, dict) else None
     if not isinstance(functions, dict) or not functions:
-        raise UsageError("it is no app of Gradio with a named function")
+        raise UsageError("it is not an app of Gradio with a named function")
     name = f"/{asked or 'predict'}"
     if not asked and name not in functions and len(functions) == 1:
         name = next(iter(functions))
