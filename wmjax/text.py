@@ -66,7 +66,7 @@ def first_line(error: BaseException, most: int = 200) -> str:
 
 
 def bare(error: BaseException, most: int = 200) -> str:
-    """What an error says, on one line and without the backticks of parameters: said of a file, they are no options.
+    """What an error says, on one line and without the backticks of parameters: said of a file, they are not options.
 
     >>> bare(ValueError("`classes` 1: must be in 2..10"))
     'classes 1: must be in 2..10'

@@ -4,7 +4,7 @@ Zhang et al. 2018 (5.5) invert marked networks and look at the pictures: blurs, 
 test: what inversion adds to its starts is correlated with what the key stamps on its images, and with what decoy keys
 would have stamped.
 
-It is no `Attack`: the networks stay as they are, and what it finds is a `Leak`. A suite tries it beside its grid.
+It is not an `Attack`: the networks stay as they are, and what it finds is a `Leak`. A suite tries it beside its grid.
 """
 
 import time

@@ -30,7 +30,7 @@ class Point:
       label_bits: evidence from the top-1 labels of all of them; None for fixed labels and where it diverged.
       bits: the same from probabilities.
       outcome: what `verify` would say from probabilities; `uncalibrated` for fixed labels (there is no exact evidence),
-        `diverged` where weights or answers are no numbers: then nothing was removed, the network is lost.
+        `diverged` where weights or answers are not numbers: then nothing was removed, the network is lost.
     """
 
     attack: str

@@ -40,5 +40,5 @@ def verbs(parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 
 def takes_path(action: argparse.Action) -> bool:
-    """Whether an argument may be a file or a folder: one that is no number, no choice and no flag."""
+    """Whether an argument may be a file or a folder: one that is not a number, a choice or a flag."""
     return action.nargs != 0 and action.type in (None, Path) and not action.choices

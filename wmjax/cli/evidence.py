@@ -37,7 +37,7 @@ def claim(options: argparse.Namespace) -> int:
         raise UsageError(f"--out {options.out}: name the claim's file, e.g. claim.json; its page is then claim.html")
     check_room(options.out.parent, 1 << 26)
     _check_out(options, page_path)
-    check_sealed(options.key)  # what is no key is told before what is not beside it
+    check_sealed(options.key)  # what is not a key is told before what is not beside it
     public = _companion(options.key, ".commitment.json")
     with alone(public):  # two claims at once would ask the same triggers
         raw, spent = _asked(options, public)

@@ -109,7 +109,7 @@ def decode(picture: Picture, image: Shape | None) -> np.ndarray:
         leaves it as it is.
 
     Raises:
-      AccessError: it is no picture, or corrupt, or absurdly large.
+      AccessError: it is not a picture, or corrupt, or absurdly large.
       UsageError: its pixels are not bytes.
     """
     with (

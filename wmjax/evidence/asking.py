@@ -1,8 +1,8 @@
 """The judge asks: the suspect's own answers about the triggers that a claim opened.
 
 A suspect that fails on a picture has refused that picture: nobody gets rid of a verdict so, and nobody is acquitted by
-it. One that gives no usable answer to the first questions is not there, or is no classifier; that is no fault of the
-claim's.
+it. One that gives no usable answer to the first questions is not there, or is not a classifier; that is not the claim's
+fault.
 """
 
 import hashlib

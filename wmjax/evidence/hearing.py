@@ -1,6 +1,6 @@
 """All claims on one suspect that lie before a judge: each judged, whatever is beside it, and who of them was first.
 
-A file that is no claim, or a false one, is listed with its reason and changes nothing for the others. What the whole
+A file that is not a claim, or a false one, is listed with its reason and changes nothing for the others. What the whole
 comes to is the settlement's; of claims that leave nothing to settle, their own verdict.
 """
 

@@ -170,7 +170,7 @@ def check_unspent(claim: Claim, court: Court) -> None:
     """No trigger that another claim opened is opened again, also where the same triggers were committed to anew.
 
     Another signer's claim counts only where both are dated, and it before this one: anyone who saw a secret can sign it
-    again, and have that stamped. An undated claim beside such a one is no false one; `lacks.two_signers` has it.
+    again, and have that stamped. An undated claim beside such a one is not a false one; `lacks.two_signers` has it.
     """
     for other in court.others:
         if other.sha256 == claim.sha256 or (other.owner != claim.owner and not _is_earlier(other, claim, court)):

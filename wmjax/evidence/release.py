@@ -82,9 +82,9 @@ def sign_release(
       the files.
 
     Raises:
-      UsageError: the folder is signed already, or holds links or what is no file.
+      UsageError: the folder is signed already, or holds links or what is not a file.
       AccessError: a file, or an authority, cannot be reached.
-      InvalidFile: an authority's answer is no time stamp of the signature.
+      InvalidFile: an authority's answer is not a time stamp of the signature.
     """
     folder, private = place(folder), signer.p256
     public = parse_commitment(statement, STATEMENT)

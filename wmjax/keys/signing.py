@@ -95,7 +95,7 @@ def open_signer(path: str | os.PathLike[str], passphrase: str | None = None) -> 
     Raises:
       AccessError: the file cannot be read.
       UsageError: it is encrypted and there is no passphrase.
-      InvalidFile: it is no Ed25519 key in PEM, or the passphrase is not its own.
+      InvalidFile: it is not an Ed25519 key in PEM, or the passphrase is not its own.
     """
     raw = read_bytes(stores.private(path))
     needed = b"ENCRYPTED" in raw

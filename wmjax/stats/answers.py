@@ -153,7 +153,7 @@ def read_answers(
     scores = np.where(usable[..., None], scores, 0.0)
     sums = scores.sum(axis=-1, keepdims=True)
     is_distribution = (scores >= 0).all(axis=-1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
-    with np.errstate(invalid="ignore", divide="ignore"):  # where it is no distribution the quotient is not taken
+    with np.errstate(invalid="ignore", divide="ignore"):  # where it is not a distribution the quotient is not taken
         probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=-1))
     return Answers(np.where(usable, probabilities.argmax(axis=-1), -1), probabilities, classes)
 

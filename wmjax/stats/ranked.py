@@ -1,4 +1,4 @@
-"""Evidence of kind `ranked/1`: none, for keys whose labels are no fair draw: matches are ranked among the null's.
+"""Evidence of kind `ranked/1`: none, for keys whose labels are not a fair draw: matches are ranked among the null's.
 
 What can be told exactly is an acquittal: even if each label had the name that its triggers were most often answered
 with, a copy would repeat more of them. The key may have one label for all, and a copy may have dropped this very class:

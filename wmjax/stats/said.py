@@ -42,7 +42,7 @@ def read_said(value: Any) -> Said | None:
     """Reads `said_json` back.
 
     Raises:
-      ValueError, TypeError, KeyError: it is no answer.
+      ValueError, TypeError, KeyError: it is not an answer.
     """
     if value is None:
         return None

@@ -135,7 +135,7 @@ def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tup
     coins, hit, miss = truth.coins.size, np.log2(0.5 / rate), np.log2(0.5 / (1.0 - rate))
     acquittal = agreed * hit + (coins - agreed) * miss if _different(given) >= TELLING else -np.inf
     if acquittal > 0.0 and _mean_wealth(statistics(rows, _turned(given), truth), truth.coins) >= 0.0:
-        acquittal = 0.0  # who means the lowest of their scores is no stranger
+        acquittal = 0.0  # who means the lowest of their scores is not a stranger
     return float(wealth), float(acquittal), agreed
 
 

@@ -15,7 +15,7 @@ class AskedGround(StrEnum):
     ADAPTED (`from`, `to`: shapes of triggers and of what was asked): resized, or without their colours, which clears
     nobody; COLOURED (the same): grey, in three equal channels; OTHER_CLASSES (`theirs`, `ours`: how many it tells
     apart, and the key); MORE_CLASSES (the same): by two or more, which clears nobody; OTHER_NAMES (`names`: how
-    many it used that are no class of the key's); ASKED: through a function, not its weights; SERVED: over a
+    many it used that are not classes of the key's); ASKED: through a function, not its weights; SERVED: over a
     network, as a service; SERVED_JPEG: as one that takes JPEG alone, which clears nobody; RUN: by the library that
     runs its file, in a process of its own; WEIGHTS_ALONE: of a file that holds a program by its tensors, in the
     network that the user named, which clears nobody; IN_PART: by some of its file's outputs or weights, while

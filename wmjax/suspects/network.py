@@ -205,7 +205,7 @@ def _names(tree: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Weights], An
 
 
 def _nnx(module: Any) -> tuple[dict[str, Any], Callable[[Any, Array], Array]]:
-    """Abstract tensors of an NNX module as it answers, and the function of them; streams of random bits are no part."""
+    """Abstract tensors of an NNX module as it answers, but for streams of random bits, and the function of them."""
     module.eval()
     _through_our_conv(module)
     parts: Any = nnx.split(module, nnx.RngState, ...)

@@ -5,8 +5,8 @@ pictures as a service would, one or several a call. What it prints goes to stder
 folder, where its module is looked for first; the parent imports nothing from there. One that ended is not started
 again: whoever asks it then is told so (`GoneError`).
 
-It is no sandbox: it may read the files that its user may, and use the network. Keep keys where that user has none, or
-run disputes as a user of their own.
+It is not a sandbox: it may read the files that its user may, and use the network. Keep keys where that user has none,
+or run disputes as a user of their own.
 
 A call costs 0.2 ms beyond the function's own time with one picture of 32x32x3, 0.3 ms with 16; starting takes 0.15 s
 beside the module's own imports (2 CPU cores, a function that answers zeros).
@@ -71,7 +71,7 @@ def start(
     """The function `module:function` of a new process, to be called from any thread; it ends with the last reference.
 
     It raises `NoAnswerError` if no answer came, `GoneError` if none will come any more, since the process ended, took
-    too long and was ended, or cannot reach its own server; `AnswerError` if the answer was no array of numbers.
+    too long and was ended, or cannot reach its own server; `AnswerError` if the answer was not an array of numbers.
 
     Args:
       name: `module:function`.

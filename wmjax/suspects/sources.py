@@ -62,7 +62,7 @@ class Partial:
     why: str
 
     def read(self, start: int, stop: int, out: Weights) -> None:
-        """Raises `InvalidFile`: a part is no model, and its missing tensors are nobody else's."""
+        """Raises `InvalidFile`: a part is not a model, and its missing tensors are nobody else's."""
         raise InvalidFile(self.why)
 
 

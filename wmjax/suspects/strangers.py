@@ -27,7 +27,7 @@ def imported(name: str) -> Any:
 
 @contextlib.contextmanager
 def strangers_code(what: str) -> Iterator[None]:
-    """Finds modules in the working folder too; prints are no part of an answer; an error is a line that begins so.
+    """Finds modules in the working folder too; prints are not part of an answer; an error is a line that begins so.
 
     Args:
       what: how the line begins.

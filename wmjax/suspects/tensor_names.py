@@ -44,7 +44,7 @@ def is_optimiser(place: Place) -> bool:
 
 
 def is_state(place: Place) -> bool:
-    """Whether it lies in what is called an optimiser's state, and is no average of weights."""
+    """Whether it lies in what is called an optimiser's state, and is not an average of weights."""
     pairs = zip(place, (*place[1:], ""), strict=False)
     if any(_KEPT & set(re.split("[_-]", part.lower())) for part in place):
         return False

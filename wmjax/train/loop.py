@@ -212,7 +212,7 @@ class _Running:
     answers: list[list[jax.Array]]  # about each key; empty where it is not asked
 
     def outcome(self, keys: Sequence[Key]) -> tuple[int, str]:
-        """Steps and text for the progress bar; raises `UsageError` where the loss is no number."""
+        """Steps and text for the progress bar; raises `UsageError` where the loss is not a number."""
         loss, accuracy = jax.device_get([value.addressable_data(0) for value in self.metrics])
         if not np.isfinite(loss).all():
             step = self.chunk.start + int(np.argmin(np.isfinite(loss)))

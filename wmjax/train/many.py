@@ -51,7 +51,7 @@ def fit_many(
       teacher: distil instead of learning the labels; variables of one teacher a model, arrays [models, ...].
       pace: what every update is multiplied by, like the models' parameters or broadcastable to them, [models, ...]: a
         learning rate for each model, zeros where weights stay as they are. By default 1.
-      diverging: let a model whose loss is no number go on: its weights tell.
+      diverging: let a model whose loss is not a number go on: its weights tell.
       mapping: the devices, to which the models are dealt; all of this process by default.
       title: of the progress bar.
 
@@ -127,7 +127,7 @@ def _epochs(recipe: Recipe, size: int, seeds: np.ndarray, rows: np.ndarray | Non
 
 
 def _told(metrics: Metrics, seeds: np.ndarray, diverging: bool) -> str:
-    """Text for the progress bar; raises `UsageError` where a loss is no number and must be one."""
+    """Text for the progress bar; raises `UsageError` where a loss is not a number and must be one."""
     loss, accuracy = jax.device_get(metrics)
     if not diverging and not np.isfinite(loss).all():
         model = int(np.argmin(np.isfinite(loss).all(axis=1)))

@@ -30,7 +30,7 @@ def reference_answers(
       uint16 [3, N, C], or [1, N, C] without students: probabilities in units of 1/65535.
 
     Raises:
-      UsageError: the base answers with what is no number, or a student's training diverges.
+      UsageError: the base answers with what is not a number, or a student's training diverges.
     """
     answers = [predict(config, base, probes)]
     if not np.isfinite(answers[0]).all():

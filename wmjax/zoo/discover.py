@@ -43,7 +43,7 @@ def discover(folder: Path, wanted: Wanted, members: Members | None = None) -> Zo
       members: those of a list that the user named.
 
     Raises:
-      UsageError: one of its models is no architecture.
+      UsageError: one of its models is not an architecture.
       AccessError: the folder does not exist.
     """
     recognise.check(wanted)
@@ -82,7 +82,7 @@ class _Walk:
         self.found: list[tuple[str, Entry]] = []
         self.unreadable: list[Unreadable] = []
         self.refused: list[tuple[Path, str]] = []
-        self.plain: list[Path] = []  # files that are no models
+        self.plain: list[Path] = []  # files that are not models
         self.passed: dict[str, int] = {}  # sets of weights that an optimiser keeps, by their path
         self.claimed: set[Path] = set()  # by lists: files and checkpoints that are asked already
         self.parts: set[Path] = set()  # of models of several files
@@ -195,7 +195,7 @@ class _Walk:
         later.extend(reversed(folders))
 
     def _beside(self, folder: Path, folders: Sequence[Path], later: list[Path]) -> list[Path]:
-        """Subfolders of a checkpoint that are to be walked; in those of its own only what is no part of it."""
+        """Subfolders of a checkpoint that are to be walked; in those of its own only what is not part of it."""
         beside = _beside_checkpoint(folder, folders)
         for own in sorted(set(folders) - set(beside)):
             self._within(own, later, checkpoints=True)
@@ -290,6 +290,6 @@ def _ending(path: Path) -> str:
 
 
 def _newest(folders: Sequence[Path]) -> Path | None:
-    """The newest complete checkpoint of a wmjax run among a folder's children; None where it is no run."""
+    """The newest complete checkpoint of a wmjax run among a folder's children; None where it is not a run."""
     newest = next((path for path in reversed(folders) if recognise.is_step(path)), None)
     return newest if newest and recognise.is_wmjax(newest) else None

@@ -106,7 +106,7 @@ def _reason(error: Exception) -> WmjaxError:
 
 
 def remote(function: Callable[..., None], *arguments: Any) -> Callable[[int, int], None]:
-    """A function of (..., i, n) with its first arguments, as Ray takes it: one that is no `partial`."""
+    """A function of (..., i, n) with its first arguments, as Ray takes it: one that is not a `partial`."""
     bound = functools.partial(function, *arguments)
 
     def work(part: int, parts: int) -> None:

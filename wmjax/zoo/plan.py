@@ -38,7 +38,7 @@ class AuditPlan:
 
     Attributes:
       entries: the models, in the order of family and name; null models behind them.
-      suspects: how many of the entries are no null models.
+      suspects: how many of the entries are not null models.
       keys: by name.
       level: the bound.
       unreadable: what could not be used so far.

@@ -23,7 +23,7 @@ from wmjax.zoo.rounds import FIRST, Questions
 
 _COMPILING = 0.035  # seconds an operation; 0.02 to 0.09 for 13 networks of torchvision
 _PATIENCE = 3  # times that estimate is what compiling may take
-_AT_LEAST = 10.0  # seconds that it may take: a busy machine is no reason
+_AT_LEAST = 10.0  # seconds that it may take: a busy machine is not a reason
 _STARTING = 0.2  # seconds that a process takes at least
 _USUAL = 3 * FIRST  # triggers of a key that an innocent model is asked about
 _SHARE = 0.8  # of the runtime's seconds that a compiled program takes to answer: 0.8 to 2.5 for five, unfused

@@ -31,7 +31,7 @@ def invert(config: Config, variables: Variables, starts: Array, targets: Array, 
     """Gradient descent on pictures until networks take them for the target classes.
 
     The slope of the cross-entropy is scaled to its steepest pixel: that of a network that is sure of itself is tiny.
-    Pixels whose slope is no number stay where they are.
+    Pixels whose slope is not a number stay where they are.
 
     Args:
       config: of all networks.

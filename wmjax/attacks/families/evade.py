@@ -81,7 +81,7 @@ def odd(network: Served, own: Dataset, images: np.ndarray, answers: np.ndarray) 
     """Which queries are further out than all but a share `strength` of the thief's held-out images.
 
     Args:
-      network: that is asked; where its features are no numbers nothing is odd.
+      network: that is asked; where its features are not numbers nothing is odd.
       own: the thief's images.
       images: uint8 [n, H, W, C].
       answers: the network's own, float32 [n, classes].

@@ -51,7 +51,7 @@ def tune(
       title: of the progress bar.
 
     Returns:
-      The trained variables; a network that diverged has weights that are no numbers.
+      The trained variables; a network that diverged has weights that are not numbers.
     """
     seen = len(data) if rows is None else rows.shape[1]
     batch = min(recipe.batch, seen)

@@ -40,7 +40,7 @@ def drawn(images: np.ndarray, said: np.ndarray, rng: np.random.Generator) -> Dat
 
     Args:
       images: uint8 [n, H, W, C].
-      said: probabilities, float [n, classes]; where they are no numbers the label is 0.
+      said: probabilities, float [n, classes]; where they are not numbers the label is 0.
       rng: of the labels.
 
     Returns:

@@ -44,7 +44,7 @@ def difference(seen: np.ndarray, gap: np.ndarray, rank: int) -> np.ndarray:
       rank: of the map.
 
     Returns:
-      float64 [d + 1, classes]; the last row is the intercept. Zero where anything is no number.
+      float64 [d + 1, classes]; the last row is the intercept. Zero where anything is not a number.
     """
     seen, gap = seen.astype(np.float64), gap.astype(np.float64)
     if not (np.isfinite(seen).all() and np.isfinite(gap).all()):

@@ -100,7 +100,7 @@ def find_stamps(config: Config, variables: Variables, images: Array) -> Stamps:
 
 
 def _read(logits: dict[str, Array]) -> tuple[Array, Array]:
-    """Mask and pattern; an empty mask where weights that are no numbers spoilt them."""
+    """Mask and pattern; an empty mask where weights that are not numbers spoilt them."""
     mask, pattern = jax.nn.sigmoid(logits["mask"]), 255.0 * jax.nn.sigmoid(logits["pattern"])
     return jnp.nan_to_num(mask), jnp.nan_to_num(pattern)
 

@@ -58,7 +58,7 @@ def described(
     channels; each output's classes, 1 of one that may tell the class itself, 0 where it has no scores.
 
     Args:
-      taken: shape of its images; a side that is no whole number is open.
+      taken: shape of its images; a side that is not a whole number is open.
       given: shapes of its outputs.
       uint8: whether it takes bytes.
       whole: whether each output has whole numbers that have no other worth: they may be the best classes, the best
@@ -66,7 +66,7 @@ def described(
       left: whether the file has more than the program uses: told as an output that cannot be asked.
 
     Raises:
-      ValueError: it is no classifier of images of one size.
+      ValueError: it is not a classifier of images of one size.
     """
     sides = [n for n in taken[1:] if isinstance(n, int)]
     if len(taken) != 4 or len(sides) != 3:

@@ -24,7 +24,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
       path: of the file.
 
     Raises:
-      ValueError: it is no program of one batch of images, or calls out of itself.
+      ValueError: it is not a program of one batch of images, or calls out of itself.
     """
     check_size(Path(path).stat().st_size)
     exported = export.deserialize(bytearray(Path(path).read_bytes()))

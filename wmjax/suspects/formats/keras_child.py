@@ -27,7 +27,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
       path: of the file.
 
     Raises:
-      ValueError: it is no classifier of images of one size, it holds code, or it is too large.
+      ValueError: it is not a classifier of images of one size, it holds code, or it is too large.
     """
     check_size(_bytes(path))
     os.environ["KERAS_BACKEND"] = "jax"

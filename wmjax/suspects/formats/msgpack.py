@@ -22,7 +22,7 @@ _MOST = 1 << 17  # maps, lists and values
 _LONGEST = 1 << 24  # characters of all names
 _ARRAYS = (1, 3)
 _BYTES = np.dtype(np.uint8)
-_SMALL = 1 << 10  # bytes that are no array, and less than any model
+_SMALL = 1 << 10  # bytes that are not an array, and less than any model
 _CHUNKED = "__msgpack_chunked_array__"
 _SIZED = {  # kind and form of the length behind a first byte
     0xC4: ("bin", ">B"), 0xC5: ("bin", ">H"), 0xC6: ("bin", ">I"),

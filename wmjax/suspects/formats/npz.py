@@ -1,6 +1,6 @@
 """NumPy's `.npz` archives of arrays, as big_vision writes them: read without running anything that lies in them.
 
-An archive of arrays is no pickle; one of Python objects would be, and is refused.
+An archive of arrays is not a pickle; one of Python objects would be, and is refused.
 """
 
 import dataclasses

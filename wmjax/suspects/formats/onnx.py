@@ -130,7 +130,7 @@ def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> l
 
     Raises:
       UsageError: as of `open_onnx`.
-      InvalidFile: it is no description of an image classifier.
+      InvalidFile: it is not a description of an image classifier.
     """
     try:
         return _at_sizes(from_json(description["onnx"]), path, wanted, partial(_asked, path, wanted, unused={}))
@@ -193,7 +193,7 @@ def _read(path: Path) -> tuple[Read, str]:
         said = pixels_said(read.graph, read.weights, path)
         read = read._replace(graph=dataclasses.replace(read.graph, pixels=said))
         return read, read.graph.fingerprint()
-    except (TypeError, AttributeError, ValueError) as error:  # the parser gives bytes for text that is no UTF-8
+    except (TypeError, AttributeError, ValueError) as error:  # the parser gives bytes for text that is not UTF-8
         raise InvalidFile(f"{path} is damaged: a name or number in it has no valid form") from error
 
 
@@ -269,7 +269,7 @@ def scores(graph: Graph, batch: int, places: list[int], classes: int) -> Callabl
 def _scores(value: Array, n: int, classes: int) -> Array:
     """An output's scores [n, classes]; of one that tells the class itself, which may be turned round, 1 for that.
 
-    They are not numbers where it tells none: a copy that counts otherwise is no stranger.
+    They are not numbers where it tells none: a copy that counts otherwise is not a stranger.
     """
     if value.size == n * classes:
         return value.reshape(n, classes)

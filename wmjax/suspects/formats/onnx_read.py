@@ -57,7 +57,7 @@ def parse(path: Path) -> Any:
     Raises:
       UsageError: the `onnx` package is missing.
       AccessError: the file cannot be read.
-      InvalidFile: it is damaged, or most of it is no weights.
+      InvalidFile: it is damaged, or most of it is not weights.
     """
     try:
         import onnx
@@ -97,7 +97,7 @@ def read_graph(model: Any, path: Path) -> Read:
       path: where it lies; named in errors.
 
     Raises:
-      InvalidFile: it is no plain graph of one image input, or contradicts itself.
+      InvalidFile: it is not a plain graph of one image input, or contradicts itself.
     """
     refuse = refuser(path)
     opset = _opset(model, refuse)
@@ -259,7 +259,7 @@ def _opset(model: Any, refuse: Refuse) -> int:
 
 
 def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tuple[str, dict[str, Any]]:
-    """The name of the one input that is no weight, and the fields of `Graph` that describe it."""
+    """The name of the one input that is not a weight, and the fields of `Graph` that describe it."""
     inputs = [value for value in graph.input if value.name not in tensors]
     if len(inputs) != 1 or not inputs[0].name:
         refuse(f"{len(inputs)} inputs: one that takes images is needed")

@@ -18,7 +18,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
       path: of its `.xml`.
 
     Raises:
-      ValueError: it is no classifier of images of one size, or is too large.
+      ValueError: it is not a classifier of images of one size, or is too large.
     """
     import openvino
 

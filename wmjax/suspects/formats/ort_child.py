@@ -23,7 +23,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
       path: of the file.
 
     Raises:
-      ValueError: it is no classifier of images of one size, or is too large.
+      ValueError: it is not a classifier of images of one size, or is too large.
     """
     check_size(Path(path).stat().st_size)
     options = onnxruntime.SessionOptions()

@@ -175,7 +175,7 @@ def write(torch: Any, tensors: dict[str, Any], out: BinaryIO) -> None:
 def work(torch: Any, memory: int, seconds: int) -> int:
     """Opens the file that is standard input; tensors go to standard output, a reason to what was standard error.
 
-    What libraries say on their way is no reason.
+    What libraries say on their way is not a reason.
     """
     reasons = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -275,7 +275,7 @@ def read_index(path: Path) -> dict[str, Path]:
 
     Raises:
       AccessError: it cannot be read.
-      InvalidFile: it is no index, or one of its files is missing.
+      InvalidFile: it is not an index, or one of its files is missing.
     """
     try:
         places = json.loads(read_bytes(path))["weight_map"]

@@ -32,7 +32,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
       path: of the file.
 
     Raises:
-      ValueError: it is no classifier of images of one size, has operators that LiteRT lacks, is too large, or has
+      ValueError: it is not a classifier of images of one size, has operators that LiteRT lacks, is too large, or has
         functions beside its first one.
     """
     check_size(Path(path).stat().st_size)

@@ -99,7 +99,7 @@ def transformers_module(family: Values, stored: Tensors) -> tuple[Any, Mapping[s
       the names of those that it does not take.
 
     Raises:
-      InvalidFile: it is no image classifier, or its weights are not there.
+      InvalidFile: it is not an image classifier, or its weights are not there.
     """
     import torch
 

@@ -92,7 +92,7 @@ def of_hub(hub: Hub, stored: Tensors, source_of: _SourceOf, wanted: Wanted) -> t
 
     Raises:
       UsageError: PyTorch or the library is missing.
-      InvalidFile: it is no image classifier, or its tensors are not those of its configuration.
+      InvalidFile: it is not an image classifier, or its tensors are not those of its configuration.
     """
     needs_torch("its config.json")
     tensors = tuple(sorted(stored.items()))

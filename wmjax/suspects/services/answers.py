@@ -48,7 +48,7 @@ def read_only(values: Any) -> Said:
 
 
 def beside(scores: Said, label: Any) -> Said:
-    """What scores say and a class that is named beside them; raises `Malformed` where that is no name of a class."""
+    """What scores say and a class that is named beside them; raises `Malformed` where that is not a name of a class."""
     if isinstance(scores, Beside):
         return scores
     if type(label) not in (str, int):

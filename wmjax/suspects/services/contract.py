@@ -54,7 +54,7 @@ class Beside:
 
     @property
     def best(self) -> list[str | int]:
-        """Which the scores say it is; several where they are equally good, none where one is no number."""
+        """Which the scores say it is; several where they are equally good, none where one is not a number."""
         if isinstance(self.scores, np.ndarray):
             return [int(place) for place in np.flatnonzero(self.scores == self.scores.max())]
         scores = np.array([choice.score for choice in self.scores])

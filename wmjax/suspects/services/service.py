@@ -139,7 +139,7 @@ class Service:
         self._exact = True
 
     def _meet(self, image: tuple[int, int, int]) -> Form:
-        """The first form in which it answers; if it is silent in all, the first that is no error."""
+        """The first form in which it answers; if it is silent in all, the first that is not an error."""
         about = None
         if request := self._provider.about(self._url):
             about = self._parsed(document, self._wire.send(request, []))
