@@ -36,9 +36,9 @@ from wmjax.models import Config, Variables, default_config, predict
 from wmjax.stats import Answers
 from wmjax.train import Recipe, Teacher, default_recipe, fit, shift_of
 from wmjax.train.loop import first_state
-from wmjax.train.spread import spread_key_for
+from wmjax.train.spread import spread_key_for, tuning
 
-STUDENT_EPOCHS, TUNING_EPOCHS, TUNING_RATE = 6, 2, 0.02
+STUDENT_EPOCHS = 6
 SIGMAS = (0.5, 0.7, 1.0, 1.4)  # the frontier; the table is at 1
 REHEARSALS = 3
 
@@ -67,7 +67,7 @@ class Scene:
       thief: other images.
       test: probes, and what accuracy is measured on.
       recipe: of a network from scratch.
-      tuning: of a network that is trained on.
+      marking: of a network that is trained on.
       kept: where keys and networks are kept.
     """
 
@@ -77,7 +77,7 @@ class Scene:
     thief: Dataset
     test: Dataset
     recipe: Recipe
-    tuning: Recipe
+    marking: Recipe
     kept: Kept
 
     def train(
@@ -104,9 +104,8 @@ def scene(data: str, model: str, epochs: int, seed: int, work: Path) -> Scene:
     owner, thief = (splits.train[np.sort(rows)] for rows in np.split(shuffled[: len(shuffled) // 2 * 2], 2))
     config = default_config(model, owner.image, owner.classes)
     recipe = dataclasses.replace(default_recipe(config), epochs=epochs, label_smoothing=0.1, seed=seed)
-    tuning = dataclasses.replace(recipe, epochs=TUNING_EPOCHS, learning_rate=TUNING_RATE)
     kept = Kept(work / f"{data}-{model}-{epochs}-{seed}")
-    return Scene(data, config, owner, thief, splits.test, recipe, tuning, kept)
+    return Scene(data, config, owner, thief, splits.test, recipe, tuning(recipe, len(owner)), kept)
 
 
 def exhibits(s: Scene, key: Key, marked: Variables, other: Variables, base: Variables) -> Sequence[Exhibit]:
@@ -142,9 +141,9 @@ def exhibits(s: Scene, key: Key, marked: Variables, other: Variables, base: Vari
         s.of("unmarked base", base),
     ]
     for count, rate in ((500, 0.01), (500, 0.05), (5_000, 0.01), (5_000, 0.05)):
-        tuning = dataclasses.replace(plain, epochs=max(3, 3 * len(s.thief) // count), learning_rate=rate)
+        longer = dataclasses.replace(plain, epochs=max(3, 3 * len(s.thief) // count), learning_rate=rate)
         few = s.thief[np.random.default_rng([s.recipe.seed, count]).permutation(len(s.thief))[:count]]
-        tuned = s.train(f"tuned-{count}-{rate:g}", few, tuning, marked)
+        tuned = s.train(f"tuned-{count}-{rate:g}", few, longer, marked)
         found.append(s.of(f"fine-tuned on {count} true labels, rate {rate:g}", tuned))
     architectures = {
         "cnn": (default_config("cnn", s.owner.image, s.owner.classes), 2 * STUDENT_EPOCHS),
@@ -181,7 +180,7 @@ def weighed(exhibit: Exhibit, key: Key, test: Dataset) -> dict[str, Any]:
 
 def marked_by(s: Scene, name: str, base: Variables, keys: Sequence[Key], sigma: float) -> Variables:
     """The base, trained on with the keys' shift and triggers."""
-    return s.train(name, s.owner, s.tuning, base, keys=keys, shift=shift_of(keys, base, sigma))
+    return s.train(name, s.owner, s.marking, base, keys=keys, shift=shift_of(keys, base, sigma))
 
 
 def one_seed(s: Scene) -> dict[str, Any]:
@@ -198,7 +197,7 @@ def one_seed(s: Scene) -> dict[str, Any]:
     triggers = s.kept.key("triggers", lambda: generate(spec))
     marked = marked_by(s, "marked", base, [key, triggers], 1.0)
     elsewhere = marked_by(s, "marked-other", base, [other], 1.0)
-    control = s.of("control: trained on as long, unmarked", s.train("control", s.owner, s.tuning, base))
+    control = s.of("control: trained on as long, unmarked", s.train("control", s.owner, s.marking, base))
     rows = [weighed(exhibit, key, s.test) for exhibit in [*exhibits(s, key, marked, elsewhere, base), control]]
     frontier = {}
     for sigma in SIGMAS:

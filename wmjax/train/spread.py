@@ -199,9 +199,10 @@ def _part(key: Key, base: np.ndarray, sigma: float | None) -> tuple[Directions, 
 
 
 def tuning(recipe: Recipe, images: int) -> Recipe:
-    """What trains a network on to learn such keys: a fifth of the epochs and of the rate that trained it.
+    """What trains a network on to learn such keys: a fifth of the epochs that trained it.
 
-    On a small set more epochs, so that there are at least `STEPS` steps.
+    The rate is the same: what is learned at a lower one is forgotten sooner when somebody trains the network on. On a
+    small set there are more epochs, so that there are at least `STEPS` steps.
     """
     needed = math.ceil(STEPS / max(1, images // recipe.batch))
-    return dataclasses.replace(recipe, epochs=max(recipe.epochs // 5, needed), learning_rate=recipe.learning_rate / 5)
+    return dataclasses.replace(recipe, epochs=max(recipe.epochs // 5, needed))
