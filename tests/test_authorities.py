@@ -14,7 +14,7 @@ from refusals import assert_refused, changed
 from tsa import pem
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.evidence.timestamps import Authority, read_authority
+from wmjax.evidence.timestamps import Authority, certificates_in, read_authority
 
 
 def test_an_authority_is_read_in_any_order_with_comments(local, tmp_path):
@@ -53,6 +53,12 @@ def test_a_file_that_holds_no_certificates_is_refused(damage, local, tmp_path):
     path = tmp_path / "authority.pem"
     path.write_bytes(raw.get(damage, damage.encode()))
     assert_refused(lambda: read_authority(path), "authority.pem")
+    assert_refused(lambda: certificates_in(path), "authority.pem")
+
+
+def test_certificates_that_cannot_be_read_are_not_said_to_be_damaged(tmp_path):
+    for reader in (read_authority, certificates_in):
+        assert_refused(lambda reader=reader: reader(tmp_path / "none.pem"), "cannot read .*none.pem", AccessError)
 
 
 def test_flipped_bytes_in_an_authority_never_end_in_a_traceback(local, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from refusals import messages, one_line
 from tsa import LocalTsa
 
+from wmjax.errors import UsageError
 from wmjax.evidence.claim import read_claim
 from wmjax.files import alone
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, read_commitment, write_key
@@ -292,6 +293,18 @@ def test_what_a_judge_gets_wrong_is_one_line(home):
         assert (name, code if expected else 0, out) == (name, expected or 0, "")
         assert words in err
         assert messages(err) == 1
+
+
+def test_a_judge_of_several_claims_who_lacks_a_package_is_not_told_that_they_are_false(home, monkeypatch):
+    claim(home)
+    Path("copy.json").write_bytes(Path("claim.json").read_bytes())
+
+    def fails(*_: object) -> None:
+        raise UsageError("it needs the onnx package")
+
+    monkeypatch.setattr("wmjax.evidence.hearing.judge", fails)
+    code, out, _ = home("judge", "claim.json", "copy.json", "--json")
+    assert (code, [one["verdict"] for one in json.loads(out)["judgements"]]) == (2, ["usage", "usage"])
 
 
 def test_what_a_claimant_gets_wrong_is_one_line_and_spends_nothing(home):

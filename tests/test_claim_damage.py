@@ -329,6 +329,8 @@ def test_hostile_files_end_in_one_line_on_the_command_line(run, exhibit, tmp_pat
         code, out, err = run("judge", "it.json")
         assert (code, out, messages(err)) == (4, "", 1), (name, err[:500])
         assert err.startswith("wmjax: it.json")
+        if name in ("no commitment", "33 commitments"):
+            assert f"it holds {33 if '33' in name else 0} commitments, not 1 to 32" in err
         refused(lambda raw=raw: parse_commitment(raw, "it"))
     rng = random.Random(2)
     for damaged in rng.sample(list(flips(exhibit.claim)), 10):

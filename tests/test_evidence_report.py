@@ -25,7 +25,8 @@ from wmjax.evidence.judgement import REFUSED, SPENT, Brought, Digests, Judgement
 from wmjax.grounds import Ground
 from wmjax.keys import Model
 from wmjax.report.evidence import LONGEST, PICTURES, judgement_page, recheck_commands
-from wmjax.report.html import OPTIONS, typed
+from wmjax.report.html import typed
+from wmjax.text import OPTIONS
 
 DATED = "2026-01-01T00:00:00+00:00"
 DIGESTS = Digests("c1" * 32, "c0" * 32, "c2" * 32, ("c3" * 32,), (Model("run", "d0" * 32, "d1" * 32),), None, "11" * 32)
@@ -384,9 +385,9 @@ assert not [name for name in sys.modules if name.startswith(("wmjax.verification
 
 
 def test_pages_name_the_options_that_set_a_parameter() -> None:
-    """Those of a judge and of an audit, whose pages say what else to give."""
+    """Those of a judge and of an audit, whose pages say what else to give, and of who verifies a suspect of theirs."""
     verbs = {}
-    for line in ("judge claim.json", "audit zoo --keys keys --out out"):
+    for line in ("verify --key my.age run", "judge claim.json", "audit zoo --keys keys --out out"):
         actions = make_parser().parse_args(line.split()).parser._actions
         verbs |= {action.dest: action.option_strings[-1] for action in actions if action.option_strings}
     assert {name: verbs[name] for name in OPTIONS} == OPTIONS

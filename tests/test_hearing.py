@@ -13,7 +13,7 @@ from forger import abstract_key, day, knowing
 from pages import Page
 from tsa import LocalTsa
 
-from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.errors import AccessError, InvalidFile, MisfitError, UsageError
 from wmjax.evidence.claim import Claim, read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.hearing import hear, read_all
@@ -70,6 +70,20 @@ def test_a_claim_by_a_key_of_other_images_is_no_obstacle():
     hearing = hear(claims, court)
     assert (hearing.judgements[0].code, hearing.judgements[0].exit_code) == ("misfit", 2)
     assert (hearing.judgements[1].verdict, hearing.outcome) == ("match", "match")
+
+
+@pytest.mark.parametrize("kind", [InvalidFile, MisfitError, UsageError])
+def test_a_claim_that_cannot_be_judged_has_the_code_of_what_went_wrong(kind, monkeypatch):
+    """A judge who lacks a package is not told that the suspect takes other images."""
+
+    def fails(claim: Claim, court: Court) -> None:
+        raise kind("it needs the onnx package")
+
+    monkeypatch.setattr("wmjax.evidence.hearing.judge", fails)
+    hearing = hear([HONEST], COURT)
+    told = hearing.judgements[0]
+    assert (hearing.outcome, told.code, told.exit_code) == (kind.code, kind.code, kind.exit_code)
+    assert type(told.error("claim.json")) is kind
 
 
 def test_a_strangers_unproven_claim_takes_nothing_from_an_honest_one_and_settles_nothing():

@@ -14,7 +14,7 @@ import wmjax
 ROOT = Path(wmjax.__file__).parent
 LIBRARY = sorted(path for path in ROOT.rglob("*.py") if "cli" not in path.relative_to(ROOT).parts)
 FLAG = re.compile(r"(^|[\s(])--[a-z]")
-COMMAND_LINES = {"evidence/wording.py:command", "report/html.py:"}  # what a shell is told, and who reads a page types
+COMMAND_LINES = {"evidence/wording.py:command", "text.py:"}  # what a shell is told, and who reads a page types
 
 
 def messages(source: str) -> Iterator[tuple[str, ast.Constant]]:

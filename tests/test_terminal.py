@@ -52,6 +52,7 @@ def parsed(verb: str) -> Any:
         ("judge", "authorities", "--tsa"),
         ("audit", "models", "--model"),
         ("audit", "nulls", "--null"),
+        ("audit", "whole", "--all"),  # of `verify`, of which an audit speaks too
         ("embed", "begin_with", "--from"),
         ("embed", "streamed", "--stream"),
         ("embed", "key_per_batch", "--key-per-batch"),

@@ -26,6 +26,16 @@ NAME = (  # as JSON Schema has it
     r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]+$"
 )
 LONGEST_NAME = 200  # characters
+OPTIONS = {  # parameters that options of another name set
+    "authorities": "--tsa",
+    "models": "--model",
+    "nonce": "--nonce-from",
+    "nulls": "--null",
+    "originals": "--original",
+    "pickles": "--allow-pickles",
+    "since": "--suspect-since",
+    "whole": "--all",
+}
 
 
 def named(name: str) -> str:

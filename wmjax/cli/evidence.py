@@ -239,7 +239,8 @@ def _tell(options: argparse.Namespace, hearing: "Hearing", written: tuple[Path, 
     if written:
         lines.append("  wrote {} and {}".format(*written))
     say(options, document, *lines)
-    return EXIT_CODES.get(hearing.outcome, InvalidFile.exit_code)
+    refused = {one.code: one.exit_code for one in judgements if isinstance(one, Refused)}
+    return {**refused, **EXIT_CODES}[hearing.outcome]
 
 
 def _draw(options: argparse.Namespace, judgements: "Sequence[Judgement | Refused]") -> None:

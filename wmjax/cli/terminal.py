@@ -14,7 +14,7 @@ from wmjax import progress
 from wmjax.cli.hints import hint
 from wmjax.errors import AccessError, UsageError, WmjaxError
 from wmjax.stores import named, place
-from wmjax.text import printable
+from wmjax.text import OPTIONS, printable
 
 EXIT_CODES = {"match": 0, "no-match": 1, "inconclusive": 3}
 _COLOURS = {"match": 31, "no-match": 34, "inconclusive": 33, "wmjax": 1, "hint": 36}  # as the pages have them
@@ -83,7 +83,7 @@ def worded(text: str, options: argparse.Namespace) -> str:
     '--all asks SUSPECT more; --save-every and `openssl rand -hex 32` do not'
     """
     own = {a.dest: (*a.option_strings, a.metavar or a.dest)[0] for a in options.parser._actions}
-    spelt = {"pickles": "--allow-pickles", **own}  # `show` speaks of what other verbs do
+    spelt = {**OPTIONS, **own}  # a verb speaks of what others do
     return re.sub("`([a-z][a-z0-9_]*)`", lambda m: spelt.get(m[1], "--" + m[1].replace("_", "-")), text)
 
 

@@ -38,6 +38,7 @@ from wmjax.text import is_name, named
 FORMAT = "wmjax-claim/1"
 CLAIM = "urn:wmjax:watermark-claim:v1"
 _TOKENS = 32  # time stamps that a statement may have
+_COMMITMENTS = 32  # that a claim may have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,6 +243,8 @@ def read_claim(raw: bytes, what: str = "the claim") -> Claim:
 
 def _read_commitments(values: Any) -> tuple[Attached, ...]:
     """The commitments in a claim: one key, one owner."""
+    if not 1 <= len(values) <= _COMMITMENTS:
+        raise InvalidFile(f"it holds {len(values)} commitments, not 1 to {_COMMITMENTS}")
     attached = []
     for value in values:
         stamps = value["timestamps"]
@@ -250,8 +253,6 @@ def _read_commitments(values: Any) -> tuple[Attached, ...]:
         public = parse_commitment(write_canonical(value["statement"]), "its commitment")
         tokens = [base64.b64decode(token, validate=True) for token in stamps]
         attached.append(Attached(public, tuple(tokens)))
-    if not 1 <= len(attached) <= _TOKENS:
-        raise InvalidFile("it holds no commitment")
     _check_one_key(attached)
     return tuple(attached)
 

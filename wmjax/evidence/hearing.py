@@ -24,7 +24,7 @@ class Hearing:
     Attributes:
       judgements: of each file, in their order.
       settlement: of several; None of one alone.
-      outcome: `match`, `no-match`, `inconclusive`, or `invalid` where no claim is valid.
+      outcome: `match`, `no-match`, `inconclusive`, or where no claim could be judged the first one's `Refused.code`.
     """
 
     judgements: tuple[Judgement | Refused, ...]
@@ -66,8 +66,7 @@ def hear(claims: Sequence[Claim | Refused], court: Court, originals: Sequence[Su
 
 
 def _refused(error: WmjaxError) -> Refused:
-    code = "invalid" if isinstance(error, InvalidFile) else "misfit"
-    return Refused(code, " ".join(str(error).split()), error.exit_code)
+    return Refused(error.code, " ".join(str(error).split()), error.exit_code)
 
 
 def _judged(claim: Claim | Refused, court: Court) -> Judgement | Refused:

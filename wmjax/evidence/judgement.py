@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from wmjax import stats
-from wmjax.errors import InvalidFile, UsageError, WmjaxError
+from wmjax.errors import InvalidFile, MisfitError, UsageError, WmjaxError
 from wmjax.grounds import Ground
 from wmjax.keys import Model
 
@@ -153,7 +153,8 @@ class Refused:
     """A claim that was not judged.
 
     Attributes:
-      code: `invalid` where something in it is false, `misfit` where the suspect cannot be asked about its key.
+      code: `invalid` where something in it is false, `misfit` where the suspect cannot be asked about its key, `usage`
+        where the judge lacks something for it, e.g. a package.
       reason: in one line.
       exit_code: of a judge who has nothing but this claim.
     """
@@ -164,9 +165,9 @@ class Refused:
 
     def error(self, name: str) -> WmjaxError:
         """It as the error of a judge who has nothing but this claim."""
-        if self.code == "misfit":
-            return UsageError(self.reason)
-        return InvalidFile(self.reason if self.reason.startswith(name) else f"{name}: {self.reason}")
+        if self.code == InvalidFile.code:
+            return InvalidFile(self.reason if self.reason.startswith(name) else f"{name}: {self.reason}")
+        return MisfitError(self.reason) if self.code == MisfitError.code else UsageError(self.reason)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

@@ -167,9 +167,15 @@ def told_by(token: bytes) -> tuple[Stamp, bytes]:
 
 
 def certificates_in(path: str | os.PathLike[str]) -> list[tuple[str, datetime.datetime, str]]:
-    """Names of the certificates in a PEM file, until when each is valid, and its SHA-256; raises `InvalidFile`."""
+    """Names of the certificates in a PEM file, until when each is valid, and its SHA-256.
+
+    Raises:
+      AccessError: it cannot be read.
+      InvalidFile: it holds none.
+    """
+    raw = read_bytes(stores.place(path))
     with _hostile(f"{path} does not hold certificates in PEM"):
-        found = x509.load_pem_x509_certificates(read_bytes(stores.place(path)))
+        found = x509.load_pem_x509_certificates(raw)
         return [(_name(one), one.not_valid_after_utc, one.fingerprint(SHA256()).hex()) for one in found]
 
 

@@ -10,15 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-OPTIONS = {  # parameters that options of another name set
-    "authorities": "--tsa",
-    "models": "--model",
-    "nonce": "--nonce-from",
-    "nulls": "--null",
-    "originals": "--original",
-    "pickles": "--allow-pickles",
-    "since": "--suspect-since",
-}
+from wmjax.text import OPTIONS
 
 
 def typed(text: str) -> str:

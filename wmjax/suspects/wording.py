@@ -22,7 +22,7 @@ WORDS = {
     "served-jpeg": (
         "asked over the network, as a service that takes JPEG alone, so not with the triggers to the pixel: that may "
         "cost evidence, no stranger gains by it, and it is never cleared: a copy too may miss labels of such pictures "
-        "(to ask about the `whole` key gives more evidence)"
+        "(to verify it alone, with `whole`, gives more evidence)"
     ),
     "run": "its file was run in a process of its own: its weights were not read",
     "weights-alone": (

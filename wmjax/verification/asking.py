@@ -92,7 +92,10 @@ def ask(question: Question, *, stop: bool) -> Given:
 def check_usable(suspect: Suspect, answers: stats.Answers) -> None:
     """Raises `NoAnswerError` where none of a suspect's answers is usable."""
     if not (answers.labels >= 0).any():
-        raise NoAnswerError(f"suspect {suspect.name} gave no usable answer: all {len(answers)} are NaN or negative")
+        raise NoAnswerError(
+            f"suspect {suspect.name} gave no usable answer to any of {len(answers)} questions: it failed, refused, or "
+            "said NaN, a negative number or an empty name"
+        )
 
 
 def _together(question: Question) -> Given:
