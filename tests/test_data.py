@@ -116,8 +116,8 @@ def test_sets_that_are_no_image_classification(tmp_path):
     features = write_tfds(tmp_path, "shapes", *made(1)) / "features.json"
     label = json.dumps(json.loads(features.read_text())["featuresDict"]["features"]["label"])
     for new, match in (
-        ('{"pythonClassName": "tensorflow_datasets.core.features.text_feature.Text", "text": {}}', "no ClassLabel"),
-        (label.replace('"3"', '"0"'), "no ClassLabel with a number"),
+        ('{"pythonClassName": "tensorflow_datasets.core.features.text_feature.Text", "text": {}}', "not a ClassLabel"),
+        (label.replace('"3"', '"0"'), "not a ClassLabel with a number"),
     ):
         document = json.loads(features.read_text())
         document["featuresDict"]["features"]["label"] = json.loads(new)

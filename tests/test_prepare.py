@@ -223,6 +223,6 @@ def test_full_disk(server: Server, tmp_path: Path, noise: bool) -> None:
 
 def test_folder_of_something_else(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cifar10" / "3.0.2").mkdir(parents=True)
-    with pytest.raises(AccessError, match="no prepared data set"):
+    with pytest.raises(AccessError, match="not a prepared data set"):
         prepare_cifar10(tmp_path, server.url, sha(b""))
     assert server.requests == 0

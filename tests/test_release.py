@@ -416,7 +416,7 @@ def test_what_cannot_be_signed_changes_nothing(folder: Path, owner, statement, l
     (folder / "to").unlink()
     odd = os.fsencode(folder) + b"/\xff"
     os.mkdir(odd)
-    assert_refused(lambda: sign_release(folder, statement, owner), "no name in UTF-8", UsageError)
+    assert_refused(lambda: sign_release(folder, statement, owner), "not a name in UTF-8", UsageError)
     os.rmdir(odd)
     assert sorted(folder.rglob("*")) == before
     sign_release(folder, statement, owner)

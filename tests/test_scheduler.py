@@ -46,11 +46,11 @@ def test_each_system_says_which_part(told: dict[str, str], shard: tuple[int, int
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ({}, "no job of an array"),
-        ({"WMJAX_SHARDS": "4"}, "no job of an array"),
+        ({}, "not a job of an array"),
+        ({"WMJAX_SHARDS": "4"}, "not a job of an array"),
         ({"JOB_COMPLETION_INDEX": "0"}, "WMJAX_SHARDS is not set"),
         ({"BATCH_TASK_INDEX": "0"}, "BATCH_TASK_COUNT is not set"),
-        ({"BATCH_TASK_COUNT": "2"}, "no job of an array"),
+        ({"BATCH_TASK_COUNT": "2"}, "not a job of an array"),
         ({**KUBERNETES, **CLOUD_RUN}, "contradict each other"),
         ({**KUBERNETES, "WMJAX_SHARDS": "3"}, "part 3, from 0, of 3"),
         ({**KUBERNETES, "WMJAX_SHARDS": "0"}, "part 3, from 0, of 0"),
@@ -74,7 +74,7 @@ def test_on_the_command_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*KUBERNETES, *CLOUD_RUN, *slurm(0, 1)):
         monkeypatch.delenv(name, raising=False)
     code, _, err = run("audit", "zoo", "--keys", "keys", "--shard", "auto")
-    assert (code, "no job of an array" in one_line(err)) == (2, True)
+    assert (code, "not a job of an array" in one_line(err)) == (2, True)
     for name, value in KUBERNETES.items():
         monkeypatch.setenv(name, value)
     Path("zoo").mkdir()

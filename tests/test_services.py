@@ -701,7 +701,7 @@ def test_an_audit_asks_the_services_of_a_list(thief, key, work, tmp_path, monkey
     ("line", "words"),
     [
         ('service = "oip+http://models.example/m"', "use https"),
-        ('service = "oip+https://models.example/m"\ntoken = "hf_secret"', "no name of an environment variable"),
+        ('service = "oip+https://models.example/m"\ntoken = "hf_secret"', "not a name of an environment variable"),
         ('service = "oip+https://models.example/m"\ntoken = "SUSPECT_NOT_SET"', "is not set"),
         ('service = "x+https://models.example/m"', "is none: wrap it"),
         ('service = "oip+https://models.example/m"\nmodel = "vgg"', "a service has no field 'model'"),
