@@ -130,6 +130,12 @@ def test_a_verb_refuses_such_a_folder_in_one_line(run, monkeypatch, tmp_path):
     monkeypatch.setattr("wmjax.cli.doctor._DEVICES", 'print(\'{"devices": [], "platform": "cpu"}\')')
     told = json.loads(run("doctor", "--json")[1])["jax"]["compiled programs"]
     assert told.startswith("not kept: others can write")
+    (file := tmp_path / "file").touch()
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv(programs.VARIABLE, str(file))
+    assert run("export", "model", "copy")[2].startswith(f"wmjax: {programs.VARIABLE}: {file} cannot be looked at")
+    told = json.loads(run("doctor", "--json")[1])["jax"]["compiled programs"]
+    assert told == f"not kept: {file} cannot be looked at (Not a directory)"
     monkeypatch.delenv(programs.VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/nowhere")
     assert json.loads(run("doctor", "--json")[1])["jax"]["compiled programs"].endswith(", 0 MB")

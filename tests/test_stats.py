@@ -292,6 +292,13 @@ def test_calibrated_p_is_a_rank():
     assert stats.calibrated_p(9.0, np.arange(9)) == 1 / 10
 
 
+@pytest.mark.parametrize("level", [1 / 49, 0.03, 0.02, 1e-6, 1e-9, 0.4, *(1 / n for n in range(2, 300)), 0.99])
+def test_so_many_null_scores_suffice_and_no_fewer(level):
+    needed = stats.nulls_for(level)
+    assert 1 / (needed + 1) <= level
+    assert needed == 0 or 1 / needed > level
+
+
 @pytest.mark.parametrize("kind", ["labels", "probabilities"])
 def test_redrawn_p_is_valid_under_the_null(kind):
     """One percent fails one percent of the time, fewer where labels tie: 1,000 keys, each ranked among 199 redraws."""

@@ -263,6 +263,7 @@ def test_fixed_labels_are_calibrated_against_decoys():
     strict = verify(thief(key), key)
     assert strict.verdict == "inconclusive"  # 99 decoys cannot support 1e-6
     assert Ground("too-few", {"alpha": 1e-6, "needed": 999_999}) in strict.grounds
+    assert Ground("too-few", {"alpha": 0.003, "needed": 333}) in verify(thief(key), key, alpha=0.003).grounds
     target = int(key.labels[0])
     biased = from_callable(lambda images: np.full(len(images), target), "one-answer model")
     assert verify(biased, key, alpha=0.05).verdict != "match"  # every binomial test would convict it

@@ -17,6 +17,32 @@ _DESCRIPTORS = "/proc/self/fd"
 LARGEST = 1 << 30  # no file of wmjax's own comes near; a hostile one must not fill the memory
 
 
+def expanded(path: str | os.PathLike[str], variable: str = "HOME") -> Path:
+    """A path with the user's home folder in the place of `~`.
+
+    Args:
+      path: e.g. `~/models`.
+      variable: of the environment, which would have said it.
+
+    Raises:
+      UsageError: no home folder is known, as of a user without an entry in the system's list.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        names = " or ".join(dict.fromkeys(("HOME", variable)))
+        raise UsageError(f"{os.fspath(path)}: no home folder is known: set {names}") from error
+
+
+def own_folder(variable: str, usual: str) -> Path:
+    """Where this user's programs keep things of a kind: as a variable says, or in the home folder.
+
+    Raises:
+      UsageError: as `expanded`.
+    """
+    return expanded(os.environ.get(variable) or usual, variable) / "wmjax"
+
+
 def read_bytes(path: Path) -> bytes:
     """The file's bytes; raises `AccessError` in one line."""
     try:
@@ -87,17 +113,18 @@ def add_line(path: Path, line: str, first: str, mode: int = 0o644) -> None:
     Args:
       path: where; called by one process at a time. An object in a bucket is written anew.
       line: what, without a newline.
-      first: line with which a new file begins.
+      first: line with which a new file begins, or one that holds no whole line yet.
       mode: permissions of a new file.
     """
     raw = line.encode() + b"\n"
     if stores.is_stored(path) or not path.exists():
-        write_bytes(path, (read_bytes(path) if path.exists() else first.encode() + b"\n") + raw, mode)
+        write_bytes(path, ((read_bytes(path) if path.exists() else b"") or first.encode() + b"\n") + raw, mode)
         return
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
         try:
             size = _whole_lines(descriptor)
+            raw = raw if size else first.encode() + b"\n" + raw
             try:
                 os.ftruncate(descriptor, size)  # of a line that a kill cut short
                 if os.write(descriptor, raw) < len(raw):
@@ -155,9 +182,28 @@ def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        hold(descriptor, path, "is in use by another process: wait for it to end", wait=wait)
         yield
-    except BlockingIOError as error:
-        raise UsageError(f"{path} is in use by another process: wait for it to end") from error
     finally:
         os.close(descriptor)
+
+
+def hold(descriptor: int, path: Path, busy: str, *, wait: bool = False) -> None:
+    """Locks an open file for this process, until it is closed.
+
+    Args:
+      descriptor: of the file.
+      path: what errors name.
+      busy: what is said where another process holds it.
+      wait: wait for that one instead.
+
+    Raises:
+      UsageError: another process holds it.
+      AccessError: the file system knows no locks, as some on a network.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError as error:
+        raise UsageError(f"{path} {busy}") from error
+    except OSError as error:
+        raise AccessError(f"cannot lock {path}: {error.strerror}: choose a folder on another disk") from error

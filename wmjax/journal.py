@@ -5,7 +5,6 @@ disk; what a kill left of a line is cut off when the audit is resumed. Lines are
 """
 
 import dataclasses
-import fcntl
 import hmac
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from wmjax.chain import chained, mac_of, unchained
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.files import keep_name
+from wmjax.files import hold, keep_name
 from wmjax.stores import is_stored
 from wmjax.stores.copies import Copy, journal_file
 
@@ -169,10 +168,7 @@ def begin(
 def _held(
     path: Path, own: Path, kind: Kind[Head, Record, Kept], header: Head, resume: bool, descriptor: int, secret: bytes
 ) -> Journal[Head, Record, Kept]:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise UsageError(f"{path} is being written by another process: wait for it, or choose another `out`") from error
+    hold(descriptor, path, "is being written by another process: wait for it, or choose another `out`")
     copy = Copy(own, path) if is_stored(path) else None
     began = read(path, kind, cut=descriptor, secret=(lambda header: secret) if secret else None)
     out = _Out(path, descriptor, secret, "", copy)

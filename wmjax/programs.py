@@ -13,6 +13,7 @@ from pathlib import Path
 
 from wmjax import devices
 from wmjax.errors import UsageError
+from wmjax.files import own_folder
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 OFF = "JAX_ENABLE_COMPILATION_CACHE"  # which JAX looks at, too
@@ -43,8 +44,8 @@ def keep() -> None:
         if "://" not in named and (why := doubt(Path(named))):
             raise UsageError(f"{VARIABLE}: {why}: what lies there is run as code; make it yours alone, or leave it out")
         return
-    place = folder()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UsageError):
+        place = folder()
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not doubt(place):
             _tidy(place)
@@ -58,15 +59,19 @@ def turned_off() -> bool:
 
 
 def folder() -> Path:
-    """Where they are kept by default: of this kind of processor alone, since others may not know its instructions."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "wmjax" / "programs" / _processor()
+    """Where they are kept by default: of this kind of processor alone, since others may not know its instructions.
+
+    Raises:
+      UsageError: no home folder is known.
+    """
+    return own_folder("XDG_CACHE_HOME", "~/.cache") / "programs" / _processor()
 
 
 def size(place: Path) -> int:
     """Bytes that a folder of programs has; 0 where it is not there."""
     try:
-        return sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(place))
+        with os.scandir(place) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
     except OSError:
         return 0
 
@@ -90,16 +95,22 @@ def doubt(place: Path) -> str:
         others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if others and (path == real or not found.st_mode & stat.S_ISVTX):
             return f"others can write in {path}"
-    with contextlib.suppress(FileNotFoundError):
-        for entry in os.scandir(real):
-            if entry.stat(follow_symlinks=False).st_uid not in (os.geteuid(), 0) or entry.is_symlink():
-                return f"{entry.path} is of another user, or a link"
+    try:
+        with os.scandir(real) as entries:
+            for entry in entries:
+                if entry.stat(follow_symlinks=False).st_uid not in (os.geteuid(), 0) or entry.is_symlink():
+                    return f"{entry.path} is of another user, or a link"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:  # a file, for one
+        return f"{real} cannot be looked at ({error.strerror})"
     return ""
 
 
 def _tidy(place: Path) -> None:
     """Takes out the oldest, until the rest is no larger than it may be."""
-    found = sorted((entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in os.scandir(place))
+    with os.scandir(place) as entries:
+        found = sorted((entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in entries)
     left = size(place)
     for _, path in found:
         if left <= MOST:

@@ -16,6 +16,7 @@ import wmjax
 from wmjax import programs
 from wmjax.cli.hints import installing
 from wmjax.cli.terminal import say
+from wmjax.errors import UsageError
 
 _DEVELOPERS = ("test", "docs")  # extras that nobody lacks who only uses wmjax
 TOOLS = ("age", "openssl")  # with which others open and check our files
@@ -74,9 +75,12 @@ def _programs() -> str:
     if programs.turned_off():
         return f"not kept: {programs.OFF} is off"
     named = os.environ.get(programs.VARIABLE)
-    place = Path(named) if named else programs.folder()
     if named and "://" in named:
         return named
+    try:
+        place = Path(named) if named else programs.folder()
+    except UsageError as error:
+        return f"not kept: {error}"
     if why := programs.doubt(place):
         return f"not kept: {why}"
     return f"{place}, {programs.size(place) / 1e6:.0f} MB"
@@ -113,9 +117,11 @@ def _data(named: Path | None) -> dict[str, str]:
     """The folder of data sets, and which are there."""
     from wmjax.data.source import data_folder
 
-    folder = data_folder(named)
     try:
+        folder = data_folder(named)
         sets = sorted(one.name for one in folder.iterdir() if one.is_dir())
+    except UsageError as error:
+        return {"nowhere": str(error)}
     except OSError:
         return {str(folder): "not there: `wmjax prepare cifar10` makes it"}
     return {str(folder): ", ".join(sets[:10]) or "empty"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wmjax.data.encoded import Encoded, Picture, Shape, open_encoded
 from wmjax.errors import AccessError
+from wmjax.files import expanded
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -25,7 +26,7 @@ def open_folder(path: Path, image: Shape | None) -> dict[str, Encoded]:
       path: of the folder.
       image: height, width and channels to give all images; None where they have one size.
     """
-    root = path.expanduser()
+    root = expanded(path)
     try:
         if not root.is_dir():
             raise AccessError(f"{root} is not a folder: {_LAYOUT}")

@@ -20,6 +20,7 @@ from PIL import Image
 
 from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
+from wmjax.files import expanded
 from wmjax.progress import progress
 from wmjax.text import first_line
 
@@ -50,7 +51,7 @@ def prepare_cifar10(data_dir: str | os.PathLike[str], url: str = URL, sha256: st
       InvalidFile: the archive has another digest or is not in the format.
     """
     try:
-        root = Path(data_dir).expanduser()
+        root = expanded(data_dir)
         folder = root / "cifar10" / _VERSION
         if (folder / "dataset_info.json").exists():
             return folder

@@ -11,6 +11,7 @@ from wmjax.data.encoded import Shape
 from wmjax.data.folder import is_folder, open_folder
 from wmjax.data.records import open_records
 from wmjax.errors import AccessError
+from wmjax.files import expanded
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None, image: Shape | None = None) -> Splits[Dataset]:
@@ -78,7 +79,7 @@ def load_source(
 
 def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:
     """The TFDS folder: `data_dir`, else `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets", "TFDS_DATA_DIR")
 
 
 def _open(name: str, data_dir: str | os.PathLike[str] | None, image: Shape | None) -> dict[str, Examples]:
@@ -94,6 +95,8 @@ def _open(name: str, data_dir: str | os.PathLike[str] | None, image: Shape | Non
 
 def _folder(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
     """The folder of pictures that a name means; None for other sets."""
+    if name == "digits":  # which has none: a home folder need not be known
+        return None
     path = Path(name) if is_path(name) else data_folder(data_dir) / name
     return path if is_path(name) or is_folder(path) else None
 

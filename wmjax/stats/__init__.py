@@ -33,7 +33,7 @@ from wmjax.stats.answers import (
     stack,
 )
 from wmjax.stats.binomial import TELLING_P, binomial_p, clopper_pearson, more_often_p
-from wmjax.stats.calibration import calibrated_p
+from wmjax.stats.calibration import calibrated_p, nulls_for
 from wmjax.stats.contract import Evidence, Path, join, next_stage, rows_of
 from wmjax.stats.decision import Decision, Outcome, decide
 from wmjax.stats.kinds import EVIDENCE, kind_of, play
@@ -69,6 +69,7 @@ __all__ = [
     "more_often_p",
     "multiplied",
     "next_stage",
+    "nulls_for",
     "play",
     "play_each",
     "read_answers",

@@ -13,3 +13,13 @@ def calibrated_p(score: float, null_scores: np.ndarray) -> float:
     0.6
     """
     return (1 + int(np.sum(np.asarray(null_scores) >= score))) / (len(null_scores) + 1)
+
+
+def nulls_for(level: float) -> int:
+    """How many null scores it takes for `calibrated_p` to reach a level, between 0 and 1.
+
+    >>> nulls_for(0.03), calibrated_p(1.0, np.zeros(32)) <= 0.03, calibrated_p(1.0, np.zeros(33)) <= 0.03
+    (33, False, True)
+    """
+    near = round(1 / level) - 1
+    return near + (1 / (near + 1) > level)

@@ -5,13 +5,13 @@ another one it goes on from the copy, which lacks the last seconds.
 """
 
 import hashlib
-import os
 import shutil
 import time
 from pathlib import Path
 
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
+from wmjax.files import own_folder
 
 _SHARE = 20  # copying takes a twentieth of the time at most
 _SECONDS = 1.0  # Google takes one write a second of an object
@@ -21,13 +21,14 @@ def journal_file(path: Path) -> Path:
     """Where a journal is written: itself, or for one in a bucket a file of this machine that has at least its lines.
 
     Raises:
+      UsageError: no home folder is known.
       InvalidFile: the copies contradict each other.
       AccessError: one cannot be read.
     """
     if not stores.is_stored(path):
         return path
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    own = home / "wmjax" / hashlib.sha256(stores.named(str(path)).encode()).hexdigest()[:16] / path.name
+    home = own_folder("XDG_STATE_HOME", "~/.local/state")
+    own = home / hashlib.sha256(stores.named(str(path)).encode()).hexdigest()[:16] / path.name
     try:
         own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():  # the bucket decides whether there is one
@@ -67,8 +68,11 @@ class Copy:
         """Copies what was not; raises as `line`."""
         if self._behind:
             began = time.monotonic()
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self._own, self._path)
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._own, self._path)
+            except OSError as error:
+                raise AccessError(f"cannot copy {self._own} to {self._path}: {error.strerror}") from error
             stores.put(self._path)
             now = time.monotonic()
             self._behind, self._next = False, now + max(_SECONDS, _SHARE * (now - began))

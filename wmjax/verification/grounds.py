@@ -165,7 +165,7 @@ def null_grounds(asked: tuple[VerdictGround, int] | None, classes: int, alpha: f
     else:
         grounds = [Ground(kind, {"keys": count, "classes": classes, "smallest_p": smallest})]
     if smallest > alpha:
-        grounds.append(Ground(VerdictGround.TOO_FEW, {"alpha": alpha, "needed": round(1 / alpha) - 1}))
+        grounds.append(Ground(VerdictGround.TOO_FEW, {"alpha": alpha, "needed": stats.nulls_for(alpha)}))
     return tuple(grounds)
 
 

@@ -1,6 +1,5 @@
 """From a journal to verdicts: the bound over all pairs, and what each match rests on. Host only, NumPy float64."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -227,5 +226,5 @@ def _ranked(header: AuditHeader, tables: _Tables, ranks: Ranks, i: int, k: int) 
     alpha = header.keys[k].rule.alpha
     needed = min(alpha, header.level.value / header.tests)
     figures = {"matches": int(tables.matches[i, k]), "queries": int(tables.queries[i, k]), **ranks[i, k]._asdict()}
-    bar = {"alpha": alpha, "needed": needed, "suffice": math.ceil(1 / needed) - 1}
+    bar = {"alpha": alpha, "needed": needed, "suffice": stats.nulls_for(needed)}
     return Ground(AuditGround.RANKED, figures | bar)

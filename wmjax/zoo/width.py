@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from wmjax.devices import on_cpu
 from wmjax.errors import WmjaxError
-from wmjax.files import read_bytes, write_bytes
+from wmjax.files import own_folder, read_bytes, write_bytes
 from wmjax.zoo.score import Scorer
 
 _CPU_WIDTHS, _ACCELERATOR_WIDTHS = (1, 4), (1, 4, 16)  # wide groups are seldom full, and cost as if they were
@@ -80,8 +79,7 @@ def _call(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int, rows: 
 
 
 def _cache() -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "wmjax" / "widths.json"
+    return own_folder("XDG_CACHE_HOME", "~/.cache") / "widths.json"
 
 
 def _remembered() -> dict[str, int]:
@@ -96,5 +94,5 @@ def _remembered() -> dict[str, int]:
 def _remember(known: dict[str, int]) -> None:
     try:
         write_bytes(_cache(), json.dumps(known, indent=1).encode() + b"\n")
-    except WmjaxError:  # a read-only home: it is measured again next time
+    except WmjaxError:  # a read-only home, or none: it is measured again next time
         return
