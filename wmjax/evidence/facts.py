@@ -38,8 +38,8 @@ class Lack(enum.StrEnum):
         `needed` without a date; `why` is `unstamped`, `unbelieved` (with `authority`, as the stamp calls it), `unknown`
         (when the suspect appeared; with `dated`) or `late` (with `dated` and `since`).
       FORGETFUL: the suspect repeats fewer labels of what it was shown than of what it was not (`why` is `fresh`), or
-        than it did to the claimant (`transcript`), or shows fewer coins than it did then (`coins`), so this is no
-        `no-match` either. Values: `known` of `asked` there, `shown_known` of `shown`, `p` by Fisher's exact test.
+        than it did to the claimant (`transcript`), or shows fewer coins than it did then (`coins`), so this is not
+        a `no-match` either. Values: `known` of `asked` there, `shown_known` of `shown`, `p` by Fisher's exact test.
     """
 
     UNREVEALED = "unrevealed"

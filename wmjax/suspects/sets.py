@@ -186,7 +186,7 @@ def _nearest(place: Place, others: Sequence[Place]) -> list[Place]:
 
 
 def _named(fits: Sequence[Fit]) -> list[Fit]:
-    """The sets with places that can be typed: `state` for `state/params`, where that is no other one."""
+    """The sets with places that can be typed: `state` for `state/params`, where that is not another one."""
     short = [fit.place.removesuffix("/params") or "." for fit in fits]
     count = Counter(short)
     return [
