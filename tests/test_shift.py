@@ -304,5 +304,5 @@ def test_references_are_the_base_and_the_means_of_its_students(base, images, pro
 
 def test_a_base_without_numbers_is_no_reference(base, images, probes):
     broken = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), base)
-    with pytest.raises(UsageError, match="the base answers with what is no number"):
+    with pytest.raises(UsageError, match="the base's answers contain NaN"):
         reference_answers(NET, broken, RECIPE, images, probes, [5])

@@ -21,7 +21,7 @@ from wmjax.models import Config, Variables
 from wmjax.models.functional import features
 from wmjax.models.predict import answered
 
-NO_NUMBERS = "the base answers with what is no number: train it again, at a lower `learning_rate`"
+NO_NUMBERS = "the base's answers contain NaN or infinities: train it again, at a lower `learning_rate`"
 BOUND = 3.0  # of a feature, in its standard deviations
 SHORT = 0.97  # of the way to another answer, where the shift must keep the answer
 UNSURE = 0.2  # label smoothing: no answer that is moved is surer than what this teaches
@@ -112,7 +112,7 @@ def fit_directions(
       features: K at most.
 
     Raises:
-      UsageError: the base answers with what is no number, or has less than two components of use.
+      UsageError: the base's answers contain NaN or infinities, or it has fewer than two useful components.
     """
     seen, z = (part.astype(np.float64) for part in looked(config, base, images))
     if not np.isfinite(seen).all() or not np.isfinite(z).all():

@@ -66,8 +66,8 @@ def spread_key(
       A key in memory alone; `write_key` keeps it, with what `embed` needs.
 
     Raises:
-      UsageError: the base is no network of wmjax's own, or one for other images or classes; it answers with what is no
-        number, or has too few features; a student's training diverged.
+      UsageError: the base is not one of wmjax's own networks, or one for other images or classes; its answers contain
+        NaN or infinities, or it has too few features; a student's training diverged.
       AccessError, InvalidFile: the base cannot be read.
     """
     if rehearsals < 0:
