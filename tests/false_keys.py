@@ -28,10 +28,10 @@ from sklearn.datasets import load_digits
 from tsa import LocalTsa
 
 from wmjax.data.dataset import Dataset
+from wmjax.evidence import checks, timestamps
 from wmjax.evidence import claim as reading
 from wmjax.evidence import judge as judging
 from wmjax.evidence import lacks as lacking
-from wmjax.evidence import timestamps
 from wmjax.evidence.facts import Court
 from wmjax.keys import Spec, derive_key, make_spec, new_signer
 from wmjax.keys.derive import Stream
@@ -225,7 +225,7 @@ def stamp_of_an_older_commitment(world: World) -> Attack:
         return timestamps.check(token, older.public.raw, authorities)
 
     raw = searched(world, lambda raw: older.tokens[0])
-    return Attack(raw, court_of_search(world), "invalid", "of other data", ((judging, "check_past", check),))
+    return Attack(raw, court_of_search(world), "invalid", "of other data", ((checks, "check_past", check),))
 
 
 def older_commitment_beside(world: World) -> Attack:
@@ -243,7 +243,7 @@ def stamp_by_an_unknown_authority(world: World) -> Attack:
 
     unknown = LocalTsa(world.tsa.authority.parent / "unknown", "Somebody")
     raw = searched(world, forger.dated(unknown, BEFORE))
-    return Attack(raw, court_of_search(world), "inconclusive", "undated unbelieved", ((judging, "check_past", check),))
+    return Attack(raw, court_of_search(world), "inconclusive", "undated unbelieved", ((checks, "check_past", check),))
 
 
 def stamp_forged_with_its_own_root(world: World) -> Attack:

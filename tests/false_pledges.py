@@ -11,10 +11,9 @@ from false_keys import always
 from forger import abstract_key
 from tsa import LocalTsa
 
-from wmjax.evidence import judge as judging
+from wmjax.evidence import checks, timestamps
 from wmjax.evidence import lacks as lacking
 from wmjax.evidence import pledge as pledging
-from wmjax.evidence import timestamps
 from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.derive import Stream
 from wmjax.keys.pledge import Pledge, document, pledged_secret
@@ -85,7 +84,7 @@ def stamp_that_is_not_looked_at(world: World) -> Attack:
     def believe(*_: Any) -> timestamps.Stamp:
         return timestamps.Stamp(AFTER, "Somebody", True, "")
 
-    check = (judging, "check_pledge", believe)
+    check = (checks, "check_pledge", believe)
     return searched(world, lambda key: Pledge(BASE, b"nothing"), "not a time stamp", check)
 
 

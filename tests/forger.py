@@ -12,8 +12,7 @@ from tsa import LocalTsa
 
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.evidence.claim import Attached, Claim, picks, read_claim, write_claim
-from wmjax.evidence.judge import state
-from wmjax.evidence.transcript import Opening, Row
+from wmjax.evidence.transcript import Opening, Row, state
 from wmjax.keys import Commitment, Key, Model, Signer, Spec, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.commitment import Leaf, leaves
 from wmjax.keys.merkle import Tree

@@ -12,8 +12,7 @@ from refusals import assert_refused
 
 from wmjax import stats
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.evidence import claimant, transcript, wording
-from wmjax.evidence import judge as judging
+from wmjax.evidence import checks, claimant, transcript, wording
 from wmjax.evidence.claim import picks, read_claim
 from wmjax.evidence.claim_asking import PORTION
 from wmjax.evidence.judge import judge
@@ -179,7 +178,7 @@ def test_features_that_are_exchanged_after_the_commitment_are_noticed_twice(monk
         return verdict_of(forger.write(false, rows, owner.NONCE, secret=owner.SECRET), owner.court(key, ask))
 
     assert outcome() == "invalid"
-    monkeypatch.setattr(judging, "check_material", nothing)
+    monkeypatch.setattr(checks, "check_material", nothing)
     assert outcome() not in ("match", "invalid")
     monkeypatch.setattr(policies, "coins_of", lambda secret, material, m, k: coins)
     assert outcome() == "match"

@@ -11,7 +11,8 @@ import stripes
 
 from wmjax.attacks.inversion import stamps_of
 from wmjax.errors import UsageError
-from wmjax.evidence.judge import Court, judge
+from wmjax.evidence.facts import Court
+from wmjax.evidence.judge import judge
 from wmjax.keys import POLICIES, SCHEMES, Key, LabelPolicy, Unlock, derive_key, make_spec, open_key
 from wmjax.keys.derive import Stream
 from wmjax.keys.specify import default_rule

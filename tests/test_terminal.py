@@ -99,7 +99,7 @@ def _functions(verb: str) -> list[Callable[..., Any]]:
     from wmjax.demo import run_demo
     from wmjax.evidence.claimant import claim
     from wmjax.evidence.conflict import settle
-    from wmjax.evidence.judge import Court
+    from wmjax.evidence.facts import Court
     from wmjax.keys import Paper, Unlock, generate, make_spec, sign_commitment, write_key
     from wmjax.showing import show
     from wmjax.suspects import Wanted, open_suspect

@@ -25,8 +25,7 @@ import numpy as np
 
 from experiments import fragment, record
 from wmjax.evidence.claim import attach, picks, read_claim, write_claim
-from wmjax.evidence.judge import state
-from wmjax.evidence.transcript import Opening, Row
+from wmjax.evidence.transcript import Opening, Row, state
 from wmjax.keys import Commitment, generate, make_spec, new_signer, sign_commitment, write_key
 from wmjax.keys.commitment import leaves
 from wmjax.keys.derive import Stream

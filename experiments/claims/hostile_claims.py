@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.evidence.claim import Attached, picks, write_claim
-from wmjax.evidence.judge import state
-from wmjax.evidence.transcript import Opening, Row
+from wmjax.evidence.transcript import Opening, Row, state
 from wmjax.keys import Commitment, Signer, Spec, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.commitment import leaves
 from wmjax.keys.keyset import derive_leaves

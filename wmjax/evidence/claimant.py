@@ -13,9 +13,8 @@ from wmjax.evidence import claim_journal
 from wmjax.evidence.claim import Attached, picks, write_claim
 from wmjax.evidence.claim_asking import Case, Spend, ask
 from wmjax.evidence.facts import Court
-from wmjax.evidence.judge import state
 from wmjax.evidence.lacks import chosen_bits, demanded_bits, margin
-from wmjax.evidence.transcript import Row
+from wmjax.evidence.transcript import Row, state
 from wmjax.keys import Key, Signer, Spec
 from wmjax.keys.keyset import limit
 from wmjax.stores import place

@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from wmjax.errors import InvalidFile, UsageError, WmjaxError
+from wmjax.evidence.checks import check_court
 from wmjax.evidence.claim import Claim, read_claim
 from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Court
-from wmjax.evidence.judge import check_court, judge
+from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Judgement, Refused, Settlement
 from wmjax.grounds import Ground
 from wmjax.suspects.contract import Suspect

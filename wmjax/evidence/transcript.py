@@ -27,6 +27,7 @@ import numpy as np
 
 from wmjax import stats
 from wmjax.errors import InvalidFile
+from wmjax.grounds import Ground
 from wmjax.keys import Spec
 from wmjax.keys.commitment import Leaf, input_sha256
 from wmjax.keys.material import Material
@@ -34,6 +35,7 @@ from wmjax.keys.policies import Told
 from wmjax.keys.times import read_time
 from wmjax.stats.contract import Truth
 from wmjax.stats.said import Said, as_answers, numbered, read_said, said_json, scores_in
+from wmjax.suspects.grounds import clears_all
 from wmjax.text import by, is_sha256
 
 
@@ -139,6 +141,29 @@ def weigh(
         nothing, none = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
         return stats.Path(nothing, nothing, nothing, none, none)
     return stats.play(rule, given, known)
+
+
+def state(
+    rows: Sequence[Row],
+    rule: stats.Rule,
+    spec: Spec,
+    secret: bytes | None = None,
+    material: Material | None = None,
+    asked: Sequence[Ground] = (),
+) -> dict[str, str | int | float]:
+    """The verdict and its figures, as a transcript gives them by the committed rule.
+
+    They are none where only the secret could tell, and it is not revealed; and nobody is cleared who was asked in a way
+    (`asked`, as of `Claim`) that clears nobody.
+    """
+    path = weigh(rows, answers(rows, spec.classes), rule, spec, secret, material)
+    outcome = stats.decide(path, rule, stop=False).outcome
+    return {
+        "verdict": "inconclusive" if outcome == "no-match" and not clears_all(asked) else outcome,
+        "evidence_bits": round(float(path.evidence[-1]), 3),
+        "queries": sum(row.opening is not None for row in rows),
+        "matches": int(path.matches[-1]),
+    }
 
 
 def read_rows(values: Any, spec: Spec) -> tuple[Row, ...]:
