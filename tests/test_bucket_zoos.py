@@ -283,7 +283,7 @@ def test_what_opens_and_signs_stays_here(home: Path, bucket: Bucket, run: Run) -
     bucket.put_folder(home / "keys", "keys")
     for name in ("my.identity", "my.signer.pem"):
         bucket.put(f"keys/{name}", (home / name).read_bytes())
-    key, stays = f"{bucket.url}/keys/my.age", "stays "
+    key, stays = f"{bucket.url}/keys/my.age", "on this machine"
     for option, name in (("--identity", "my.identity"), ("--passphrase-file", "my.identity")):
         code, _, error = run("verify", "--key", key, option, f"{bucket.url}/keys/{name}", "suspect")
         assert (code, stays in one_line(error)) == (2, True)
