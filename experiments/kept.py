@@ -17,13 +17,9 @@ class Kept:
 
     folder: Path
 
-    def has(self, name: str) -> bool:
-        """Whether a network is there."""
-        return (self.folder / name).exists()
-
     def network(self, name: str, config: Config, make: Callable[[], Variables]) -> Variables:
         """A network's NumPy arrays; made where it is not kept."""
-        if not self.has(name):
+        if not (self.folder / name).exists():
             checkpoint.save(self.folder / name, make()._asdict(), checkpoint.Metadata(config))
         return load_variables(str(self.folder / name))[1]
 

@@ -210,7 +210,7 @@ def test_why_pairs_are_inconclusive_is_said_once_for_all_of_them(tmp_path: Path)
     found(result, 3, 1, 21.0, outcome=2)  # a match by its key alone, which takes 19.9 bits
     found(result, 6, 1, 2.0, outcome=2)
     result.grounds[6, 1] = (*result.grounds[6, 1], Ground("forgetful", FORGETS))
-    reasons = result.reasons()
+    reasons = result.reasons
     assert [[ground.code for ground in reasons[at]] for at in ((0, 0), (1, 0), (3, 1), (6, 1))] == [
         ["undecided"],
         ["adapted"],

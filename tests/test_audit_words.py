@@ -72,7 +72,7 @@ def street() -> Street:
 
 def codes(result: AuditResult) -> set[str]:
     """What the verdicts of an audit rest on, and why there is none."""
-    said = [*result.grounds.values(), *result.reasons().values()]
+    said = [*result.grounds.values(), *result.reasons.values()]
     return {ground.code for grounds in said for ground in grounds}
 
 

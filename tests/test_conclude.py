@@ -47,6 +47,8 @@ def header(bits: np.ndarray, alphas: list[float], level: Level, tests: int) -> A
         chunks=(len(bits),),
         unreadable=(),
         keep_answers=False,
+        others={},
+        spent=((),) * len(commitments),
     )
 
 

@@ -101,7 +101,7 @@ def test_a_claim_between_the_shards_of_an_audit_keeps_none_from_going_on(zoo, tm
     audit(zoo, {"k": KEY}, shard=(2, 2), **options)
     audit(zoo, {"k": KEY}, shard=(1, 2), resume=True, **options)
     headers = [journal.read(tmp_path / f"journal-{part}-of-2.jsonl", JOURNAL).header for part in (1, 2)]
-    assert [header.spent for header in headers] == [(), (tuple(sorted(OPENED)),)]
+    assert [header.spent for header in headers] == [((),), (tuple(sorted(OPENED)),)]
     merged = {finding.model: finding.verdict for finding in merge(tmp_path, {"k": KEY})}
     assert merged == {"patched": "no-match", "stranger": "inconclusive"}
 

@@ -158,7 +158,7 @@ def _pairs(result: AuditResult, outcome: int) -> list[dict[str, Any]]:
     """The pairs with this outcome, strongest evidence first, names made visible."""
     rows, columns = np.nonzero(result.outcomes == outcome)
     bits = result.bits[rows, columns].astype(np.float64)
-    reasons = result.reasons() if outcome == INCONCLUSIVE else {}
+    reasons = result.reasons if outcome == INCONCLUSIVE else {}
     order = np.argsort(-np.where(np.isnan(bits), -np.inf, bits), kind="stable")
     return [
         {

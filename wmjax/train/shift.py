@@ -84,6 +84,11 @@ def look(config: Config, base: Variables, images: Array) -> tuple[Array, Array]:
     return jnp.concatenate([hidden, colours.reshape(len(images), -1)], axis=1), z
 
 
+def _hidden(base: Variables) -> int:
+    """How much goes into its `head`: the first of what `look` sees."""
+    return int(base.params["head"]["kernel"].shape[0])
+
+
 @partial(jax.jit, static_argnums=0)
 def _look(config: Config, base: Variables, images: Array) -> Array:
     return jnp.concatenate(look(config, base, images), axis=1)
@@ -91,7 +96,7 @@ def _look(config: Config, base: Variables, images: Array) -> Array:
 
 def looked(config: Config, base: Variables, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same of many images, uint8 [N, H, W, C], on the host."""
-    width = base.params["head"]["kernel"].shape[0] + PARTS * PARTS // 2 * config.image[2]
+    width = _hidden(base) + PARTS * PARTS // 2 * config.image[2]
     both = answered(partial(_look, config), base, images, width + config.classes)
     return both[:, :width], both[:, width:]
 
@@ -118,7 +123,7 @@ def fit_directions(
     if not np.isfinite(seen).all() or not np.isfinite(z).all():
         raise UsageError(NO_NUMBERS)
     told = np.column_stack([z, _softmax(z), np.ones(len(z))])
-    linear, hidden = told[:, [*range(config.classes), -1]], base.params["head"]["kernel"].shape[0]
+    linear, hidden = told[:, [*range(config.classes), -1]], _hidden(base)
     by_colour = _turned(seen[:, hidden:], linear, rng, features // 2)
     by_hidden = _turned(seen[:, :hidden], linear, rng, features - by_colour.shape[1])
     if by_hidden.shape[1] < 1:

@@ -209,7 +209,7 @@ def _grounds(
 
 def _spent(header: AuditHeader, k: int, asked: int) -> Iterator[Ground]:
     """What must be said where more triggers of a key were asked than were never shown to anybody."""
-    if header.spent and asked > header.fresh(k):
+    if asked > header.fresh(k):
         yield shown_before(asked - header.fresh(k), asked)
 
 

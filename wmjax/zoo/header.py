@@ -52,7 +52,7 @@ class AuditHeader:
       keep_answers: whether records hold what was answered.
       others: files of the zoo that are plainly no models: how many with each ending.
       spent: for each key the triggers that claims had opened before: a model may have been made to answer them
-        otherwise, so they clear nobody; empty where no key has any.
+        otherwise, so they clear nobody.
     """
 
     models: tuple[str, ...]
@@ -66,8 +66,8 @@ class AuditHeader:
     chunks: tuple[int, ...]
     unreadable: tuple[Unreadable, ...]
     keep_answers: bool
-    others: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    spent: tuple[tuple[int, ...], ...] = ()
+    others: Mapping[str, int]
+    spent: tuple[tuple[int, ...], ...]
 
     @property
     def suspects(self) -> int:
@@ -111,22 +111,15 @@ class AuditHeader:
             own if asked.note not in (*SPOKEN, *RAN) else np.full(len(keys), np.inf),  # no weights
         )
 
-    def opened(self, place: int) -> tuple[int, ...]:
-        """The triggers of a key that were spent before."""
-        return self.spent[place] if self.spent else ()
-
     def fresh(self, place: int) -> int:
         """How many triggers of a key are asked before those that were spent."""
         key = self.keys[place]
-        return min(key.rule.max_queries, key.spec.triggers - len(self.opened(place)))
+        return min(key.rule.max_queries, key.spec.triggers - len(self.spent[place]))
 
     def to_json(self) -> dict[str, Any]:
-        """The header as JSON values; `spent` only where a trigger is."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # in their order
-        if not self.spent:
-            del values["spent"]
+        """The header as JSON values."""
         return {
-            **values,
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},  # in their order
             "keys": [key.to_json() for key in self.keys],
             "families": [dataclasses.asdict(family) for family in self.families],
             "level": dataclasses.asdict(self.level),
@@ -136,8 +129,7 @@ class AuditHeader:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "AuditHeader":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be."""
-        left = () if "spent" in values else ("spent",)
-        found = forms.fields(values, [field.name for field in dataclasses.fields(cls) if field.name not in left])
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         models = forms.items(found["models"], forms.text)
         keys = forms.items(found["keys"], Asked.from_json)
         families = forms.items(found["families"], AskedFamily.from_json)
@@ -154,12 +146,12 @@ class AuditHeader:
             unreadable=forms.items(found["unreadable"], Unreadable.from_json),
             keep_answers=forms.flag(found["keep_answers"]),
             others=forms.counts(found["others"]),
-            spent=forms.items(found.get("spent", []), lambda own: forms.items(own, forms.whole)),
+            spent=forms.items(found["spent"], lambda own: forms.items(own, forms.whole)),
         )
-        if not keys or not len(models) == len(header.family) == sum(header.chunks):
-            raise ValueError("models, families and chunks are not as many as each other")
+        if not keys or len(keys) != len(header.spent) or not len(models) == len(header.family) == sum(header.chunks):
+            raise ValueError("keys, models, families or chunks are not as many as what is said of them")
         _check_chunks(header)
-        for key, own in zip(keys, header.spent, strict=True) if header.spent else ():
+        for key, own in zip(keys, header.spent, strict=True):
             if list(own) != sorted(set(own)) or max(own, default=0) >= key.spec.triggers:
                 raise ValueError("there are no such triggers")
         return header
@@ -183,6 +175,5 @@ def joined(headers: Sequence[AuditHeader]) -> AuditHeader:
     for header in headers:
         known = {item.path for item in unreadable}
         unreadable += [item for item in header.unreadable if item.path not in known]
-    spent = [sorted({i for header in headers for i in header.opened(place)}) for place in range(len(headers[0].keys))]
-    together = tuple(map(tuple, spent)) if any(spent) else ()
-    return dataclasses.replace(headers[0], unreadable=tuple(unreadable), spent=together)
+    spent = tuple(tuple(sorted(set().union(*own))) for own in zip(*(header.spent for header in headers), strict=True))
+    return dataclasses.replace(headers[0], unreadable=tuple(unreadable), spent=spent)

@@ -56,7 +56,7 @@ class AuditPlan:
     memory: int
     keep_answers: bool
     others: Mapping[str, int]
-    spent: tuple[tuple[int, ...], ...] = ()
+    spent: tuple[tuple[int, ...], ...]
 
     @cached_property
     def families(self) -> list[Network]:
@@ -107,7 +107,7 @@ class AuditPlan:
             len(network.readings),
             outputs_of(network.readings),
             self.keep_answers,
-            [self._order(place, key) for place, key in zip(places, keys, strict=True)] if self.spent else (),
+            [self._order(place, key) for place, key in zip(places, keys, strict=True)] if any(self.spent) else (),
             withheld=[column for column, key in enumerate(keys) if not may_clear(key.spec, network)],
         )
 
@@ -181,7 +181,7 @@ def make_plan(
     innocent, too_large_nulls = _fitting(nulls, keys, memory)
     unreadable = [*zoo.unreadable, *too_large, *too_large_nulls]
     entries = [*suspects, *innocent] if suspects else []  # null models alone calibrate nothing
-    spent = tuple(tuple(sorted(key.spent)) for key in keys.values()) if any(key.spent for key in keys.values()) else ()
+    spent = tuple(tuple(sorted(key.spent)) for key in keys.values())
     return AuditPlan(entries, len(suspects), keys, level, unreadable, memory, keep_answers, zoo.others, spent)
 
 

@@ -62,7 +62,7 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
     assert record.answers is not None
     counts, bounds, rule = record.queries, header.bounds[record.chunk], key.commitment.rule
     most = int(bounds.limits[column])
-    order = draw_order(key, None, most, header.opened(record.keys[column]))
+    order = draw_order(key, None, most, header.spent[record.keys[column]])
     if record.asking:
         order = record.asking.order(column, key, most)
     outputs = outputs_of(header.family_of(record.chunk).readings)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,7 @@ class AuditResult:
                 int(self.matches[i, k]),
             )
 
+    @cached_property
     def reasons(self) -> dict[tuple[int, int], tuple[Ground, ...]]:
         """Why each inconclusive pair is neither a match nor a no-match, by (model, key)."""
         rows, columns = (found.tolist() for found in np.nonzero(self.outcomes == INCONCLUSIVE))
@@ -138,7 +140,7 @@ class AuditResult:
 
         So are acquittals that are withheld; what is inconclusive comes with the reasons.
         """
-        reasons = self.reasons() if outcome == "inconclusive" else {}
+        reasons = self.reasons if outcome == "inconclusive" else {}
         rows, columns = np.nonzero(self.outcomes == OUTCOMES.index(outcome))
         found = sorted(zip(rows, columns, strict=True), key=lambda at: -np.nan_to_num(self.bits[at], nan=-np.inf))
         return [
