@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -55,9 +56,15 @@ def page(
 
 def render(template: str, **values: Any) -> bytes:
     """What a template of this package gives; every value is escaped."""
+    return _environment().get_template(template).render(**values).encode()
+
+
+@cache
+def _environment() -> Environment:
+    """Which keeps the templates that it has read."""
     environment = Environment(loader=PackageLoader("wmjax.report"), autoescape=True, undefined=StrictUndefined)
     environment.filters["coded"] = coded
-    return environment.get_template(template).render(**values).encode()
+    return environment
 
 
 def inline(*names: str) -> str:
