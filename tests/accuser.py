@@ -88,7 +88,7 @@ def truth(*arguments: object) -> bool:
     return True
 
 
-def believe_transcript(claim: Any, court: Any, *_: Any) -> tuple[stats.Answers, tuple[int, int]]:
+def believe_transcript(claim: Any, court: Any, *_: Any, **__: Any) -> tuple[stats.Answers, tuple[int, int]]:
     """In the place of the judge's own asking."""
     return rows_of.answers(claim.rows, claim.commitment.spec.classes), (0, 0)
 

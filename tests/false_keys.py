@@ -143,7 +143,7 @@ def with_crafted_source(world: World, scheme: str, at_hand: bool) -> Attack:
     if not at_hand:
         return Attack(claim.raw, world.court(INNOCENT), "inconclusive", "underived", (REVEALED,))
     genuine = Dataset(load_digits().images.astype(np.uint8)[..., None] * 15, load_digits().target.astype(np.int32), 10)
-    court = world.court(INNOCENT, source=genuine)
+    court = world.court(INNOCENT, sources=[genuine])
     return Attack(claim.raw, court, "inconclusive", "other-source", (REVEALED,))
 
 

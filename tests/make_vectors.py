@@ -300,7 +300,7 @@ def expected(
             forger.suspect(ask) if asked else None,
             authorities=trusted,
             since=since and datetime.datetime.fromisoformat(since),
-            source=source,
+            sources=[source] if source else [],
         )
         judgement = judge(claim, court)
     except InvalidFile:

@@ -88,7 +88,7 @@ def claimed(key: Key, ask: forger.Ask, signer: Signer | None = None, **options: 
 def court(key: Key, ask: forger.Ask | None, **fields: Any) -> Court:
     """A judge with a nonce, the suspect and the judge's own copy of the digits."""
     suspect: Suspect | None = ask and from_callable(ask, "suspect")
-    return Court(**{"nonce": NONCE, "suspect": suspect, "source": source_of(key.spec.scheme), **fields})
+    return Court(**{"nonce": NONCE, "suspect": suspect, "sources": [source_of(key.spec.scheme)], **fields})
 
 
 def with_arrays(key: Key, **arrays: np.ndarray) -> Key:

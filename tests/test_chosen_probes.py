@@ -50,7 +50,7 @@ class Accused:
 
     def judged(self, raw: bytes, nonce: bytes | None = owner.NONCE, alpha: float = 1e-6) -> Judgement:
         suspect = from_callable(self.ask, "suspect")
-        return judge(read_claim(raw), Court(nonce=nonce, suspect=suspect, source=self.source, alpha=alpha))
+        return judge(read_claim(raw), Court(nonce=nonce, suspect=suspect, sources=[self.source], alpha=alpha))
 
     def flattering(self) -> np.ndarray:
         """The probes by which the innocent's answers show nearly every coin, bool [n]: found by gradient ascent."""

@@ -232,7 +232,7 @@ def test_a_key_that_its_source_cannot_give_is_refused(scheme, image, parameters,
     key = forger.made_up(spec, images, np.zeros(5, np.int32))
     rows = forger.transcript(key, forger.order(key, NONCE), dict.fromkeys(range(5), 0))
     raw = forger.write(key, rows, NONCE, secret=key.secret)
-    court = dataclasses.replace(exhibit.court, source=source)
+    court = dataclasses.replace(exhibit.court, sources=[source])
     assert says in refused(lambda: judge(read_claim(raw, "it"), court))
 
 

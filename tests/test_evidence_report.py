@@ -392,5 +392,5 @@ def test_pages_name_the_options_that_set_a_parameter() -> None:
         verbs |= {action.dest: action.option_strings[-1] for action in actions if action.option_strings}
     assert {name: verbs[name] for name in OPTIONS} == OPTIONS
     assert all(
-        option == typed(f"`{name}`").strip("`") for name, option in verbs.items() if name in ("source", "suspect")
+        option == typed(f"`{name}`").strip("`") for name, option in verbs.items() if name in ("sources", "suspect")
     )

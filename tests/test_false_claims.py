@@ -215,7 +215,7 @@ def test_a_source_from_the_accuser_proves_nothing(scheme, world, without_margin)
     spec, source = crafted_source(SECRET, scheme)
     key = derive_key(SECRET, spec, forger.rule(spec), source, "2024-01-01T00:00:00+00:00")
     judgement = judge(
-        forger.honest_claim(key, INNOCENT, NONCE, stamp=world.before), world.court(INNOCENT, source=source)
+        forger.honest_claim(key, INNOCENT, NONCE, stamp=world.before), world.court(INNOCENT, sources=[source])
     )
     assert judgement.verdict == "match"
     assert "source-independent" in [ground.code for ground in judgement.assumed]
@@ -300,7 +300,7 @@ def test_the_chance_of_a_false_match_is_what_it_is_said_to_be(world, without_mar
     rng = np.random.default_rng(4)
     source = Dataset(rng.integers(256, size=(32, 8, 8, 1), dtype=np.uint8), np.zeros(32, np.int32), 10)
     spec = make_spec("unrelated", image=(8, 8, 1), classes=10, triggers=6, source=("any", source))
-    court = world.court(INNOCENT, source=source, alpha=0.05)
+    court = world.court(INNOCENT, sources=[source], alpha=0.05)
     template = forger.honest_claim(abstract_key(SECRET), INNOCENT, NONCE)
     stamps = ((0, timestamps.Stamp(BEFORE, "an authority", True, "00" * 32)),)
     matches = 0

@@ -16,7 +16,7 @@ from tsa import LocalTsa
 from wmjax.errors import AccessError, InvalidFile, MisfitError, UsageError
 from wmjax.evidence.claim import Claim, read_claim
 from wmjax.evidence.facts import Court
-from wmjax.evidence.hearing import hear, read_all
+from wmjax.evidence.hearing import _together, hear, read_all
 from wmjax.evidence.judge import judge
 from wmjax.keys import derive_key, make_spec, new_signer
 from wmjax.report.evidence import judgement_page
@@ -58,7 +58,9 @@ def test_garbage_beside_an_honest_claim_is_listed_and_changes_nothing(garbage, p
     assert "\n" not in told.reason
     assert honest.to_json() == judge(HONEST, COURT).to_json()
     assert hearing.outcome == "match"
-    assert [ground.to_json() for ground in hearing.settlement.grounds] == [{"code": "only-valid", "claim": 1 - place}]
+    (ground,) = hearing.settlement.grounds
+    assert ground.to_json() == {"code": "only-valid", "claim": 1 - place, "verdict": "match"}
+    assert hearing.settlement.headline.code == "undisputed"
 
 
 def test_a_claim_by_a_key_of_other_images_is_no_obstacle():
@@ -104,6 +106,44 @@ def test_with_several_claims_by_one_owner_there_is_nothing_to_settle():
     hearing = hear([first, second], Court(NONCE, forger.suspect(ask)))
     assert [one.code for one in hearing.judgements] == ["invalid", "invalid"]  # each opens the other's triggers
     assert hearing.outcome == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("told", "together"),
+    [
+        (("match", "match"), "match"),
+        (("match", "no-match"), "match"),  # e.g. a student, who knows no triggers
+        (("inconclusive", "match"), "match"),
+        (("no-match", "no-match"), "no-match"),
+        (("no-match", "inconclusive"), "inconclusive"),
+    ],
+)
+def test_one_key_of_an_owner_suffices(told, together):
+    keys = [abstract_key(bytes([n]) * 32, 120) for n in (1, 2)]
+    answers: dict[bytes, int] = {}
+    for key, verdict in zip(keys, told, strict=True):
+        known = key.labels if verdict == "match" else np.random.default_rng(3).integers(10, size=120)
+        if verdict == "inconclusive":  # 25 of 120
+            known = np.where(np.arange(120) % 5 == 0, key.labels, (key.labels + 1 + np.arange(120) % 9) % 10)
+        answers |= {image.tobytes(): label for image, label in zip(key.images, known, strict=True)}
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        return np.array([answers[image.tobytes()] for image in images])
+
+    court = Court(NONCE, forger.suspect(ask))
+    claims = [forger.honest_claim(key, ask, NONCE, signer=SIGNER, whole=True) for key in keys]
+    hearing = hear(claims, court)
+    assert tuple(one.verdict for one in hearing.judgements) == told
+    assert (hearing.outcome, hearing.settlement.grounds[0].code) == (together, "one-owner")
+    others = [dataclasses.replace(claims[0], owner="f" * 64), claims[1]]
+    assert hear(others, court).settlement.grounds[0].code != "one-owner"
+
+
+def test_claims_about_one_key_that_differ_are_no_match_together():
+    """A claim that its owner may repeat until one is a match would prove less than it says."""
+    told = [dataclasses.replace(judge(HONEST, COURT), verdict=verdict) for verdict in ("match", "no-match")]
+    assert _together(told) == "inconclusive"
+    assert _together([told[0], dataclasses.replace(told[1], key_id="another")]) == "match"
 
 
 def test_three_keys_are_settled_two_by_two():
@@ -222,7 +262,7 @@ def test_the_document_has_each_claims_code_and_the_exit_code_is_the_settlements(
     assert [one["exit_code"] for one in document["judgements"]] == [0, 4, 4]
     assert [one["verdict"] for one in document["judgements"]] == ["match", "invalid", "invalid"]
     assert "made up" in document["judgements"][1]["reason"]
-    assert document["settlement"]["grounds"] == [{"code": "only-valid", "claim": 0}]
+    assert document["settlement"]["grounds"] == [{"code": "only-valid", "claim": 0, "verdict": "match"}]
     text = Page(Path("v.html").read_bytes()).text()
     assert "Claim 2 was not judged" in text
     assert "made up" in text

@@ -1,6 +1,7 @@
 """Claims by keys whose coins follow from material: made, judged, drawn, and what no claimant gains by."""
 
 import dataclasses
+import json
 
 import forger
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_claim_is_made_and_judged_like_any_other(key):
 
 def test_without_the_judges_own_pictures_there_is_no_match(key):
     raw = owner.claimed(key, owner.knowing(key))
-    judgement = judge(read_claim(raw), owner.court(key, owner.knowing(key), source=None))
+    judgement = judge(read_claim(raw), owner.court(key, owner.knowing(key), sources=[]))
     assert (judgement.verdict, [str(lack.code) for lack in judgement.missing]) == ("inconclusive", ["underived"])
 
 
@@ -363,3 +364,18 @@ def test_pieces_that_a_second_reader_needs_are_in_the_file(key):
     np.testing.assert_allclose(
         claim.weigh(transcript.answers(claim.rows, 10)).evidence[-1], claim.stated["evidence_bits"], atol=2e-3
     )
+
+
+def test_keys_of_one_owner_are_made_again_from_the_splits_that_each_starts_from(run, tmp_path):
+    """A student: it shows the coins of one key and knows nothing of the other. Both splits are read."""
+    signer, tie, spread = new_signer(), owner.key_of("tie", 100), owner.key_of("spread", secret=b"\x07" * 32)
+    for key, ask in ((tie, owner.stranger(tie)), (spread, owner.knowing(spread))):
+        raw = owner.claimed(key, ask, signer)
+        (tmp_path / f"{key.spec.scheme}.json").write_bytes(raw)
+    options = ["--nonce-from", owner.NONCE.hex(), "--source", "digits", "--json"]
+    for names in (("tie", "spread"), ("spread", "tie")):
+        _, out, _ = run("judge", *(f"{name}.json" for name in names), *options)
+        document = json.loads(out)
+        for one in document["judgements"]:
+            assert "regenerated-from-source" in {proof["code"] for proof in one["proofs"]}
+        assert [ground["code"] for ground in document["settlement"]["grounds"]] == ["one-owner"]

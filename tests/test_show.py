@@ -187,9 +187,9 @@ def test_who_stamped_is_told_by_a_certificate_that_can_be_compared(files: Any, r
     ("settlement", "told"),
     [
         (None, None),
-        ({"first": 1}, "claim 2 was first"),
-        ({"first": None}, "who was first stays open"),
-        ({"first": "1"}, "who was first stays open"),
+        ({"headline": "Claim 2 came first."}, "Claim 2 came first."),
+        ({"headline": ["a", "list"]}, 2),
+        ({}, None),
     ],
 )
 def test_a_verdict_on_several_claims_says_who_was_first(files: Any, tmp_path: Path, settlement: Any, told: Any) -> None:

@@ -34,6 +34,7 @@ OPTIONS = {  # parameters that options of another name set
     "originals": "--original",
     "pickles": "--allow-pickles",
     "since": "--suspect-since",
+    "sources": "--source",
     "whole": "--all",
 }
 

@@ -75,7 +75,9 @@ def claim_options(parser: argparse.ArgumentParser) -> None:
 
 def judge_options(parser: argparse.ArgumentParser) -> None:
     """Adds what a claim is judged with."""
-    parser.add_argument("claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; two in a dispute")
+    parser.add_argument(
+        "claims", type=Path, nargs="+", metavar="CLAIM", help="claim file; several of one owner, or two in a dispute"
+    )
     parser.add_argument("--nonce-from", dest="nonce", metavar="NONCE", help="the nonce that you drew for this claim")
     parser.add_argument("--suspect", metavar="MODEL", help=f"model to ask again: {SUSPECT}")
     reading_options(parser)
@@ -87,7 +89,14 @@ def judge_options(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="when the suspect first appeared, e.g. 2026-01-31",
     )
-    parser.add_argument("--source", metavar="DATA", help="your own copy of the data set that the key starts from")
+    parser.add_argument(
+        "--source",
+        dest="sources",
+        action="append",
+        default=[],
+        metavar="DATA",
+        help="your own copy of the data set that a key starts from; may be repeated",
+    )
     parser.add_argument(
         "--original",
         dest="originals",

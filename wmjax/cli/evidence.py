@@ -15,6 +15,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.stores import place
 
 if TYPE_CHECKING:
+    from wmjax.data import Dataset
     from wmjax.evidence.claim import Claim
     from wmjax.evidence.facts import Court
     from wmjax.evidence.hearing import Hearing
@@ -148,34 +149,35 @@ def judge(options: argparse.Namespace) -> int:
     written = _verdict_paths(options.out) if options.out else None
     claims = read_all([(str(path), read_bytes(path)) for path in options.claims])
     readable = [one for one in claims if isinstance(one, Claim)]
-    signers = {(one.owner, one.commitment.id) for one in readable}
+    owners = {one.owner for one in readable}
     if options.originals and (len(options.originals), len(claims)) != (2, 2):
         raise UsageError("`originals`: two, with two claims, in the order of the claims")
-    if options.originals and len(readable) == 2 != len(signers):
-        raise UsageError("`originals`: two claims by one signer and key leave nothing to settle")
+    if options.originals and len(readable) == 2 != len(owners):
+        raise UsageError("`originals`: two claims by one signer leave nothing to settle")
     if readable:
-        court, originals = _court(options, readable[0])
+        court, originals = _court(options, readable)
     else:
         court, originals = Court(), []
     return _tell(options, hear(claims, court, originals), written)
 
 
-def _court(options: argparse.Namespace, claim: "Claim") -> "tuple[Court, list[Suspect]]":
+def _court(options: argparse.Namespace, claims: "Sequence[Claim]") -> "tuple[Court, list[Suspect]]":
     """What the judge has, and what the parties call their originals."""
     from wmjax.evidence.asking import FRESH
     from wmjax.evidence.claim import read_nonce
     from wmjax.evidence.facts import Court
     from wmjax.suspects import open_suspect
 
-    known, questions = wanted(options, claim.commitment.spec), len(claim.rows) + FRESH
+    known = wanted(options, *(claim.commitment.spec for claim in claims))
+    questions = sum(len(claim.rows) + FRESH for claim in claims)
     if options.max_queries is not None and options.max_queries < questions:
-        raise UsageError(f"judging this claim may take {questions} questions, more than `max_queries` allows")
+        raise UsageError(f"judging this may take {questions} questions, more than `max_queries` allows")
     trusted = authorities(options.authorities)
     releases, spoilt = _releases([options.suspect, *options.originals], trusted)
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
         suspect=accused(options, known, questions) if options.suspect else None,
-        source=_source(options, claim),
+        sources=_sources(options, claims),
         authorities=trusted,
         since=options.since,
         alpha=options.alpha,
@@ -200,14 +202,14 @@ def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "t
     return releases, spoilt
 
 
-def _source(options: argparse.Namespace, claim: "Claim") -> Any:
+def _sources(options: argparse.Namespace, claims: "Sequence[Claim]") -> "list[Dataset]":
+    """The splits that the claims' keys start from, each once, of all sets that the judge has."""
     from wmjax.data import load_source
     from wmjax.keys.specify import split_of
 
-    if not options.source:
-        return None
-    spec = claim.commitment.spec
-    return load_source(options.source, options.data_dir, spec.image, split_of(spec))
+    specs = [claim.commitment.spec for claim in claims]
+    parts = dict.fromkeys((spec.image, split_of(spec)) for spec in specs)
+    return [load_source(name, options.data_dir, *part) for name in options.sources for part in parts]
 
 
 def _tell(options: argparse.Namespace, hearing: "Hearing", written: tuple[Path, Path] | None) -> int:
@@ -233,9 +235,8 @@ def _tell(options: argparse.Namespace, hearing: "Hearing", written: tuple[Path, 
     for path, one in zip(options.claims, judgements, strict=True):
         lines += [f"{one.code}: {path}: {one.reason}"] if isinstance(one, Refused) else judgement_lines(one)
     if settlement:
-        first = "who was first stays open" if settlement.first is None else f"claim {settlement.first + 1} was first"
-        words = wording.sentences(settlement.grounds)
-        lines += [f"{len(judgements)} claims: {first}", *(f"  - {sentence}" for sentence in words)]
+        head, *words = wording.sentences([settlement.headline, *settlement.grounds])
+        lines += [head, *(f"  - {sentence}" for sentence in words)]
     if written:
         lines.append("  wrote {} and {}".format(*written))
     say(options, document, *lines)

@@ -46,13 +46,13 @@ def token(options: argparse.Namespace) -> str:
     return text
 
 
-def wanted(options: argparse.Namespace, spec: "Spec") -> "Wanted":
-    """What the options say of suspects that a key is asked of; a token is for the service that they name alone."""
+def wanted(options: argparse.Namespace, *specs: "Spec") -> "Wanted":
+    """What the options say of suspects that keys are asked of; a token is for the service that they name alone."""
     from wmjax.suspects import Wanted
     from wmjax.suspects.services.labels import read_labels
 
     labels = read_labels(options.labels) if options.labels else ()
-    return Wanted.by([spec], options.models, options.pixels, pickles=options.pickles, labels=labels)
+    return Wanted.by(specs, options.models, options.pixels, pickles=options.pickles, labels=labels)
 
 
 def suspect(options: argparse.Namespace, known: "Wanted", questions: int) -> "Suspect":

@@ -51,9 +51,9 @@ def fresh_triggers(claim: Claim, source: Dataset | None) -> Fresh | None:
     """
     spec, done = claim.commitment.spec, len(claim.rows)
     order = picks(claim.commitment, claim.nonce, min(done + FRESH, spec.triggers))[done:]
-    if not order or claim.secret is None:
+    if not order or claim.secret is None or (spec.source and source is None):
         return None
-    images, labels = derive_some(claim.secret, spec, source if spec.source else None, order, claim.material)
+    images, labels = derive_some(claim.secret, spec, source, order, claim.material)
     return Fresh(images, spec.policy.truth(Told(spec, np.array(order), labels, claim.secret, claim.material)))
 
 

@@ -8,6 +8,7 @@ import datetime
 import numpy as np
 
 from wmjax import stats
+from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim, picks
@@ -16,7 +17,7 @@ from wmjax.evidence.pledge import check_pledge
 from wmjax.evidence.timestamps import Stamp, check_past
 from wmjax.keys.keyset import check_material, derive_leaves
 from wmjax.keys.merkle import proven_root
-from wmjax.keys.specify import check_against_scheme, is_made_from
+from wmjax.keys.specify import check_against_scheme
 from wmjax.text import bare
 
 LARGEST_TABLE = 1 << 22  # answers times classes, of which several tables of floats are made
@@ -114,17 +115,16 @@ def dated(claim: Claim, court: Court) -> datetime.datetime | None:
         return None
 
 
-def check_secret(claim: Claim, court: Court) -> bool | None:
+def check_secret(claim: Claim, source: Dataset | None) -> bool | None:
     """A revealed secret gives each opened trigger again: image, label and salt; None where that cannot be told.
 
     Triggers that are not opened count for nothing, so only the opened ones are made: the file pays for each of them.
     """
     spec = claim.commitment.spec
-    if claim.secret is None or (spec.source and (court.source is None or not is_made_from(spec, court.source))):
+    if claim.secret is None or (spec.source and source is None):
         return None
     opened = [row.opening.leaf for row in claim.rows if row.opening]
     try:
-        source = court.source if spec.source else None
         made = derive_leaves(claim.secret, spec, source, [leaf.index for leaf in opened], claim.material)
     except UsageError as error:
         raise InvalidFile(f"the claim's key cannot be: {bare(error)}") from error

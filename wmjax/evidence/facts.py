@@ -13,6 +13,8 @@ from wmjax.evidence.claim import Claim
 from wmjax.evidence.release import Release
 from wmjax.evidence.timestamps import Authority, Stamp
 from wmjax.grounds import Ground
+from wmjax.keys import Spec
+from wmjax.keys.specify import is_made_from
 from wmjax.suspects.contract import Suspect
 
 SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
@@ -63,7 +65,7 @@ class Court:
     Attributes:
       nonce: 16 to 64 bytes that the judge drew for this claim, after seeing the commitment.
       suspect: the model to ask.
-      source: the key's source images, from a place that the claimant could not write to.
+      sources: data sets that keys start from, from a place that the claimants could not write to.
       authorities: those whose time stamps the judge trusts (`wmjax.evidence.timestamps.read_authority`).
       since: when the suspect first appeared, with an offset from UTC.
       alpha: the largest chance of a false match that the judge accepts, between 0 and 1; the claimant may have
@@ -75,13 +77,17 @@ class Court:
 
     nonce: bytes | None = None
     suspect: Suspect | None = None
-    source: Dataset | None = None
+    sources: Sequence[Dataset] = ()
     authorities: Sequence[Authority] = ()
     since: datetime.datetime | None = None
     alpha: float = 1e-6
     others: Sequence[Claim] = ()
     releases: Sequence[Release] = ()
     spoilt: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def source_of(self, spec: Spec) -> Dataset | None:
+        """The one that a spec names; None if it is not among them, or it names none."""
+        return next((source for source in self.sources if is_made_from(spec, source)), None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -142,7 +142,7 @@ def brought(facts: Facts) -> Brought:
         nonce=None if court.nonce is None else court.nonce.hex(),
         since=court.since.isoformat() if court.since else None,
         authorities=tuple(authority.name for authority in court.authorities),
-        source=source.name if source and court.source else None,
+        source=source.name if source and court.sources else None,
         alpha=court.alpha,
     )
 

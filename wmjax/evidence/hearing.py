@@ -1,7 +1,9 @@
 """All claims on one suspect that lie before a judge: each judged, whatever is beside it, and who of them was first.
 
 A file that is not a claim, or a false one, is listed with its reason and changes nothing for the others. What the whole
-comes to is the settlement's; of claims that leave nothing to settle, their own verdict.
+comes to is the settlement's; of claims that leave nothing to settle, because they are by one owner, what they say: one
+key that is in the suspect suffices, since thefts leave one kind of key and destroy another. To choose among keys is to
+search among secrets, which the bits that each claim needs have paid for.
 """
 
 import dataclasses
@@ -63,7 +65,7 @@ def hear(claims: Sequence[Claim | Refused], court: Court, originals: Sequence[Su
     if len(claims) == 1 or not valid:
         return Hearing(judgements, None, _verdict(judgements[0]))
     settlement = _settled(claims, judgements, valid, court, originals)
-    return Hearing(judgements, settlement, _outcome(settlement, [_verdict(judgements[place]) for place in valid]))
+    return Hearing(judgements, settlement, settlement.verdict)
 
 
 def _refused(error: WmjaxError) -> Refused:
@@ -94,12 +96,12 @@ def _settled(
     pairs = [
         (c, j) for c, j in zip(claims, judgements, strict=True) if isinstance(c, Claim) and isinstance(j, Judgement)
     ]
-    keys = {(claim.owner, claim.commitment.id) for claim, _ in pairs}
     if len(pairs) == 1:
-        return Settlement(None, (Ground("only-valid", {"claim": valid[0]}),))
-    if len(keys) == 1:
-        return Settlement(None, (Ground("one-owner"),))
+        return Settlement(None, (Ground("only-valid", {"claim": valid[0], "verdict": pairs[0][1].verdict}),))
+    if len({claim.owner for claim, _ in pairs}) == 1:
+        return Settlement(None, (Ground("one-owner", {"verdict": _together([judgement for _, judgement in pairs])}),))
     if len(pairs) > 2:
+        keys = {(claim.owner, claim.commitment.id) for claim, _ in pairs}
         return Settlement(None, (Ground("many-keys", {"keys": len(keys)}),))
     found = settle([claim for claim, _ in pairs], [judgement for _, judgement in pairs], court, originals)
     return _renumbered(found, valid)
@@ -115,10 +117,11 @@ def _renumbered(settlement: Settlement, valid: Sequence[int]) -> Settlement:
     return Settlement(None if settlement.first is None else valid[settlement.first], grounds)
 
 
-def _outcome(settlement: Settlement, verdicts: Sequence[str]) -> str:
-    """What a settlement comes to; where there was nothing to settle, what all claims come to."""
-    if settlement.first is not None:
+def _together(judgements: Sequence[Judgement]) -> str:
+    """What one owner's keys come to."""
+    said: dict[str, set[str]] = {}
+    for judgement in judgements:
+        said.setdefault(judgement.key_id, set()).add(judgement.verdict)
+    if {"match"} in said.values():  # of a key about which two claims differ neither counts
         return "match"
-    if settlement.grounds[0].code in ("only-valid", "one-owner") and len(set(verdicts)) == 1:
-        return verdicts[0]
-    return "inconclusive"
+    return "no-match" if all(verdicts == {"no-match"} for verdicts in said.values()) else "inconclusive"

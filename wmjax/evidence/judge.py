@@ -30,6 +30,7 @@ import dataclasses
 import datetime
 
 from wmjax import stats
+from wmjax.data.dataset import Dataset
 from wmjax.evidence import findings, transcript
 from wmjax.evidence.asking import as_claimed, ask_beside, fresh_triggers
 from wmjax.evidence.checks import (
@@ -81,13 +82,14 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     check_nonce(claim, court)  # 3
     check_unspent(claim, court)
     stamps = check_stamps(claim, court)  # 4
-    regenerated = check_secret(claim, court)  # 5
+    source = court.source_of(claim.commitment.spec)
+    regenerated = check_secret(claim, source)  # 5
     pledge = check_pledged(claim, court)
     check_stated(claim)  # 6
     if court.suspect:
         court = dataclasses.replace(court, suspect=as_claimed(claim, court.suspect))
     names = transcript.names_of(claim.rows)
-    own, fresh = ask_again(claim, court, regenerated, names)  # 7
+    own, fresh = ask_again(claim, court, source, names, fresh=bool(regenerated))  # 7
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
     others = _others(claim, court)
@@ -136,7 +138,7 @@ def released_as(claim: Claim, court: Court) -> tuple[Release | None, bool]:
 
 
 def ask_again(
-    claim: Claim, court: Court, regenerated: bool | None, names: dict[str, int]
+    claim: Claim, court: Court, source: Dataset | None, names: dict[str, int], *, fresh: bool
 ) -> tuple[stats.Answers | None, tuple[int, int]]:
     """The suspect's answers to the judge, and how many labels it repeats of how many triggers that nobody opened.
 
@@ -146,9 +148,9 @@ def ask_again(
     if court.suspect is None:
         return None, (0, 0)
     single = stats.kind_of(claim.commitment.rule).coins is None  # else one answer by itself tells nothing
-    fresh = fresh_triggers(claim, court.source) if single and court.suspect.remembers and regenerated else None
-    own, known = ask_beside(claim, court.suspect, fresh, names)
-    return own, (known, 0 if fresh is None else len(fresh.images))
+    beside = fresh_triggers(claim, source) if fresh and single and court.suspect.remembers else None
+    own, known = ask_beside(claim, court.suspect, beside, names)
+    return own, (known, 0 if beside is None else len(beside.images))
 
 
 def conclude(facts: Facts) -> Judgement:

@@ -186,6 +186,23 @@ class Settlement:
     first: int | None
     grounds: tuple[Ground, ...]
 
+    @property
+    def verdict(self) -> stats.Outcome:
+        """What the claims come to: that of whoever was first; where nobody disputes it, what the grounds say."""
+        undisputed: stats.Outcome = (
+            self.grounds[0].values.get("verdict", "inconclusive") if self.grounds else "inconclusive"
+        )
+        return undisputed if self.first is None else "match"
+
+    @property
+    def headline(self) -> Ground:
+        """How it ended."""
+        if self.first is not None:
+            return Ground("settled", {"claim": self.first})
+        if self.grounds and "verdict" in self.grounds[0].values:
+            return Ground("undisputed", {"verdict": self.verdict})
+        return Ground("unsettled")
+
     def to_json(self) -> dict[str, Any]:
         """The settlement as JSON values: codes, without words (`wording.settlement_document` adds them)."""
         return {"first": self.first, "grounds": [ground.to_json() for ground in self.grounds]}

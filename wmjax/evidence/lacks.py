@@ -58,7 +58,7 @@ def underived(facts: Facts) -> Ground | None:
     if facts.claim.secret is None:
         return Ground(Lack.UNREVEALED)
     source = facts.claim.commitment.spec.source
-    code = Lack.UNDERIVED if facts.court.source is None else Lack.OTHER_SOURCE
+    code = Lack.OTHER_SOURCE if facts.court.sources else Lack.UNDERIVED
     return Ground(code, {"source": source.name if source else ""})
 
 

@@ -19,7 +19,7 @@ WORDS: dict[str, str] = {
     "unrevealed": "The secret is not revealed: that it gave the images and labels, and that they were not fitted to "
     "models, is the claimant's word. Ask for a claim made with `reveal`.",
     "underived": "The images start from the data set {source}, which is not at hand, so they were not made again: "
-    "get it from elsewhere than the claimant, who could have made it up, and give it with `source`.",
+    "get it from elsewhere than the claimant, who could have made it up, and give it with `sources`.",
     "other-source": "The data set {source} at hand is not, byte for byte, the one that the key was made from, e.g. "
     "another version of it, so the images were not made again: get that one, from elsewhere than the claimant.",
     "two-signers": "Another signer committed to the same triggers by {dated}, and this claim shows no date: whose they "
@@ -131,11 +131,14 @@ WORDS: dict[str, str] = {
     "stamp-unbelieved": "time stamp of {authority}, not believed",
     "suspect-appeared": "the suspect first appeared, as the judge was told",
     # Who was first.
+    "settled": "Claim {claim} came first: its owner marked the model before the other.",
+    "unsettled": "Who marked the model first stays open.",
+    "undisputed": "There is no order to settle. What the claims come to: {verdict}.",
     "neither-proven": "Neither claim is proven, so there is nothing to settle.",
     "one-proven": "Only claim {claim} is proven; the other one is not, but a second mark may have damaged the first, "
     "so this does not say whose was first.",
     "only-valid": "Only claim {claim} is valid; what stands beside it proves nothing and takes nothing from it.",
-    "one-owner": "All these claims are by one owner and key: there is no order to settle.",
+    "one-owner": "All claims are by one owner: one key that is proven suffices, whatever is left of the others.",
     "many-keys": "{keys} keys claim this model: settle them two by two.",
     "one-key": "Both claims are about the same triggers, and each signer knows their secret: dates alone can tell who "
     "was first.",
@@ -237,7 +240,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
 
 def settlement_document(settlement: Settlement) -> dict[str, Any]:
     """The settlement as JSON values: codes, and sentences beside them."""
-    return {**settlement.to_json(), "words": sentences(settlement.grounds)}
+    return {**settlement.to_json(), "headline": told(settlement.headline), "words": sentences(settlement.grounds)}
 
 
 def sentences(grounds: Sequence[Ground]) -> list[str]:

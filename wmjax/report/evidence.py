@@ -60,7 +60,12 @@ def judgement_page(
         sheets=("plot.css", "evidence.css"),
         summary=[line for one in judgements for line in _summary(one)],
         claims=[_refused(one) if isinstance(one, Refused) else _shown(one) for one in judgements],
-        settlement=settlement and {"first": settlement.first, "words": _told(settlement.grounds)},
+        settlement=settlement
+        and {
+            "first": settlement.first,
+            "headline": wording.told(settlement.headline),
+            "words": _told(settlement.grounds),
+        },
         fates=FATES,
         strip=_STRIP,
     )

@@ -45,7 +45,7 @@ def _claim(seen: Glimpse) -> Facts:
 
 def _verdict(seen: Glimpse) -> Facts:
     """It is not signed: whoever doubts it judges again."""
-    judgements = seen.values["judgements"]
+    judgements, settlement = seen.values["judgements"], seen.values.get("settlement")
     told: list[Any] = [
         f"{said(one.get('verdict', one.get('code')))}: {said(one.get('headline', one.get('reason')))}"
         for one in judgements[:_SHOWN]
@@ -54,20 +54,12 @@ def _verdict(seen: Glimpse) -> Facts:
     return {
         "judgements": len(judgements),
         "verdicts": told,
-        "settlement": _settlement(seen.values.get("settlement")),
+        "settlement": said(settlement.get("headline")) if isinstance(settlement, dict) else None,
         "evidence_bits": said(first.get("evidence_bits")),
         "needed_bits": said(first.get("needed_bits")),
         "judge_again_with": said(first.get("command")),
         "signature": "none: judge again rather than believe it",
     }
-
-
-def _settlement(values: Any) -> str | None:
-    """Who of several was first; None where nothing was to be settled."""
-    if not isinstance(values, dict):
-        return None
-    first = values.get("first")
-    return f"claim {first + 1} was first" if type(first) is int else "who was first stays open"
 
 
 def _stamp(seen: Glimpse) -> Facts:
