@@ -15,8 +15,8 @@ from wmjax.evidence.claimant import claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Judgement
-from wmjax.keys import Key, asked, derive_key, make_spec, new_signer, sign_commitment
-from wmjax.keys.asked import remember, shown_to
+from wmjax.keys import Key, derive_key, make_spec, memory, new_signer, sign_commitment
+from wmjax.keys.memory import remember, shown_to
 from wmjax.keys.specify import default_rule
 from wmjax.keys.statement import parse_commitment
 from wmjax.stats import labels as label_bets
@@ -244,7 +244,7 @@ def test_a_claim_that_spends_a_trigger_meanwhile_loses_nothing_of_what_others_re
     path.write_bytes(b"key")
     remember(path, "m:f", [0])
     if not ruled:  # the key file itself was held
-        monkeypatch.setattr(asked, "alone", lambda _, wait: files.alone(path, wait=wait))
+        monkeypatch.setattr(memory, "alone", lambda _, wait: files.alone(path, wait=wait))
     measured, done, whole_lines = threading.Event(), threading.Event(), files._whole_lines
 
     def slowly(descriptor: int) -> int:

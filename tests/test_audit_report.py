@@ -20,10 +20,10 @@ from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Input, Spec
 from wmjax.keys.specify import default_rule
 from wmjax.report.audit import audit_table, write_audit_report
-from wmjax.zoo.asked import Asked
 from wmjax.zoo.grounds import Basis
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import AuditResult
+from wmjax.zoo.scope import Asked
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

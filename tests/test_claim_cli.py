@@ -18,7 +18,7 @@ from wmjax.errors import UsageError
 from wmjax.evidence.claim import read_claim
 from wmjax.files import alone
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, read_commitment, write_key
-from wmjax.keys.asked import shown_to
+from wmjax.keys.memory import shown_to
 from wmjax.keys.specify import default_rule
 
 NONCE, OTHER_NONCE = "11" * 32, "22" * 32

@@ -14,8 +14,8 @@ from wmjax.keys.specify import default_rule
 from wmjax.models.predict import logits
 from wmjax.stats import Answers, Rule, pairs, ranked, renaming, told, turned
 from wmjax.suspects import from_callable
-from wmjax.suspects.ask import answered as asked
 from wmjax.suspects.contract import Suspect
+from wmjax.suspects.query import answered as asked
 from wmjax.verification import verify
 
 KEYS, ASKED = 2000, 80

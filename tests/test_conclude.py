@@ -16,7 +16,6 @@ from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.keys import Commitment, Input, Spec
 from wmjax.keys.specify import default_rule
-from wmjax.zoo.asked import Asked, AskedFamily, Level
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.grounds import Basis
@@ -25,6 +24,7 @@ from wmjax.zoo.merge import merge
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Unreadable, Zoo
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH, OUTCOMES, AuditResult
+from wmjax.zoo.scope import Asked, AskedFamily, Level
 from wmjax.zoo.score import Scorer
 
 

@@ -76,8 +76,8 @@ from tsa import LocalTsa
 from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile
-from wmjax.evidence import asking, timestamps
 from wmjax.evidence import judge as judging
+from wmjax.evidence import judge_asking, timestamps
 from wmjax.evidence import lacks as lacking
 from wmjax.evidence import transcript as rows_of
 from wmjax.evidence.claim import Attached, read_claim
@@ -309,7 +309,7 @@ def test_the_chance_of_a_false_match_is_what_it_is_said_to_be(world, without_mar
         rows = transcript(key, order(key, NONCE), answers_of(key, INNOCENT))
         public = dataclasses.replace(template.commitments[0].public, commitment=key.commitment)
         claim = dataclasses.replace(template, commitments=(Attached(public, ()),), rows=tuple(rows), secret=key.secret)
-        facts = Facts(claim, court, stamps, True, asking.ask(claim, court.suspect), 0, None)
+        facts = Facts(claim, court, stamps, True, judge_asking.ask(claim, court.suspect), 0, None)
         matches += judging.conclude(facts).verdict == "match"
     assert 0 < matches / 2000 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
 

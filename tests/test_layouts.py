@@ -35,10 +35,10 @@ from wmjax.suspects.formats import msgpack as msgpack_format
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.recognise import recognise
 from wmjax.suspects.stored import find, read_weights
-from wmjax.zoo.asked import adapted, why_not
 from wmjax.zoo.audit import audit
 from wmjax.zoo.discover import discover
 from wmjax.zoo.pack import pack
+from wmjax.zoo.scope import adapted, why_not
 
 IMAGE = (8, 8, 1)
 NETS = '''

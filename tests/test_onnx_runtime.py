@@ -18,10 +18,10 @@ from wmjax.errors import AccessError, InvalidFile
 from wmjax.keys import Key, derive_key, make_spec, open_keys
 from wmjax.keys.specify import default_rule
 from wmjax.suspects import outputs
-from wmjax.suspects.ask import query_each
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import onnx as formats
 from wmjax.suspects.formats import onnx_read, onnx_run, onnx_runtime
+from wmjax.suspects.query import query_each
 
 CLASSES, SECRET = 10, bytes(range(32))
 

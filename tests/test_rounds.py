@@ -28,12 +28,12 @@ from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
 from wmjax.suspects.network import _names, from_config
 from wmjax.zoo import width as width_module
-from wmjax.zoo.asked import Level, why_not
 from wmjax.zoo.panel import Loaded
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.records import Zoo
 from wmjax.zoo.result import MATCH, OUTCOMES
 from wmjax.zoo.rounds import ask_all
+from wmjax.zoo.scope import Level, why_not
 from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 

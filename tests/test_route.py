@@ -17,8 +17,8 @@ import wmjax
 from wmjax.errors import AccessError
 from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.specify import default_rule
-from wmjax.suspects.ask import answered
 from wmjax.suspects.contract import Wanted
+from wmjax.suspects.query import answered
 from wmjax.zoo import compiling, panel, prepared, route
 from wmjax.zoo.grounds import AuditGround
 from wmjax.zoo.prepared import Stacked

@@ -30,7 +30,7 @@ from wmjax.cli import main
 from wmjax.errors import InvalidFile, WmjaxError
 from wmjax.evidence.release import sign_release
 from wmjax.keys import Model, new_signer, sign_commitment, write_key
-from wmjax.keys.asked import remember
+from wmjax.keys.memory import remember
 from wmjax.models import default_config
 from wmjax.showing import KINDS, show
 from wmjax.suspects.sniff import WHY, Format

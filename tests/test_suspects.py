@@ -270,15 +270,15 @@ def test_a_network_of_another_image_gives_in_verify_what_it_gives_in_an_audit(wo
     assert (finding.verdict, finding.queries) == (verdict["verdict"], verdict["queries"])
     assert finding.verdict == "inconclusive"  # altered triggers clear nobody
     assert finding.evidence_bits == pytest.approx(verdict["evidence_bits"], abs=0.01)
-    monkeypatch.setattr("wmjax.zoo.asked.clears", lambda code: True)
+    monkeypatch.setattr("wmjax.zoo.scope.clears", lambda code: True)
     (finding,) = audit(tmp_path / "other", tmp_path / "keys")
     assert finding.verdict == "no-match"
 
 
 def test_large_images_are_made_a_few_at_a_time(key, monkeypatch):
-    from wmjax.suspects import ask
+    from wmjax.suspects import query
 
-    monkeypatch.setattr(ask, "_LARGEST_IMAGE", 16 * 16 * 3 * 7)
+    monkeypatch.setattr(query, "_LARGEST_IMAGE", 16 * 16 * 3 * 7)
     known = {image.tobytes(): int(label) for image, label in zip(larger(key), key.labels, strict=True)}
     sizes = []
 

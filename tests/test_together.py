@@ -11,7 +11,7 @@ from marked import CONFIG, IMAGE, _onnx, make_key, marked
 from onnx import helper, numpy_helper
 
 import wmjax
-from wmjax.evidence.asking import usable
+from wmjax.evidence.judge_asking import usable
 from wmjax.models.predict import logits
 from wmjax.suspects.contract import Suspect, Wanted
 from wmjax.suspects.formats import onnx as onnx_format

@@ -16,8 +16,8 @@ import wmjax
 from wmjax import journal
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.keys import Key
-from wmjax.keys.asked import Beside, remember, shown_to
 from wmjax.keys.keyset import generate
+from wmjax.keys.memory import Beside, remember, shown_to
 from wmjax.keys.specify import make_spec
 from wmjax.verification.order import draw_order
 from wmjax.zoo.audit import audit

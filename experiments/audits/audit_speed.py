@@ -43,12 +43,12 @@ from wmjax.suspects.network import from_config
 from wmjax.train import Recipe, fit
 from wmjax.zoo import audit as room
 from wmjax.zoo import prepared
-from wmjax.zoo.asked import Level
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import read_ahead
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.result import MATCH
+from wmjax.zoo.scope import Level
 from wmjax.zoo.score import Scorer
 
 FAMILIES = {

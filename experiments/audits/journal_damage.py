@@ -40,7 +40,6 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.specify import default_rule
 from wmjax.suspects.contract import Network, NoWeights
-from wmjax.zoo.asked import Level
 from wmjax.zoo.book import JOURNAL
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.load import Chunk
@@ -50,6 +49,7 @@ from wmjax.zoo.prepared import Prepared, ask_chunk
 from wmjax.zoo.records import Entry, Zoo
 from wmjax.zoo.replay import secret_of
 from wmjax.zoo.result import AuditResult
+from wmjax.zoo.scope import Level
 
 MODELS, KEYS, TRIGGERS, IMAGE, CLASSES = 24, 4, 60, (4, 4, 1), 10
 TABLES = ("outcomes", "bits", "queries", "matches")

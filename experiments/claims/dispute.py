@@ -34,7 +34,7 @@ from wmjax.keys.merkle import Tree
 from wmjax.keys.schemes.contract import value_noise
 from wmjax.keys.specify import default_rule
 from wmjax.suspects import from_checkpoint
-from wmjax.suspects.ask import query
+from wmjax.suspects.query import query
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from tsa import LocalTsa

@@ -30,7 +30,7 @@ from experiments import fragment, record
 from experiments.services import serving
 from wmjax.data import load
 from wmjax.keys import Key, derive_key, make_spec, write_key
-from wmjax.keys.asked import remember
+from wmjax.keys.memory import remember
 from wmjax.keys.specify import default_rule
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.services.address import read_address

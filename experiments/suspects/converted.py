@@ -25,8 +25,8 @@ import wmjax
 from experiments import fragment, record
 from wmjax.keys import Key, derive_key
 from wmjax.keys.specify import default_rule
-from wmjax.suspects.ask import query
 from wmjax.suspects.contract import Wanted
+from wmjax.suspects.query import query
 from wmjax.zoo.audit import audit
 
 EPOCHS = 60

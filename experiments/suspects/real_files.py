@@ -44,8 +44,8 @@ from wmjax import stats
 from wmjax.errors import WmjaxError
 from wmjax.keys import Key, derive_key, make_spec
 from wmjax.keys.specify import default_rule
-from wmjax.suspects.ask import query_each
 from wmjax.suspects.contract import Stored, Suspect, Wanted
+from wmjax.suspects.query import query_each
 from wmjax.suspects.stored import suspect_of
 from wmjax.zoo.discover import discover
 from wmjax.zoo.records import Entry

@@ -107,8 +107,8 @@ def _asked(options: argparse.Namespace, public: Path) -> tuple[bytes, frozenset[
     from wmjax.evidence.claim import attach, read_nonce
     from wmjax.evidence.claimant import claim as make
     from wmjax.keys import open_key, open_signer, spend
-    from wmjax.keys.asked import remember
     from wmjax.keys.keyset import limit
+    from wmjax.keys.memory import remember
 
     opener = unlock(options)
     key = open_key(options.key, opener)
@@ -163,9 +163,9 @@ def judge(options: argparse.Namespace) -> int:
 
 def _court(options: argparse.Namespace, claims: "Sequence[Claim]") -> "tuple[Court, list[Suspect]]":
     """What the judge has, and what the parties call their originals."""
-    from wmjax.evidence.asking import FRESH
     from wmjax.evidence.claim import read_nonce
     from wmjax.evidence.facts import Court
+    from wmjax.evidence.judge_asking import FRESH
     from wmjax.suspects import open_suspect
 
     known = wanted(options, *(claim.commitment.spec for claim in claims))

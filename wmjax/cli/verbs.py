@@ -159,8 +159,8 @@ def _ask_each(options: argparse.Namespace, keys: "list[Key]", stop_bits: float |
 def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float | None) -> "Verdict":
     from functools import partial
 
-    from wmjax.keys.asked import remember, shown_to
     from wmjax.keys.keyset import limit
+    from wmjax.keys.memory import remember, shown_to
     from wmjax.suspects import open_suspect
     from wmjax.verification import verify
 

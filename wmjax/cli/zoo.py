@@ -40,7 +40,7 @@ def audit(options: argparse.Namespace) -> int:
 def _asked(options: argparse.Namespace) -> "AuditResult":
     """Asks one shard, with the options of the command."""
     use_all_cores()
-    from wmjax.keys.asked import Beside
+    from wmjax.keys.memory import Beside
     from wmjax.zoo import audit as room
 
     told = {"out": options.out, "resume": options.resume, "shard": options.shard, "asked": Beside(options.keys)}
@@ -106,7 +106,7 @@ def ask_part(values: dict[str, Any], folder: str, part: int, parts: int) -> None
     """
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(max(1, int(values["each"].get("CPU", 1)))))
     use_all_cores()
-    from wmjax.keys.asked import Beside
+    from wmjax.keys.memory import Beside
     from wmjax.zoo import audit as room
 
     try:

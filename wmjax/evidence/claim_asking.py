@@ -18,8 +18,8 @@ from wmjax.keys.merkle import Tree
 from wmjax.progress import progress
 from wmjax.stats.contract import State
 from wmjax.stats.said import Said, said
-from wmjax.suspects.ask import came, check_there, mixed, query
 from wmjax.suspects.contract import Seen, Suspect
+from wmjax.suspects.query import came, check_there, mixed, query
 from wmjax.text import printable
 
 Spend = Callable[[Collection[int]], None]

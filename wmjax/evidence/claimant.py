@@ -18,8 +18,8 @@ from wmjax.evidence.transcript import Row, state
 from wmjax.keys import Key, Signer, Spec
 from wmjax.keys.keyset import limit
 from wmjax.stores import place
-from wmjax.suspects.ask import check_fits, query_each
 from wmjax.suspects.contract import Suspect
+from wmjax.suspects.query import check_fits, query_each
 
 _WATCHED = 4000  # bytes of what is seen on the way to a service, for a row
 

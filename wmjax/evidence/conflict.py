@@ -24,10 +24,10 @@ import datetime
 from collections.abc import Sequence
 
 from wmjax.errors import UsageError
-from wmjax.evidence.asking import ask
 from wmjax.evidence.checks import check_stamps, dated
 from wmjax.evidence.claim import Claim, share_triggers
 from wmjax.evidence.facts import Court
+from wmjax.evidence.judge_asking import ask
 from wmjax.evidence.judgement import Judgement, Settlement
 from wmjax.grounds import Ground
 from wmjax.suspects.contract import Suspect

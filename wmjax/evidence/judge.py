@@ -32,7 +32,6 @@ import datetime
 from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.evidence import findings, transcript
-from wmjax.evidence.asking import as_claimed, ask_beside, fresh_triggers
 from wmjax.evidence.checks import (
     check_answers,
     check_court,
@@ -49,6 +48,7 @@ from wmjax.evidence.checks import (
 )
 from wmjax.evidence.claim import Claim, share_triggers
 from wmjax.evidence.facts import Court, Facts, Lack
+from wmjax.evidence.judge_asking import as_claimed, ask_beside, fresh_triggers
 from wmjax.evidence.judgement import Judgement
 from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
 from wmjax.evidence.release import Release

@@ -8,7 +8,7 @@ import pyrage
 from wmjax.errors import InvalidFile
 from wmjax.evidence.claim import attach
 from wmjax.keys import SignedCommitment, open_signer, read_commitment
-from wmjax.keys.asked import FORMAT as ASKED
+from wmjax.keys.memory import FORMAT as ASKED
 from wmjax.keys.statement import COMMITMENT, parse_commitment
 from wmjax.keys.vault import dearmour, is_armoured, is_sealed
 from wmjax.showing.contract import Facts, Glimpse, Kind

@@ -7,8 +7,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wmjax.suspects.ask import check_fits as check_fits
-    from wmjax.suspects.ask import query as query
     from wmjax.suspects.contract import Network as Network
     from wmjax.suspects.contract import Source as Source
     from wmjax.suspects.contract import Stored as Stored
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
     from wmjax.suspects.open import from_callable as from_callable
     from wmjax.suspects.open import from_checkpoint as from_checkpoint
     from wmjax.suspects.open import open_suspect as open_suspect
+    from wmjax.suspects.query import check_fits as check_fits
+    from wmjax.suspects.query import query as query
 
 _HOME = {
     "contract": ("Network", "Source", "Stored", "Suspect", "Wanted", "Weights"),

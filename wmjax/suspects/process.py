@@ -34,8 +34,8 @@ from wmjax import programs
 from wmjax.devices import host_bytes
 from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError, UsageError
 from wmjax.suspects import child
-from wmjax.suspects.ask import LONGEST_CAME
 from wmjax.suspects.contract import TIMEOUT
+from wmjax.suspects.query import LONGEST_CAME
 from wmjax.text import printable
 
 STARTING = 300.0  # seconds for imports, and for a first answer: programs are compiled then

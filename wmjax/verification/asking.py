@@ -9,8 +9,8 @@ from wmjax import stats
 from wmjax.errors import AccessError, GoneError, NoAnswerError
 from wmjax.keys import Key
 from wmjax.progress import progress
-from wmjax.suspects.ask import check_there, joined, query_each
 from wmjax.suspects.contract import Suspect
+from wmjax.suspects.query import check_there, joined, query_each
 from wmjax.verification.order import Order
 
 Remember = Callable[[Sequence[int]], None]

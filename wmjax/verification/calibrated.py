@@ -11,8 +11,8 @@ from wmjax.errors import UsageError
 from wmjax.keys.derive import Stream
 from wmjax.keys.keyset import Decoy, Key, draw_decoys
 from wmjax.keys.specify import is_self_derived
-from wmjax.suspects.ask import query_each
 from wmjax.suspects.contract import Suspect
+from wmjax.suspects.query import query_each
 from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
 from wmjax.verification.grounds import VerdictGround
 

@@ -12,9 +12,9 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys.derive import Stream
 from wmjax.keys.keyset import Key, derive_key, limit
-from wmjax.suspects.ask import check_fits
 from wmjax.suspects.contract import Suspect
 from wmjax.suspects.grounds import readings
+from wmjax.suspects.query import check_fits
 from wmjax.verification.asking import Given, Question, Remember, ask
 from wmjax.verification.calibrated import ask_ranked
 from wmjax.verification.grounds import (
@@ -75,7 +75,7 @@ def verify(
       cover: uint8 [covers, H, W, C] of the key's shape: ordinary images to be asked in between.
       nonce: from which and the secret the order of the questions follows; drawn anew by default. A suspect that cannot
         remember is asked in the key's own order without one.
-      shown: triggers that the suspect was shown before, as `wmjax.keys.asked` remembers them: they clear nobody. Nor
+      shown: triggers that the suspect was shown before, as `wmjax.keys.memory` remembers them: they clear nobody. Nor
         do those that a claim has opened, as the key says.
       remember: told the triggers that are about to be shown.
       max_queries: triggers to ask at most, where that is fewer than the committed rule allows.

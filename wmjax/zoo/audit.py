@@ -14,11 +14,10 @@ from wmjax import journal
 from wmjax.devices import host_bytes
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, open_keys
-from wmjax.keys.asked import Beside, Memory
+from wmjax.keys.memory import Beside, Memory
 from wmjax.progress import progress
 from wmjax.stores import check, place
 from wmjax.suspects.contract import Wanted
-from wmjax.zoo.asked import Level
 from wmjax.zoo.book import JOURNAL, AuditJournal
 from wmjax.zoo.conclude import conclude_audit
 from wmjax.zoo.discover import discover, shown
@@ -32,6 +31,7 @@ from wmjax.zoo.prepared import Prepared, ask_chunk, compile_ahead, prepare
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.replay import keys_of, secret_of
 from wmjax.zoo.result import AuditResult
+from wmjax.zoo.scope import Level
 from wmjax.zoo.turns import Turns
 
 _MEMORY = 0.25  # share of the host's memory that models may take where nothing else is said
@@ -87,7 +87,7 @@ def audit(
       shard: (i, n): judge the i-th of n parts, from 1; `merge` puts them together.
       keep_answers: write every answer into the journal, so that who resumes or merges it with the keys plays the
         evidence again and believes no figure that does not follow. Scores are then bet on as float32.
-      asked: remembers which triggers members that can only be asked were shown (`wmjax.keys.asked.Beside`): in later
+      asked: remembers which triggers members that can only be asked were shown (`wmjax.keys.memory.Beside`): in later
         audits those clear nobody. Beside the key files where `keys` is a folder; nowhere by default else.
       nonce: from which and the secrets the order follows in which such members are asked; drawn for each by default.
       max_queries: questions that each such member may be asked in this run.

@@ -10,11 +10,11 @@ from wmjax import forms
 from wmjax.grounds import Ground
 from wmjax.text import is_sha256
 from wmjax.verification.grounds import forgetful
-from wmjax.zoo.asked import may_clear
 from wmjax.zoo.grounds import AuditGround
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.result import MATCH, NO_MATCH
+from wmjax.zoo.scope import may_clear
 from wmjax.zoo.turns import Asking
 
 TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32, "readings": np.int32}

@@ -9,12 +9,12 @@ from wmjax import stats
 from wmjax.grounds import Ground
 from wmjax.suspects.grounds import asked_as, readings
 from wmjax.verification.grounds import key_grounds, shown_before
-from wmjax.zoo.asked import Asked, AskedFamily, adapted, why_not
 from wmjax.zoo.chunk_record import TABLES, ChunkRecord
 from wmjax.zoo.grounds import AuditGround, Basis
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NOT_APPLICABLE, AuditResult
+from wmjax.zoo.scope import Asked, AskedFamily, adapted, why_not
 
 
 class Rank(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 
 from wmjax import forms
 from wmjax.suspects.grounds import RAN, SPOKEN
-from wmjax.zoo.asked import Asked, AskedFamily, Level, adapted, stop_bits
 from wmjax.zoo.records import Unreadable
+from wmjax.zoo.scope import Asked, AskedFamily, Level, adapted, stop_bits
 
 
 class Bounds(NamedTuple):

@@ -12,9 +12,9 @@ import numpy as np
 from wmjax import stats
 from wmjax.errors import AccessError, AnswerError, GoneError
 from wmjax.stats.said import as_answers, said
-from wmjax.suspects.ask import answered, check_there
-from wmjax.suspects.asking import Back, ask_each
+from wmjax.suspects.calls import Back, ask_each
 from wmjax.suspects.contract import Askable
+from wmjax.suspects.query import answered, check_there
 from wmjax.zoo.score import Scorer
 from wmjax.zoo.turns import Turn, Turns
 

@@ -20,11 +20,11 @@ from wmjax.suspects.contract import Network
 from wmjax.suspects.ways import outputs_of
 from wmjax.text import by
 from wmjax.verification.order import Order, draw_order
-from wmjax.zoo.asked import Asked, AskedFamily, Level, adapted, may_clear, stop_bits
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.load import cut_chunks
 from wmjax.zoo.records import Entry, Unreadable, Zoo
 from wmjax.zoo.rounds import FIRST, Questions
+from wmjax.zoo.scope import Asked, AskedFamily, Level, adapted, may_clear, stop_bits
 
 _CPU_BYTES = 256 << 20  # of weights read at once; smaller portions lose time to Python
 _ACCELERATOR_BYTES = 1 << 30

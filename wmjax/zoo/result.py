@@ -9,9 +9,9 @@ import numpy as np
 
 from wmjax.grounds import Ground
 from wmjax.verification.grounds import withholds
-from wmjax.zoo.asked import Asked
 from wmjax.zoo.grounds import AuditGround, Basis, Unasked
 from wmjax.zoo.records import Unreadable
+from wmjax.zoo.scope import Asked
 from wmjax.zoo.wording import name_of
 
 OUTCOMES = ("not-applicable", "no-match", "inconclusive", "match")  # what the numbers in `AuditResult.outcomes` mean

@@ -15,8 +15,8 @@ import numpy as np
 
 from wmjax.devices import on_cpu
 from wmjax.errors import WmjaxError
-from wmjax.suspects.ask import answered
 from wmjax.suspects.contract import Askable, Network, Runs
+from wmjax.suspects.query import answered
 from wmjax.zoo.grounds import AuditGround
 from wmjax.zoo.records import Entry
 from wmjax.zoo.rounds import FIRST, Questions

@@ -16,7 +16,7 @@ import numpy as np
 
 from wmjax import forms, journal
 from wmjax.keys import Key
-from wmjax.keys.asked import Memory
+from wmjax.keys.memory import Memory
 from wmjax.stats.said import Said, numbered, read_said, said_json
 from wmjax.suspects.contract import Askable
 from wmjax.suspects.grounds import SPOKEN

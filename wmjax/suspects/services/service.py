@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 
 from wmjax.errors import AccessError, AnswerError, GoneError, UsageError
-from wmjax.suspects.ask import came
 from wmjax.suspects.contract import NOTHING, TIMEOUT, Seen, Suspect, Wanted
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.pixels import PIXELS
+from wmjax.suspects.query import came
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.contract import Beside, Form, Malformed, Said, Step, Told, document
 from wmjax.suspects.services.labels import Reader, as_array

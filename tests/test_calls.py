@@ -11,7 +11,7 @@ import pytest
 from processes import gone
 
 from wmjax.errors import AccessError, AnswerError, GoneError
-from wmjax.suspects.asking import ask_each
+from wmjax.suspects.calls import ask_each
 from wmjax.suspects.contract import Askable, Suspect
 from wmjax.suspects.process import start
 
@@ -119,7 +119,7 @@ def test_what_it_prints_is_no_part_of_a_document(capsys):
 
 
 def test_no_jax_is_near():
-    rooms = ("asking", "contract", "listing", "process", "child", "open", "strangers", "adapt", "wording")
+    rooms = ("calls", "query", "contract", "listing", "process", "child", "open", "strangers", "adapt", "wording")
     imports = "; ".join(f"import wmjax.suspects.{room}" for room in rooms)
     program = f"{imports}; import sys; print('jax' in sys.modules)"
     assert (

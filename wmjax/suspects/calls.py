@@ -11,8 +11,8 @@ import numpy as np
 
 from wmjax.errors import AccessError, GoneError
 from wmjax.stats import NAMES, Answers
-from wmjax.suspects.ask import answered
 from wmjax.suspects.contract import Askable
+from wmjax.suspects.query import answered
 
 Back = Answers | AccessError
 

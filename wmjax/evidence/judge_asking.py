@@ -21,8 +21,8 @@ from wmjax.keys.keyset import derive_some
 from wmjax.keys.policies import Told
 from wmjax.progress import progress
 from wmjax.stats.contract import Truth
-from wmjax.suspects.ask import check_fits, query
 from wmjax.suspects.contract import Suspect
+from wmjax.suspects.query import check_fits, query
 
 _SILENCE = 8  # single questions without a usable answer, and none before: the suspect is not there
 _PORTION = 1 << 20  # answers times classes that are asked for at once
