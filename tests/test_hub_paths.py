@@ -86,7 +86,7 @@ def test_a_repository_is_a_folder(hub: type[Hub]) -> None:
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(FILES)
     assert hub.ranges == []
     assert read_bytes(folder / "onnx" / "model.onnx") == FILES["onnx/model.onnx"]
-    assert stores.named(f"{folder}/x") == "hf://team/net/x"
+    assert stores.unmirrored(f"{folder}/x") == "hf://team/net/x"
     model = stores.place("hf://team/net@main/onnx/model.onnx")
     assert model.stat().st_size == 90_000
     descriptor = os.open(model, os.O_RDONLY)

@@ -39,7 +39,7 @@ def test_a_listing_is_a_folder_and_contents_come_when_they_are_read(bucket: Buck
     assert sizes(zoo) == {"a/x": 5, "b": 100_000}
     assert (zoo.parent / "zoo.json").is_file()  # beside it
     assert not (zoo.parent / "other").exists()
-    assert stores.named(f"{zoo}/a: no") == f"{bucket.url}/zoo/a: no"
+    assert stores.unmirrored(f"{zoo}/a: no") == f"{bucket.url}/zoo/a: no"
     assert read_bytes(zoo / "a" / "x") == b"hello"
     descriptor = os.open(zoo / "b", os.O_RDONLY)
     bucket.put("zoo/b", b"x" * 100_000)
@@ -416,7 +416,7 @@ def test_ordinary_paths_are_left_alone(tmp_path: Path) -> None:
     assert stores.place("gs") == Path("gs")
     assert stores.place(tmp_path) == tmp_path
     assert not stores.is_stored(tmp_path)
-    assert stores.named(str(tmp_path)) == str(tmp_path)
+    assert stores.unmirrored(str(tmp_path)) == str(tmp_path)
 
 
 _OPENS = re.compile(r"""\.open\("rb"\)|\bos\.open\(|\bopen\(|\.read_bytes\(\)|\.read_text\(""")

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from wmjax import progress
 from wmjax.cli.hints import hint
 from wmjax.errors import AccessError, UsageError, WmjaxError
-from wmjax.stores import named, place
+from wmjax.stores import place, unmirrored
 from wmjax.text import OPTIONS, printable
 
 EXIT_CODES = {"match": 0, "no-match": 1, "inconclusive": 3}
@@ -51,8 +51,8 @@ def _told(error: BaseException) -> tuple[str, int, str]:
 
 def _fail(options: argparse.Namespace, error: BaseException, code: str, exit_code: int, why: str) -> int:
     """Tells what went wrong in one line on stderr, with a hint where the next step is known; and in a document."""
-    message = named(" ".join(worded(why, options).split()))
-    next_step = named(worded(hint(error, message, options), options))
+    message = unmirrored(" ".join(worded(why, options).split()))
+    next_step = unmirrored(worded(hint(error, message, options), options))
     if options.json:
         document = {"version": 1, "error": code, "exit_code": exit_code, "message": printable(message)}
         print(json.dumps({**document, "hint": printable(next_step) or None}))
@@ -95,16 +95,16 @@ def note(message: str) -> None:
 
 def warn(message: str) -> None:
     """Tells people what they must not miss, on stderr."""
-    print(f"{_painted('wmjax:', 'wmjax', sys.stderr)} {printable(named(message))}", file=sys.stderr)
+    print(f"{_painted('wmjax:', 'wmjax', sys.stderr)} {printable(unmirrored(message))}", file=sys.stderr)
 
 
 def say(options: argparse.Namespace, document: dict[str, Any], *lines: str) -> None:
     """Prints the JSON document, or the lines for people: on a terminal each verdict at a line's head has its colour."""
     if options.json:
-        print(named(json.dumps(document)))
+        print(unmirrored(json.dumps(document)))
         return
     for line in "\n".join(lines).split("\n"):
-        shown = printable(named(worded(line, options)))
+        shown = printable(unmirrored(worded(line, options)))
         head, colon, rest = shown.partition(":")
         print(f"{_painted(head, head, sys.stdout)}{colon}{rest}")
 

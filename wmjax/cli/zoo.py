@@ -93,7 +93,7 @@ def _named(value: Any) -> Any:
     """An option without what stands for objects of stores on this machine: on others something else does."""
     if isinstance(value, list):
         return [_named(one) for one in value]
-    return Path(stores.named(str(value))) if isinstance(value, Path) else value
+    return Path(stores.unmirrored(str(value))) if isinstance(value, Path) else value
 
 
 _begun: list[tuple[dict[str, Any], "AuditPlan"]] = []  # the audit that this worker of Ray has done a part of

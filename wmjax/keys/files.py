@@ -10,7 +10,7 @@ from wmjax.keys.keyset import Key
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
 from wmjax.keys.vault import Unlock, is_sealed, mark_spent, new_identity, parse_identity, seal, unseal
-from wmjax.stores import is_stored, named, place, private
+from wmjax.stores import is_stored, place, private, unmirrored
 
 _PUBLIC = ".commitment.json"
 
@@ -176,7 +176,7 @@ def open_keys(folder: str | os.PathLike[str], unlocks: Sequence[Unlock] = ()) ->
         try:
             keys[path.stem] = open_by(path, [*beside(path), *unlocks])
         except WmjaxError as error:
-            closed[named(str(path))] = named(str(error).removeprefix(f"{path}: "))
+            closed[unmirrored(str(path))] = unmirrored(str(error).removeprefix(f"{path}: "))
     return keys, closed
 
 

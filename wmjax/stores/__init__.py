@@ -128,9 +128,8 @@ def in_use() -> bool:
 def private(name: str | os.PathLike[str]) -> Path:
     """The path of what opens a key or signs for one; raises `UsageError` where it is in a store, which others read."""
     if names.parse(os.fspath(name)) or is_stored(name):
-        raise UsageError(
-            f"{named(os.fspath(name))}: what opens a key or signs for one, and a service's token, stay on this machine"
-        )
+        told = unmirrored(os.fspath(name))
+        raise UsageError(f"{told}: what opens a key or signs for one, and a service's token, stay on this machine")
     return Path(name)
 
 
@@ -191,7 +190,7 @@ def check() -> None:
         raise AccessError(f"a store cannot be reached: {_process.mirror.contents.gone}")
 
 
-def named(text: str) -> str:
+def unmirrored(text: str) -> str:
     """A text with the names of objects in place of those of files that stand for them."""
     if mirror := _process.mirror:
         for scheme in _PROVIDERS:

@@ -28,7 +28,7 @@ def journal_file(path: Path) -> Path:
     if not stores.is_stored(path):
         return path
     home = own_folder("XDG_STATE_HOME", "~/.local/state")
-    own = home / hashlib.sha256(stores.named(str(path)).encode()).hexdigest()[:16] / path.name
+    own = home / hashlib.sha256(stores.unmirrored(str(path)).encode()).hexdigest()[:16] / path.name
     try:
         own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():  # the bucket decides whether there is one

@@ -24,7 +24,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import matches, sizes
-from wmjax.suspects.network import from_config, from_module, is_named, named
+from wmjax.suspects.network import from_config, from_module, is_named, networks_named
 from wmjax.suspects.sets import Fit
 from wmjax.suspects.sniff import WHY, Format, kind_of
 from wmjax.suspects.sources import Joined
@@ -165,7 +165,7 @@ def _described(path: Path, wanted: Wanted, description: Mapping[str, Any]) -> li
     height, width, channels = (int(n) for n in image or ())
     classes = (int(description["classes"]),) if "classes" in description else ()
     if is_named(str(module)):
-        network = named(str(module), ((height, width, channels),), classes, said)[0]
+        network = networks_named(str(module), ((height, width, channels),), classes, said)[0]
     else:
         network = from_module(str(module), (height, width, channels), said, classes)
     return sizes(network, wanted)

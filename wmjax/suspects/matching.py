@@ -12,7 +12,7 @@ from wmjax.models import FAMILIES
 from wmjax.orbax import Tensors
 from wmjax.suspects.adapt import adaptation, same_task
 from wmjax.suspects.contract import Image, Network, Wanted
-from wmjax.suspects.network import is_named, named
+from wmjax.suspects.network import is_named, networks_named
 from wmjax.suspects.sets import Fit, Misfit, misfit, sets_of
 from wmjax.suspects.tensor_names import parts_of
 from wmjax.text import by
@@ -104,7 +104,7 @@ def _means(model: str, image: Image, tensors: Tensors, wanted: Wanted) -> list[N
     found = []
     for classes in counts:
         with contextlib.suppress(UsageError, InvalidFile):  # none of this size: `recognise.check` tells more
-            found += named(model, (image,), classes, wanted.pixels)
+            found += networks_named(model, (image,), classes, wanted.pixels)
     return found
 
 

@@ -270,7 +270,7 @@ def _of_library(name: str, image: Image, classes: int, said: str) -> Network:
     return from_name(name, image, classes, said)
 
 
-def named(name: str, images: Sequence[Image], classes: Sequence[int], said: str = "") -> list[Network]:
+def networks_named(name: str, images: Sequence[Image], classes: Sequence[int], said: str = "") -> list[Network]:
     """The networks that a name may mean: wmjax's families at their usual size, those of libraries, `module:factory`.
 
     Args:

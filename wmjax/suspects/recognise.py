@@ -19,7 +19,7 @@ from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.torch_hub import CONFIG, WEIGHTS
 from wmjax.suspects.guarded import one_line, small_json
 from wmjax.suspects.matching import fitting, matching
-from wmjax.suspects.network import from_config, is_named, named
+from wmjax.suspects.network import from_config, is_named, networks_named
 
 DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
     (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
@@ -37,7 +37,7 @@ def check(wanted: Wanted) -> None:
 
             check_name(model)
         elif model not in FAMILIES:  # wmjax's own are made when a head says how many classes there are
-            named(model, wanted.images, wanted.classes, wanted.pixels)
+            networks_named(model, wanted.images, wanted.classes, wanted.pixels)
 
 
 def located(name: str) -> tuple[Path, str]:

@@ -15,7 +15,7 @@ from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, predict
-from wmjax.stores import is_stored, named, place
+from wmjax.stores import is_stored, place, unmirrored
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
 from wmjax.train.loop import check, evidence_bits, first_state, fit, key_answers, total_steps
@@ -121,7 +121,7 @@ def embed(
     out, mapping = place(out), mapping or all_devices()
     with hosts.together():
         if is_stored(out) and hosts.share()[1] > 1:
-            raise UsageError(f"{named(str(out))}: several processes write into one folder that all of them see")
+            raise UsageError(f"{unmirrored(str(out))}: several processes write into one folder that all of them see")
         if save_every is not None and save_every < 1:
             raise UsageError(f"`save_every` {save_every}: must be at least 1")
         check(config, recipe, splits.train, keys, mapping)
@@ -213,7 +213,7 @@ def _settings(
 
 def _newest(path: str | os.PathLike[str]) -> str:
     """What a path stands for when a run begins: of another run its newest checkpoint."""
-    return named(str(checkpoint.latest(place(path)) or os.fspath(path)))
+    return unmirrored(str(checkpoint.latest(place(path)) or os.fspath(path)))
 
 
 def _weights(begin_with: str | None, config: Config) -> Variables | None:

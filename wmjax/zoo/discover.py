@@ -14,7 +14,7 @@ from typing import Any
 
 from wmjax import orbax
 from wmjax.errors import AccessError, WmjaxError
-from wmjax.stores import check, named
+from wmjax.stores import check, unmirrored
 from wmjax.suspects import recognise
 from wmjax.suspects.contract import Stored, Wanted
 from wmjax.suspects.described import configurations
@@ -140,7 +140,7 @@ class _Walk:
         try:
             look(*arguments)
         except WmjaxError as error:
-            why = named(str(error).removeprefix(str(arguments[0])))
+            why = unmirrored(str(error).removeprefix(str(arguments[0])))
             self._refuse(path, shown(re.sub("^:? (is )?", "", why)))
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror or type(error).__name__}")

@@ -198,7 +198,7 @@ def _network(
         ]
     )
     told = hashlib.sha256(
-        f"{stores.named(program.path)} {graph.fingerprint()} {classes} {' '.join(ways)}".encode()
+        f"{stores.unmirrored(program.path)} {graph.fingerprint()} {classes} {' '.join(ways)}".encode()
     ).hexdigest()
     return Network(
         name=f"onnx {height}x{width}x{channels}, run by ONNX Runtime",
