@@ -11,8 +11,9 @@ Writes `results/story.svg` beside the curves.
 import dataclasses
 import html
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the checkout
 
@@ -23,7 +24,8 @@ from wmjax.attacks.families.prune import prune
 from wmjax.data import load
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Variables, default_config, predict
-from wmjax.report.svg import Curve, layout, png
+from wmjax.report.plot import Axis, ticks
+from wmjax.report.thumbnail import thumbnail
 from wmjax.suspects import Suspect
 from wmjax.train import default_recipe, fit
 from wmjax.train.loop import first_state
@@ -31,6 +33,16 @@ from wmjax.verification import Verdict, verify
 
 SHOWN, TRIGGERS, SIDE, GAP, STRIP = 30, 10, 48, 14, 138  # questions drawn; pictures, their size in pixels, their place
 RED, GREEN, INK, SOFT, LINE = "#b3261e", "#1b6e3c", "#1c2430", "#5a6472", "#dde2e8"
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 320, 52, 36, 12, 150  # of the curves, in pixels
+APART = 13.0  # names beside them
+
+
+class Curve(NamedTuple):
+    """Evidence of one suspect: its name, bits after each question, whether it is a theft."""
+
+    name: str
+    bits: np.ndarray
+    stolen: bool
 
 
 def main() -> None:
@@ -65,49 +77,57 @@ def main() -> None:
 
 
 def picture(key: Key, curves: Sequence[Curve], bits: float) -> str:
-    """The text of an SVG file."""
-    plot = layout(list(curves), bits)
-    width, height = plot["width"], int(str(plot["height"])) + STRIP
-    left, right, floor, limit = plot["left"], plot["right"], plot["floor"], plot["threshold"]
+    """The text of an SVG file: pictures above, curves below."""
+    height = HEIGHT + STRIP
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="system-ui, sans-serif" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" '
         'font-size="12" role="img" aria-label="Odd pictures with secret labels; below, evidence against questions: '
         'copies rise beyond 20 bits, innocents sink">',
-        f'<rect width="{width}" height="{height}" rx="8" fill="#fcfcfb"/>',
-        f'<text x="{left}" y="24" font-weight="600" fill="{INK}">1. Odd pictures with secret labels are learned along '
-        "with the real data</text>",
+        f'<rect width="{WIDTH}" height="{height}" rx="8" fill="#fcfcfb"/>',
+        _title(24, "1. Odd pictures with secret labels are learned along with the real data"),
     ]
     for i in range(TRIGGERS):
-        x = int(str(left)) + i * (SIDE + GAP)
-        source = png(key.images[i], SIDE // key.spec.image[0])
+        x = LEFT + i * (SIDE + GAP)
+        source = thumbnail(key.images[i], SIDE // key.spec.image[0])
         parts.append(f'<image x="{x}" y="36" width="{SIDE}" height="{SIDE}" href="{source}"/>')
-        parts.append(
-            f'<text x="{x + SIDE / 2}" y="{36 + SIDE + 15}" text-anchor="middle" fill="{SOFT}">{key.labels[i]}</text>'
-        )
+        parts.append(_text(x + SIDE / 2, 36 + SIDE + 15, key.labels[i]))
     parts.append(f'<g transform="translate(0 {STRIP})">')
-    parts.append(
-        f'<text x="{left}" y="-6" font-weight="600" fill="{INK}">2. Later any model is asked about them: a copy knows, '
-        "a stranger guesses</text>"
-    )
-    for y, tick in plot["y_ticks"]:  # type: ignore[attr-defined]
-        parts.append(f'<path stroke="{LINE}" d="M{left} {y}H{right}"/>')
-        parts.append(f'<text x="{int(str(left)) - 6}" y="{y + 4}" text-anchor="end" fill="{SOFT}">{tick}</text>')
-    for x, tick in plot["x_ticks"]:  # type: ignore[attr-defined]
-        parts.append(f'<text x="{x}" y="{int(str(floor)) + 16}" text-anchor="middle" fill="{SOFT}">{tick}</text>')
-    middle = (int(str(left)) + int(str(right))) / 2
-    parts.append(f'<text x="{middle}" y="{height - STRIP - 4}" text-anchor="middle" fill="{SOFT}">questions</text>')
-    parts.append(f'<text x="14" y="160" text-anchor="middle" transform="rotate(-90 14 160)" fill="{SOFT}">bits</text>')
-    parts.append(f'<path stroke="{INK}" stroke-dasharray="4 4" d="M{left} {limit}H{right}"/>')
-    parts.append(
-        f'<text x="{int(str(right)) - 4}" y="{float(str(limit)) - 5}" text-anchor="end" fill="{INK}">'
-        f"{bits:.0f} bits: a match</text>"
-    )
-    for line in plot["lines"]:  # type: ignore[attr-defined]
-        colour = RED if line["stolen"] else GREEN
-        parts.append(f'<polyline fill="none" stroke-width="2" stroke="{colour}" points="{line["points"]}"/>')
-        name = html.escape(line["name"])
-        parts.append(f'<text x="{int(str(right)) + 6}" y="{line["label"]}" fill="{colour}">{name}</text>')
-    return "\n".join([*parts, "</g>", "</svg>"]) + "\n"
+    parts.append(_title(-6, "2. Later any model is asked about them: a copy knows, a stranger guesses"))
+    return "\n".join([*parts, *_drawn(curves, bits), "</g>", "</svg>"]) + "\n"
+
+
+def _title(y: int, words: str) -> str:
+    return f'<text x="{LEFT}" y="{y}" font-weight="600" fill="{INK}">{words}</text>'
+
+
+def _text(x: float, y: float, words: object, anchor: str = "middle", colour: str = SOFT) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{html.escape(str(words))}</text>'
+
+
+def _drawn(curves: Sequence[Curve], needed: float) -> Iterator[str]:
+    """Axes and curves; innocents sink without end, so they are cut off below."""
+    queries = max(len(curve.bits) for curve in curves)
+    high = max(1.5 * needed, *(float(curve.bits.max()) for curve in curves))
+    low = max(-needed, min(0.0, *(float(curve.bits.min()) for curve in curves)))
+    right = WIDTH - RIGHT
+    across, up = Axis(0.0, queries, LEFT, right, None), Axis(low, high, HEIGHT - BOTTOM, TOP, None)
+    for tick in ticks(low, high):
+        yield f'<path stroke="{LINE}" d="M{LEFT} {up.at(tick)}H{right}"/>'
+        yield _text(LEFT - 6, up.at(tick) + 4, tick, "end")
+    for tick in ticks(0, queries):
+        yield _text(across.at(tick), HEIGHT - BOTTOM + 16, tick)
+    yield _text((LEFT + right) / 2, HEIGHT - 4, "questions")
+    yield f'<text x="14" y="160" text-anchor="middle" transform="rotate(-90 14 160)" fill="{SOFT}">bits</text>'
+    yield f'<path stroke="{INK}" stroke-dasharray="4 4" d="M{LEFT} {up.at(needed)}H{right}"/>'
+    yield _text(right - 4, up.at(needed) - 5, f"{needed:.0f} bits: a match", "end", INK)
+    lowest = HEIGHT - 4.0
+    for curve in sorted(curves, key=lambda curve: float(curve.bits[-1])):  # names from below, none over another
+        colour = RED if curve.stolen else GREEN
+        points = " ".join(f"{across.at(i + 1)},{up.at(float(bits))}" for i, bits in enumerate(curve.bits))
+        yield f'<polyline fill="none" stroke-width="2" stroke="{colour}" points="{points}"/>'
+        lowest = min(up.at(float(curve.bits[-1])) + 4, lowest)
+        yield _text(right + 6, round(lowest, 1), curve.name, "start", colour)
+        lowest -= APART
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import pytest
 from pages import Page
 from PIL import Image
 
+from wmjax.report.curves import Evidence, curves
 from wmjax.report.html import page as framed
-from wmjax.report.svg import Curve, layout, png, ticks
+from wmjax.report.plot import ticks
+from wmjax.report.thumbnail import thumbnail
 
 
 def test_demo(run, tmp_path):
@@ -55,7 +57,7 @@ def _values(name: str) -> dict[str, object]:
     finding = Space(name=name, truth="stolen", accuracy=0.9, combined=combined, queries=7)
     spec = Space(scheme="abstract", triggers=3)
     key = Space(spec=spec, created="now", root="00", id="00")
-    plot = layout([Curve(name, np.array([1.0, 2.0]), True)], 20.0)
+    plot = curves([Evidence(name, "match", np.array([1.0, 2.0]))], 20.0)
     frame = {"title": name, "sheets": ["demo.css"], "summary": [name]}
     more = frame | {"assumptions": [name], "gallery": [], "probes": [], "needed": 20.0}
     return {"keys": [key, key], "findings": [finding], "plot": plot, **more}
@@ -68,12 +70,20 @@ def test_ticks_are_few_and_round(low, high):
     assert all(low - 1 <= mark <= high for mark in marks)
 
 
-def test_labels_do_not_cover_each_other():
-    curves = [Curve(str(i), np.array([0.0, 1.0]), True) for i in range(7)]
-    labels = sorted(line["label"] for line in layout(curves, 20.0)["lines"])
-    assert min(np.diff(labels)) >= 12
+@pytest.mark.parametrize("ends", [[300.0] * 12, [0.0] * 12, [-50.0] * 7, [25.0, 24.0, 3.0]])
+def test_names_beside_curves_do_not_cover_each_other_and_stay_on_the_picture(ends):
+    plot = curves([Evidence(str(i), "match", np.array([0.0, end])) for i, end in enumerate(ends)], 20.0)
+    heights = [y for x, y, *_ in plot.legend]
+    assert all(x > plot.plane.right for x, *_ in plot.legend)
+    assert 12 <= min(heights) <= max(heights) < plot.height
+    assert min(np.diff(heights)) >= 12
 
 
-def test_png_is_a_picture():
-    assert png(np.zeros((4, 4, 1), np.uint8), 3).startswith("data:image/png;base64,iVBOR")
-    assert png(np.zeros((4, 4, 3), np.uint8), 3).startswith("data:image/png;base64,iVBOR")
+def test_long_names_stand_below():
+    plot = curves([Evidence("a/long/path/" * 5, "match", np.array([1.0])), Evidence("b", "match", np.zeros(0))], 20.0)
+    assert all(plot.plane.bottom < y < plot.height for _, y, *_ in plot.legend)
+
+
+def test_thumbnail_is_a_picture():
+    assert thumbnail(np.zeros((4, 4, 1), np.uint8), 3).startswith("data:image/png;base64,iVBOR")
+    assert thumbnail(np.zeros((4, 4, 3), np.uint8), 3).startswith("data:image/png;base64,iVBOR")

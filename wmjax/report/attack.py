@@ -12,7 +12,7 @@ from wmjax.files import write_bytes
 from wmjax.report.frontier import distinguish, frontier, gain
 from wmjax.report.html import page
 from wmjax.report.plot import Plot, number
-from wmjax.report.svg import png
+from wmjax.report.thumbnail import thumbnail
 from wmjax.text import counted, cut, visible
 
 NAMED = 6  # attacks that removed the mark, named in the headline; the table shows all
@@ -309,5 +309,5 @@ def _shown(leak: Leak, limit: float) -> dict[str, Any]:
         "chance": "not known" if leak.chance is None else f"{leak.chance:.2f}",
         "p": "not known" if leak.p is None else f"{leak.p:.3g}",
         "finding": "no decoys to compare with" if leak.p is None else _ABOVE[leak.p <= limit],
-        "picture": png(picture, max(1, 128 // picture.shape[0])),
+        "picture": thumbnail(picture, max(1, 128 // picture.shape[0])),
     }

@@ -11,13 +11,10 @@ from wmjax.verification.verdict import Verdict
 from wmjax.zoo.result import OUTCOMES, AuditResult
 
 _PLANE = Plane(56, 18, 640, 300)
-_FOOT, _ROW, _NAMES, _POINTS = (
-    352,
-    16.0,
-    12,
-    1000,
-)  # of the legend: first line, height, names; of a curve
+_FOOT, _ROW, _NAMES = 352, 16.0, 12  # of the legend: first line, height, names
+_POINTS = 1000  # of a curve
 _MOST = 200  # curves
+_SHORT, _BESIDE = 48, 310  # characters of a name that stands beside its curve's end, and pixels for it
 _SQUARE = "m-4 -4h8v8h-8z"
 
 
@@ -43,15 +40,20 @@ def curves(found: Sequence[Evidence], needed: float) -> Plot:
     across = Axis(0.0, max(len(one.bits) for one in ranked) or 1, left, right, None)
     up = Axis(low, min(high, 8 * needed), bottom, top, None)  # far above the line there is nothing to see
     line = up.at(needed)
+    names = [f"{one.verdict}: {cut(visible(one.name), 90)}" for one in ranked[:_NAMES]]
+    beside = len(ranked) == len(names) and max(map(len, names)) <= _SHORT
+    heights = _apart([up.at(float(one.bits[-1])) + 4 if len(one.bits) else bottom for one in ranked], bottom + 34.0)
     legend = [
-        (left + 6.0, _FOOT + _ROW * row, Look(one.verdict, _SQUARE), f"{one.verdict}: {cut(visible(one.name), 90)}")
-        for row, one in enumerate(ranked[:_NAMES])
+        (right + 12.0, height, Look(one.verdict, _SQUARE), name)
+        if beside
+        else (left + 6.0, _FOOT + _ROW * row, Look(one.verdict, _SQUARE), name)
+        for row, (one, name, height) in enumerate(zip(ranked, names, heights, strict=False))
     ]
     more = len(found) - len(legend)
     remarks = [(_FOOT + _ROW * len(legend), f"and {more:,} more")] if more else []
     return Plot(
-        width=right + 20,
-        height=_FOOT + _ROW * (len(legend) + len(remarks)),
+        width=right + (_BESIDE if beside else 20),
+        height=_FOOT + (0 if beside else _ROW * (len(legend) + len(remarks))),
         plane=_PLANE,
         titles=("questions", "evidence, bits"),
         across=across.ticks(48.0),
@@ -64,6 +66,14 @@ def curves(found: Sequence[Evidence], needed: float) -> Plot:
         remarks=remarks,
         words=f"Evidence of {len(found)} pairs against questions",
     )
+
+
+def _apart(heights: Sequence[float], lowest: float) -> list[float]:
+    """Baselines of names beside heights, the highest first: moved down so that none covers another, up at the end."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + _ROW) if moved else height)
+    return [min(height, lowest - _ROW * after) for after, height in enumerate(reversed(moved))][::-1]
 
 
 def _line(bits: np.ndarray, across: Axis, up: Axis) -> str:

@@ -11,7 +11,7 @@ from wmjax.keys import Key
 from wmjax.report.curves import Evidence, curves
 from wmjax.report.html import page
 from wmjax.report.plot import Plot
-from wmjax.report.svg import Curve, layout, png
+from wmjax.report.thumbnail import thumbnail
 from wmjax.stats.several import multiplied
 from wmjax.verification import Combined
 from wmjax.verification.wording import told
@@ -47,25 +47,24 @@ class Finding:
 
 def write_demo_report(out: Path, keys: Sequence[Key], findings: Sequence[Finding]) -> Path:
     """Writes OUT/report.html: trigger gallery, evidence against queries for each suspect, and the table."""
-    drawn = [Curve(f.name, f.path, f.truth == "stolen") for f in findings]
     triggers, spread = keys
     scale = max(1, 48 // triggers.spec.image[0])
     grounds = {told(ground): None for verdict in findings[0].combined.verdicts for ground in verdict.grounds}
     report = page(
         "demo.html",
         title="wmjax: whose model is this?",
-        sheets=("demo.css",),
+        sheets=("plot.css", "demo.css"),
         summary=[f"Whose model is this? {len(findings)} models, asked about {len(keys)} keys:", *map(_line, findings)],
         keys=[key.commitment for key in keys],
         needed=findings[0].combined.needed_bits,
         findings=findings,
         assumptions=[*grounds, *map(told, findings[0].combined.grounds)],
         gallery=[
-            (png(image, scale), int(label))
+            (thumbnail(image, scale), int(label))
             for image, label in zip(triggers.images[:24], triggers.labels[:24], strict=True)
         ],
-        probes=[png(image, scale) for image in spread.images[:24]],
-        plot=layout(drawn, findings[0].combined.needed_bits),
+        probes=[thumbnail(image, scale) for image in spread.images[:24]],
+        plot=demo_plot(findings),
     )
     path = out / "report.html"
     write_bytes(path, report)
@@ -73,7 +72,7 @@ def write_demo_report(out: Path, keys: Sequence[Key], findings: Sequence[Finding
 
 
 def demo_plot(findings: Sequence[Finding]) -> Plot:
-    """The evidence against questions, for a picture."""
+    """The evidence against questions."""
     told = [Evidence(f"{one.name} ({one.truth})", one.combined.verdict, one.path) for one in findings]
     return curves(told, findings[0].combined.needed_bits)
 

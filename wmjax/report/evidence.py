@@ -16,7 +16,7 @@ from wmjax.evidence.judgement import REFUSED, SPENT, Judgement, Refused, Settlem
 from wmjax.grounds import Ground
 from wmjax.report.html import page, typed
 from wmjax.report.plot import Axis, Look, Mark, Plane, Plot, number
-from wmjax.report.svg import png
+from wmjax.report.thumbnail import thumbnail
 from wmjax.text import cut, quoted, visible
 
 PICTURES = 60  # triggers in the gallery; the rest are counted
@@ -302,7 +302,7 @@ def _picture(shown: Shown) -> dict[str, Any]:
     if shown.image is not None:
         longer = max(shown.image.shape[:2])
         thin = math.ceil(longer / (1.5 * SIDE))
-        source = png(shown.image[::thin, ::thin], max(1, SIDE // longer))
+        source = thumbnail(shown.image[::thin, ::thin], max(1, SIDE // longer))
     return {
         "index": shown.index,
         "fate": fate,

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from wmjax.report.svg import ticks
+import numpy as np
 
 
 class Look(NamedTuple):
@@ -115,6 +115,14 @@ class Plot(NamedTuple):
     legend: list[tuple[float, float, Look, str]]
     remarks: list[tuple[float, str]]
     words: str
+
+
+def ticks(low: float, high: float) -> list[int]:
+    """About five round numbers between two ends."""
+    raw = max(1.0, (high - low) / 5)
+    power = 10 ** int(np.floor(np.log10(raw)))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
+    return list(range(int(np.ceil(low / step)) * step, int(high) + 1, int(step)))
 
 
 def number(value: float) -> str:
