@@ -39,7 +39,7 @@ from wmjax.suspects.query import query
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from tsa import LocalTsa
 
-NETWORK = ["--data", "digits", "--model", "cnn", "--epochs", "25"]
+NETWORK = ["--data", "digits", "--model", "cnn", "--epochs", "45"]
 TRIES, SEARCHED = 1 << 18, 5  # secrets that the searching accuser tries, for a key of so many triggers
 
 
@@ -159,7 +159,7 @@ def search() -> None:
 def overwrite(play: Play, court: list[object], opened: list[str], stamp: list[str]) -> None:
     """A thief who puts a mark of his own on the owner's network; each names the model that he calls his original."""
     play.run("thief", "keygen", "--image", "8x8x1", "--classes", "10", "--out", "thief", *stamp)
-    gentle = ["--epochs", "10", "--learning-rate", "0.01"]
+    gentle = ["--epochs", "16", "--learning-rate", "0.006"]
     theirs = ["--key", "thief.age", "--identity", "thief.identity"]
     play.run("thief", "embed", *NETWORK[:4], *gentle, "--from", "original", "--out", "remarked", *theirs)
     nonce = os.urandom(32).hex()
