@@ -24,8 +24,15 @@ def source(figures: dict[str, Any], script: str, commit: str | None = None) -> s
 
 
 def on_device(environment: dict[str, Any], script: str) -> str:
-    """The same of what an accelerator computed: its name in the place of the cores."""
-    return f"{_place(script)}, {environment['devices'][0]}, {environment['commit'][:8]}"
+    """The same of what an accelerator computed, or CPU cores where there was none."""
+    device = environment["devices"][0]
+    made_on = f"{environment['cores']} cores" if device == "cpu" else device
+    return f"{_place(script)}, {made_on}, {environment['commit'][:8]}"
+
+
+def seeds(count: int) -> str:
+    """How many there were, in words."""
+    return f"{count} seed{'' if count == 1 else 's'}"
 
 
 def _place(script: str) -> str:

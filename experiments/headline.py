@@ -87,7 +87,7 @@ def _limits() -> Row:
         f"{', '.join(_WORDS.get(name, name) for name in gone if name not in copied)}, and {len(copied)} that train a "
         "new network (a *student*) on its answers. A `spread` key leaves "
         f"{soft:.0f} bits in a student of probabilities and {hard:.0f} in one of labels alone, "
-        "where a match takes 20 (CIFAR-10)"
+        f"where a match takes 20 (CIFAR-10, {fragment.seeds(len(seeds))})"
     )
     return "What removes a mark?", told, ("attacks/robustness", "students/students")
 

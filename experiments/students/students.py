@@ -6,9 +6,9 @@ Expected  owner and thief have 25,000 disjoint images each; bits of 288, 10,000 
           100 from 1,000 probes; 500 true labels and the mean with an own network still a match (20 bits); innocents
           never; accuracy .3 points below the same network trained as long, in the mean. Of another architecture: 50,
           of a small cnn that is nearly as good 30.
-          (met: innocents, T = 4, the marked network, the mean; missed: a soft student 106 / 23, hard labels 11 / 8,
-          another architecture -3, .5 points; fine-tuning was not measured: its images were all of one class; all by
-          keys that looked at no colours)
+          (met in the first seed: innocents, T = 4, the marked network, the mean, 500 true labels at a tenth of the
+          rate, the small cnn, labels of a soft student; missed: its probabilities 119, hard labels 20 / 20, another
+          architecture 7, .4 points, 500 true labels at half of the rate 7)
 Time      about two minutes a seed on a GPU, an hour and a half on 2 CPU cores; DIR keeps keys and networks, and a
           killed run goes on
 """
@@ -245,7 +245,7 @@ _LEFT_OUT = ("control: trained on as long, unmarked", "unmarked base")
 def rows(figures: dict[str, Any]) -> list[str]:
     """What a `spread` key says of each network, means over seeds."""
     seeds = figures["seeds"]
-    made_by = f"{len(seeds)} seeds; {fragment.on_device(figures['environment'], __file__)}"
+    made_by = f"{fragment.seeds(len(seeds))}; {fragment.on_device(figures['environment'], __file__)}"
     named = {one["name"]: [_named(seed["rows"], one["name"]) for seed in seeds] for one in seeds[0]["rows"]}
     probes = list(seeds[0]["rows"][0]["labels"]["bits"])[-1]
     control = np.mean([one["accuracy"] for one in named[_LEFT_OUT[0]]])
@@ -259,7 +259,12 @@ def rows(figures: dict[str, Any]) -> list[str]:
         bits = f"{_mean(found, 'probabilities', probes):.0f} bits, {_mean(found, 'labels', probes):.0f} from labels"
         early = f"{_mean(found, 'probabilities', '1000'):.0f} from 1,000 images"
         rows.append(
-            fragment.row(f"CIFAR-10, spread key, vgg: {name}", cost, f"{bits}; {early}; {matches} matches", made_by)
+            fragment.row(
+                f"CIFAR-10, spread key, vgg: {name}",
+                cost,
+                f"{bits}; {early}; {matches} of {len(found)} a match",
+                made_by,
+            )
         )
     drawn = [seed["frontier"] for seed in seeds if seed["frontier"]]
     for sigma in drawn[0]:
@@ -269,7 +274,7 @@ def rows(figures: dict[str, Any]) -> list[str]:
             for net, own in nets.items()
         )
         accuracy = np.mean([one["accuracy"] for one in nets["marked"]])
-        cost = f"{accuracy:.2f} % marked, without triggers, {len(drawn)} of the seeds"
+        cost = f"{accuracy:.2f} % marked, without triggers, {fragment.seeds(len(drawn))}"
         rows.append(
             fragment.row(f"the same, `--sigma {sigma}`", cost, f"bits, probabilities / labels: {told} student", made_by)
         )
