@@ -135,7 +135,7 @@ def test_what_went_through_jpeg_clears_nobody(key, work, tmp_path, monkeypatch):
 
 def test_without_that_rule_a_copy_would_be_cleared(key, work, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
-    for room in ("verification.grounds", "zoo.asked", "suspects.grounds"):
+    for room in ("verification.grounds", "zoo.scope", "suspects.grounds"):
         monkeypatch.setattr(f"wmjax.{room}.clears", lambda note: True)
     assert set(cleared_through_jpeg(key, work, tmp_path).values()) == {"no-match"}
 

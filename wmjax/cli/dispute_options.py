@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from wmjax.cli import evidence
+from wmjax.cli import judge
 from wmjax.cli.arguments import (
     FILE,
     SUSPECT,
@@ -85,7 +85,7 @@ def judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--suspect-since",
         dest="since",
-        type=evidence.since,
+        type=judge.since,
         metavar="DATE",
         help="when the suspect first appeared, e.g. 2026-01-31",
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wmjax.cli import attack, commit, completion, doctor, evidence, keygen, show, verbs, zoo
+from wmjax.cli import attack, claim, commit, completion, doctor, judge, keygen, show, verbs, zoo
 from wmjax.cli.arguments import (
     FILE,
     SUSPECT,
@@ -54,8 +54,8 @@ def make_parser() -> argparse.ArgumentParser:
     _audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
     _attack_options(verb("attack", attack.attack, "try to rid your own run of its mark, and tell what it survives"))
     commit_options(verb("commit", commit.commit, "have a commitment time-stamped, or name a released model in it"))
-    claim_options(verb("claim", evidence.claim, "ask a suspect what a challenger's nonce picks, and sign a claim"))
-    judge_options(verb("judge", evidence.judge, "check a claim again, believing nobody, and say what it proves"))
+    claim_options(verb("claim", claim.claim, "ask a suspect what a challenger's nonce picks, and sign a claim"))
+    judge_options(verb("judge", judge.judge, "check a claim again, believing nobody, and say what it proves"))
     _pack_options(
         verb("pack", zoo.pack, "stack the models of a zoo, one file per family, to be read at the disk's speed")
     )
