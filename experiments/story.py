@@ -24,7 +24,7 @@ from wmjax.attacks.families.prune import prune
 from wmjax.data import load
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Variables, default_config, predict
-from wmjax.report.plot import Axis, ticks
+from wmjax.report.plot import Axis, apart, ticks
 from wmjax.report.thumbnail import thumbnail
 from wmjax.suspects import Suspect
 from wmjax.train import default_recipe, fit
@@ -120,14 +120,13 @@ def _drawn(curves: Sequence[Curve], needed: float) -> Iterator[str]:
     yield f'<text x="14" y="160" text-anchor="middle" transform="rotate(-90 14 160)" fill="{SOFT}">bits</text>'
     yield f'<path stroke="{INK}" stroke-dasharray="4 4" d="M{LEFT} {up.at(needed)}H{right}"/>'
     yield _text(right - 4, up.at(needed) - 5, f"{needed:.0f} bits: a match", "end", INK)
-    lowest = HEIGHT - 4.0
-    for curve in sorted(curves, key=lambda curve: float(curve.bits[-1])):  # names from below, none over another
+    ranked = sorted(curves, key=lambda curve: -float(curve.bits[-1]))
+    heights = apart([up.at(float(curve.bits[-1])) + 4 for curve in ranked], HEIGHT - 4.0, APART)
+    for curve, height in zip(ranked, heights, strict=True):
         colour = RED if curve.stolen else GREEN
         points = " ".join(f"{across.at(i + 1)},{up.at(float(bits))}" for i, bits in enumerate(curve.bits))
         yield f'<polyline fill="none" stroke-width="2" stroke="{colour}" points="{points}"/>'
-        lowest = min(up.at(float(curve.bits[-1])) + 4, lowest)
-        yield _text(right + 6, round(lowest, 1), curve.name, "start", colour)
-        lowest -= APART
+        yield _text(right + 6, round(height, 1), curve.name, "start", colour)
 
 
 if __name__ == "__main__":

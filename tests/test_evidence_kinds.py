@@ -18,7 +18,7 @@ from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
 from wmjax.keys import POLICIES, Key, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
-from wmjax.stats import Answers, Evidence, Path, Rule
+from wmjax.stats import Answers, Evidence, Path, Rule, mixture
 from wmjax.stats import labels as label_bets
 from wmjax.suspects import Suspect, from_callable
 from wmjax.zoo.result import OUTCOMES
@@ -50,7 +50,7 @@ def read(answered: np.ndarray, truth: np.ndarray) -> np.ndarray:
     heard = 1.0 + np.abs(leaning.mean(axis=-1, keepdims=True))  # a figure of all answers, whatever the coins are
     signs = np.where(truth >= CLASSES // 2, 1.0, -1.0)
     wealths = [np.log2(1.0 + 0.999 * signs * np.tanh(gain * leaning / heard)).sum(axis=-1) for gain in GAINS]
-    return label_bets.mixed_bits(np.stack(wealths))
+    return mixture.mixed(np.stack(wealths))
 
 
 def bet(state: Coins, answers: Answers, truth: np.ndarray, rule: Rule, *, outputs: int = 0) -> tuple[Coins, Path]:

@@ -12,7 +12,7 @@ from scipy.stats import binom, binomtest
 
 from wmjax import stats
 from wmjax.errors import UsageError
-from wmjax.stats import Answers, Path, Rule, renaming
+from wmjax.stats import Answers, Path, Rule, mixture, renaming
 from wmjax.stats import labels as label_bets
 
 RULE = Rule(alpha=1e-6, beta=1e-3, rate=0.55, max_queries=100)
@@ -173,7 +173,7 @@ def test_refusals_count_against_the_owner_and_acquit_nobody():
 def test_an_intact_mark_pays_under_a_bit_for_all_bets_on_renamings(classes):
     labels = np.random.default_rng(9).integers(classes, size=100)
     for answers in (Answers(labels, None, classes), Answers(labels, np.eye(classes)[labels], classes)):
-        without = label_bets.mixed_bits(np.cumsum(label_bets.log2_payoffs(answers, labels), axis=-1))
+        without = mixture.mixed(np.cumsum(label_bets.log2_payoffs(answers, labels), axis=-1))
         assert (without - stats.evidence(answers, labels)).max() < 1.0
 
 

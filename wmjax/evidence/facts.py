@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from wmjax import stats
-from wmjax.data.dataset import Dataset
+from wmjax.data.dataset import Dataset, digest
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.release import Release
 from wmjax.evidence.timestamps import Authority, Stamp
 from wmjax.grounds import Ground
 from wmjax.keys import Spec
-from wmjax.keys.specify import is_made_from
 from wmjax.suspects.contract import Suspect
 
 SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
@@ -87,7 +86,11 @@ class Court:
 
     def source_of(self, spec: Spec) -> Dataset | None:
         """The one that a spec names; None if it is not among them, or it names none."""
-        return next((source for source in self.sources if is_made_from(spec, source)), None)
+        return self._by_digest.get(spec.source.sha256) if spec.source else None
+
+    @cached_property
+    def _by_digest(self) -> dict[str, Dataset]:
+        return {digest(source): source for source in self.sources}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -189,19 +189,19 @@ class Settlement:
     @property
     def verdict(self) -> stats.Outcome:
         """What the claims come to: that of whoever was first; where nobody disputes it, what the grounds say."""
-        undisputed: stats.Outcome = (
-            self.grounds[0].values.get("verdict", "inconclusive") if self.grounds else "inconclusive"
-        )
-        return undisputed if self.first is None else "match"
+        return (self._undisputed or "inconclusive") if self.first is None else "match"
 
     @property
     def headline(self) -> Ground:
         """How it ended."""
         if self.first is not None:
             return Ground("settled", {"claim": self.first})
-        if self.grounds and "verdict" in self.grounds[0].values:
-            return Ground("undisputed", {"verdict": self.verdict})
-        return Ground("unsettled")
+        return Ground("undisputed", {"verdict": self._undisputed}) if self._undisputed else Ground("unsettled")
+
+    @property
+    def _undisputed(self) -> stats.Outcome | None:
+        """What the claims come to where nobody disputes it."""
+        return self.grounds[0].values.get("verdict") if self.grounds else None
 
     def to_json(self) -> dict[str, Any]:
         """The settlement as JSON values: codes, without words (`wording.settlement_document` adds them)."""

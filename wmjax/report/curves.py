@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.report.plot import Axis, Look, Plane, Plot, number
+from wmjax.report.plot import Axis, Look, Plane, Plot, apart, number
 from wmjax.text import cut, visible
 from wmjax.verification.verdict import Verdict
 from wmjax.zoo.result import OUTCOMES, AuditResult
@@ -42,7 +42,8 @@ def curves(found: Sequence[Evidence], needed: float) -> Plot:
     line = up.at(needed)
     names = [f"{one.verdict}: {cut(visible(one.name), 90)}" for one in ranked[:_NAMES]]
     beside = len(ranked) == len(names) and max(map(len, names)) <= _SHORT
-    heights = _apart([up.at(float(one.bits[-1])) + 4 if len(one.bits) else bottom for one in ranked], bottom + 34.0)
+    ends = [up.at(float(one.bits[-1])) + 4 if len(one.bits) else bottom for one in ranked]
+    heights = apart(ends, bottom + 34.0, _ROW)
     legend = [
         (right + 12.0, height, Look(one.verdict, _SQUARE), name)
         if beside
@@ -66,14 +67,6 @@ def curves(found: Sequence[Evidence], needed: float) -> Plot:
         remarks=remarks,
         words=f"Evidence of {len(found)} pairs against questions",
     )
-
-
-def _apart(heights: Sequence[float], lowest: float) -> list[float]:
-    """Baselines of names beside heights, the highest first: moved down so that none covers another, up at the end."""
-    moved: list[float] = []
-    for height in heights:
-        moved.append(max(height, moved[-1] + _ROW) if moved else height)
-    return [min(height, lowest - _ROW * after) for after, height in enumerate(reversed(moved))][::-1]
 
 
 def _line(bits: np.ndarray, across: Axis, up: Axis) -> str:

@@ -1,6 +1,7 @@
 """What a plot of marks consists of, in pixels; the template `plot.svg` draws it."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -123,6 +124,18 @@ def ticks(low: float, high: float) -> list[int]:
     power = 10 ** int(np.floor(np.log10(raw)))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
     return list(range(int(np.ceil(low / step)) * step, int(high) + 1, int(step)))
+
+
+def apart(heights: Sequence[float], lowest: float, gap: float) -> list[float]:
+    """Baselines of names beside heights, the highest first: moved down so that none covers another, up at the end.
+
+    >>> apart([10.0, 12.0, 60.0], lowest=50.0, gap=16.0)
+    [10.0, 26.0, 50.0]
+    """
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + gap) if moved else height)
+    return [min(height, lowest - gap * after) for after, height in enumerate(reversed(moved))][::-1]
 
 
 def number(value: float) -> str:

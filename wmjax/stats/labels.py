@@ -19,6 +19,7 @@ from wmjax.stats import renaming, told, turned
 from wmjax.stats.answers import Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
+from wmjax.stats.mixture import mixed
 from wmjax.stats.rule import Rule
 
 LABEL_HEDGES = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
@@ -82,7 +83,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES, readings=outputs > 0)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
-    bits = mixed_bits(totals)
+    bits = mixed(totals)
     cleared = state.acquittal[..., None] + acquittal(answers, truth, rule.rate)
     against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
@@ -153,11 +154,6 @@ def _picked(guess: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.take_along_axis(wide, np.broadcast_to(labels, shape)[..., None], axis=-1)[..., 0]
 
 
-def mixed_bits(totals: np.ndarray) -> np.ndarray:
-    """log2 of the mean over strategies (the first axis) of wealths given as log2."""
-    return np.asarray(np.logaddexp2.reduce(totals, axis=0) - np.log2(len(totals)))
-
-
 def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:
     """Evidence in bits after each answer; at least log2(1/alpha) with chance at most alpha under the null.
 
@@ -220,8 +216,8 @@ def redraw_p(answers: Answers, labels: np.ndarray, rng: np.random.Generator, red
     totals = np.zeros((len(payoffs), redraws))
     for i in range(len(answers)):  # trigger by trigger: all at once would take strategies x redraws x n floats
         totals += np.take(payoffs[:, i], decoys[:, i], axis=-1)
-    score = float(mixed_bits(log2_payoffs(answers, labels).sum(axis=-1)))
-    return calibrated_p(score - 1e-9, mixed_bits(totals))  # ties are ties, whatever the order of summing
+    score = float(mixed(log2_payoffs(answers, labels).sum(axis=-1)))
+    return calibrated_p(score - 1e-9, mixed(totals))  # ties are ties, whatever the order of summing
 
 
 EVIDENCE = Evidence("labels/1", start, bet, perfect, redraw_p, exact=True, independent=True)

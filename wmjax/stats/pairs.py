@@ -13,9 +13,10 @@ import numpy as np
 from wmjax.stats import told, turned
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
-from wmjax.stats.labels import acquittal, log2_payoffs, mixed_bits
+from wmjax.stats.labels import acquittal, log2_payoffs
 from wmjax.stats.labels import perfect as perfect_labels
 from wmjax.stats.labels import redraw_p as redraw_labels
+from wmjax.stats.mixture import mixed
 from wmjax.stats.rule import Rule
 
 
@@ -62,7 +63,7 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     """Bets on n more answers, [..., n]."""
     sides = of_two(answers, truth.classes)
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(log2_payoffs(sides, truth.coins), axis=-1)
-    bits = mixed_bits(totals)
+    bits = mixed(totals)
     cleared = state.acquittal[..., None] + acquittal(sides, truth.coins, rule.rate)
     lowest_totals, turned_bits = state.lowest_totals, np.full(bits.shape, -np.inf)
     if sides.probabilities is not None:

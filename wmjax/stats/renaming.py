@@ -37,6 +37,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wmjax.stats.mixture import added
+
 RATES = (0.6, 0.8, 0.95)  # each a strategy; above chance for two classes too
 CLEARED_RATE = 0.8
 EVEN_CLASSES = 10
@@ -97,7 +99,7 @@ def learn(
     for i in range(n):  # each sum follows from an earlier one
         known_rows = rows[known[:, before + i] > 0]
         past[known_rows, i] = of_all[known_rows, last[known_rows, before + i]]
-        of_all[:, before + i] = np.logaddexp2(past[:, i], adds[:, i])
+        of_all[:, before + i] = added(past[:, i], adds[:, i])
     moves = sums[..., before:, :] - pasts + wrong
     refused = answered[..., None] < 0
     against = -moves[..., len(RATES) :] - np.where(new, np.log2(max(1.0, classes / EVEN_CLASSES)), 0.0)[..., None]

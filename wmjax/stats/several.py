@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wmjax.stats.mixture import mixed
+
 
 def multiplied(paths: Sequence[np.ndarray]) -> np.ndarray:
     """Evidence of several keys together, in bits: log2 of the mean of the product of all wealths and of each alone.
@@ -29,8 +31,7 @@ def multiplied(paths: Sequence[np.ndarray]) -> np.ndarray:
     for wealth, path, end in zip(wealths, paths, np.cumsum(lengths), strict=True):
         wealth[end - len(path) : end] = path
         wealth[end:] = path[-1]
-    terms = [wealths.sum(axis=0), *wealths]
-    return np.asarray(np.logaddexp2.reduce(terms, axis=0) - np.log2(len(terms)))
+    return mixed(np.stack([wealths.sum(axis=0), *wealths]))
 
 
 def cost(keys: int) -> float:

@@ -31,6 +31,7 @@ from wmjax.stats.answers import NAMES, Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.correlations import LEAST, UNIT, Coins, statistics
+from wmjax.stats.mixture import mixed
 from wmjax.stats.rule import Rule
 from wmjax.stats.told import of_any, several, withheld
 
@@ -107,8 +108,10 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
 
 def _sum_of(stakes: np.ndarray) -> np.ndarray:
     """log2 of all stages' wealth together, an equal stake in each; 0 before the first."""
-    total = np.logaddexp2.reduce(stakes, axis=-1) if stakes.shape[-1] else np.full(stakes.shape[:-1], -np.inf)
-    return np.asarray(np.where(np.isneginf(total), 0.0, total - np.log2(max(1, stakes.shape[-1]))))
+    if not stakes.shape[-1]:
+        return np.zeros(stakes.shape[:-1])
+    total = mixed(stakes, axis=-1)
+    return np.where(np.isneginf(total), 0.0, total)
 
 
 def _narrow(answers: Answers) -> Answers:
@@ -141,7 +144,7 @@ def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tup
 
 def _mean_wealth(told: np.ndarray, coins: np.ndarray) -> float:
     """log2 of what all strategies together come to."""
-    return float(np.logaddexp2.reduce(_log2_wealths(told, coins)) - np.log2(len(told) * len(GAINS)))
+    return float(mixed(_log2_wealths(told, coins)))
 
 
 def _turned(given: np.ndarray) -> np.ndarray:
@@ -193,8 +196,7 @@ def redraw_p(answers: Answers, truth: Coins, rng: np.random.Generator, redraws: 
     """Calibrated p of the evidence from all answers, against coins drawn anew."""
     told = statistics(np.asarray(truth.rows), _quantised(answers), truth)
     totals = drawn_wealths(told, rng.integers(2, size=(redraws, truth.coins.size)).astype(np.float64))
-    score = np.logaddexp2.reduce(_log2_wealths(told, truth.coins))
-    return calibrated_p(float(score) - 1e-9, np.logaddexp2.reduce(totals, axis=0))
+    return calibrated_p(_mean_wealth(told, truth.coins) - 1e-9, mixed(totals))
 
 
 def coins(truth: Coins) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from wmjax.stats import renaming, told
 from wmjax.stats.answers import Answers
+from wmjax.stats.mixture import mixed
 
 
 class Turned(NamedTuple):
@@ -59,10 +60,9 @@ def look(
 def evidence(totals: np.ndarray, payoffs: np.ndarray, *, readings: bool) -> tuple[np.ndarray, np.ndarray]:
     """Totals after what bets [strategies, ..., n] win, and what all come to after each answer; else as of `look`."""
     sums = np.moveaxis(totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
-    bits = np.logaddexp2.reduce(sums, axis=0) - np.log2(len(sums))
+    bits = mixed(sums)
     if readings:
-        mean = np.logaddexp2.reduce(bits, axis=-2, keepdims=True) - np.log2(bits.shape[-2])
-        bits = np.broadcast_to(mean, bits.shape)
+        bits = np.broadcast_to(np.expand_dims(mixed(bits, axis=-2), -2), bits.shape)
     return np.moveaxis(sums[..., -1], 0, -1), bits
 
 
