@@ -14,6 +14,7 @@ from typing import Any
 import forger
 from accuser import DERIVED, NONCE, SECRET, Attack, Patch, World, nothing, truth
 from forger import abstract_key, knowing, order, transcript, write
+from securesystemslib.dsse import Envelope
 
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.evidence import claim as reading
@@ -99,7 +100,7 @@ def by_nobody(owner: int) -> bytes:
     return write_canonical({**values, "commitments": commitments, "claim": read_canonical(signed, "it")})
 
 
-VERIFIED: Patch = (signing.Envelope, "verify", nothing)
+VERIFIED: Patch = (Envelope, "verify", nothing)
 OWNED: Patch = (signing, "check_owner", nothing)
 
 

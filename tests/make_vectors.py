@@ -265,6 +265,7 @@ def weighed(name: str, classes: int, labels: np.ndarray, raw: np.ndarray) -> dic
     """A transcript with its bits."""
     rule = stats.Rule(1e-6, 1e-3, round(1 / classes + 0.3, 4), len(labels))
     path = stats.play(rule, stats.read_answers(raw, len(labels), classes, names={}), labels)
+    bits, acquittal = ((np.round(each, 6) + 0.0).tolist() for each in (path.evidence, path.acquittal))  # no -0.0
     told = [None if one == "" or (raw.ndim == 1 and one == -1) else one for one in raw.tolist()]
     return {
         "name": name,
@@ -272,8 +273,8 @@ def weighed(name: str, classes: int, labels: np.ndarray, raw: np.ndarray) -> dic
         "rule": {"alpha": rule.alpha, "beta": rule.beta, "rate": rule.rate},
         "labels": labels.tolist(),
         "answers": told,
-        "bits": [round(float(bits), 6) for bits in path.evidence],
-        "acquittal": [round(float(bits), 6) for bits in path.acquittal],
+        "bits": bits,
+        "acquittal": acquittal,
         "outcome": stats.decide(path, rule, stop=False).outcome,
     }
 

@@ -27,9 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
 from wmjax import stores
 from wmjax.canonical import read_canonical, write_canonical
@@ -135,6 +133,9 @@ def sign(subjects: list[dict[str, Any]], predicate_type: str, predicate: dict[st
       predicate: what is said; its field `owner` will be the signer's public key.
       signer: who says so.
     """
+    from securesystemslib.dsse import Envelope  # here: where there is boto3 it imports that, as long as SciPy takes
+    from securesystemslib.signer import CryptoSigner
+
     predicate = {**predicate, "owner": signer.owner}
     statement = {"_type": STATEMENT, "subject": subjects, "predicateType": predicate_type, "predicate": predicate}
     envelope = Envelope(write_canonical(statement), PAYLOAD_TYPE, {})
@@ -153,19 +154,22 @@ def read_signed(raw: bytes, predicate_type: str, what: str) -> Signed:
     Raises:
       InvalidFile: it is not in its one canonical form, is of another type, or its signature is not its owner's.
     """
-    payload, signed = _opened(read_canonical(raw, what), what)
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import Signature, SSlibKey
+
+    payload, keyid, signature = _opened(read_canonical(raw, what), what)
     statement = read_canonical(payload, f"the statement in {what}")
     owner = _owner(statement, predicate_type, what)
     try:
         key = SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes.fromhex(owner)))
-        Envelope(payload, PAYLOAD_TYPE, {signed.keyid: signed}).verify([key], 1)
+        Envelope(payload, PAYLOAD_TYPE, {keyid: Signature(keyid, signature.hex())}).verify([key], 1)
     except (ValueError, VerificationError) as error:
         raise InvalidFile(f"{what}: the signature is not that of its owner {owner[:16]}...") from error
     return Signed(owner, statement, raw)
 
 
-def _opened(values: dict[str, Any], what: str) -> tuple[bytes, Signature]:
-    """What an envelope holds, and its signature; nothing is checked but their form."""
+def _opened(values: dict[str, Any], what: str) -> tuple[bytes, str, bytes]:
+    """What an envelope holds, its signature's key and bytes; nothing is checked but their form."""
     try:
         payload = _exact(values["payload"])
         (signature,) = values["signatures"]
@@ -175,7 +179,7 @@ def _opened(values: dict[str, Any], what: str) -> tuple[bytes, Signature]:
             raise TypeError
         if values["payloadType"] != PAYLOAD_TYPE:
             raise InvalidFile(f"{what} holds {values['payloadType']!r:.80}, not an in-toto statement")
-        return payload, Signature(signature["keyid"], _exact(signature["sig"]).hex())
+        return payload, signature["keyid"], _exact(signature["sig"])
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidFile(f"{what} is not a DSSE envelope with one signature") from error
 
