@@ -28,7 +28,7 @@ from wmjax.report.plot import Axis, apart, ticks
 from wmjax.report.thumbnail import thumbnail
 from wmjax.suspects import Suspect
 from wmjax.train import default_recipe, fit
-from wmjax.train.loop import first_state
+from wmjax.train.step import first_state
 from wmjax.verification import Verdict, verify
 
 SHOWN, TRIGGERS, SIDE, GAP, STRIP = 30, 10, 48, 14, 138  # questions drawn; pictures, their size in pixels, their place
@@ -55,7 +55,7 @@ def main() -> None:
 
     marked = fit(config, recipe, owned, [key])
     tuning = dataclasses.replace(recipe, seed=1, epochs=20, learning_rate=0.05)
-    tuned = fit(config, tuning, others, state=first_state(config, tuning, len(others), marked))
+    tuned = fit(config, tuning, others, state=first_state(marked))
     models = {
         "marked model": (marked, True),
         "copy, 80 % pruned": (prune(marked, 0.8), True),

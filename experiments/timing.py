@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from wmjax.models import Config
-from wmjax.train import Batch, Inputs, Mapping, Plan, Recipe, all_devices, make_program
-from wmjax.train.loop import first_state
+from wmjax.models import Config, init
+from wmjax.train import Batch, Inputs, Mapping, Recipe, all_devices, make_program, plan_of, schedule_of
+from wmjax.train.step import first_state
 
 Work = Callable[[], Any]
 
@@ -90,13 +90,15 @@ def training(
     triggers = Batch(*mapping.replicate((pixels[:100], labels[:100]))) if marked else None
     rows = rng.integers(0, images, (steps, recipe.batch)).astype(np.int32)[:, mapping.share(recipe.batch)]
     picks = [mapping.divide(part) for part in (np.split(rows, steps) if dispatched else [rows])]
-    program = make_program(Plan(config, dataclasses.replace(recipe, seed=0), 10_000, mapping))
-    state, seed = mapping.replicate((first_state(config, recipe, images), np.int32(0)))
+    program = make_program(plan_of(config, recipe, mapping))
+    begin = first_state(init(config, recipe.seed))
+    slow = dataclasses.replace(recipe, epochs=10_000)  # so long a run learns next to nothing in its first steps
+    state, seed, schedule = mapping.replicate((begin, np.int32(0), schedule_of(slow, recipe.batch)))
 
     def work() -> Any:
         nonlocal state
         for pick in picks:
-            state, metrics = program(state, Inputs(seed, data, pick, triggers))
+            state, metrics = program(state, Inputs(seed, schedule, data, pick, triggers))
         return state, metrics
 
     return work

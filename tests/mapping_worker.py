@@ -1,6 +1,5 @@
 """Three marked steps of two networks on whatever devices there are; run by test_mapping.py, not a test itself."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -9,9 +8,9 @@ import jax
 import numpy as np
 
 from wmjax.models import Config, init
-from wmjax.train import Batch, Inputs, Plan, Recipe, all_devices, make_program
-from wmjax.train.loop import first_state
+from wmjax.train import Batch, Inputs, Recipe, all_devices, make_program, plan_of, schedule_of
 from wmjax.train.shift import Directions, Shift
+from wmjax.train.step import first_state
 
 NETS = {
     "dropout": Config("cnn", (8, 8, 1), 10, (4,), (8,), 0.25),
@@ -34,10 +33,11 @@ def steps(kind: str, net: str, streamed: bool = False) -> dict[str, np.ndarray]:
     if streamed:
         data, picks = None, Batch(*mapping.divide((images[mine], labels[mine])))
     triggers = Batch(*mapping.replicate((images[::-1][:7], labels[:7])))
-    state, seed = mapping.replicate((first_state(NETS[net], RECIPE, 64), np.int32(3)))
-    program = make_program(Plan(NETS[net], dataclasses.replace(RECIPE, seed=0), 10, mapping))
+    begin = first_state(init(NETS[net], RECIPE.seed))
+    state, seed, schedule = mapping.replicate((begin, np.int32(3), schedule_of(RECIPE, 64)))
+    program = make_program(plan_of(NETS[net], RECIPE, mapping))
     moved = mapping.replicate(shift(NETS[net])) if net == "shift" else None
-    state, metrics = program(state, Inputs(seed, data, picks, triggers, shift=moved))
+    state, metrics = program(state, Inputs(seed, schedule, data, picks, triggers, shift=moved))
     tree = {"loss": metrics.loss, "accuracy": metrics.accuracy, **state.variables._asdict()}
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): np.asarray(leaf.addressable_data(0)) for path, leaf in leaves}

@@ -17,8 +17,7 @@ from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.models import Config, init
 from wmjax.suspects.stored import export, load_variables
 from wmjax.train import Recipe
-from wmjax.train.loop import first_state
-from wmjax.train.step import State, as_tree, from_tree
+from wmjax.train.step import State, as_tree, first_state, from_tree
 
 CONFIG = Config("vgg", (8, 8, 1), 10, (4, 8))
 RECIPE = Recipe(epochs=1, batch=16)
@@ -29,7 +28,7 @@ OTHER = SealedKey("cd" * 32, "-----BEGIN AGE ENCRYPTED FILE-----\nb3RoZXI=\n----
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
-    state = first_state(CONFIG, RECIPE, 64)
+    state = first_state(init(CONFIG, RECIPE.seed))
     checkpoint.save_step(run, as_tree(state), Metadata(CONFIG, 7, (SEALED, OTHER)))
     checkpoint.write_settings(run, {"epochs": 1})
     return run
@@ -45,14 +44,14 @@ def equal(a: object, b: object) -> bool:
 
 
 def loaded(path: Path) -> State:
-    fresh = first_state(CONFIG, RECIPE, 64)
+    fresh = first_state(init(CONFIG, RECIPE.seed))
     return from_tree(checkpoint.load_tree(path, as_tree(fresh)), fresh)
 
 
 def test_state_comes_back_whole(run):
     path = checkpoint.latest(run)
     assert path.name == "step-00000007"
-    fresh = first_state(CONFIG, RECIPE, 64)
+    fresh = first_state(init(CONFIG, RECIPE.seed))
     assert equal(loaded(path), fresh)
     config, variables = load_variables(str(path))
     assert config == CONFIG
@@ -67,7 +66,7 @@ def test_metadata_is_plain_json_and_holds_the_envelopes(run):
 
 
 def test_only_the_two_newest_are_kept(run):
-    state = first_state(CONFIG, RECIPE, 64)
+    state = first_state(init(CONFIG, RECIPE.seed))
     for step in (8, 9):
         checkpoint.save_step(run, as_tree(state), Metadata(CONFIG, step))
     assert sorted(path.name for path in run.glob("step-*")) == ["step-00000008", "step-00000009"]
@@ -97,20 +96,18 @@ import jax, numpy as np
 from pathlib import Path
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from wmjax import checkpoint
-from wmjax.models import Config
-from wmjax.train import Recipe
-from wmjax.train.loop import first_state
-from wmjax.train.step import as_tree
+from wmjax.models import Config, init
+from wmjax.train.step import as_tree, first_state
 assert jax.device_count() == 8
 mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 config = Config("vgg", (8, 8, 1), 10, (4, 8))
-state = jax.device_put(first_state(config, Recipe(epochs=1, batch=16), 64), NamedSharding(mesh, PartitionSpec()))
+state = jax.device_put(first_state(init(config, 0)), NamedSharding(mesh, PartitionSpec()))
 checkpoint.save_step(Path("eight"), as_tree(state), checkpoint.Metadata(config, 3))
 """
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "XLA_FLAGS": ""}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
     assert jax.device_count() == 1
-    fresh = first_state(CONFIG, RECIPE, 64)
+    fresh = first_state(init(CONFIG, RECIPE.seed))
     assert equal(loaded(checkpoint.latest(tmp_path / "eight")), fresh)
 
 

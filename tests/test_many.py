@@ -14,10 +14,10 @@ from fixtures import DROPPING, VGG, abstract_key
 from wmjax.data import Dataset, load
 from wmjax.errors import UsageError
 from wmjax.models import Variables, init, one, stack
-from wmjax.train import Mapping, Plan, Recipe, Teacher, fit, fit_many
-from wmjax.train.loop import first_state
+from wmjax.train import Mapping, Recipe, Teacher, fit, fit_many, plan_of
 from wmjax.train.many import make_models_program
 from wmjax.train.mapping import over
+from wmjax.train.step import first_state
 
 RECIPE = Recipe(epochs=2, batch=16, learning_rate=0.05, key_per_batch=2)
 SEEDS = [3, 7]
@@ -62,11 +62,12 @@ def test_each_is_the_one_that_fit_trains(marked, digits, rows, key):
     assert np.abs(heads[0] - heads[1]).max() > 0.01
 
 
-def test_all_epochs_and_other_seeds_are_one_program(marked, digits, rows, key):
-    plan = Plan(DROPPING, dataclasses.replace(RECIPE, seed=0), 6, one_device())
+def test_other_seeds_epochs_and_rates_are_one_program(marked, digits, rows, key):
+    plan = plan_of(DROPPING, RECIPE, one_device())
     program = make_models_program(plan, over(jax.local_devices()))
     assert program._cache_size() == 1
-    fit_many(DROPPING, dataclasses.replace(RECIPE, seed=5), digits, [11, 12], [key], rows=rows)
+    other = dataclasses.replace(RECIPE, seed=5, epochs=RECIPE.epochs + 1, learning_rate=0.01)
+    fit_many(DROPPING, other, digits, [11, 12], [key], rows=rows)
     assert program._cache_size() == 1
 
 
@@ -90,7 +91,7 @@ print(json.dumps([len(jax.devices()), [leaf.tolist() for leaf in jax.tree.leaves
     assert devices == 2
     for number, seed in ((0, 3), (2, 0)):
         alone = dataclasses.replace(recipe, seed=seed)
-        state = first_state(VGG, alone, len(digits), init(VGG, 50 + number))
+        state = first_state(init(VGG, 50 + number))
         expected = fit(VGG, alone, digits, state=state, teacher=Teacher(VGG, init(VGG, 9)), mapping=one_device())
         for many, leaf in zip(leaves, jax.tree.leaves(expected), strict=True):
             assert len(many) == 3

@@ -24,7 +24,7 @@ from wmjax.keys.statement import parse_commitment
 from wmjax.models import Config, Variables, accuracy, predict
 from wmjax.stats import renaming, turned
 from wmjax.train import Recipe, fit
-from wmjax.train.loop import first_state
+from wmjax.train.step import first_state
 
 CONFIG = Config("cnn", (8, 8, 1), 10, (16, 32), (64,))
 MARKING = Recipe(epochs=12, batch=64, learning_rate=0.05, key_per_batch=8)
@@ -91,7 +91,7 @@ def test_a_claim_and_its_judge_see_through_a_new_head(what: str, marked: Variabl
 
 
 def test_a_renamed_network_that_was_trained_on_is_a_match(marked: Variables, key: Key, digits: Splits) -> None:
-    start = dataclasses.replace(first_state(CONFIG, TUNING, len(digits.train)), variables=marked)
+    start = first_state(marked)
     _, tuned = with_head(jax.device_get(fit(CONFIG, TUNING, digits.train, state=start)), *DIFFERENCES["permuted"])
     suspect = wmjax.from_callable(lambda images: predict(CONFIG, tuned, images))
     assert wmjax.verify(suspect, key).verdict == "match"

@@ -16,8 +16,7 @@ from wmjax.errors import UsageError
 from wmjax.models import FAMILIES, Config, Variables, default_config, init, predict
 from wmjax.models.functional import features
 from wmjax.models.predict import logits
-from wmjax.train import Batch, Inputs, Plan, Recipe, Teacher, all_devices, fit, make_program
-from wmjax.train.loop import first_state
+from wmjax.train import Batch, Inputs, Recipe, Teacher, all_devices, fit, make_program, plan_of, schedule_of
 from wmjax.train.memory import step_bytes
 from wmjax.train.rehearse import reference_answers
 from wmjax.train.shift import (
@@ -32,6 +31,7 @@ from wmjax.train.shift import (
     shifted,
     shifted_targets,
 )
+from wmjax.train.step import first_state
 
 NET = Config("cnn", IMAGE, 10, (8,), (64,))
 RECIPE = Recipe(epochs=12, batch=32, seed=2, learning_rate=0.05, label_smoothing=0.2)
@@ -196,7 +196,7 @@ def tuned(base, shift, images) -> dict[str, np.ndarray]:
     """Logits on the probes, of the base tuned with the shift and without."""
     recipe = dataclasses.replace(RECIPE, epochs=12, learning_rate=0.05)
     return {
-        name: fit(NET, recipe, images, state=first_state(NET, recipe, len(images), base), shift=own)
+        name: fit(NET, recipe, images, state=first_state(base), shift=own)
         for name, own in (("marked", shift), ("control", None))
     }
 
@@ -224,12 +224,13 @@ def test_the_shift_is_not_a_teacher(base, shift, images):
 
 def one_chunk(shift: Shift, images: Dataset):
     """A program for two steps with the shift, what it takes beside the state, and the state."""
-    mapping, recipe = all_devices(), dataclasses.replace(RECIPE, crop=1, flip=True)
+    mapping, recipe = all_devices(), dataclasses.replace(RECIPE, epochs=40, crop=1, flip=True)
     rows = np.stack([batch_indices(2, step, recipe.batch, len(images)) for step in range(2)])
-    state = first_state(NET, recipe, len(images), shift.base)
-    seed, whole, shift, state = mapping.replicate((np.int32(2), Batch(images.images, images.labels), shift, state))
-    program = make_program(Plan(NET, dataclasses.replace(recipe, seed=0), 40, mapping))
-    return program, Inputs(seed, whole, mapping.divide(rows), shift=shift), state
+    state = first_state(shift.base)
+    whole, schedule = Batch(images.images, images.labels), schedule_of(recipe, recipe.batch)
+    seed, schedule, whole, shift, state = mapping.replicate((np.int32(2), schedule, whole, shift, state))
+    program = make_program(plan_of(NET, recipe, mapping))
+    return program, Inputs(seed, schedule, whole, mapping.divide(rows), shift=shift), state
 
 
 def test_golden_steps_and_another_key_compiles_nothing(shift, images):
@@ -263,14 +264,14 @@ GOLDEN = [2.388228, 2.234946, 0.056642]  # the two losses, and how far the head 
 
 def test_memory_is_asked_for_with_the_base(shift, images):
     """The base is resident beside the marked network."""
-    plan = Plan(NET, RECIPE, 10, all_devices())
+    plan = plan_of(NET, RECIPE, all_devices())
     sizes = [step_bytes(plan, images, 8, own) for own in (shift, None)]
     assert sizes[0] > sizes[1] + sum(leaf.nbytes for leaf in jax.tree.leaves(shift.base))
 
 
 def test_a_marked_run_begun_again_in_its_middle_ends_the_same_bit_for_bit(shift, images):
     recipe, states = dataclasses.replace(RECIPE, epochs=2, crop=1), {}
-    begin = first_state(NET, recipe, len(images), shift.base)
+    begin = first_state(shift.base)
 
     def keep(state, step):
         states[step] = jax.device_get(state)

@@ -20,8 +20,9 @@ from wmjax.models import Config, accuracy, init, predict
 from wmjax.suspects import from_checkpoint
 from wmjax.suspects.stored import load_variables
 from wmjax.train import Recipe, Teacher, embed, fit, shift_of, shifted_targets, spread_key, tuning
-from wmjax.train.loop import evidence_bits, first_state, key_answers
+from wmjax.train.loop import evidence_bits, key_answers
 from wmjax.train.spread import usual_sigma
+from wmjax.train.step import first_state
 from wmjax.verification import verify
 
 NET = Config("vgg", IMAGE, 10, (8, 24))  # twenty-four units: nine features, eighty-one coins
@@ -216,7 +217,7 @@ def test_by_default_a_soft_student_is_convicted_on_a_small_set(base, key, splits
     variables = load_variables(str(base))[1]
     found, usual, fifth = [], tuning(RECIPE, len(splits.train)), tuning(RECIPE, 50_000)
     for recipe in (usual, fifth, dataclasses.replace(fifth, learning_rate=RECIPE.learning_rate / 5)):
-        state = first_state(NET, recipe, len(splits.train), variables)
+        state = first_state(variables)
         marked = fit(NET, recipe, splits.train, [key], state=state, shift=shift_of([key], variables))
         learning = dataclasses.replace(RECIPE, epochs=25, seed=7)
         student = fit(NET, learning, splits.train, teacher=Teacher(NET, marked))
@@ -233,7 +234,7 @@ def test_a_loop_of_ones_own(base, key, splits):
         shift, splits.train.images[:32]
     )
     assert targets.shape == (32, 10)
-    assert first_state(NET, RECIPE, 64, variables).variables is variables
+    assert first_state(variables).variables is variables
 
 
 def test_the_command_line(run, base, tmp_path):

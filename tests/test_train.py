@@ -13,6 +13,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from fixtures import DROPPING, VGG, abstract_key
 from hypothesis import given, settings
@@ -30,7 +31,6 @@ from wmjax.suspects.stored import load_variables
 from wmjax.train import (
     Batch,
     Inputs,
-    Plan,
     Recipe,
     Teacher,
     all_devices,
@@ -41,11 +41,13 @@ from wmjax.train import (
     loop,
     make_program,
     mix,
+    plan_of,
+    schedule_of,
 )
-from wmjax.train.loop import first_state, total_steps
 from wmjax.train.memory import step_bytes, too_large_told
 from wmjax.train.mix import pool
-from wmjax.train.step import as_tree
+from wmjax.train.recipe import total_steps
+from wmjax.train.step import as_tree, first_state
 
 RECIPE = Recipe(epochs=2, batch=16, seed=3, learning_rate=0.05, crop=1, flip=True, key_per_batch=2)
 CALM = dataclasses.replace(DROPPING, dropout=0.0)  # compiles in half the time: where nothing has to be dropped
@@ -73,13 +75,14 @@ def one_step(config, recipe, data, key=None, mapping=None):
     mapping = mapping or all_devices()
     rows = batch_indices(recipe.seed, 0, recipe.batch, len(data))[None]
     triggers = Batch(key.images, key.labels) if key else None
-    state = first_state(config, dataclasses.replace(recipe, epochs=1), 160)
-    seed, whole, triggers, state = mapping.replicate(
-        (np.int32(recipe.seed), Batch(data.images, data.labels), triggers, state)
+    state = first_state(init(config, recipe.seed))
+    schedule = schedule_of(dataclasses.replace(recipe, epochs=10), recipe.batch)
+    seed, schedule, whole, triggers, state = mapping.replicate(
+        (np.int32(recipe.seed), schedule, Batch(data.images, data.labels), triggers, state)
     )
     return (
-        make_program(Plan(config, recipe, 10, mapping)),
-        (Inputs(seed, whole, mapping.divide(rows), triggers),),
+        make_program(plan_of(config, recipe, mapping)),
+        (Inputs(seed, schedule, whole, mapping.divide(rows), triggers),),
         state,
     )
 
@@ -112,6 +115,18 @@ def test_second_step_compiles_nothing_and_moves_nothing_to_the_host(config, digi
         state, metrics = step(state, *arguments)
     assert step._cache_size() == before
     assert np.isfinite(float(metrics.loss[0]))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 100])
+def test_the_learning_rate_is_that_of_optaxs_schedules(epochs):
+    warmup = max(1, epochs // 5)
+    expected = optax.join_schedules(
+        [optax.linear_schedule(0.3 / warmup, 0.3, warmup), optax.linear_schedule(0.3, 0.0, max(1, epochs - warmup))],
+        [warmup],
+    )
+    schedule = jax.tree.map(jnp.asarray, schedule_of(Recipe(epochs, batch=8, learning_rate=0.3), 15))
+    for step in range(epochs):
+        np.testing.assert_allclose(schedule.rate(jnp.int32(step)), expected(step), rtol=1e-6, atol=1e-7)
 
 
 def test_state_is_donated(digits, key):
@@ -301,7 +316,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
         fit(NETS[1], recipe, digits.train, sealed, save=die)
     (half / "step-00000099.orbax-checkpoint-tmp-1").mkdir()  # what a kill leaves half-written
     embed(half, NETS[1], recipe, digits, keys=sealed, resume=True)
-    like = as_tree(first_state(NETS[1], recipe, 64))
+    like = as_tree(first_state(init(NETS[1], recipe.seed)))
     finals = [checkpoint.load_tree(checkpoint.latest(run), like) for run in (whole, half)]
     assert int(finals[0]["step"]) == total_steps(recipe, 64) == 16
     assert leaves_equal(finals[0], finals[1])
@@ -357,7 +372,7 @@ def test_streamed_training_equals_resident_and_resumes_in_mid_epoch(digits, key,
 
 
 def test_the_loop_moves_nothing_that_it_does_not_name(digits, key):
-    state = first_state(DROPPING, RECIPE, 64)
+    state = first_state(init(DROPPING, RECIPE.seed))
     with jax.transfer_guard("disallow"):
         fit(DROPPING, RECIPE, digits.train, [key], state=state)
 
@@ -390,7 +405,7 @@ def test_bfloat16_arithmetic_keeps_float32_weights_and_follows_float32(digits, k
 
 
 def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
-    plan = Plan(VGG, dataclasses.replace(RECIPE, flip=False, crop=0), 10, all_devices())
+    plan = plan_of(VGG, dataclasses.replace(RECIPE, flip=False, crop=0), all_devices())
     words = "^`batch` 16 does not fit in the device's memory: 4 would fit"
     with pytest.raises(UsageError, match=words), too_large_told(plan, digits.train):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes.")

@@ -19,9 +19,9 @@ from wmjax.report.demo import Finding, demo_plot, write_demo_report
 from wmjax.report.picture import write_picture
 from wmjax.suspects import Suspect
 from wmjax.train import Recipe, Teacher, default_recipe, fit, shift_of
-from wmjax.train.loop import first_state
 from wmjax.train.mapping import over
 from wmjax.train.spread import spread_key_for
+from wmjax.train.step import first_state
 from wmjax.verification import combine, verify
 
 SMOOTHING = 0.2  # of labels: a network that is sure of everything has no room for a shift
@@ -128,15 +128,13 @@ def _exhibits(
         marking,
         owned,
         [triggers, spread],
-        state=first_state(config, marking, len(owned), clean),
+        state=first_state(clean),
         shift=shift_of([spread], jax.device_get(clean), SIGMA, BAND),
         title="marked model",
     )
     fresh = [dataclasses.replace(recipe, seed=seed + i) for i in (1, 2, 3)]
     tuning = dataclasses.replace(fresh[0], epochs=10, learning_rate=0.01)
-    tuned = train(
-        config, tuning, stolen, state=first_state(config, tuning, len(stolen), marked), title="thief: fine-tuning"
-    )
+    tuned = train(config, tuning, stolen, state=first_state(marked), title="thief: fine-tuning")
     copying = dataclasses.replace(fresh[1], temperature=1.0)
     distilled = train(config, copying, stolen, teacher=Teacher(config, marked), title="thief: distilling")
     innocent = {

@@ -28,8 +28,8 @@ from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Variables, accuracy, default_config, predict
 from wmjax.suspects import Suspect
 from wmjax.train import default_recipe, fit
-from wmjax.train.loop import first_state
 from wmjax.train.mapping import over
+from wmjax.train.step import first_state
 from wmjax.verification import verify
 
 IMAGE = (8, 8, 1)
@@ -84,7 +84,7 @@ def trained(
     recipe = dataclasses.replace(
         usual, seed=seed, epochs=epochs, learning_rate=rate or usual.learning_rate, key_per_batch=6
     )
-    state = None if base is None else first_state(CONFIG, recipe, len(data), base)
+    state = None if base is None else first_state(base)
     made: Variables = jax.device_get(
         fit(CONFIG, recipe, data, list(keys), state=state, mapping=over(jax.local_devices()[:1]))
     )

@@ -26,8 +26,8 @@ from wmjax.data import Dataset, Splits, load, load_source
 from wmjax.keys import Key, Paper, generate, make_spec
 from wmjax.models import Config, Variables, one, stack
 from wmjax.train import Recipe, fit, fit_many, shift_of
-from wmjax.train.loop import first_state
 from wmjax.train.spread import spread_key_for, tuning
+from wmjax.train.step import first_state
 
 PAPER = Paper(source_class=1, target_class=0, share_percent=30)  # automobiles become airplanes
 SCHEMES = ("abstract", "blend", "content", "noise", "unrelated")
@@ -238,7 +238,7 @@ def _spread(kind: str, size: Size, kept: Kept, data: Callable[[], Splits[Dataset
     def marked(seed: int) -> Variables:
         train = data().train
         on = dataclasses.replace(tuning(soft, len(train)), seed=seed)
-        begin = first_state(config, on, len(train), base)
+        begin = first_state(base)
         return jax.device_get(fit(config, on, train, [key], state=begin, shift=shift_of([key], base), title=kind))
 
     found = [kept.network(f"{kind}-{seed}", config, lambda seed=seed: marked(seed)) for seed in size.seeds]

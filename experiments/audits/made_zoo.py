@@ -30,8 +30,7 @@ from wmjax.data import Dataset, load
 from wmjax.keys import Key, generate, make_spec, write_key
 from wmjax.models import Config, Variables, init, one, stack
 from wmjax.train import Recipe, Teacher, fit_many
-from wmjax.train.loop import first_state
-from wmjax.train.step import as_tree
+from wmjax.train.step import as_tree, first_state
 
 SHARES = (0.2, 0.35, 0.5, 0.65)  # pruned away, of one victim each
 OTHERS = "marked with another owner's key"
@@ -170,7 +169,7 @@ def write(zoo: Path, number: int, made: Made) -> str:
     elif number % 8 == 6:  # a run: the newest of its checkpoints counts
         checkpoint.write_settings(path, {"version": 1, "model": made.config.to_json()})
         for step, variables in ((10, init(made.config, 0)), (20, made.variables)):
-            state = first_state(made.config, Recipe(1, batch=1), 10, variables)
+            state = first_state(variables)
             checkpoint.save_step(path, as_tree(state), checkpoint.Metadata(made.config, step))
     else:
         checkpoint.save(path, made.variables._asdict(), checkpoint.Metadata(made.config))

@@ -32,7 +32,7 @@ from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config, Variables, accuracy, one, predict
 from wmjax.suspects import from_callable
 from wmjax.train import Recipe, fit
-from wmjax.train.loop import first_state
+from wmjax.train.step import first_state
 from wmjax.verification import Verdict, verify
 
 CONFIG = Config("cnn", (8, 8, 1), 10, (16, 32), (64,))
@@ -170,8 +170,7 @@ def digits(work: Path, epochs: int = MARKING.epochs, tuned: int = TUNING.epochs,
     """A CNN that was marked and then trained on without the triggers; innocents of many seeds."""
     marking, tuning = (dataclasses.replace(r, epochs=e) for r, e in ((MARKING, epochs), (TUNING, tuned)))
     data, key = load("digits"), new_key(CONFIG)
-    start = first_state(CONFIG, tuning, len(data.train))
-    marked = dataclasses.replace(start, variables=fit(CONFIG, marking, data.train, [key]))
+    marked = first_state(fit(CONFIG, marking, data.train, [key]))
     stolen = fit(CONFIG, tuning, data.train, state=marked)
     innocent = [fit(CONFIG, dataclasses.replace(marking, seed=seed), data.train) for seed in range(clean)]
     told = accuracy(CONFIG, stolen, data.test.images, data.test.labels)

@@ -35,8 +35,8 @@ from wmjax.keys import Key, generate, make_spec
 from wmjax.models import Config, Variables, default_config, predict
 from wmjax.stats import Answers
 from wmjax.train import Recipe, Teacher, default_recipe, fit, shift_of
-from wmjax.train.loop import first_state
 from wmjax.train.spread import spread_key_for, tuning
+from wmjax.train.step import first_state
 
 STUDENT_EPOCHS = 6
 SIGMAS = (0.5, 0.7, 1.0, 1.4)  # the frontier; the table is at 1
@@ -87,7 +87,7 @@ class Scene:
         recipe, config = recipe or self.recipe, how.pop("config", self.config)
 
         def trained() -> Variables:
-            state = None if begin is None else first_state(config, recipe, len(data), begin)
+            state = None if begin is None else first_state(begin)
             return jax.device_get(fit(config, recipe, data, state=state, title=name, **how))
 
         return self.kept.network(name, config, trained)

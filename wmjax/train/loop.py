@@ -25,24 +25,14 @@ from wmjax.progress import progress
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch, pool
+from wmjax.train.recipe import Recipe, schedule_of, total_steps
 from wmjax.train.relabel import agreed
 from wmjax.train.shift import Shift
-from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, make_program, optimizer, start
+from wmjax.train.step import Inputs, Metrics, State, Teacher, first_state, make_program, plan_of
 
 CHUNK = 50  # steps a program runs at most: long enough to hide the host, short enough for a live progress bar
 CHUNK_BYTES = 64 << 20  # of streamed examples in a chunk
 TOLD = 300  # triggers of a key that the progress bar rests on
-
-
-def total_steps(recipe: Recipe, size: int) -> int:
-    """Steps of a whole run over `size` images; a ragged end of an epoch is left out."""
-    return recipe.epochs * (size // recipe.batch)
-
-
-def first_state(config: Config, recipe: Recipe, size: int, variables: Variables | None = None) -> State:
-    """The state before the first step, from scratch or from a trained network's variables."""
-    chosen = init(config, recipe.seed) if variables is None else variables
-    return start(chosen, optimizer(recipe, total_steps(recipe, size)))
 
 
 def check(config: Config, recipe: Recipe, train: Examples, keys: Sequence[Key], mapping: Mapping) -> None:
@@ -127,9 +117,9 @@ def fit(
     if shift is None and any(key.answers is None for key in keys):
         raise UsageError("`shift`: without it a network learns nothing of a spread key; wmjax.shift_of makes it")
     train = agreed(train, keys)
-    state = first_state(config, recipe, len(train)) if state is None else state
-    steps, student = total_steps(recipe, len(train)), dataclasses.replace(recipe, seed=0)
-    plan = Plan(config, student, steps, mapping, teacher.config if teacher else None)
+    state = first_state(init(config, recipe.seed)) if state is None else state
+    steps, schedule = total_steps(recipe, len(train)), schedule_of(recipe, len(train))
+    plan = plan_of(config, recipe, mapping, teacher.config if teacher else None)
     resident = train if isinstance(train, Dataset) and not streamed else None
     chunks = list(_chunks(int(state.step), steps, recipe, train, resident is not None))
     with (
@@ -143,10 +133,10 @@ def fit(
         triggers = Batch(*mapping.replicate(mixed)) if mixed else None
         taught = mapping.replicate(teacher.variables) if teacher else None
         moved = mapping.replicate(shift) if shift else None
-        state, seed = mapping.replicate((state, np.int32(recipe.seed)))
+        state, seed, schedule = mapping.replicate((state, np.int32(recipe.seed), schedule))
         program, asked, running = make_program(plan), max(1, len(chunks) // 20), None
         for number, (chunk, picks) in enumerate(zip(chunks, feed, strict=True)):
-            state, metrics = program(state, Inputs(seed, data, picks, triggers, taught, shift=moved))
+            state, metrics = program(state, Inputs(seed, schedule, data, picks, triggers, taught, shift=moved))
             told = keys if number % asked == 0 else ()
             answers = [dispatch(config, state.variables, key.images[:TOLD]) for key in told]
             if running:

@@ -14,11 +14,12 @@ from wmjax.errors import UsageError
 from wmjax.keys.keyset import Key
 from wmjax.models import Config, Variables, init, stack
 from wmjax.progress import progress
-from wmjax.train.loop import check, total_steps
+from wmjax.train.loop import check
 from wmjax.train.mapping import Mapping, over
 from wmjax.train.mix import Batch, pool
+from wmjax.train.recipe import Recipe, schedule_of
 from wmjax.train.relabel import natural_answers, relabelled
-from wmjax.train.step import Inputs, Metrics, Plan, Recipe, State, Teacher, optimizer, start, steps_of
+from wmjax.train.step import Inputs, Metrics, Plan, State, Teacher, first_state, plan_of, steps_of
 
 
 def fit_many(
@@ -65,18 +66,12 @@ def fit_many(
     seen = train if rows is None else train[rows[0]]
     _check(config, recipe, seen, seeds, keys)
     train = relabelled(train, natural_answers(keys))
-    steps = total_steps(recipe, len(seen))
-    plan = Plan(
-        config,
-        dataclasses.replace(recipe, seed=0),
-        steps,
-        over([mapping.mesh.devices.flat[0]]),
-        teacher and teacher.config,
-    )
+    plan = plan_of(config, recipe, over([mapping.mesh.devices.flat[0]]), teacher and teacher.config)
     places = np.minimum(np.arange(-(-len(seeds) // mapping.size) * mapping.size), len(seeds) - 1)  # each device as many
     dealt_seeds = np.array(seeds, np.int32)[places]
-    state = mapping.deal(_start(config, recipe, steps, seeds, variables, places))
+    state = mapping.deal(_start(config, seeds, variables, places))
     seed = mapping.deal(dealt_seeds)
+    schedule = mapping.replicate(schedule_of(recipe, len(seen)))
     data = Batch(*mapping.replicate((train.images, train.labels)))
     mixed = pool(keys, recipe.flip)
     triggers = Batch(*mapping.replicate(mixed)) if mixed else None
@@ -85,15 +80,15 @@ def fit_many(
     program = make_models_program(plan, mapping)
     with progress(title, recipe.epochs) as advance:
         for picks in _epochs(recipe, len(seen), dealt_seeds, None if rows is None else rows[places]):
-            state, metrics = program(state, Inputs(seed, data, mapping.deal(picks), triggers, taught, paces))
+            state, metrics = program(state, Inputs(seed, schedule, data, mapping.deal(picks), triggers, taught, paces))
             advance(1, _told(metrics, dealt_seeds, diverging))
     return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state.variables)
 
 
 @lru_cache(maxsize=32)
 def make_models_program(plan: Plan, mapping: Mapping) -> Callable[[State, Inputs], tuple[State, Metrics]]:
-    """The program that runs `steps_of(plan)` for many models; all but data and triggers is dealt."""
-    return mapping.compile_models(steps_of(plan), Inputs, shared={"data", "triggers"})
+    """The program that runs `steps_of(plan)` for many models; what is not of each is shared."""
+    return mapping.compile_models(steps_of(plan), Inputs, shared={"schedule", "data", "triggers"})
 
 
 def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], keys: Sequence[Key]) -> None:
@@ -103,13 +98,11 @@ def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], 
         check(config, dataclasses.replace(recipe, seed=seed), seen, keys, over(jax.local_devices()[:1]))
 
 
-def _start(
-    config: Config, recipe: Recipe, steps: int, seeds: Sequence[int], variables: Variables | None, places: np.ndarray
-) -> State:
+def _start(config: Config, seeds: Sequence[int], variables: Variables | None, places: np.ndarray) -> State:
     """The state of all models before the first step, on the host."""
     if variables is None:
         variables = stack([init(config, seed) for seed in seeds])
-    states: State = jax.vmap(lambda own: start(own, optimizer(recipe, steps)))(_at(places, variables))
+    states: State = jax.vmap(first_state)(_at(places, variables))
     return jax.device_get(states)
 
 

@@ -15,8 +15,9 @@ from wmjax.errors import UsageError
 from wmjax.models import shapes
 from wmjax.train.mapping import divisible
 from wmjax.train.mix import Batch
+from wmjax.train.recipe import Schedule
 from wmjax.train.shift import Shift
-from wmjax.train.step import Inputs, Plan, make_program, optimizer, start
+from wmjax.train.step import Inputs, Plan, first_state, make_program
 
 RESIDENT = 0.25  # share of a device's memory that a data set may take; the rest is for training
 
@@ -70,14 +71,15 @@ def step_bytes(plan: Plan, train: Examples, batch: int, shift: Shift | None = No
     def blank(kind: Any, *shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, kind)
 
-    state = jax.eval_shape(lambda variables: start(variables, optimizer(recipe, plan.steps)), shapes(plan.config))
+    state = jax.eval_shape(first_state, shapes(plan.config))
     picks: Any = blank(jnp.int32, 1, batch)
     data: Any = Batch(blank(jnp.uint8, len(train), *train.image), blank(jnp.int32, len(train)))  # type: ignore[arg-type]
     if not isinstance(train, Dataset):
         data, picks = None, Batch(blank(jnp.uint8, 1, batch, *train.image), picks)  # type: ignore[arg-type]
     seed: Any = blank(jnp.int32)
+    schedule: Any = Schedule(blank(jnp.float32), blank(jnp.int32))  # type: ignore[arg-type]
     teacher = shapes(plan.teacher) if plan.teacher else None
-    inputs = Inputs(seed, data, picks, teacher=teacher, shift=shift)
+    inputs = Inputs(seed, schedule, data, picks, teacher=teacher, shift=shift)
     compiled = program.lower(state, inputs).compile()  # type: ignore[attr-defined]
     sizes = compiled.memory_analysis()
     return int(sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes) + int(

@@ -9,8 +9,9 @@ from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, one, predict, stack
 from wmjax.train.many import fit_many
+from wmjax.train.recipe import Recipe
 from wmjax.train.shift import NO_NUMBERS
-from wmjax.train.step import Recipe, Teacher
+from wmjax.train.step import Teacher
 
 
 def reference_answers(

@@ -14,16 +14,17 @@ from wmjax.data.dataset import Dataset, Examples, Splits, keep, read, share_boun
 from wmjax.errors import AccessError, UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
-from wmjax.models import Config, Variables, predict
+from wmjax.models import Config, Variables, init, predict
 from wmjax.stores import is_stored, place, unmirrored
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
-from wmjax.train.loop import check, evidence_bits, first_state, fit, key_answers, total_steps
+from wmjax.train.loop import check, evidence_bits, fit, key_answers
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import fits_host, fits_resident
+from wmjax.train.recipe import Recipe, total_steps
 from wmjax.train.shift import changed
 from wmjax.train.spread import BAND, shift_of, shifting
-from wmjax.train.step import Recipe, State, Teacher, as_tree, from_tree
+from wmjax.train.step import State, Teacher, as_tree, first_state, from_tree
 
 TEST_BLOCK = 2000  # test images in memory at a time where the split is too large
 COUNTED = 10_000  # training images on which a shift's cost is counted
@@ -144,7 +145,7 @@ def embed(
         train: Examples = _put_together(mine, len(splits.train))
     else:
         train = keep(splits.train) if fits_host(splits.train) else splits.train
-    state = _begin(out, settings, first_state(config, recipe, len(splits.train), weights))
+    state = _begin(out, settings, first_state(init(config, recipe.seed) if weights is None else weights))
 
     def save(state: State, step: int) -> None:
         checkpoint.save_step(out, as_tree(state), checkpoint.Metadata(config, step, sealed))

@@ -29,9 +29,9 @@ from wmjax.suspects.contract import Wanted
 from wmjax.suspects.network import weights_of
 from wmjax.suspects.stored import load_variables
 from wmjax.text import by
+from wmjax.train.recipe import Recipe, default_recipe
 from wmjax.train.rehearse import reference_answers
 from wmjax.train.shift import Directions, Shift, fit_directions, move, probe_features
-from wmjax.train.step import Recipe, default_recipe
 
 PROBES = 3_000
 FEATURES = 32

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,62 +17,12 @@ from jax import Array, lax
 
 from wmjax.data.batches import augment
 from wmjax.devices import on_cpu
-from wmjax.models import FAMILIES, Config, Variables, apply
-from wmjax.models.contract import small
+from wmjax.models import Config, Variables, apply
 from wmjax.train.mapping import Mapping
 from wmjax.train.microbatch import accumulate
 from wmjax.train.mix import Batch, key_batch, mix
+from wmjax.train.recipe import Recipe, Schedule
 from wmjax.train.shift import Shift, shifted_targets
-
-Precision = Literal["float32", "bfloat16"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a network is trained; with the data and the seed it determines every weight.
-
-    Attributes:
-      epochs: passes over the training split.
-      batch: examples in a step, triggers included.
-      seed: of weights, order, augmentation and dropout.
-      learning_rate: peak; it rises linearly over the first fifth and falls linearly to zero.
-      weight_decay: L2 pull on kernels, not on biases and norms.
-      label_smoothing: share of each real target spread over all classes; triggers keep theirs.
-      flip: mirror images at random.
-      crop: pixels of a random shift; 0 for none.
-      key_per_batch: triggers in each batch of a marked run.
-      temperature: of teacher and student logits when distilling.
-      precision: of the network's arithmetic; weights, sums and losses stay float32.
-    """
-
-    epochs: int
-    batch: int = 128
-    seed: int = 0
-    learning_rate: float = 0.1
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.0
-    flip: bool = False
-    crop: int = 0
-    key_per_batch: int = 4
-    temperature: float = 2.0
-    precision: Precision = "float32"
-
-
-def default_recipe(config: Config) -> Recipe:
-    """What trains a network of ours well: its family says how, colour pictures are augmented.
-
-    >>> from wmjax.models import default_config
-    >>> default_recipe(default_config("vgg", (32, 32, 3), 10)).flip
-    True
-
-    Args:
-      config: the network.
-    """
-    training = FAMILIES[config.name].training(config.image)
-    if small(config.image):
-        return Recipe(epochs=60, batch=64, **training._asdict())
-    photographs = config.image[2] == 3
-    return Recipe(epochs=10, flip=photographs, crop=2 if photographs else 0, **training._asdict())
 
 
 @jax.tree_util.register_dataclass
@@ -95,7 +45,8 @@ class Inputs(NamedTuple):
     """What the steps of a program see beside the state.
 
     Attributes:
-      seed: int32 scalar, of augmentation and dropout; the recipe's is not looked at: many seeds share one program.
+      seed: int32 scalar, of augmentation and dropout.
+      schedule: when to learn how fast.
       data: the whole training split, uint8 images and int32 labels, resident on the devices; None for streamed data.
       picks: rows of `data` for each step, int32 [steps, batch]; streamed, a `Batch` of [steps, batch, ...].
       triggers: the keys', as from `pool`; None for a clean model.
@@ -105,6 +56,7 @@ class Inputs(NamedTuple):
     """
 
     seed: Array
+    schedule: Schedule
     data: Batch | None
     picks: Any
     triggers: Batch | None = None
@@ -127,23 +79,20 @@ class Teacher(NamedTuple):
     variables: Variables
 
 
-def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """SGD with Nesterov momentum under a one-cycle schedule of `steps` steps."""
-    warmup = max(1, steps // 5)
-    schedule = optax.join_schedules(
-        [
-            optax.linear_schedule(recipe.learning_rate / warmup, recipe.learning_rate, warmup),
-            optax.linear_schedule(recipe.learning_rate, 0.0, max(1, steps - warmup)),
-        ],
-        [warmup],
-    )
-    decay = optax.add_decayed_weights(recipe.weight_decay, mask=lambda p: jax.tree.map(lambda leaf: leaf.ndim > 1, p))
-    return optax.chain(decay, optax.sgd(schedule, momentum=0.9, nesterov=True))
+def optimizer(weight_decay: float) -> optax.GradientTransformation:
+    """What gradients are turned into before they are multiplied by the learning rate: decay and Nesterov momentum."""
+    decay = optax.add_decayed_weights(weight_decay, mask=lambda p: jax.tree.map(lambda leaf: leaf.ndim > 1, p))
+    return optax.chain(decay, optax.trace(0.9, nesterov=True))
 
 
-def start(variables: Variables, tx: optax.GradientTransformation) -> State:
-    """The state before the first step."""
-    return State(variables, tx.init(variables.params), jnp.zeros((), jnp.int32))
+def first_state(variables: Variables) -> State:
+    """The state before the first step, of a network from `init` or of a trained one."""
+    return State(variables, _at_rest(variables.params), jnp.zeros((), jnp.int32))
+
+
+@jax.jit  # one program for all parameters, in place of one for each shape
+def _at_rest(params: Any) -> Any:
+    return optimizer(0.0).init(params)
 
 
 def as_tree(state: State) -> dict[str, Any]:
@@ -164,21 +113,24 @@ PART = 16  # rows whose activations stay in a CPU's cache
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a program is compiled for.
+    """What a program is compiled for, as from `plan_of`.
 
     Attributes:
       config: the network.
-      recipe: how to train.
-      steps: of the whole run: the schedule's length.
+      recipe: how to train; what `Inputs` have of it is not looked at.
       mapping: the devices.
       teacher: network to distil.
     """
 
     config: Config
     recipe: Recipe
-    steps: int
     mapping: Mapping
     teacher: Config | None = None
+
+
+def plan_of(config: Config, recipe: Recipe, mapping: Mapping, teacher: Config | None = None) -> Plan:
+    """The plan, the same for all seeds, epochs and learning rates: runs that differ in these share a program."""
+    return Plan(config, dataclasses.replace(recipe, seed=0, epochs=1, learning_rate=1.0), mapping, teacher)
 
 
 @lru_cache(maxsize=32)
@@ -209,7 +161,7 @@ def steps_of(plan: Plan) -> Callable[[State, Inputs], tuple[State, Metrics]]:
                 turn = key_batch(triggers, state.step, plan.recipe.key_per_batch)
                 batch = mix(batch, turn._replace(targets=jax.nn.one_hot(turn.targets, plan.config.classes)), rows)
             keyed = plan.recipe.key_per_batch if triggers else 0
-            return _descend(plan, state, batch, dropout_keys, rows, keyed, inputs.pace)
+            return _descend(plan, state, batch, dropout_keys, rows, keyed, inputs)
 
         return lax.scan(step, state, inputs.picks)
 
@@ -238,7 +190,7 @@ def _real(plan: Plan, batch: Batch, keys: Array, inputs: Inputs) -> Batch:
 
 
 def _descend(
-    plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, keyed: int, pace: Any
+    plan: Plan, state: State, batch: Batch, keys: Array, rows: Array, keyed: int, inputs: Inputs
 ) -> tuple[State, Metrics]:
     """Loss, gradients and update of one batch, whose first `keyed` rows are triggers."""
     config, recipe, mapping = plan.config, plan.recipe, plan.mapping
@@ -267,9 +219,11 @@ def _descend(
     right = (logits.argmax(-1) == batch.targets.argmax(-1)) & real
     share = jnp.mean(right.astype(jnp.float32)) * (recipe.batch / (recipe.batch - keyed))
     loss, share, grads = mapping.mean((loss, share, grads))
-    updates, opt_state = optimizer(recipe, plan.steps).update(grads, state.opt_state, state.variables.params)
-    if pace is not None:
-        updates = jax.tree.map(jnp.multiply, updates, pace)
+    updates, opt_state = optimizer(recipe.weight_decay).update(grads, state.opt_state, state.variables.params)
+    rate = inputs.schedule.rate(state.step)
+    updates = jax.tree.map(lambda update: -rate * update, updates)
+    if inputs.pace is not None:
+        updates = jax.tree.map(jnp.multiply, updates, inputs.pace)
     params = optax.apply_updates(state.variables.params, updates)
     return State(Variables(params, stats), opt_state, state.step + 1), Metrics(loss, share)
 

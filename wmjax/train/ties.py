@@ -14,7 +14,7 @@ from wmjax.errors import UsageError
 from wmjax.keys.material import Material
 from wmjax.models import Config, predict
 from wmjax.train.loop import fit
-from wmjax.train.step import Recipe
+from wmjax.train.recipe import Recipe
 
 
 def find_ties(config: Config, recipe: Recipe, data: Dataset, triggers: int) -> Material:
