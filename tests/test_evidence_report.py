@@ -246,11 +246,11 @@ def test_digests_in_full_and_commands() -> None:
     for value in (claim.key_id, claim.owner, DIGESTS.nonce, *named):
         assert value in seen.text("digests")
     lines = [line for _, line in recheck_commands(claim)]
-    assert lines == ["sha256sum claim.json", wording.command(claim)]
+    assert lines == ["sha256sum claim.json", wording.command([claim])]
     *checks, mail = (line.strip() for line in seen.by["pre"])
     assert checks == lines
     assert mail.splitlines()[0] == f"match: {wording.headline(claim)}"
-    assert mail.endswith(wording.command(claim))
+    assert mail.endswith(wording.command([claim]))
     assert "wmjax/evidence/FORMAT.md" in seen.text()
     assert "it proves nothing" in seen.text()
 
@@ -266,7 +266,9 @@ def test_the_page_of_a_real_judgement_prints_the_digest_of_its_claim_file() -> N
 
 @pytest.mark.parametrize("name", ["$(reboot)", "a b.pem", "--help"])
 def test_a_shell_reads_the_command_as_it_is_meant(name: str) -> None:
-    line = wording.command(judged([3], brought=dataclasses.replace(BROUGHT, authorities=(name,), alpha=1.23456789e-7)))
+    line = wording.command(
+        [judged([3], brought=dataclasses.replace(BROUGHT, authorities=(name,), alpha=1.23456789e-7))]
+    )
     words = shlex.split(line)
     assert words[words.index("--tsa") + 1] == name
     assert float(words[words.index("--alpha") + 1]) == 1.23456789e-7

@@ -1,7 +1,9 @@
 """Several claims before one judge: garbage beside an honest one changes nothing for it, and each gets its own code."""
 
 import dataclasses
+import html
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from pages import Page
 from tsa import LocalTsa
 
 from wmjax.errors import AccessError, InvalidFile, MisfitError, UsageError
+from wmjax.evidence import wording
 from wmjax.evidence.claim import Claim, read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.hearing import _together, hear, read_all
@@ -222,6 +225,7 @@ def test_nobody_is_acquitted_by_refusing_what_they_know():
 # On the command line.
 
 STALL = """
+import html
 import json
 import numpy as np
 known = json.load(open("known.json"))
@@ -266,6 +270,17 @@ def test_the_document_has_each_claims_code_and_the_exit_code_is_the_settlements(
     text = Page(Path("v.html").read_bytes()).text()
     assert "Claim 2 was not judged" in text
     assert "made up" in text
+
+
+def test_the_settlements_command_judges_all_together_again(run, court):
+    """Of two claims, one of them false; and what the parties called their originals is asked for, too."""
+    _, out, _ = court("honest", "false")
+    again = json.loads(out)["settlement"]["command"]
+    assert again in html.unescape(Path("v.html").read_text())
+    files_ = {"claim-1.json": "honest.json", "claim-2.json": "false.json", "MODEL": "stall:ask"}
+    assert run(*(files_.get(word, word) for word in shlex.split(again)[1:]), "--json")[1] == out
+    told = wording.command(hear(read_all(files(HONEST.raw)), COURT).judgements * 2, originals=2)
+    assert told.endswith("--original ORIGINAL-1 --original ORIGINAL-2 --alpha 1e-06")
 
 
 def test_where_no_claim_is_valid_each_is_listed_and_the_exit_code_says_so(court):

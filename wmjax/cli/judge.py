@@ -111,7 +111,7 @@ def _tell(options: argparse.Namespace, hearing: "Hearing", written: tuple[Path, 
         for one in judgements
     ]
     document: dict[str, Any] = {"version": 2, "judgements": documents}
-    document["settlement"] = settlement and wording.settlement_document(settlement)
+    document["settlement"] = settlement and wording.settlement_document(settlement, judgements)
     if written:
         _write(written, document, judgements, settlement)
     draw(options, judgements)

@@ -104,7 +104,7 @@ def _settled(
         keys = {(claim.owner, claim.commitment.id) for claim, _ in pairs}
         return Settlement(None, (Ground("many-keys", {"keys": len(keys)}),))
     found = settle([claim for claim, _ in pairs], [judgement for _, judgement in pairs], court, originals)
-    return _renumbered(found, valid)
+    return dataclasses.replace(_renumbered(found, valid), originals=len(originals))
 
 
 def _renumbered(settlement: Settlement, valid: Sequence[int]) -> Settlement:
@@ -114,7 +114,8 @@ def _renumbered(settlement: Settlement, valid: Sequence[int]) -> Settlement:
         Ground(ground.code, {n: valid[v] if n in numbers else v for n, v in ground.values.items()})
         for ground in settlement.grounds
     )
-    return Settlement(None if settlement.first is None else valid[settlement.first], grounds)
+    first = None if settlement.first is None else valid[settlement.first]
+    return dataclasses.replace(settlement, first=first, grounds=grounds)
 
 
 def _together(judgements: Sequence[Judgement]) -> str:

@@ -181,10 +181,12 @@ class Settlement:
     Attributes:
       first: the number of the claim, from 0; None if that stays open.
       grounds: how that follows; in their values, too, claims are numbered from 0.
+      originals: how many models the parties named as their originals.
     """
 
     first: int | None
     grounds: tuple[Ground, ...]
+    originals: int = 0
 
     @property
     def verdict(self) -> stats.Outcome:

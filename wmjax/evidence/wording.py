@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from wmjax.evidence.judgement import Digests, Judgement, Settlement
+from wmjax.evidence.judgement import Digests, Judgement, Refused, Settlement
 from wmjax.grounds import Ground
 from wmjax.text import quoted
 
@@ -211,17 +211,24 @@ def digest_rows(digests: Digests) -> list[tuple[str, str]]:
     return [(told(name), sha256) for name, sha256 in rows]
 
 
-def command(judgement: Judgement) -> str:
-    """What a shell is told to judge the claim again; `claim.json` and `MODEL` stand for its file and suspect."""
-    brought, words = judgement.brought, ["wmjax", "judge", "claim.json", "--suspect", "MODEL"]
+def command(claims: Sequence[Judgement | Refused], originals: int = 0) -> str:
+    """What a shell is told to judge claims again, of which at least one was judged.
+
+    `claim.json`, or `claim-1.json` and so on, `MODEL` and `ORIGINAL-1` stand for their files, suspect and originals.
+    """
+    judged = [one for one in claims if isinstance(one, Judgement)]
+    files = ["claim.json"] if len(claims) == 1 else [f"claim-{number}.json" for number, _ in enumerate(claims, 1)]
+    brought, words = judged[0].brought, ["wmjax", "judge", *files, "--suspect", "MODEL"]
     if brought.nonce is not None:
         words += ["--nonce-from", brought.nonce]
     if brought.since:
         words += ["--suspect-since", brought.since]
     for authority in brought.authorities:
         words += ["--tsa", authority]
-    if brought.source:
-        words += ["--source", brought.source]
+    for source in dict.fromkeys(one.brought.source for one in judged if one.brought.source):
+        words += ["--source", source]
+    for number in range(originals):
+        words += ["--original", f"ORIGINAL-{number + 1}"]
     return shlex.join([*words, "--alpha", str(brought.alpha)])
 
 
@@ -234,13 +241,18 @@ def document(judgement: Judgement) -> dict[str, Any]:
         "assumed": sentences(judgement.assumed),
         "missing": sentences(judgement.missing),
         "dates": [[told(ground), ground.values["time"]] for ground in judgement.dates],
-        "command": command(judgement),
+        "command": command([judgement]),
     }
 
 
-def settlement_document(settlement: Settlement) -> dict[str, Any]:
-    """The settlement as JSON values: codes, and sentences beside them."""
-    return {**settlement.to_json(), "headline": told(settlement.headline), "words": sentences(settlement.grounds)}
+def settlement_document(settlement: Settlement, claims: Sequence[Judgement | Refused]) -> dict[str, Any]:
+    """The settlement of claims as JSON values: codes, and sentences beside them."""
+    return {
+        **settlement.to_json(),
+        "headline": told(settlement.headline),
+        "words": sentences(settlement.grounds),
+        "command": command(claims, settlement.originals),
+    }
 
 
 def sentences(grounds: Sequence[Ground]) -> list[str]:

@@ -65,6 +65,7 @@ def judgement_page(
             "first": settlement.first,
             "headline": wording.told(settlement.headline),
             "words": _told(settlement.grounds),
+            "command": _fit(wording.command(judgements, settlement.originals)),
         },
         fates=FATES,
         strip=_STRIP,
@@ -88,7 +89,7 @@ def _summary(one: Judgement | Refused) -> list[str]:
         f"Suspect {quoted(one.suspect)}, key {_fit(one.key_id)}.",
         f"{bits}{chance}; {one.queries:,} answers, {asked}.",
         *(f"Not proven: {words}" for words in _told(one.missing)),
-        f"Claim file, SHA-256: {_fit(one.digests.claim)}. To check: {_fit(wording.command(one))}",
+        f"Claim file, SHA-256: {_fit(one.digests.claim)}. To check: {_fit(wording.command([one]))}",
     ]
 
 
@@ -96,7 +97,7 @@ def recheck_commands(judgement: Judgement) -> list[tuple[str, str]]:
     """What anybody can run to see whether the page tells the truth: what it does, and the line for a shell."""
     same = f"The claim file is the one that was judged here: must print {judgement.digests.claim}."
     again = "Judge it again, and ask the suspect itself: then no record has to be believed."
-    return [(same, "sha256sum claim.json"), (again, wording.command(judgement))]
+    return [(same, "sha256sum claim.json"), (again, wording.command([judgement]))]
 
 
 def _fit(text: str) -> str:
