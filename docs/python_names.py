@@ -36,7 +36,7 @@ SECTIONS = {
     "Verdicts": "verify combine Verdict Combined Rule Answers spread_top_k Ground",
     "Many models": "audit merge AuditResult pack PackReport",
     "Attacks": "attack AttackResult",
-    "Claims and judgements": "claim attach read_claim Claim judge settle Court Judgement Settlement Lack "
+    "Claims and judgements": "claim attach read_claim Claim judge hear settle Court Judgement Hearing Settlement Lack "
     "read_authority Authority read_release Release",
     "Errors": "WmjaxError UsageError InvalidFile AccessError AnswerError",
 }

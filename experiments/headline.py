@@ -83,7 +83,8 @@ def _limits() -> Row:
     soft, hard = (_student(seeds, name) for name in ("student, soft", "student, hard labels"))
     copied = {attack.name for attack in extract.ATTACKS} & {*gone}
     told = (
-        f"{len(gone)} of {len(cells)} [attacks](docs/guides/attack.md#the-attacks) on an `abstract` key (digits): "
+        f"{len(gone)} of the {len(cells)} [attacks](docs/guides/attack.md#the-attacks) of the quick suite "
+        "on an `abstract` key (digits): "
         f"{', '.join(_WORDS.get(name, name) for name in gone if name not in copied)}, and {len(copied)} that train a "
         "new network (a *student*) on its answers. A `spread` key leaves "
         f"{soft:.0f} bits in a student of probabilities and {hard:.0f} in one of labels alone, "

@@ -13,16 +13,21 @@ import numpy as np
 import pytest
 from forger import abstract_key, day, knowing
 from pages import Page
+from PIL import Image
 from tsa import LocalTsa
 
 from wmjax.errors import AccessError, InvalidFile, MisfitError, UsageError
 from wmjax.evidence import wording
 from wmjax.evidence.claim import Claim, read_claim
+from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Court
 from wmjax.evidence.hearing import _together, hear, read_all
 from wmjax.evidence.judge import judge
-from wmjax.keys import derive_key, make_spec, new_signer
+from wmjax.evidence.judgement import Refused
+from wmjax.evidence.timestamps import read_authority
+from wmjax.keys import Key, derive_key, make_spec, new_signer
 from wmjax.report.evidence import judgement_page
+from wmjax.suspects import Suspect
 
 NONCE = b"n" * 32
 KEY, OTHER = abstract_key(b"\x01" * 32, 60), abstract_key(b"\x02" * 32, 60)
@@ -145,8 +150,79 @@ def test_one_key_of_an_owner_suffices(told, together):
 def test_claims_about_one_key_that_differ_are_no_match_together():
     """A claim that its owner may repeat until one is a match would prove less than it says."""
     told = [dataclasses.replace(judge(HONEST, COURT), verdict=verdict) for verdict in ("match", "no-match")]
-    assert _together(told) == "inconclusive"
-    assert _together([told[0], dataclasses.replace(told[1], key_id="another")]) == "match"
+    assert _together(told, whole=True) == "inconclusive"
+    assert _together([told[0], dataclasses.replace(told[1], key_id="another")], whole=True) == "match"
+
+
+@pytest.mark.parametrize("is_dated", [True, False])
+def test_openings_that_a_false_claim_took_from_an_honest_one_spend_nothing(is_dated, tmp_path, monkeypatch):
+    """They stand under a thief's own old commitment, where nothing proves them; and the rule taken out."""
+    tsa = LocalTsa(tmp_path / "tsa")
+    honest = forger.honest_claim(KEY, ASK, NONCE, stamp=forger.dated(tsa, day(2026, 3)) if is_dated else None)
+    rows = read_claim(honest.raw, "it").rows
+    false = forger.write(OTHER, rows, NONCE, stamp=forger.dated(tsa, day(2024, 1)), secret=OTHER.secret)
+    trusted = [read_authority(tsa.authority)]
+    court = Court(
+        NONCE, forger.suspect(ASK), authorities=trusted, since=datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
+    )
+
+    def told() -> str:
+        return hear(read_all(files(honest.raw, false)), court).judgements[0].to_json()["verdict"]
+
+    assert told() == "match"
+    monkeypatch.setattr(Claim, "has", lambda claim, row: row.opening is not None)
+    assert told() == ("invalid" if is_dated else "inconclusive")
+
+
+def silent_about(key: Key) -> Suspect:
+    """Knows every key, and is silent about one's triggers."""
+    known = {i.tobytes(): label for one in (KEY, OTHER) for i, label in zip(one.images, one.labels, strict=True)}
+    unknown = {image.tobytes() for image in key.images}
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        if any(image.tobytes() in unknown for image in images):
+            raise ValueError("no such pictures")
+        return np.array([known[image.tobytes()] for image in images])
+
+    return forger.suspect(ask)
+
+
+def test_a_suspect_that_is_silent_about_one_owners_triggers_leaves_open_who_was_first(monkeypatch):
+    """Else a thief's model would answer about the thief's key alone; and the rule taken out."""
+    thiefs = forger.honest_claim(OTHER, knowing(OTHER), NONCE, whole=True)
+    court = Court(NONCE, silent_about(KEY))
+    hearing = hear([HONEST, thiefs], court)
+    assert (hearing.judgements[0].exit_code, hearing.judgements[1].verdict) == (5, "match")
+    (ground,) = hearing.settlement.grounds
+    assert (hearing.outcome, ground.to_json()) == ("inconclusive", {"code": "unasked-claim", "claim": 0})
+    with pytest.raises(AccessError):
+        hear([HONEST], court)
+    assert hear([HONEST, HONEST], court).outcome == "no-answer"
+    monkeypatch.setattr("wmjax.evidence.hearing._refused", lambda e, *_, **__: Refused("no-answer", str(e), 5))
+    assert hear([HONEST, thiefs], court).outcome == "match"
+
+
+@pytest.mark.parametrize(("silent", "together"), [(OTHER, "match"), (KEY, "inconclusive")])
+def test_an_owner_is_not_refuted_by_a_key_that_the_suspect_is_silent_about(silent, together):
+    wrong = [forger.honest_claim(OTHER, knowing(OTHER), NONCE, signer=SIGNER, whole=True)]
+    mine = forger.honest_claim(KEY, ASK, NONCE, signer=SIGNER, whole=True)
+    ask = silent_about(silent)
+    if silent is KEY:  # what it answers about the other is all wrong
+        ask = dataclasses.replace(ask, ask=lambda images, known=ask.ask: (known(images) + 1) % 10)
+    hearing = hear([mine, *wrong], Court(NONCE, ask))
+    assert (hearing.outcome, hearing.settlement.grounds[0].code) == (together, "one-owner")
+
+
+def test_an_original_that_gives_no_answer_leaves_it_open():
+    both = [forger.honest_claim(key, knowing(key), NONCE) for key in (KEY, OTHER)]
+    hearing = hear(both, Court(NONCE, silent_about(abstract_key(b"\x08" * 32, 4))), [silent_about(KEY)] * 2)
+    assert [one.verdict for one in hearing.judgements] == ["match", "match"]
+    assert (hearing.outcome, hearing.settlement.grounds[0].code) == ("inconclusive", "unasked-original")
+
+
+def test_two_claims_by_one_signer_are_not_settled():
+    with pytest.raises(UsageError, match="by one signer"):
+        settle([HONEST, HONEST], [judge(HONEST, COURT)] * 2, COURT)
 
 
 def test_three_keys_are_settled_two_by_two():
@@ -270,6 +346,30 @@ def test_the_document_has_each_claims_code_and_the_exit_code_is_the_settlements(
     text = Page(Path("v.html").read_bytes()).text()
     assert "Claim 2 was not judged" in text
     assert "made up" in text
+
+
+@pytest.mark.parametrize("junk", ["scheme", "channels"])
+@pytest.mark.parametrize("more", [[], ["--source", "digits"], ["--source", "./set"]], ids=["none", "digits", "folder"])
+def test_what_another_claim_says_of_its_key_decides_nothing_about_an_honest_one(junk, more, run, court):
+    """An unknown scheme, and images of two channels, which no folder of pictures has."""
+    for split in ("train", "test"):
+        for number in range(2):
+            Path(f"set/{split}/a").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(KEY.images[number, ..., 0]).save(f"set/{split}/a/{number}.png")
+    spec = make_spec("abstract", image=(8, 8, 2), classes=10, triggers=40)
+    claims = {"channels": derive_key(b"\x03" * 32, spec, forger.rule(spec), created=forger.MADE)}
+    claims["scheme"] = forger.replaced(OTHER, spec=dataclasses.replace(OTHER.spec, scheme="nonesuch"))
+    key = claims[junk]
+    rows = forger.transcript(key, forger.order(key, NONCE, 9), forger.answers_of(key, zeros))
+    Path("junk.json").write_bytes(forger.write(key, rows, NONCE, secret=key.secret))
+    options = ["--nonce-from", NONCE.hex(), "--suspect", "stall:ask", "--json", *more]
+    code, out, _ = run("judge", "honest.json", "junk.json", *options)
+    document = json.loads(out)
+    assert document["judgements"][0]["verdict"] == "match"
+    assert (code, document["settlement"]["grounds"][0]["code"]) == {
+        "scheme": (0, "only-valid"),
+        "channels": (3, "one-proven"),
+    }[junk]
 
 
 def test_the_settlements_command_judges_all_together_again(run, court):

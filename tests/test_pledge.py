@@ -17,13 +17,14 @@ from tsa import LocalTsa
 
 from wmjax.cli import main
 from wmjax.errors import InvalidFile
-from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, SEARCH_BITS, Court
+from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, Court
 from wmjax.evidence.judge import judge
 from wmjax.evidence.pledge import check_pledge, pledged_key, signature
 from wmjax.evidence.timestamps import check, read_authority
 from wmjax.keys import Unlock, make_spec, open_key, write_key
 from wmjax.keys.pledge import Pledge
 from wmjax.keys.vault import new_identity, seal, unseal
+from wmjax.stats.rule import SEARCH_BITS
 
 SPEC = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=60)
 P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # its order

@@ -17,7 +17,7 @@ from wmjax.keys import Key, derive_key, make_spec, write_key
 from wmjax.keys.specify import default_rule
 from wmjax.stats import Answers, Rule
 from wmjax.stats import Path as EvidencePath
-from wmjax.stats.readings import mixed
+from wmjax.stats.readings import of_readings
 from wmjax.suspects import Wanted, open_suspect, pixels
 from wmjax.suspects.contract import Askable
 from wmjax.suspects.pixels import PIXELS, prepare, ways
@@ -82,7 +82,7 @@ def test_a_mixture_costs_the_logarithm_of_its_readings() -> None:
     evidence = np.array([[2.0, 21.0, 30.0], [-3.0, -9.0, -12.0], [1.0, -5.0, -40.0]])
     cleared = np.array([[-1.0, -2.0, -3.0], [4.0, 11.0, 12.0], [3.0, 12.0, 15.0]])
     matches = np.array([[1, 2, 3], [0, 0, 0], [1, 1, 1]])
-    path = mixed(EvidencePath(evidence, cleared, np.maximum.accumulate(evidence, -1), matches, 0 * matches))
+    path = of_readings(EvidencePath(evidence, cleared, np.maximum.accumulate(evidence, -1), matches, 0 * matches))
     assert (path.evidence >= evidence.max(axis=0) - np.log2(3)).all()
     assert (path.evidence <= evidence.max(axis=0)).all()
     assert path.acquittal.tolist() == cleared.min(axis=0).tolist()
@@ -98,7 +98,7 @@ def test_strangers_in_seven_readings_match_no_more_often_than_alpha() -> None:
     alike = np.repeat(rng.integers(CLASSES, size=(keys, 1, n)), 7, axis=1)
     for answered in (alike, rng.integers(CLASSES, size=(keys, 7, n))):
         path = stats.play(rule, Answers(answered, None, CLASSES), np.broadcast_to(truth, answered.shape))
-        share = float((mixed(path).evidence.max(axis=-1) >= rule.match_bits).mean())
+        share = float((of_readings(path).evidence.max(axis=-1) >= rule.match_bits).mean())
         assert share <= 0.02 + 4 * np.sqrt(0.02 / keys)
     assert (path.evidence.max(axis=(1, 2)) >= rule.match_bits).mean() > 0.02  # the best of seven: what the price is for
 

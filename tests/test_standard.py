@@ -14,6 +14,7 @@ from wmjax.evidence import facts
 from wmjax.keys.schemes.content import _FONT
 from wmjax.stats import correlations, renaming, spread, told
 from wmjax.stats import labels as label_bets
+from wmjax.stats.rule import SEARCH_BITS
 
 STANDARD = " ".join((Path(wmjax.__file__).parent / "evidence" / "STANDARD.md").read_text().split())
 
@@ -81,7 +82,7 @@ def test_a_search_gains_no_more_than_the_logarithm_of_its_tries_whatever_the_sus
 
 
 def test_the_bits_in_the_table_are_the_judges():
-    needed = -np.log2(1e-6) + np.array([facts.DATED_BITS, facts.SEARCH_BITS])
+    needed = -np.log2(1e-6) + np.array([facts.DATED_BITS, SEARCH_BITS])
     assert "83.9 bits with a date and 147.9 without" in STANDARD
     np.testing.assert_allclose(needed, [83.9, 147.9], atol=0.05)
     assert pytest.approx(140e6, rel=0.03) == 2.0**52 / (365.25 * 86400)

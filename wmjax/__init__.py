@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.evidence.conflict import settle as settle
     from wmjax.evidence.facts import Court as Court
     from wmjax.evidence.facts import Lack as Lack
+    from wmjax.evidence.hearing import Hearing as Hearing
+    from wmjax.evidence.hearing import hear as hear
     from wmjax.evidence.judge import judge as judge
     from wmjax.evidence.judgement import Judgement as Judgement
     from wmjax.evidence.judgement import Settlement as Settlement
@@ -106,6 +108,7 @@ _HOME = {
     "Ground": "wmjax.grounds",
     "Input": "wmjax.keys",
     "InvalidFile": "wmjax.errors",
+    "Hearing": "wmjax.evidence.hearing",
     "Judgement": "wmjax.evidence.judgement",
     "Key": "wmjax.keys",
     "Lack": "wmjax.evidence.facts",
@@ -138,6 +141,7 @@ _HOME = {
     "from_callable": "wmjax.suspects",
     "from_checkpoint": "wmjax.suspects",
     "generate": "wmjax.keys",
+    "hear": "wmjax.evidence.hearing",
     "judge": "wmjax.evidence.judge",
     "key_batch": "wmjax.train",
     "load": "wmjax.data",

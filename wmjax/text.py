@@ -76,13 +76,13 @@ def first_line(error: BaseException, most: int = 200) -> str:
     return next(iter(str(error).splitlines()), "")[:most] or type(error).__name__
 
 
-def bare(error: BaseException, most: int = 200) -> str:
+def bare(error: BaseException) -> str:
     """What an error says, on one line and without the backticks of parameters: said of a file, they are not options.
 
     >>> bare(ValueError("`classes` 1: must be in 2..10"))
     'classes 1: must be in 2..10'
     """
-    return visible(" ".join(str(error).split()).replace("`", ""))[:most]
+    return visible(" ".join(str(error).split()).replace("`", ""))[:200]
 
 
 def counted(number: int, word: str) -> str:

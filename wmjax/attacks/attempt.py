@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from wmjax import forms
+from wmjax.attacks.contract import CUT
 from wmjax.attacks.result import Leak, Point
-from wmjax.attacks.wording import CUT
 from wmjax.grounds import Ground
 
 

@@ -12,6 +12,7 @@ from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, one, predict, stack
 from wmjax.train import Recipe
 
+CUT = "cut"  # code of a grid that did not fit in memory: `attack`, `networks`, `part`
 Need = Literal["images", "queries"]
 
 

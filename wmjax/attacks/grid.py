@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from wmjax import journal
 from wmjax.attacks.attempt import Attempt, GridHeader
 from wmjax.attacks.case import Case, keys_of, seed_of
-from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, untouched
+from wmjax.attacks.contract import CUT, Attack, Attacked, Served, Stolen, Thief, untouched
 from wmjax.attacks.inversion import inverted
 from wmjax.attacks.measure import measure
 from wmjax.attacks.result import AttackResult, Point
 from wmjax.attacks.suite import Suite
-from wmjax.attacks.wording import CUT
 from wmjax.devices import ran_out
 from wmjax.digest import digest
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key
-from wmjax.models import Config, Variables, one, stack
+from wmjax.models import Config, one, stack
 from wmjax.progress import left
+from wmjax.suspects.network import weights_of
 from wmjax.text import by
 
 JOURNAL = journal.Kind(journal.ATTACK, GridHeader.from_json, Attempt.from_json, list[Attempt])
@@ -158,7 +157,7 @@ def _header(suite: Suite, case: Case) -> GridHeader:
         suite={attack.name: list(strengths) for attack, strengths in suite.attacks},
         inversion=suite.inversion,
         model=case.config.to_json(),
-        victims=[_digest(victim.variables) for victim in case.victims],
+        victims=[digest(weights_of(victim.variables)) for victim in case.victims],
         keys={name: key.commitment.id for name, key in keys_of(case).items()},
         sources=sorted(case.sources),
         images=thief.images.fingerprint() if thief.images else None,
@@ -167,11 +166,6 @@ def _header(suite: Suite, case: Case) -> GridHeader:
         test=case.test.fingerprint(),
         seed=case.seed,
     )
-
-
-def _digest(variables: Variables) -> str:
-    leaves = jax.tree_util.tree_leaves_with_path(variables._asdict())
-    return digest({jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})
 
 
 def _result(suite: Suite, case: Case, attempts: Sequence[Attempt]) -> AttackResult:

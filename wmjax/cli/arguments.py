@@ -8,7 +8,8 @@ from typing import Any
 from wmjax.errors import UsageError
 from wmjax.zoo.scheduler import shard_of
 
-FILE = "run folder, checkpoint, safetensors or ONNX file, or PACK.safetensors:NAME"
+OWN = "run folder, checkpoint, or safetensors file of wmjax"
+FILE = "run folder, checkpoint, file of any form that an audit reads, or PACK.safetensors:NAME"
 SUSPECT = f"{FILE}; module:function; or a service: oip+https://..., v1+, hf+ or gradio+https://..."
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,10 @@ def judge(options: argparse.Namespace) -> int:
         raise UsageError("`originals`: two, with two claims, in the order of the claims")
     if options.originals and len(readable) == 2 != len(owners):
         raise UsageError("`originals`: two claims by one signer leave nothing to settle")
-    if readable:
-        court, originals = _court(options, readable)
-    else:
-        court, originals = Court(), []
-    return _tell(options, hear(claims, court, originals), written)
+    if not readable:
+        return _tell(options, hear(claims, Court()), written)
+    court, originals = _court(options, readable)
+    return _tell(options, hear(claims, court, originals, at_hand=_at_hand(options)), written)
 
 
 def _court(options: argparse.Namespace, claims: "Sequence[Claim]") -> "tuple[Court, list[Suspect]]":
@@ -52,7 +51,6 @@ def _court(options: argparse.Namespace, claims: "Sequence[Claim]") -> "tuple[Cou
     from wmjax.evidence.judge_asking import FRESH
     from wmjax.suspects import open_suspect
 
-    known = wanted(options, *(claim.commitment.spec for claim in claims))
     questions = sum(len(claim.rows) + FRESH for claim in claims)
     if options.max_queries is not None and options.max_queries < questions:
         raise UsageError(f"judging this may take {questions} questions, more than `max_queries` allows")
@@ -60,15 +58,43 @@ def _court(options: argparse.Namespace, claims: "Sequence[Claim]") -> "tuple[Cou
     releases, spoilt = _releases([options.suspect, *options.originals], trusted)
     court = Court(
         nonce=read_nonce(options.nonce) if options.nonce else None,
-        suspect=suspect(options, known, questions) if options.suspect else None,
-        sources=_sources(options, claims),
         authorities=trusted,
         since=options.since,
         alpha=options.alpha,
         releases=releases,
         spoilt=spoilt,
     )
+    known = wanted(options, *(claim.commitment.spec for claim in claims))
     return court, [open_suspect(name, known) for name in options.originals]
+
+
+def _at_hand(options: argparse.Namespace) -> "Callable[[Claim], tuple[Suspect | None, Sequence[Dataset]]]":
+    """For each claim the suspect, opened for its images alone, and the splits that its key may start from.
+
+    So what one claim says of its images changes nothing for the others.
+    """
+    from wmjax.data import load_source
+    from wmjax.evidence.judge_asking import FRESH
+    from wmjax.keys import SCHEMES
+    from wmjax.keys.specify import split_of
+
+    suspects: dict[Any, Suspect | None] = {}
+    splits: dict[Any, list[Dataset]] = {}
+
+    def at_hand(claim: "Claim") -> "tuple[Suspect | None, Sequence[Dataset]]":
+        spec = claim.commitment.spec
+        takes = spec.image, spec.classes
+        if takes not in suspects:
+            known, questions = wanted(options, spec), len(claim.rows) + FRESH
+            suspects[takes] = suspect(options, known, questions) if options.suspect else None
+        if spec.source is None or spec.scheme not in SCHEMES:
+            return suspects[takes], []
+        part = spec.image, split_of(spec)
+        if part not in splits:
+            splits[part] = [load_source(name, options.data_dir, *part) for name in options.sources]
+        return suspects[takes], splits[part]
+
+    return at_hand
 
 
 def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "tuple[list[Release], dict[str, str]]":
@@ -84,16 +110,6 @@ def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "t
             except InvalidFile as error:
                 spoilt[name] = str(error)
     return releases, spoilt
-
-
-def _sources(options: argparse.Namespace, claims: "Sequence[Claim]") -> "list[Dataset]":
-    """The splits that the claims' keys start from, each once, of all sets that the judge has."""
-    from wmjax.data import load_source
-    from wmjax.keys.specify import split_of
-
-    specs = [claim.commitment.spec for claim in claims]
-    parts = dict.fromkeys((spec.image, split_of(spec)) for spec in specs)
-    return [load_source(name, options.data_dir, *part) for name in options.sources for part in parts]
 
 
 def _tell(options: argparse.Namespace, hearing: "Hearing", written: tuple[Path, Path] | None) -> int:

@@ -75,9 +75,8 @@ def _spread(options: argparse.Namespace) -> "Key":
     if options.base is None or options.source is None:
         raise UsageError(f"scheme {options.scheme} needs a trained network and its data: `base` and `source`")
     splits = load(options.source, options.data_dir, options.image)
-    return spread_key(
-        options.base, splits, triggers=options.triggers, rehearsals=options.rehearsals, alpha=options.alpha
-    )
+    rehearsals = 2 if options.rehearsals is None else options.rehearsals
+    return spread_key(options.base, splits, triggers=options.triggers, rehearsals=rehearsals, alpha=options.alpha)
 
 
 def _tied(options: argparse.Namespace) -> "Key":
@@ -102,7 +101,12 @@ def _tied(options: argparse.Namespace) -> "Key":
 
 
 _MAKERS = {"spread": _spread, "tie": _tied}  # schemes whose keys need networks: how each makes one
-_OWN_OPTIONS = {"base": "spread", "model": "tie", "epochs": "tie"}  # options of one of them alone
+_OWN_OPTIONS = {
+    "base": "spread",
+    "rehearsals": "spread",
+    "model": "tie",
+    "epochs": "tie",
+}  # options of one of them alone
 
 
 def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset]":

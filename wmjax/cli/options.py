@@ -7,7 +7,7 @@ from typing import Any
 
 from wmjax.cli import attack, claim, commit, completion, doctor, judge, keygen, show, verbs, zoo
 from wmjax.cli.arguments import (
-    FILE,
+    OWN,
     SUSPECT,
     Families,
     data_dir_option,
@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
         verb("pack", zoo.pack, "stack the models of a zoo, one file per family, to be read at the disk's speed")
     )
     export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
-    export.add_argument("source", metavar="RUN", help=f"{FILE}; of one of wmjax's own networks")
+    export.add_argument("source", metavar="RUN", help=f"{OWN}; of one of wmjax's own networks")
     export.add_argument("out", type=Path, metavar="OUT", help="new folder")
     model_option(export)
     images_option(export)
@@ -96,10 +96,8 @@ def _keygen_options(parser: argparse.ArgumentParser) -> None:
     _scheme_options(parser)
     parser.add_argument("--model", help=Families("scheme tie: %(families)s, of the network to be marked"))
     parser.add_argument("--epochs", type=int, help="scheme tie: of each of two unmarked networks (default: as embed)")
-    parser.add_argument("--base", metavar="RUN", help=f"scheme spread: the trained network that it is for: {FILE}")
-    parser.add_argument(
-        "--rehearsals", type=int, default=2, help="scheme spread: pairs of students to train (default %(default)s)"
-    )
+    parser.add_argument("--base", metavar="RUN", help=f"scheme spread: the trained network that it is for: {OWN}")
+    parser.add_argument("--rehearsals", type=int, help="scheme spread: pairs of students to train (default 2)")
     parser.add_argument(
         "--alpha", type=float, default=1e-6, help="committed bound on false matches (default %(default)s)"
     )
@@ -306,7 +304,7 @@ def _parts_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _attack_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=f"{FILE}; of one of wmjax's own networks")
+    parser.add_argument("run", metavar="RUN", help=f"{OWN}; of one of wmjax's own networks")
     model_option(parser)
     unlock_options(parser)
     parser.add_argument(

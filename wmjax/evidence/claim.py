@@ -26,6 +26,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Commitment, Model, SignedCommitment, Signer
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.material import Material
+from wmjax.keys.merkle import proven_root
 from wmjax.keys.pledge import Pledge
 from wmjax.keys.signing import read_signed, sign
 from wmjax.keys.statement import model_of, parse_commitment
@@ -120,8 +121,17 @@ class Claim:
 
     @cached_property
     def opened(self) -> dict[bytes, int]:
-        """The leaves that it opens, as the tree holds them, with the numbers of their triggers: a salt has 16 bytes."""
-        return {row.opening.leaf.entry: row.index for row in self.rows if row.opening}
+        """The leaves that it opens, as the tree holds them, with the numbers of their triggers: a salt has 16 bytes.
+
+        Only those that are proven to be in it: anyone can write another's openings into a claim of their own.
+        """
+        return {row.opening.leaf.entry: row.index for row in self.rows if row.opening and self.has(row)}
+
+    def has(self, row: Row) -> bool:
+        """Whether an opened row is a trigger of the commitment, by its proof."""
+        root, size = bytes.fromhex(self.commitment.root), self.commitment.spec.triggers
+        opening = row.opening
+        return opening is not None and proven_root(opening.leaf.entry, row.index, size, opening.proof) == root
 
 
 def share_triggers(one: Claim, other: Claim) -> bool:

@@ -44,7 +44,7 @@ def settle(
         first = wmjax.settle(claims, judgements, court, originals).first
 
     Args:
-      claims: two, by different signers or keys.
+      claims: two, by two signers; `hear` takes any.
       judgements: what `judge` says of them, in the same order.
       court: what their judge has.
       originals: what each party calls its original model, in the same order; without them two keys stay open.
@@ -53,11 +53,14 @@ def settle(
       the number of the claim that was first, if that can be said, and why.
 
     Raises:
-      UsageError: an original takes other images or classes than the other's key, or there are not two of each.
+      UsageError: an original takes other images or classes than the other's key, there are not two of each, or both
+        claims are by one signer, who disputes nothing.
       AccessError: an original did not answer.
     """
     if (len(claims), len(judgements)) != (2, 2) or len(originals) not in (0, 2):
         raise UsageError("two claims are settled, each with its judgement, and with an original of each or none")
+    if claims[0].owner == claims[1].owner:
+        raise UsageError("two claims by one signer leave nothing to settle: wmjax.hear says what they come to")
     matched = [judgement.verdict == "match" for judgement in judgements]
     if not any(matched):
         return Settlement(None, (Ground("neither-proven"),))

@@ -16,7 +16,6 @@ from wmjax.grounds import Ground
 from wmjax.keys import Spec
 from wmjax.suspects.contract import Suspect
 
-SEARCH_BITS = 128.0  # of evidence; nobody tries 2**128 secrets
 DATED_BITS = 64.0  # with a date: before it, a search may be made against models that the suspect resembles
 PLEDGED_BITS = 48.0  # where the secret follows from a time stamp: each try costs one, of an authority that is believed
 
@@ -87,6 +86,10 @@ class Court:
     def source_of(self, spec: Spec) -> Dataset | None:
         """The one that a spec names; None if it is not among them, or it names none."""
         return self._by_digest.get(spec.source.sha256) if spec.source else None
+
+    def named(self, spec: Spec) -> str | None:
+        """The source's name, as a spec calls it, where the judge has it."""
+        return spec.source.name if spec.source and self.source_of(spec) else None
 
     @cached_property
     def _by_digest(self) -> dict[str, Dataset]:

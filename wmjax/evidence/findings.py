@@ -9,11 +9,12 @@ import numpy as np
 from wmjax import stats
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
-from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, SEARCH_BITS, Facts
+from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, Facts
 from wmjax.evidence.judgement import SPENT, Brought, Digests, Shown
 from wmjax.evidence.timestamps import Stamp
 from wmjax.grounds import Ground
 from wmjax.keys.times import read_time
+from wmjax.stats.rule import SEARCH_BITS
 from wmjax.suspects.adapt import naming
 
 
@@ -137,12 +138,12 @@ def digests(facts: Facts) -> Digests:
 
 def brought(facts: Facts) -> Brought:
     """What the judge brought."""
-    court, source = facts.court, facts.claim.commitment.spec.source
+    court = facts.court
     return Brought(
         nonce=None if court.nonce is None else court.nonce.hex(),
         since=court.since.isoformat() if court.since else None,
         authorities=tuple(authority.name for authority in court.authorities),
-        source=source.name if source and court.sources else None,
+        source=court.named(facts.claim.commitment.spec),
         alpha=court.alpha,
     )
 

@@ -156,7 +156,7 @@ def ask_again(
 def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts: what is lacking withholds a match.
 
-    A no-match is withheld where the suspect forgets, or was not shown the triggers to the pixel.
+    A no-match is withheld where the suspect forgets, or was asked in a way that clears nobody.
     """
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, path = facts.answers, facts.path

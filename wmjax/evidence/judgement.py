@@ -59,13 +59,14 @@ class Digests:
 
 @dataclasses.dataclass(frozen=True)
 class Brought:
-    """What the judge brought, by name: whoever has the same things can judge the claim again.
+    """What the judge brought beside the suspect, by name: whoever has the same can judge the claim again.
 
     Attributes:
       nonce: hex; None if the judge drew none.
       since: when the suspect first appeared, ISO 8601; None if nobody said so.
       authorities: the files of the time-stamping authorities.
-      source: the data set that the key's images start from; None if there is none, or it was not at hand.
+      source: the data set that the key's images start from, as the key calls it; None if there is none, or the judge
+        had another or none.
       alpha: the largest chance of a false match that the judge accepts.
     """
 
@@ -154,14 +155,18 @@ class Refused:
 
     Attributes:
       code: `invalid` where something in it is false, `misfit` where the suspect cannot be asked about its key, `usage`
-        where the judge lacks something for it, e.g. a package.
+        where the judge lacks something for it, e.g. a package; else the suspect's failure.
       reason: in one line.
       exit_code: of a judge who has nothing but this claim.
+      source: that the judge had for it, as its key calls it.
+      unasked: whether the suspect gave no answer or could not be opened: the claim may be as good as any.
     """
 
     code: str
     reason: str
     exit_code: int
+    source: str | None = None
+    unasked: bool = False
 
     def error(self, name: str) -> WmjaxError:
         """It as the error of a judge who has nothing but this claim."""

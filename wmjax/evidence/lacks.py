@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from wmjax import stats
-from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, SEARCH_BITS, Facts, Lack
+from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, Facts, Lack
 from wmjax.grounds import Ground
+from wmjax.stats.rule import SEARCH_BITS
 
 
 def needed_bits(facts: Facts, dated: bool) -> float:

@@ -139,6 +139,8 @@ WORDS: dict[str, str] = {
     "so this does not say whose was first.",
     "only-valid": "Only claim {claim} is valid; what stands beside it proves nothing and takes nothing from it.",
     "one-owner": "All claims are by one owner: one key that is proven suffices, whatever is left of the others.",
+    "unasked-claim": "Claim {claim} could not be judged, and may be as good as any: its line says why.",
+    "unasked-original": "An original could not be asked: {why}",
     "many-keys": "{keys} keys claim this model: settle them two by two.",
     "one-key": "Both claims are about the same triggers, and each signer knows their secret: dates alone can tell who "
     "was first.",
@@ -214,18 +216,22 @@ def digest_rows(digests: Digests) -> list[tuple[str, str]]:
 def command(claims: Sequence[Judgement | Refused], originals: int = 0) -> str:
     """What a shell is told to judge claims again, of which at least one was judged.
 
-    `claim.json`, or `claim-1.json` and so on, `MODEL` and `ORIGINAL-1` stand for their files, suspect and originals.
+    `claim.json`, or `claim-1.json` and so on, `MODEL` and `ORIGINAL-1` stand for their files, and for suspect and
+    originals with the options that open them; a source is called as the keys call it.
     """
     judged = [one for one in claims if isinstance(one, Judgement)]
     files = ["claim.json"] if len(claims) == 1 else [f"claim-{number}.json" for number, _ in enumerate(claims, 1)]
-    brought, words = judged[0].brought, ["wmjax", "judge", *files, "--suspect", "MODEL"]
+    brought, words = judged[0].brought, ["wmjax", "judge", *files]
+    if any(one.asked_by == "judge" for one in judged):
+        words += ["--suspect", "MODEL"]
     if brought.nonce is not None:
         words += ["--nonce-from", brought.nonce]
     if brought.since:
         words += ["--suspect-since", brought.since]
     for authority in brought.authorities:
         words += ["--tsa", authority]
-    for source in dict.fromkeys(one.brought.source for one in judged if one.brought.source):
+    named = [one.source if isinstance(one, Refused) else one.brought.source for one in claims]
+    for source in dict.fromkeys(filter(None, named)):
         words += ["--source", source]
     for number in range(originals):
         words += ["--original", f"ORIGINAL-{number + 1}"]

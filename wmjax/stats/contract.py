@@ -26,7 +26,7 @@ class Path(NamedTuple):
       acquittal: float64, bits against "this suspect repeats at least `rate` of the secret".
       peak: float64, the most evidence so far, earlier bets included; 0 before the first.
       matches: int64, how often the secret was repeated so far.
-      reading: int64, which reading of the suspect these are of, where there are several (`readings.mixed`).
+      reading: int64, which reading of the suspect these are of, where there are several (`readings.of_readings`).
     """
 
     evidence: np.ndarray

@@ -11,6 +11,7 @@ import numpy as np
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Path, State, Truth
 from wmjax.stats.kinds import kind_of
+from wmjax.stats.mixture import mixed
 from wmjax.stats.rule import Rule
 
 
@@ -28,7 +29,7 @@ def bet_each(state: State, answers: Answers, truth: Truth, rule: Rule, outputs: 
       the state, and the path of the suspects, arrays [..., n].
     """
     state, path = kind_of(rule).bet(state, answers, truth, rule, outputs=outputs)
-    return state, mixed(path)
+    return state, of_readings(path)
 
 
 def play_each(rule: Rule, answers: Answers, truth: Truth, outputs: int = 1) -> Path:
@@ -36,12 +37,12 @@ def play_each(rule: Rule, answers: Answers, truth: Truth, outputs: int = 1) -> P
     return bet_each(kind_of(rule).start(answers.labels.shape[:-1]), answers, truth, rule, outputs)[1]
 
 
-def mixed(path: Path) -> Path:
+def of_readings(path: Path) -> Path:
     """The path of suspects from those of their readings.
 
     >>> path = Path(*np.array([[[0.0], [21.0]], [[9.0], [-9.0]], [[0.0], [21.0]], [[0], [7]], [[0], [0]]]))
-    >>> mixed(path).evidence.round(2).tolist(), mixed(path).acquittal.tolist(), mixed(path).reading.tolist()
-    ([20.0], [-9.0], [1])
+    >>> of_readings(path).evidence.round(2).tolist(), of_readings(path).reading.tolist()
+    ([20.0], [1])
 
     Args:
       path: arrays [..., readings, n].
@@ -53,7 +54,7 @@ def mixed(path: Path) -> Path:
     if path.evidence.shape[-2] == 1:
         return Path(*(array[..., 0, :] for array in path))
     highest = path.evidence.max(axis=-2, keepdims=True)
-    evidence = highest[..., 0, :] + np.log2(np.exp2(path.evidence - highest).mean(axis=-2))  # 0 of zeros, exactly
+    evidence = mixed(path.evidence, axis=-2)  # 0 of zeros, exactly
     most = path.evidence == highest
     reading = np.where(most, path.matches, -1).argmax(axis=-2)
     matches = np.take_along_axis(path.matches, reading[..., None, :], axis=-2)[..., 0, :]

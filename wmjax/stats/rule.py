@@ -6,6 +6,8 @@ import numpy as np
 
 from wmjax.errors import UsageError
 
+SEARCH_BITS = 128  # of evidence, which no search for a fitting secret gains: nobody tries 2**128 of them
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:

@@ -56,10 +56,10 @@ class Format(StrEnum):
 
 _FOREIGN = "this format is not read: convert it to safetensors or ONNX"
 _PICKLE = (
-    "a pickle can run code when it is opened: convert it to safetensors or ONNX; `pickles` opens PyTorch's "
-    "with tensors alone"
+    "a pickle can run code when it is opened: convert it to safetensors or ONNX; whatever has `pickles` opens "
+    "PyTorch's with tensors alone"
 )
-_TENSORS = "PyTorch's reader runs code that is in it: export the model to ONNX; `pickles` has its tensors alone read"
+_TENSORS = "PyTorch's reader runs code that is in it: export the model to ONNX; what has `pickles` reads its tensors"
 _AGAIN = "not the whole file: fetch it again"
 WHY = {  # of what is not read
     Format.CUT_ONNX: f"an ONNX file that was cut short, {_AGAIN}",

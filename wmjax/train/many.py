@@ -34,7 +34,6 @@ def fit_many(
     teacher: Teacher | None = None,
     pace: dict[str, Any] | None = None,
     diverging: bool = False,
-    mapping: Mapping | None = None,
     title: str = "training",
 ) -> Variables:
     """Trains a network for each seed, in one program that runs an epoch of all of them at a time.
@@ -53,7 +52,6 @@ def fit_many(
       pace: what every update is multiplied by, like the models' parameters or broadcastable to them, [models, ...]: a
         learning rate for each model, zeros where weights stay as they are. By default 1.
       diverging: let a model whose loss is not a number go on: its weights tell.
-      mapping: the devices, to which the models are dealt; all of this process by default.
       title: of the progress bar.
 
     Returns:
@@ -62,7 +60,7 @@ def fit_many(
     Raises:
       UsageError: model, data, keys and recipe cannot go together, or the training of a model diverges and must not.
     """
-    mapping = mapping or over(jax.local_devices())
+    mapping = over(jax.local_devices())  # to which the models are dealt
     seen = train if rows is None else train[rows[0]]
     _check(config, recipe, seen, seeds, keys)
     train = relabelled(train, natural_answers(keys))
@@ -124,5 +122,5 @@ def _told(metrics: Metrics, seeds: np.ndarray, diverging: bool) -> str:
     loss, accuracy = jax.device_get(metrics)
     if not diverging and not np.isfinite(loss).all():
         model = int(np.argmin(np.isfinite(loss).all(axis=1)))
-        raise UsageError(f"training of the model with seed {seeds[model]} diverged: lower the learning rate")
+        raise UsageError(f"training of the model with seed {seeds[model]} diverged: it needs a lower `learning_rate`")
     return f"loss {loss.mean():.3f}  accuracy {accuracy.mean():.3f}"

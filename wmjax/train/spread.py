@@ -23,7 +23,7 @@ from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, draw_images
 from wmjax.keys.material import Material
 from wmjax.keys.specify import default_rule, make_spec
-from wmjax.models import Config, Variables
+from wmjax.models import FAMILIES, Config, Variables
 from wmjax.stores import place
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.network import weights_of
@@ -72,7 +72,7 @@ def spread_key(
     """
     if rehearsals < 0:
         raise UsageError(f"`rehearsals` {rehearsals}: must be at least 0")
-    config, variables = load_variables(os.fspath(base), Wanted(images=(splits.train.image,)))
+    config, variables = load_variables(os.fspath(base), Wanted(tuple(FAMILIES), (splits.train.image,)))
     if (config.image, config.classes) != (splits.train.image, splits.train.classes):
         raise UsageError(
             f"`base` takes {by(config.image)} and {config.classes} classes, the images of {splits.name} are "

@@ -7,11 +7,10 @@ import numpy as np
 from wmjax import stats
 from wmjax.grounds import Ground
 from wmjax.keys import Commitment
+from wmjax.stats.rule import SEARCH_BITS
 from wmjax.suspects.adapt import naming
 from wmjax.suspects.grounds import clears
 from wmjax.verification.asking import Given
-
-SEARCHED_BITS = 128  # no search for a fitting secret gains as much
 
 
 class VerdictGround(StrEnum):
@@ -62,7 +61,7 @@ def key_grounds(commitment: Commitment, rule: stats.Rule, *, regenerated: bool) 
     grounds = [
         _origin(commitment, regenerated=regenerated),
         Ground(VerdictGround.COMMITTED, {"created": commitment.created}),
-        Ground(VerdictGround.NOT_SEARCHED, {"bits": SEARCHED_BITS}),
+        Ground(VerdictGround.NOT_SEARCHED, {"bits": SEARCH_BITS}),
         _labels(commitment),
     ]
     if rule.alpha != commitment.rule.alpha:

@@ -99,9 +99,8 @@ def verify(
     order = draw_order(key, nonce, limit(key, max_queries), key.spent.union(shown), len(cover))
     stop_bits = max(rule.match_bits, stop_bits or 0.0)
     question = Question(suspect, key, rule, stop_bits, order, cover, remember or (lambda triggers: None), {})
-    given, outcome, p_calibrated, grounds = (_exact if question.exact else _ranked)(
-        question, whole, nulls, decoys, source
-    )
+    found_by = _exact(question, whole) if question.exact else _ranked(question, nulls, decoys, source)
+    given, outcome, p_calibrated, grounds = found_by
     found, asked = asking_grounds(given, key.answers), suspect.grounds(key.spec.image)
     if outcome == "no-match" and any(map(withholds, (*asked, *found))):
         outcome = "inconclusive"
@@ -137,7 +136,7 @@ def _check_source(key: Key, source: Dataset) -> None:
 _Found = tuple[Given, stats.Outcome, float | None, tuple[Ground, ...]]
 
 
-def _exact(question: Question, whole: bool, *_: object) -> _Found:
+def _exact(question: Question, whole: bool) -> _Found:
     """Verdict of a key that exact evidence exists for; the p-value among new secrets if the whole key was asked."""
     given, rule = ask(question, stop=not whole), question.rule
     outcome = stats.decide(given.path, rule, stop=not whole).outcome
@@ -155,7 +154,7 @@ def _redrawn(key: Key, given: Given) -> float:
     return kind.redraw(given.answers, key.truth(given.triggers), np.random.default_rng(seed))
 
 
-def _ranked(question: Question, whole: bool, nulls: Sequence[Suspect], decoys: int, source: Dataset | None) -> _Found:
+def _ranked(question: Question, nulls: Sequence[Suspect], decoys: int, source: Dataset | None) -> _Found:
     """Verdict and p-value of any other key, from the rank of its matches among the null's."""
     given, null = ask_ranked(question, nulls, decoys, source)
     p = stats.calibrated_p(int(given.path.matches[-1]), null.matches) if null else None

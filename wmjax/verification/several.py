@@ -11,7 +11,8 @@ from wmjax.errors import UsageError
 from wmjax.grounds import Ground
 from wmjax.keys import Key
 from wmjax.keys.keyset import check_independent
-from wmjax.verification.grounds import SEARCHED_BITS, VerdictGround, peak_grounds
+from wmjax.stats.rule import SEARCH_BITS
+from wmjax.verification.grounds import VerdictGround, peak_grounds
 from wmjax.verification.verdict import Verdict
 from wmjax.verification.wording import told
 
@@ -115,7 +116,7 @@ def combine(keys: Sequence[Key], verdicts: Sequence[Verdict]) -> Combined:
         outcome = "no-match"
     grounds = (
         Ground(VerdictGround.COMBINED, {"keys": len(keys), "cost": stats.cost(len(keys))}),
-        Ground(VerdictGround.NOT_SEARCHED, {"bits": SEARCHED_BITS * len(keys)}),
+        Ground(VerdictGround.NOT_SEARCHED, {"bits": SEARCH_BITS * len(keys)}),
         *peak_grounds(path, outcome, needed),
     )
     bits = round(float(path[-1]), 3)

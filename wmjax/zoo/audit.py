@@ -72,7 +72,8 @@ def audit(
       zoo: folder of checkpoints, or one checkpoint or file.
       keys: opened keys by name, or a folder of NAME.age with NAME.identity beside.
       closed: keys that could not be opened, for the list of what was not asked.
-      models: architectures of bare parameter trees: names of wmjax's families or `module:factory`.
+      models: architectures of bare parameter trees: names of wmjax's families, `timm:NAME`, `torchvision:NAME` or
+        `module:factory`.
       pixels: how pixels are prepared, a name of `wmjax.suspects.pixels.PIXELS`, or `stated`: as files say, where they
         do; by default files are asked in all of these ways.
       pickles: open PyTorch files too, which are pickles, if tensors are all they hold.

@@ -62,7 +62,8 @@ def pack(
     Args:
       zoo: folder of models.
       out: folder of the packs; made if it does not exist.
-      models: architectures of bare weights: names of wmjax's families or `module:factory`.
+      models: architectures of bare weights: names of wmjax's families, `timm:NAME`, `torchvision:NAME` or
+        `module:factory`.
       images: height, width and channels that those take.
       pixels: as of `wmjax.audit`.
       pickles: as of `wmjax.audit`.

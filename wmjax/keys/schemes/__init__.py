@@ -1,7 +1,8 @@
 """Trigger schemes: how a key's pictures are made.
 
 Each is one `Scheme` record in a module of its own, whose docstring is the standard, and its place in `SCHEMES`. From
-the record follow the options of `keygen` and all checks; nothing else names a scheme.
+the record follow the options of `keygen` and all checks. Nothing else names a scheme but `keygen`, for the two whose
+keys need networks.
 """
 
 from wmjax.keys.schemes import abstract, blend, content, noise, spread, tie, unrelated
