@@ -162,9 +162,7 @@ def test_openings_that_a_false_claim_took_from_an_honest_one_spend_nothing(is_da
     rows = read_claim(honest.raw, "it").rows
     false = forger.write(OTHER, rows, NONCE, stamp=forger.dated(tsa, day(2024, 1)), secret=OTHER.secret)
     trusted = [read_authority(tsa.authority)]
-    court = Court(
-        NONCE, forger.suspect(ASK), authorities=trusted, since=datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
-    )
+    court = Court(NONCE, forger.suspect(ASK), authorities=trusted, since=day(2026, 6))
 
     def told() -> str:
         return hear(read_all(files(honest.raw, false)), court).judgements[0].to_json()["verdict"]

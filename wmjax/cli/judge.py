@@ -54,6 +54,8 @@ def _court(options: argparse.Namespace, claims: "Sequence[Claim]") -> "tuple[Cou
     questions = sum(len(claim.rows) + FRESH for claim in claims)
     if options.max_queries is not None and options.max_queries < questions:
         raise UsageError(f"judging this may take {questions} questions, more than `max_queries` allows")
+    if not any(claim.commitment.spec.source for claim in claims):
+        _check_sources(options)
     trusted = authorities(options.authorities)
     releases, spoilt = _releases([options.suspect, *options.originals], trusted)
     court = Court(
@@ -95,6 +97,16 @@ def _at_hand(options: argparse.Namespace) -> "Callable[[Claim], tuple[Suspect | 
         return suspects[takes], splits[part]
 
     return at_hand
+
+
+def _check_sources(options: argparse.Namespace) -> None:
+    """Loads data sets that no key starts from: one that is not there is told all the same."""
+    from wmjax.data import load_source
+    from wmjax.data.folder import is_folder
+
+    for name in options.sources:
+        if not is_folder(Path(name)):
+            load_source(name, options.data_dir)
 
 
 def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "tuple[list[Release], dict[str, str]]":
