@@ -1,5 +1,6 @@
 """Data sets: digits, TFDS sets and folders of pictures that a test writes, CIFAR-10, and what is wrong with files."""
 
+import importlib.machinery
 import io
 import json
 import os
@@ -57,6 +58,15 @@ def made(channels: int, seed: int = 0) -> tuple[dict[str, np.ndarray], dict[str,
 
 def contents(images: np.ndarray, labels: np.ndarray) -> set[tuple[bytes, int]]:
     return {(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
+
+
+def test_a_damaged_file_of_digits_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "datasets/data").mkdir(parents=True)
+    (tmp_path / "datasets/data/digits.csv.gz").write_bytes(b"\x1f\x8b\x08")
+    spec = importlib.machinery.ModuleSpec("sklearn", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("wmjax.data.source.find_spec", lambda name: spec)
+    with pytest.raises(AccessError, match="scikit-learn: install that again"):
+        load("digits")
 
 
 def test_digits_are_whole_and_apart():

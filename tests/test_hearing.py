@@ -218,6 +218,13 @@ def test_an_original_that_gives_no_answer_leaves_it_open():
     assert (hearing.outcome, hearing.settlement.grounds[0].code) == ("inconclusive", "unasked-original")
 
 
+def test_a_claim_that_is_laid_twice_is_one():
+    stranger = forger.honest_claim(OTHER, knowing(OTHER), NONCE, whole=True)
+    assert hear([HONEST, HONEST], COURT).outcome == "match"
+    hearing = hear([HONEST, HONEST, stranger], COURT)
+    assert [ground.to_json() for ground in hearing.settlement.grounds] == [{"code": "one-proven", "claim": 0}]
+
+
 def test_two_claims_by_one_signer_are_not_settled():
     with pytest.raises(UsageError, match="by one signer"):
         settle([HONEST, HONEST], [judge(HONEST, COURT)] * 2, COURT)

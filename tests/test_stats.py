@@ -368,3 +368,11 @@ def test_e_bh_keeps_its_rate_of_false_discoveries():
         rejected = stats.e_bh(np.concatenate([null, np.full(4, 30.0)]), 44, 0.1)
         proportions.append(rejected[:40].sum() / max(1, rejected.sum()))
     assert 0 < np.mean(proportions) <= 0.1 + 4 * np.std(proportions) / math.sqrt(len(proportions))
+
+
+def test_scores_whose_sum_overflows_are_answers() -> None:
+    scores = np.full((2, 200), 1e307)
+    scores[:, 3] = 2e307
+    answers = stats.read_answers(scores, 2, 200)
+    assert answers.labels.tolist() == [3, 3]
+    assert np.isfinite(answers.probabilities).all()

@@ -418,6 +418,9 @@ def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
     ("change", "words"),
     [
         ({"epochs": 0}, "`epochs`"),
+        ({"epochs": 2**31}, "`epochs`"),
+        ({"learning_rate": 1e39}, "`learning_rate`"),
+        ({"learning_rate": 1e-50}, "`learning_rate`"),
         ({"batch": 65}, "`batch`"),
         ({"batch": 0}, "`batch`"),
         ({"key_per_batch": 16}, "`key_per_batch`"),

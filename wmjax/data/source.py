@@ -121,7 +121,11 @@ def _digits() -> dict[str, Dataset]:
     package = find_spec("sklearn")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("no module named sklearn", name="sklearn")
-    table = np.loadtxt(Path(package.origin).with_name("datasets") / "data/digits.csv.gz", np.int32, delimiter=",")
+    path = Path(package.origin).with_name("datasets") / "data/digits.csv.gz"
+    try:
+        table = np.loadtxt(path, np.int32, delimiter=",")
+    except (OSError, EOFError, ValueError) as error:
+        raise AccessError(f"cannot read {path}, a part of scikit-learn: install that again") from error
     images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
     everything = Dataset(images, table[:, -1].copy(), 10)
     test = np.arange(len(images)) % 5 == 0  # writers come in runs: every fifth image mixes them

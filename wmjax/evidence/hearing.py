@@ -77,7 +77,10 @@ def hear(
     check_court(court)
     court = dataclasses.replace(court, others=[one for one in claims if isinstance(one, Claim)])
     judgements = tuple(_judged(one, court, at_hand, alone=len(claims) == 1) for one in claims)
-    valid = [place for place, one in enumerate(judgements) if isinstance(one, Judgement)]
+    seen = [one.sha256 if isinstance(one, Claim) else None for one in claims]
+    valid = [
+        place for place, one in enumerate(judgements) if isinstance(one, Judgement) and seen[place] not in seen[:place]
+    ]
     if len(claims) == 1 or not valid:
         unasked = [one for one in judgements if isinstance(one, Refused) and one.unasked]
         return Hearing(judgements, None, _verdict((*unasked, *judgements)[0]))
@@ -120,7 +123,10 @@ def _settled(
     originals: Sequence[Suspect],
 ) -> Settlement:
     """Who was first of those that are valid, by their numbers among all."""
-    both = [(claim, one) for claim, one in zip(claims, judgements, strict=True) if isinstance(claim, Claim)]
+    files = {
+        claim.sha256: (claim, one) for claim, one in zip(claims, judgements, strict=True) if isinstance(claim, Claim)
+    }
+    both = list(files.values())  # one that is laid before the judge twice is one
     pairs = [(claim, one) for claim, one in both if isinstance(one, Judgement)]
     unasked = [place for place, one in enumerate(judgements) if isinstance(one, Refused) and one.unasked]
     owners = {claim.owner for claim, one in both if isinstance(one, Judgement) or one.unasked}

@@ -151,7 +151,8 @@ def read_answers(
     scores = raw.astype(np.float64)
     usable = ~np.isnan(scores).any(axis=-1) & np.isfinite(scores.max(axis=-1)) & ~may_rank(scores)
     scores = np.where(usable[..., None], scores, 0.0)
-    sums = scores.sum(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):  # of huge scores, which no distribution has
+        sums = scores.sum(axis=-1, keepdims=True)
     is_distribution = (scores >= 0).all(axis=-1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
     with np.errstate(invalid="ignore", divide="ignore"):  # where it is not a distribution the quotient is not taken
         probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=-1))

@@ -55,14 +55,15 @@ def check(config: Config, recipe: Recipe, train: Examples, keys: Sequence[Key], 
         raise UsageError(f"`batch` {recipe.batch}: must be a multiple of the {mapping.size} devices")
     if any(key.mixed for key in keys) and not 1 <= recipe.key_per_batch < recipe.batch:
         raise UsageError(f"`key_per_batch` {recipe.key_per_batch}: must be in 1..{recipe.batch - 1}, below `batch`")
-    if recipe.epochs < 1:
-        raise UsageError(f"`epochs` {recipe.epochs}: must be at least 1")
+    if recipe.epochs < 1 or total_steps(recipe, len(train)) >= 2**31:
+        most = (2**31 - 1) // max(1, len(train) // recipe.batch)
+        raise UsageError(f"`epochs` {recipe.epochs}: must be in 1..{most}")
     if not 0 <= recipe.seed < 2**31:
         raise UsageError(f"`seed` {recipe.seed}: must be in 0..{2**31 - 1}")
     if not 0 <= recipe.label_smoothing < 1:
         raise UsageError(f"`label_smoothing` {recipe.label_smoothing}: must be at least 0 and below 1")
-    if not 0 < recipe.learning_rate < np.inf:
-        raise UsageError(f"`learning_rate` {recipe.learning_rate}: must be above 0")
+    if not 1e-37 < recipe.learning_rate < 1e38:  # a program takes it as float32
+        raise UsageError(f"`learning_rate` {recipe.learning_rate}: must be above 0, and a float32")
 
 
 def fit(
