@@ -153,13 +153,29 @@ def write_settings(run: Path, settings: dict[str, Any]) -> None:
     write_bytes(run / "run.json", json.dumps(settings, indent=1).encode() + b"\n")
 
 
+def settings_of(path: Path) -> dict[str, Any] | None:
+    """The settings of the run that a path is, or is a checkpoint of; None where they are not there.
+
+    Raises:
+      InvalidFile: they are damaged.
+    """
+    for folder in (path, path.parent):
+        if (folder / "run.json").exists():
+            return _settings(folder)
+    return None
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(read_bytes(run / "run.json")).items())
+    except (ValueError, AttributeError) as error:
+        raise InvalidFile(f"{run}/run.json is damaged") from error
+
+
 def check_settings(run: Path, settings: dict[str, Any]) -> None:
     """Raises `UsageError` naming the first setting in which a resumed run differs from what it began with."""
-    try:
-        began: dict[str, Any] = json.loads(read_bytes(run / "run.json"))
-        differing = [name for name in settings if began.get(name) != settings[name]]
-    except (ValueError, AttributeError) as error:
-        raise InvalidFile(f"{run}/run.json is damaged: start afresh in another folder") from error
+    began = _settings(run)
+    differing = [name for name in settings if began.get(name) != settings[name]]
     if differing:
         name = differing[0]
         if name == "keys":

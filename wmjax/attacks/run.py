@@ -1,7 +1,6 @@
 """Attacking one run: from a folder, keys and names of data sets to what its mark survives."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +12,9 @@ from wmjax.attacks.contract import Thief
 from wmjax.attacks.grid import try_suite
 from wmjax.attacks.result import AttackResult
 from wmjax.attacks.suite import make_suite
+from wmjax.checkpoint import settings_of
 from wmjax.data import Dataset, Examples, load_source, open_splits, read
 from wmjax.errors import AccessError, UsageError
-from wmjax.files import read_bytes
 from wmjax.keys import Key
 from wmjax.keys.specify import is_made_from, split_of
 from wmjax.models import Config
@@ -99,13 +98,10 @@ def attack(
 
 def _data_of(run: Path) -> str:
     """Name of the data set that a run was trained on."""
-    for folder in (run, run.parent):
-        if (folder / "run.json").exists():
-            try:
-                return str(json.loads(read_bytes(folder / "run.json"))["data"]).rpartition(" ")[0]
-            except (ValueError, KeyError, TypeError):
-                break
-    raise UsageError(f"{run} does not say what it was trained on: name the data set with `data`")
+    began = settings_of(run)
+    if not began or "data" not in began:
+        raise UsageError(f"{run} does not say what it was trained on: name the data set with `data`")
+    return str(began["data"]).rpartition(" ")[0]
 
 
 def _sample(examples: Examples, most: int | None, seed: int, title: str) -> Dataset:

@@ -101,12 +101,7 @@ def _tied(options: argparse.Namespace) -> "Key":
 
 
 _MAKERS = {"spread": _spread, "tie": _tied}  # schemes whose keys need networks: how each makes one
-_OWN_OPTIONS = {
-    "base": "spread",
-    "rehearsals": "spread",
-    "model": "tie",
-    "epochs": "tie",
-}  # options of one of them alone
+_OWN_OPTIONS = {"base": "spread", "rehearsals": "spread", "model": "tie", "epochs": "tie"}  # of one of them alone
 
 
 def _key_source(options: argparse.Namespace) -> "tuple[str, Dataset]":

@@ -72,7 +72,8 @@ def hear(
 
     Raises:
       UsageError: something in `court`, or an original, cannot be.
-      AccessError, AnswerError: the suspect gives no usable answer about a claim that is alone.
+      AccessError, AnswerError: the suspect gives no usable answer about a claim that is alone; also what `at_hand`
+        raises about such a one.
     """
     check_court(court)
     court = dataclasses.replace(court, others=[one for one in claims if isinstance(one, Claim)])
@@ -102,12 +103,10 @@ def _judged(claim: Claim | Refused, court: Court, at_hand: AtHand | None, *, alo
             court = dataclasses.replace(court, suspect=suspect, sources=sources)
         source, is_open = court.named(claim.commitment.spec), True
         return judge(claim, court)
-    except (AccessError, AnswerError) as error:
-        if alone:
-            raise
-        return _refused(error, source, unasked=True)
-    except (InvalidFile, UsageError) as error:
+    except (AccessError, AnswerError, InvalidFile, UsageError) as error:
         is_its_fault = isinstance(error, MisfitError) or (is_open and isinstance(error, InvalidFile))
+        if alone and (not is_open or isinstance(error, AccessError | AnswerError)):
+            raise
         return _refused(error, source, unasked=not is_its_fault)
 
 

@@ -5,7 +5,6 @@ for NumPy's generator. Nobody needs to repeat that: what came of it is in the ke
 """
 
 import dataclasses
-import json
 import math
 import os
 import secrets
@@ -14,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from wmjax.checkpoint import settings_of
 from wmjax.data.dataset import Dataset, Splits
 from wmjax.data.source import public_name
 from wmjax.digest import digest
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.files import read_bytes
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.keyset import Key, derive_key, draw_images
 from wmjax.keys.material import Material
@@ -120,15 +119,13 @@ def spread_key_for(
 
 def _recipe_of(base: Path, config: Config) -> Recipe:
     """How the base was trained from scratch, where its run says so; else what trains such networks well."""
-    for folder in (base, base.parent):
-        if (folder / "run.json").exists():
-            try:
-                began = json.loads(read_bytes(folder / "run.json"))
-                if began["from"] is None:
-                    return Recipe(**{field.name: began[field.name] for field in dataclasses.fields(Recipe)})
-            except (KeyError, TypeError, ValueError) as error:
-                raise InvalidFile(f"{folder}/run.json is damaged") from error
-    return default_recipe(config)
+    began = settings_of(base)
+    try:
+        if began is None or began["from"] is not None:
+            return default_recipe(config)
+        return Recipe(**{field.name: began[field.name] for field in dataclasses.fields(Recipe)})
+    except KeyError as error:
+        raise InvalidFile(f"{base}: its run.json is damaged") from error
 
 
 def _digest(base: Variables) -> np.ndarray:
