@@ -19,7 +19,6 @@ from wmjax.zoo.turns import Asking
 
 TABLES = {"outcomes": np.int8, "bits": np.float64, "queries": np.int32, "matches": np.int32, "readings": np.int32}
 _RUN = (AuditGround.RUNTIME, AuditGround.GIVEN_UP)
-_ASKED = ("asking", "known")  # fields of members that are asked in an order of their own
 ROUNDED = 1e-3  # bits, more than curves lose by rounding
 NOTABLE_BITS = 3.0  # evidence from which a pair's curve is kept, whatever the verdict
 
@@ -132,14 +131,8 @@ class ChunkRecord:
         return mine == theirs or self.again or other.again
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values; `asking`, `known` and `run` only where they say anything."""
+        """The record as JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if self.asking is None:
-            values = {name: value for name, value in values.items() if name not in _ASKED}
-        else:
-            values["asking"] = self.asking.to_json()
-        if not self.run:
-            del values["run"]
         return {
             **values,
             **{name: values[name].tolist() for name in TABLES},
@@ -147,15 +140,13 @@ class ChunkRecord:
             "failures": {str(place): why for place, why in self.failures.items()},
             "digests": {str(place): sha256 for place, sha256 in self.digests.items()},
             "answers": None if self.answers is None else self.answers.to_json(),
+            "asking": None if self.asking is None else self.asking.to_json(),
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any], header: AuditHeader) -> "ChunkRecord":
         """Reads `to_json` back; raises ValueError where form or range of anything cannot be in such an audit."""
-        own, run = "asking" in values, "run" in values
-        left = (() if own else _ASKED) + (() if run else ("run",))
-        names = [field.name for field in dataclasses.fields(cls) if field.name not in left]
-        found = forms.fields(values, names)
+        found = forms.fields(values, [field.name for field in dataclasses.fields(cls)])
         chunk = forms.whole(found["chunk"], 0, len(header.chunks) - 1)
         size, family = header.chunks[chunk], header.family_of(chunk)
         if found["family"] != family.fingerprint:
@@ -187,9 +178,9 @@ class ChunkRecord:
             failures=failures,
             digests=digests,
             answers=None,
-            asking=Asking.from_json(found["asking"], header, chunk) if own else None,
-            known=forms.items(found["known"], forms.whole) if own else (),
-            run=_run(found["run"]) if run else None,
+            asking=None if found["asking"] is None else Asking.from_json(found["asking"], header, chunk),
+            known=forms.items(found["known"], forms.whole),
+            run=None if found["run"] is None else _run(found["run"]),
             seconds=forms.number(found["seconds"], 0.0, 1e9),
             **tables,
         )
