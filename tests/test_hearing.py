@@ -388,6 +388,12 @@ def test_the_settlements_command_judges_all_together_again(run, court):
     assert told.endswith("--original ORIGINAL-1 --original ORIGINAL-2 --alpha 1e-06")
 
 
+def test_a_line_names_its_file_once(run, court):
+    _, out, _ = run("judge", "honest.json", "no file at all.json", "--nonce-from", NONCE.hex())
+    (line,) = (line for line in out.splitlines() if line.startswith("invalid: "))
+    assert line.count("no file at all.json") == 1
+
+
 def test_where_no_claim_is_valid_each_is_listed_and_the_exit_code_says_so(court):
     code, out, _ = court("false", "another nonce")
     assert (code, [one["exit_code"] for one in json.loads(out)["judgements"]]) == (4, [4, 4])

@@ -145,7 +145,10 @@ def _tell(options: argparse.Namespace, hearing: "Hearing", written: tuple[Path, 
     draw(options, judgements)
     lines = []
     for path, one in zip(options.claims, judgements, strict=True):
-        lines += [f"{one.code}: {path}: {one.reason}"] if isinstance(one, Refused) else judgement_lines(one)
+        if isinstance(one, Refused):
+            lines.append(f"{one.code}: {path}: {one.reason.removeprefix(f'{path}: ')}")
+        else:
+            lines += judgement_lines(one)
     if settlement:
         head, *words = wording.sentences([settlement.headline, *settlement.grounds])
         lines += [head, *(f"  - {sentence}" for sentence in words)]
