@@ -146,7 +146,7 @@ def _tell(options: argparse.Namespace, hearing: "Hearing", written: tuple[Path, 
     lines = []
     for path, one in zip(options.claims, judgements, strict=True):
         if isinstance(one, Refused):
-            lines.append(f"{one.code}: {path}: {one.reason.removeprefix(f'{path}: ')}")
+            lines.append(f"{one.code}: {one.reason if one.reason.startswith(str(path)) else f'{path}: {one.reason}'}")
         else:
             lines += judgement_lines(one)
     if settlement:
