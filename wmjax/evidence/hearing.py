@@ -78,14 +78,10 @@ def hear(
     check_court(court)
     court = dataclasses.replace(court, others=[one for one in claims if isinstance(one, Claim)])
     judgements = tuple(_judged(one, court, at_hand, alone=len(claims) == 1) for one in claims)
-    seen = [one.sha256 if isinstance(one, Claim) else None for one in claims]
-    valid = [
-        place for place, one in enumerate(judgements) if isinstance(one, Judgement) and seen[place] not in seen[:place]
-    ]
-    if len(claims) == 1 or not valid:
+    if len(claims) == 1 or not any(isinstance(one, Judgement) for one in judgements):
         unasked = [one for one in judgements if isinstance(one, Refused) and one.unasked]
         return Hearing(judgements, None, _verdict((*unasked, *judgements)[0]))
-    settlement = _settled(claims, judgements, valid, court, originals)
+    settlement = _settled(claims, judgements, court, originals)
     return Hearing(judgements, settlement, settlement.verdict)
 
 
@@ -117,18 +113,18 @@ def _verdict(judged: Judgement | Refused) -> str:
 def _settled(
     claims: Sequence[Claim | Refused],
     judgements: Sequence[Judgement | Refused],
-    valid: Sequence[int],
     court: Court,
     originals: Sequence[Suspect],
 ) -> Settlement:
     """Who was first of those that are valid, by their numbers among all."""
-    files = {
-        claim.sha256: (claim, one) for claim, one in zip(claims, judgements, strict=True) if isinstance(claim, Claim)
-    }
-    both = list(files.values())  # one that is laid before the judge twice is one
-    pairs = [(claim, one) for claim, one in both if isinstance(one, Judgement)]
-    unasked = [place for place, one in enumerate(judgements) if isinstance(one, Refused) and one.unasked]
-    owners = {claim.owner for claim, one in both if isinstance(one, Judgement) or one.unasked}
+    files: dict[str, tuple[int, Claim, Judgement | Refused]] = {}  # one that is laid before the judge twice is one
+    for place, (claim, one) in enumerate(zip(claims, judgements, strict=True)):
+        if isinstance(claim, Claim):
+            files.setdefault(claim.sha256, (place, claim, one))
+    valid = [place for place, _, one in files.values() if isinstance(one, Judgement)]
+    pairs = [(claim, one) for _, claim, one in files.values() if isinstance(one, Judgement)]
+    unasked = [place for place, _, one in files.values() if isinstance(one, Refused) and one.unasked]
+    owners = {claim.owner for _, claim, one in files.values() if isinstance(one, Judgement) or one.unasked}
     if unasked and len(owners) > 1:
         return Settlement(None, (Ground("unasked-claim", {"claim": unasked[0]}),))
     if len(pairs) == 1 and not unasked:
