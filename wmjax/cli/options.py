@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
         verb("pack", zoo.pack, "stack the models of a zoo, one file per family, to be read at the disk's speed")
     )
     export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
-    export.add_argument("source", metavar="RUN", help=f"{OWN}; of one of wmjax's own networks")
+    export.add_argument("source", metavar="RUN", help=OWN)
     export.add_argument("out", type=Path, metavar="OUT", help="new folder")
     model_option(export)
     images_option(export)
@@ -304,7 +304,7 @@ def _parts_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _attack_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=f"{OWN}; of one of wmjax's own networks")
+    parser.add_argument("run", metavar="RUN", help=OWN)
     model_option(parser)
     unlock_options(parser)
     parser.add_argument(
