@@ -182,9 +182,9 @@ def test_progress_tells_what_is_left_in_logs_and_notebooks(capsys: Any, monkeypa
         return capsys.readouterr().err
 
     assert work() == "asking: 50%, 0:40 left  7 bits\nasking: 100%  7 bits\n"
-    with progress.telling(progress.Told.VERBOSE):
+    with progress.telling(progress.Loudness.VERBOSE):
         assert work().count("\n") == 4
-    with progress.telling(progress.Told.QUIET):
+    with progress.telling(progress.Loudness.QUIET):
         assert work() == ""
     monkeypatch.setitem(sys.modules, "IPython", type(sys)("IPython"))
     shell = type("ZMQInteractiveShell", (), {})()

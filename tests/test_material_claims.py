@@ -207,8 +207,8 @@ def test_what_is_chosen_by_the_suspects_own_answers_gains_nothing_beyond_search(
     answers = stats.read_answers(table, n, 10)
     bits = []
     for number in range(400):
-        told = policies.Told(spec, np.arange(n), np.zeros(n, np.int64), number.to_bytes(32), material)
-        bits.append(float(stats.play(rule, answers, spec.policy.truth(told)).peak[-1]))
+        known = policies.Known(spec, np.arange(n), np.zeros(n, np.int64), number.to_bytes(32), material)
+        bits.append(float(stats.play(rule, answers, spec.policy.truth(known)).peak[-1]))
     for level in (1.0, 3.0, 5.0):
         wrong = int(np.sum(np.array(bits) >= level))
         assert stats.clopper_pearson(wrong, len(bits))[0] <= 2.0**-level

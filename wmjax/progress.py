@@ -13,7 +13,7 @@ from wmjax.text import printable
 Advance = Callable[..., None]
 
 
-class Told(Enum):
+class Loudness(Enum):
     """How much is told on stderr beside errors and warnings; the value: seconds between the lines of a log."""
 
     QUIET = None  # nothing
@@ -23,27 +23,27 @@ class Told(Enum):
 
 _SHORT = 2.0  # seconds; nothing is left on the terminal of what took less
 _screen = threading.Lock()
-_told = ContextVar("told", default=Told.USUAL)
+_loudness = ContextVar("loudness", default=Loudness.USUAL)
 
 
-def told() -> Told:
+def loudness() -> Loudness:
     """How much is told here and now."""
-    return _told.get()
+    return _loudness.get()
 
 
 @contextmanager
-def telling(how: Told) -> Iterator[None]:
+def telling(how: Loudness) -> Iterator[None]:
     """Tells so much within the block.
 
-    >>> with telling(Told.QUIET):
-    ...     print(told().name)
+    >>> with telling(Loudness.QUIET):
+    ...     print(loudness().name)
     QUIET
     """
-    before = _told.set(how)
+    before = _loudness.set(how)
     try:
         yield
     finally:
-        _told.reset(before)
+        _loudness.reset(before)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def progress(title: str, total: int, shown: bool = True) -> Iterator[Advance]:
       total: steps in all.
       shown: else nothing is written; of many hosts one is enough.
     """
-    pause = told().value
+    pause = loudness().value
     if not shown or pause is None:
         yield lambda steps, text="": None
     elif sys.stderr.isatty():

@@ -34,7 +34,7 @@ from wmjax.keys.memory import remember
 from wmjax.keys.specify import default_rule
 from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.services.address import read_address
-from wmjax.suspects.services.contract import Told, document
+from wmjax.suspects.services.contract import Declared, document
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.suspects.services.service import Service
 from wmjax.verification import verify
@@ -90,7 +90,7 @@ def overhead(suspect: str, options: list[str]) -> dict[str, Any]:
         about = None
         if request := provider.about(url):
             about = document(urllib.request.urlopen(request.url).read())
-        form = provider.forms(url, about, Told((8, 8, 1), 10, pixels))[0]
+        form = provider.forms(url, about, Declared((8, 8, 1), 10, pixels))[0]
         steps = [form.step(image[None]) for image in images]
         parts = urllib.parse.urlsplit(steps[0][0].url)
         line = http.client.HTTPConnection(parts.hostname or "", parts.port)

@@ -26,14 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
         placed(options)
         return int(options.verb(options))
 
-    with progress.telling(_told(options)):
+    with progress.telling(_loudness(options)):
         return guarded(work, options)
 
 
-def _told(options: argparse.Namespace) -> progress.Told:
+def _loudness(options: argparse.Namespace) -> progress.Loudness:
     if options.quiet:
-        return progress.Told.QUIET
-    return progress.Told.VERBOSE if options.verbose else progress.Told.USUAL
+        return progress.Loudness.QUIET
+    return progress.Loudness.VERBOSE if options.verbose else progress.Loudness.USUAL
 
 
 def console() -> NoReturn:

@@ -89,7 +89,7 @@ def worded(text: str, options: argparse.Namespace) -> str:
 
 def note(message: str) -> None:
     """Tells people something in passing, on stderr; not with `--quiet`."""
-    if progress.told() is not progress.Told.QUIET:
+    if progress.loudness() is not progress.Loudness.QUIET:
         warn(message)
 
 

@@ -172,8 +172,8 @@ def _secret_labels(claim: Claim) -> Sequence[int | None]:
     spec = claim.commitment.spec
     if spec.policy.answers is None:
         return [None] * len(claim.rows)
-    told = transcript.told(claim.rows, spec, claim.secret, claim.material)
-    return [int(label) for label in spec.policy.answers(told)]
+    known = transcript.known(claim.rows, spec, claim.secret, claim.material)
+    return [int(label) for label in spec.policy.answers(known)]
 
 
 def _ground(code: str, time: datetime.datetime, **values: str) -> Ground:

@@ -18,7 +18,7 @@ from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim, picks
 from wmjax.evidence.judgement import REFUSED
 from wmjax.keys.keyset import derive_some
-from wmjax.keys.policies import Told
+from wmjax.keys.policies import Known
 from wmjax.progress import progress
 from wmjax.stats.contract import Truth
 from wmjax.suspects.contract import Suspect
@@ -54,7 +54,7 @@ def fresh_triggers(claim: Claim, source: Dataset | None) -> Fresh | None:
     if not order or claim.secret is None or (spec.source and source is None):
         return None
     images, labels = derive_some(claim.secret, spec, source, order, claim.material)
-    return Fresh(images, spec.policy.truth(Told(spec, np.array(order), labels, claim.secret, claim.material)))
+    return Fresh(images, spec.policy.truth(Known(spec, np.array(order), labels, claim.secret, claim.material)))
 
 
 def ask(claim: Claim, suspect: Suspect) -> stats.Answers:

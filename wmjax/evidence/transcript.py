@@ -31,7 +31,7 @@ from wmjax.grounds import Ground
 from wmjax.keys import Spec
 from wmjax.keys.commitment import Leaf, input_sha256
 from wmjax.keys.material import Material
-from wmjax.keys.policies import Told
+from wmjax.keys.policies import Known
 from wmjax.keys.times import read_time
 from wmjax.stats.contract import Truth
 from wmjax.stats.said import Said, as_answers, numbered, read_said, said_json, scores_in
@@ -117,14 +117,14 @@ def truth(rows: Sequence[Row], spec: Spec, secret: bytes | None, material: Mater
       secret: None where it is not revealed; then of some keys None can be said.
       material: the one that the spec names.
     """
-    return None if secret is None and spec.policy.revealed else spec.policy.truth(told(rows, spec, secret, material))
+    return None if secret is None and spec.policy.revealed else spec.policy.truth(known(rows, spec, secret, material))
 
 
-def told(rows: Sequence[Row], spec: Spec, secret: bytes | None, material: Material | None) -> Told:
+def known(rows: Sequence[Row], spec: Spec, secret: bytes | None, material: Material | None) -> Known:
     """What there is to say what the secret says about the rows; arguments as of `truth`."""
     numbers = np.array([row.index for row in rows], np.int64)
     labels = np.array([row.opening.leaf.label if row.opening else 0 for row in rows], np.int64)
-    return Told(spec, numbers, labels, secret, material)
+    return Known(spec, numbers, labels, secret, material)
 
 
 def weigh(

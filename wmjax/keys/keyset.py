@@ -14,7 +14,7 @@ from wmjax.keys.commitment import Commitment, Leaf, leaf_of, merkle_root
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.keys.material import Material
 from wmjax.keys.pledge import Pledge
-from wmjax.keys.policies import Told
+from wmjax.keys.policies import Known
 from wmjax.keys.spec import Spec
 from wmjax.keys.specify import check_against_scheme, default_rule, is_made_from, scheme_of
 from wmjax.progress import progress
@@ -68,17 +68,17 @@ class Key:
 
     def truth(self, rows: slice | np.ndarray) -> Truth:
         """What the secret says about some triggers, for the key's kind of evidence: mostly their labels."""
-        return self.spec.policy.truth(self._told(rows))
+        return self.spec.policy.truth(self._known(rows))
 
-    def _told(self, rows: slice | np.ndarray) -> Told:
+    def _known(self, rows: slice | np.ndarray) -> Known:
         numbers = np.arange(self.spec.triggers)[rows]
-        return Told(self.spec, numbers, self.labels[rows], self.secret, self.material)
+        return Known(self.spec, numbers, self.labels[rows], self.secret, self.material)
 
     @property
     def answers(self) -> np.ndarray | None:
         """What a marked model answers about the triggers, int32 [triggers]; None where they are not mixed in."""
         answers = self.spec.policy.answers
-        return None if answers is None else answers(self._told(slice(None)))
+        return None if answers is None else answers(self._known(slice(None)))
 
 
 def limit(key: Key, most: int | None = None) -> int:

@@ -39,8 +39,8 @@ class Labelled(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Told:
-    """What there is to say what a secret says about some triggers.
+class Known:
+    """What is known of some triggers of a key, for what its secret says about them.
 
     Attributes:
       spec: the key's.
@@ -57,8 +57,8 @@ class Told:
     material: Material | None
 
 
-def _labels(told: Told) -> Truth:
-    return told.labels
+def _labels(known: Known) -> Truth:
+    return known.labels
 
 
 class LabelPolicy(NamedTuple):
@@ -85,8 +85,8 @@ class LabelPolicy(NamedTuple):
     evidence: str
     paper: bool
     draw: Callable[[bytes, Labelled, Sequence[int]], np.ndarray]
-    truth: Callable[[Told], Truth] = _labels
-    answers: Callable[[Told], np.ndarray] | None = lambda told: told.labels
+    truth: Callable[[Known], Truth] = _labels
+    answers: Callable[[Known], np.ndarray] | None = lambda known: known.labels
     arrays: Mapping[str, str] = {}
     check: Callable[[Labelled, Material], None] = lambda spec, material: None
     revealed: bool = False
@@ -112,13 +112,13 @@ def _coin(secret: bytes, spec: Labelled, at: Sequence[int]) -> np.ndarray:
     return np.array(tossed, np.int32)
 
 
-def _pairs(told: Told) -> Truth:
-    return Pairs(told.labels, required(told.material)["pairs"][told.rows].astype(np.int64))
+def _pairs(known: Known) -> Truth:
+    return Pairs(known.labels, required(known.material)["pairs"][known.rows].astype(np.int64))
 
 
-def _of_pairs(told: Told) -> np.ndarray:
-    pairs = required(told.material)["pairs"][told.rows].astype(np.int32)
-    return np.take_along_axis(pairs, told.labels[:, None], axis=1)[:, 0]
+def _of_pairs(known: Known) -> np.ndarray:
+    pairs = required(known.material)["pairs"][known.rows].astype(np.int32)
+    return np.take_along_axis(pairs, known.labels[:, None], axis=1)[:, 0]
 
 
 def _check_pairs(spec: Labelled, material: Material) -> None:
@@ -145,14 +145,14 @@ def _none(secret: bytes, spec: Labelled, at: Sequence[int]) -> np.ndarray:
     return np.zeros(len(at), np.int32)
 
 
-def _coins(told: Told) -> Truth:
-    material = required(told.material)
-    if told.secret is None:
+def _coins(known: Known) -> Truth:
+    material = required(known.material)
+    if known.secret is None:
         raise UsageError("the coins of this key are known only where its secret is revealed")
-    contrasts = contrasts_of(told.secret, told.spec.classes)
+    contrasts = contrasts_of(known.secret, known.spec.classes)
     features = material["features"]
-    drawn = coins_of(told.secret, material.sha256, len(contrasts), features.shape[1])
-    return Coins(told.rows, features, material["references"], drawn, contrasts)
+    drawn = coins_of(known.secret, material.sha256, len(contrasts), features.shape[1])
+    return Coins(known.rows, features, material["references"], drawn, contrasts)
 
 
 def required(material: Material | None) -> Material:

@@ -5,9 +5,9 @@ from typing import Any
 from wmjax import journal
 from wmjax.zoo.chunk_record import ChunkRecord
 from wmjax.zoo.header import AuditHeader
-from wmjax.zoo.turns import Begun, Spoken, Told
+from wmjax.zoo.turns import Begun, Replied, Spoken
 
-Line = ChunkRecord | Begun | Told
+Line = ChunkRecord | Begun | Replied
 
 
 class Lines:
@@ -51,7 +51,7 @@ def _line(values: dict[str, Any], header: AuditHeader) -> Line:
     """A line of an audit's journal."""
     if "asked" in values:
         return Begun.from_json(values, header)
-    return Told.from_json(values, header) if "said" in values else ChunkRecord.from_json(values, header)
+    return Replied.from_json(values, header) if "said" in values else ChunkRecord.from_json(values, header)
 
 
 JOURNAL = journal.Kind(journal.AUDIT, AuditHeader.from_json, _line, Lines)

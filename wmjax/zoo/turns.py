@@ -97,7 +97,7 @@ class Turn(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Told:
+class Replied:
     """A line of the journal: what a member said about a trigger.
 
     Attributes:
@@ -118,7 +118,7 @@ class Told:
         return {**place, "scores": self.turn.scores, "said": said_json(self.turn.answer)}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any], header: AuditHeader) -> "Told":
+    def from_json(cls, values: dict[str, Any], header: AuditHeader) -> "Replied":
         """Reads `to_json` back; raises ValueError where no such member can have said that."""
         found = forms.fields(values, ("chunk", "column", "trigger", "scores", "said"))
         chunk = forms.whole(found["chunk"], 0, len(header.chunks) - 1)
@@ -146,7 +146,7 @@ class Spoken:
         self.asking: Asking | None = None
         self.known: dict[tuple[int, int], Turn] = {}
 
-    def add(self, line: Begun | Told) -> bool:
+    def add(self, line: Begun | Replied) -> bool:
         """Takes the next line; whether it can be one: no question is asked twice."""
         if isinstance(line, Begun):
             self.asking = line.asking
@@ -221,7 +221,7 @@ class Turns:
 
     def told(self, turns: Mapping[tuple[int, int], Turn]) -> None:
         """Writes down what came of some questions, by column and trigger, all at once: a disk is slow."""
-        self._book.add(*(Told(self._chunk, *place, turn) for place, turn in turns.items()))
+        self._book.add(*(Replied(self._chunk, *place, turn) for place, turn in turns.items()))
 
 
 Begin = Callable[[Askable, Sequence[tuple[str, Key]]], Turns]

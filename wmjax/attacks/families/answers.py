@@ -10,7 +10,7 @@ from scipy import special
 
 from wmjax.attacks.contract import Attack, Served, Thief, answer, untouched
 
-Told = Callable[[np.ndarray, float], np.ndarray]  # of probabilities [n, classes], by strength
+Distortion = Callable[[np.ndarray, float], np.ndarray]  # of probabilities [n, classes], by strength
 
 
 def rounded(said: np.ndarray, decimals: float) -> np.ndarray:
@@ -55,9 +55,9 @@ def tempered(said: np.ndarray, temperature: float) -> np.ndarray:
     return np.asarray(special.softmax(np.log(np.maximum(said, np.finfo(np.float32).tiny)) / temperature, axis=1))
 
 
-def _attack(name: str, strength: str, quick: tuple[float, ...], full: tuple[float, ...], told: Told) -> Attack:
+def _attack(name: str, strength: str, quick: tuple[float, ...], full: tuple[float, ...], distort: Distortion) -> Attack:
     def serve(network: Served, thief: Thief, images: np.ndarray) -> np.ndarray:
-        return told(answer(network, thief, images), network.strength)
+        return distort(answer(network, thief, images), network.strength)
 
     attacker = "runs the server that the networks answer through; owns no data, and changes what is told, not the top-1"
     return Attack(name, attacker, strength, quick, full, frozenset(), untouched, serve)

@@ -94,7 +94,7 @@ class Form(NamedTuple):
     reading: str = ""
 
 
-class Told(NamedTuple):
+class Declared(NamedTuple):
     """What the user says of a service.
 
     Attributes:
@@ -124,7 +124,7 @@ class Provider:
     scheme: str
     words: str
     about: Callable[[str], Request | None]
-    forms: Callable[[str, Any, Told], Sequence[Form]]
+    forms: Callable[[str, Any, Declared], Sequence[Form]]
     hint: str = ""
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from wmjax.errors import UsageError
 from wmjax.suspects.services.answers import beside, read_said
-from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
+from wmjax.suspects.services.contract import Declared, Form, Malformed, Provider, Request, Said, Step, as_json, document
 from wmjax.suspects.services.pictures import encoded
 
 
@@ -32,7 +32,7 @@ def _about(url: str) -> Request:
     return Request(f"{_root(url)[0]}/gradio_api/info")
 
 
-def _forms(url: str, about: Any, told: Told) -> list[Form]:
+def _forms(url: str, about: Any, declared: Declared) -> list[Form]:
     root, asked = _root(url)
     functions = about.get("named_endpoints") if isinstance(about, dict) else None
     if not isinstance(functions, dict) or not functions:

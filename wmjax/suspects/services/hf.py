@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.suspects.services.answers import read_only, read_said
-from wmjax.suspects.services.contract import Form, Provider, Request, Said, Step, Told, as_json, document
+from wmjax.suspects.services.contract import Declared, Form, Provider, Request, Said, Step, as_json, document
 from wmjax.suspects.services.pictures import encoded
 
 _ALL = 1000  # classes to ask for; a server gives those that it has
@@ -21,8 +21,8 @@ def _about(url: str) -> None:
     return None
 
 
-def _forms(url: str, about: Any, told: Told) -> list[Form]:
-    most = max(_ALL, told.classes)
+def _forms(url: str, about: Any, declared: Declared) -> list[Form]:
+    most = max(_ALL, declared.classes)
     return [
         Form(kind, partial(step, url, kind, most)) for kind in ("png", "jpeg") for step in (_with_parameters, _bare)
     ]

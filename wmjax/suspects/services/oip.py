@@ -14,7 +14,7 @@ import numpy as np
 from wmjax.errors import UsageError
 from wmjax.suspects.pixels import AS_THEY_ARE
 from wmjax.suspects.services.answers import beside, read_said
-from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
+from wmjax.suspects.services.contract import Declared, Form, Malformed, Provider, Request, Said, Step, as_json, document
 from wmjax.suspects.services.pictures import written
 from wmjax.text import by
 
@@ -27,16 +27,16 @@ def _about(url: str) -> Request:
     return Request(url)
 
 
-def _forms(url: str, about: Any, told: Told) -> list[Form]:
-    declared = about.get("inputs") if isinstance(about, dict) else None
-    if declared and (not isinstance(declared, list) or len(declared) != 1 or not isinstance(declared[0], dict)):
+def _forms(url: str, about: Any, declared: Declared) -> list[Form]:
+    inputs = about.get("inputs") if isinstance(about, dict) else None
+    if inputs and (not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict)):
         raise UsageError("it takes several inputs, or none: wrap it in a function, module:function")
-    given = declared[0] if declared else {}
+    given = inputs[0] if inputs else {}
     name, datatype = str(given.get("name", "images")), given.get("datatype")
     if datatype not in (None, *_WHOLE, *_FLOATS):
         raise UsageError(f"it takes {datatype!s:.20}, neither bytes nor numbers: wrap it in a function")
-    layout = _layout(given.get("shape"), told.image)
-    way = _way(datatype, told.pixels, layout.image[2])
+    layout = _layout(given.get("shape"), declared.image)
+    way = _way(datatype, declared.pixels, layout.image[2])
     step = partial(_step, url, name, datatype or (_BYTES if way in AS_THEY_ARE else "FP32"), way, layout)
     return [Form("bytes" if datatype == _BYTES else "numbers", step, layout.image, way)]
 

@@ -17,7 +17,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.pixels import PIXELS
 from wmjax.suspects.query import came
 from wmjax.suspects.services.address import read_address
-from wmjax.suspects.services.contract import Beside, Form, Malformed, Said, Step, Told, document
+from wmjax.suspects.services.contract import Beside, Declared, Form, Malformed, Said, Step, document
 from wmjax.suspects.services.labels import Reader, as_array
 from wmjax.suspects.services.providers import PROVIDERS
 from wmjax.suspects.services.wire import AT_ONCE, PATIENCE, Declined, Wire
@@ -143,9 +143,9 @@ class Service:
         about = None
         if request := self._provider.about(self._url):
             about = self._parsed(document, self._wire.send(request, []))
-        told = Told(image, self._wanted.classes[0] if self._wanted.classes else 0, self._wanted.pixels)
+        declared = Declared(image, self._wanted.classes[0] if self._wanted.classes else 0, self._wanted.pixels)
         try:
-            forms = self._provider.forms(self._url, about, told)
+            forms = self._provider.forms(self._url, about, declared)
         except UsageError as error:
             raise UsageError(f"suspect {self.name}: {error}") from error
         silent: Form | None = None

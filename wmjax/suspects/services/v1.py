@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.suspects.services.answers import read_only
-from wmjax.suspects.services.contract import Form, Malformed, Provider, Request, Said, Step, Told, as_json, document
+from wmjax.suspects.services.contract import Declared, Form, Malformed, Provider, Request, Said, Step, as_json, document
 from wmjax.suspects.services.pictures import encoded, written
 
 
@@ -32,10 +32,10 @@ def _target(url: str) -> str:
     return f"{url}:predict" if named else url
 
 
-def _forms(url: str, about: Any, told: Told) -> list[Form]:
+def _forms(url: str, about: Any, declared: Declared) -> list[Form]:
     target = _target(url)
-    if told.pixels:
-        return [Form("numbers", partial(_step, target, partial(_numbers, told.pixels)), reading=told.pixels)]
+    if declared.pixels:
+        return [Form("numbers", partial(_step, target, partial(_numbers, declared.pixels)), reading=declared.pixels)]
     return [
         Form(kind, partial(_step, target, partial(_file, kind, field)))
         for kind in ("png", "jpeg")
