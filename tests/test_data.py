@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wmjax.data import Dataset, digest, load, load_source, open_splits, read, share_bounds
+from wmjax.data import Dataset, load, load_source, open_splits, read, share_bounds
 from wmjax.data.encoded import Picture, decode
 from wmjax.errors import AccessError, UsageError, WmjaxError
 from wmjax.keys import Paper, generate, make_spec
@@ -104,7 +104,7 @@ def test_a_test_split_alone_is_a_source_but_nothing_to_train_on(tmp_path):
 
 
 def test_a_source_is_the_training_split():
-    assert digest(load_source("digits")) == digest(load("digits").train)
+    assert load_source("digits").fingerprint() == load("digits").train.fingerprint()
 
 
 def fails(kind: type[WmjaxError], match: str, name: object, data_dir: Path | None = None, **options: object) -> None:
@@ -200,7 +200,7 @@ def test_any_rows_are_read_when_asked_for(tmp_path):
     lazy, whole = open_splits("shapes", tmp_path).train, load("shapes", tmp_path).train
     assert (len(lazy), lazy.image, lazy.classes) == (30, (6, 5, 3), 3)
     for rows in (slice(3, 9), slice(None, None, -7), np.array([5, 5, -1, 0]), np.arange(30) % 4 == 0, slice(4, 4)):
-        assert digest(lazy[rows]) == digest(whole[rows])
+        assert lazy[rows].fingerprint() == whole[rows].fingerprint()
     with pytest.raises(IndexError):
         lazy[np.array([30])]
 
@@ -210,8 +210,11 @@ def test_shares_put_together_are_the_split(tmp_path, parts):
     write_tfds(tmp_path, "shapes", *made(1))
     for split in (open_splits("shapes", tmp_path).train, load("shapes", tmp_path).train):
         shares = [read(split, "reading", (i, parts)) for i in range(parts)]
-        assert digest(split[:]) == digest(
-            Dataset(np.concatenate([s.images for s in shares]), np.concatenate([s.labels for s in shares]), 3)
+        assert (
+            split[:].fingerprint()
+            == Dataset(
+                np.concatenate([s.images for s in shares]), np.concatenate([s.labels for s in shares]), 3
+            ).fingerprint()
         )
         sizes = [last - first for first, last in (share_bounds(30, (i, parts)) for i in range(parts))]
         assert [len(share) for share in shares] == sizes
@@ -238,7 +241,6 @@ def test_a_fingerprint_stands_for_the_files(tmp_path):
     (pictures / "train" / "a" / "0.png").rename(pictures / "train" / "a" / "00.png")
     after = [open_splits(name, tmp_path / "tfds").train.fingerprint() for name in ("shapes", str(pictures))]
     assert not set(before) & set(after)
-    assert load("digits").train.fingerprint() == digest(load("digits").train)
 
 
 def write_pictures(root: Path, pictures: list[tuple[tuple[int, int], str]], suffix: str = ".png") -> Path:
@@ -263,14 +265,18 @@ def test_a_folder_of_pictures_comes_back_pixel_for_pixel(tmp_path, monkeypatch, 
     assert splits.train.labels.tolist() == [0, 0, 0, 1, 1]
     for image, file in zip(splits.test.images, ["a/0", "a/2", "a/4", "b/1", "b/3"], strict=True):
         assert np.array_equal(image, np.asarray(Image.open(f"set/test/{file}{suffix}")))
-    assert digest(load(str(tmp_path / "set")).test) == digest(load("./set/../set/").test) == digest(splits.test)
+    assert (
+        load(str(tmp_path / "set")).test.fingerprint()
+        == load("./set/../set/").test.fingerprint()
+        == splits.test.fingerprint()
+    )
 
 
 def test_val_stands_in_for_test_and_either_is_a_source(tmp_path):
     root = write_pictures(tmp_path / "set", [((6, 5), "L")] * 4)
     (root / "test").rename(root / "val")
     assert len(load(str(root)).test) == 4
-    assert digest(load_source(str(root))) == digest(load(str(root)).train)
+    assert load_source(str(root)).fingerprint() == load(str(root)).train.fingerprint()
     (root / "train").rename(tmp_path / "elsewhere")
     assert len(load_source(str(root))) == 4
     fails(AccessError, "no split train", root)
@@ -382,8 +388,8 @@ def test_digest_sees_pixels_labels_shape_and_classes():
         Dataset(base.images.reshape(4, 3, 2, 1), base.labels, 10),
         Dataset(base.images, base.labels, 11),
     ]
-    assert len({digest(data) for data in (base, *others)}) == 5
-    assert digest(base) == digest(Dataset(base.images.copy(), base.labels.astype(np.int64), 10))
+    assert len({data.fingerprint() for data in (base, *others)}) == 5
+    assert base.fingerprint() == Dataset(base.images.copy(), base.labels.astype(np.int64), 10).fingerprint()
 
 
 @pytest.mark.cifar10

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wmjax.data import Dataset, digest, keep, load, open_splits, share_bounds, stream
+from wmjax.data import Dataset, keep, load, open_splits, share_bounds, stream
 from wmjax.data.batches import batch_indices
 from wmjax.errors import AccessError
 
@@ -49,9 +49,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_batches_come_in_order(pictures: Path, ahead: int) -> None:
     train = open_splits(str(pictures)).train
     whole = load(str(pictures)).train
-    expected = [digest(whole[rows_at(step)]) for step in range(STEPS)]
-    assert [digest(batch) for batch in stream(train, rows_at, 0, STEPS, ahead=ahead)] == expected
-    assert [digest(batch) for batch in stream(whole, rows_at, 0, STEPS, ahead=ahead)] == expected
+    expected = [whole[rows_at(step)].fingerprint() for step in range(STEPS)]
+    assert [batch.fingerprint() for batch in stream(train, rows_at, 0, STEPS, ahead=ahead)] == expected
+    assert [batch.fingerprint() for batch in stream(whole, rows_at, 0, STEPS, ahead=ahead)] == expected
     assert len(set(expected)) == STEPS
     wait_for(lambda: not readers())
 
@@ -59,8 +59,8 @@ def test_batches_come_in_order(pictures: Path, ahead: int) -> None:
 @pytest.mark.parametrize("first", [0, 1, 7, STEPS - 1, STEPS, STEPS + 1])
 def test_a_stream_from_a_later_step_is_the_tail(pictures: Path, first: int) -> None:
     train = open_splits(str(pictures)).train
-    whole = [digest(batch) for batch in stream(train, rows_at, 0, STEPS)]
-    assert [digest(batch) for batch in stream(train, rows_at, first, STEPS)] == whole[first:]
+    whole = [batch.fingerprint() for batch in stream(train, rows_at, 0, STEPS)]
+    assert [batch.fingerprint() for batch in stream(train, rows_at, first, STEPS)] == whole[first:]
 
 
 @pytest.mark.parametrize("hosts", [2, 3])
@@ -72,7 +72,7 @@ def test_hosts_read_parts_of_the_same_batches(pictures: Path, hosts: int) -> Non
         together = Dataset(
             np.concatenate([share.images for share in shares]), np.concatenate([share.labels for share in shares]), 2
         )
-        assert digest(together) == digest(batch)
+        assert together.fingerprint() == batch.fingerprint()
 
 
 def test_a_corrupt_picture_stops_the_stream_at_its_batch(pictures: Path) -> None:
@@ -142,18 +142,20 @@ def test_cifar10_streams_as_it_loads() -> None:
     train = open_splits("cifar10").train
     rows = lambda step: batch_indices(0, step, 128, len(train))  # noqa: E731
     whole = list(stream(train, rows, 385, 394))  # over the end of an epoch
-    assert [digest(batch) for batch in whole] == [digest(train[rows(step)]) for step in range(385, 394)]
-    assert [digest(batch) for batch in stream(train, rows, 390, 394)] == [digest(batch) for batch in whole[5:]]
+    assert [batch.fingerprint() for batch in whole] == [train[rows(step)].fingerprint() for step in range(385, 394)]
+    assert [batch.fingerprint() for batch in stream(train, rows, 390, 394)] == [
+        batch.fingerprint() for batch in whole[5:]
+    ]
 
 
 def test_what_was_read_is_kept(pictures: Path) -> None:
     """From the second epoch on no file is opened: they may even be gone."""
     train = keep(open_splits(str(pictures)).train)
-    first = [digest(batch) for batch in stream(train, rows_at, 0, 5, ahead=3)]  # an epoch
+    first = [batch.fingerprint() for batch in stream(train, rows_at, 0, 5, ahead=3)]  # an epoch
     assert train.known.all()
     for picture in pictures.glob("train/*/*.png"):
         picture.unlink()
-    assert [digest(batch) for batch in stream(train, rows_at, 0, 5, ahead=3)] == first
-    assert digest(train[:]) == digest(train[np.arange(20)])
+    assert [batch.fingerprint() for batch in stream(train, rows_at, 0, 5, ahead=3)] == first
+    assert train[:].fingerprint() == train[np.arange(20)].fingerprint()
     with pytest.raises(AccessError):
         open_splits(str(pictures)).train[:]

@@ -100,13 +100,13 @@ def _at_hand(options: argparse.Namespace) -> "Callable[[Claim], tuple[Suspect | 
 
 
 def _check_sources(options: argparse.Namespace) -> None:
-    """Loads data sets that no key starts from: one that is not there is told all the same."""
-    from wmjax.data import load_source
+    """Opens data sets that no key starts from: one that is not there is told all the same."""
     from wmjax.data.folder import is_folder
+    from wmjax.data.source import open_source
 
     for name in options.sources:
         if not is_folder(Path(name)):
-            load_source(name, options.data_dir)
+            open_source(name, options.data_dir)
 
 
 def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "tuple[list[Release], dict[str, str]]":

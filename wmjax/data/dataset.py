@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -64,8 +65,15 @@ class Dataset:
         return height, width, channels
 
     def fingerprint(self) -> str:
-        """The `digest`."""
-        return digest(self)
+        """SHA-256 (hex) of shape, images and labels, whatever file format they came from; counted once."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        sha = hashlib.sha256(f"wmjax-images/1 {self.images.shape} {self.classes}\n".encode())
+        sha.update(np.ascontiguousarray(self.images).data)
+        sha.update(self.labels.astype("<i4").tobytes())
+        return sha.hexdigest()
 
 
 E = TypeVar("E", bound=Examples, covariant=True)
@@ -84,14 +92,6 @@ class Splits(Generic[E]):
     name: str
     train: E
     test: E
-
-
-def digest(data: Dataset) -> str:
-    """SHA-256 (hex) of a split's shape, images and labels, whatever file format they came from."""
-    sha = hashlib.sha256(f"wmjax-images/1 {data.images.shape} {data.classes}\n".encode())
-    sha.update(np.ascontiguousarray(data.images).data)
-    sha.update(data.labels.astype("<i4").tobytes())
-    return sha.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

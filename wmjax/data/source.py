@@ -73,9 +73,20 @@ def load_source(
 
     Args and errors are those of `open_splits`, but only a folder's pictures are fitted to `image`.
     """
+    chosen, examples = open_source(name, data_dir, image, split)
+    return read(examples, f"reading {name} {chosen}")
+
+
+def open_source(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    image: Shape | None = None,
+    split: Literal["train", "test"] = "train",
+) -> tuple[str, Examples]:
+    """The split that `load_source` reads, and what it is called; arguments and errors are the same."""
     splits = _open(name, data_dir, image if _folder(name, data_dir) else None)
     chosen = split if split in splits else next(iter(splits))
-    return read(splits[chosen], f"reading {name} {chosen}")
+    return chosen, splits[chosen]
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:

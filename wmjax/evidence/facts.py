@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from wmjax import stats
-from wmjax.data.dataset import Dataset, digest
+from wmjax.data.dataset import Dataset
 from wmjax.evidence import transcript
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.release import Release
@@ -93,7 +93,7 @@ class Court:
 
     @cached_property
     def _by_digest(self) -> dict[str, Dataset]:
-        return {digest(source): source for source in self.sources}
+        return {source.fingerprint(): source for source in self.sources}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

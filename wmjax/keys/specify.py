@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from wmjax.data.dataset import Dataset, digest
+from wmjax.data.dataset import Dataset
 from wmjax.errors import UsageError
 from wmjax.keys.material import Material
 from wmjax.keys.policies import default_policy
@@ -64,7 +64,7 @@ def make_spec(
         triggers,
         labels or known.labels or default_policy(paper is not None).name,
         tuple(sorted({**chosen, **parameters}.items())),
-        Source(source[0], digest(source[1])) if source else None,
+        Source(source[0], source[1].fingerprint()) if source else None,
         paper,
         material.sha256 if material else None,
     )
@@ -144,7 +144,7 @@ def default_rate(classes: int) -> float:
 
 def is_made_from(spec: Spec, source: Dataset) -> bool:
     """Whether a data set is, byte for byte, the one that a spec names."""
-    return spec.source is not None and digest(source) == spec.source.sha256
+    return spec.source is not None and source.fingerprint() == spec.source.sha256
 
 
 def is_self_derived(spec: Spec) -> bool:
