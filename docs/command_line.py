@@ -54,7 +54,7 @@ def _is_needed(action: argparse.Action) -> bool:
 
 
 def _place(action: argparse.Action) -> str:
-    name = str(action.metavar or action.dest)
+    name = "|".join(map(str, action.choices)) if action.choices else str(action.metavar or action.dest)
     return f"[{name}]" if action.nargs == "?" else f"{name}..." if action.nargs == "+" else name
 
 
