@@ -16,10 +16,10 @@ from wmjax.errors import InvalidFile
 from wmjax.evidence import judge as judging
 from wmjax.evidence import lacks as lacking
 from wmjax.evidence import transcript as rows_of
-from wmjax.evidence.claim import read_claim
+from wmjax.evidence.authority import Authority
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.facts import Court, Facts
 from wmjax.evidence.judge import judge
-from wmjax.evidence.timestamps import Authority
 
 NONCE, OLDER_NONCE = b"n" * 32, b"o" * 32
 BEFORE, SINCE, AFTER = day(2024, 1), day(2024, 6), day(2024, 9)

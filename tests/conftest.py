@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tsa import LocalTsa
 
     from wmjax.data import Dataset
-    from wmjax.evidence.timestamps import Authority
+    from wmjax.evidence.authority import Authority
 
 settings.register_profile("wmjax", deadline=None, derandomize=True)  # shared machines: no timing decides a test
 settings.load_profile("wmjax")
@@ -121,7 +121,7 @@ def local(_tsa: "LocalTsa", monkeypatch: pytest.MonkeyPatch) -> "Iterator[LocalT
 
 @pytest.fixture
 def trusted(local: "LocalTsa") -> "list[Authority]":
-    from wmjax.evidence.timestamps import read_authority
+    from wmjax.evidence.authority import read_authority
 
     return [read_authority(local.authority)]
 

@@ -17,7 +17,7 @@ from forger import abstract_key, knowing, order, transcript, write
 from securesystemslib.dsse import Envelope
 
 from wmjax.canonical import read_canonical, write_canonical
-from wmjax.evidence import claim as reading
+from wmjax.evidence import claim_file as reading
 from wmjax.evidence import judge as judging
 from wmjax.evidence import timestamps
 from wmjax.evidence import transcript as rows_of

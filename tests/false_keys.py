@@ -29,7 +29,7 @@ from tsa import LocalTsa
 
 from wmjax.data.dataset import Dataset
 from wmjax.evidence import checks, timestamps
-from wmjax.evidence import claim as reading
+from wmjax.evidence import claim_file as reading
 from wmjax.evidence import judge as judging
 from wmjax.evidence import lacks as lacking
 from wmjax.evidence.facts import Court

@@ -7,7 +7,7 @@ import numpy as np
 from accuser import ASKED, INNOCENT, NONCE, NONCED, OLDER_NONCE, PICKED, SECRET, Attack, World, nothing
 from forger import abstract_key, answers_of, day, knowing, order, transcript, write
 
-from wmjax.evidence import claim as reading
+from wmjax.evidence import claim_file as reading
 from wmjax.evidence import judge as judging
 from wmjax.evidence import lacks as lacking
 from wmjax.evidence import transcript as rows_of

@@ -11,7 +11,8 @@ import numpy as np
 from tsa import LocalTsa
 
 from wmjax.canonical import read_canonical, write_canonical
-from wmjax.evidence.claim import Attached, Claim, picks, read_claim, write_claim
+from wmjax.evidence.claim import Attached, Claim, picks
+from wmjax.evidence.claim_file import read_claim, write_claim
 from wmjax.evidence.transcript import Opening, Row, state
 from wmjax.keys import Commitment, Key, Model, Signer, Spec, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.commitment import Leaf, leaves

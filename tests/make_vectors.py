@@ -29,10 +29,11 @@ from wmjax import stats
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.data import Dataset
 from wmjax.errors import InvalidFile
-from wmjax.evidence.claim import Attached, read_claim
+from wmjax.evidence.authority import read_authority
+from wmjax.evidence.claim import Attached
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
-from wmjax.evidence.timestamps import read_authority
 from wmjax.evidence.transcript import Row
 from wmjax.keys import Key, Signer, derive_key, make_spec, sign_commitment
 from wmjax.keys.statement import parse_commitment

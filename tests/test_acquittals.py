@@ -10,7 +10,8 @@ import pytest
 from wmjax import files, stats
 from wmjax.errors import InvalidFile
 from wmjax.evidence import lacks
-from wmjax.evidence.claim import Attached, read_claim
+from wmjax.evidence.claim import Attached
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.claimant import claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge

@@ -14,7 +14,7 @@ from refusals import assert_refused, changed
 from tsa import pem
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.evidence.timestamps import Authority, certificates_in, read_authority
+from wmjax.evidence.authority import Authority, certificates_in, read_authority
 
 
 def test_an_authority_is_read_in_any_order_with_comments(local, tmp_path):

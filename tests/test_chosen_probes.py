@@ -13,7 +13,8 @@ from wmjax import stats
 from wmjax.data import Dataset
 from wmjax.errors import UsageError
 from wmjax.evidence import lacks as lacking
-from wmjax.evidence.claim import picks, read_claim
+from wmjax.evidence.claim import picks
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Judgement

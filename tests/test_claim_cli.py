@@ -15,7 +15,7 @@ from refusals import messages, one_line
 from tsa import LocalTsa
 
 from wmjax.errors import UsageError
-from wmjax.evidence.claim import read_claim
+from wmjax.evidence.claim_file import read_claim
 from wmjax.files import alone
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, read_commitment, write_key
 from wmjax.keys.memory import shown_to

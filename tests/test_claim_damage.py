@@ -23,10 +23,11 @@ from wmjax.canonical import read_canonical, write_canonical
 from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.evidence import lacks
-from wmjax.evidence.claim import read_claim
+from wmjax.evidence.authority import Authority, read_authority
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
-from wmjax.evidence.timestamps import Authority, check, read_authority
+from wmjax.evidence.timestamps import check
 from wmjax.files import LARGEST, read_bytes
 from wmjax.keys import Input, Model, Signer, make_spec, new_signer, sign_commitment
 from wmjax.keys.signing import sign

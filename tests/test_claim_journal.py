@@ -20,7 +20,8 @@ from tsa import LocalTsa
 from wmjax import files, journal, keys
 from wmjax.errors import AccessError
 from wmjax.evidence import claimant
-from wmjax.evidence.claim import Claim, picks, read_claim
+from wmjax.evidence.claim import Claim, picks
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.transcript import Row
 from wmjax.files import alone, write_bytes
 from wmjax.keys import derive_key, make_spec, write_key

@@ -10,14 +10,16 @@ import pytest
 from tsa import LocalTsa
 
 from wmjax.evidence import conflict
-from wmjax.evidence.claim import Attached, Claim, read_claim
+from wmjax.evidence.authority import read_authority
+from wmjax.evidence.claim import Attached, Claim
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.claimant import claim
 from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Settlement
 from wmjax.evidence.release import Release
-from wmjax.evidence.timestamps import Stamp, read_authority
+from wmjax.evidence.timestamps import Stamp
 from wmjax.grounds import Ground
 from wmjax.keys import Key, Model, Signer, generate, make_spec, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment

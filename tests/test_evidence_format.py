@@ -19,7 +19,8 @@ from wmjax.canonical import write_canonical
 from wmjax.data import Dataset
 from wmjax.errors import InvalidFile
 from wmjax.evidence import claimant
-from wmjax.evidence.claim import CLAIM, Attached, picks, read_claim
+from wmjax.evidence.claim import Attached, picks
+from wmjax.evidence.claim_file import CLAIM, read_claim
 from wmjax.keys import (
     POLICIES,
     SCHEMES,

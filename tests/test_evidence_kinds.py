@@ -12,7 +12,8 @@ import pytest
 import wmjax
 from wmjax import stats
 from wmjax.attacks.measure import _point
-from wmjax.evidence.claim import Attached, read_claim
+from wmjax.evidence.claim import Attached
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.claimant import claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge

@@ -80,11 +80,12 @@ from wmjax.evidence import judge as judging
 from wmjax.evidence import judge_asking, timestamps
 from wmjax.evidence import lacks as lacking
 from wmjax.evidence import transcript as rows_of
-from wmjax.evidence.claim import Attached, read_claim
+from wmjax.evidence.authority import read_authority
+from wmjax.evidence.claim import Attached
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Facts
 from wmjax.evidence.judge import judge
-from wmjax.evidence.timestamps import read_authority
 from wmjax.grounds import Ground
 from wmjax.keys import derive_key, make_spec
 from wmjax.stats import labels as label_bets

@@ -18,13 +18,14 @@ from tsa import LocalTsa
 
 from wmjax.errors import AccessError, InvalidFile, MisfitError, UsageError
 from wmjax.evidence import wording
-from wmjax.evidence.claim import Claim, read_claim
+from wmjax.evidence.authority import read_authority
+from wmjax.evidence.claim import Claim
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Court
 from wmjax.evidence.hearing import _together, hear, read_all
 from wmjax.evidence.judge import judge
 from wmjax.evidence.judgement import Refused
-from wmjax.evidence.timestamps import read_authority
 from wmjax.keys import Key, derive_key, make_spec, new_signer
 from wmjax.report.evidence import judgement_page
 from wmjax.suspects import Suspect

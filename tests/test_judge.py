@@ -14,9 +14,9 @@ from tsa import LocalTsa
 import wmjax
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import wording
+from wmjax.evidence.authority import read_authority
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.facts import Lack
-from wmjax.evidence.timestamps import read_authority
 from wmjax.keys import Model, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
 from wmjax.suspects import grounds

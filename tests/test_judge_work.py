@@ -8,7 +8,7 @@ from forger import abstract_key, knowing
 from experiments.claims import hostile_claims
 from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile
-from wmjax.evidence.claim import read_claim
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge
 from wmjax.keys import derive_key, make_spec

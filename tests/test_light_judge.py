@@ -23,7 +23,7 @@ import wmjax
 from wmjax.cli.hints import installing
 from wmjax.data import load_source
 from wmjax.evidence import claimant
-from wmjax.evidence.claim import attach
+from wmjax.evidence.claim_file import attach
 from wmjax.keys import derive_key, generate, make_spec, new_signer, sign_commitment
 from wmjax.keys.specify import default_rule
 from wmjax.stats.spread import perfect

@@ -14,8 +14,9 @@ from refusals import assert_refused
 from wmjax import stats
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.evidence import checks, claimant, transcript, wording
-from wmjax.evidence.claim import picks, read_claim
+from wmjax.evidence.claim import picks
 from wmjax.evidence.claim_asking import PORTION
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.judge import judge
 from wmjax.keys import Key, derive_key, make_spec, new_signer, policies
 from wmjax.keys.coins import coins_of, contrasts_of

@@ -12,7 +12,8 @@ from test_claim_cli import NONCE, claim, home, know, make_key, opened
 from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.evidence import transcript
-from wmjax.evidence.claim import Claim, read_claim
+from wmjax.evidence.claim import Claim
+from wmjax.evidence.claim_file import read_claim
 from wmjax.keys import Spec, make_spec
 from wmjax.stats import renaming
 from wmjax.stats.said import read_said, said, said_json

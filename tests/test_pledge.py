@@ -17,10 +17,11 @@ from tsa import LocalTsa
 
 from wmjax.cli import main
 from wmjax.errors import InvalidFile
+from wmjax.evidence.authority import read_authority
 from wmjax.evidence.facts import DATED_BITS, PLEDGED_BITS, Court
 from wmjax.evidence.judge import judge
 from wmjax.evidence.pledge import check_pledge, pledged_key, signature
-from wmjax.evidence.timestamps import check, read_authority
+from wmjax.evidence.timestamps import check
 from wmjax.keys import Unlock, make_spec, open_key, write_key
 from wmjax.keys.pledge import Pledge
 from wmjax.keys.vault import new_identity, seal, unseal

@@ -24,8 +24,8 @@ from tsa import IN_2020, LocalTsa
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import oms, release
+from wmjax.evidence.authority import Authority
 from wmjax.evidence.release import read_release, sign_release
-from wmjax.evidence.timestamps import Authority
 from wmjax.keys import Model, Signer, generate, make_spec, new_signer, sign_commitment
 
 __all__ = ["home"]

@@ -17,7 +17,8 @@ import pytest
 from tsa import LocalTsa
 
 from wmjax.evidence import claimant
-from wmjax.evidence.claim import attach, picks, read_claim, write_claim
+from wmjax.evidence.claim import picks
+from wmjax.evidence.claim_file import attach, read_claim, write_claim
 from wmjax.keys import generate, make_spec, new_signer, sign_commitment
 from wmjax.suspects import from_callable
 

@@ -33,7 +33,7 @@ from wmjax.keys import Model, new_signer, sign_commitment, write_key
 from wmjax.keys.memory import remember
 from wmjax.models import default_config
 from wmjax.showing import KINDS, show
-from wmjax.suspects.sniff import WHY, Format
+from wmjax.suspects.kinds import WHY, Format
 
 NONCE = b"n" * 32
 PASSPHRASE = "correct horse battery staple"

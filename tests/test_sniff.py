@@ -21,8 +21,9 @@ from safetensors.numpy import save_file
 
 from wmjax.errors import InvalidFile
 from wmjax.suspects.contract import Wanted
+from wmjax.suspects.kinds import WHY, Format
 from wmjax.suspects.recognise import recognise
-from wmjax.suspects.sniff import WHY, Format, kind_of, sniff
+from wmjax.suspects.sniff import kind_of, sniff
 from wmjax.zoo.discover import discover
 
 ARRAY = np.linspace(0.0, 1.0, 2000, dtype=np.float32)

@@ -16,7 +16,8 @@ from refusals import assert_refused
 from tsa import DATA, IN_2020, LocalTsa, accuracy, der, integer, pem
 
 from wmjax.errors import UsageError
-from wmjax.evidence.timestamps import Authority, Stamp, check, embedded_certificates, obtain, read_authority
+from wmjax.evidence.authority import Authority, read_authority
+from wmjax.evidence.timestamps import Stamp, check, embedded_certificates, obtain
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl program is not on PATH")
 

@@ -11,7 +11,7 @@ from typing import Any
 import make_vectors
 import pytest
 
-from wmjax.evidence.claim import read_claim
+from wmjax.evidence.claim_file import read_claim
 
 HERE = make_vectors.FOLDER
 CASES = json.loads((HERE / "claims.v1.json").read_text())["cases"]

@@ -25,9 +25,11 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.errors import InvalidFile as InvalidFile
     from wmjax.errors import UsageError as UsageError
     from wmjax.errors import WmjaxError as WmjaxError
+    from wmjax.evidence.authority import Authority as Authority
+    from wmjax.evidence.authority import read_authority as read_authority
     from wmjax.evidence.claim import Claim as Claim
-    from wmjax.evidence.claim import attach as attach
-    from wmjax.evidence.claim import read_claim as read_claim
+    from wmjax.evidence.claim_file import attach as attach
+    from wmjax.evidence.claim_file import read_claim as read_claim
     from wmjax.evidence.claimant import claim as claim
     from wmjax.evidence.conflict import settle as settle
     from wmjax.evidence.facts import Court as Court
@@ -39,8 +41,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.evidence.judgement import Settlement as Settlement
     from wmjax.evidence.release import Release as Release
     from wmjax.evidence.release import read_release as read_release
-    from wmjax.evidence.timestamps import Authority as Authority
-    from wmjax.evidence.timestamps import read_authority as read_authority
     from wmjax.grounds import Ground as Ground
     from wmjax.keys import Commitment as Commitment
     from wmjax.keys import Input as Input
@@ -97,7 +97,7 @@ _HOME = {
     "Answers": "wmjax.stats",
     "AttackResult": "wmjax.attacks.result",
     "AuditResult": "wmjax.zoo.result",
-    "Authority": "wmjax.evidence.timestamps",
+    "Authority": "wmjax.evidence.authority",
     "Batch": "wmjax.train",
     "Claim": "wmjax.evidence.claim",
     "Combined": "wmjax.verification",
@@ -128,7 +128,7 @@ _HOME = {
     "Verdict": "wmjax.verification",
     "Wanted": "wmjax.suspects",
     "WmjaxError": "wmjax.errors",
-    "attach": "wmjax.evidence.claim",
+    "attach": "wmjax.evidence.claim_file",
     "attack": "wmjax.attacks.run",
     "audit": "wmjax.zoo.audit",
     "claim": "wmjax.evidence.claimant",
@@ -154,8 +154,8 @@ _HOME = {
     "open_splits": "wmjax.data",
     "open_suspect": "wmjax.suspects",
     "pack": "wmjax.zoo.pack",
-    "read_authority": "wmjax.evidence.timestamps",
-    "read_claim": "wmjax.evidence.claim",
+    "read_authority": "wmjax.evidence.authority",
+    "read_claim": "wmjax.evidence.claim_file",
     "read_commitment": "wmjax.keys",
     "read_release": "wmjax.evidence.release",
     "settle": "wmjax.evidence.conflict",

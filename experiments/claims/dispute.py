@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout
 import numpy as np
 
 from experiments import fragment, record
-from wmjax.evidence.claim import attach, picks, read_claim, write_claim
+from wmjax.evidence.claim import picks
+from wmjax.evidence.claim_file import attach, read_claim, write_claim
 from wmjax.evidence.transcript import Opening, Row, state
 from wmjax.keys import Commitment, generate, make_spec, new_signer, sign_commitment, write_key
 from wmjax.keys.commitment import leaves

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from wmjax.evidence.claim import Attached, picks, write_claim
+from wmjax.evidence.claim import Attached, picks
+from wmjax.evidence.claim_file import write_claim
 from wmjax.evidence.transcript import Opening, Row, state
 from wmjax.keys import Commitment, Signer, Spec, derive_key, make_spec, new_signer, sign_commitment
 from wmjax.keys.commitment import leaves

@@ -29,7 +29,8 @@ import numpy as np
 from experiments import fragment
 from experiments.claims import hostile_claims
 from wmjax.evidence import claimant
-from wmjax.evidence.claim import Attached, read_claim
+from wmjax.evidence.claim import Attached
+from wmjax.evidence.claim_file import read_claim
 from wmjax.keys import Key, generate, make_spec, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
 from wmjax.suspects import from_callable

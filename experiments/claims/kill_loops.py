@@ -37,7 +37,8 @@ import numpy as np
 
 from experiments import fragment, record
 from experiments.audits import zoos
-from wmjax.evidence.claim import Claim, read_claim
+from wmjax.evidence.claim import Claim
+from wmjax.evidence.claim_file import read_claim
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key, write_key
 from wmjax.keys.specify import default_rule
 from wmjax.models import Config

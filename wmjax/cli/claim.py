@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def claim(options: argparse.Namespace) -> int:
     """Asks a suspect the questions that a challenger's nonce picks, and writes a signed claim."""
-    from wmjax.evidence.claim import read_claim
+    from wmjax.evidence.claim_file import read_claim
     from wmjax.evidence.judge import judge as check
     from wmjax.files import alone, check_room, write_bytes
     from wmjax.keys.files import check_sealed
@@ -94,7 +94,8 @@ def _tell_claim(options: argparse.Namespace, made: "Claim", page_path: Path, lef
 
 def _asked(options: argparse.Namespace, public: Path) -> tuple[bytes, frozenset[int]]:
     """The claim's file, and the triggers that were spent before."""
-    from wmjax.evidence.claim import attach, read_nonce
+    from wmjax.evidence.claim import read_nonce
+    from wmjax.evidence.claim_file import attach
     from wmjax.evidence.claimant import claim as make
     from wmjax.keys import open_key, open_signer, spend
     from wmjax.keys.keyset import limit

@@ -11,7 +11,7 @@ from wmjax.errors import UsageError
 from wmjax.stores import place
 
 if TYPE_CHECKING:
-    from wmjax.evidence.timestamps import Authority
+    from wmjax.evidence.authority import Authority
     from wmjax.keys import SignedCommitment
 
 
@@ -61,7 +61,7 @@ def _release(options: argparse.Namespace, public: "SignedCommitment") -> list[Pa
 
 def authorities(paths: Sequence[Path]) -> "list[Authority]":
     """The time-stamping authorities that --tsa names."""
-    from wmjax.evidence.timestamps import read_authority
+    from wmjax.evidence.authority import read_authority
 
     return [read_authority(path) for path in paths]
 

@@ -14,12 +14,12 @@ from wmjax.stores import place
 
 if TYPE_CHECKING:
     from wmjax.data import Dataset
+    from wmjax.evidence.authority import Authority
     from wmjax.evidence.claim import Claim
     from wmjax.evidence.facts import Court
     from wmjax.evidence.hearing import Hearing
     from wmjax.evidence.judgement import Judgement, Refused, Settlement
     from wmjax.evidence.release import Release
-    from wmjax.evidence.timestamps import Authority
     from wmjax.suspects.contract import Suspect
 
 

@@ -17,7 +17,7 @@ from wmjax.stores import place
 
 if TYPE_CHECKING:
     from wmjax.data import Dataset
-    from wmjax.evidence.timestamps import Authority
+    from wmjax.evidence.authority import Authority
     from wmjax.keys import Key, Paper, Spec
     from wmjax.keys.material import Material
 

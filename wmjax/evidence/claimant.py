@@ -10,8 +10,9 @@ from wmjax import stats
 from wmjax.canonical import LARGEST
 from wmjax.errors import UsageError
 from wmjax.evidence import claim_journal
-from wmjax.evidence.claim import Attached, picks, write_claim
+from wmjax.evidence.claim import Attached, picks
 from wmjax.evidence.claim_asking import Case, Spend, ask
+from wmjax.evidence.claim_file import write_claim
 from wmjax.evidence.facts import Court
 from wmjax.evidence.lacks import chosen_bits, demanded_bits, margin
 from wmjax.evidence.transcript import Row, state

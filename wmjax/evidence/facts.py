@@ -9,9 +9,10 @@ from functools import cached_property
 from wmjax import stats
 from wmjax.data.dataset import Dataset
 from wmjax.evidence import transcript
+from wmjax.evidence.authority import Authority
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.release import Release
-from wmjax.evidence.timestamps import Authority, Stamp
+from wmjax.evidence.timestamps import Stamp
 from wmjax.grounds import Ground
 from wmjax.keys import Spec
 from wmjax.suspects.contract import Suspect
@@ -64,7 +65,7 @@ class Court:
       nonce: 16 to 64 bytes that the judge drew for this claim, after seeing the commitment.
       suspect: the model to ask.
       sources: data sets that keys start from, from a place that the claimants could not write to.
-      authorities: those whose time stamps the judge trusts (`wmjax.evidence.timestamps.read_authority`).
+      authorities: those whose time stamps the judge trusts (`wmjax.evidence.authority.read_authority`).
       since: when the suspect first appeared, with an offset from UTC.
       alpha: the largest chance of a false match that the judge accepts, between 0 and 1; the claimant may have
         committed to a smaller one.

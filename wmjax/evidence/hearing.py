@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from wmjax.data.dataset import Dataset
 from wmjax.errors import AccessError, AnswerError, InvalidFile, MisfitError, UsageError, WmjaxError
 from wmjax.evidence.checks import check_court
-from wmjax.evidence.claim import Claim, read_claim
+from wmjax.evidence.claim import Claim
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Court
 from wmjax.evidence.judge import judge

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from wmjax.data.dataset import Dataset
 from wmjax.errors import InvalidFile
-from wmjax.evidence.timestamps import Authority, Stamp, check_past
+from wmjax.evidence.authority import Authority
+from wmjax.evidence.timestamps import Stamp, check_past
 from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.keyset import Key, derive_key
 from wmjax.keys.material import Material

@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from wmjax.digest import BUNDLE, PUBLIC, STATEMENT
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.evidence import oms
-from wmjax.evidence.timestamps import Authority, Stamp, check_past, obtain
+from wmjax.evidence.authority import Authority
+from wmjax.evidence.timestamps import Stamp, check_past, obtain
 from wmjax.files import read_bytes, write_bytes
 from wmjax.keys import Model, SignedCommitment, Signer
 from wmjax.keys.statement import parse_commitment

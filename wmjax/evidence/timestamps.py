@@ -6,19 +6,15 @@ Certificates are looked at as of the token's time, so that they may expire later
 token embeds is never a root: rfc3161-client below 1.0.9 took it for one.
 """
 
-import contextlib
 import datetime
 import hashlib
-import os
 import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rfc3161_client import (
     HashAlgorithm,
     PKIStatus,
@@ -30,31 +26,12 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
-from wmjax import stores
-from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.files import read_bytes
+from wmjax.errors import InvalidFile
+from wmjax.evidence.authority import LARGEST, Authority, hostile, name_of
 from wmjax.post import place, post, words
 
-LARGEST = 1 << 20  # bytes of a token or an authority's file; real ones have less than 20,000
 AHEAD = datetime.timedelta(hours=24)  # that an honest clock may be ahead of the judge's
 _HASHES = {"2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512"}
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A time-stamping authority that somebody trusts.
-
-    Attributes:
-      name: the file it was read from.
-      pinned: its own certificates, which sign tokens.
-      intermediates: certificates between those and a root; may be empty.
-      roots: where trust ends.
-    """
-
-    name: str
-    pinned: tuple[x509.Certificate, ...]
-    intermediates: tuple[x509.Certificate, ...]
-    roots: tuple[x509.Certificate, ...]
 
 
 @dataclass(frozen=True)
@@ -88,42 +65,6 @@ class _Token:
     certificates: tuple[x509.Certificate, ...]
 
 
-def read_authority(path: str | os.PathLike[str]) -> Authority:
-    """Reads a PEM file with an authority's own certificates and their root; intermediates may be among them.
-
-    Example:
-
-        court = wmjax.Court(authorities=[wmjax.read_authority("tsa.pem")])
-
-    Args:
-      path: of the PEM file.
-
-    Raises:
-      AccessError: the file cannot be read.
-      InvalidFile: it holds no certificates, or damaged ones.
-      UsageError: the authority's own certificate or the root is missing.
-    """
-    try:
-        path = stores.place(path)
-        with stores.present(path), open(path, "rb") as file:
-            raw = file.read(LARGEST + 1)
-    except OSError as error:
-        raise AccessError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
-    if len(raw) > LARGEST:
-        raise InvalidFile(f"{path} is too large to hold an authority's certificates")
-    with _hostile(f"{path} does not hold certificates in PEM"):
-        certificates = x509.load_pem_x509_certificates(raw)
-        self_issued = [one.issuer == one.subject for one in certificates]  # parses the names, here and not later
-        pinned = tuple(one for one in certificates if _may_stamp(one))
-        roots = tuple(one for one, own in zip(certificates, self_issued, strict=True) if own and _is_ca(one))
-        intermediates = tuple(one for one in certificates if _is_ca(one) and one not in roots)
-    if not pinned:
-        raise UsageError(f"{path} lacks the authority's own certificate (critical usage timeStamping alone): add it")
-    if not roots:
-        raise UsageError(f"{path} lacks the root that the authority's certificate leads to: add it")
-    return Authority(os.fspath(path), pinned, intermediates, roots)
-
-
 def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
     """Checks a time stamp over some data, offline.
 
@@ -150,7 +91,7 @@ def check(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
             except InvalidFile as error:
                 reason = str(error)
                 continue
-            return Stamp(parts.time, _name(certificate), True, certificate.fingerprint(SHA256()).hex())
+            return Stamp(parts.time, name_of(certificate), True, certificate.fingerprint(SHA256()).hex())
     if reason:
         raise InvalidFile(reason)
     return Stamp(parts.time, parts.name, False, None)
@@ -164,19 +105,6 @@ def told_by(token: bytes) -> tuple[Stamp, bytes]:
     """
     parts = _take_apart(token)
     return Stamp(parts.time, parts.name, False, None), parts.digest
-
-
-def certificates_in(path: str | os.PathLike[str]) -> list[tuple[str, datetime.datetime, str]]:
-    """Names of the certificates in a PEM file, until when each is valid, and its SHA-256.
-
-    Raises:
-      AccessError: it cannot be read.
-      InvalidFile: it holds none.
-    """
-    raw = read_bytes(stores.place(path))
-    with _hostile(f"{path} does not hold certificates in PEM"):
-        found = x509.load_pem_x509_certificates(raw)
-        return [(_name(one), one.not_valid_after_utc, one.fingerprint(SHA256()).hex()) for one in found]
 
 
 def check_past(token: bytes, data: bytes, authorities: Sequence[Authority]) -> Stamp:
@@ -232,7 +160,7 @@ def _take_apart(token: bytes) -> _Token:
     """Parses a token; raises `InvalidFile` where it is malformed, not granted or not by SHA-2."""
     if len(token) > LARGEST:
         raise InvalidFile(f"a time stamp has no more than {LARGEST} bytes")
-    with _hostile("not a time stamp as of RFC 3161 in DER"):
+    with hostile("not a time stamp as of RFC 3161 in DER"):
         response = decode_timestamp_response(token)
         if response.status != PKIStatus.GRANTED:
             said = words("; ".join(response.status_string))
@@ -255,7 +183,7 @@ def _take_apart(token: bytes) -> _Token:
             _latest(info),
             info.nonce,
             signer,
-            _name(certificates[0]) if known else f"an authority under {words(signer.issuer.rfc4514_string())}",
+            name_of(certificates[0]) if known else f"an authority under {words(signer.issuer.rfc4514_string())}",
             tuple(certificates),
         )
 
@@ -283,45 +211,7 @@ def _verify(parts: _Token, data: bytes, certificate: x509.Certificate, authority
     verifier = VerifierBuilder(
         tsa_certificate=certificate, intermediates=list(authority.intermediates), roots=list(authority.roots)
     ).build()
-    with _hostile(
-        f"the time stamp names {_name(certificate)} as its signer but does not verify under {authority.name}"
+    with hostile(
+        f"the time stamp names {name_of(certificate)} as its signer but does not verify under {authority.name}"
     ):
         verifier.verify_message(parts.response, data)
-
-
-@contextlib.contextmanager
-def _hostile(what: str) -> Iterator[None]:
-    """Whatever the parsers raise on a stranger's bytes becomes `InvalidFile`, and what they warn of is not shown."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (InvalidFile, MemoryError):
-        raise
-    except BaseException as error:
-        # Seen: ValueError, KeyError, TypeError, OverflowError, x509.InvalidVersion. Rust's panics are not an Exception.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise InvalidFile(f"{what}: {words(str(error))}") from error
-
-
-def _may_stamp(certificate: x509.Certificate) -> bool:
-    """Whether it is for time stamps only (RFC 3161, section 2.3) and not a CA's."""
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    except x509.ExtensionNotFound:
-        return False
-    return usage.critical and list(usage.value) == [ExtendedKeyUsageOID.TIME_STAMPING] and not _is_ca(certificate)
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-
-
-def _name(certificate: x509.Certificate) -> str:
-    """Subject's common name, else the whole subject."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return words(str(names[0].value) if names else certificate.subject.rfc4514_string())

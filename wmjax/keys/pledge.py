@@ -60,7 +60,7 @@ def pledged_secret(base: bytes, signature: bytes) -> bytes:
 
     Args:
       base: 32 bytes.
-      signature: what only the authority could make (`wmjax.evidence.timestamps.signature`).
+      signature: what only the authority could make (`wmjax.evidence.pledge.signature`).
     """
     digest = hashlib.sha256(signature).hexdigest()
     return Stream(base, f"pledge/{digest}", 0).octets(SECRET_BYTES).tobytes()

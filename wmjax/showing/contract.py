@@ -13,7 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from wmjax.canonical import LARGEST
 from wmjax.files import read_bytes
-from wmjax.suspects.sniff import Format, beginning, kind_of
+from wmjax.suspects.kinds import Format
+from wmjax.suspects.sniff import beginning, kind_of
 from wmjax.text import cut
 
 DAMAGE = (  # what parsers raise on a stranger's bytes

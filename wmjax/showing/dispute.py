@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from wmjax.digest import BUNDLE, STATEMENT
 from wmjax.errors import UsageError
-from wmjax.evidence import oms, timestamps
-from wmjax.evidence.claim import FORMAT as CLAIM
-from wmjax.evidence.claim import read_claim
+from wmjax.evidence import authority, oms, timestamps
+from wmjax.evidence.claim_file import FORMAT as CLAIM
+from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.release import read_release
 from wmjax.files import read_bytes
 from wmjax.showing.contract import Facts, Glimpse, Kind, said
@@ -78,11 +78,11 @@ def _stamp(seen: Glimpse) -> Facts:
 
 
 def _authority(seen: Glimpse) -> Facts:
-    certificates = timestamps.certificates_in(seen.path)
+    certificates = authority.certificates_in(seen.path)
     told = [f"{name}, until {until:%Y-%m-%d}, sha256 {sha256}" for name, until, sha256 in certificates[:_SHOWN]]
     facts = {"certificates": told}
     try:
-        found = timestamps.read_authority(seen.path)
+        found = authority.read_authority(seen.path)
     except UsageError as error:
         return {**facts, "usable_as_tsa": f"no: {error}"}
     return {**facts, "usable_as_tsa": "yes", "sign_time_stamps": len(found.pinned), "roots": len(found.roots)}

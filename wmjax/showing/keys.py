@@ -6,7 +6,7 @@ import re
 import pyrage
 
 from wmjax.errors import InvalidFile
-from wmjax.evidence.claim import attach
+from wmjax.evidence.claim_file import attach
 from wmjax.keys import SignedCommitment, open_signer, read_commitment
 from wmjax.keys.memory import FORMAT as ASKED
 from wmjax.keys.statement import COMMITMENT, parse_commitment

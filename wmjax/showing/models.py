@@ -16,7 +16,7 @@ from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import read_npz
 from wmjax.suspects.formats.onnx_read import parse
 from wmjax.suspects.formats.safetensors import Header, read_header, read_index
-from wmjax.suspects.sniff import WHY, Format
+from wmjax.suspects.kinds import WHY, Format
 from wmjax.suspects.tensor_names import is_adapter
 
 _ADAPTER = "none: an adapter, which changes another model's weights"

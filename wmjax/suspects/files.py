@@ -22,11 +22,12 @@ from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header,
 from wmjax.suspects.formats.torch_hub import of_recipe
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line
+from wmjax.suspects.kinds import WHY, Format
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import matches, sizes
 from wmjax.suspects.network import from_config, from_module, is_named, networks_named
 from wmjax.suspects.sets import Fit
-from wmjax.suspects.sniff import WHY, Format, kind_of
+from wmjax.suspects.sniff import kind_of
 from wmjax.suspects.sources import Joined
 
 _WHOLE = Fit(".", {})  # the one set of weights of a file that is a network

@@ -7,80 +7,18 @@ import pickletools
 import re
 import stat
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.suspects.formats.safetensors import INDEX
+from wmjax.suspects.kinds import Format
 
 _HEAD, _TAIL = 4096, 8192  # bytes that are read at either end
 _ZIP_END = (1 << 16) + 22  # bytes in which a zip archive's last record lies
 
 
-class Format(StrEnum):
-    """What a file is by its content."""
-
-    SAFETENSORS = "safetensors"
-    INDEX = "index"  # of a model in several safetensors files
-    ONNX = "onnx"
-    CUT_ONNX = "cut-onnx"
-    ORT = "ort"
-    PICKLE = "pickle"
-    TORCH = "torch"
-    TORCHSCRIPT = "torchscript"
-    TORCH_EXPORT = "torch-export"
-    CUT_ZIP = "cut-zip"
-    KERAS = "keras"
-    HDF5 = "hdf5"
-    MSGPACK = "msgpack"
-    JAX_EXPORT = "jax-export"
-    ARRAYS = "arrays"
-    ARRAY = "array"
-    GGUF = "gguf"
-    TFLITE = "tflite"
-    OPENVINO = "openvino"
-    COREML = "coreml"
-    TFJS = "tfjs"
-    ARCHIVE = "archive"
-    LFS = "lfs"
-    PAGE = "page"
-    EMPTY = "empty"
-    UNFINISHED = "unfinished"
-    SEVERAL = "several"  # formats at once
-    TEXT = "text"
-    OTHER = "other"  # plainly no model: pictures, sounds, documents, programs, tables
-    UNKNOWN = "unknown"
-
-
-_FOREIGN = "this format is not read: convert it to safetensors or ONNX"
-_PICKLE = (
-    "a pickle can run code when it is opened: convert it to safetensors or ONNX; whatever has `pickles` opens "
-    "PyTorch's with tensors alone"
-)
-_TENSORS = "PyTorch's reader runs code that is in it: export the model to ONNX; what has `pickles` reads its tensors"
-_AGAIN = "not the whole file: fetch it again"
-WHY = {  # of what is not read
-    Format.CUT_ONNX: f"an ONNX file that was cut short, {_AGAIN}",
-    Format.PICKLE: _PICKLE,
-    Format.TORCH: f"a PyTorch file: {_PICKLE}",
-    Format.TORCHSCRIPT: f"a TorchScript archive: {_TENSORS}",
-    Format.TORCH_EXPORT: f"a torch.export archive: {_TENSORS}",
-    Format.CUT_ZIP: f"a zip archive that was cut short, {_AGAIN}",
-    Format.ARRAY: "one NumPy array, no model: put the arrays of one into a safetensors file",
-    Format.GGUF: f"a GGUF file: {_FOREIGN}",
-    Format.COREML: f"a Core ML file: {_FOREIGN}",
-    Format.TFJS: f"a TensorFlow.js model: {_FOREIGN}",
-    Format.ARCHIVE: "an archive is not opened: unpack it first",
-    Format.LFS: "a Git LFS pointer, not the weights: git lfs pull",
-    Format.PAGE: "a web page, not the weights: fetch the file again",
-    Format.EMPTY: "an empty file",
-    Format.UNFINISHED: f"a download that was not finished, {_AGAIN}",
-    Format.TEXT: "text, not weights",
-    Format.SEVERAL: "Keras finds a model in it behind something else: which is meant is not said, so save it alone",
-    Format.UNKNOWN: "its content is of no format that is known: if it is a model, convert it to safetensors or ONNX",
-}
 _MAGIC = {  # how files begin
     b"\x93NUMPY": Format.ARRAY,
     b"GGUF": Format.GGUF,

@@ -12,7 +12,8 @@ from wmjax import orbax
 from wmjax.errors import WmjaxError
 from wmjax.suspects import recognise
 from wmjax.suspects.formats.orbax_items import AGGREGATE
-from wmjax.suspects.sniff import Format, kind_of
+from wmjax.suspects.kinds import Format
+from wmjax.suspects.sniff import kind_of
 
 _TENSORS = {  # what pieces of tensors may be by their first bytes: packed, or of no known form
     *(Format.ARCHIVE, Format.OTHER, Format.UNKNOWN, Format.EMPTY, Format.TEXT, Format.ARRAY, Format.LFS, Format.PAGE),

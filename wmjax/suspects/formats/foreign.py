@@ -24,9 +24,9 @@ from wmjax.suspects.contract import Askable, Network, Suspect, Wanted, no_logits
 from wmjax.suspects.formats import alone_child
 from wmjax.suspects.formats.safetensors import stamp
 from wmjax.suspects.grounds import AskedGround
+from wmjax.suspects.kinds import Format
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.process import start
-from wmjax.suspects.sniff import Format
 from wmjax.suspects.ways import readings as names_of
 from wmjax.text import by
 
