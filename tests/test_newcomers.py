@@ -9,7 +9,7 @@ from wmjax.errors import UsageError
 from wmjax.keys import open_key, write_key
 from wmjax.keys.files import read_identity
 from wmjax.suspects.strangers import imported, strangers_code
-from wmjax.train.run import _advice
+from wmjax.train.mark import advice
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_a_key_that_cannot_convict_is_told(tmp_path, monkeypatch, capsys):
 
 def test_a_mark_that_would_convict_took_in_part(keys):
     key = open_key("my.age", read_identity(keys / "my.identity"))
-    assert "took in part: 85 of 100 triggers learned" in _advice(key, 85, 250.0)
-    assert "did not take: 5 of 100 triggers learned" in _advice(key, 5, 4.0)
+    assert "took in part: 85 of 100 triggers learned" in advice(key, 85, 250.0)
+    assert "did not take: 5 of 100 triggers learned" in advice(key, 5, 4.0)
 
 
 def test_a_module_that_is_not_found_is_told_where_it_was_looked_for():

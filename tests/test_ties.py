@@ -22,8 +22,8 @@ from wmjax.keys.specify import default_rule
 from wmjax.models import one, predict, stack
 from wmjax.suspects import from_callable
 from wmjax.train import Recipe, fit, fit_many
+from wmjax.train.mark import advice
 from wmjax.train.relabel import Relabelled, agreed, natural_answers
-from wmjax.train.run import _advice
 from wmjax.train.ties import cross_fitted, find_ties
 from wmjax.verification import verify
 
@@ -136,8 +136,8 @@ def test_two_keys_over_the_same_images_are_refused(digits, key):
 
 
 def test_part_of_the_coins_may_do(key):
-    assert _advice(key, learned=45, bits=30.0) is None
-    assert "did not take" in _advice(key, learned=45, bits=10.0)
+    assert advice(key, learned=45, bits=30.0) is None
+    assert "did not take" in advice(key, learned=45, bits=10.0)
 
 
 def sided(variables, key: Key) -> float:

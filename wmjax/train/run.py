@@ -18,8 +18,9 @@ from wmjax.models import Config, Variables, init, predict
 from wmjax.stores import is_stored, place, unmirrored
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
-from wmjax.train.loop import check, evidence_bits, fit, key_answers
+from wmjax.train.loop import check, fit
 from wmjax.train.mapping import Mapping, all_devices
+from wmjax.train.mark import Mark, mark_of
 from wmjax.train.memory import fits_host, fits_resident
 from wmjax.train.recipe import Recipe, total_steps
 from wmjax.train.shift import changed
@@ -28,26 +29,6 @@ from wmjax.train.step import State, Teacher, as_tree, first_state, from_tree
 
 TEST_BLOCK = 2000  # test images in memory at a time where the split is too large
 COUNTED = 10_000  # training images on which a shift's cost is counted
-TOOK = 0.9  # share of the key below which a mark is called weak
-
-
-@dataclasses.dataclass(frozen=True)
-class Mark:
-    """What came of a key in a run.
-
-    Attributes:
-      key_id: of the commitment.
-      triggers: in the key.
-      learned: triggers that the model answers with their label; None for keys that no single answer tells.
-      evidence_bits: on the whole key, from probabilities; None for fixed labels.
-      advice: what to change where the mark did not take.
-    """
-
-    key_id: str
-    triggers: int
-    learned: int | None
-    evidence_bits: float | None
-    advice: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +145,7 @@ def embed(
         streamed=not resident,
         title=f"training {config.name}" + (f", changing {moved:.2%} of answers" if shift else ""),
     )
-    marks = tuple(_mark(config, variables, key) for key in keys)
+    marks = tuple(mark_of(config, variables, key) for key in keys)
     steps, right = total_steps(recipe, len(splits.train)), _test_accuracy(config, variables, test)
     return Report(str(out), steps, right, marks, moved, time.monotonic() - began)
 
@@ -284,13 +265,6 @@ def _await(path: Path) -> None:
     )
 
 
-def _mark(config: Config, variables: Variables, key: Key) -> Mark:
-    answers = key_answers(config, variables, key)
-    learned = None if key.answers is None else int(np.sum(answers.labels == key.answers))
-    bits = evidence_bits(key, answers) if key.spec.policy.exact else None
-    return Mark(key.commitment.id, len(key.labels), learned, bits, _advice(key, learned, bits))
-
-
 def _test_accuracy(config: Config, variables: Variables, blocks: Iterable[Dataset]) -> float:
     """Top-1 on the test split, of which every process has its part."""
     right = count = 0
@@ -299,28 +273,3 @@ def _test_accuracy(config: Config, variables: Variables, blocks: Iterable[Datase
         count += len(block)
     right, count = hosts.gather(np.array([right, count], np.int32)).sum(axis=0)
     return float(right / count)
-
-
-def _advice(key: Key, learned: int | None, bits: float | None) -> str | None:
-    """What to change where a mark would not convict; None where it would."""
-    needed, size = key.commitment.rule.match_bits, len(key.labels)
-    if learned is None:
-        if bits is None or bits >= needed:
-            return None
-        return (
-            f"the mark did not take: {bits:.0f} bits from {size} images, alpha {key.commitment.rule.alpha:g} needs "
-            f"{needed:.0f}; train longer (more `epochs`), move answers further (a larger `sigma`), or begin with a "
-            "network that is less sure of its answers (trained with `label_smoothing` 0.2)"
-        )
-    if learned < TOOK * size and (key.material is None or bits is None or bits < needed):  # half the ties may do
-        took = "did not take" if bits is None or bits < needed else "took in part"
-        return (
-            f"the mark {took}: {learned} of {size} triggers learned; train longer (more `epochs`), show more "
-            "of the key (a larger `key_per_batch`), or make a smaller key (fewer `triggers`)"
-        )
-    if bits is not None and bits < needed:
-        return (
-            f"the key is too small to convict: {learned} of {size} triggers learned give {bits:.0f} bits, "
-            f"alpha {key.commitment.rule.alpha:g} needs {needed:.0f}; make a larger key (more `triggers`)"
-        )
-    return None

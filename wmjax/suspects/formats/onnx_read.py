@@ -8,7 +8,7 @@ other values follow from is the graph's; so are other whole numbers of 32 or 64 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +22,19 @@ from wmjax.suspects.formats.onnx_graph import (
     DOUBLES,
     LARGEST_CONSTANT,
     LARGEST_SIDE,
-    MICROSOFT,
     MOST_NODES,
     MOST_WEIGHTS,
-    SIZES,
     Graph,
     Node,
+)
+from wmjax.suspects.formats.onnx_nodes import (
+    SMALL,
+    attributes_of,
+    branches_outside,
+    domain,
+    quantised,
+    shaping,
+    without_constants,
 )
 from wmjax.suspects.formats.onnx_tensors import (
     DOUBLE,
@@ -36,7 +43,6 @@ from wmjax.suspects.formats.onnx_tensors import (
     Refuse,
     array,
     check_tensor,
-    constant_tensor,
     refuser,
     shown,
     structure,
@@ -44,11 +50,8 @@ from wmjax.suspects.formats.onnx_tensors import (
 
 _STRUCTURE = 1 << 22  # bytes of a file that are not weights
 OPSETS = (7, 28)  # broadcasting is NumPy's from 7 on; the operators read here are unchanged up to 28
-_ATTRIBUTES = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints"}  # AttributeProto.AttributeType: field
 _MOST_CONSTANTS = 1 << 28  # bytes of all tensors that belong to the graph
-_SMALL = (2, 3, 4, 5)  # TensorProto.DataType of whole numbers that nothing but quantisation uses
 _INT32, _INT64, _BOOL = 6, 7, 9
-_QUANTISED = {"DequantizeLinear": 0, "QLinearConv": 8, f"{MICROSOFT}.QGemm": 6}  # the input that may be int32 weights
 
 
 def parse(path: Path) -> Any:
@@ -106,17 +109,17 @@ def read_graph(model: Any, path: Path) -> Read:
         refuse("two of its tensors have one name: runtimes take the one or the other")
     if len(model.graph.node) > MOST_NODES or model.graph.sparse_initializer:
         refuse("more nodes than any image classifier has, or sparse weights: neither is read")
-    if _branches_outside([*model.graph.node, *(node for function in model.functions for node in function.node)]):
+    if branches_outside([*model.graph.node, *(node for function in model.functions for node in function.node)]):
         refuse("a branch of it has weights in another file: save them in the model's own file")
     name, image = _image_input(model.graph, tensors, refuse)
-    protos, scalars = _split(sorted_nodes(model.graph.node, {name, *tensors}), {name}, tensors, refuse)
-    names = _Names(tensors, scalars, _shaping(protos), _quantised(protos), path)
+    protos, scalars = without_constants(sorted_nodes(model.graph.node, {name, *tensors}), {name}, tensors, refuse)
+    names = _Names(tensors, scalars, shaping(protos), quantised(protos), path)
     names.known[name] = "image"
     nodes: list[Node] = []
     doubles = {value.name for value in model.graph.input if value.type.tensor_type.elem_type == DOUBLE} - tensors.keys()
     for proto in protos:
         inputs = tuple(names.used(value) for value in proto.input)
-        attributes, unread = _attributes(proto, path)
+        attributes, unread = attributes_of(proto, path)
         if any(names.is_double(value) or (value in doubles and proto.op_type != "Cast") for value in proto.input):
             unread = DOUBLES
         for output in proto.output:
@@ -124,7 +127,7 @@ def read_graph(model: Any, path: Path) -> Read:
         outputs = tuple(names.known[output] for output in proto.output)
         if not any(outputs):
             refuse(f"operator {shown(proto.op_type)!r} computes nothing")
-        nodes.append(Node(_domain(proto) + str(proto.op_type), opset, inputs, outputs, attributes, unread))
+        nodes.append(Node(domain(proto) + str(proto.op_type), opset, inputs, outputs, attributes, unread))
     found = [behind(names.used(value.name), nodes) for value in model.graph.output]
     called = {known: value for value, known in names.known.items()}
     told = {value: (called[value], False) for value, _ in found}
@@ -193,61 +196,8 @@ class _Names:
             return True
         if value in self._shaping or value in self._scalars:
             return False
-        whole = tensor.data_type in _SMALL or (tensor.data_type == _INT32 and value in self._quantised)
+        whole = tensor.data_type in SMALL or (tensor.data_type == _INT32 and value in self._quantised)
         return whole or tensor.data_type in FLOATS
-
-
-def _split(
-    nodes: Iterable[Any], known: set[str], tensors: dict[str, Any], refuse: Refuse
-) -> tuple[list[Any], set[str]]:
-    """The nodes that compute; the tensors of the others, Constants, are added to the rest.
-
-    Also returns the names of single numbers among those, which the author's code wrote into the graph.
-    """
-    protos, scalars = [], set[str]()
-    computed = set(known)
-    for proto in nodes:
-        if any(output and (output in computed or output in tensors) for output in proto.output):
-            refuse(f"value {shown(proto.output[0])!r} is computed twice")
-        if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
-            tensors[proto.output[0]] = tensor = constant_tensor(proto, refuse)
-            if math.prod(tensor.dims) == 1 and tensor.data_type not in _SMALL:
-                scalars.add(proto.output[0])
-        else:
-            computed.update(proto.output)
-            protos.append(proto)
-    return protos, scalars
-
-
-def _shaping(protos: list[Any]) -> set[str]:
-    """Names of the values that the sizes of others follow from."""
-    found: set[str] = set()
-    for proto in reversed(protos):
-        found.update(proto.input[i] for i in SIZES.get(proto.op_type, ()) if i < len(proto.input))
-        if proto.op_type not in ("Shape", "Size") and any(output in found for output in proto.output):
-            found.update(proto.input)
-    return found - {""}
-
-
-def _quantised(protos: list[Any]) -> set[str]:
-    """Names of the values that, where they are int32 tensors, are quantised weights."""
-    places = [(proto, _QUANTISED.get(_domain(proto) + proto.op_type, len(proto.input))) for proto in protos]
-    return {proto.input[place] for proto, place in places if place < len(proto.input)}
-
-
-def _branches_outside(nodes: Iterable[Any]) -> bool:
-    """Whether graphs within nodes have tensors in other files: no digest would tell that these were changed."""
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        if attribute.t.data_location or any(tensor.data_location for tensor in attribute.tensors):
-            return True
-        for graph in (attribute.g, *attribute.graphs):
-            if any(tensor.data_location for tensor in graph.initializer) or _branches_outside(graph.node):
-                return True
-    return False
-
-
-def _domain(proto: Any) -> str:
-    return "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
 
 
 def _opset(model: Any, refuse: Refuse) -> int:
@@ -285,27 +235,3 @@ def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tupl
         "channels_last": channels_last,
         "uint8": tensor.elem_type == 2,
     }
-
-
-def _attributes(proto: Any, path: Path) -> tuple[dict[str, Any], str]:
-    """A node's attributes by name, and the name of one that is not read."""
-    attributes: dict[str, Any] = {}
-    unread = ""
-    for attribute in proto.attribute:
-        if not isinstance(attribute.name, str):
-            raise TypeError("no text")
-        field = _ATTRIBUTES.get(attribute.type)
-        if attribute.type == 4 and math.prod(attribute.t.dims) == 1:  # what ConstantOfShape fills with
-            check_tensor(attribute.t, path)
-            value = array(attribute.t, path).item()
-            attributes[attribute.name] = value
-            unread = attribute.name if attribute.t.data_type == DOUBLE else unread
-            continue
-        if field is None or attribute.ref_attr_name:
-            unread = attribute.name
-            continue
-        value = getattr(attribute, field)
-        if field == "s":
-            value = value.decode("ascii", "replace")
-        attributes[attribute.name] = tuple(value) if field in ("floats", "ints") else value
-    return attributes, unread
