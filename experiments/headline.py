@@ -31,11 +31,11 @@ def _cost() -> Row:
     marked, clean = figures["abstract"]["accuracy"], figures["clean_accuracy"]
     pairs = record.read("cifar10")
     low, high = pairs["cost_points"]["interval"]
-    step = next(case for case in record.read("step_ratio")["cases"] if case["model"] == "vgg")
+    steps = {(case["model"], case["key"]): case["ratio_median"] for case in record.read("step_ratio")["cases"]}
     told = (
         f"{marked['mean']:.2f} ± {marked['sd']:.2f} % test accuracy marked, {clean['mean']:.2f} ± {clean['sd']:.2f} % "
         f"clean (digits, {clean['n']} seeds); {low:.2f} to {high:.2f} points (CIFAR-10, {pairs['n']} pairs, 95 % "
-        f"interval); a training step takes {step['ratio_median']:.2f} times as long"
+        f"interval); a training step takes {steps['vgg', 'triggers']:.2f} times as long"
     )
     return "What does a mark cost?", told, ("training/digits", "training/cifar10", "training/step_ratio")
 

@@ -8,8 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from wmjax.models import Config, init
+from wmjax.models import Config, Variables, init
 from wmjax.train import Batch, Inputs, Mapping, Recipe, all_devices, make_program, plan_of, schedule_of
+from wmjax.train.shift import Shift, fit_directions
+from wmjax.train.spread import BAND, FEATURES
 from wmjax.train.step import first_state
 
 Work = Callable[[], Any]
@@ -67,6 +69,7 @@ def training(
     steps: int,
     *,
     marked: bool = True,
+    shifted: bool = False,
     dispatched: bool = False,
     mapping: Mapping | None = None,
     images: int = 2048,
@@ -78,6 +81,7 @@ def training(
       recipe: how to train.
       steps: each time; in one program, or with `dispatched` in one program each.
       marked: with a key of 100 triggers.
+      shifted: with a key of 288 coins, which moves the network's own answers to ordinary images.
       dispatched: see `steps`.
       mapping: the devices; all by default.
       images: on the devices.
@@ -91,14 +95,25 @@ def training(
     rows = rng.integers(0, images, (steps, recipe.batch)).astype(np.int32)[:, mapping.share(recipe.batch)]
     picks = [mapping.divide(part) for part in (np.split(rows, steps) if dispatched else [rows])]
     program = make_program(plan_of(config, recipe, mapping))
-    begin = first_state(init(config, recipe.seed))
+    variables = init(config, recipe.seed)
+    begin, shift = first_state(variables), mapping.replicate(_shift(config, variables, pixels)) if shifted else None
     slow = dataclasses.replace(recipe, epochs=10_000)  # so long a run learns next to nothing in its first steps
     state, seed, schedule = mapping.replicate((begin, np.int32(0), schedule_of(slow, recipe.batch)))
 
     def work() -> Any:
         nonlocal state
         for pick in picks:
-            state, metrics = program(state, Inputs(seed, schedule, data, pick, triggers))
+            state, metrics = program(state, Inputs(seed, schedule, data, pick, triggers, shift=shift))
         return state, metrics
 
     return work
+
+
+def _shift(config: Config, base: Variables, images: np.ndarray) -> Shift:
+    """What a key with as many coins as usual would have the network learn; which coins makes no difference."""
+    rng = np.random.default_rng(1)
+    directions = fit_directions(config, base, images, rng, FEATURES)
+    features = len(directions.bias)
+    return Shift(
+        base, directions, rng.normal(size=(features, config.classes)).astype(np.float32), np.array(BAND, np.float32)
+    )
