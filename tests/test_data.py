@@ -224,7 +224,7 @@ def test_shares_put_together_are_the_split(tmp_path, parts):
 def test_too_large_for_memory(tmp_path):
     write_tfds(tmp_path, "shapes", *made(1))
     split = open_splits("shapes", tmp_path, image=(1 << 25, 1 << 25, 3)).train
-    with pytest.raises(UsageError, match="GiB do not fit in memory"):
+    with pytest.raises(UsageError, match="GiB and do not fit in this machine"):
         read(split, "reading shapes train")
 
 

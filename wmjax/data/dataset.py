@@ -2,13 +2,16 @@
 
 import dataclasses
 import hashlib
+import math
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from wmjax.devices import host_bytes
 from wmjax.errors import UsageError
 from wmjax.progress import progress
+from wmjax.text import by
 
 _BLOCK = 500  # pictures read at once: enough to make up for the cost of a call, few enough to hold twice
 
@@ -189,11 +192,10 @@ def read(examples: Examples, title: str, share: tuple[int, int] = (0, 1)) -> Dat
     if isinstance(examples, Dataset):
         return examples[first:last]
     shape = (last - first, *examples.image)
-    try:
-        images, labels = np.empty(shape, np.uint8), np.empty(last - first, np.int32)
-    except MemoryError as error:
-        size = np.prod(shape, dtype=float) / 2**30
-        raise UsageError(f"{title}: {size:.0f} GiB do not fit in memory: read it as a stream") from error
+    if math.prod(shape) > host_bytes():  # said now: a process that fills the memory is killed without a word
+        size = f"{math.prod(shape) / 2**30:,.0f} GiB"
+        raise UsageError(f"{title}: images of {by(examples.image)} take {size} and do not fit in this machine's memory")
+    images, labels = np.empty(shape, np.uint8), np.empty(last - first, np.int32)
     with progress(title, last - first) as advance:
         for start in range(first, last, _BLOCK):
             block = examples[start : min(start + _BLOCK, last)]
