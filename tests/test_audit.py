@@ -298,6 +298,8 @@ def test_what_cannot_be_merged(audit: Audit, tmp_path: Path) -> None:
         merge([tmp_path / "a"])
     with pytest.raises(UsageError, match="holds no journal of an audit"):
         merge([tmp_path])
+    with pytest.raises(UsageError, match="`folders` is empty"):
+        merge([])
     (tmp_path / "a" / "journal-1-of-2.jsonl").write_bytes(b'{"format":')
     with pytest.raises(UsageError, match="a: no journal was begun"):
         merge([tmp_path / "a"])
