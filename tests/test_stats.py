@@ -334,6 +334,12 @@ def test_top_k_rest_is_spread_evenly():
         stats.spread_top_k(np.array([[1, 0]]), np.array([[0.5, 0.5]]), 2)
 
 
+@pytest.mark.parametrize(("named", "told"), [([0, -1], "0..4"), ([5, 0], "0..4"), ([3, 3], "different within a row")])
+def test_top_k_of_classes_that_cannot_be_is_refused(named, told):
+    with pytest.raises(UsageError, match=f"`classes_named` must be.* {told}$"):
+        stats.spread_top_k(np.array([[1, 2], named]), np.full((2, 2), 0.3), 5)
+
+
 def naive_e_bh(bits, tests, fdr):
     """Every number of rejections is tried; sets, not arrays."""
     order = sorted(range(len(bits)), key=lambda i: -bits[i])
