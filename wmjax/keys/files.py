@@ -12,7 +12,7 @@ from wmjax.keys.keyset import Key
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
 from wmjax.keys.vault import Unlock, is_sealed, mark_spent, new_identity, parse_identity, seal, unseal
-from wmjax.stores import is_stored, place, private, unmirrored
+from wmjax.stores import is_stored, place, private, remove, unmirrored
 
 _PUBLIC = ".commitment.json"
 
@@ -47,7 +47,7 @@ def write_key(
       The files that were written.
 
     Raises:
-      AccessError: one of them cannot be written; none is left then.
+      AccessError: one of them cannot be written; those before it are removed again, in a bucket too.
       UsageError: one of the files already exists; keys are never overwritten.
     """
     out = stem(out)
@@ -70,6 +70,7 @@ def write_key(
             written.append(path)
     except AccessError:
         for path in written:  # no half of a key is left
+            remove(path)
             path.unlink(missing_ok=True)
         raise
     return written
