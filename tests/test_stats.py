@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import assert_one_line
 from scipy.stats import binom, binomtest
 
 from wmjax import stats
@@ -382,3 +385,18 @@ def test_scores_whose_sum_overflows_are_answers() -> None:
     answers = stats.read_answers(scores, 2, 200)
     assert answers.labels.tolist() == [3, 3]
     assert np.isfinite(answers.probabilities).all()
+
+
+@pytest.mark.parametrize("number", [np.float64(0.25), np.float32(0.25), Fraction(1, 4)])
+def test_a_rule_takes_any_real_number_and_keeps_a_float(number):
+    rule = stats.Rule(number, number, number, 4)
+    assert rule == stats.Rule(0.25, 0.25, 0.25, 4)
+    assert json.dumps(dataclasses.asdict(rule)) == json.dumps(dataclasses.asdict(stats.Rule(0.25, 0.25, 0.25, 4)))
+
+
+@pytest.mark.parametrize("number", ["0.1", None, True, 1, 0, -0.5, np.nan, 0.5j, Fraction(1, 10**400)])
+def test_a_rule_refuses_what_is_not_between_0_and_1(number):
+    for name in ("alpha", "beta", "rate"):
+        with pytest.raises(UsageError, match=f"`{name}` .*: must be a number between 0 and 1") as caught:
+            stats.Rule(**{"alpha": 0.1, "beta": 0.1, "rate": 0.1, "max_queries": 4, name: number})
+        assert_one_line(caught.value)
