@@ -53,7 +53,7 @@ def test_a_keras_file_is_asked(keras, tmp_path):
     assert {found.model: found.verdict for found in result} == verdicts
     (stored,) = recognise(tmp_path / "copy.keras", WANTED)
     assert stored.network.name == "keras 8x8x1"
-    assert len(stored.network.readings) == 7
+    assert len(stored.network.readings) == 10
 
 
 def test_what_is_no_classifier_of_images_is_refused(keras, tmp_path):
