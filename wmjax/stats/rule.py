@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "rate"):
-            value = getattr(self, name)
-            number = float(value) if isinstance(value, numbers.Real) and 0 < value < 1 else 0.0
+            value: Any = getattr(self, name)
+            is_real = isinstance(value, numbers.Real)
+            number = float(value) if is_real and 0 < value < 1 else 0.0
             if not 0.0 < number < 1.0:  # a fraction may be so close to either that no float is between
                 raise UsageError(f"`{name}` {value!r:.50}: must be a number between 0 and 1")
             object.__setattr__(self, name, number)
