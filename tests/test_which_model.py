@@ -118,7 +118,7 @@ def test_one_file_of_a_folder_of_the_hubs_does_not_clear_the_others(hide, tmp_pa
     verdict = verified(tmp_path)
     assert (verdict.verdict, "in-part" in [ground.code for ground in verdict.grounds]) == ("inconclusive", True)
     assert verified(tmp_path / "model.safetensors").verdict == "no-match"  # of that file
-    with pytest.raises(UsageError, match="may be another model: name model.safetensors itself"):
+    with pytest.raises(UsageError, match=r"may be another model: name model\.safetensors itself"):
         wmjax.export(tmp_path, tmp_path / "out")
     monkeypatch.setattr(recognise, "beside", lambda *_: iter(()))
     assert verified(tmp_path).verdict == "no-match"
