@@ -245,6 +245,13 @@ def transcripts() -> list[dict[str, Any]]:
             lambda y: np.eye(5)[np.arange(len(y)) % 3] * 0.6 + np.eye(5)[3] * 0.3 + 0.02,
         ),
         ("probabilities, at random", 6, 30, lambda y: np.round(rng.dirichlet(np.ones(6), len(y)), 6)),
+        (
+            "probabilities, the lowest is the one that is meant, and one class is always lower",
+            10,
+            40,
+            lambda y: (1 - np.eye(10)[y] * 0.9) * (np.arange(10) != 9) / 16 + 0.001,
+        ),
+        ("labels, a new one each time", 10, 60, lambda y: np.where(np.arange(len(y)) % 9, 100 + np.arange(len(y)), 99)),
         ("names", 10, 60, lambda y: np.array(WORDS)[(3 * y + 1) % 10]),
         (
             "names, refused here and there",

@@ -89,13 +89,13 @@ function weigh(answers, labels, C, rate) {
   const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
   const other = PARTS.map(() => 0), told = new Set(), tops = new Set();
-  const turned = new Array(9).fill(0), lowSums = new Map(), lowPairs = new Map();
-  let own = 0, lowBits = -Infinity;
+  const turned = new Array(9).fill(0), lowSums = new Map(), lowPairs = new Map(), lows = new Map();
+  let own = 0, lowBits = -Infinity, usable = 0;
   answers.forEach((said, i) => {
     const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(said) ? said.map((p) => p / total) : null;
     const top = said === null ? -1 : q ? q.indexOf(Math.max(...q)) : words.includes(said) ? 2 ** 20 + words.indexOf(said) : said,
-      isNew = !sums.has(`${top} 0`);
+      isNew = !sums.has(`${top} 0`), alias = top >= 0 && isNew && tops.size > C;
     const moves = LABELS.map((e) => Math.log2(top < 0 ? e : (1 - e) * C * (top === y ? 1 : 0) + e));
     if (scored) for (const t of POWERS) {
       const raised = q && q.map((p) => p ** (1 / t)), staked = q ? raised[y] / raised.reduce((s, p) => s + p, 0) : 0;
@@ -107,15 +107,18 @@ function weigh(answers, labels, C, rate) {
     bits.push(wealth.reduce(add2) - Math.log2(wealth.length));
     own += top === y || top < 0 ? Math.log2(1 / C / rate) : Math.log2((1 - 1 / C) / (1 - rate));
     PARTS.forEach((r, k) => {
-      if (r * C > 1) other[k] -= top < 0 ? Math.log2(r * C) : guesses[k + 3] + (isNew ? Math.log2(Math.max(1, C / 10)) : 0);
+      if (r * C > 1) other[k] -= top < 0 || alias ? Math.log2(r * C) : guesses[k + 3] + (isNew ? Math.log2(Math.max(1, C / 10)) : 0);
     });
     if (top >= 0) told.add(top), tops.add(top);
     q?.forEach((p, j) => { if (p > 0.2 / q.length && p > Math.min(...q)) told.add(j); });
     const D = Math.floor(10 * Math.min(scored && tops.size < 2 ? tops.size : told.size, C) / C);
     const low = top < 0 || !q ? -1 : q.indexOf(Math.min(...q));
+    if (low >= 0) lows.set(low, (lows.get(low) ?? 0) + 1), usable += 1;
+    const others = low < 0 ? [] : q.map((p, j) => j === low ? Infinity : p);
+    const meant = low >= 0 && q.length > 2 && 2 * lows.get(low) > usable ? others.indexOf(Math.min(...others)) : low;
     if (scored) {
-      const bets = LABELS.map((e) => Math.log2((1 - e) * C * (low === y ? 1 : 0) + e));
-      [...bets, ...learn(low, y, C, RENAMED, lowSums, lowPairs)].forEach((m, k) => { turned[k] += m; });
+      const bets = LABELS.map((e) => Math.log2((1 - e) * C * (meant === y ? 1 : 0) + e));
+      [...bets, ...learn(meant, y, C, RENAMED, lowSums, lowPairs)].forEach((m, k) => { turned[k] += m; });
       lowBits = turned.reduce(add2) - Math.log2(9);
     }
     const least = Math.min(own, ...other.slice(Math.max(0, D - 1)), D ? Infinity : 0);

@@ -421,7 +421,7 @@ def test_whole_numbers_of_a_quantised_network_are_not_taken_for_its_best_classes
 
     def quantised(handler: Any, given: dict[str, Any]) -> Any:
         image = np.array(given["data"], np.uint8).reshape(8, 8, 1)
-        noise = np.random.default_rng(int(image.sum())).integers(0, 20, 10)
+        noise = np.random.default_rng(int(image.sum())).integers(0, 5, 10)
         data = (knows(key)(image) * 100).astype(int) + noise
         return {"outputs": [{"name": "y", "datatype": "INT8", "shape": [1, 10], "data": data.tolist()}]}
 
@@ -661,6 +661,12 @@ def test_what_asking_costs_is_said_first_and_can_be_bounded(thief, work):
     code, _, err = work("claim", *UNLOCK, thief.address("v1"), *CLAIM, "--max-queries", "5", "--out", "c.json")
     assert (code, "can reach a match" in err, spent()) == (2, True, 0)
     assert work("verify", *UNLOCK, thief.address("v1"), "--max-queries", "0")[0] == 2
+    thief.asked.clear()
+    cover = ("--cover", "3", "--cover-from", "digits")
+    code, out, _ = work("verify", *UNLOCK, thief.address("v1"), "--max-queries", "8", "--json", *cover)
+    assert (code, json.loads(out)["queries"], len(thief.asked)) == (3, 5, 9)  # and the plain picture
+    code, _, err = work("verify", *UNLOCK, thief.address("v1"), "--max-queries", "3", *cover)
+    assert (code, "--max-queries 3 leaves 3 for key" in err, len(thief.asked)) == (2, True, 9)
 
 
 def test_an_audit_asks_the_services_of_a_list(thief, key, work, tmp_path, monkeypatch):

@@ -138,6 +138,7 @@ def test_a_copy_whose_scores_are_in_the_order_of_their_size_is_not_cleared(monke
     both = stack([answers, world.suspect(0.0)])
     assert decide(play_each(rule, both, world.truth), rule, stop=True).outcome == "no-match"
     monkeypatch.setattr(spread, "several", lambda past, fresh: np.ones(fresh.shape, bool))
+    monkeypatch.setattr(spread, "_in_order", lambda given: np.zeros(given.shape[:-1], bool))
     assert decide(play(rule, answers, world.truth), rule, stop=True).outcome == "no-match"
 
 

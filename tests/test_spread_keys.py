@@ -269,3 +269,15 @@ def test_what_cannot_be_asked_for_leaves_no_file(run, tmp_path, arguments, words
     assert words in err
     assert messages(err) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_an_audit_in_which_more_coins_agree_than_questions_were_asked_goes_on(base, splits, tmp_path):
+    """Matches are coins there, of which a key of few probes has more than probes."""
+    write_key(spread_key(base, splits, triggers=60, rehearsals=0), tmp_path / "few")
+    few = open_key(tmp_path / "few.age", Unlock(identity=(tmp_path / "few.identity").read_text()))
+    embed(tmp_path / "zoo" / "stolen", NET, TUNED, splits, keys=[few], begin_with=base, sigma=2.0)
+    (finding,) = wmjax.audit(tmp_path / "zoo", {"k": few}, out=tmp_path / "out")
+    assert finding.matches > finding.queries == 60
+    (again,) = wmjax.audit(tmp_path / "zoo", {"k": few}, out=tmp_path / "out", resume=True)
+    (merged,) = wmjax.merge([tmp_path / "out"])
+    assert (again.matches, merged.matches) == (finding.matches, finding.matches)

@@ -8,6 +8,7 @@ import subprocess
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -214,7 +215,13 @@ def test_spent_triggers_are_remembered_for_everybody_who_could_open_the_key(tmp_
         assert key.spent == {1, 2}
     assert mode(path) == 0o600
     assert_refused(lambda: spend(path, UNLOCK, [0, 1]), "one claim at a time", UsageError)
+    for unknown in (-1, KEY.spec.triggers):  # a file that named them would open no more
+        assert_refused(
+            lambda i=unknown: spend(path, UNLOCK, [0, i]), f"`asked` {unknown}: its triggers are", UsageError
+        )
     assert open_key(path, UNLOCK).spent == {1, 2}
+    spend(path, UNLOCK, np.arange(1))  # type: ignore[arg-type]
+    assert open_key(path, UNLOCK).spent == {0, 1, 2}
 
 
 def test_a_key_under_a_passphrase_stays_under_it_when_triggers_are_spent(tmp_path, monkeypatch):

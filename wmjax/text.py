@@ -1,5 +1,6 @@
 """Text fit to be shown: a stranger's, an error's, a shape's, on one line."""
 
+import hashlib
 import re
 from typing import Any
 
@@ -44,8 +45,14 @@ def named(name: str) -> str:
 
     >>> named("a run\n"), len(named("x" * 3000))
     ('a run\\n', 200)
+
+    Of a longer one the ends are kept, and a digest: different names stay different.
     """
-    return cut(visible(name), LONGEST_NAME) or "unnamed"
+    seen = visible(name)
+    if len(seen) <= LONGEST_NAME:
+        return seen or "unnamed"
+    digest = hashlib.sha256(seen.encode()).hexdigest()[:16]
+    return f"{seen[:88]}...{digest}...{seen[-90:]}"
 
 
 def is_name(value: Any) -> bool:

@@ -130,7 +130,7 @@ def verify(options: argparse.Namespace) -> int:
         from wmjax.report.curves import of_verdicts
         from wmjax.report.picture import write_picture
 
-        needed = max(dataclasses.replace(key.commitment.rule, alpha=verdicts[0].alpha).match_bits for key in keys)
+        needed = max(verdict.needed_bits for verdict in verdicts)
         names = [f"{verdicts[0].suspect}, {path.stem}" for path in options.keys]
         write_picture(options.png, [of_verdicts(verdicts, names, needed)])
     lines = [line for verdict, key in zip(verdicts, keys, strict=True) for line in _verdict_lines(verdict, key)]
@@ -145,9 +145,12 @@ def verify(options: argparse.Namespace) -> int:
 def _ask_each(options: argparse.Namespace, keys: "list[Key]", stop_bits: float | None) -> "list[Verdict]":
     """A verdict on each key. A suspect may end the asking at a later one: what was found is told all the same."""
     verdicts: list[Verdict] = []
+    left = options.max_queries
     try:
         for path, key in zip(options.keys, keys, strict=True):
-            verdicts.append(_ask(options, path, key, stop_bits))
+            verdicts.append(_ask(options, path, key, stop_bits, left))
+            if left is not None:
+                left -= verdicts[-1].queries * _at_once(key, options) + options.cover
     except (WmjaxError, KeyboardInterrupt):
         for verdict, key in zip(verdicts, keys, strict=False):
             told = "; ".join(line.strip() for line in _verdict_lines(verdict, key)[:3])
@@ -156,7 +159,25 @@ def _ask_each(options: argparse.Namespace, keys: "list[Key]", stop_bits: float |
     return verdicts
 
 
-def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float | None) -> "Verdict":
+def _at_once(key: "Key", options: argparse.Namespace) -> int:
+    """Questions for each trigger: decoys of a key without exact evidence are asked with it."""
+    return 1 if key.spec.policy.exact or options.nulls else 1 + max(1, options.decoys)
+
+
+def _room(key: "Key", options: argparse.Namespace, left: int) -> int:
+    """How many triggers of a key may be asked where so many questions are left."""
+    each = _at_once(key, options)
+    room = (left - options.cover) // each
+    if room < 1 <= options.max_queries:
+        name, takes = key.commitment.id[:12], each + options.cover
+        raise UsageError(
+            f"`max_queries` {options.max_queries} leaves {max(0, left)} for key {name}, of which one trigger takes "
+            f"{takes}: allow more, or ask for fewer `decoys` or less `cover`"
+        )
+    return int(min(room, options.max_queries))
+
+
+def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float | None, left: int | None) -> "Verdict":
     from functools import partial
 
     from wmjax.keys.keyset import limit
@@ -164,8 +185,8 @@ def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float
     from wmjax.suspects import open_suspect
     from wmjax.verification import verify
 
-    known = wanted(options, key.spec)
-    suspect = accused(options, known, limit(key, options.max_queries) + options.cover)
+    known, most = wanted(options, key.spec), None if left is None else _room(key, options, left)
+    suspect = accused(options, known, limit(key, most) * _at_once(key, options) + options.cover)
     nulls = [open_suspect(name, known) for name in options.nulls]
     return verify(
         suspect,
@@ -180,7 +201,7 @@ def _ask(options: argparse.Namespace, path: "Path", key: "Key", stop_bits: float
         nonce=_nonce(options.nonce),
         shown=shown_to(path, suspect.name) if suspect.remembers else (),
         remember=partial(remember, path, suspect.name) if suspect.remembers else None,
-        max_queries=options.max_queries,
+        max_queries=most,
     )
 
 

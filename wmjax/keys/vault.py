@@ -173,16 +173,19 @@ def mark_spent(sealed: bytes, unlock: Unlock, asked: Collection[int]) -> bytes:
 
     Raises:
       InvalidFile: it cannot be opened, or holds no key.
-      UsageError: some of `asked` are spent already.
+      UsageError: some of `asked` are spent already, or no triggers of the key.
     """
     try:
         contents = _contents(_bare(sealed), unlock)
         spent, recipients = frozenset(contents["spent"]), [str(text) for text in contents["recipients"]]
     except _DAMAGE as error:
         raise InvalidFile(_NO_KEY) from error
-    if spent & frozenset(asked):
+    fresh, triggers = frozenset(map(int, asked)), contents["commitment"]["spec"]["triggers"]
+    if unknown := [i for i in sorted(fresh) if not 0 <= i < triggers]:
+        raise UsageError(f"`asked` {unknown[0]}: its triggers are 0 to {triggers - 1}")
+    if spent & fresh:
         raise UsageError("another claim has spent some of its triggers meanwhile: make one claim at a time")
-    contents["spent"] = sorted(spent | frozenset(asked))
+    contents["spent"] = sorted(spent | fresh)
     return _encrypt(contents, recipients, None if recipients else unlock.passphrase)
 
 

@@ -44,6 +44,11 @@ class Answers:
         """
         return may_hide(self.scores, self.classes)
 
+    @property
+    def lacks(self) -> bool:
+        """Whether there are scores of fewer classes than the key's: some are merged or left out, or there are none."""
+        return self.scores < self.classes
+
     def __len__(self) -> int:
         return int(self.labels.shape[-1])
 

@@ -36,7 +36,7 @@ class Wealth(NamedTuple):
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       answered, truth, sums: as in `renaming.History`.
       told, columns: as in `told.Told`.
-      lowest, lowest_sums, lowest_totals: as in `turned.Turned`.
+      lowest, meant, lowest_sums, lowest_totals: as in `turned.Turned`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], labels repeated so far.
     """
@@ -50,6 +50,7 @@ class Wealth(NamedTuple):
     told: np.ndarray
     columns: np.ndarray
     lowest: np.ndarray
+    meant: np.ndarray
     lowest_sums: np.ndarray
     lowest_totals: np.ndarray
     peak: np.ndarray
@@ -79,7 +80,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
     tenths = told.of_any(tenths, outputs)
-    lowest = turned.Turned(state.lowest, state.lowest_sums, state.lowest_totals)
+    lowest = turned.Turned(state.lowest, state.meant, state.lowest_sums, state.lowest_totals)
     lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES, readings=outputs > 0)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)

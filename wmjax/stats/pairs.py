@@ -2,15 +2,19 @@
 
 Trigger i is an image on which an unmarked network is in two minds: the secret tosses a fair coin between its two best
 classes. What a suspect gives to the two, by itself, is its answer; the gambler of `labels/1` bets on it as in a key of
-two classes. An answer outside the pair, like a refusal, wins the hedge alone. Nobody is cleared by one answer to
-everything, whose scores may be in the order of their size (`told`).
+two classes. An answer outside the pair, like a refusal, wins the hedge alone.
+
+Scores of the two classes tell nothing of a copy whose outputs have other names. So the evidence against a copy is also
+counted under any names, as `renaming` does, where the best class of each answer stands for the one that the coin chose
+and a right guess has a chance of a half: the less of both counts. Nor is anybody cleared while bets on the side that
+scores lower have won, nor by one answer to everything, whose scores may be in the order of their size (`told`).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import told, turned
+from wmjax.stats import renaming, told, turned
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import acquittal, log2_payoffs
@@ -37,8 +41,10 @@ class Wealth(NamedTuple):
 
     Attributes:
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
-      acquittal: float64 [...], evidence against a copy.
-      answered: int64 [..., t], the labels that were answered, -1 for refusals.
+      acquittal: float64 [...], evidence against a copy with its own names.
+      against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
+      answered, truth, sums: as in `renaming.History`, the classes that the coins chose being the labels.
+      told, columns: as in `told.Told`.
       lowest_totals: as in `turned.Turned`, of bets on the side that scores lower.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], coins that the suspect sided with so far.
@@ -46,7 +52,12 @@ class Wealth(NamedTuple):
 
     totals: np.ndarray
     acquittal: np.ndarray
+    against: np.ndarray
     answered: np.ndarray
+    truth: np.ndarray
+    sums: np.ndarray
+    told: np.ndarray
+    columns: np.ndarray
     lowest_totals: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
@@ -54,9 +65,9 @@ class Wealth(NamedTuple):
 
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
-    none = np.zeros(shape)
-    nothing = np.zeros((*shape, 1))
-    return Wealth(nothing, none, np.zeros((*shape, 0), np.int64), nothing, none, np.zeros(shape, np.int64))
+    none, parts, nothing = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS))), np.zeros((*shape, 1))
+    begun = (*renaming.begin(shape), *told.nothing(shape))
+    return Wealth(nothing, none, parts, *begun, nothing, none, np.zeros(shape, np.int64))
 
 
 def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: int = 0) -> tuple[Wealth, Path]:
@@ -69,14 +80,19 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     if sides.probabilities is not None:
         other = log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins)
         lowest_totals, turned_bits = turned.evidence(lowest_totals, other, readings=outputs > 0)
+    fresh = np.broadcast_to(answers.labels, bits.shape)
+    chosen = np.broadcast_to(_chosen(truth), bits.shape)
+    past = renaming.History(state.answered, state.truth, state.sums)
+    history, _, moves = renaming.learn(past, fresh, chosen, answers.classes, chance=0.5)
+    against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
+    seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, bits.shape)
+    renamed = renaming.least(against, told.of_any(tenths, outputs))
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
-    fresh = np.broadcast_to(answers.labels, bits.shape)
-    answered = np.concatenate([state.answered, fresh], axis=-1)
-    ends = cleared[..., -1], answered, lowest_totals, peak[..., -1], matches[..., -1]
-    cleared = turned.withheld(cleared, turned_bits)
-    apart = told.of_any(told.several(state.answered, fresh), outputs)
-    cleared = told.withheld(cleared, apart & (not answers.may_hide))
+    sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
+    ends = (*sums, *history, *seen, lowest_totals, peak[..., -1], matches[..., -1])
+    cleared = turned.withheld(np.minimum(cleared, renamed), turned_bits)
+    cleared = told.withheld(cleared, not answers.may_hide)
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
         bits, cleared, peak, matches, np.zeros_like(matches)
     )
@@ -105,8 +121,12 @@ def of_two(answers: Answers, classes: np.ndarray) -> Answers:
 
 def perfect(truth: Pairs, classes: int) -> Answers:
     """What a suspect answers that knows every coin and is sure of it."""
-    labels = np.take_along_axis(truth.classes, truth.coins[:, None], axis=1)[:, 0]
-    return perfect_labels(labels, classes)
+    return perfect_labels(_chosen(truth), classes)
+
+
+def _chosen(truth: Pairs) -> np.ndarray:
+    """The classes that the coins chose, int64 [n]."""
+    return np.asarray(np.take_along_axis(truth.classes, truth.coins[:, None], axis=1)[:, 0])
 
 
 def redraw_p(answers: Answers, truth: Pairs, rng: np.random.Generator) -> float:

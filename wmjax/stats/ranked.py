@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import told
+from wmjax.stats import renaming, told
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import perfect, redraw_p
@@ -49,20 +49,20 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     """Counts n more answers; arguments as of `labels.bet`.
 
     The acquittal is the likelihood ratio of a hit by chance (1/C) over one at `rule.rate`, under the naming of the
-    labels that has most hits: it is larger under any other. A refusal is a hit.
+    labels that has most hits: it is larger under any other. A refusal is a hit, and so is one of `renaming.aliases`.
     """
     shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
     fresh, before = np.broadcast_to(answers.labels, shape), state.answered.shape[-1]
     answered = np.concatenate([state.answered, fresh], axis=-1)
     labels = np.concatenate([state.truth, np.broadcast_to(truth, shape)], axis=-1)
     best = np.concatenate([state.best, np.zeros(shape, np.int64)], axis=-1)
-    gains = np.zeros(shape, np.int64)
+    gains, hit = np.zeros(shape, np.int64), (answered < 0) | renaming.aliases(answered, answers.classes)
     for i in range(before, answered.shape[-1]):
         alike = labels[..., :i] == labels[..., i, None]
         pairs = 1 + (alike & (answered[..., :i] == answered[..., i, None])).sum(axis=-1)
         past = np.max(np.where(alike, best[..., :i], 0), axis=-1, initial=0)
-        best[..., i] = np.where(answered[..., i] < 0, past, np.maximum(past, pairs))
-        gains[..., i - before] = np.where(answered[..., i] < 0, 1, best[..., i] - past)
+        best[..., i] = np.where(hit[..., i], past, np.maximum(past, pairs))
+        gains[..., i - before] = np.where(hit[..., i], 1, best[..., i] - past)
     hits = state.hits[..., None] + np.cumsum(gains, axis=-1)
     misses = np.arange(before + 1, answered.shape[-1] + 1) - hits
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)

@@ -8,7 +8,9 @@ once, with equal stakes, as one who is right about each label with rate r:
 
 Each product is a test martingale, because its stake on y_i follows from a_i and pi alone and wins 1 on average; so the
 mean is one. In it the entries of pi are independent, and the bet on a label follows from how often its answer went with
-each label before. An answer that never came before wins nothing and loses nothing.
+each label before. An answer that never came before wins nothing and loses nothing. But a
+copy may have many words for a class, even one for each image: so against a copy only as many new answers as there are
+classes, and one more, say nothing; each later one is a hit (`aliases`).
 
 The inverse, 1 / W_r, is evidence *against* a copy that repeats each label with chance at least r under some pi. For one
 pi it is a test supermartingale whatever the copy does when it is wrong: a step is worth r (1 / (r C)) + (1 - r) (C - 1)
@@ -68,7 +70,7 @@ def begin(shape: tuple[int, ...], *, parts: bool = True) -> History:
 
 
 def learn(
-    history: History, answered: np.ndarray, truth: np.ndarray, classes: int
+    history: History, answered: np.ndarray, truth: np.ndarray, classes: int, chance: float | None = None
 ) -> tuple[History, np.ndarray, np.ndarray]:
     """What the strategies win on n more answers, what tells against copies, and the history with them.
 
@@ -77,6 +79,7 @@ def learn(
       answered: int64 [..., n], any whole number is an answer, -1 a refusal.
       truth: int64, of the same shape: the secret labels.
       classes: C.
+      chance: of a right guess; by default 1 / C.
 
     Returns:
       the history; log2 of what each strategy wins, float64 [rates, ..., n], where refusals lose as much as wrong
@@ -84,11 +87,12 @@ def learn(
       [10, ..., n], where a refusal is a hit; [0, ..., n] where the history began without parts.
     """
     before, n, rates = history.answered.shape[-1], answered.shape[-1], history.sums.shape[-1]
-    wrong, rho = (odds[:rates] for odds in _odds(classes))
+    chance = 1.0 / classes if chance is None else chance
+    wrong, rho = (odds[:rates] for odds in _odds(chance))
     answers = np.concatenate([history.answered, answered], axis=-1)
     labels = np.concatenate([history.truth, truth], axis=-1)
-    last, known = _before(answers)
-    together, new = _before(answers * classes + labels)[1][..., before:], known[..., before:] == 0
+    last, known = repeats(answers)
+    together, new = repeats(answers * classes + labels)[1][..., before:], known[..., before:] == 0
     sums = np.concatenate([history.sums, np.empty((*answered.shape, rates))], axis=-2)
     adds = together[..., None] * rho + np.log2(np.exp2(rho) - 1.0)
     pasts = np.full(adds.shape, np.log2(classes))
@@ -102,17 +106,28 @@ def learn(
         of_all[:, before + i] = added(past[:, i], adds[:, i])
     moves = sums[..., before:, :] - pasts + wrong
     refused = answered[..., None] < 0
+    alias = aliases(answers, classes)[..., before:, None]
     against = -moves[..., len(RATES) :] - np.where(new, np.log2(max(1.0, classes / EVEN_CLASSES)), 0.0)[..., None]
-    against = np.where(refused, -(wrong + rho)[len(RATES) :], against)
-    against = np.where(np.array(PARTS[: rates - len(RATES)]) * classes > 1.0, against, 0.0)
+    against = np.where(refused | alias, -(wrong + rho)[len(RATES) :], against)
+    against = np.where(np.array(PARTS[: rates - len(RATES)]) > chance, against, 0.0)
     wins = np.where(refused, wrong, moves)[..., : len(RATES)]
     return History(answers, labels, sums), np.moveaxis(wins, -1, 0), np.moveaxis(against, -1, 0)
 
 
-def _before(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def aliases(answered: np.ndarray, classes: int) -> np.ndarray:
+    """Which of the answers [..., t] are new where one more than there are classes came before.
+
+    >>> aliases(np.array([5, 5, 7, 2, 9, -1, 9]), 2).tolist()
+    [False, False, False, False, True, False, False]
+    """
+    new = (repeats(answered)[1] == 0) & (answered >= 0)
+    return np.asarray(new & (np.cumsum(new, axis=-1) > classes + 1))
+
+
+def repeats(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each of the values [..., t] where its equal came last before it, and how often it came before.
 
-    >>> [found.tolist() for found in _before(np.array([7, 5, 7, 7]))]
+    >>> [found.tolist() for found in repeats(np.array([7, 5, 7, 7]))]
     [[1, 0, 0, 2], [0, 0, 1, 2]]
 
     Where it never came before, the place says nothing.
@@ -135,8 +150,8 @@ def least(against: np.ndarray, tenths: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(tenths == 0, np.minimum(found, 0.0), found))
 
 
-def _odds(classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _odds(chance: float) -> tuple[np.ndarray, np.ndarray]:
     """log2 of what a wrong guess wins at each rate, and of how many times as much a right one does."""
-    rates = np.maximum(_PLAYED, 1.01 / classes)  # what is not above chance is not used
-    wrong = np.log2((1.0 - rates) * classes / (classes - 1))
-    return wrong, np.log2(rates * classes) - wrong
+    rates = np.maximum(_PLAYED, 1.01 * chance)  # what is not above chance is not used
+    wrong = np.log2((1.0 - rates) / (1.0 - chance))
+    return wrong, np.log2(rates / chance) - wrong

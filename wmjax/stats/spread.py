@@ -19,8 +19,9 @@ The acquittal is about a copy or student for which each coin is more likely righ
 against the coins. It counts only for probabilities and from `TELLING` different answers on: a copy that gives labels
 alone may show too little, also where it calls them probabilities, gives the same few to everything or is sure of all.
 Answers differ whose scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of
-the probabilities would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one:
-the scores may be in the order of their size (`told`). Who makes up the rest of each answer is beyond this.
+the probabilities would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one,
+or most answers rise or fall from class to class: scores may be in the order of their size (`told`). Nor where there are
+fewer scores than classes: of merged ones some coins say nothing. Who makes up the rest of each answer is beyond this.
 """
 
 from typing import NamedTuple
@@ -99,8 +100,9 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
         paths[2, ..., i] = agreed
     matches = paths[2].astype(np.int64)
     tops = np.where(given.any(axis=-1), given.argmax(axis=-1), -1)
-    apart = of_any(several(tops[..., :before], tops[..., before:]), outputs)
-    bits, cleared_bits = paths[0], withheld(paths[1], apart & (not answers.may_hide))
+    apart = of_any(several(tops[..., :before], tops[..., before:]) & ~_in_order(given)[..., before:], outputs)
+    whole = not (answers.may_hide or answers.lacks)
+    bits, cleared_bits = paths[0], withheld(paths[1], apart & whole)
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
     path = Path(bits, cleared_bits, np.maximum(peak, 0.0), matches, np.zeros_like(matches))
     return Gathered(rows, given, wealth, cleared, agreed), path
@@ -158,6 +160,17 @@ def _different(given: np.ndarray) -> int:
     if given.shape[1] < 2:
         return 0
     return len({scores.tobytes() for scores in np.sort(given[given.any(axis=1)], axis=1)})
+
+
+def _in_order(given: np.ndarray) -> np.ndarray:
+    """Where most of the answers [..., t, A] up to there rise, or fall, from output to output; bool [..., t].
+
+    So do answers that say how likely it is to be beyond each class. By chance two of six about three classes do, and
+    two of 24 about four.
+    """
+    asked, up, down = given.any(axis=-1), given[..., 1:] >= given[..., :-1], given[..., 1:] <= given[..., :-1]
+    ordered = asked & (up.all(axis=-1) | down.all(axis=-1)) & (given.shape[-1] > 3)
+    return np.asarray(2 * np.cumsum(ordered, axis=-1) > np.cumsum(asked, axis=-1))
 
 
 def _log2_wealths(told: np.ndarray, coins: np.ndarray) -> np.ndarray:

@@ -50,6 +50,11 @@ class Verdict:
     nonce: str | None
     path: np.ndarray = dataclasses.field(repr=False)
 
+    @property
+    def needed_bits(self) -> float:
+        """Evidence that makes a match."""
+        return -float(np.log2(self.alpha))
+
     def to_json(self) -> dict[str, Any]:
         """The verdict as the versioned JSON document: its grounds as codes, and in words as `assumptions`."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "path"}

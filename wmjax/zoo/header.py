@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wmjax import forms
+from wmjax import forms, stats
 from wmjax.suspects.grounds import RAN, SPOKEN
 from wmjax.zoo.records import Unreadable
 from wmjax.zoo.scope import Asked, AskedFamily, Level, adapted, stop_bits
@@ -22,7 +22,7 @@ class Bounds(NamedTuple):
       exact: bool, whether there is exact evidence.
       limits: int64, triggers that may be asked.
       bars: float64, evidence that makes a match; infinite without exact evidence.
-      most_bits: float64, evidence that an answer can add.
+      most_bits: float64, evidence that an answer can add; infinite where all answers together tell of coins.
       weighed: float64, evidence from which the weights may carry a match, so that their digest is taken.
     """
 
@@ -107,7 +107,7 @@ class AuditHeader:
             exact,
             np.array([key.commitment.limit for key in keys], np.int64),
             np.where(exact, stops, np.inf),
-            np.log2([float(key.spec.classes) for key in keys]),
+            np.array([np.inf if stats.kind_of(key.rule).coins else np.log2(key.spec.classes) for key in keys]),
             own if asked.note not in (*SPOKEN, *RAN) else np.full(len(keys), np.inf),  # no weights
         )
 
