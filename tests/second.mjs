@@ -159,7 +159,7 @@ function judge(raw, nonce, asked, schemas) {
   ok("asked" in told ? codes.length && new Set(codes).size === codes.length : true, "asked");
   const known = schemas.properties.predicate.properties.asked.items.properties.code.enum;
   for (const ground of told.asked ?? []) ok(known.includes(ground.code), "code"), fields(ground, "code" + (values[ground.code] ?? ""));
-  const clears = !codes.some((code) => ["adapted", "served-jpeg", "weights-alone", "in-part", "run-in-part"].includes(code));
+  const clears = !codes.some((code) => ["adapted", "served-jpeg", "weights-alone", "in-part", "run-in-part", "open-size"].includes(code));
   const own = hex(told.nonce, /^([0-9a-f]{2}){16,64}$/), rows = told.transcript;
   const order = new Stream(sha(Buffer.from(id, "hex"), own), "pick", 0).distinct(spec.triggers, rows.length);
   rows.forEach((row, i) => {

@@ -218,13 +218,18 @@ def test_what_was_shown_is_remembered_beside_the_key_for_each_suspect(tmp_path):
     partial(remember, link, "m:f")([7])
     assert shown_to(path, "m:f") == shown_to(link, "m:f") == {1, 3, 7}
     assert shown_to(path, "other") == frozenset()
+    kept = memory.Beside(tmp_path)  # reads each line once
+    assert (kept.shown("my", "m:f"), kept.shown("my", "other")) == ({1, 3, 7}, frozenset())
     beside = tmp_path / "my.asked.jsonl"
     assert beside.stat().st_mode & 0o777 == 0o600
     with beside.open("ab") as file:
         file.write(b'["m:f",[8')  # killed before 8 was shown
     assert shown_to(path, "m:f") == {1, 3, 7}
+    assert kept.shown("my", "m:f") == {1, 3, 7}
     remember(path, "m:f", [9])
-    assert shown_to(path, "m:f") == {1, 3, 7, 9}
+    kept.remember("my", "other", [4])
+    assert shown_to(path, "m:f") == kept.shown("my", "m:f") == {1, 3, 7, 9}
+    assert kept.shown("my", "other") == {4}
     for damage in (
         b"",
         b"{",

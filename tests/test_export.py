@@ -68,7 +68,7 @@ def test_exported_programs_are_asked(tmp_path):
         with pytest.raises(UsageError, match="holds 2 models"):  # of the file, which would be asked
             wmjax.open_suspect(tmp_path / "any:10-classes", WANTED)
     suspect = wmjax.open_suspect(f"{tmp_path / 'four.jaxexport'}:10-classes", WANTED)
-    assert len(suspect.readings) == 14
+    assert len(suspect.readings) == 20
     verdict = wmjax.verify(suspect, KEY)
     assert verdict.verdict == "match"
     assert any(str(ground.values.get("reading")).endswith("output 3") for ground in verdict.grounds)
@@ -80,7 +80,8 @@ def test_classes_that_a_program_tells_beside_scores_of_a_decoy_are_asked_too(tmp
         tmp_path / "both", lambda x: {"a": whole(x[:, ::-1]), "b": whole(x).argmax(-1)}, "n, 8, 8, 1", jnp.uint8
     )
     suspect = wmjax.open_suspect(path, WANTED)
-    assert wmjax.verify(suspect.read("output 1"), KEY).verdict == "no-match"
+    decoy = [wmjax.verify(suspect.read(f"{way}, output 1"), KEY).verdict for way in ("0..255", "inverted-0..255")]
+    assert decoy == ["no-match", "no-match"]
     assert wmjax.verify(suspect, KEY).verdict == "match"
 
 

@@ -116,7 +116,7 @@ def of_altered_pictures(code: str, told: list[dict[str, str]] | None = None) -> 
     return forger.resign(raw, signer, lambda predicate: predicate.update(asked=told))
 
 
-@pytest.mark.parametrize("code", ["adapted", "served-jpeg", "weights-alone", "in-part", "run-in-part"])
+@pytest.mark.parametrize("code", ["adapted", "served-jpeg", "weights-alone", "in-part", "run-in-part", "open-size"])
 def test_nobody_is_cleared_by_a_claim_who_was_not_asked_to_the_pixel(code: str, monkeypatch: pytest.MonkeyPatch):
     """Neither by its claimant nor by a judge who asks nobody; and the rule taken out."""
     claim = wmjax.read_claim(of_altered_pictures(code))

@@ -173,7 +173,7 @@ def test_every_way_to_prepare_pixels_is_crossed_with_every_output(tmp_path):
     model.graph.output.insert(0, helper.make_tensor_value_info("features", TensorProto.FLOAT, None))
     network, _ = open_onnx(write(tmp_path / "model.onnx", model))
     assert network.readings[:3] == ("0..1, output 1", "0..1, output 2", "0..255, output 1")
-    assert len(network.readings) == 22
+    assert len(network.readings) == 28
 
 
 def test_answers_that_are_classes_alone_are_asked_for_their_scores(tmp_path):

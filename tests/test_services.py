@@ -20,7 +20,7 @@ from wmjax.errors import AccessError, AnswerError, InvalidFile, NoAnswerError, U
 from wmjax.keys import Key, open_key, write_key
 from wmjax.keys.files import read_identity
 from wmjax.suspects import Wanted, open_suspect
-from wmjax.suspects.pixels import AS_THEY_ARE, PIXELS, prepare
+from wmjax.suspects.pixels import AS_BYTES, PIXELS, prepare
 from wmjax.suspects.services import answers, hf, labels, oip, service, wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.answers import read_said
@@ -247,7 +247,7 @@ def test_the_first_picture_does_not_tell_who_asks(thief, key, monkeypatch):
     ("declared", "pixels", "words"),
     [
         ({"datatype": "FP32", "shape": [-1, 8, 8, 1]}, "", "give `pixels`"),
-        ({"datatype": "INT32", "shape": [-1, 8, 8, 1]}, "0..1", "can only be 0..255"),
+        ({"datatype": "INT32", "shape": [-1, 8, 8, 1]}, "0..1", "can only be one of 0..255"),
         ({"datatype": "FP32", "shape": [-1, 8, 8, 1]}, "0..7", r"give one of 0\.\.1"),
         ({"datatype": "BYTES", "shape": [-1]}, "", "neither bytes nor numbers"),
         ({"datatype": "UINT8", "shape": [-1, 5]}, "", "which pictures of 8x8x1 are not"),
@@ -299,7 +299,7 @@ def test_pixels_are_written_as_they_are_prepared(way, channels):
         ("flat CHW", np.moveaxis(x, 2, 0).ravel()),
     ):
         assert np.array(json.loads(written(image, way, order)), np.float32).tolist() == shaped.tolist()
-    assert (b"." in written(image, way, "flat")) == (way not in AS_THEY_ARE)
+    assert (b"." in written(image, way, "flat")) == (way not in AS_BYTES)
 
 
 # Labels ---------------------------------------------------------------------------------------------------------------

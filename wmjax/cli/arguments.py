@@ -103,9 +103,10 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
         "--pixels",
         default="",
         metavar="WAY",
-        help="how pixels are prepared: 0..1, 0..255, centred (-1 to 1), mean-std, bgr-mean, each-image or inverted; "
-        "bgr-0..1, bgr-0..255, bgr-centred or bgr-mean-std where blue comes first; or stated: as files say, where they "
-        "do (default: a model is asked in each of these ways)",
+        help="how pixels are prepared: 0..1, 0..255, centred (-1 to 1), mean-std, bgr-mean or each-image; bgr-0..1, "
+        "bgr-0..255, bgr-centred or bgr-mean-std where blue comes first; inverted (0..1), inverted-0..255, "
+        "inverted-centred or inverted-mean-std for black on white; or stated: as files say, where they do (default: a "
+        "model is asked in each of these ways)",
     )
     pickles_option(parser)
 

@@ -114,6 +114,10 @@ WORDS: dict[str, str] = {
         "The suspect's file was run in a process of its own, and not all of it was asked, or not as it may be meant. "
         "Its holder may read answers there, so nobody is cleared."
     ),
+    "open-size": (
+        "The suspect's file leaves open how large its pictures are, and it was asked at the key's size. A copy that is "
+        "meant for larger ones answers those as a stranger, so nobody is cleared: fix height and width in the file."
+    ),
     "pixels-own": "The suspect was given pixels as its file, or its module, says.",
     "ways": "How the suspect is meant to be asked is not certain: it was asked in {ways} ways.",
     "readings": "Of the {ways} ways in which the suspect was asked, {reading} shows the most evidence.",

@@ -25,17 +25,35 @@ def shown_to(path: str | os.PathLike[str], suspect: str) -> frozenset[int]:
       InvalidFile: the file is damaged.
       AccessError: it cannot be read.
     """
-    file = _beside(path)
-    if not file.exists():
-        return frozenset()
-    try:  # a last line that is not whole was cut short before its triggers were shown
-        first, *lines = read_bytes(file).decode().split("\n")[:-1]
-        if json.loads(first) != {"format": FORMAT}:
-            raise ValueError
-        told = [(str(name), [int(i) for i in shown]) for name, shown in map(json.loads, lines)]
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidFile(f"{file} is damaged: what was asked is not known; remove it only if nothing was") from error
-    return frozenset(i for name, shown in told if name == suspect for i in shown)
+    return frozenset(_Lines().read(_beside(path)).get(suspect, ()))
+
+
+class _Lines:
+    """What a file remembers, read from where it was read to before: it only grows."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, set[int]] = {}
+        self._end = 0
+
+    def read(self, file: Path) -> dict[str, set[int]]:
+        """Triggers by the suspects' names; raises as `shown_to`."""
+        if not file.exists() or 0 < self._end == file.stat().st_size:
+            return self._shown
+        raw = read_bytes(file)
+        end = raw.rfind(b"\n") + 1  # a last line that is not whole was cut short before its triggers were shown
+        try:
+            lines = raw[self._end : end].decode().split("\n")[:-1]
+            if not self._end and json.loads(lines.pop(0)) != {"format": FORMAT}:
+                raise ValueError
+            told = [(str(name), [int(i) for i in shown]) for name, shown in map(json.loads, lines)]
+        except (IndexError, TypeError, ValueError, RecursionError) as error:
+            raise InvalidFile(
+                f"{file} is damaged: what was asked is not known; remove it only if nothing was"
+            ) from error
+        for name, shown in told:
+            self._shown.setdefault(name, set()).update(shown)
+        self._end = end
+        return self._shown
 
 
 def remember(path: str | os.PathLike[str], suspect: str, triggers: Iterable[int]) -> None:
@@ -69,10 +87,12 @@ class Beside:
     """
 
     folder: Path
+    _read: dict[str, _Lines] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def shown(self, key: str, suspect: str) -> Collection[int]:
-        """As `shown_to`."""
-        return shown_to(self.folder / f"{key}.age", suspect)
+        """As `shown_to`; each line is read once."""
+        lines = self._read.setdefault(key, _Lines())
+        return frozenset(lines.read(_beside(self.folder / f"{key}.age")).get(suspect, ()))
 
     def remember(self, key: str, suspect: str, triggers: Iterable[int]) -> None:
         """As the function `remember`."""

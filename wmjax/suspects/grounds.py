@@ -20,9 +20,10 @@ class AskedGround(StrEnum):
     runs its file, in a process of its own; WEIGHTS_ALONE: of a file that holds a program by its tensors, in the
     network that the user named, which clears nobody; IN_PART: by some of its file's outputs or weights, while
     others may hold a copy's answers, or beside other images of a batch alone, on which its answers may rest, which
-    clears nobody; RUN_IN_PART: RUN and that; PIXELS_OWN: prepared as the module itself says, or as bytes; READ_AS
-    (`reading`): in this one of several ways; WAYS (`ways`, `cost`): in all that it may be meant to be, since the
-    user did not say how; READINGS (`ways`, `reading`): of them one shows the most evidence.
+    clears nobody; RUN_IN_PART: RUN and that; OPEN_SIZE: at the key's size, since its file leaves open for which it is
+    meant, which clears nobody; PIXELS_OWN: prepared as the module itself says, or as bytes; READ_AS (`reading`): in
+    this one of several ways; WAYS (`ways`, `cost`): in all that it may be meant to be, since the user did not say
+    how; READINGS (`ways`, `reading`): of them one shows the most evidence.
     """
 
     ADAPTED = "adapted"
@@ -37,6 +38,7 @@ class AskedGround(StrEnum):
     WEIGHTS_ALONE = "weights-alone"
     IN_PART = "in-part"
     RUN_IN_PART = "run-in-part"
+    OPEN_SIZE = "open-size"
     PIXELS_OWN = "pixels-own"
     READ_AS = "read-as"
     WAYS = "ways"
@@ -50,12 +52,15 @@ RAN = (AskedGround.RUN, AskedGround.RUN_IN_PART)
 _CLEARS_NOBODY = (
     *(AskedGround.SERVED_JPEG, AskedGround.ADAPTED),  # pictures were altered
     *(AskedGround.WEIGHTS_ALONE, AskedGround.IN_PART, AskedGround.RUN_IN_PART),  # something was left out
+    AskedGround.OPEN_SIZE,  # its users may show it larger pictures
     AskedGround.MORE_CLASSES,  # by any kind of evidence: another network's may be among them
 )
 
 
 def clears(code: str) -> bool:
     """Whether a suspect that is asked so may be cleared: not where its pictures were altered, or some of it left out.
+
+    Nor where their size is a guess: a graph of any size may average 3x3 pixels first, and expect three times as many.
 
     How many labels a copy loses by that is nobody's to say beforehand, so that it would pass for a stranger: of a noise
     key's triggers of 8x8, asked as 4x4, an intact copy repeats 14 to 16 of 100, and every other time would be acquitted
@@ -70,7 +75,10 @@ def clears_all(grounds: Sequence[Ground]) -> bool:
     return all(clears(ground.code) for ground in grounds)
 
 
-_NOTES = (*SPOKEN, *RAN, AskedGround.WEIGHTS_ALONE, AskedGround.IN_PART, AskedGround.PIXELS_OWN)
+_NOTES = (
+    *(*SPOKEN, *RAN, AskedGround.WEIGHTS_ALONE, AskedGround.IN_PART),
+    *(AskedGround.OPEN_SIZE, AskedGround.PIXELS_OWN),
+)
 _TOLD: dict[str, set[str]] = {  # names of values, by code
     **{note: set() for note in _NOTES},
     AskedGround.ADAPTED: {"from", "to"},

@@ -3,7 +3,8 @@
 So one compiled program asks a network in all of them. Values are those that torchvision, Keras Applications, Caffe and
 the tutorials of MNIST use. OpenCV reads pictures with blue first, and networks are made for that: a copy loses nothing
 where its first layer is turned so, and repeats a quarter of the triggers' labels if it is asked with red first
-(`tests/test_readings.py`).
+(`tests/test_readings.py`). So may a network be for black on white, where a key's pictures are white on black: its users
+turn each x to 255 - x before they prepare it (`tests/test_inverted.py`).
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,22 +51,32 @@ def _even(shift: float, scale: float) -> Pixels:
     return Pixels((shift, shift, shift), (scale, scale, scale))
 
 
-_PLAIN = {
+def _inverted(way: Pixels) -> Pixels:
+    """The same of 255 - x."""
+    (red, green, blue), (r, g, b) = way.shift, way.scale
+    grey = way.grey and (255.0 - way.grey[0], -way.grey[1])
+    return way._replace(shift=(255.0 - red, 255.0 - green, 255.0 - blue), scale=(-r, -g, -b), grey=grey)
+
+
+_BASIC = {
     "0..1": _even(0.0, 1 / 255),
     "0..255": _even(0.0, 1.0),
     "centred": _even(127.5, 1 / 127.5),
     "mean-std": _normalised((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0.1307, 0.3081)),  # ImageNet's; MNIST's
+}
+_PLAIN = _BASIC | {
     "bgr-mean": Pixels((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), reverse=True, grey=(127.5, 1.0)),  # Caffe's
     "each-image": Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), each=True),
-    "inverted": _even(255.0, -1 / 255),
+    "inverted": _inverted(_BASIC["0..1"]),
+    **{f"inverted-{name}": _inverted(_BASIC[name]) for name in ("0..255", "centred", "mean-std")},
 }
-_BLUE_FIRST = {f"bgr-{name}": _PLAIN[name]._replace(reverse=True) for name in ("0..1", "0..255", "centred", "mean-std")}
+_BLUE_FIRST = {f"bgr-{name}": way._replace(reverse=True) for name, way in _BASIC.items()}
 PIXELS = _PLAIN | _BLUE_FIRST
 """The usual ways, by the name that users and reports call them."""
 
 
-AS_THEY_ARE = ("0..255", "bgr-0..255")
-"""The ways that leave bytes as they are."""
+AS_BYTES = ("0..255", "bgr-0..255", "inverted-0..255")
+"""The ways that give bytes."""
 
 STATED = "stated"
 """As a file itself says: what users call it that believe it, and reports where it is none of the usual ways."""
@@ -84,7 +95,7 @@ def ways(name: str = "", stated: str = "", channels: int = 3) -> tuple[str, ...]
     it states, and a copy that is asked wrongly looks like a stranger.
 
     >>> ways("0..1"), ways("stated", "0..1"), ways("centred", "0..1"), len(ways()), len(ways("", STATED, 1))
-    (('0..1',), ('0..1',), ('0..1', 'centred'), 11, 8)
+    (('0..1',), ('0..1',), ('0..1', 'centred'), 14, 11)
 
     Args:
       name: that the user gave: a name of `PIXELS`, `stated`, or empty.
@@ -100,21 +111,21 @@ def ways(name: str = "", stated: str = "", channels: int = 3) -> tuple[str, ...]
 
 
 def of_bytes(name: str, channels: int = 3) -> tuple[str, ...]:
-    """The ways in which a network that takes bytes is asked: in colour blue may come first.
+    """The ways in which a network that takes bytes is asked: they may be inverted, in colour blue may come first.
 
     >>> of_bytes("", 1), of_bytes("", 3), of_bytes("bgr-mean", 3)
-    (('',), ('0..255', 'bgr-0..255'), ('bgr-0..255',))
+    (('0..255', 'inverted-0..255'), ('0..255', 'bgr-0..255', 'inverted-0..255'), ('bgr-0..255',))
 
     Args:
       name: as of `ways`.
       channels: of its images.
     """
     check(name)
-    if channels != 3:
-        return ("",)
-    if name in PIXELS:
-        return (AS_THEY_ARE[PIXELS[name].reverse],)
-    return AS_THEY_ARE
+    usual = tuple(way for way in AS_BYTES if channels == 3 or not PIXELS[way].reverse)
+    if name not in PIXELS:
+        return usual
+    meant = PIXELS[name]
+    return (usual[-1 if meant.scale[0] < 0 else meant.reverse and channels == 3],)
 
 
 def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> "Array":
@@ -142,9 +153,7 @@ def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> 
 
 
 def taken(images: "Array", names: tuple[str, ...], way: "Array | int" = 0, *, uint8: bool) -> "Array":
-    """Images as a program takes them: as `prepare` gives them, or bytes; as they are where no way is named."""
-    if names == ("",):
-        return images
+    """Images as a program takes them: as `prepare` gives them, or bytes."""
     prepared = prepare(images, names, way)
     return prepared.astype("uint8") if uint8 else prepared
 

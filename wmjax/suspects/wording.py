@@ -40,6 +40,11 @@ WORDS = {
         "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "
         "or several images always at once: its holder may read answers otherwise, so it is never cleared"
     ),
+    "open-size": (
+        "its file leaves open how large its pictures are, and was asked at the key's size: a copy that is meant for "
+        "larger ones answers those as a stranger, so it is never cleared (name the size: fix height and width in the "
+        "file)"
+    ),
     "pixels-own": "pixels prepared as the file, or its module, says",
     "read-as": "asked as {reading}",
     "ways": (

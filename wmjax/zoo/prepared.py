@@ -243,8 +243,8 @@ def _tables(rows: np.ndarray, verdicts: Verdicts, failures: Mapping[int, str]) -
     at = {model: row for row, model in enumerate(kept)}
     looked_at = notable(verdicts.outcomes, verdicts.bits)
     curves = {
-        (at[model], key): [round(bits, 3) for bits in path]
-        for (model, key), path in verdicts.paths.items()
+        (at[model], key): [round(bits, 3) for bits in np.concatenate(parts).tolist()]
+        for (model, key), parts in verdicts.paths.items()
         if model in at and looked_at[model, key]
     }
     figures = {name: getattr(verdicts, name)[kept] for name in TABLES}

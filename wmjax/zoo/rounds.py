@@ -95,7 +95,8 @@ class Verdicts:
     `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.AuditResult`, `open` says which pairs are
     undecided, and `readings` which reading shows the most evidence. `cleared` is the acquittal, and `known` the
     matches, from triggers that were not shown before. `states` holds for each key the models that it is open with, and
-    the state of their evidence; `kept`, by (model, key), all that was answered, where that is kept.
+    the state of their evidence. By (model, key), round by round, `paths` has the evidence after each answer, and `kept`
+    all that was answered, where that is kept.
     """
 
     outcomes: np.ndarray
@@ -107,7 +108,7 @@ class Verdicts:
     known: np.ndarray
     open: np.ndarray
     states: dict[int, tuple[np.ndarray, State]]
-    paths: dict[tuple[int, int], list[float]]
+    paths: dict[tuple[int, int], list[np.ndarray]]
     failures: dict[int, str]
     kept: dict[tuple[int, int], list[stats.Answers]]
 
@@ -240,7 +241,7 @@ def _weigh(
     verdicts.open[models, k] = still
     verdicts.states[k] = models[still], stats.rows_of(state, still)
     for i, model in enumerate(models):
-        verdicts.paths.setdefault((int(model), k), []).extend(path.evidence[i, : decision.used[i]].tolist())
+        verdicts.paths.setdefault((int(model), k), []).append(path.evidence[i, : decision.used[i]].copy())
         if questions.keep:
             verdicts.kept.setdefault((int(model), k), []).append(answers.of(i)[: decision.used[i]])
 

@@ -90,8 +90,16 @@ def asked_by_runtime(
 
 
 def note_of(graph: Graph, *, in_part: bool) -> str:
-    """What must be said of how a graph is asked; `in_part`: not all of it, or beside others of a batch."""
-    return AskedGround.IN_PART if in_part else AskedGround.PIXELS_OWN if graph.uint8 else ""
+    """What must be said of how a graph is asked; `in_part`: not all of it, or beside others of a batch.
+
+    A side that is open says nothing of the size that is meant, whatever else the file or those beside it say: that is
+    not in force when it is used.
+    """
+    if in_part:
+        return AskedGround.IN_PART
+    if 0 in graph.declared:
+        return AskedGround.OPEN_SIZE
+    return AskedGround.PIXELS_OWN if graph.uint8 else ""
 
 
 class _Program(NamedTuple):

@@ -36,7 +36,8 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
         raise ValueError(f"it takes {[entry.type for entry in entries]}, not one batch of images")
     (entry,) = entries
     free = entry.shape[0] if entry.shape and not isinstance(entry.shape[0], int) else 0  # how an open batch is called
-    one = [[1 if n == free else n for n in value.shape or ()] for value in (entry, *ends)]
+    shapes = [list(value.shape or ()) for value in (entry, *ends)]
+    one = [[1 if n == free else n for n in shape[:1]] + shape[1:] for shape in shapes]
     whole = ["int" in end.type for end in ends]
     told = described(one[0], one[1:], uint8=kind is np.uint8, whole=whole)
     return answering(told, lambda images: session.run(None, {entry.name: images.astype(kind)}), whole)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wmjax.errors import UsageError
-from wmjax.suspects.pixels import AS_THEY_ARE
+from wmjax.suspects.pixels import AS_BYTES
 from wmjax.suspects.services.answers import beside, read_said
 from wmjax.suspects.services.contract import Declared, Form, Malformed, Provider, Request, Said, Step, as_json, document
 from wmjax.suspects.services.pictures import written
@@ -37,7 +37,7 @@ def _forms(url: str, about: Any, declared: Declared) -> list[Form]:
         raise UsageError(f"it takes {datatype!s:.20}, neither bytes nor numbers: wrap it in a function")
     layout = _layout(given.get("shape"), declared.image)
     way = _way(datatype, declared.pixels, layout.image[2])
-    step = partial(_step, url, name, datatype or (_BYTES if way in AS_THEY_ARE else "FP32"), way, layout)
+    step = partial(_step, url, name, datatype or (_BYTES if way in AS_BYTES else "FP32"), way, layout)
     return [Form("bytes" if datatype == _BYTES else "numbers", step, layout.image, way)]
 
 
@@ -55,8 +55,8 @@ def _way(datatype: Any, pixels: str, channels: int) -> str:
             "it takes numbers, and nothing says how pixels become them: give `pixels`, e.g. 0..255 for bytes as they "
             "are, or 0..1"
         )
-    if datatype in _WHOLE and pixels not in AS_THEY_ARE:
-        raise UsageError(f"it takes {datatype}, so `pixels` can only be {' or '.join(AS_THEY_ARE)}")
+    if datatype in _WHOLE and pixels not in AS_BYTES:
+        raise UsageError(f"it takes {datatype}, so `pixels` can only be one of {', '.join(AS_BYTES)}")
     return pixels
 
 

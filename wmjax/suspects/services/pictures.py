@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from wmjax.suspects.pixels import AS_THEY_ARE, PIXELS
+from wmjax.suspects.pixels import AS_BYTES, PIXELS
 
 _QUALITY = 95  # of JPEG; less costs an owner more bits
 
@@ -54,7 +54,7 @@ def written(image: np.ndarray, way: str, order: str) -> bytes:
 
     Args:
       image: uint8 [H, W, C], C is 1 or 3.
-      way: how pixels are prepared, a name of `PIXELS`; those of `AS_THEY_ARE` are whole numbers.
+      way: how pixels are prepared, a name of `PIXELS`; those of `AS_BYTES` are whole numbers.
       order: of a picture's axes, `HWC` or `CHW`, in nested arrays; `flat` or `flat CHW` for a single array of all.
     """
     if PIXELS[way].each:
@@ -76,7 +76,8 @@ def written(image: np.ndarray, way: str, order: str) -> bytes:
 def _levels(way: str, channels: int) -> np.ndarray:
     """The text of each level of a pixel, for each channel as it comes out, bytes [256, C]."""
     levels = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 1, 1, channels))
-    return _texts(levels[:, 0, 0] if way in AS_THEY_ARE else prepared(levels, way)[:, 0, 0])
+    numbers = prepared(levels, way)[:, 0, 0]
+    return _texts(numbers.astype(np.uint8) if way in AS_BYTES else numbers)
 
 
 def _texts(numbers: np.ndarray) -> np.ndarray:
