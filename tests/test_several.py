@@ -12,7 +12,7 @@ from fixtures import abstract_key
 from refusals import one_line
 
 from wmjax import stats
-from wmjax.cli import verbs
+from wmjax.cli import verify as verify_verb
 from wmjax.errors import UsageError
 from wmjax.keys import Key, Unlock, generate, make_spec, open_key
 from wmjax.suspects import Suspect, from_callable
@@ -275,7 +275,14 @@ def test_a_suspect_that_ends_at_a_later_key_does_not_take_the_first_ones_verdict
     assert (code, out, "answers no more" in second) == (5, "", True)
     assert first.startswith("wmjax: before it ended: match: quits:stolen and key")
     Path("asked").unlink()
-    monkeypatch.setattr(verbs, "_ask_each", lambda options, keys, stop_bits: [
-        verbs._ask(options, path, key, stop_bits) for path, key in zip(options.keys, keys, strict=True)
-    ])  # fmt: skip
+    monkeypatch.setattr(verify_verb, "warn", lambda line: None)
     assert "match: quits:stolen" not in home("verify", *both, "quits:stolen")[2]
+
+
+def test_a_suspect_is_opened_once_for_all_keys(home) -> None:
+    """A service would be shown its plain picture, and a file read, as often as there are keys."""
+    Path("counted.py").write_text(
+        "import theirs\nopen('opened', 'a').write('.')\n\n\ndef stolen(images):\n    return theirs.stolen(images)\n"
+    )
+    assert home("verify", "--key", "a.age", "--key", "b.age", "counted:stolen")[0] == 0
+    assert Path("opened").read_text() == "."

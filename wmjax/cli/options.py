@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wmjax.cli import attack, claim, commit, completion, doctor, judge, keygen, show, verbs, zoo
+from wmjax.cli import attack, claim, commit, completion, doctor, judge, keygen, show, verbs, verify, zoo
 from wmjax.cli.arguments import (
     OWN,
     SUSPECT,
@@ -43,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     _demo_options(verb("demo", verbs.demo, "the whole story on a small data set, in about a minute"))
     verb("keygen", keygen.keygen, "make a watermark key and its public commitment").more = keygen_options
     embed_options(verb("embed", verbs.embed, "train a model with (or without) a key mixed in"))
-    _verify_options(verb("verify", verbs.verify, "ask a suspect model about a key"))
+    _verify_options(verb("verify", verify.verify, "ask a suspect model about a key"))
     audit_options(verb("audit", zoo.audit, "ask every model of a zoo about every key"))
     _attack_options(verb("attack", attack.attack, "try to rid your own run of its mark, and tell what it survives"))
     commit_options(verb("commit", commit.commit, "have a commitment time-stamped, or name a released model in it"))

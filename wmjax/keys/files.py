@@ -100,7 +100,7 @@ def spend(path: str | os.PathLike[str], unlock: Unlock, asked: Collection[int]) 
     Raises:
       AccessError: the file cannot be read or written.
       InvalidFile: it cannot be opened.
-      UsageError: some of `asked` are spent already, so another claim is under way; or they are not triggers of the key.
+      UsageError: some of `asked` are spent already, so another claim is under way; or the key has no such triggers.
     """
     path = place(path)
     try:

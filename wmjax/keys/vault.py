@@ -173,7 +173,7 @@ def mark_spent(sealed: bytes, unlock: Unlock, asked: Collection[int]) -> bytes:
 
     Raises:
       InvalidFile: it cannot be opened, or holds no key.
-      UsageError: some of `asked` are spent already, or no triggers of the key.
+      UsageError: some of `asked` are spent already, or not in the key.
     """
     try:
         contents = _contents(_bare(sealed), unlock)
