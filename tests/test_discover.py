@@ -340,6 +340,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_runs_exports_and_order(saved, tmp_path):
     for step in (1, 2):
         shutil.copytree(saved, checkpoint.step_path(tmp_path / "b" / "run", step))
+    checkpoint.write_settings(tmp_path / "b" / "run", {})
     (tmp_path / "b" / "run" / "step-00000009").mkdir()
     shutil.copytree(saved, tmp_path / "c")
     checkpoint.save(
@@ -508,6 +509,7 @@ def test_nothing_is_hidden_by_a_name_or_an_empty_file(tmp_path: Path) -> None:
     variables = init(config, 0)._asdict()
     checkpoint.save(tmp_path / "run" / "step-00000002", variables, checkpoint.Metadata(config, 2))
     checkpoint.save(tmp_path / "run" / "step-00000001", variables, checkpoint.Metadata(config, 1))
+    checkpoint.write_settings(tmp_path / "run", {})
     checkpoint.save(tmp_path / "run" / "step-by-step" / "model", variables, checkpoint.Metadata(config))
     checkpoint.save(tmp_path / "team" / "model", variables, checkpoint.Metadata(config))
     (tmp_path / "team" / "_METADATA").write_bytes(b"")
