@@ -371,6 +371,10 @@ RECORD_DAMAGE: list[Callable[[dict[str, Any]], object]] = [
     lambda record: record["points"][0].update(strength=9.0),
     lambda record: record["points"][0].update(key="another"),
     lambda record: record["points"].append(record["points"][0]),
+    lambda record: record.update(points=[]),
+    lambda record: record["points"].pop(),
+    lambda record: record.update(points=[p for p in record["points"] if p["strength"] == 1.0]),
+    lambda record: record.update(points=[p for p in record["points"] if p["victim"] == "net 1"]),
     lambda record: record.update(why="not tried"),
     lambda record: record.update(leaks=[{"victim": "v"}]),
 ]
@@ -382,6 +386,7 @@ def test_a_damaged_record(case, tmp_path):
     lines = journals.values_of(path)
     for damage in RECORD_DAMAGE:
         values = copy.deepcopy(lines[2])
+        assert values["attack"] == "a"
         damage(values)
         journals.write_chained(path, [*lines[:2], values])
         with pytest.raises(InvalidFile, match="damaged"):

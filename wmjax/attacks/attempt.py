@@ -100,9 +100,12 @@ class Attempt:
         return attempt
 
     def _of(self, header: GridHeader) -> bool:
-        """Whether it holds a point for each strength and victim, and nothing of other attacks or keys."""
+        """Whether it holds a point for each strength and victim where it was tried, and nothing of others."""
         strengths = [0.0] if self.attack == "none" else header.suite.get(self.attack, [])
         tried = {(point.strength, point.victim, point.key) for point in self.points}
+        asked = {(point.victim, point.key) for point in self.points}
+        is_whole = len(tried) == len(strengths) * len(asked)
+        is_whole &= len({victim for victim, _ in asked}) == len(header.victims)
         found: list[Point | Leak] = [*self.points, *self.leaks]
         return (
             all(point.attack == self.attack and point.strength in strengths for point in self.points)
@@ -111,6 +114,7 @@ class Attempt:
             and len({each.victim for each in found}) <= len(header.victims)
             and not (self.leaks and self.attack != "inversion")
             and not (self.why is not None and (self.points or self.leaks))
+            and (is_whole or self.why is not None or self.attack == "inversion")
         )
 
 
