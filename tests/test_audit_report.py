@@ -85,6 +85,19 @@ def array(packed: dict[str, str], shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(base64.b64decode(packed["base64"]), np.dtype(packed["type"]).newbyteorder("<")).reshape(shape)
 
 
+def test_pairs_come_strongest_first_and_ties_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As sorted one by one, which took 8 s for 640,000 pairs."""
+    rng, calls, convert = np.random.default_rng(0), [], np.nan_to_num
+    bits = rng.choice([np.nan, -np.inf, np.inf, 0.0, *rng.normal(size=20)], (40, 9))
+    result = audit(40, 9, bits=bits, outcomes=rng.integers(4, size=(40, 9)).astype(np.int8))
+    monkeypatch.setattr(np, "nan_to_num", lambda *given, **more: calls.append(given) or convert(*given, **more))
+    pairs = result.pairs("no-match")
+    assert len(calls) == 1
+    places = [(i, k) for i in range(40) for k in range(9) if result.outcomes[i, k] == 1]
+    places.sort(key=lambda at: -convert(bits[at], nan=-np.inf))
+    assert [(one["model"], one["key"]) for one in pairs] == [(result.models[i], result.keys[k].id) for i, k in places]
+
+
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     result = audit(6, 2, models=HOSTILE, families=HOSTILE[::-1], unreadable=[Unreadable(n, n) for n in HOSTILE])
     result.keys[0] = asked(HOSTILE[0])

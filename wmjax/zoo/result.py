@@ -104,8 +104,7 @@ class AuditResult:
 
     def __iter__(self) -> Iterator[AuditFinding]:
         """Every pair that was asked, matches first, then by evidence."""
-        strength = np.nan_to_num(self.bits, nan=-np.inf)
-        for place in np.lexsort((-strength.ravel(), -self.outcomes.ravel())):
+        for place in np.lexsort((self._weakness.ravel(), -self.outcomes.ravel())):
             i, k = divmod(int(place), len(self.keys))
             yield AuditFinding(
                 self.models[i],
@@ -115,6 +114,11 @@ class AuditResult:
                 int(self.queries[i, k]),
                 int(self.matches[i, k]),
             )
+
+    @property
+    def _weakness(self) -> np.ndarray:
+        """What pairs are sorted by, float64 [N, K]: strongest evidence first, none last."""
+        return -np.nan_to_num(self.bits, nan=-np.inf)
 
     @cached_property
     def reasons(self) -> dict[tuple[int, int], tuple[Ground, ...]]:
@@ -142,7 +146,8 @@ class AuditResult:
         """
         reasons = self.reasons if outcome == "inconclusive" else {}
         rows, columns = np.nonzero(self.outcomes == OUTCOMES.index(outcome))
-        found = sorted(zip(rows, columns, strict=True), key=lambda at: -np.nan_to_num(self.bits[at], nan=-np.inf))
+        order = np.argsort(self._weakness[rows, columns], kind="stable")
+        found = zip(rows[order].tolist(), columns[order].tolist(), strict=True)
         return [
             {
                 "model": self.models[i],
@@ -151,10 +156,10 @@ class AuditResult:
                 "queries": int(self.queries[i, k]),
                 "verdict": outcome,
                 **({"grounds": [ground.to_json() for ground in grounds]} if outcome == "match" or withheld else {}),
-                **({"why": [ground.to_json() for ground in reasons[int(i), int(k)]]} if reasons else {}),
+                **({"why": [ground.to_json() for ground in reasons[i, k]]} if reasons else {}),
             }
             for i, k in found
-            for grounds in [self.grounds.get((int(i), int(k)), ())]
+            for grounds in [self.grounds.get((i, k), ())]
             for withheld in [any(map(withholds, grounds))]
         ]
 
