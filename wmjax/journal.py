@@ -83,7 +83,7 @@ class Journal(Generic[Head, Record, Kept]):
         self.out: _Out | None = None
 
     def add(self, *records: Record) -> None:
-        """Adds records; all of them are on the disk when this returns, for the time that one takes.
+        """Adds records; all are on the disk on return, and this takes as long as writing one.
 
         Raises:
           AccessError: the disk is full or gone; the journal still holds every record before.

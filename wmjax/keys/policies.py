@@ -45,7 +45,7 @@ class Known:
     Attributes:
       spec: the key's.
       rows: int64 [n], the triggers' numbers.
-      labels: int64 [n], their labels in the Merkle tree.
+      labels: int [n], their labels in the Merkle tree.
       secret: 32 bytes; None where it is not revealed.
       material: what was fixed before the coins; None for keys without.
     """

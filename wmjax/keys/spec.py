@@ -59,7 +59,7 @@ class Source:
     """The images that a scheme starts from.
 
     Attributes:
-      name: of the data set whose split (the one that the scheme names, or the other where there is no such) they are.
+      name: name of the data set; the images are the scheme's split of it, or the other split if it has only one.
       sha256: `wmjax.data.digest` of that split.
     """
 

@@ -1,4 +1,4 @@
-"""What a key is to be made of: specs, with a scheme's defaults filled in, and what a scheme cannot have refused."""
+"""Makes specs, fills in a scheme's defaults, and refuses what the scheme does not allow."""
 
 from collections.abc import Collection, Mapping
 from typing import Literal

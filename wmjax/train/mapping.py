@@ -1,4 +1,4 @@
-"""How one step body runs on many devices: the only file that knows.
+"""How one training step runs on many devices; `zoo.score` and `models.predict` divide models and images themselves.
 
 Every device holds the network, the key and, where it fits, the data; a batch's rows are divided, and the body runs once
 a device. `jit` takes global arrays with their shardings, `pmap` arrays with an axis of devices. Both give the same

@@ -45,7 +45,7 @@ class Recipe:
 
 
 def default_recipe(config: Config) -> Recipe:
-    """What trains a network of ours well: its family says how, colour pictures are augmented.
+    """A recipe that trains a wmjax network well; colour images are augmented unless they are small.
 
     >>> from wmjax.models import default_config
     >>> default_recipe(default_config("vgg", (32, 32, 3), 10)).flip

@@ -86,8 +86,8 @@ def audit(
       out: folder of the journal; none is written by default.
       resume: continue with the journal in `out`.
       shard: (i, n): judge the i-th of n parts, from 1; `merge` puts them together.
-      keep_answers: write every answer into the journal, so that who resumes or merges it with the keys plays the
-        evidence again and believes no figure that does not follow. Scores are then bet on as float32.
+      keep_answers: write every answer into the journal, so that resuming or merging with the keys computes the evidence
+        again and refuses figures that do not follow. Scores are then bet on as float32.
       asked: remembers which triggers members that can only be asked were shown (`wmjax.keys.memory.Beside`): in later
         audits those clear nobody. Beside the key files where `keys` is a folder; nowhere by default else.
       nonce: from which and the secrets the order follows in which such members are asked; drawn for each by default.

@@ -33,7 +33,8 @@ class AuditGround(StrEnum):
 
     The procedure that keeps the bound: E_BH or BONFERRONI (`level`, `tests`). Of keys without exact evidence: RANKED
     (`matches`, `queries`, `p`, `nulls`, `alpha`, `needed`, `suffice`) or NO_NULLS. WEIGHTS (`sha256`): what was asked.
-    Its file was run, since that takes less than to compile it, RUNTIME: by an estimate; GIVEN_UP: which was tried.
+    Its file was run in place of a compiled program. RUNTIME: compiling was estimated to take longer; GIVEN_UP: it was
+    tried and took too long.
     Why a pair is inconclusive that might have been either: UNDECIDED (`asked`), or SHORT (`own`: bits that its key
     takes by itself).
     """

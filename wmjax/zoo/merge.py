@@ -28,8 +28,8 @@ def merge(
 
     Nothing is asked: `basis` of the result says what its figures rest on. With the keys, lines that were edited by
     somebody who does not hold them are refused; where the audit was told to `keep_answers`, all evidence is played
-    again too, and figures that do not follow are refused whoever wrote them. What who holds the keys wrote about
-    answers, only asking again can tell.
+    again too, and figures that do not follow are refused whoever wrote them. A key holder can still invent answers;
+    only asking again would show that.
 
     Example:
 

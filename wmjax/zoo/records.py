@@ -1,4 +1,4 @@
-"""What the rooms of the zoo hand to each other."""
+"""Records that the zoo's modules exchange."""
 
 import dataclasses
 from collections.abc import Mapping

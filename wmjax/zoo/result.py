@@ -103,7 +103,7 @@ class AuditResult:
     seconds: float
 
     def __iter__(self) -> Iterator[AuditFinding]:
-        """Every pair that was asked, matches first, then by evidence."""
+        """Every pair of a model and a key, matches first, then by evidence; not applicable ones last."""
         for place in np.lexsort((self._weakness.ravel(), -self.outcomes.ravel())):
             i, k = divmod(int(place), len(self.keys))
             yield AuditFinding(

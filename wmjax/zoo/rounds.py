@@ -6,7 +6,7 @@ What `verify` would have called a match is never cleared. Asking goes on in bloc
 still have an undecided key.
 
 A suspect that may remember is asked in an order of its own, as by `wmjax.verify`: what it was shown before comes last,
-and clears nobody. So does, for everybody, what a claim has opened.
+and clears nobody. Triggers that a claim has opened also come last, for every suspect, and clear nobody.
 """
 
 import dataclasses
@@ -84,7 +84,7 @@ class Questions:
 
     @property
     def block(self) -> int:
-        """Images in one call: what up to four keys ask in a round; of who can only be asked, what all of them ask."""
+        """Images in one call: what up to four keys ask in a round; for suspects without weights, what all keys ask."""
         return FIRST * (len(self.keys) if self.spoken else min(4, len(self.keys)))
 
 
