@@ -55,6 +55,7 @@ def _checkpoint(path: Path, variables: Variables) -> str:
 
 
 def _run(path: Path, variables: Variables) -> str:
+    checkpoint.write_settings(path, {})
     for step, tree in enumerate((init(CONFIG, 1), variables), 1):
         checkpoint.save_step(path, tree._asdict(), Metadata(CONFIG, step))
     return str(path)

@@ -172,6 +172,11 @@ def test_exit_codes(home: Path, audit: Run, tmp_path: Path) -> None:
         (["--fdr", "0.1", "--fwer", "0.1"], 2, "choose one bound"),
         (["--shard", "3/2"], 2, "--shard 3/2"),
         (["--shard", "x"], 2, "'x' is not I/N"),
+        (["--parts", "7"], 2, "--parts goes with --ray"),
+        (["--parts", "0"], 2, "--parts goes with --ray"),
+        (["--each", "CPU=3"], 2, "--each goes with --ray"),
+        (["--parts", "0", "--ray", "local"], 2, "--parts 0: must be at least 1"),
+        (["--parts", "-1", "--ray", "local"], 2, "--parts -1: must be at least 1"),
         (["--memory", "4"], 2, "'4' is not a size"),
         (["--model", "nonsense"], 2, "--model nonsense"),
         (["--identity", "none"], 5, "cannot read none"),
@@ -259,11 +264,11 @@ def test_what_is_no_model_is_counted_and_may_change_meanwhile(home: Path, audit:
     (zoo / "README.md").write_text("# models")
     (zoo / "clean" / "a.json").write_text("{}")  # would describe the model beside it
     _, out, _ = audit(zoo=zoo)
-    assert out.splitlines()[-2] == "plainly not models: 1 .md"
+    assert out.splitlines()[-2] == "passed over: 1 .md"
     (zoo / "notes.txt").write_text("meanwhile")
     for again in (audit("--resume", "--json", zoo=zoo), run("audit", "--merge", "wmjax-audit", "--json")):
         assert (again[0], json.loads(again[1])["others"]) == (0, {".md": 1})
-    assert "Plainly not models: 1 .md." in Path("wmjax-audit/report.html").read_text()
+    assert "Passed over: 1 .md." in Path("wmjax-audit/report.html").read_text()
 
 
 def test_sealed_keys(home: Path, audit: Run, tmp_path: Path) -> None:

@@ -299,11 +299,15 @@ def test_a_list_hides_nothing(zoo, key, tmp_path):
     own = tmp_path / "packs" / "own"
     for place in (checkpoint.step_path(run, 1), run / "beside", own, own / "beside"):
         checkpoint.save(place, marked(key)._asdict(), Metadata(CONFIG))
-    text = "".join(f'[[suspect]]\nname = "{path}"\npath = "{path}"\n' for path in (f"{pack.name}:clean", "run", "own"))
+    listed = (f"{pack.name}:clean", "run", "own", "own/beside")
+    text = "".join(f'[[suspect]]\nname = "{path}"\npath = "{path}"\n' for path in listed)
     (tmp_path / "packs" / "suspects.toml").write_text(text)
-    found = outcomes(audit(tmp_path / "packs", {"k": key}))
+    result = audit(tmp_path / "packs", {"k": key})
     names = {f"{pack.name}:marked", f"{pack.name}:clean", f"suspects.toml:{pack.name}:clean"}
-    assert found.keys() == names | {"run", "run/beside", "suspects.toml:run", "own/beside", "suspects.toml:own"}
+    assert outcomes(result).keys() == names | {"run", "run/beside", "own", "suspects.toml:own/beside"}
+    why = unreadable(result)
+    assert "run holds several models: name one, as run/step-00000001, run/beside" in why["suspects.toml:run"]
+    assert "own holds what may be other models beside its checkpoint: name one" in why["suspects.toml:own"]
 
 
 def test_a_damaged_list_that_was_found_is_a_line(zoo, key):

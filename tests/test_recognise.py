@@ -37,6 +37,7 @@ TREE = init(CONFIG, 0)._asdict()
 def run_folder(tmp_path: Path) -> Path:
     for step in (2, 10):
         checkpoint.save(checkpoint.step_path(tmp_path / "run", step), TREE, Metadata(CONFIG, step))
+    checkpoint.write_settings(tmp_path / "run", {})
     return tmp_path / "run"
 
 

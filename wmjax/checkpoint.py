@@ -26,6 +26,8 @@ from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
 STATE = "state"  # the folder of a checkpoint's tensors
+_SETTINGS = "run.json"
+KEPT = 2  # checkpoints that a run leaves
 BESIDE = ("optimiser.", "step")  # begins the names of what a run keeps there beside its network
 
 
@@ -93,11 +95,11 @@ def step_of(path: Path) -> int:
 
 
 def save_step(run: Path, tree: dict[str, Any], metadata: Metadata) -> Path:
-    """Writes `step-NNNNNNNN` of a run and removes all but the two newest."""
+    """Writes `step-NNNNNNNN` of a run and removes all but the newest ones, `KEPT` of them."""
     path = step_path(run, metadata.step or 0)
     save(path, tree, metadata)
     if hosts.is_first():
-        for old in _steps(run)[:-2]:
+        for old in steps(run)[:-KEPT]:
             stores.remove(old) if stores.is_stored(old) else shutil.rmtree(old, ignore_errors=True)
     return path
 
@@ -111,7 +113,7 @@ def remove_half_written(run: Path) -> None:
             stores.remove(half_put)
 
 
-def _steps(run: Path) -> list[Path]:
+def steps(run: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first; what a killed run left half-written has another name."""
     found = (path for path in run.glob("step-*") if path.name[5:].isdigit())
     return sorted(path for path in found if (path / CHECKPOINT).exists())
@@ -121,7 +123,15 @@ def latest(path: Path) -> Path | None:
     """The newest complete checkpoint of a run, or `path` itself where it is a checkpoint; None where there is none."""
     if (path / CHECKPOINT).exists():
         return path
-    return next(reversed(_steps(path)), None)
+    return next(reversed(steps(path)), None)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder's checkpoints are such as a run leaves: no more of one model, with the settings it began with.
+
+    Any number of models could be called as a run's checkpoints. A single one needs no settings.
+    """
+    return 1 <= len(steps(path)) <= (KEPT if (path / _SETTINGS).is_file() else 1)
 
 
 def read_metadata(checkpoint: Path) -> Metadata:
@@ -150,7 +160,7 @@ def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
 
 def write_settings(run: Path, settings: dict[str, Any]) -> None:
     """Writes `run.json`: what the run began with, to be compared when it is resumed."""
-    write_bytes(run / "run.json", json.dumps(settings, indent=1).encode() + b"\n")
+    write_bytes(run / _SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
 
 
 def settings_of(path: Path) -> dict[str, Any] | None:
@@ -160,14 +170,14 @@ def settings_of(path: Path) -> dict[str, Any] | None:
       InvalidFile: they are damaged.
     """
     for folder in (path, path.parent):
-        if (folder / "run.json").exists():
+        if (folder / _SETTINGS).exists():
             return _settings(folder)
     return None
 
 
 def _settings(run: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(read_bytes(run / "run.json")).items())
+        return dict(json.loads(read_bytes(run / _SETTINGS)).items())
     except (ValueError, AttributeError) as error:
         raise InvalidFile(f"{run}/run.json is damaged") from error
 

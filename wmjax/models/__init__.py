@@ -8,7 +8,7 @@ only inside `apply`.
 
 from wmjax.models.config import Config
 from wmjax.models.contract import Family
-from wmjax.models.families import FAMILIES, default_config, read_config
+from wmjax.models.families import FAMILIES, as_usual, default_config, read_config
 from wmjax.models.functional import Variables, apply, build, init, one, shapes, stack
 from wmjax.models.predict import accuracy, predict
 
@@ -19,6 +19,7 @@ __all__ = [
     "Variables",
     "accuracy",
     "apply",
+    "as_usual",
     "build",
     "default_config",
     "init",

@@ -32,6 +32,7 @@ class Family(NamedTuple):
       training: `training(image)` is what trains that well.
       draw: `draw(rng, path, shape)` gives the first value of the variable at `path`, float32 of that shape.
       parameters: what its configurations hold beside widths, dense units and dropout, and the values allowed.
+      unseen: those of its parameters that no tensor's shape shows.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Family(NamedTuple):
     training: Callable[[Image], Training]
     draw: Draw
     parameters: Mapping[str, range] = {}
+    unseen: tuple[str, ...] = ()
 
 
 def small(image: Image) -> bool:

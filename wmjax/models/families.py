@@ -1,5 +1,6 @@
 """All families by name, and their configurations."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,20 @@ def default_config(name: str, image: Image, classes: int) -> Config:
     if name not in FAMILIES:
         raise UsageError(f"unknown `model` {name!r:.50}: choose one of {', '.join(FAMILIES)}")
     return FAMILIES[name].usual(image, classes)
+
+
+def as_usual(config: Config) -> Config:
+    """A configuration with the usual values of what no tensor of its network shows; most have nothing such.
+
+    >>> as_usual(Config("vit", (8, 8, 1), 10, (64,), (128,), parameters=(("heads", 2), ("patch", 2)))).parameters
+    (('heads', 4), ('patch', 2))
+    """
+    family = FAMILIES[config.name]
+    usual = dict(family.usual(config.image, config.classes).parameters)
+    return dataclasses.replace(
+        config,
+        parameters=tuple((name, usual[name] if name in family.unseen else n) for name, n in config.parameters),
+    )
 
 
 def read_config(values: Mapping[str, Any]) -> Config:

@@ -88,4 +88,5 @@ FAMILY = Family(
     training=lambda image: Training(0.1),
     draw=_draw,
     parameters={"depth": range(1, 65), "heads": range(1, 65), "patch": range(1, 65)},
+    unseen=("heads",),
 )

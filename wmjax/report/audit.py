@@ -110,7 +110,7 @@ def audit_table(result: AuditResult) -> list[str]:
         lines += ["", "unreadable"]
         lines += [f"  {cut(visible(item.path))}: {cut(visible(item.why), 240)}" for item in result.unreadable[:LINES]]
         lines += _rest(len(result.unreadable[LINES:]))
-    return [*lines, *([f"plainly not models: {others}"] if (others := _others(result)) else [])]
+    return [*lines, *([f"passed over: {others}"] if (others := _others(result)) else [])]
 
 
 def _figures(result: AuditResult) -> list[str]:
@@ -141,7 +141,7 @@ def _bits(pair: dict[str, Any]) -> str:
 
 
 def _others(result: AuditResult) -> str:
-    """What else lies in the zoo, counted by ending; empty where nothing does."""
+    """What else lies in the zoo and was passed over, counted by kind; empty where nothing does."""
     kinds = sorted(result.others.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {visible(ending)}" for ending, count in kinds)
 

@@ -2,7 +2,8 @@
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from wmjax import journal
@@ -10,12 +11,14 @@ from wmjax.errors import AccessError
 from wmjax.files import read_bytes
 from wmjax.orbax import CHECKPOINT
 from wmjax.showing.contract import Facts, Glimpse, Kind, parsed, said
+from wmjax.suspects.within import beside
 
 _JOURNALS = {
     journal.AUDIT: "an audit",
     journal.ATTACK: "an attack suite",
     journal.CLAIM: "a claim: show it to nobody but the judge",
 }
+_SHOWN = 3  # names of other models
 _SMALL = 16 << 20  # bytes of a JSON file in a folder
 
 
@@ -39,7 +42,7 @@ def _run(seen: Glimpse) -> Facts:
     settings, steps = _document(seen.path / "run.json"), _steps(seen)
     facts: dict[str, Any] = {name: said(settings[name]) for name in ("data", "seed", "epochs") if name in settings}
     newest = _of_checkpoint(_document(steps[-1] / CHECKPOINT)) if steps else {}
-    return {**facts, "checkpoints": [step.name for step in steps], **newest}
+    return {**facts, "checkpoints": [step.name for step in steps], **newest, **_others(seen, steps)}
 
 
 def _is_checkpoint(seen: Glimpse) -> bool:
@@ -47,7 +50,14 @@ def _is_checkpoint(seen: Glimpse) -> bool:
 
 
 def _checkpoint(seen: Glimpse) -> Facts:
-    return _of_checkpoint(_document(seen.path / CHECKPOINT)) or {"made_by": "another program, with Orbax"}
+    own = _of_checkpoint(_document(seen.path / CHECKPOINT)) or {"made_by": "another program, with Orbax"}
+    return {**own, **_others(seen, [seen.path])}
+
+
+def _others(seen: Glimpse, checkpoints: Sequence[Any]) -> Facts:
+    """The first of what else in its folder may be a model: whoever names the folder is told to name one."""
+    others = [said(str(path.relative_to(seen.path))) for path in islice(beside(seen.path, checkpoints), _SHOWN)]
+    return {"may_be_other_models": others} if others else {}
 
 
 def _of_checkpoint(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import small_json
 from wmjax.suspects.left_over import left_over
 from wmjax.suspects.matching import Match, fitting, matching
+from wmjax.suspects.meant import as_described
 from wmjax.suspects.network import from_config
+from wmjax.suspects.sets import sets_of
 from wmjax.suspects.sources import Partial, one_by_one
 from wmjax.suspects.tensor_names import is_adapter
 
@@ -38,7 +40,7 @@ _PYTORCH = (
 def by_description(
     path: Path,
     tensors: Tensors,
-    config: Config | None,
+    configs: Sequence[Config],
     source_of: SourceOf,
     wanted: Wanted,
     parts: tuple[Path, ...] = (),
@@ -46,10 +48,9 @@ def by_description(
     """The models of a file's tensors: of the network that it describes, and of those that the user names."""
     described = ""
     try:
-        if config:
-            found = stored_models(
-                path, path, fitting(from_config(config), tensors, kept=wanted.kept), source_of, tensors, parts
-            )
+        if configs:
+            fits = fitting(_of_all(configs, tensors), tensors, kept=wanted.kept)
+            found = stored_models(path, path, fits, source_of, tensors, parts)
         else:
             found = _of_hub(path, tensors, source_of, wanted, parts)
         if found:
@@ -69,6 +70,15 @@ def by_description(
     except InvalidFile as error:
         told = (other,) if other is _ADAPTED else (str(error), described or other)
         raise InvalidFile("; ".join(part for part in told if part)) from error
+
+
+def _of_all(configs: Sequence[Config], tensors: Tensors) -> Network:
+    """The network of those descriptions that fit the tensors: which of them its holder goes by, nobody says."""
+    fit = []
+    for config in configs if len(configs) > 1 else ():
+        with contextlib.suppress(InvalidFile):
+            fit += [config] if sets_of(from_config(config).shapes, tensors) else []
+    return as_described(tuple(fit or configs[:1]))
 
 
 def beside_named(found: Sequence[Stored], tensors: Tensors, source_of: SourceOf, wanted: Wanted) -> list[Stored]:
@@ -177,14 +187,13 @@ def configurations(path: Path) -> tuple[Path, ...]:
     return path.with_suffix(".json"), *(path.with_name(name) for name in (CONFIG, PIXELS))
 
 
-def read_configuration(path: Path, metadata: Mapping[str, str]) -> Config | None:
-    """A safetensors file's configuration: within it, beside it, or its folder's; None where wmjax has none."""
+def read_configurations(path: Path, metadata: Mapping[str, str]) -> tuple[Config, ...]:
+    """The configurations of a safetensors file that are wmjax's: within it, beside it, and its folder's; each once."""
+    found: dict[Config, None] = {}
     for values in _configs(path, metadata):
-        try:
-            return read_config(values)
-        except (InvalidFile, AttributeError):
-            continue
-    return None
+        with contextlib.suppress(InvalidFile, AttributeError):
+            found[read_config(values)] = None
+    return tuple(found)
 
 
 def _configs(path: Path, metadata: Mapping[str, str]) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from wmjax.models import read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, NoWeights, Source, Stored, Wanted
-from wmjax.suspects.described import by_description, noted, read_configuration, rows_as_named, stored_models
+from wmjax.suspects.described import by_description, noted, read_configurations, rows_as_named, stored_models
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.pack import FORMAT as PACK
@@ -25,7 +25,8 @@ from wmjax.suspects.guarded import one_line
 from wmjax.suspects.kinds import WHY, Format
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import matches, sizes
-from wmjax.suspects.network import from_config, from_module, is_named, networks_named
+from wmjax.suspects.meant import as_described
+from wmjax.suspects.network import from_module, is_named, networks_named
 from wmjax.suspects.sets import Fit
 from wmjax.suspects.sniff import kind_of
 from wmjax.suspects.sources import Joined
@@ -61,7 +62,7 @@ def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
         return rows_as_named(rows, one, partial(File, path, header, stacked=True), wanted) if rows else []
     try:
         source = partial(File, path, header, stacked=False)
-        return by_description(path, _shapes(header.tensors), read_configuration(path, header.metadata), source, wanted)
+        return by_description(path, _shapes(header.tensors), read_configurations(path, header.metadata), source, wanted)
     except WmjaxError as error:
         if shard := re.fullmatch(r"(.+)-\d{5}-of-\d{5}\.safetensors", path.name):
             raise InvalidFile(f"one of several files of a model: {shard[1]}{INDEX} tells of all") from error
@@ -89,17 +90,17 @@ def _index(path: Path, wanted: Wanted) -> list[Stored]:
         return Joined([(File(shard, headers[shard], own, stacked=False), tuple(own)) for shard, own in parts.items()])
 
     tensors = _shapes({name: headers[shard].tensors[name] for name, shard in places.items()})
-    return by_description(path, tensors, read_configuration(path, {}), source, wanted, tuple(shards))
+    return by_description(path, tensors, read_configurations(path, {}), source, wanted, tuple(shards))
 
 
 def _msgpack(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_msgpack(path)
-    return by_description(path, _shapes(header.tensors), None, partial(File, path, header, stacked=False), wanted)
+    return by_description(path, _shapes(header.tensors), (), partial(File, path, header, stacked=False), wanted)
 
 
 def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
     tensors, stamp = read_npz(path)
-    return by_description(path, tensors, None, partial(Npz, path, stamp), wanted)
+    return by_description(path, tensors, (), partial(Npz, path, stamp), wanted)
 
 
 def _foreign(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
@@ -117,7 +118,7 @@ def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     if not wanted.pickles:
         raise InvalidFile(WHY[kind])
     header = read_pickle(path)
-    found = by_description(path, _shapes(header.tensors), None, partial(Pickle, path, header), wanted)
+    found = by_description(path, _shapes(header.tensors), (), partial(Pickle, path, header), wanted)
     if kind in (Format.TORCHSCRIPT, Format.TORCH_EXPORT):
         without = AskedGround.WEIGHTS_ALONE  # the program
         return [dataclasses.replace(stored, network=noted(stored.network, without)) for stored in found]
@@ -155,7 +156,7 @@ def _described(path: Path, wanted: Wanted, description: Mapping[str, Any]) -> li
     said = str(description.get("pixels", "")) if wanted.pixels == pixels.STATED else wanted.pixels
     pixels.check(said)
     if "config" in description:
-        return [from_config(read_config(description["config"]))]
+        return [as_described((read_config(description["config"]),))]
     if "torch" in description:
         return [of_recipe(description["torch"], wanted.pixels)]
     if "onnx" in description:

@@ -38,8 +38,9 @@ def from_checkpoint(path: str | os.PathLike[str], wanted: Wanted = NOTHING) -> S
         print(wmjax.verify(suspect, key).verdict)
 
     Args:
-      path: a checkpoint, an exported model, a run folder (its newest checkpoint), or a file of weights or ONNX; or
-        `PATH:NAME` for one of several models there, e.g. of a pack, or of a checkpoint's sets of weights.
+      path: a checkpoint, an exported model, a run folder (its newest checkpoint), in which nothing else could be a
+        model; or a file of weights or ONNX; or `PATH:NAME` for one of several models there, e.g. of a pack, or of a
+        checkpoint's sets of weights.
       wanted: what the file may not say of itself.
 
     Raises:

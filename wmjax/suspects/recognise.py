@@ -3,8 +3,11 @@
 A module that a *file* names is never imported: the user has to name it.
 """
 
+import dataclasses
 import re
+from collections.abc import Sequence
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 
 from wmjax import checkpoint, orbax, stores
@@ -13,18 +16,19 @@ from wmjax.models import FAMILIES
 from wmjax.orbax import CHECKPOINT
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
-from wmjax.suspects.described import NAME_IT, beside_named, stored_models
+from wmjax.suspects.described import NAME_IT, beside_named, noted, stored_models
 from wmjax.suspects.files import in_file
 from wmjax.suspects.formats.orbax_items import Items
 from wmjax.suspects.formats.torch_hub import CONFIG, WEIGHTS
+from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line, small_json
 from wmjax.suspects.matching import fitting, matching
-from wmjax.suspects.network import from_config, is_named, networks_named
+from wmjax.suspects.meant import as_described
+from wmjax.suspects.network import is_named, networks_named
+from wmjax.suspects.within import beside
 
-DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
-    (CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt", "_sharding", "_strings.json", "commit_success.txt")
-)
-_NO_MODEL = "no model lies directly in it: name one, or ask every model of a folder by `wmjax audit FOLDER`"
+_AUDIT = "`wmjax audit FOLDER`"
+_NO_MODEL = f"no model lies directly in it: name one, or ask every model of a folder by {_AUDIT}"
 _HALF = "a half-written or damaged checkpoint: it holds no tensors"
 
 
@@ -60,7 +64,7 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def recognise(path: Path, wanted: Wanted) -> list[Stored]:
-    """The models at a path: several in a pack, else one.
+    """The models at a path: several in a pack or a set of weights, else one; of a folder what its name stands for.
 
     wmjax's checkpoints, run folders (their newest checkpoint), exported models, packs and ONNX files say what they are.
     Other Orbax checkpoints and safetensors files are tried as the architectures that the user names.
@@ -71,17 +75,51 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
 
     Raises:
       AccessError: the path is not there, or cannot be read.
-      UsageError: bare weights, and `models` does not name their architecture.
+      UsageError: bare weights, and `models` does not name their architecture; or a folder that holds other models, too.
       InvalidFile: there is no model, or a damaged one.
     """
     pixels.check(wanted.pixels)
     if not path.exists():
         raise AccessError(f"{path} does not exist: give a checkpoint, a run folder or a model's file")
-    weights = next((path / name for name in WEIGHTS if (path / name).exists() and (path / CONFIG).exists()), path)
-    found = in_checkpoint(checkpoint.latest(path) or path, wanted) if weights.is_dir() else in_file(weights, wanted)
+    found = _in_folder(path, wanted) if path.is_dir() else in_file(path, wanted)
     if not found:
         raise InvalidFile(f"{path} holds no model: give a checkpoint, a run folder, a safetensors or an ONNX file")
     return found
+
+
+def _in_folder(folder: Path, wanted: Wanted) -> list[Stored]:
+    """What a folder's name stands for: a checkpoint, the newest of a run, or a file of weights as the Hub calls it.
+
+    Whatever else lies there may be another model. A checkpoint is asked alone, or by its own name. The Hub's folders
+    often have a model in several formats: the first is asked, as their library does, and it clears nobody.
+    """
+    own = [folder] if (folder / CHECKPOINT).exists() else checkpoint.steps(folder)
+    own = own or ([folder] if orbax.items(folder) else [])
+    if own:
+        if own != [folder] and not checkpoint.is_run(folder):
+            raise _several(folder, own)
+        if others := list(islice(beside(folder, own), 3)):
+            raise _several(folder, [own[-1], *others])
+        return in_checkpoint(own[-1], wanted)
+    weights = [folder / name for name in WEIGHTS if (folder / name).exists() and (folder / CONFIG).exists()]
+    if not weights:
+        return in_checkpoint(folder, wanted)  # which says why it is none
+    found = in_file(weights[0], wanted)
+    parts = {weights[0], *(part for stored in found for part in stored.parts)}
+    if other := next((path for path in beside(folder, []) if path not in parts), None):
+        left = f"{other.relative_to(folder)} is beside it and may be another model: name {weights[0].name} itself"
+        found = [
+            dataclasses.replace(stored, network=noted(stored.network, AskedGround.IN_PART), left=left)
+            for stored in found
+        ]
+    return found
+
+
+def _several(folder: Path, models: Sequence[Path]) -> UsageError:
+    """What to name instead of a folder that holds several models, or may."""
+    what = "what may be other models beside its checkpoint" if folder in models else "several models"
+    some = ", ".join(f"{folder.name}/{path.relative_to(folder)}" for path in models[:3] if path != folder)
+    return UsageError(f"{folder} holds {what}: name one, as {some}, or ask every model of a folder by {_AUDIT}")
 
 
 def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
@@ -105,7 +143,7 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
 
 def _ours(path: Path, wanted: Wanted) -> list[Stored]:
     """The models of a checkpoint of wmjax's: one, unless somebody else put more there, or the user means another."""
-    network, item = from_config(checkpoint.read_metadata(path).model), path / checkpoint.STATE
+    network, item = as_described((checkpoint.read_metadata(path).model,)), path / checkpoint.STATE
     if not (item / orbax.ITEM).is_file():
         raise InvalidFile(_HALF)
     if orbax.items(path) != [item] or wanted.kept:

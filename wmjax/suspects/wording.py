@@ -31,9 +31,10 @@ WORDS = {
     ),
     "in-part": (
         "not all of its file was asked, or not as it may be meant: it has outputs that are not scores of the key's "
-        "classes, weights beside its network's, an average without statistics of batches of its own, or takes several "
-        "images at once alone; its holder may read answers there, so it is never cleared (say what is meant by a "
-        "function, `module:function`, or by a file of its own)"
+        "classes, weights beside its network's, an average without statistics of batches of its own, takes several "
+        "images at once alone, or lies in the folder that was named with what may be another model; its holder may "
+        "read answers there, so it is never cleared (say what is meant by a function, `module:function`, by the file's "
+        "own name, or by a file of its own)"
     ),
     "run-in-part": (
         "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "
@@ -48,7 +49,7 @@ WORDS = {
     "read-as": "asked as {reading}",
     "ways": (
         "only its file could say how it is meant to be asked, so it was asked in {ways} ways: that costs {cost:.1f} "
-        "bits, and it is cleared only where it is in all of them (`pixels` says it outright)"
+        "bits, and it is cleared only where it is in all of them (`pixels` says outright how pixels are prepared)"
     ),
     "readings": "of the {ways} ways in which it was asked, {reading} shows the most evidence",
 }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wmjax import orbax
+from wmjax import checkpoint, orbax
 from wmjax.errors import AccessError, WmjaxError
 from wmjax.stores import check, unmirrored
 from wmjax.suspects import recognise
@@ -24,12 +24,13 @@ from wmjax.suspects.kinds import Format
 from wmjax.suspects.links import absolute, bounds, target
 from wmjax.suspects.listing import FILE
 from wmjax.suspects.sniff import NEVER_THERE, kind_of
+from wmjax.suspects.within import DOCUMENTS, is_small, strangers
 from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
-from wmjax.zoo.within import is_small, strangers
 
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _KEPT = "of an optimiser's, with weights' shapes"
+_OLDER = "of runs' older checkpoints, which are asked where they are named"
 _PART = "with what a model keeps beside it"
 _TENSOR = (".zarray", "zarr.json")
 _PARTS = {"orbax.checkpoint", "manifest.ocdbt"}  # of an Orbax folder that lacks its description
@@ -84,6 +85,7 @@ class _Walk:
         self.unreadable: list[Unreadable] = []
         self.refused: list[tuple[Path, str]] = []
         self.plain: list[Path] = []  # files that are not models
+        self.older = 0  # checkpoints of runs that are passed over
         self.passed: dict[str, int] = {}  # sets of weights that an optimiser keeps, by their path
         self.claimed: set[Path] = set()  # by lists: files and checkpoints that are asked already
         self.parts: set[Path] = set()  # of models of several files
@@ -117,8 +119,10 @@ class _Walk:
         names = Counter(entry.name for _, entry in self.found)
         alike = [Unreadable(name, f"{n} models are called so: rename a file") for name, n in names.items() if n > 1]
         unreadable = sorted([*self.unreadable, *refused, *alike], key=lambda item: item.path)
-        others = Counter(_ending(path) for path in self.plain if path not in self.parts | self.described)
+        known = self.parts | self.described
+        others = Counter(_ending(path) for path in self.plain if path not in known)
         others.update({_KEPT: passed} if (passed := sum(self.passed.values())) else {})
+        others.update({_OLDER: self.older} if self.older else {})
         parts = sum(path not in self.shards and self._is_part(path) for path, _ in self.refused)
         others.update({_PART: parts} if parts else {})  # of which may be read what little a model names
         return Zoo([entry for _, entry in found], unreadable, dict(sorted(others.items())))
@@ -166,7 +170,7 @@ class _Walk:
         told = entries.keys() & {orbax.CHECKPOINT, orbax.ITEM, *_PARTS}
         parts = {name for name in told if os.path.isfile(folder / name)}  # a cache's are links
         if parts & {orbax.CHECKPOINT, orbax.ITEM}:
-            self.described |= {folder / name for name in recognise.DOCUMENTS}
+            self.described |= {folder / name for name in DOCUMENTS}
             if folder not in self.claimed:
                 self._guard(folder, self._checkpoint, folder, folder)
             folders = self._beside(folder, folders, later)
@@ -175,12 +179,13 @@ class _Walk:
         elif parts & _PARTS:
             self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
             folders = self._beside(folder, folders, later)
-        newest = _newest(folders)
-        if newest:
-            for step in filter(recognise.is_step, folders):  # earlier states of the same model are passed over
+        steps = [path for path in folders if recognise.is_step(path)]
+        if steps and checkpoint.is_run(folder) and all(map(recognise.is_wmjax, steps)):
+            for step in steps:
                 self._within(step, later, checkpoints=False)
-            folders = [path for path in folders if not recognise.is_step(path)]
-            self._guard(folder, self._checkpoint, newest, folder)
+            folders = [path for path in folders if path not in steps]
+            self.older += len(steps) - 1
+            self._guard(folder, self._checkpoint, steps[-1], folder)
         for name, entry in entries.items():
             path = folder / name
             if entry.is_symlink():
@@ -288,9 +293,3 @@ def _ending(path: Path) -> str:
     if ending := path.suffix.lower():
         return ending if re.fullmatch(r"\.[a-z0-9_+-]{1,12}", ending) else "with another ending"
     return "without an ending"
-
-
-def _newest(folders: Sequence[Path]) -> Path | None:
-    """The newest complete checkpoint of a wmjax run among a folder's children; None where it is not a run."""
-    newest = next((path for path in reversed(folders) if recognise.is_step(path)), None)
-    return newest if newest and recognise.is_wmjax(newest) else None

@@ -50,7 +50,7 @@ class AuditHeader:
       chunks: models in each portion that is judged at once.
       unreadable: what could not be used before anything was asked.
       keep_answers: whether records hold what was answered.
-      others: files of the zoo that are plainly no models: how many with each ending.
+      others: what of the zoo was passed over, a number for each kind.
       spent: for each key the triggers that claims had opened before: a model may have been made to answer them
         otherwise, so they clear nobody.
     """

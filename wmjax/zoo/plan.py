@@ -44,7 +44,7 @@ class AuditPlan:
       unreadable: what could not be used so far.
       memory: bytes that models may take.
       keep_answers: whether the journal holds what was answered.
-      others: files that are plainly no models, by ending.
+      others: what was passed over, by kind.
       spent: as of `AuditHeader`.
     """
 

@@ -51,8 +51,8 @@ class Zoo:
     Attributes:
       entries: models in the order of family and name.
       unreadable: what could not be read.
-      others: files that are plainly no models, and no part of one: how many with each ending; and how many sets of
-        tensors are called as an optimiser's, and would fit a network.
+      others: files that are plainly no models, and no part of one: how many with each ending; how many sets of tensors
+        are called as an optimiser's, and would fit a network; and how many older checkpoints runs have.
     """
 
     entries: list[Entry]

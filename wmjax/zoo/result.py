@@ -76,7 +76,7 @@ class AuditResult:
       remarks: by family, how it was asked where that was not as it is: resized triggers, pixels prepared otherwise;
         each with the name of the key that it is about, empty for all.
       unreadable: models and keys that could not be used.
-      others: files of the zoo that are plainly no models, nor parts of one: how many with each ending.
+      others: what of the zoo was passed over, a number for each kind: of files that are plainly no models by ending.
       alpha: the level of `procedure`.
       match_bits: evidence that made a match here, with the least strict key.
       procedure: code of what keeps the bound: `e-bh` (false discovery rate) or `bonferroni` (family-wise error rate).

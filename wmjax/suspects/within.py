@@ -1,16 +1,15 @@
-"""What lies within the folders that a checkpoint's tensors are in, and is none of them."""
+"""What lies in a folder of a model's, or within those that its tensors are in, and may be another model. No JAX."""
 
 import contextlib
 import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wmjax import orbax
 from wmjax.errors import WmjaxError
-from wmjax.suspects import recognise
 from wmjax.suspects.formats.orbax_items import AGGREGATE
 from wmjax.suspects.kinds import Format
 from wmjax.suspects.sniff import kind_of
@@ -19,6 +18,12 @@ _TENSORS = {  # what pieces of tensors may be by their first bytes: packed, or o
     *(Format.ARCHIVE, Format.OTHER, Format.UNKNOWN, Format.EMPTY, Format.TEXT, Format.ARRAY, Format.LFS, Format.PAGE),
     *(Format.UNFINISHED, Format.CUT_ZIP),
 }
+DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their items
+    (
+        *(orbax.CHECKPOINT, orbax.ITEM, "orbax.checkpoint", "manifest.ocdbt"),
+        *("_sharding", "_strings.json", "commit_success.txt"),
+    )
+)
 _SMALL = 1 << 10  # bytes: a network takes more; most of OCDBT's files, which only say where others lie, take less
 _DOCUMENT = 1 << 15  # bytes up to which Orbax's documents are believed by their names
 _PIECE = re.compile("[0-9a-f]{32}")  # how OCDBT calls its files
@@ -39,14 +44,26 @@ def strangers(folder: Path, *, checkpoints: bool) -> Iterator[Path]:
             folders.clear()
             continue
         folders.sort()
-        own = {name for name in recognise.DOCUMENTS.intersection(files) if _size(here / name) < _DOCUMENT}
+        own = {name for name in DOCUMENTS.intersection(files) if _size(here / name) < _DOCUMENT}
         own |= {AGGREGATE} if orbax.ITEM in files else set()
         yield from (here / name for name in sorted(files) if name not in own and _is_model(here / name))
 
 
+def beside(folder: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
+    """What else a folder holds that may be a model, wherever it lies in it, or within one of its checkpoints.
+
+    Args:
+      folder: whose name is given.
+      checkpoints: of a run, in it; itself, where it is one; none where its model lies in files.
+    """
+    own = {item for path in checkpoints for item in (path, *orbax.items(path))} - {folder}
+    for place in (folder, *sorted(own)):
+        yield from (path for path in strangers(place, checkpoints=True) if path not in own)
+
+
 def is_small(path: Path) -> bool:
     """Whether a file is called as a checkpoint's own, and too small to be a model: such a one is not looked at."""
-    if path.name not in recognise.DOCUMENTS and not _PIECE.fullmatch(path.name):
+    if path.name not in DOCUMENTS and not _PIECE.fullmatch(path.name):
         return False
     return _size(path) < _SMALL
 
