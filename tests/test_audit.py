@@ -265,6 +265,29 @@ def test_more_shards_than_parts(audit: Audit) -> None:
     worker.assert_same(merge([audit.out]), audit.expected)
 
 
+def test_a_shard_looks_at_how_the_others_began_alone(audit: Audit, tmp_path: Path) -> None:
+    """Reading each other's records would take as long as reading the whole audit, on every host."""
+    audit.run(shard=(1, 2))
+    path = audit.out / "journal-1-of-2.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b"{}\n", *lines[2:]]))
+    audit.run(shard=(2, 2))
+    with pytest.raises(InvalidFile, match="is damaged"):
+        merge([audit.out])
+    for start, told in {
+        lines[0].replace(b'"tests":', b'"tests":1'): "journal-1-of-2.jsonl is damaged",
+        journals.chained([{**journals.lines_of(lines[0])[0], "format": "other/1"}]): "format 'other/1', expected",
+        journals.chained(
+            [{**journals.lines_of(lines[0])[0], "weights": "0"}]
+        ): "of an audit with other weights: choose",
+    }.items():
+        path.write_bytes(start + lines[1])
+        with pytest.raises(InvalidFile, match=told):
+            audit.run(shard=(2, 2), resume=True)
+    path.write_bytes(lines[0][:-1])  # it is just being begun
+    audit.run(shard=(2, 2), resume=True)
+
+
 def test_what_cannot_be_merged(audit: Audit, tmp_path: Path) -> None:
     keys, logits = worker.mixed()
     audit.run(shard=(1, 2), out=tmp_path / "a")
@@ -275,6 +298,8 @@ def test_what_cannot_be_merged(audit: Audit, tmp_path: Path) -> None:
         merge([tmp_path / "a"])
     with pytest.raises(UsageError, match="holds no journal of an audit"):
         merge([tmp_path])
+    with pytest.raises(UsageError, match="`folders` is empty"):
+        merge([])
     (tmp_path / "a" / "journal-1-of-2.jsonl").write_bytes(b'{"format":')
     with pytest.raises(UsageError, match="a: no journal was begun"):
         merge([tmp_path / "a"])

@@ -44,7 +44,7 @@ from wmjax.suspects.contract import Wanted
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.recognise import recognise
 from wmjax.suspects.stored import find, load_variables, read_weights
-from wmjax.zoo.discover import discover, shown
+from wmjax.zoo.discover import _Walk, discover, shown
 from wmjax.zoo.pack import write_packs
 from wmjax.zoo.records import Zoo
 
@@ -394,6 +394,21 @@ def test_nothing_hostile_stops_the_walk(saved, tmp_path):
     assert [item.path for item in found.unreadable] == sorted(reported)
     assert all(item.why.isprintable() and len(item.why) < 500 for item in found.unreadable)
     assert "pickle can run code" in next(item.why for item in found.unreadable if item.path == "a.pt")
+
+
+def test_many_files_beside_many_parts_are_counted_at_once(tmp_path):
+    """The parts are put together once, not for each file: that would take minutes for tens of thousands."""
+    unions = []
+
+    class Parts(set[Path]):
+        def __or__(self, other: set[Path]) -> set[Path]:
+            unions.append(len(self))
+            return super().__or__(other)
+
+    walk = _Walk(tmp_path, Wanted())
+    walk.plain = [tmp_path / f"{i}.txt" for i in range(100)]
+    walk.parts = Parts(walk.plain[:40])
+    assert (walk.zoo().others, unions) == ({".txt": 60}, [40])
 
 
 def test_a_deep_chain_of_folders_and_unreadable_ones(saved, tmp_path):

@@ -21,6 +21,7 @@ from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, unto
 from wmjax.attacks.grid import try_suite
 from wmjax.attacks.measure import Victim, measure
 from wmjax.attacks.result import AttackResult, Point
+from wmjax.attacks.run import attack as run_attacks
 from wmjax.attacks.suite import Suite
 from wmjax.data import Dataset, load
 from wmjax.errors import InvalidFile, UsageError
@@ -216,6 +217,11 @@ def test_what_a_thief_lacks(case):
     assert "needs labelled images" in result.skipped["a"]
     assert "`queries`" in result.skipped["b"]
     assert {p.attack for p in result.points} == {"none", "c"}
+
+
+def test_no_key_is_refused_before_anything_is_tried():
+    with pytest.raises(UsageError, match="`keys` is empty"):
+        run_attacks("nowhere", {})
 
 
 def test_keys_for_others(case, digits):

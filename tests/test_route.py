@@ -135,6 +135,23 @@ def test_a_compile_that_fails_is_not_called_slow(zoo, key, monkeypatch, endless)
     assert families(audited(monkeypatch, zoo, key, COMPILED), AuditGround.GIVEN_UP) == set()
 
 
+def test_a_compile_that_was_taken_back_is_not_waited_for():
+    """It had not begun: another one was being compiled; once that is done, it is tried again."""
+    free = threading.Event()
+    other, program = compiling._beside.submit(free.wait), compiling.Compiling(lambda: None)
+    try:
+        assert not program.within(0.0)
+        waiting = threading.Thread(target=program.finish, daemon=True)
+        waiting.start()
+        waiting.join(10.0)
+        assert not waiting.is_alive()
+    finally:
+        free.set()
+    other.result()
+    assert program.within(60.0)
+    assert not compiling.left()
+
+
 def test_a_compile_that_nobody_can_do_without_is_waited_for(zoo, key, monkeypatch):
     """The runtime fails: the program is not compiled a second time beside the first."""
     expected, compile_, ask_all = audited(monkeypatch, zoo, key, COMPILED), Stacked.compile, prepared.ask_all

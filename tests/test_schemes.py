@@ -298,6 +298,15 @@ def sourced(data, scheme="content", **changes):
     return make_spec(scheme, **given)
 
 
+@pytest.mark.parametrize("scheme", ["abstract", "content"])
+def test_an_image_given_as_a_list_is_the_same_spec(scheme):
+    data = load("digits").train[:100]
+    source = ("digits", data) if SCHEMES[scheme].needs_source else None
+    one, other = (make_spec(scheme, image=shape, classes=10, source=source) for shape in ([8, 8, 1], (8, 8, 1)))
+    assert one.image == (8, 8, 1)
+    assert (one, hash(one)) == (other, hash(other))
+
+
 BAD_SPECS = {
     "unknown scheme": lambda d: make_spec("nothing", image=d.image, classes=10, triggers=4),
     "unknown parameter": lambda d: sourced(d, sigma=3),
@@ -327,6 +336,7 @@ BAD_SPECS = {
     "no triggers": lambda d: sourced(d, triggers=0),
     "too many triggers": lambda d: sourced(d, "abstract", source=None, triggers=2**20 + 1),
     "unknown label policy": lambda d: sourced(d, labels="even"),
+    "a number for an image": lambda d: sourced(d, "abstract", source=None, image=8),
     "no pixels": lambda d: sourced(d, "abstract", source=None, image=(0, 8, 1)),
 }
 

@@ -205,6 +205,7 @@ def test_what_does_not_multiply_is_refused(keys: list[Key]) -> None:
         ([keys[0], fixed], [one, one], "fixed labels"),
         (keys, [two, one], "in their order"),
         (keys, [one], "in their order"),
+        (keys, [], "`verdicts`"),
         (keys[:1], [one], "two or more"),
         (keys, [one, dataclasses.replace(two, suspect="another")], "about one suspect"),
     ):

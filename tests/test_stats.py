@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import assert_one_line
 from scipy.stats import binom, binomtest
 
 from wmjax import stats
@@ -334,6 +337,12 @@ def test_top_k_rest_is_spread_evenly():
         stats.spread_top_k(np.array([[1, 0]]), np.array([[0.5, 0.5]]), 2)
 
 
+@pytest.mark.parametrize(("named", "told"), [([0, -1], "0..4"), ([5, 0], "0..4"), ([3, 3], "different within a row")])
+def test_top_k_of_classes_that_cannot_be_is_refused(named, told):
+    with pytest.raises(UsageError, match=f"`classes_named` must be.* {told}$"):
+        stats.spread_top_k(np.array([[1, 2], named]), np.full((2, 2), 0.3), 5)
+
+
 def naive_e_bh(bits, tests, fdr):
     """Every number of rejections is tried; sets, not arrays."""
     order = sorted(range(len(bits)), key=lambda i: -bits[i])
@@ -376,3 +385,18 @@ def test_scores_whose_sum_overflows_are_answers() -> None:
     answers = stats.read_answers(scores, 2, 200)
     assert answers.labels.tolist() == [3, 3]
     assert np.isfinite(answers.probabilities).all()
+
+
+@pytest.mark.parametrize("number", [np.float64(0.25), np.float32(0.25), Fraction(1, 4)])
+def test_a_rule_takes_any_real_number_and_keeps_a_float(number):
+    rule = stats.Rule(number, number, number, 4)
+    assert rule == stats.Rule(0.25, 0.25, 0.25, 4)
+    assert json.dumps(dataclasses.asdict(rule)) == json.dumps(dataclasses.asdict(stats.Rule(0.25, 0.25, 0.25, 4)))
+
+
+@pytest.mark.parametrize("number", ["0.1", None, True, 1, 0, -0.5, np.nan, 0.5j, Fraction(1, 10**400)])
+def test_a_rule_refuses_what_is_not_between_0_and_1(number):
+    for name in ("alpha", "beta", "rate"):
+        with pytest.raises(UsageError, match=f"`{name}` .*: must be a number between 0 and 1") as caught:
+            stats.Rule(**{"alpha": 0.1, "beta": 0.1, "rate": 0.1, "max_queries": 4, name: number})
+        assert_one_line(caught.value)

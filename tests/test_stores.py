@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from buckets import Bucket, bucket, forgotten, fresh, scheme, settings
 from doorman import REFUSALS, Doorman, doorman
+from fixtures import abstract_key
 from refusals import assert_one_line
 
 from wmjax import stores
 from wmjax.errors import AccessError, UsageError
 from wmjax.files import read_bytes, write_bytes, write_new
+from wmjax.keys import new_signer, write_key
+from wmjax.keys.vault import new_identity
 from wmjax.stores import contents, mirror, names
 from wmjax.stores.contract import Unreachable
 
@@ -68,6 +71,20 @@ def test_every_kind_keeps_the_contract(bucket: Bucket, tmp_path: Path) -> None:
     store.remove("a/new")
     refused(lambda: store.read(newer, 0, 1), "not there any more")
     assert [found.name for found in store.list("", deep=True)] == ["there"]
+
+
+def test_half_a_key_is_not_left_in_a_bucket(bucket: Bucket) -> None:
+    for end in ("age", "commitment.json"):
+        stores.place(f"{bucket.url}/my.{end}")
+    bucket.put("my.commitment.json", b"precious")  # another host writes a key of this name
+    _, recipient = new_identity()
+    refused(
+        lambda: write_key(abstract_key(4), f"{bucket.url}/my", recipients=[recipient], signer=new_signer()),
+        "somebody else has",
+    )
+    assert bucket.names() == ["my.commitment.json"]
+    assert bucket.get("my.commitment.json") == b"precious"
+    assert not os.path.lexists(stores.place(f"{bucket.url}/my.age"))
 
 
 def test_an_object_of_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

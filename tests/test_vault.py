@@ -30,6 +30,7 @@ from samples import (
 
 from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys import Key, Unlock, open_key, open_signer, read_commitment, sign_commitment, spend, vault, write_key
+from wmjax.keys.files import open_by, open_keys
 from wmjax.keys.vault import armour, dearmour, new_identity, seal, unseal
 
 
@@ -275,6 +276,17 @@ def test_a_key_beside_the_commitment_of_another_is_refused(tmp_path):
     assert_refused(lambda: open_key(tmp_path / "k.age", UNLOCK), "commits to")
     (tmp_path / "k.commitment.json").write_bytes(PUBLIC[:-1])
     assert_refused(lambda: open_key(tmp_path / "k.age", UNLOCK), "canonical")
+
+
+def test_an_identity_that_does_not_fit_hides_no_tampering(tmp_path):
+    write(KEY, tmp_path / "k", [RECIPIENT])
+    other = Unlock(identity=new_identity()[0])
+    assert_same(open_by(tmp_path / "k.age", [other, UNLOCK]), KEY)
+    assert_refused(lambda: open_by(tmp_path / "k.age", [other, other]), "identity is not its own")
+    (tmp_path / "k.commitment.json").write_bytes(sign_commitment(NOISE.commitment, SIGNER))
+    for unlocks in ([UNLOCK, other], [other, UNLOCK]):
+        assert_refused(lambda unlocks=unlocks: open_by(tmp_path / "k.age", unlocks), "commits to")
+        assert "commits to" in open_keys(tmp_path, unlocks)[1][str(tmp_path / "k.age")]
 
 
 def test_comparing_two_keys_raises_nothing():

@@ -4,11 +4,12 @@ The first line says what is asked of whom; each later one holds a record. Lines 
 disk; what a kill left of a line is cut off when the audit is resumed. Lines are chained (`chain`).
 """
 
+import contextlib
 import dataclasses
 import hmac
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
@@ -215,19 +216,36 @@ def read(
       InvalidFile: a line that was written whole cannot be read, or is not the one that was written there.
       AccessError: the file cannot be read.
     """
+    with _reading(path), open(journal_file(path) if cut < 0 else os.dup(cut), "rb") as file:
+        file.seek(0)
+        found, end = _read(file, kind, path, secret)
+    if cut >= 0:
+        os.ftruncate(cut, end)
+    return found
+
+
+def read_header(path: Path, kind: Kind[Head, Record, Kept]) -> Head | None:
+    """What a journal begins with; no later line is looked at. None where its first line is not whole.
+
+    Raises:
+      InvalidFile: the first line cannot be read, or is not the one that was written.
+      AccessError: the file cannot be read.
+    """
+    with _reading(path), open(journal_file(path), "rb") as file:
+        return next((_header(line.values, kind, path) for line in unchained(file)), None)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Has whatever goes wrong in a block said of the journal that is read there."""
     try:
-        with open(journal_file(path) if cut < 0 else os.dup(cut), "rb") as file:
-            file.seek(0)
-            found, end = _read(file, kind, path, secret)
+        yield
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
     except Repeated as error:
         raise InvalidFile(f"{path} is damaged: {error}") from error
     except _DAMAGE as error:
         raise InvalidFile(f"{path} is damaged: start afresh in another folder") from error
-    if cut >= 0:
-        os.ftruncate(cut, end)
-    return found
 
 
 def outline(path: Path) -> tuple[dict[str, Any], int]:
@@ -255,12 +273,17 @@ def _read(
     known, end = b"", 0
     for line in unchained(file):
         if found is None:
-            if (other := line.values.pop("format")) != kind.format:
-                raise InvalidFile(f"{path}: format {other!r:.50}, expected {kind.format}")
-            found = Journal(kind.header(line.values), kind.kept())
+            found = Journal(_header(line.values, kind, path), kind.kept())
             found.proved, known = secret is not None, secret(found.header) if secret else b""
         else:
             found.records.append(kind.record(line.values, found.header))
         found.proved = found.proved and hmac.compare_digest(mac_of(known, line.digest), line.mac)
         found.link, end = line.link, line.end
     return found, end
+
+
+def _header(values: dict[str, Any], kind: Kind[Head, Record, Kept], path: Path) -> Head:
+    """What a first line says."""
+    if (other := values.pop("format")) != kind.format:
+        raise InvalidFile(f"{path}: format {other!r:.50}, expected {kind.format}")
+    return kind.header(values)

@@ -75,6 +75,8 @@ def attack(
       AccessError: a file cannot be read or written.
       InvalidFile: the run is damaged.
     """
+    if not keys:
+        raise UsageError("`keys` is empty: give those that the run may carry, by name")
     chosen, quick, run = make_suite(suite), suite == "quick", place(run)
     config, variables = load_variables(str(run), Wanted.by((key.spec for key in keys.values()), models))
     # a run's own pictures may have been fitted to the network

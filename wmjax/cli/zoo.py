@@ -28,6 +28,9 @@ def audit(options: argparse.Namespace) -> int:
     options.out = options.out or Path("wmjax-audit")
     if options.ray:
         return _on_ray(options)
+    for name in ("parts", "each"):
+        if getattr(options, name) != options.parser.get_default(name):
+            raise UsageError(f"`{name}` goes with `ray`: without a cluster use `shard`")
     result = _asked(options)
     if options.shard[1] > 1:  # verdicts need the bound over all of them
         name = "{}/{}".format(*options.shard)

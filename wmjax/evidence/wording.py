@@ -118,7 +118,7 @@ WORDS: dict[str, str] = {
         "The suspect's file leaves open how large its pictures are, and it was asked at the key's size. A copy that is "
         "meant for larger ones answers those as a stranger, so nobody is cleared: fix height and width in the file."
     ),
-    "pixels-own": "The suspect was given pixels as its file, or its module, says.",
+    "pixels-own": "The suspect was given pixels as its module says.",
     "ways": "How the suspect is meant to be asked is not certain: it was asked in {ways} ways.",
     "readings": "Of the {ways} ways in which the suspect was asked, {reading} shows the most evidence.",
     "read-as": "The suspect was asked as {reading}, one of the ways in which it may be meant to be asked.",

@@ -4,15 +4,21 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import pyrage
+
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import read_bytes, read_start, write_bytes
 from wmjax.keys.keyset import Key
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
 from wmjax.keys.vault import Unlock, is_sealed, mark_spent, new_identity, parse_identity, seal, unseal
-from wmjax.stores import is_stored, place, private, unmirrored
+from wmjax.stores import is_stored, place, private, remove, unmirrored
 
 _PUBLIC = ".commitment.json"
+
+
+class _Unfit(InvalidFile):
+    """This does not open the key file, or the file is damaged: something else may open it."""
 
 
 def write_key(
@@ -41,7 +47,7 @@ def write_key(
       The files that were written.
 
     Raises:
-      AccessError: one of them cannot be written; none is left then.
+      AccessError: one of them cannot be written; those before it are removed again, in a bucket too.
       UsageError: one of the files already exists; keys are never overwritten.
     """
     out = stem(out)
@@ -64,6 +70,7 @@ def write_key(
             written.append(path)
     except AccessError:
         for path in written:  # no half of a key is left
+            remove(path)
             path.unlink(missing_ok=True)
         raise
     return written
@@ -141,7 +148,8 @@ def _open(path: Path, unlock: Unlock) -> Key:
         if public.exists() and read_commitment(public).commitment != key.commitment:
             raise InvalidFile(f"it is not the key that {public} commits to")
     except InvalidFile as error:
-        raise InvalidFile(f"{path}: {error}") from error
+        kind = _Unfit if isinstance(error.__cause__, pyrage.DecryptError) else InvalidFile
+        raise kind(f"{path}: {error}") from error
     return key
 
 
@@ -217,7 +225,10 @@ def check_sealed(path: Path) -> None:
 
 
 def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
-    """Opens a key file with the first of `unlocks` that does; where none does, raises what the last one met."""
+    """Opens a key file with the first of `unlocks` that does; raises what the last one met where none fits it.
+
+    What one opens and is not as it should be is raised at once: another that does not fit must not hide it.
+    """
     check_sealed(path)
     met: WmjaxError = UsageError(
         f"{path}: nothing at hand opens it: give its `identity` or `passphrase`, or put NAME.identity beside it"
@@ -225,6 +236,6 @@ def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
     for unlock in unlocks:
         try:
             return _open(path, unlock)
-        except WmjaxError as error:
+        except _Unfit as error:
             met = error
     raise met

@@ -29,8 +29,10 @@ class Input:
     def __post_init__(self) -> None:
         if self.kind != "image":
             raise UsageError(f"input kind {self.kind!r:.50}: this version knows images only")
-        if len(self.shape) != 3 or any(type(n) is not int for n in self.shape):
+        shape = self.shape if isinstance(self.shape, list | tuple) else ()
+        if len(shape) != 3 or any(type(n) is not int for n in shape):
             raise UsageError("`image` is height, width and channels: three whole numbers")
+        object.__setattr__(self, "shape", tuple(shape))  # a list would be another shape to whoever compares them
         if not all(1 <= n <= 4096 for n in self.shape):
             raise UsageError(f"`image` {by(self.shape)}: each side must be in 1..4096")
 

@@ -53,13 +53,14 @@ def make_spec(
     if image is None or classes is None:
         raise UsageError("say what the model takes: `image` and `classes`")
     _check_names(known, parameters)
-    chosen = {parameter.name: parameter.default(image) for parameter in known.parameters}
+    asked = Input("image", image)
+    chosen = {parameter.name: parameter.default(asked.shape) for parameter in known.parameters}
     if source:
-        _check_source(known, source, image, paper)
+        _check_source(known, source, asked.shape, paper)
         triggers = _share(paper, source[1]) if paper else triggers
     spec = Spec(
         scheme,
-        Input("image", image),
+        asked,
         classes,
         triggers,
         labels or known.labels or default_policy(paper is not None).name,

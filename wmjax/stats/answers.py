@@ -105,7 +105,7 @@ def spread_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) ->
     [[0.2, 0.1, 0.6, 0.1]]
 
     Args:
-      classes_named: int [n, k], each row's classes different.
+      classes_named: int [n, k], in 0..C - 1, each row's different.
       scores: float [n, k], their probabilities.
       classes: C > k.
 
@@ -113,10 +113,14 @@ def spread_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) ->
       float64 [n, C].
 
     Raises:
-      UsageError: k is not below C.
+      UsageError: k is not below C, a class is not one of them, or a row names one twice.
     """
     if classes_named.shape[1] >= classes:
         raise UsageError(f"{classes_named.shape[1]} classes named of {classes}: give the scores of all as they are")
+    if ((classes_named < 0) | (classes_named >= classes)).any():
+        raise UsageError(f"`classes_named` must be in 0..{classes - 1}")
+    if (np.diff(np.sort(classes_named, axis=1), axis=1) == 0).any():
+        raise UsageError("`classes_named` must be different within a row")
     rest = np.clip(1.0 - scores.sum(axis=1), 0.0, 1.0) / (classes - classes_named.shape[1])
     full = np.repeat(rest[:, None], classes, axis=1)
     np.put_along_axis(full, classes_named, scores, axis=1)

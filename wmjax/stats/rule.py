@@ -1,6 +1,8 @@
 """The rule of a verdict: thresholds that are fixed before any suspect is asked."""
 
 import dataclasses
+import numbers
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +31,12 @@ class Rule:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "rate"):
-            value = getattr(self, name)
-            if type(value) is not float or not 0.0 < value < 1.0:
-                raise UsageError(f"`{name}` {value!r:.50}: must be between 0 and 1")
+            value: Any = getattr(self, name)
+            is_real = isinstance(value, numbers.Real)
+            number = float(value) if is_real and 0 < value < 1 else 0.0
+            if not 0.0 < number < 1.0:  # a fraction may be so close to either that no float is between
+                raise UsageError(f"`{name}` {value!r:.50}: must be a number between 0 and 1")
+            object.__setattr__(self, name, number)
         if type(self.max_queries) is not int or self.max_queries < 1:
             raise UsageError(f"max_queries {self.max_queries!r:.50}: must be at least 1")
 

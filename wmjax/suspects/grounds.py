@@ -21,9 +21,9 @@ class AskedGround(StrEnum):
     network that the user named, which clears nobody; IN_PART: by some of its file's outputs or weights, while
     others may hold a copy's answers, or beside other images of a batch alone, on which its answers may rest, which
     clears nobody; RUN_IN_PART: RUN and that; OPEN_SIZE: at the key's size, since its file leaves open for which it is
-    meant, which clears nobody; PIXELS_OWN: prepared as the module itself says, or as bytes; READ_AS (`reading`): in
-    this one of several ways; WAYS (`ways`, `cost`): in all that it may be meant to be, since the user did not say
-    how; READINGS (`ways`, `reading`): of them one shows the most evidence.
+    meant, which clears nobody; PIXELS_OWN: prepared as the module itself says; READ_AS (`reading`): in this one of
+    several ways; WAYS (`ways`, `cost`): in all that it may be meant to be, since the user did not say how; READINGS
+    (`ways`, `reading`): of them one shows the most evidence.
     """
 
     ADAPTED = "adapted"

@@ -45,7 +45,7 @@ WORDS = {
         "larger ones answers those as a stranger, so it is never cleared (name the size: fix height and width in the "
         "file)"
     ),
-    "pixels-own": "pixels prepared as the file, or its module, says",
+    "pixels-own": "pixels prepared as the module says",
     "read-as": "asked as {reading}",
     "ways": (
         "only its file could say how it is meant to be asked, so it was asked in {ways} ways: that costs {cost:.1f} "

@@ -105,7 +105,7 @@ def combine(keys: Sequence[Key], verdicts: Sequence[Verdict]) -> Combined:
     """
     check_combinable(keys)
     asked = [(verdict.key_id, verdict.suspect) for verdict in verdicts]
-    if len(keys) < 2 or asked != [(key.commitment.id, verdicts[0].suspect) for key in keys]:
+    if len(keys) < 2 or not verdicts or asked != [(key.commitment.id, verdicts[0].suspect) for key in keys]:
         raise UsageError("`verdicts` must be of the same two or more `keys`, in their order, about one suspect")
     alpha = min(verdict.alpha for verdict in verdicts)
     path, needed = stats.multiplied([verdict.path for verdict in verdicts]), _needed(alpha)

@@ -220,8 +220,8 @@ def _found(
 def _check_siblings(path: Path, header: AuditHeader) -> None:
     """Raises `InvalidFile` where another shard's journal in the same folder is of another audit."""
     for sibling in written(path.parent):
-        other = journal.read(sibling, JOURNAL) if sibling != path else None
-        if other and (differing := journal.difference(other.header, header)):
+        other = journal.read_header(sibling, JOURNAL) if sibling != path else None
+        if other and (differing := journal.difference(other, header)):
             raise InvalidFile(f"{sibling} is of an audit with other {differing}: choose another `out`")
 
 

@@ -24,17 +24,20 @@ class Compiling:
         Args:
           compile: does it; what it raises, whoever runs the program will see again.
         """
-        self._compile, self._began = compile, 0.0
+        self._compile = compile
+        self._began: float | None = None
         self._done: Future[object] | None = None
 
     def within(self, seconds: float) -> bool:
         """Whether it is there after so many seconds; these count from the first call."""
+        self._began = time.monotonic() if self._began is None else self._began
         if self._done is None:
-            self._began, self._done = time.monotonic(), _beside.submit(self._compile)
+            self._done = _beside.submit(self._compile)
             _begun.append(self._done)
         wait([self._done], max(0.0, self._began + seconds - time.monotonic()))
-        there = self._done.done() and not self._done.cancelled()
-        self._done.cancel()  # if it waits for another one
+        there = self._done.done()
+        if self._done.cancel():  # it waited for another one, as `finish` would until that is done
+            self._done = None
         return there
 
     def finish(self) -> None:

@@ -119,7 +119,8 @@ class _Walk:
         names = Counter(entry.name for _, entry in self.found)
         alike = [Unreadable(name, f"{n} models are called so: rename a file") for name, n in names.items() if n > 1]
         unreadable = sorted([*self.unreadable, *refused, *alike], key=lambda item: item.path)
-        others = Counter(_ending(path) for path in self.plain if path not in self.parts | self.described)
+        known = self.parts | self.described
+        others = Counter(_ending(path) for path in self.plain if path not in known)
         others.update({_KEPT: passed} if (passed := sum(self.passed.values())) else {})
         others.update({_OLDER: self.older} if self.older else {})
         parts = sum(path not in self.shards and self._is_part(path) for path, _ in self.refused)

@@ -40,13 +40,15 @@ def merge(
       keys: that were asked about, opened, by any names; or a folder of NAME.age with NAME.identity beside.
 
     Raises:
-      UsageError: parts are missing, or a key is.
+      UsageError: no folder is named, parts are missing, or a key is.
       InvalidFile: a journal is damaged, of another audit than the first one, about none of the keys that are given,
         contradicts another one, was written without the keys, or its figures do not follow from its answers.
     """
     if keys is not None and not isinstance(keys, Mapping):
         keys, _ = open_keys(keys)
     named = [folders] if isinstance(folders, str | os.PathLike) else folders
+    if not named:
+        raise UsageError("`folders` is empty: name those that hold the journals")
     written_by = None if keys is None else functools.partial(_secret, opened=keys)
     books = list(_journals([place(folder) for folder in named], written_by))
     if not books:

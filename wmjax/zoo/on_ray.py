@@ -34,10 +34,12 @@ def run_parts(
       how many.
 
     Raises:
-      UsageError: Ray is not installed, or the cluster has not what one part takes.
+      UsageError: `parts` is below 1, Ray is not installed, or the cluster has not what one part takes.
       AccessError: no cluster is there, or a part's worker was lost again and again.
       WmjaxError: what the first part that failed said; all others are done.
     """
+    if parts is not None and parts < 1:
+        raise UsageError(f"`parts` {parts}: must be at least 1")
     try:
         import ray
     except ImportError as error:

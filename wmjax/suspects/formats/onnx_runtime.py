@@ -97,9 +97,7 @@ def note_of(graph: Graph, *, in_part: bool) -> str:
     """
     if in_part:
         return AskedGround.IN_PART
-    if 0 in graph.declared:
-        return AskedGround.OPEN_SIZE
-    return AskedGround.PIXELS_OWN if graph.uint8 else ""
+    return AskedGround.OPEN_SIZE if 0 in graph.declared else ""
 
 
 class _Program(NamedTuple):
