@@ -98,9 +98,10 @@ def _in_folder(folder: Path, wanted: Wanted) -> list[Stored]:
     if own:
         if own != [folder] and not checkpoint.is_run(folder):
             raise _several(folder, own)
+        found = in_checkpoint(own[-1], wanted)  # that it is damaged is said before what else there is
         if others := list(islice(beside(folder, own), 3)):
             raise _several(folder, [own[-1], *others])
-        return in_checkpoint(own[-1], wanted)
+        return found
     weights = [folder / name for name in WEIGHTS if (folder / name).exists() and (folder / CONFIG).exists()]
     if not weights:
         return in_checkpoint(folder, wanted)  # which says why it is none

@@ -58,7 +58,8 @@ def beside(folder: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
     """
     own = {item for path in checkpoints for item in (path, *orbax.items(path))} - {folder}
     for place in (folder, *sorted(own)):
-        yield from (path for path in strangers(place, checkpoints=True) if path not in own)
+        there = (path for path in strangers(place, checkpoints=True) if path not in own)
+        yield from (path for path in there if path.is_dir() or path.is_file())  # no pipe, nor a link to nothing
 
 
 def is_small(path: Path) -> bool:
