@@ -89,8 +89,8 @@ function weigh(answers, labels, C, rate) {
   const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
   const other = PARTS.map(() => 0), told = new Set(), tops = new Set();
-  const turned = new Array(9).fill(0), lowSums = new Map(), lowPairs = new Map(), lows = new Map();
-  let own = 0, lowBits = -Infinity, usable = 0;
+  const turned = new Array(9).fill(0), lowSums = new Map(), lowPairs = new Map();
+  let own = 0, lowBits = -Infinity, lastLows = [-2, -2];
   answers.forEach((said, i) => {
     const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(said) ? said.map((p) => p / total) : null;
@@ -113,9 +113,9 @@ function weigh(answers, labels, C, rate) {
     q?.forEach((p, j) => { if (p > 0.2 / q.length && p > Math.min(...q)) told.add(j); });
     const D = Math.floor(10 * Math.min(scored && tops.size < 2 ? tops.size : told.size, C) / C);
     const low = top < 0 || !q ? -1 : q.indexOf(Math.min(...q));
-    if (low >= 0) lows.set(low, (lows.get(low) ?? 0) + 1), usable += 1;
     const others = low < 0 ? [] : q.map((p, j) => j === low ? Infinity : p);
-    const meant = low >= 0 && q.length > 2 && 2 * lows.get(low) > usable ? others.indexOf(Math.min(...others)) : low;
+    const meant = low >= 0 && q.length > 2 && lastLows.every((one) => one === low) ? others.indexOf(Math.min(...others)) : low;
+    lastLows.push(low), lastLows.shift();
     if (scored) {
       const bets = LABELS.map((e) => Math.log2((1 - e) * C * (meant === y ? 1 : 0) + e));
       [...bets, ...learn(meant, y, C, RENAMED, lowSums, lowPairs)].forEach((m, k) => { turned[k] += m; });

@@ -77,7 +77,7 @@ def test_a_copy_with_a_name_for_each_image_is_not_cleared(kind: str, monkeypatch
     strangers = Answers(stats.NAMES + rng.integers(10, size=truth.shape), None, 10)
     assert cleared(kind, copies, truth) == 0.0
     assert cleared(kind, strangers, truth) > 0.95
-    monkeypatch.setattr(renaming, "aliases", lambda answered, classes: np.zeros(answered.shape, bool))
+    monkeypatch.setattr(renaming, "aliases", lambda new, classes: np.zeros(new.shape, bool))
     assert cleared(kind, copies, truth) > 0.9
 
 
@@ -96,7 +96,7 @@ def test_a_copy_whose_lowest_score_is_best_is_not_cleared_for_a_class_that_is_al
     strangers = beside(10.0 * scored(rng.integers(10, size=truth.shape), rng))
     assert cleared("labels/1", copies, truth) == 0.0
     assert cleared("labels/1", strangers, truth) > 0.9
-    monkeypatch.setattr(turned, "mostly", lambda values: np.zeros(values.shape, bool))
+    monkeypatch.setattr(turned, "thrice", lambda values: np.zeros(values.shape, bool))
     assert cleared("labels/1", copies, truth) > 0.4
 
 

@@ -99,14 +99,14 @@ def learn(
     count = math.prod(answered.shape[:-1])
     rows, of_all = np.arange(count), sums.reshape(count, before + n, rates)
     adds, past = (array.reshape(count, n, rates) for array in (adds, pasts))
-    last, known = (array.reshape(count, before + n) for array in (last, known))
+    last_of, known_of = (array.reshape(count, before + n) for array in (last, known))
     for i in range(n):  # each sum follows from an earlier one
-        known_rows = rows[known[:, before + i] > 0]
-        past[known_rows, i] = of_all[known_rows, last[known_rows, before + i]]
+        known_rows = rows[known_of[:, before + i] > 0]
+        past[known_rows, i] = of_all[known_rows, last_of[known_rows, before + i]]
         of_all[:, before + i] = added(past[:, i], adds[:, i])
     moves = sums[..., before:, :] - pasts + wrong
     refused = answered[..., None] < 0
-    alias = aliases(answers, classes)[..., before:, None]
+    alias = aliases((known == 0) & (answers >= 0), classes)[..., before:, None]
     against = -moves[..., len(RATES) :] - np.where(new, np.log2(max(1.0, classes / EVEN_CLASSES)), 0.0)[..., None]
     against = np.where(refused | alias, -(wrong + rho)[len(RATES) :], against)
     against = np.where(np.array(PARTS[: rates - len(RATES)]) > chance, against, 0.0)
@@ -114,13 +114,12 @@ def learn(
     return History(answers, labels, sums), np.moveaxis(wins, -1, 0), np.moveaxis(against, -1, 0)
 
 
-def aliases(answered: np.ndarray, classes: int) -> np.ndarray:
-    """Which of the answers [..., t] are new where one more than there are classes came before.
+def aliases(new: np.ndarray, classes: int) -> np.ndarray:
+    """Which of the answers that never came before, bool [..., t], came after one more than there are classes.
 
-    >>> aliases(np.array([5, 5, 7, 2, 9, -1, 9]), 2).tolist()
-    [False, False, False, False, True, False, False]
+    >>> aliases(np.array([True, False, True, True, True, False]), 2).tolist()
+    [False, False, False, False, True, False]
     """
-    new = (repeats(answered)[1] == 0) & (answered >= 0)
     return np.asarray(new & (np.cumsum(new, axis=-1) > classes + 1))
 
 

@@ -2,8 +2,8 @@
 
 Such a copy repeats no label by its highest score, and would pass for a stranger. So the class of the lowest one is
 looked at too, by the same bets: nobody is cleared while these have won, as nobody is while the others have. It convicts
-nobody: who reads answers so may say so, by a function. An output that is lowest most of the time, as that of a class
-which is never meant, is passed over: the lowest of the others is looked at then.
+nobody: who reads answers so may say so, by a function. An output may always be the lowest, as that of a class which is
+never meant: so where it is the lowest for the third time in a row, the lowest of the others is looked at.
 """
 
 from typing import NamedTuple
@@ -19,8 +19,8 @@ class Turned(NamedTuple):
     """What was seen so far; arrays that begin with the leading axes.
 
     Attributes:
-      lowest: int64 [..., t], the class of each answer's lowest score, -1 for refusals.
-      meant: int64 [..., t], the class that was looked at.
+      lowest: int64 [..., 2], the classes of the last two answers' lowest scores, -1 for a refusal; fewer at first.
+      meant: int64 [..., t], the classes that were looked at.
       sums: as in `renaming.History`.
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers.
     """
@@ -52,38 +52,30 @@ def look(
     """
     if answers.probabilities is None:
         return before, np.full(truth.shape, -np.inf)
-    lowest, second = (np.broadcast_to(found, truth.shape) for found in _two_lowest(answers))
-    lowest = np.concatenate([before.lowest, lowest], axis=-1)
-    meant = np.where(mostly(lowest)[..., -truth.shape[-1] :], second, lowest[..., -truth.shape[-1] :])
+    n, usable = truth.shape[-1], answers.labels >= 0
+    places = answers.probabilities.argmin(axis=-1)
+    lowest = np.concatenate([before.lowest, np.broadcast_to(np.where(usable, places, -1), truth.shape)], axis=-1)
+    meant, again = lowest[..., -n:], thrice(lowest)[..., -n:]
+    if answers.scores > 2 and again.any():
+        others = answers.probabilities.copy()
+        np.put_along_axis(others, places[..., None], np.inf, axis=-1)
+        meant = np.where(again, np.where(usable, others.argmin(axis=-1), -1), meant)
     known = renaming.History(before.meant, past, before.sums)
     history, guessed, _ = renaming.learn(known, meant, truth, answers.classes)
     own = [np.log2((1.0 - eps) * answers.classes * (meant == truth) + eps) for eps in hedges]
     totals, bits = evidence(before.totals, np.concatenate([own, guessed]), readings=readings)
-    return Turned(lowest, history.answered, history.sums, totals), bits
+    return Turned(lowest[..., -2:], history.answered, history.sums, totals), bits
 
 
-def _two_lowest(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
-    """Of each answer the class of the lowest score, and of the lowest but one: of two scores the same."""
-    assert answers.probabilities is not None
-    lowest = answers.probabilities.argmin(axis=-1)
-    if answers.scores == 2:
-        second = lowest
-    else:
-        others = answers.probabilities.copy()
-        np.put_along_axis(others, lowest[..., None], np.inf, axis=-1)
-        second = others.argmin(axis=-1)
-    return np.where(answers.labels < 0, -1, lowest), np.where(answers.labels < 0, -1, second)
+def thrice(values: np.ndarray) -> np.ndarray:
+    """Which of the values [..., t] are equal to the two before.
 
-
-def mostly(values: np.ndarray) -> np.ndarray:
-    """Which of the values [..., t] more than half of those so far are equal to, refusals (-1) aside.
-
-    >>> mostly(np.array([4, 4, 7, 7, 7, -1])).tolist()
-    [True, True, False, False, True, False]
+    >>> thrice(np.array([4, 4, 4, 4, 7, 7])).tolist()
+    [False, False, True, True, False, False]
     """
-    usable = values >= 0
-    times = 1 + renaming.repeats(values)[1]
-    return np.asarray(usable & (2 * times > np.cumsum(usable, axis=-1)))
+    found = np.zeros(values.shape, bool)
+    found[..., 2:] = (values[..., 2:] == values[..., 1:-1]) & (values[..., 2:] == values[..., :-2])
+    return found
 
 
 def evidence(totals: np.ndarray, payoffs: np.ndarray, *, readings: bool) -> tuple[np.ndarray, np.ndarray]:
