@@ -179,12 +179,12 @@ def test_a_head_of_a_million_classes_allocates_nothing():
 @pytest.mark.parametrize(
     ("name", "classes", "readings"),
     [
-        ("pair", (10,), 7),  # the same scores twice, and features
-        ("dictionary", (10,), 7),
-        ("cells", (), 7),  # [n, 1, 1, classes], as a convolution leaves it
-        ("twins", (10,), 14),
-        ("tasks", (10, 20), 7),
-        ("tasks", (20,), 7),
+        ("pair", (10,), 10),  # the same scores twice, and features
+        ("dictionary", (10,), 10),
+        ("cells", (), 10),  # [n, 1, 1, classes], as a convolution leaves it
+        ("twins", (10,), 20),
+        ("tasks", (10, 20), 10),
+        ("tasks", (20,), 10),
     ],
 )
 def test_modules_that_return_several_things(modules, name, classes, readings):

@@ -86,7 +86,7 @@ def ask(entries: Sequence[Entry], keys: Sequence[Key], match_bits: float) -> tup
             assert not verdicts.failures, verdicts.failures
             bits[at : at + len(rows), first : first + GROUP] = verdicts.bits
             for (model, key), path in verdicts.paths.items():
-                highest[at + model, first + key] = max(path)
+                highest[at + model, first + key] = max(float(bits.max()) for bits in path)
         at += len(rows)
     return bits, highest
 
