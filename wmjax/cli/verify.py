@@ -68,14 +68,14 @@ def _at_once(key: "Key", options: argparse.Namespace) -> int:
 def _room(key: "Key", options: argparse.Namespace, left: int) -> int:
     """How many triggers of a key may be asked where so many questions are left."""
     each = _at_once(key, options)
-    room = (left - options.cover) // each
-    if room < 1 <= options.max_queries:
+    room = (left - int(options.cover)) // each
+    if room < 1:
         name, takes = key.commitment.id[:12], each + options.cover
         raise UsageError(
             f"`max_queries` {options.max_queries} leaves {max(0, left)} for key {name}, of which one trigger takes "
             f"{takes}: allow more, or ask for fewer `decoys` or less `cover`"
         )
-    return int(min(room, options.max_queries))
+    return room
 
 
 class _Suspects:
@@ -86,6 +86,8 @@ class _Suspects:
 
         self._options = options
         self._open: dict[Any, tuple[Suspect, list[Suspect]]] = {}
+        for key in keys:
+            limit(key, options.max_queries)  # which may be none
         self._questions = sum(limit(key) * _at_once(key, options) + options.cover for key in keys)
 
     def of(self, key: "Key") -> "tuple[Suspect, list[Suspect]]":
@@ -113,11 +115,9 @@ def _ask(
 ) -> "Verdict":
     from functools import partial
 
-    from wmjax.keys.keyset import limit
     from wmjax.keys.memory import remember, shown_to
     from wmjax.verification import verify
 
-    limit(key, options.max_queries)  # which may be none
     most = None if left is None else _room(key, options, left)
     suspect, nulls = suspects.of(key)
     return verify(

@@ -4,21 +4,15 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import pyrage
-
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
 from wmjax.files import read_bytes, read_start, write_bytes
 from wmjax.keys.keyset import Key
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
-from wmjax.keys.vault import Unlock, is_sealed, mark_spent, new_identity, parse_identity, seal, unseal
+from wmjax.keys.vault import Unfit, Unlock, is_sealed, mark_spent, new_identity, parse_identity, seal, unseal
 from wmjax.stores import is_stored, place, private, remove, unmirrored
 
 _PUBLIC = ".commitment.json"
-
-
-class _Unfit(InvalidFile):
-    """This does not open the key file, or the file is damaged: something else may open it."""
 
 
 def write_key(
@@ -148,7 +142,7 @@ def _open(path: Path, unlock: Unlock) -> Key:
         if public.exists() and read_commitment(public).commitment != key.commitment:
             raise InvalidFile(f"it is not the key that {public} commits to")
     except InvalidFile as error:
-        kind = _Unfit if isinstance(error.__cause__, pyrage.DecryptError) else InvalidFile
+        kind = Unfit if isinstance(error, Unfit) else InvalidFile
         raise kind(f"{path}: {error}") from error
     return key
 
@@ -236,6 +230,6 @@ def open_by(path: Path, unlocks: Sequence[Unlock]) -> Key:
     for unlock in unlocks:
         try:
             return _open(path, unlock)
-        except _Unfit as error:
+        except Unfit as error:
             met = error
     raise met

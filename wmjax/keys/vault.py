@@ -118,6 +118,10 @@ def _contents(sealed: bytes, unlock: Unlock) -> dict[str, Any]:
     return contents
 
 
+class Unfit(InvalidFile):
+    """This does not open the key file, or the file is damaged: something else may open it."""
+
+
 def is_sealed(raw: bytes) -> bool:
     """Whether these are the bytes of an age file, as a key file is one."""
     return raw.startswith(_HEADER) or is_armoured(raw)
@@ -154,7 +158,7 @@ def _decrypt(sealed: bytes, unlock: Unlock) -> bytes:
         return bytes(pyrage.decrypt(sealed, [parse_identity(unlock.identity or "")]))
     except pyrage.DecryptError as error:
         opener = "passphrase" if unlock.passphrase is not None else "identity"
-        raise InvalidFile(f"cannot open the key: the {opener} is not its own, or the file is damaged") from error
+        raise Unfit(f"cannot open the key: the {opener} is not its own, or the file is damaged") from error
 
 
 def parse_identity(text: str) -> pyrage.x25519.Identity:

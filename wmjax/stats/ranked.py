@@ -56,7 +56,8 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     answered = np.concatenate([state.answered, fresh], axis=-1)
     labels = np.concatenate([state.truth, np.broadcast_to(truth, shape)], axis=-1)
     best = np.concatenate([state.best, np.zeros(shape, np.int64)], axis=-1)
-    gains, hit = np.zeros(shape, np.int64), (answered < 0) | _alias(answered, answers.classes)
+    new = told.first_times(answered[..., :0], answered)
+    gains, hit = np.zeros(shape, np.int64), (answered < 0) | renaming.aliases(new, answers.classes)
     for i in range(before, answered.shape[-1]):
         alike = labels[..., :i] == labels[..., i, None]
         pairs = 1 + (alike & (answered[..., :i] == answered[..., i, None])).sum(axis=-1)
@@ -74,11 +75,6 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     none = np.zeros(shape)
     after = Counts(answered, labels, best, *seen, hits[..., -1], matches[..., -1])
     return after, Path(none, cleared, none, matches, np.zeros_like(matches))
-
-
-def _alias(answered: np.ndarray, classes: int) -> np.ndarray:
-    new = (renaming.repeats(answered)[1] == 0) & (answered >= 0)
-    return renaming.aliases(new, classes)
 
 
 EVIDENCE = Evidence("ranked/1", start, bet, perfect, redraw_p, exact=False, independent=False)

@@ -91,8 +91,8 @@ def learn(
     wrong, rho = (odds[:rates] for odds in _odds(chance))
     answers = np.concatenate([history.answered, answered], axis=-1)
     labels = np.concatenate([history.truth, truth], axis=-1)
-    last, known = repeats(answers)
-    together, new = repeats(answers * classes + labels)[1][..., before:], known[..., before:] == 0
+    last, known = _before(answers)
+    together, new = _before(answers * classes + labels)[1][..., before:], known[..., before:] == 0
     sums = np.concatenate([history.sums, np.empty((*answered.shape, rates))], axis=-2)
     adds = together[..., None] * rho + np.log2(np.exp2(rho) - 1.0)
     pasts = np.full(adds.shape, np.log2(classes))
@@ -123,10 +123,10 @@ def aliases(new: np.ndarray, classes: int) -> np.ndarray:
     return np.asarray(new & (np.cumsum(new, axis=-1) > classes + 1))
 
 
-def repeats(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _before(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each of the values [..., t] where its equal came last before it, and how often it came before.
 
-    >>> [found.tolist() for found in repeats(np.array([7, 5, 7, 7]))]
+    >>> [found.tolist() for found in _before(np.array([7, 5, 7, 7]))]
     [[1, 0, 0, 2], [0, 0, 1, 2]]
 
     Where it never came before, the place says nothing.
