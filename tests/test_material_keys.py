@@ -55,6 +55,17 @@ def test_it_is_sealed_with_its_material_and_opened(scheme, digits, tmp_path):
     np.testing.assert_array_equal(again.images, key.images)
 
 
+def test_the_most_evidence_that_a_key_can_give(digits):
+    few = make_spec("tie", triggers=15, source=("digits", digits), material=material_of("tie", digits, 15))
+    assert (
+        13 < derive_key(SECRET, few, default_rule(few), digits, material=material_of("tie", digits, 15)).most_bits < 15
+    )
+    assert make("tie", digits).most_bits > make("tie", digits).commitment.rule.match_bits
+    assert make("spread", digits).most_bits > 20
+    fixed = make_spec("noise", triggers=20, source=("digits", digits), labels="fixed")
+    assert derive_key(SECRET, fixed, default_rule(fixed), digits).most_bits == 0.0
+
+
 def test_a_changed_byte_of_the_material_gives_other_coins(scheme, digits):
     key = make(scheme, digits)
     name = "features" if scheme == "spread" else "pairs"

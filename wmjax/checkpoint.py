@@ -26,7 +26,7 @@ from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
 STATE = "state"  # the folder of a checkpoint's tensors
-_SETTINGS = "run.json"
+SETTINGS = "run.json"
 KEPT = 2  # checkpoints that a run leaves
 BESIDE = ("optimiser.", "step")  # begins the names of what a run keeps there beside its network
 
@@ -131,7 +131,7 @@ def is_run(path: Path) -> bool:
 
     Any number of models could be called as a run's checkpoints. A single one needs no settings.
     """
-    return 1 <= len(steps(path)) <= (KEPT if (path / _SETTINGS).is_file() else 1)
+    return 1 <= len(steps(path)) <= (KEPT if (path / SETTINGS).is_file() else 1)
 
 
 def read_metadata(checkpoint: Path) -> Metadata:
@@ -160,7 +160,7 @@ def load_tree(checkpoint: Path, like: dict[str, Any]) -> dict[str, Any]:
 
 def write_settings(run: Path, settings: dict[str, Any]) -> None:
     """Writes `run.json`: what the run began with, to be compared when it is resumed."""
-    write_bytes(run / _SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
+    write_bytes(run / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
 
 
 def settings_of(path: Path) -> dict[str, Any] | None:
@@ -170,14 +170,14 @@ def settings_of(path: Path) -> dict[str, Any] | None:
       InvalidFile: they are damaged.
     """
     for folder in (path, path.parent):
-        if (folder / _SETTINGS).exists():
+        if (folder / SETTINGS).exists():
             return _settings(folder)
     return None
 
 
 def _settings(run: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(read_bytes(run / _SETTINGS)).items())
+        return dict(json.loads(read_bytes(run / SETTINGS)).items())
     except (ValueError, AttributeError) as error:
         raise InvalidFile(f"{run}/run.json is damaged") from error
 

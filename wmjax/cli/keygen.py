@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,8 +158,7 @@ def _stamped(options: argparse.Namespace, trusted: "Sequence[Authority]") -> lis
 
 
 def _tell_made(options: argparse.Namespace, key: "Key", files: "Sequence[Path]") -> None:
-    spec, written = key.spec, [str(path) for path in files]
-    most, needed = spec.triggers * math.log2(spec.classes), -math.log2(key.commitment.rule.alpha)
+    spec, written, needed = key.spec, [str(path) for path in files], key.commitment.rule.match_bits
     document = {"version": 1, "key_id": key.commitment.id, "triggers": spec.triggers, "files": written}
     say(
         options,
@@ -169,8 +167,8 @@ def _tell_made(options: argparse.Namespace, key: "Key", files: "Sequence[Path]")
         *(f"  wrote {path}" for path in written),
         "publish the commitment before the model; keep the rest",
     )
-    if spec.labels == "random" and most < needed:
+    if spec.policy.exact and key.most_bits < needed:
         warn(
-            f"{spec.triggers} triggers of {spec.classes} classes give {most:.1f} bits at most, and a match takes "
-            f"{needed:.1f}: no suspect can be one; make a key with more triggers"
+            f"a model that answers all {spec.triggers} triggers as marked gives {key.most_bits:.1f} bits, and a match "
+            f"takes {needed:.1f}: no suspect can be one; make a key with more triggers"
         )

@@ -19,7 +19,7 @@ def needed_bits(facts: Facts, dated: bool) -> float:
 
 def demanded_bits(rule: stats.Rule, alpha: float, searched: float) -> float:
     """What a judge who accepts `alpha` demands for a match with a key of this committed rule, with a `margin`."""
-    return max(rule.match_bits, -float(np.log2(alpha))) + searched
+    return max(rule.match_bits, stats.bits_for(alpha)) + searched
 
 
 def margin(*, dated: bool, pledged: bool) -> float:

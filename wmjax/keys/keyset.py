@@ -18,7 +18,7 @@ from wmjax.keys.policies import Known
 from wmjax.keys.spec import Spec
 from wmjax.keys.specify import check_against_scheme, default_rule, is_made_from, scheme_of
 from wmjax.progress import progress
-from wmjax.stats import Rule
+from wmjax.stats import Rule, kind_of, play
 from wmjax.stats.contract import Truth
 from wmjax.text import by
 
@@ -79,6 +79,13 @@ class Key:
         """What a marked model answers about the triggers, int32 [triggers]; None where they are not mixed in."""
         answers = self.spec.policy.answers
         return None if answers is None else answers(self._known(slice(None)))
+
+    @property
+    def most_bits(self) -> float:
+        """Evidence that a model gives which answers exactly as the secret says; 0 where no policy gives any."""
+        rows, kind = slice(limit(self)), kind_of(self.commitment.rule)
+        truth = self.truth(rows)
+        return float(play(self.commitment.rule, kind.perfect(truth, self.spec.classes), truth).peak[-1])
 
 
 def limit(key: Key, most: int | None = None) -> int:

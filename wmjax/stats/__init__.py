@@ -40,7 +40,7 @@ from wmjax.stats.kinds import EVIDENCE, kind_of, play
 from wmjax.stats.labels import evidence, redraw_p
 from wmjax.stats.many import e_bh
 from wmjax.stats.readings import bet_each, play_each
-from wmjax.stats.rule import Rule
+from wmjax.stats.rule import Rule, bits_for
 from wmjax.stats.several import cost, multiplied
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Rule",
     "bet_each",
     "binomial_p",
+    "bits_for",
     "calibrated_p",
     "clopper_pearson",
     "concatenate",

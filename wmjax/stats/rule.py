@@ -11,6 +11,15 @@ from wmjax.errors import UsageError
 SEARCH_BITS = 128  # of evidence, which no search for a fitting secret gains: nobody tries 2**128 of them
 
 
+def bits_for(chance: float) -> float:
+    """Evidence that comes about with this chance at most, by Ville's inequality.
+
+    >>> bits_for(1 / 1024)
+    10.0
+    """
+    return -float(np.log2(chance))
+
+
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """How a verdict is reached; fixed in the commitment, before any suspect is asked.
@@ -43,9 +52,9 @@ class Rule:
     @property
     def match_bits(self) -> float:
         """Evidence that makes a match."""
-        return -float(np.log2(self.alpha))
+        return bits_for(self.alpha)
 
     @property
     def clear_bits(self) -> float:
         """Evidence against copying that makes a no-match."""
-        return -float(np.log2(self.beta))
+        return bits_for(self.beta)

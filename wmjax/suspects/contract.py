@@ -61,12 +61,11 @@ class Wanted:
         *,
         pickles: bool = False,
         labels: Sequence[str] = (),
-        token: str = "",
     ) -> "Wanted":
         """What keys ask about; each image and number of classes once, in the keys' order."""
         specs = list(specs)
         images, classes = dict.fromkeys(spec.image for spec in specs), dict.fromkeys(spec.classes for spec in specs)
-        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles, tuple(labels), token=token)
+        return cls(tuple(models), tuple(images), tuple(classes), pixels, pickles, tuple(labels))
 
 
 NOTHING = Wanted()  # files say all

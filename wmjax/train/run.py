@@ -223,7 +223,7 @@ def _teacher(path: str | None, config: Config) -> Teacher | None:
 
 def _check_out(out: Path, settings: dict[str, Any], resume: bool) -> None:
     """Before anything long: whether the run folder is free, or that of this run."""
-    if resume and (out / "run.json").exists():
+    if resume and (out / checkpoint.SETTINGS).exists():
         checkpoint.check_settings(out, settings)
         return
     try:
@@ -240,7 +240,7 @@ def _begin(out: Path, settings: dict[str, Any], fresh: State) -> State:
     step = -1
     with hosts.together():
         if hosts.is_first():
-            if (out / "run.json").exists():
+            if (out / checkpoint.SETTINGS).exists():
                 checkpoint.remove_half_written(out)
             else:
                 checkpoint.write_settings(out, settings)
@@ -248,7 +248,7 @@ def _begin(out: Path, settings: dict[str, Any], fresh: State) -> State:
             step = checkpoint.step_of(newest) if newest else -1
     step = int(hosts.gather(np.array([step], np.int32))[0, 0])
     with hosts.together():
-        _await(out / "run.json")
+        _await(out / checkpoint.SETTINGS)
         if step < 0:
             return fresh
         return from_tree(checkpoint.load_tree(checkpoint.step_path(out, step), as_tree(fresh)), fresh)

@@ -14,6 +14,8 @@ import numpy as np
 from wmjax.keys import Key
 from wmjax.keys.derive import Stream
 
+NONCE_BYTES = 16  # drawn for each verification: nobody guesses them
+
 
 class Order(NamedTuple):
     """What is asked, one question after another.

@@ -25,10 +25,8 @@ from wmjax.verification.grounds import (
     path_grounds,
     withholds,
 )
-from wmjax.verification.order import draw_order
+from wmjax.verification.order import NONCE_BYTES, draw_order
 from wmjax.verification.verdict import Verdict
-
-_NONCE_BYTES = 16
 
 
 def verify(
@@ -94,7 +92,7 @@ def verify(
     if source is not None:
         _check_source(key, source)
     if nonce is None and suspect.remembers:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+        nonce = secrets.token_bytes(NONCE_BYTES)
     cover = _checked(cover, key)
     order = draw_order(key, nonce, limit(key, max_queries), key.spent.union(shown), len(cover))
     stop_bits = max(rule.match_bits, stop_bits or 0.0)

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from wmjax import stats
 from wmjax.errors import UsageError
 from wmjax.grounds import Ground
@@ -41,7 +39,7 @@ class Combined:
     @property
     def needed_bits(self) -> float:
         """Evidence that makes a match."""
-        return _needed(self.alpha)
+        return stats.bits_for(self.alpha)
 
     def to_json(self) -> dict[str, Any]:
         """The versioned JSON document: as of a verdict, with those of the single keys in it."""
@@ -52,10 +50,6 @@ class Combined:
             "assumptions": [told(ground) for ground in self.grounds],
             "grounds": [ground.to_json() for ground in self.grounds],
         }
-
-
-def _needed(alpha: float) -> float:
-    return -float(np.log2(alpha))
 
 
 def check_combinable(keys: Sequence[Key]) -> None:
@@ -108,7 +102,7 @@ def combine(keys: Sequence[Key], verdicts: Sequence[Verdict]) -> Combined:
     if len(keys) < 2 or not verdicts or asked != [(key.commitment.id, verdicts[0].suspect) for key in keys]:
         raise UsageError("`verdicts` must be of the same two or more `keys`, in their order, about one suspect")
     alpha = min(verdict.alpha for verdict in verdicts)
-    path, needed = stats.multiplied([verdict.path for verdict in verdicts]), _needed(alpha)
+    path, needed = stats.multiplied([verdict.path for verdict in verdicts]), stats.bits_for(alpha)
     outcome: stats.Outcome = "inconclusive"
     if path.max() >= needed:
         outcome = "match"

@@ -53,7 +53,7 @@ class Verdict:
     @property
     def needed_bits(self) -> float:
         """Evidence that makes a match."""
-        return -float(np.log2(self.alpha))
+        return stats.bits_for(self.alpha)
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as the versioned JSON document: its grounds as codes, and in words as `assumptions`."""

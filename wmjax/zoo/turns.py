@@ -20,10 +20,8 @@ from wmjax.keys.memory import Memory
 from wmjax.stats.said import Said, numbered, read_said, said_json
 from wmjax.suspects.contract import Askable
 from wmjax.suspects.grounds import SPOKEN
-from wmjax.verification.order import Order, draw_order
+from wmjax.verification.order import NONCE_BYTES, Order, draw_order
 from wmjax.zoo.header import AuditHeader
-
-NONCE_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True)
