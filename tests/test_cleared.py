@@ -250,13 +250,12 @@ def test_a_copy_that_lists_classes_from_the_best_on_is_not_cleared(first, monkey
     assert cleared(stats.play(rule(10), read(), truth), 1e-3) > 0.9
 
 
-def test_lowest_scores_are_looked_at_alike_in_batches_and_over_all_readings() -> None:
+def test_lowest_scores_are_looked_at_alike_in_batches_and_at_once() -> None:
     rng = np.random.default_rng(7)
     answered, truth = copies(rng, 10, 10, 10)
     answers, truth = turned_round(answered[:6].reshape(2, 3, -1), rng), truth[0]
     whole = stats.play_each(rule(10), answers, truth).acquittal
-    kind, parts = stats.kind_of(rule(10)), []
-    state = kind.start((2, 3))
+    state, parts = stats.begin(rule(10), (2, 3)), []
     for start, end in ((0, 1), (1, 30), (30, ASKED)):
         state, path = stats.bet_each(state, answers[start:end], truth[start:end], rule(10))
         parts.append(path.acquittal)

@@ -21,7 +21,7 @@ from wmjax.stats.readings import of_readings
 from wmjax.suspects import Wanted, open_suspect, pixels
 from wmjax.suspects.contract import Askable
 from wmjax.suspects.pixels import PIXELS, prepare, ways
-from wmjax.zoo.panel import AtHand
+from wmjax.zoo.panel import AtHand, Seats
 
 IMAGE, CLASSES, TRIGGERS = (8, 8, 3), 10, 60
 MODULE = """
@@ -84,7 +84,9 @@ def test_a_mixture_costs_the_logarithm_of_its_readings() -> None:
     evidence = np.array([[2.0, 21.0, 30.0], [-3.0, -9.0, -12.0], [1.0, -5.0, -40.0]])
     cleared = np.array([[-1.0, -2.0, -3.0], [4.0, 11.0, 12.0], [3.0, 12.0, 15.0]])
     matches = np.array([[1, 2, 3], [0, 0, 0], [1, 1, 1]])
-    path = of_readings(EvidencePath(evidence, cleared, np.maximum.accumulate(evidence, -1), matches, 0 * matches))
+    path = of_readings(
+        EvidencePath(evidence, cleared, np.maximum.accumulate(evidence, -1), matches, 0 * matches), evidence > -99
+    )
     assert (path.evidence >= evidence.max(axis=0) - np.log2(3)).all()
     assert (path.evidence <= evidence.max(axis=0)).all()
     assert path.acquittal.tolist() == cleared.min(axis=0).tolist()
@@ -100,7 +102,7 @@ def test_strangers_in_seven_readings_match_no_more_often_than_alpha() -> None:
     alike = np.repeat(rng.integers(CLASSES, size=(keys, 1, n)), 7, axis=1)
     for answered in (alike, rng.integers(CLASSES, size=(keys, 7, n))):
         path = stats.play(rule, Answers(answered, None, CLASSES), np.broadcast_to(truth, answered.shape))
-        share = float((of_readings(path).evidence.max(axis=-1) >= rule.match_bits).mean())
+        share = float((of_readings(path, answered >= 0).evidence.max(axis=-1) >= rule.match_bits).mean())
         assert share <= 0.02 + 4 * np.sqrt(0.02 / keys)
     assert (path.evidence.max(axis=(1, 2)) >= rule.match_bits).mean() > 0.02  # the best of seven: what the price is for
 
@@ -165,10 +167,11 @@ def test_every_preparation_is_found_and_named(home: Path, key: Key, run: Any) ->
 def test_a_file_at_hand_that_another_program_runs_is_asked_in_the_same_ways(home: Path, key: Key) -> None:
     suspect = open_suspect("zoo/copy centred.safetensors", Wanted.by([key.spec], ["theirs:linear"]))
     picks = np.array([[5, 3, 3, 0]])
-    answers = AtHand({0: Askable(suspect)}, key.images, CLASSES).answers(np.array([0]), picks)
-    assert answers.labels.shape == (1, 14, 4)
+    seats = Seats(np.zeros(14, np.int64), np.arange(14))
+    answers = AtHand({0: Askable(suspect)}, key.images, CLASSES).answers(seats, picks[0])
+    assert answers.labels.shape == (14, 4)
     for place, each in enumerate(suspect.readings):
-        np.testing.assert_array_equal(answers.of(0).of(place).labels, each.ask(key.images[picks[0]]).argmax(axis=1))
+        np.testing.assert_array_equal(answers.of(place).labels, each.ask(key.images[picks[0]]).argmax(axis=1))
 
 
 def test_nobody_is_cleared_who_copied_in_a_way_that_was_not_the_first(home: Path, key: Key) -> None:

@@ -154,12 +154,12 @@ def test_answers_are_the_network_s_own(width: int) -> None:
     placed, bank = scorer.place(weights), scorer.replicate(images)
     for rows in ([0, 1, 2, 3, 4, 5, 6, 7], [6, 1, 3, 0, 7], [5], []):
         some = np.array(rows, np.int64)
-        got = scorer.answers(placed, some, bank, np.arange(32, dtype=np.int32))
-        assert got.shape == (len(rows), 1, 32, 10)
-        np.testing.assert_allclose(got[:, 0], expected[some], rtol=1e-4, atol=1e-5)
+        got = scorer.answers(placed, some, 0, bank, np.arange(32, dtype=np.int32))
+        assert got.shape == (len(rows), 32, 10)
+        np.testing.assert_allclose(got, expected[some], rtol=1e-4, atol=1e-5)
         picks = rng.integers(0, 32, (len(rows), 16), np.int32)
-        got = scorer.answers(placed, some, bank, picks)
-        np.testing.assert_allclose(got[:, 0], expected[some[:, None], picks], rtol=1e-4, atol=1e-5)
+        got = scorer.answers(placed, some, 0, bank, picks)
+        np.testing.assert_allclose(got, expected[some[:, None], picks], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("width", "programs"), [(1, 1), (4, 2)])
@@ -177,14 +177,14 @@ def test_nothing_is_compiled_again(width: int, programs: int) -> None:
     scorer = Scorer(network, mesh_for(16), width)
     placed, bank = scorer.place(weights), scorer.replicate(images)
     everything = np.arange(8, dtype=np.int32)
-    first = scorer.answers(placed, np.arange(16), bank, everything)
-    scorer.answers(placed, np.arange(16), bank, np.zeros((16, 8), np.int32))
+    first = scorer.answers(placed, np.arange(16), 0, bank, everything)
+    scorer.answers(placed, np.arange(16), 0, bank, np.zeros((16, 8), np.int32))
     assert len(traced) == programs
     for rows in ([3], [9, 2, 14, 0, 1]):
         again = Scorer(network, mesh_for(16), width)  # equal to the first, as each chunk's is
-        np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, everything), first[rows])
+        np.testing.assert_array_equal(again.answers(placed, np.array(rows), 0, bank, everything), first[rows])
         picks = np.tile(np.arange(8, dtype=np.int32)[::-1], (len(rows), 1))
-        np.testing.assert_array_equal(again.answers(placed, np.array(rows), bank, picks), first[rows][:, :, ::-1])
+        np.testing.assert_array_equal(again.answers(placed, np.array(rows), 0, bank, picks), first[rows][:, ::-1])
     assert len(traced) == programs
 
 

@@ -79,7 +79,7 @@ def walk(case: str, models: str, block: str) -> zoos.Work:
     return partial(
         timed,
         count * asked,
-        lambda: scorer.answers(weights, rows, images, picks),
+        lambda: scorer.answers(weights, rows, 0, images, picks),
         width=width,
         devices=scorer.mesh.size,
     )

@@ -80,7 +80,7 @@ def judging(path: str, keys: str) -> zoos.Work:
     scorer = Scorer(network, scorer.mesh, width)
     about: dict[str, Any] = {
         "width": width,
-        "logits": scorer.answers(weights, np.arange(count), bank, np.arange(len(key.images), dtype=np.int32))[:, 0]
+        "logits": scorer.answers(weights, np.arange(count), 0, bank, np.arange(len(key.images), dtype=np.int32))
         .astype(np.float64)
         .tolist(),
     }

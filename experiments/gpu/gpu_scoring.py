@@ -74,7 +74,7 @@ def _walk(network: Network, weights: Weights, images: int, width: int) -> float:
     scorer = Scorer(network, mesh_for(models), width)
     placed, bank = scorer.place(weights), scorer.replicate(batched_scoring.pictures(network, images))
     rows, picks = np.arange(models), np.arange(images, dtype=np.int32)
-    return per_call(lambda: scorer.answers(placed, rows, bank, picks), 1)
+    return per_call(lambda: scorer.answers(placed, rows, 0, bank, picks), 1)
 
 
 def _single(network: Network, weights: Weights, images: int) -> float:

@@ -39,7 +39,7 @@ from wmjax.stats.decision import Decision, Outcome, decide
 from wmjax.stats.kinds import EVIDENCE, kind_of, play
 from wmjax.stats.labels import evidence, redraw_p
 from wmjax.stats.many import e_bh
-from wmjax.stats.readings import bet_each, play_each
+from wmjax.stats.readings import Bets, begin, bet_each, play_each
 from wmjax.stats.rule import Rule, bits_for
 from wmjax.stats.several import cost, multiplied
 
@@ -48,11 +48,13 @@ __all__ = [
     "NAMES",
     "TELLING_P",
     "Answers",
+    "Bets",
     "Decision",
     "Evidence",
     "Outcome",
     "Path",
     "Rule",
+    "begin",
     "bet_each",
     "binomial_p",
     "bits_for",

@@ -72,13 +72,13 @@ def may_hide(theirs: int, ours: int) -> bool:
 
 
 def refusal(like: Answers) -> Answers:
-    """A question that failed, as one answer of a suspect's own form.
+    """Questions that failed, as answers of a suspect's own form.
 
     >>> refusal(Answers(np.array([3]), None, 10)).labels.tolist()
     [-1]
 
     Args:
-      like: one answer of it, labels [..., 1].
+      like: as many answers of it.
     """
     probabilities = None if like.probabilities is None else np.full(like.probabilities.shape, 1 / like.scores)
     return Answers(np.full(like.labels.shape, -1), probabilities, like.classes)

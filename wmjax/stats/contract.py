@@ -15,7 +15,7 @@ from wmjax.stats.answers import Answers
 
 State = Any  # a NamedTuple of arrays that all begin with the leading axes; each kind has its own
 Truth = Any  # what the secret says about the questions at hand; keys and transcripts make it, only a kind looks inside
-_Rows = TypeVar("_Rows", bound=tuple[np.ndarray, ...])
+_Rows = TypeVar("_Rows", bound=tuple[Any, ...])
 
 
 class Path(NamedTuple):
@@ -83,9 +83,9 @@ def next_stage(kind: Evidence, asked: int, triggers: int) -> int:
 
 
 def rows_of(arrays: _Rows, rows: np.ndarray) -> _Rows:
-    """A state or path of some suspects out of many: the rows of their first axis.
+    """A state or path of some suspects out of many: the rows of their first axis, also of states in it.
 
     >>> rows_of(Path(*np.arange(10).reshape(5, 2, 1)), np.array([1])).matches.tolist()
     [[7]]
     """
-    return type(arrays)(*(array[rows] for array in arrays))
+    return type(arrays)(*(rows_of(part, rows) if isinstance(part, tuple) else part[rows] for part in arrays))

@@ -36,6 +36,11 @@ class Decision:
         return "match" if self.matched else "no-match" if self.cleared else "inconclusive"
 
 
+def clears(path: Path, rule: Rule) -> np.ndarray:
+    """After which answers suspects could be cleared, bool [..., n]."""
+    return (path.acquittal >= rule.clear_bits) & (path.evidence < 0.0) & (path.peak < rule.match_bits)
+
+
 def decide(path: Path, rule: Rule, *, stop: bool, match_bits: float | None = None, exact: bool = True) -> Decision:
     """The three-way verdict.
 
@@ -57,7 +62,7 @@ def decide(path: Path, rule: Rule, *, stop: bool, match_bits: float | None = Non
     """
     n = path.evidence.shape[-1]
     matched = path.evidence >= (rule.match_bits if match_bits is None else match_bits)
-    cleared = (path.acquittal >= rule.clear_bits) & (path.evidence < 0.0) & (path.peak < rule.match_bits)
+    cleared = clears(path, rule)
     if not exact:
         matched, cleared, stop = np.zeros_like(matched), path.acquittal >= rule.clear_bits, False
     if not stop:

@@ -81,7 +81,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
     tenths = told.of_any(tenths, outputs)
     lowest = turned.Turned(state.lowest, state.meant, state.lowest_sums, state.lowest_totals)
-    lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES, readings=outputs > 0)
+    lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed(totals)

@@ -79,7 +79,7 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     lowest_totals, turned_bits = state.lowest_totals, np.full(bits.shape, -np.inf)
     if sides.probabilities is not None:
         other = log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins)
-        lowest_totals, turned_bits = turned.evidence(lowest_totals, other, readings=outputs > 0)
+        lowest_totals, turned_bits = turned.evidence(lowest_totals, other)
     fresh = np.broadcast_to(answers.labels, bits.shape)
     chosen = np.broadcast_to(_chosen(truth), bits.shape)
     past = renaming.History(state.answered, state.truth, state.sums)

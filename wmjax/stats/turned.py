@@ -38,7 +38,7 @@ def nothing(shape: tuple[int, ...]) -> Turned:
 
 
 def look(
-    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray, hedges: tuple[float, ...], *, readings: bool
+    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray, hedges: tuple[float, ...]
 ) -> tuple[Turned, np.ndarray]:
     """What was seen after n more answers, and what the bets come to after each of them, in bits, float64 [..., n].
 
@@ -48,7 +48,6 @@ def look(
       answers: where they have no scores nothing is seen, and nothing was won.
       truth: int64 [..., n], the secret labels.
       hedges: of bets on the class itself.
-      readings: whether the last of the leading axes are readings of one suspect, whose stakes are equal.
     """
     if answers.probabilities is None:
         return before, np.full(truth.shape, -np.inf)
@@ -63,7 +62,7 @@ def look(
     known = renaming.History(before.meant, past, before.sums)
     history, guessed, _ = renaming.learn(known, meant, truth, answers.classes)
     own = [np.log2((1.0 - eps) * answers.classes * (meant == truth) + eps) for eps in hedges]
-    totals, bits = evidence(before.totals, np.concatenate([own, guessed]), readings=readings)
+    totals, bits = evidence(before.totals, np.concatenate([own, guessed]))
     return Turned(lowest[..., -2:], history.answered, history.sums, totals), bits
 
 
@@ -78,13 +77,10 @@ def thrice(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def evidence(totals: np.ndarray, payoffs: np.ndarray, *, readings: bool) -> tuple[np.ndarray, np.ndarray]:
+def evidence(totals: np.ndarray, payoffs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Totals after what bets [strategies, ..., n] win, and what all come to after each answer; else as of `look`."""
     sums = np.moveaxis(totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
-    bits = mixed(sums)
-    if readings:
-        bits = np.broadcast_to(np.expand_dims(mixed(bits, axis=-2), -2), bits.shape)
-    return np.moveaxis(sums[..., -1], 0, -1), bits
+    return np.moveaxis(sums[..., -1], 0, -1), mixed(sums)
 
 
 def withheld(acquittal: np.ndarray, bits: np.ndarray) -> np.ndarray:

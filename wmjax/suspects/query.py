@@ -11,7 +11,7 @@ import numpy as np
 
 from wmjax.errors import AccessError, AnswerError, GoneError, InvalidFile, MisfitError, NoAnswerError
 from wmjax.keys import Spec
-from wmjax.stats import Answers, concatenate, may_rank, read_answers, stack
+from wmjax.stats import Answers, concatenate, may_rank, read_answers, refusal, stack
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.child import is_refused
 from wmjax.suspects.contract import Suspect
@@ -40,9 +40,21 @@ def check_fits(suspect: Suspect, spec: Spec) -> None:
         raise MisfitError(f"suspect {suspect.name} has images {image}, the key {spec.image}: it cannot carry this key")
 
 
-def query_each(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int] | None = None) -> Answers:
-    """What `query` reads by each of a suspect's readings, [readings, n]; arguments and errors as of `query`."""
-    return stack([query(each, images, classes, names) for each in suspect.asked])
+def query_each(
+    suspect: Suspect,
+    images: np.ndarray,
+    classes: int,
+    names: dict[str, int] | None = None,
+    of: np.ndarray | None = None,
+) -> Answers:
+    """What `query` reads by each of a suspect's readings, [readings, n]; other arguments and errors as of `query`.
+
+    Args:
+      of: bool [readings], which of them are asked, at least one; others count as a refusal. None: all.
+    """
+    given = {at: query(each, images, classes, names) for at, each in enumerate(suspect.asked) if of is None or of[at]}
+    silent = refusal(next(iter(given.values())))
+    return stack([given.get(at, silent) for at in range(len(suspect.asked))])
 
 
 def query(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int] | None = None) -> Answers:

@@ -44,9 +44,9 @@ class Question(NamedTuple):
         """Whether exact evidence exists for the key's labels."""
         return self.key.spec.policy.exact
 
-    def put(self, images: np.ndarray) -> stats.Answers:
-        """What the suspect answers about images of the key's shape, [readings, n]."""
-        return query_each(self.suspect, images, self.key.spec.classes, self.names)
+    def put(self, images: np.ndarray, of: np.ndarray | None = None) -> stats.Answers:
+        """What the suspect answers about images of the key's shape, [readings, n]; `of` as of `query_each`."""
+        return query_each(self.suspect, images, self.key.spec.classes, self.names, of)
 
     def images(self, questions: np.ndarray) -> np.ndarray:
         """What is shown, uint8 [questions, H, W, C]."""
@@ -105,9 +105,7 @@ def _together(question: Question) -> Given:
     asked = questions >= 0
     cover = answers.labels[:, ~asked]
     triggers, fresh = question.order.triggers, question.order.fresh
-    path = of_fresh(
-        stats.play_each(question.rule, answers[asked], key.truth(triggers), question.suspect.outputs), fresh
-    )
+    path = stats.play_each(question.rule, answers[asked], key.truth(triggers), question.suspect.outputs, fresh=fresh)
     reading = int(path.reading[-1])
     refused = int(np.sum(cover[reading] < 0))
     return Given(answers[asked].of(reading), triggers, fresh, path, reading, cover.shape[-1], refused)
@@ -145,13 +143,13 @@ def _calls(suspect: Suspect, images: int) -> list[slice]:
 
 def _one_by_one(question: Question) -> Given:
     """Portion after portion; where each answer moves the evidence, a portion is one question."""
-    key, rule, kind = question.key, question.rule, stats.kind_of(question.rule)
+    key, rule, outputs = question.key, question.rule, question.suspect.outputs
     gathered, paths, asked = list[stats.Answers](), list[stats.Path](), list[int]()
     ways = len(question.suspect.asked)
-    state, like, cleared, covered, silent = kind.start((ways,)), None, np.zeros(1), 0, np.zeros(ways, np.int64)
+    state, like, covered, silent = stats.begin(rule, (ways,)), None, 0, np.zeros(ways, np.int64)
     with progress(f"asking {question.suspect.name}", len(question.order.questions)) as advance:
         for numbers in _portions(question):
-            answers = _answers(question, numbers, like)
+            answers = _answers(question, numbers, like, state.open)
             like = like or answers[:1]
             of_key = numbers >= 0
             covered, silent = covered + int(np.sum(~of_key)), silent + (answers.labels[:, ~of_key] < 0).sum(axis=-1)
@@ -162,9 +160,8 @@ def _one_by_one(question: Question) -> Given:
             fresh = question.order.fresh - len(asked)
             asked += triggers.tolist()
             gathered.append(answers[of_key])
-            state, path = stats.bet_each(state, gathered[-1], key.truth(triggers), rule, question.suspect.outputs)
-            path = of_fresh(path, min(max(fresh, 0), len(triggers)), cleared[-1])
-            cleared = path.acquittal
+            truth = key.truth(triggers)
+            state, path = stats.bet_each(state, gathered[-1], truth, rule, outputs=outputs, fresh=fresh, stop=True)
             paths.append(path)
             advance(len(numbers), f"{path.evidence[-1]:.1f} bits")
             if stats.decide(path, rule, stop=True, match_bits=question.stop_bits).decided:
@@ -191,37 +188,23 @@ def _portions(question: Question) -> Iterator[np.ndarray]:
         begin = end
 
 
-def of_fresh(path: stats.Path, fresh: int, before: float | np.ndarray = 0.0) -> stats.Path:
-    """The path with the acquittal of its first answers alone: what was shown before clears nobody.
-
-    Args:
-      path: [..., n].
-      fresh: of its answers, the first ones that are about new triggers; may be less than 0 or more than n.
-      before: acquittal before the path, [...].
-    """
-    n = path.acquittal.shape[-1]
-    fresh = min(max(0, fresh), n)
-    last = path.acquittal[..., fresh - 1 : fresh] if fresh else np.asarray(before)[..., None]
-    return path._replace(acquittal=np.where(np.arange(n) < fresh, path.acquittal, last))
-
-
-def _answers(question: Question, numbers: np.ndarray, like: stats.Answers | None) -> stats.Answers:
+def _answers(question: Question, numbers: np.ndarray, like: stats.Answers | None, of: np.ndarray) -> stats.Answers:
     """What the suspect answers to a portion: a service image by image, a network at hand all at once."""
     if len(numbers) > 1 and not question.suspect.remembers:
         question.remember(numbers[numbers >= 0].tolist())
-        return question.put(question.images(numbers))
+        return question.put(question.images(numbers), of)
     parts: list[stats.Answers] = []
     for number in numbers.tolist():
-        parts.append(_answer(question, number, like or (parts[0] if parts else None)))
+        parts.append(_answer(question, number, like or (parts[0] if parts else None), of))
     return stats.concatenate(parts)
 
 
-def _answer(question: Question, number: int, like: stats.Answers | None) -> stats.Answers:
+def _answer(question: Question, number: int, like: stats.Answers | None, of: np.ndarray) -> stats.Answers:
     """What the suspect answers to one question: a failure, or another form than its first answer, is a refusal."""
     if number >= 0:
         question.remember([number])
     try:
-        answer = question.put(question.images(np.array([number])))
+        answer = question.put(question.images(np.array([number])), of)
     except AccessError as error:
         if like is None or isinstance(error, GoneError):  # it never answered at all, or never will any more
             raise

@@ -13,7 +13,7 @@ from wmjax.keys.keyset import Decoy, Key, draw_decoys
 from wmjax.keys.specify import is_self_derived
 from wmjax.suspects.contract import Suspect
 from wmjax.suspects.query import query_each
-from wmjax.verification.asking import Given, Question, ask, check_usable, of_fresh, put_together
+from wmjax.verification.asking import Given, Question, ask, check_usable, put_together
 from wmjax.verification.grounds import VerdictGround
 
 
@@ -73,10 +73,11 @@ def _interleaved(question: Question, decoys: Sequence[Decoy]) -> tuple[Given, Nu
     parts = np.split(back[: len(images) - covers], len(asked))
     whole = answers[parts[0]]
     matches = [_matches(answers[part], key, triggers) for part, key in zip(parts[1:], decoys, strict=True)]
-    path = stats.play_each(question.rule, whole, question.key.truth(triggers), question.suspect.outputs)
-    reading, fresh = int(path.reading[-1]), question.order.fresh
+    truth, fresh = question.key.truth(triggers), question.order.fresh
+    path = stats.play_each(question.rule, whole, truth, question.suspect.outputs, fresh=fresh)
+    reading = int(path.reading[-1])
     refused = int(np.sum(answers.labels[reading, back[len(images) - covers :]] < 0))
-    found = Given(whole.of(reading), triggers, fresh, of_fresh(path, fresh), reading, covers, refused)
+    found = Given(whole.of(reading), triggers, fresh, path, reading, covers, refused)
     return found, Null(VerdictGround.DECOY_KEYS, np.array(matches))
 
 

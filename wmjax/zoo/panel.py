@@ -5,7 +5,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,18 +19,27 @@ from wmjax.zoo.score import Scorer
 from wmjax.zoo.turns import Turn, Turns
 
 
+class Seats(NamedTuple):
+    """Who is asked: readings of suspects.
+
+    Attributes:
+      rows: int [n], the suspects.
+      readings: int [n], in which of its readings each is asked.
+    """
+
+    rows: np.ndarray
+    readings: np.ndarray
+
+
 class Panel(Protocol):
     """Suspects that take the same images and tell the same classes apart."""
 
-    def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
-        """What some of them answer; all in one form.
+    def answers(self, seats: Seats, picks: np.ndarray) -> stats.Answers:
+        """What some of them answer, [n, Q]; all in one form.
 
         Args:
-          rows: int [n], which suspects.
+          seats: n readings of suspects.
           picks: int32 [Q], the questions that all are asked, or [n, Q], those that each is.
-
-        Returns:
-          answers [n, readings, Q].
         """
 
 
@@ -48,10 +57,10 @@ class Loaded:
     weights: dict[str, Any]
     bank: Any
 
-    def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
+    def answers(self, seats: Seats, picks: np.ndarray) -> stats.Answers:
         """One compiled call for all of them."""
-        logits = self.scorer.answers(self.weights, rows, self.bank, picks)
-        return stats.read_answers(logits, logits.shape[:3], logits.shape[3])
+        logits = self.scorer.answers(self.weights, *seats, self.bank, picks)
+        return stats.read_answers(logits, logits.shape[:2], logits.shape[2])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,23 +77,31 @@ class AtHand:
     images: np.ndarray
     classes: int
 
-    def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
+    def answers(self, seats: Seats, picks: np.ndarray) -> stats.Answers:
         """One call for each of their readings, about every image once, as many at once as they take.
 
         Raises:
           AccessError: one cannot be run.
         """
-        each = [picks] * len(rows) if picks.ndim == 1 else picks
+        parts = dict[int, stats.Answers]()
         with contextlib.redirect_stdout(sys.stderr):  # for all threads at once: stdout is the verdict's
-            return stats.stack([self._one(self.suspects[int(row)], own) for row, own in zip(rows, each, strict=True)])
+            for row in np.unique(seats.rows).tolist():
+                own = np.flatnonzero(seats.rows == row)
+                each = [picks] * len(own) if picks.ndim == 1 else list(picks[own])
+                parts |= zip(
+                    own.tolist(), self._one(self.suspects[row], seats.readings[own].tolist(), each), strict=True
+                )
+        return stats.stack([parts[at] for at in range(len(parts))])
 
-    def _one(self, askable: Askable, picks: np.ndarray) -> stats.Answers:
-        """What one answers, [readings, Q]."""
-        asked, places = np.unique(picks, return_inverse=True)
-        images = self.images[asked]
+    def _one(self, askable: Askable, readings: Sequence[int], picks: Sequence[np.ndarray]) -> list[stats.Answers]:
+        """What one answers in some of its readings."""
+
+        def one(reading: int, picks: np.ndarray) -> stats.Answers:
+            asked, places = np.unique(picks, return_inverse=True)
+            return answered(askable.suspect.asked[reading], self.images[asked], self.classes)[places.ravel()]
+
         with ThreadPoolExecutor(askable.concurrency) as pool:
-            given = pool.map(lambda reading: answered(reading, images, self.classes), askable.suspect.asked)
-            return stats.stack(list(given))[places.ravel()]
+            return list(pool.map(one, readings, picks))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,7 +122,7 @@ class Questioned:
     classes: int
     turns: Turns
 
-    def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
+    def answers(self, seats: Seats, picks: np.ndarray) -> stats.Answers:
         """A call for each question that is new; a failure or another form is a refusal, as in `wmjax.verify`.
 
         Raises:
@@ -117,7 +134,7 @@ class Questioned:
         scores = next((turn.scores for turn in known if turn.scores is not None), 0)
         turns = [self.turns.known[place] for place in asked]
         said = [turn.answer if turn.scores == scores else None for turn in turns]
-        return stats.stack([stats.stack([as_answers(said, self.classes, scores, self.turns.names)])])
+        return stats.stack([as_answers(said, self.classes, scores, self.turns.names)])
 
     def _place(self, pick: int) -> tuple[int, int]:
         """The key's column and the trigger of a question."""

@@ -18,7 +18,7 @@ from wmjax.zoo.chunk_record import TABLES, ChunkRecord, notable
 from wmjax.zoo.compiling import Compiling
 from wmjax.zoo.kept import KeptAnswers
 from wmjax.zoo.load import Chunk
-from wmjax.zoo.panel import AtHand, Loaded, Panel, Questioned
+from wmjax.zoo.panel import AtHand, Loaded, Panel, Questioned, Seats
 from wmjax.zoo.plan import AuditPlan
 from wmjax.zoo.records import Entry
 from wmjax.zoo.rounds import Questions, Verdicts, ask_all
@@ -69,7 +69,8 @@ class Stacked:
         rows, shapes = self.share * self.scorer.mesh.size, self.scorer.network.shapes.items()
         zeros = {name: np.zeros((rows, *leaf.shape), leaf.dtype) for name, leaf in shapes}
         panel, width = self._panel(zeros, width)
-        panel.answers(np.arange(1), np.arange(self.block, dtype=np.int32) % len(self.bank))
+        first = np.zeros(1, np.int64)
+        panel.answers(Seats(first, first), np.arange(self.block, dtype=np.int32) % len(self.bank))
         return width
 
 

@@ -11,7 +11,6 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key
 from wmjax.keys.derive import SECRET_BYTES, Stream
 from wmjax.suspects.ways import outputs_of
-from wmjax.verification.asking import of_fresh
 from wmjax.verification.order import draw_order
 from wmjax.zoo.chunk_record import ROUNDED, ChunkRecord
 from wmjax.zoo.header import AuditHeader
@@ -72,9 +71,8 @@ def _column_follows(record: ChunkRecord, header: AuditHeader, column: int, key: 
         given = record.answers.pairs(starts[rows, column], count)
         answers = dataclasses.replace(given, classes=key.spec.classes)
         truth = key.truth(order.triggers[:count])
-        path = stats.play_each(rule, answers, truth, outputs)
-        path = of_fresh(path, order.fresh)
         exact, bar = bool(bounds.exact[column]), float(bounds.bars[column])
+        path = stats.play_each(rule, answers, truth, outputs, fresh=order.fresh, stop=exact)
         decision = stats.decide(path, rule, stop=exact, match_bits=bar, exact=exact)
         cleared = decision.cleared & (not record.withholds(column, header))
         outcomes = np.where(decision.matched, MATCH, np.where(cleared, NO_MATCH, INCONCLUSIVE))

@@ -17,12 +17,10 @@ import numpy as np
 from wmjax import stats
 from wmjax.devices import on_cpu
 from wmjax.keys import Key
-from wmjax.stats.contract import State
-from wmjax.verification.asking import of_fresh
 from wmjax.verification.grounds import forgetful as forgets
 from wmjax.verification.order import Order
 from wmjax.zoo.kept import as_kept
-from wmjax.zoo.panel import Panel
+from wmjax.zoo.panel import Panel, Seats
 from wmjax.zoo.result import INCONCLUSIVE, MATCH, NO_MATCH
 
 FIRST = 16  # triggers in the first round; later ones on a CPU ask as many, on an accelerator as many as all before;
@@ -93,10 +91,10 @@ class Verdicts:
     """What is known so far of n models and K keys; arrays [n, K].
 
     `outcomes`, `bits`, `queries` and `matches` are as in `wmjax.zoo.result.AuditResult`, `open` says which pairs are
-    undecided, and `readings` which reading shows the most evidence. `cleared` is the acquittal, and `known` the
-    matches, from triggers that were not shown before. `states` holds for each key the models that it is open with, and
-    the state of their evidence. By (model, key), round by round, `paths` has the evidence after each answer, and `kept`
-    all that was answered, where that is kept.
+    undecided, and `readings` which reading shows the most evidence. `known` are the matches from triggers that were not
+    shown before. `states` holds for each key the models that it is open with, and the bets on their readings. By
+    (model, key), round by round, `paths` has the evidence after each answer, and `kept` all that was answered, where
+    that is kept.
     """
 
     outcomes: np.ndarray
@@ -104,13 +102,19 @@ class Verdicts:
     queries: np.ndarray
     matches: np.ndarray
     readings: np.ndarray
-    cleared: np.ndarray
     known: np.ndarray
     open: np.ndarray
-    states: dict[int, tuple[np.ndarray, State]]
+    states: dict[int, tuple[np.ndarray, stats.Bets]]
     paths: dict[tuple[int, int], list[np.ndarray]]
     failures: dict[int, str]
     kept: dict[tuple[int, int], list[stats.Answers]]
+
+    def undecided(self, readings: int) -> np.ndarray:
+        """What is still to be asked: bool [n, readings, K]."""
+        open_ = np.zeros((len(self.open), readings, self.open.shape[1]), bool)
+        for k, (models, bets) in self.states.items():
+            open_[models, :, k] = bets.open
+        return open_ & self.open[:, None]
 
 
 def nothing_asked(models: int, questions: Questions) -> Verdicts:
@@ -122,10 +126,9 @@ def nothing_asked(models: int, questions: Questions) -> Verdicts:
         np.zeros(shape, np.int32),
         np.zeros(shape, np.int32),
         np.zeros(shape, np.int32),
-        np.zeros(shape),
         np.zeros(shape, np.int32),
         np.ones(shape, bool),
-        {k: (np.arange(models), stats.kind_of(key.commitment.rule).start(each)) for k, key in enumerate(keys)},
+        {k: (np.arange(models), stats.begin(key.commitment.rule, each)) for k, key in enumerate(keys)},
         {},
         {},
         {},
@@ -144,7 +147,8 @@ def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
     asked = np.zeros(len(questions.keys), np.int64)
     while verdicts.open.any():
         until = questions.until(asked)
-        answers = _round(panel, questions, rows, verdicts.open, list(zip(asked.tolist(), until.tolist(), strict=True)))
+        spans = list(zip(asked.tolist(), until.tolist(), strict=True))
+        answers = _round(panel, questions, rows, verdicts.undecided(questions.readings), spans)
         for k, (models, given) in answers.items():
             given = as_kept(given) if questions.keep else given
             _weigh(verdicts, questions, k, models, given, int(asked[k]))
@@ -157,45 +161,70 @@ def ask_all(panel: Panel, questions: Questions, rows: np.ndarray) -> Verdicts:
 def _round(
     panel: Panel, questions: Questions, rows: np.ndarray, undecided: np.ndarray, spans: Sequence[tuple[int, int]]
 ) -> dict[int, tuple[np.ndarray, stats.Answers]]:
-    """For each key the models with which it is undecided, and their answers, [n, readings, r], in its span."""
-    models = np.flatnonzero(undecided.any(axis=1))
+    """For each key the models with which it is undecided, and their answers, [n, readings, r], in its span.
+
+    Args:
+      panel: whom to ask.
+      questions: what to ask.
+      rows: int [n], the models.
+      undecided: bool [n, readings, K], as from `Verdicts.undecided`.
+      spans: from and up to which number of its triggers each key asks.
+    """
+    models, readings = np.nonzero(undecided.any(axis=2))  # each reading of each model is asked by itself
+    own, seats = undecided[models, readings], Seats(rows[models], readings)
     ranges = [questions.triggers(k, *span) for k, span in enumerate(spans)]
-    alike = bool((undecided[models] == undecided[models[0]]).all())
+    alike = bool((own == own[0]).all())
     wanted = [
-        np.concatenate([questions.starts[k] + ranges[k] for k in np.flatnonzero(undecided[i])])
-        for i in (models[:1] if alike else models)
+        np.concatenate([questions.starts[k] + ranges[k] for k in np.flatnonzero(those)])
+        for those in (own[:1] if alike else own)
     ]
     if alike:
-        answers = _ask_alike(panel, questions.block, rows[models], wanted[0])
+        answers = _ask_alike(panel, questions.block, seats, wanted[0])
     else:
-        answers = _ask_each(panel, questions.block, rows[models], wanted)
+        answers = _ask_each(panel, questions.block, seats, wanted)
     found: dict[int, tuple[np.ndarray, stats.Answers]] = {}
-    lengths = np.where(undecided[models], [len(r) for r in ranges], 0)
+    lengths = np.where(own, [len(r) for r in ranges], 0)
     ends = np.cumsum(lengths, axis=1)
-    for k in np.flatnonzero(undecided.any(axis=0)):
-        has = np.flatnonzero(undecided[models, k])
-        parts = [answers[i][ends[i, k] - lengths[i, k] : ends[i, k]] for i in has]
-        found[int(k)] = models[has], stats.stack(parts)
+    for k in np.flatnonzero(own.any(axis=0)):
+        has = np.flatnonzero(own[:, k])
+        parts = stats.stack([answers[i][ends[i, k] - lengths[i, k] : ends[i, k]] for i in has])
+        found[int(k)] = _laid_out(parts, models[has], readings[has], undecided.shape[1])
     return found
 
 
-def _ask_alike(panel: Panel, block: int, rows: np.ndarray, wanted: np.ndarray) -> list[stats.Answers]:
-    """What each model answers about the same images, block by block."""
+def _laid_out(
+    parts: stats.Answers, models: np.ndarray, readings: np.ndarray, count: int
+) -> tuple[np.ndarray, stats.Answers]:
+    """The models that were asked, and the answers [pairs, r] of their readings as [n, readings, r].
+
+    Those of readings that were not asked are refusals, which count for nothing (`stats.bet_each`).
+    """
+    asked, places = np.unique(models, return_inverse=True)
+    labels, scores = np.full((len(asked), count, len(parts)), -1), None
+    labels[places, readings] = parts.labels
+    if parts.probabilities is not None:
+        scores = np.full((*labels.shape, parts.scores), 1.0 / parts.scores)
+        scores[places, readings] = parts.probabilities
+    return asked, stats.Answers(labels, scores, parts.classes)
+
+
+def _ask_alike(panel: Panel, block: int, seats: Seats, wanted: np.ndarray) -> list[stats.Answers]:
+    """What each answers about the same images, block by block."""
     parts = []
     for at in range(0, len(wanted), block):
         part = wanted[at : at + block]
-        parts.append(panel.answers(rows, _padded(part, block))[: len(part)])
+        parts.append(panel.answers(seats, _padded(part, block))[: len(part)])
     answers = stats.concatenate(parts)
-    return [answers.of(i) for i in range(len(rows))]
+    return [answers.of(i) for i in range(len(seats.rows))]
 
 
-def _ask_each(panel: Panel, block: int, rows: np.ndarray, wanted: list[np.ndarray]) -> list[stats.Answers]:
-    """What each model answers about images of its own; it takes part in as many blocks as it needs."""
+def _ask_each(panel: Panel, block: int, seats: Seats, wanted: list[np.ndarray]) -> list[stats.Answers]:
+    """What each answers about images of its own; it takes part in as many blocks as it needs."""
     parts: list[list[stats.Answers]] = [[] for _ in wanted]
     for at in range(0, max(map(len, wanted)), block):
-        asked = [i for i, images in enumerate(wanted) if len(images) > at]
+        asked = np.flatnonzero([len(images) > at for images in wanted])
         slices = [wanted[i][at : at + block] for i in asked]
-        answers = panel.answers(rows[asked], np.stack([_padded(part, block) for part in slices]))
+        answers = panel.answers(stats.rows_of(seats, asked), np.stack([_padded(part, block) for part in slices]))
         for place, (i, part) in enumerate(zip(asked, slices, strict=True)):
             parts[i].append(answers.of(place)[: len(part)])
     return [stats.concatenate(own) for own in parts]
@@ -216,11 +245,8 @@ def _weigh(
     before, state = verdicts.states[k]
     state = stats.rows_of(state, np.searchsorted(before, models))
     truth = key.truth(questions.triggers(k, asked, asked + r))
-    state, path = stats.bet_each(state, answers, truth, rule, questions.outputs)
-    fresh = questions.fresh(k) - asked
-    path = of_fresh(path, fresh, verdicts.cleared[models, k])
-    verdicts.cleared[models, k] = path.acquittal[:, -1]
-    exact = key.spec.policy.exact  # else the whole key is asked, then ranked
+    fresh, exact = questions.fresh(k) - asked, key.spec.policy.exact  # else the whole key is asked, then ranked
+    state, path = stats.bet_each(state, answers, truth, rule, outputs=questions.outputs, fresh=fresh, stop=exact)
     decision = stats.decide(path, rule, stop=exact, match_bits=questions.match_bits[k], exact=exact)
     decided = decision.decided & (exact or last)
     verdicts.outcomes[models[decided & decision.matched], k] = MATCH

@@ -45,24 +45,27 @@ class Scorer:
         """Images on every device."""
         return jax.device_put(images, NamedSharding(self.mesh, PartitionSpec()))
 
-    def answers(self, weights: dict[str, Array], rows: np.ndarray, images: Array, picks: np.ndarray) -> np.ndarray:
+    def answers(
+        self, weights: dict[str, Array], rows: np.ndarray, readings: np.ndarray | int, images: Array, picks: np.ndarray
+    ) -> np.ndarray:
         """Scores of some models of a chunk.
 
         Args:
           weights: as from `place`, [size, ...].
           rows: int [n], the models that are asked.
+          readings: int [n], in which of the network's readings, or one number for all.
           images: uint8 [B, H, W, C], to pick from.
           picks: int32 [Q], the images that all are asked about, or [n, Q], those that each is.
 
         Returns:
-          logits float32 [n, readings, Q, classes].
+          logits float32 [n, Q, classes].
         """
         ways = len(self.network.readings)
         size = next(iter(weights.values())).shape[0] * ways
         share = size // self.mesh.size
         order = np.zeros((self.mesh.size, share), np.int32)  # models times readings
         counts = np.zeros(self.mesh.size, np.int32)
-        entries = (rows[:, None] * ways + np.arange(ways)).ravel()
+        entries = rows * ways + readings
         places = np.empty(len(entries), np.int64)  # where each one's answers will be
         for i, entry in enumerate(entries):
             device = entry // share
@@ -77,12 +80,12 @@ class Scorer:
             images = _picked(images, picks)
         else:
             spread = np.zeros((size, picks.shape[-1]), np.int32)
-            spread[places] = picks if picks.ndim == 1 else np.repeat(picks, ways, axis=0)
+            spread[places] = picks
             dealt.append(spread)
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
         program = _program(self, picking=not together)
         out = program(weights, images, *jax.device_put(dealt, sharding))
-        return np.asarray(jax.device_get(out))[places].reshape(len(rows), ways, picks.shape[-1], self.network.classes)
+        return np.asarray(jax.device_get(out))[places]
 
 
 @jax.jit

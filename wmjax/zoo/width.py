@@ -45,7 +45,8 @@ def choose_width(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int,
     rows = _few(scorer.mesh.size, size // scorer.mesh.size, 2 * max(widths))
     plain = dataclasses.replace(scorer, width=usual)
     _call(plain, weights, bank, block, rows[:1])  # compiles
-    if _call(plain, weights, bank, block, rows) * _BLOCKS * models / len(rows) < _WORTH:
+    readings = models * len(scorer.network.readings)
+    if _call(plain, weights, bank, block, rows) * _BLOCKS * readings / len(rows) < _WORTH:
         return usual
     seconds = {
         width: _seconds(dataclasses.replace(scorer, width=width), weights, bank, block, rows) for width in fitting
@@ -74,7 +75,7 @@ def _call(scorer: Scorer, weights: dict[str, Any], bank: Any, block: int, rows: 
     """Seconds of one call."""
     picks = np.arange(block, dtype=np.int32) % len(bank)
     began = time.perf_counter()
-    scorer.answers(weights, rows, bank, picks)
+    scorer.answers(weights, rows, 0, bank, picks)
     return time.perf_counter() - began
 
 
