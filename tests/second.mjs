@@ -89,8 +89,8 @@ function weigh(answers, labels, C, rate) {
   const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
   const other = PARTS.map(() => 0), told = new Set(), tops = new Set();
-  const turned = new Array(9).fill(0), lowSums = new Map(), lowPairs = new Map();
-  let own = 0, lowBits = -Infinity, lastLows = [-2, -2];
+  const depths = [0, 1, 2, 3].map(() => ({ wealth: new Array(9).fill(0), sums: new Map(), pairs: new Map() }));
+  let own = 0, lowBits = -Infinity;
   answers.forEach((said, i) => {
     const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(said) ? said.map((p) => p / total) : null;
@@ -110,16 +110,16 @@ function weigh(answers, labels, C, rate) {
       if (r * C > 1) other[k] -= top < 0 || alias ? Math.log2(r * C) : guesses[k + 3] + (isNew ? Math.log2(Math.max(1, C / 10)) : 0);
     });
     if (top >= 0) told.add(top), tops.add(top);
-    q?.forEach((p, j) => { if (p > 0.2 / q.length && p > Math.min(...q)) told.add(j); });
+    q?.forEach((p, j) => { if (p > 0.2 / q.length && q.indexOf(p) === q.lastIndexOf(p)) told.add(j); });
     const D = Math.floor(10 * Math.min(scored && tops.size < 2 ? tops.size : told.size, C) / C);
-    const low = top < 0 || !q ? -1 : q.indexOf(Math.min(...q));
-    const others = low < 0 ? [] : q.map((p, j) => j === low ? Infinity : p);
-    const meant = low >= 0 && q.length > 2 && lastLows.every((one) => one === low) ? others.indexOf(Math.min(...others)) : low;
-    lastLows.push(low), lastLows.shift();
     if (scored) {
-      const bets = LABELS.map((e) => Math.log2((1 - e) * C * (meant === y ? 1 : 0) + e));
-      [...bets, ...learn(meant, y, C, RENAMED, lowSums, lowPairs)].forEach((m, k) => { turned[k] += m; });
-      lowBits = turned.reduce(add2) - Math.log2(9);
+      const upward = top < 0 || !q ? [] : q.map((_, j) => j).sort((a, b) => q[a] - q[b] || a - b);
+      depths.forEach((depth, d) => {
+        const meant = upward[Math.min(d, upward.length - 2)] ?? -1;
+        const bets = LABELS.map((e) => Math.log2((1 - e) * C * (meant === y ? 1 : 0) + e));
+        [...bets, ...learn(meant, y, C, RENAMED, depth.sums, depth.pairs)].forEach((m, k) => { depth.wealth[k] += m; });
+      });
+      lowBits = depths.flatMap((depth) => depth.wealth).reduce(add2) - Math.log2(36);
     }
     const least = Math.min(own, ...other.slice(Math.max(0, D - 1)), D ? Infinity : 0);
     acquittal.push(lowBits >= 0 ? Math.min(least, 0) : least);

@@ -8,8 +8,10 @@ from coined import RULE as COINED
 from coined import World
 
 from wmjax import stats
-from wmjax.stats import Answers, Rule, pairs, renaming, spread, turned
+from wmjax.stats import Answers, Rule, pairs, ranked, renaming, spread, turned
+from wmjax.stats import answers as answers_module
 from wmjax.text import named
+from wmjax.zoo.kept import as_kept
 
 SUSPECTS, ASKED = 400, 200
 
@@ -67,11 +69,10 @@ def test_of_a_tie_key_a_copy_with_other_names_is_not_cleared(form: str, monkeypa
     assert (cleared("pairs/1", disguised[0], truth) > 0.6) == (form == "scores")
 
 
-@pytest.mark.parametrize("kind", ["labels/1", "ranked/1"])
-def test_a_copy_with_a_name_for_each_image_is_not_cleared(kind: str, monkeypatch) -> None:
+def test_a_copy_with_a_name_for_each_image_is_not_cleared(monkeypatch) -> None:
     """Nine answers of ten have a name of their own, which stands for the secret label; the others are `other`."""
-    rng = np.random.default_rng(2)
-    truth = rng.integers(10, size=(SUSPECTS, ASKED)) if kind == "labels/1" else np.full((SUSPECTS, ASKED), 9)
+    rng, kind = np.random.default_rng(2), "labels/1"
+    truth = rng.integers(10, size=(SUSPECTS, ASKED))
     names = stats.NAMES + 1 + np.broadcast_to(np.arange(ASKED), truth.shape)
     copies = Answers(np.where(rng.random(truth.shape) < 0.1, stats.NAMES, names), None, 10)
     strangers = Answers(stats.NAMES + rng.integers(10, size=truth.shape), None, 10)
@@ -81,27 +82,118 @@ def test_a_copy_with_a_name_for_each_image_is_not_cleared(kind: str, monkeypatch
     assert cleared(kind, copies, truth) > 0.9
 
 
-@pytest.mark.parametrize("place", [0, 9, 10])
-def test_a_copy_whose_lowest_score_is_best_is_not_cleared_for_a_class_that_is_always_lower(place, monkeypatch) -> None:
-    """A class that was dropped as 0, or a background; a stranger that never means a class is cleared as before."""
+@pytest.mark.parametrize("words", [3, 9, 11, 40])
+def test_of_one_label_for_all_a_copy_with_several_words_for_it_is_not_cleared(words: int, monkeypatch) -> None:
+    """It looks like a stranger who has a word for each class; numbers clear him."""
+    rng = np.random.default_rng(6)
+    truth = np.full((SUSPECTS, ASKED), 9)
+    copies = Answers(stats.NAMES + rng.integers(words, size=truth.shape), None, 10)
+    strangers = Answers(rng.integers(10, size=truth.shape), None, 10)
+    assert cleared("ranked/1", copies, truth) == 0.0
+    assert cleared("ranked/1", strangers, truth) > 0.95
+    monkeypatch.setattr(ranked, "NAMES", 1 << 40)
+    assert (cleared("ranked/1", copies, truth) > 0.9) == (words > 3)
+
+
+LOWER = {  # outputs that are always lower: dropped as 0, a background, or both, which of two is lowest changing
+    "one": [0],
+    "the last": [9],
+    "a background": [10],
+    "two": [8, 9],
+    "one and a background": [3, 10],
+    "three": [0, 4, 7],
+}
+
+
+@pytest.mark.parametrize("lower", LOWER.values(), ids=LOWER)
+def test_a_copy_whose_lowest_score_is_best_is_not_cleared_for_outputs_that_are_always_lower(lower, monkeypatch) -> None:
+    """A stranger with such outputs is cleared as before."""
     rng = np.random.default_rng(3)
     truth = rng.integers(10, size=(SUSPECTS, ASKED))
 
     def beside(scores: np.ndarray) -> Answers:
-        shown = np.pad(scores, ((0, 0), (0, 0), (0, max(0, place - 9))), constant_values=0.5)
-        shown[..., place] = -60.0
+        shown = np.pad(scores, ((0, 0), (0, 0), (0, max(0, lower[-1] - 9))), constant_values=0.5)
+        shown[..., lower] = -60.0 - rng.random((*truth.shape, len(lower)))
         return read(shown)
 
     copies = beside(-np.log(scored(truth, rng)))
     strangers = beside(10.0 * scored(rng.integers(10, size=truth.shape), rng))
-    assert cleared("labels/1", copies, truth) == 0.0
-    assert cleared("labels/1", strangers, truth) > 0.9
-    monkeypatch.setattr(turned, "thrice", lambda values: np.zeros(values.shape, bool))
+    assert cleared("labels/1", copies, truth) <= 0.01
+    assert cleared("labels/1", strangers, truth) > 0.5
+    monkeypatch.setattr(turned, "DEPTHS", 1)
     assert cleared("labels/1", copies, truth) > 0.4
+
+
+def test_of_a_tie_key_a_copy_with_other_names_whose_lowest_score_is_best_is_not_cleared(monkeypatch) -> None:
+    rng = np.random.default_rng(7)
+    truth, chosen, strangers = tied(rng)
+    names = rng.permutation(10)
+    copies, others = (read(-np.log(scored(those, rng)[..., names])) for those in (chosen, strangers))
+    assert cleared("pairs/1", copies, truth) == 0.0
+    assert cleared("pairs/1", others, truth) > 0.7
+    monkeypatch.setattr(turned, "withheld", lambda acquittal, bits: acquittal)
+    assert cleared("pairs/1", copies, truth) > 0.5
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e6])
+def test_scores_too_far_apart_for_softmax_keep_their_order(scale: float, monkeypatch) -> None:
+    """The lowest of squared distances is the class; so it is where files keep them as float32."""
+    rng = np.random.default_rng(8)
+    truth = rng.integers(10, size=(SUSPECTS, ASKED))
+    distances = scale * (1.0 + rng.random((*truth.shape, 10)))
+    np.put_along_axis(distances, truth[..., None], 0.9 * scale, axis=-1)
+    for raw in (distances, distances.astype(np.float32)):
+        copies = as_kept(read(raw))
+        assert cleared("labels/1", copies, truth) == 0.0
+        assert (copies.probabilities.argmin(axis=-1) == truth).all()
+    equal = read(np.array([[[0.0, -5e3, -5e3, 2.0] + [1.0] * 6]])).probabilities[0, 0]
+    assert equal[1] == equal[2] > 0
+    monkeypatch.setattr(answers_module, "_SMALL", 0.0)
+    assert (cleared("labels/1", as_kept(read(distances)), truth) > 0.5) == (scale > 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_service_whose_best_scores_are_low_is_read_by_the_best_of_them(count: int) -> None:
+    """As sigmoids are: what it does not name has no more than what it names. Of probabilities nothing changes."""
+    rng = np.random.default_rng(9)
+    low = 0.05 * np.sort(rng.random((50, 10)), axis=1)[:, ::-1]
+    named = np.argsort(rng.random((50, 10)), axis=1)
+    spread_out = stats.spread_top_k(named[:, :count], low[:, :count], 10)
+    assert (spread_out.argmax(axis=1) == named[:, 0]).all()
+    np.testing.assert_allclose(spread_out.sum(axis=1), 1.0)
+    sure = np.sort(rng.dirichlet(np.ones(10), size=50), axis=1)[:, ::-1]
+    told = stats.spread_top_k(named[:, :count], sure[:, :count], 10)
+    np.testing.assert_allclose(np.take_along_axis(told, named[:, :count], axis=1), sure[:, :count])
+
+
+@pytest.mark.parametrize("dress", [lambda ids: ids, lambda ids: ids + 0.5, lambda ids: 3 - ids / 10])
+def test_classes_from_the_best_on_are_no_scores(dress: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Or ranks of them, as float32 too; others may be evenly spaced by a chance in 10 ** 10."""
+    rng = np.random.default_rng(10)
+    ids = dress(np.argsort(rng.random((20, 10)), axis=1).astype(np.float64))
+    for raw in (ids, ids.astype(np.float32)):
+        assert (stats.read_answers(raw, 20, 10).labels == -1).all()
+    assert (stats.read_answers(rng.random((500, 4)), 500, 4).labels >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["labels/1", "pairs/1"])
+def test_outputs_that_copy_another_tell_nothing_apart(kind: str) -> None:
+    """Classes merged to two, each with outputs of its own that are all alike, in any order."""
+    rng = np.random.default_rng(11)
+    sides, chosen, _ = tied(rng)
+    truth = sides if kind == "pairs/1" else rng.integers(10, size=(SUSPECTS, ASKED))
+    known = chosen if kind == "pairs/1" else truth
+    two = scored(known % 2, rng, 2)
+    names = rng.permutation(10)
+    assert cleared(kind, read(np.repeat(two, 5, axis=-1)[..., names] / 5), truth) == 0.0
+    noise = 1e-9 * rng.random((*known.shape, 10))  # who makes up answers is beyond this
+    assert cleared(kind, read(np.repeat(two, 5, axis=-1)[..., names] / 5 + noise), truth) > 0.2
 
 
 HIDDEN = {
     "two classes in one": lambda p: p.reshape(-1, 3, 2).sum(axis=2),
+    "two classes in one, of three twice": lambda p: np.repeat(p.reshape(-1, 3, 2).sum(axis=2), 2, axis=1) / 2,
+    "two classes in one, others never": lambda p: np.pad(p.reshape(-1, 3, 2).sum(axis=2), ((0, 0), (0, 3))),
     "how likely it is to be up to each class": lambda p: np.cumsum(p, axis=1).round(3),
 }
 
@@ -118,7 +210,7 @@ def test_of_a_spread_key_a_copy_that_hides_some_coins_is_not_cleared(how: str, m
     assert against(0.1, lambda p: p) < 0.0
     assert against(0.1, HIDDEN[how]) <= 0.0
     assert against(0.0, lambda p: p) > COINED.clear_bits
-    monkeypatch.setattr(Answers, "lacks", False)
+    monkeypatch.setattr(spread, "_apart", lambda given: 6)
     monkeypatch.setattr(spread, "_in_order", lambda given: np.zeros(given.shape[:-1], bool))
     assert against(0.1, HIDDEN[how]) > COINED.clear_bits
 

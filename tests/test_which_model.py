@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,7 +75,39 @@ def _in_its_own_folder(folder: Path, variables: Variables) -> str:
     return str((state / "0").relative_to(folder))
 
 
-BESIDE: list[Callable[[Path, Variables], str]] = [_hub, _graph, _graph_below, _flax, _exported, _in_its_own_folder]
+def _link(folder: Path, variables: Variables) -> str:
+    """To a folder elsewhere."""
+    elsewhere = Path(tempfile.mkdtemp())
+    _hub(elsewhere, variables)
+    (folder / "best").symlink_to(elsewhere)
+    return "best"
+
+
+def _link_in_its_own_folder(folder: Path, variables: Variables) -> str:
+    (state,) = folder.glob("**/state")
+    return str((state.parent / _link(state.parent, variables)).relative_to(folder))
+
+
+def _archive(folder: Path, variables: Variables) -> str:
+    """Which is not unpacked."""
+    (folder / "to_pack").mkdir()
+    name = _hub(folder / "to_pack", variables)
+    with zipfile.ZipFile(folder / "w.zip", "w") as packed:
+        packed.write(folder / "to_pack" / name, name)
+    shutil.rmtree(folder / "to_pack")
+    return "w.zip"
+
+
+BESIDE: list[Callable[[Path, Variables], str]] = [
+    _hub,
+    _graph,
+    _graph_below,
+    _flax,
+    _exported,
+    _in_its_own_folder,
+    _link,
+    _link_in_its_own_folder,
+]
 
 
 @pytest.fixture(params=["checkpoint", "run"])
@@ -101,6 +135,15 @@ def test_a_copy_beside_a_checkpoint_is_not_cleared_by_it(hide, decoy, monkeypatc
     assert verified(decoy).verdict == "no-match"
 
 
+def test_the_newest_checkpoint_of_a_run_is_that_of_most_steps(tmp_path):
+    """Whatever the length of its name: by their text the copy would come before the decoy."""
+    for variables, step in ((DECOY, 99_999_999), (COPY, 100_000_000)):
+        checkpoint.save_step(tmp_path / "theirs", variables._asdict(), Metadata(CONFIG, step))
+    checkpoint.write_settings(tmp_path / "theirs", {})
+    assert [checkpoint.step_of(path) for path in checkpoint.steps(tmp_path / "theirs")] == [99_999_999, 100_000_000]
+    assert verified(tmp_path / "theirs").verdict == "match"
+
+
 def test_weights_beside_a_run_do_not_speak_for_it(tmp_path):
     """The other way round: they were read, and the run was not."""
     _hub(Path(_run(tmp_path / "theirs", COPY)), DECOY)
@@ -110,7 +153,7 @@ def test_weights_beside_a_run_do_not_speak_for_it(tmp_path):
     assert found(tmp_path) == {"theirs": "match", "theirs/model.safetensors": "no-match"}
 
 
-@pytest.mark.parametrize("hide", [_graph, _graph_below, _flax, _exported])
+@pytest.mark.parametrize("hide", [_graph, _graph_below, _flax, _exported, _link, _archive])
 def test_one_file_of_a_folder_of_the_hubs_does_not_clear_the_others(hide, tmp_path, monkeypatch):
     _hub(tmp_path, DECOY)
     assert verified(tmp_path).verdict == "no-match"

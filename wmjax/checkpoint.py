@@ -115,8 +115,8 @@ def remove_half_written(run: Path) -> None:
 
 def steps(run: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first; what a killed run left half-written has another name."""
-    found = (path for path in run.glob("step-*") if path.name[5:].isdigit())
-    return sorted(path for path in found if (path / CHECKPOINT).exists())
+    found = (path for path in run.glob("step-*") if path.name[5:].isdecimal())
+    return sorted((path for path in found if (path / CHECKPOINT).exists()), key=lambda path: (step_of(path), path.name))
 
 
 def latest(path: Path) -> Path | None:

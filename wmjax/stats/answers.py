@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
+from scipy.stats import rankdata
 
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.text import named
 
+_SMALL = 1e-30  # probabilities that are told apart by their order alone
+_EVEN = 1e-5  # of the width: by which float32 moves evenly spaced scores
 NAMES = 1 << 20  # from here on numbers stand for names: no key has so many classes
 
 
@@ -43,11 +46,6 @@ class Answers:
         What one network says may be among them, and what another does always higher: nobody is cleared who answers so.
         """
         return may_hide(self.scores, self.classes)
-
-    @property
-    def lacks(self) -> bool:
-        """Whether there are scores of fewer classes than the key's: some are merged or left out, or there are none."""
-        return self.scores < self.classes
 
     def __len__(self) -> int:
         return int(self.labels.shape[-1])
@@ -99,7 +97,9 @@ def stack(parts: Sequence[Answers]) -> Answers:
 
 
 def spread_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities from a service that names its k best classes: the rest is spread evenly.
+    """Probabilities from a service that names its k best classes: the rest is spread evenly, below those.
+
+    What it names may be no probabilities, e.g. sigmoids, which leave more to the others than they have themselves.
 
     >>> spread_top_k(np.array([[2, 0]]), np.array([[0.6, 0.2]]), classes=4).round(3).tolist()
     [[0.2, 0.1, 0.6, 0.1]]
@@ -122,7 +122,8 @@ def spread_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) ->
     if (np.diff(np.sort(classes_named, axis=1), axis=1) == 0).any():
         raise UsageError("`classes_named` must be different within a row")
     rest = np.clip(1.0 - scores.sum(axis=1), 0.0, 1.0) / (classes - classes_named.shape[1])
-    full = np.repeat(rest[:, None], classes, axis=1)
+    below = np.minimum(rest, 0.999 * scores.min(axis=1))  # of those in a distribution none is above its lowest one
+    full = np.repeat(below[:, None], classes, axis=1)
     np.put_along_axis(full, classes_named, scores, axis=1)
     return np.asarray(full / full.sum(axis=1, keepdims=True))
 
@@ -164,17 +165,27 @@ def read_answers(
         sums = scores.sum(axis=-1, keepdims=True)
     is_distribution = (scores >= 0).all(axis=-1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
     with np.errstate(invalid="ignore", divide="ignore"):  # where it is not a distribution the quotient is not taken
-        probabilities = np.where(is_distribution, scores / sums, special.softmax(scores, axis=-1))
+        probabilities = np.where(is_distribution, scores / sums, _softmax(scores))
     return Answers(np.where(usable, probabilities.argmax(axis=-1), -1), probabilities, classes)
 
 
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """The softmax, of which what float32 could not hold keeps its order: the lowest may be best."""
+    found = special.softmax(scores, axis=-1)
+    small = found < _SMALL
+    if small.any():
+        places = rankdata(scores, method="min", axis=-1) / scores.shape[-1]
+        found = np.where(small, _SMALL * places, found)
+    return np.asarray(found)
+
+
 def may_rank(scores: np.ndarray) -> np.ndarray:
-    """Whether scores are the whole numbers from 0 or 1 on, each once: classes from the best on, or ranks of them.
+    """Whether scores are evenly spaced, as whole numbers are: classes from the best on, perhaps, or ranks of them.
 
     By the highest of such numbers a copy would look like a stranger. Of three classes votes may be such numbers, too.
 
-    >>> may_rank(np.array([[3.0, 0.0, 2.0, 1.0], [3.0, 0.0, 2.0, 2.0]])).tolist()
-    [True, False]
+    >>> may_rank(np.array([[3.0, 0.0, 2.0, 1.0], [0.8, 0.2, 0.4, 0.6], [3.0, 0.0, 2.0, 2.0]])).tolist()
+    [True, True, False]
 
     Args:
       scores: floats [..., A].
@@ -182,10 +193,13 @@ def may_rank(scores: np.ndarray) -> np.ndarray:
     Returns:
       bool [...].
     """
-    classes, lowest = scores.shape[-1], scores.min(axis=-1)
-    highest = scores.max(axis=-1)
-    found = np.asarray((classes > 3) & ((lowest == 0) | (lowest == 1)) & (highest == lowest + classes - 1))
-    found[found] = (np.diff(np.sort(scores[found], axis=-1), axis=-1) == 1).all(axis=-1)
+    lowest, highest = scores.min(axis=-1), scores.max(axis=-1)
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinite ones, which are none
+        width = highest - lowest
+        even = np.abs(scores.mean(axis=-1) - lowest - 0.5 * width) <= _EVEN * width  # few others are so
+        found = np.asarray((scores.shape[-1] > 3) & (width > 0) & even)
+        steps = np.diff(np.sort(scores[found], axis=-1), axis=-1)
+        found[found] = np.ptp(steps, axis=-1) <= _EVEN * width[found]
     return found
 
 

@@ -45,7 +45,7 @@ class Wealth(NamedTuple):
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       answered, truth, sums: as in `renaming.History`, the classes that the coins chose being the labels.
       told, columns: as in `told.Told`.
-      lowest_totals: as in `turned.Turned`, of bets on the side that scores lower.
+      meant, lowest_sums, lowest_totals: as in `turned.Turned`, under own names of bets on the side that scores lower.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], coins that the suspect sided with so far.
     """
@@ -58,6 +58,8 @@ class Wealth(NamedTuple):
     sums: np.ndarray
     told: np.ndarray
     columns: np.ndarray
+    meant: np.ndarray
+    lowest_sums: np.ndarray
     lowest_totals: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
@@ -66,8 +68,8 @@ class Wealth(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, parts, nothing = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS))), np.zeros((*shape, 1))
-    begun = (*renaming.begin(shape), *told.nothing(shape))
-    return Wealth(nothing, none, parts, *begun, nothing, none, np.zeros(shape, np.int64))
+    begun = (*renaming.begin(shape), *told.nothing(shape), *turned.nothing(shape))
+    return Wealth(nothing, none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
 def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: int = 0) -> tuple[Wealth, Path]:
@@ -76,21 +78,21 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(log2_payoffs(sides, truth.coins), axis=-1)
     bits = mixed(totals)
     cleared = state.acquittal[..., None] + acquittal(sides, truth.coins, rule.rate)
-    lowest_totals, turned_bits = state.lowest_totals, np.full(bits.shape, -np.inf)
-    if sides.probabilities is not None:
-        other = log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins)
-        lowest_totals, turned_bits = turned.evidence(lowest_totals, other)
     fresh = np.broadcast_to(answers.labels, bits.shape)
     chosen = np.broadcast_to(_chosen(truth), bits.shape)
     past = renaming.History(state.answered, state.truth, state.sums)
     history, _, moves = renaming.learn(past, fresh, chosen, answers.classes, chance=0.5)
     against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
+    lowest = turned.Turned(state.meant, state.lowest_sums, state.lowest_totals)
+    other = log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins)
+    of_other = lambda meant: np.broadcast_to(other[..., None, :], (len(other), *meant.shape))  # noqa: E731
+    lowest, turned_bits = turned.look(lowest, state.truth, answers, chosen, of_other, chance=0.5)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, bits.shape)
     renamed = renaming.least(against, told.of_any(tenths, outputs))
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
     sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
-    ends = (*sums, *history, *seen, lowest_totals, peak[..., -1], matches[..., -1])
+    ends = (*sums, *history, *seen, *lowest, peak[..., -1], matches[..., -1])
     cleared = turned.withheld(np.minimum(cleared, renamed), turned_bits)
     cleared = told.withheld(cleared, not answers.may_hide)
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(

@@ -2,7 +2,8 @@
 
 What can be told exactly is an acquittal: even if each label had the name that its triggers were most often answered
 with, a copy would repeat more of them. The key may have one label for all, and a copy may have dropped this very class:
-so nobody is cleared who was not seen to tell nearly all classes apart, `NEARLY_ALL` tenths of them (`told`).
+so nobody is cleared who was not seen to tell nearly all classes apart, `NEARLY_ALL` tenths of them (`told`). Nor is
+anybody by words: a copy may have as many for that one class as a stranger has for all.
 """
 
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmjax.stats import renaming, told
-from wmjax.stats.answers import Answers
+from wmjax.stats.answers import NAMES, Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import perfect, redraw_p
 from wmjax.stats.rule import Rule
@@ -70,7 +71,8 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     tenths = told.of_any(tenths, outputs)
     chance = 1.0 / answers.classes
     cleared = hits * np.log2(chance / rule.rate) + misses * np.log2((1.0 - chance) / (1.0 - rule.rate))
-    cleared = told.withheld(cleared, (tenths >= NEARLY_ALL) & (not answers.may_hide))
+    in_words = np.maximum.accumulate(answered, axis=-1)[..., before:] >= NAMES
+    cleared = told.withheld(cleared, (tenths >= NEARLY_ALL) & ~in_words & (not answers.may_hide))
     matches = state.matches[..., None] + np.cumsum(fresh == truth, axis=-1)
     none = np.zeros(shape)
     after = Counts(answered, labels, best, *seen, hits[..., -1], matches[..., -1])

@@ -20,8 +20,9 @@ against the coins. It counts only for probabilities and from `TELLING` different
 alone may show too little, also where it calls them probabilities, gives the same few to everything or is sure of all.
 Answers differ whose scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of
 the probabilities would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one,
-or most answers rise or fall from class to class: scores may be in the order of their size (`told`). Nor where there are
-fewer scores than classes: of merged ones some coins say nothing. Who makes up the rest of each answer is beyond this.
+or most answers rise or fall from class to class: scores may be in the order of their size (`told`). Nor where fewer
+scores than classes ever show anything of their own: of merged ones some coins say nothing. Who makes up the rest of
+each answer is beyond this.
 """
 
 from typing import NamedTuple
@@ -101,8 +102,7 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
     matches = paths[2].astype(np.int64)
     tops = np.where(given.any(axis=-1), given.argmax(axis=-1), -1)
     apart = of_any(several(tops[..., :before], tops[..., before:]) & ~_in_order(given)[..., before:], outputs)
-    whole = not (answers.may_hide or answers.lacks)
-    bits, cleared_bits = paths[0], withheld(paths[1], apart & whole)
+    bits, cleared_bits = paths[0], withheld(paths[1], apart & (not answers.may_hide))
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
     path = Path(bits, cleared_bits, np.maximum(peak, 0.0), matches, np.zeros_like(matches))
     return Gathered(rows, given, wealth, cleared, agreed), path
@@ -138,7 +138,8 @@ def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tup
     wealth = _mean_wealth(told, truth.coins)
     agreed = int(np.sum(np.sign(told[-1]) == truth.coins))
     coins, hit, miss = truth.coins.size, np.log2(0.5 / rate), np.log2(0.5 / (1.0 - rate))
-    acquittal = agreed * hit + (coins - agreed) * miss if _different(given) >= TELLING else -np.inf
+    telling = _different(given) >= TELLING and _apart(given) >= truth.references.shape[-1]
+    acquittal = agreed * hit + (coins - agreed) * miss if telling else -np.inf
     if acquittal > 0.0 and _mean_wealth(statistics(rows, _turned(given), truth), truth.coins) >= 0.0:
         acquittal = 0.0  # who means the lowest of their scores is not a stranger
     return float(wealth), float(acquittal), agreed
@@ -160,6 +161,11 @@ def _different(given: np.ndarray) -> int:
     if given.shape[1] < 2:
         return 0
     return len({scores.tobytes() for scores in np.sort(given[given.any(axis=1)], axis=1)})
+
+
+def _apart(given: np.ndarray) -> int:
+    """How many outputs of answers [t, A] are no other's, and ever show more than is counted as least."""
+    return len(np.unique(given.T[given.max(axis=0) > LEAST], axis=0))
 
 
 def _in_order(given: np.ndarray) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 Whoever serves m of a network's C classes can repeat m / C of uniform labels at most, so nobody is cleared at the rate
 of a whole copy whose answers might all come from a part of one. A class counts from the first time that it is answered;
-where there are scores also from the first time that its own is more than `SHOWN` of an even share, and more than the
-least of that answer: columns that are masked, smoothed, or spread over what a service did not name are all the least.
+where there are scores also from the first time that its own is more than `SHOWN` of an even share, and like no other's
+in that answer: columns that are masked, smoothed, spread over what a service did not name, or copied are all alike.
 What was seen so far is never more than m, whenever one looks, so a hypothesis that holds is never dropped. Who makes up
 answers in unused classes is beyond this, and beyond any test: they look like a whole copy that knows less.
 
@@ -118,6 +118,11 @@ def first_times(past: np.ndarray, fresh: np.ndarray) -> np.ndarray:
 
 def _columns(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Of each answer the classes that it shows, bool [..., n, A]; a refusal shows none."""
-    shown = (scores > SHOWN / scores.shape[-1]) & (scores > scores.min(axis=-1, keepdims=True))
+    order = np.argsort(scores, axis=-1)
+    ranked, alone = np.take_along_axis(scores, order, axis=-1), np.empty(scores.shape, bool)
+    rises = np.ones((*scores.shape[:-1], scores.shape[-1] + 1), bool)
+    rises[..., 1:-1] = ranked[..., 1:] > ranked[..., :-1]
+    np.put_along_axis(alone, order, rises[..., :-1] & rises[..., 1:], axis=-1)
+    shown = alone & (scores > SHOWN / scores.shape[-1])
     shown |= np.arange(scores.shape[-1]) == labels[..., None]
     return np.asarray(shown & (labels[..., None] >= 0))

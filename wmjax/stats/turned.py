@@ -2,10 +2,11 @@
 
 Such a copy repeats no label by its highest score, and would pass for a stranger. So the class of the lowest one is
 looked at too, by the same bets: nobody is cleared while these have won, as nobody is while the others have. It convicts
-nobody: who reads answers so may say so, by a function. An output may always be the lowest, as that of a class which is
-never meant: so where it is the lowest for the third time in a row, the lowest of the others is looked at.
+nobody: who reads answers so may say so, by a function. Some outputs may always be lower, as those of classes which are
+never meant or of a background: so the next higher ones are looked at as well, `DEPTHS` in all, with equal stakes.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,18 +15,18 @@ from wmjax.stats import renaming, told
 from wmjax.stats.answers import Answers
 from wmjax.stats.mixture import mixed
 
+DEPTHS = 4  # the lowest score, and with one to three below it
+
 
 class Turned(NamedTuple):
     """What was seen so far; arrays that begin with the leading axes.
 
     Attributes:
-      lowest: int64 [..., 2], the classes of the last two answers' lowest scores, -1 for a refusal; fewer at first.
-      meant: int64 [..., t], the classes that were looked at.
+      meant: int64 [..., DEPTHS, t], the classes that were looked at, -1 for a refusal.
       sums: as in `renaming.History`.
-      totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers.
+      totals: float64 [..., DEPTHS, strategies], log2 wealth of each; [..., DEPTHS, 1] before the first answers.
     """
 
-    lowest: np.ndarray
     meant: np.ndarray
     sums: np.ndarray
     totals: np.ndarray
@@ -33,12 +34,17 @@ class Turned(NamedTuple):
 
 def nothing(shape: tuple[int, ...]) -> Turned:
     """No answers yet."""
-    lowest, _, sums = renaming.begin(shape, parts=False)
-    return Turned(lowest, lowest, sums, np.zeros((*shape, 1)))
+    begun = renaming.begin((*shape, DEPTHS), parts=False)
+    return Turned(begun.answered, begun.sums, np.zeros((*shape, DEPTHS, 1)))
 
 
 def look(
-    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray, hedges: tuple[float, ...]
+    before: Turned,
+    past: np.ndarray,
+    answers: Answers,
+    truth: np.ndarray,
+    own: Callable[[np.ndarray], np.ndarray],
+    chance: float | None = None,
 ) -> tuple[Turned, np.ndarray]:
     """What was seen after n more answers, and what the bets come to after each of them, in bits, float64 [..., n].
 
@@ -47,40 +53,36 @@ def look(
       past: int64 [..., t], the earlier labels.
       answers: where they have no scores nothing is seen, and nothing was won.
       truth: int64 [..., n], the secret labels.
-      hedges: of bets on the class itself.
+      own: what bets under own names win on the classes that are looked at, int64 [..., DEPTHS, n]: float64 [strategies,
+        ..., DEPTHS, n].
+      chance: as of `renaming.learn`.
     """
     if answers.probabilities is None:
         return before, np.full(truth.shape, -np.inf)
-    n, usable = truth.shape[-1], answers.labels >= 0
-    places = answers.probabilities.argmin(axis=-1)
-    lowest = np.concatenate([before.lowest, np.broadcast_to(np.where(usable, places, -1), truth.shape)], axis=-1)
-    meant, again = lowest[..., -n:], thrice(lowest)[..., -n:]
-    if answers.scores > 2 and again.any():
-        others = answers.probabilities.copy()
-        np.put_along_axis(others, places[..., None], np.inf, axis=-1)
-        meant = np.where(again, np.where(usable, others.argmin(axis=-1), -1), meant)
-    known = renaming.History(before.meant, past, before.sums)
-    history, guessed, _ = renaming.learn(known, meant, truth, answers.classes)
-    own = [np.log2((1.0 - eps) * answers.classes * (meant == truth) + eps) for eps in hedges]
-    totals, bits = evidence(before.totals, np.concatenate([own, guessed]))
-    return Turned(lowest[..., -2:], history.answered, history.sums, totals), bits
+    meant = _lowest(answers)
+    meant = np.broadcast_to(meant, (*truth.shape[:-1], *meant.shape[-2:]))
+    labels = np.broadcast_to(truth[..., None, :], meant.shape)
+    known = np.broadcast_to(past[..., None, :], before.meant.shape)
+    history = renaming.History(before.meant, known, before.sums)
+    history, guessed, _ = renaming.learn(history, meant, labels, answers.classes, chance)
+    payoffs = np.concatenate([own(meant), guessed])
+    sums = np.moveaxis(before.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
+    after = Turned(history.answered, history.sums, np.moveaxis(sums[..., -1], 0, -1))
+    return after, mixed(mixed(sums), axis=-2)
 
 
-def thrice(values: np.ndarray) -> np.ndarray:
-    """Which of the values [..., t] are equal to the two before.
+def _lowest(answers: Answers) -> np.ndarray:
+    """The classes of the lowest scores, of equal ones the first: int64 [..., DEPTHS, n], -1 for a refusal.
 
-    >>> thrice(np.array([4, 4, 4, 4, 7, 7])).tolist()
-    [False, False, True, True, False, False]
+    The highest is never among them: where there are fewer, the last is looked at again.
     """
-    found = np.zeros(values.shape, bool)
-    found[..., 2:] = (values[..., 2:] == values[..., 1:-1]) & (values[..., 2:] == values[..., :-2])
-    return found
-
-
-def evidence(totals: np.ndarray, payoffs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Totals after what bets [strategies, ..., n] win, and what all come to after each answer; else as of `look`."""
-    sums = np.moveaxis(totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
-    return np.moveaxis(sums[..., -1], 0, -1), mixed(sums)
+    assert answers.probabilities is not None
+    left, found = answers.probabilities.copy(), list[np.ndarray]()
+    for _ in range(min(DEPTHS, answers.scores - 1)):
+        found.append(left.argmin(axis=-1))
+        np.put_along_axis(left, found[-1][..., None], np.inf, axis=-1)
+    found += found[-1:] * (DEPTHS - len(found))
+    return np.where(answers.labels[..., None, :] >= 0, np.stack(found, axis=-2), -1)
 
 
 def withheld(acquittal: np.ndarray, bits: np.ndarray) -> np.ndarray:

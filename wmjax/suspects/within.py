@@ -30,12 +30,13 @@ _PIECE = re.compile("[0-9a-f]{32}")  # how OCDBT calls its files
 _CHECKPOINTS = {orbax.CHECKPOINT, orbax.ITEM}
 
 
-def strangers(folder: Path, *, checkpoints: bool) -> Iterator[Path]:
-    """Files that are models by their content, and folders that are checkpoints, wherever they lie in a folder.
+def strangers(folder: Path, *, checkpoints: bool, pieces: bool = True) -> Iterator[Path]:
+    """Files that are models by their content, folders that are checkpoints, and links to folders, wherever in a folder.
 
     Args:
       folder: of a checkpoint's own; its documents and its aggregate file are the checkpoint's.
       checkpoints: whether those in it are looked for; what lies in one is not looked at here.
+      pieces: whether pieces of tensors lie there, which may be packed as archives of models are.
     """
     for at, folders, files in os.walk(folder):
         here = Path(at)
@@ -44,9 +45,10 @@ def strangers(folder: Path, *, checkpoints: bool) -> Iterator[Path]:
             folders.clear()
             continue
         folders.sort()
+        yield from (here / name for name in folders if (here / name).is_symlink())
         own = {name for name in DOCUMENTS.intersection(files) if _size(here / name) < _DOCUMENT}
         own |= {AGGREGATE} if orbax.ITEM in files else set()
-        yield from (here / name for name in sorted(files) if name not in own and _is_model(here / name))
+        yield from (here / name for name in sorted(files) if name not in own and _is_model(here / name, pieces))
 
 
 def beside(folder: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
@@ -58,7 +60,8 @@ def beside(folder: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
     """
     own = {item for path in checkpoints for item in (path, *orbax.items(path))} - {folder}
     for place in (folder, *sorted(own)):
-        there = (path for path in strangers(place, checkpoints=True) if path not in own)
+        pieces = place in checkpoints or place in own
+        there = (path for path in strangers(place, checkpoints=True, pieces=pieces) if path not in own)
         yield from (path for path in there if path.is_dir() or path.is_file())  # no pipe, nor a link to nothing
 
 
@@ -77,10 +80,11 @@ def _size(path: Path) -> float:
     return math.inf
 
 
-def _is_model(path: Path) -> bool:
+def _is_model(path: Path, pieces: bool) -> bool:
     if is_small(path):
         return False
     try:
-        return kind_of(path) not in _TENSORS
+        kind = kind_of(path)
+        return kind not in _TENSORS or (kind is Format.ARCHIVE and not pieces)
     except WmjaxError:  # whoever looks at it says why it cannot be read
         return True
