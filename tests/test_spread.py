@@ -114,6 +114,7 @@ def test_a_copy_whose_probabilities_tell_no_more_than_labels_is_not_cleared(dres
     answers = Answers(shown.argmax(axis=1), shown, 10)
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "inconclusive"
     monkeypatch.setattr(spread, "_different", len)
+    monkeypatch.setattr(spread, "_apart", lambda given: 10)
     monkeypatch.setattr(spread, "several", lambda past, fresh: np.ones(fresh.shape, bool))
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "no-match"
 

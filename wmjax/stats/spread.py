@@ -164,7 +164,7 @@ def _different(given: np.ndarray) -> int:
 
 
 def _apart(given: np.ndarray) -> int:
-    """How many outputs of answers [t, A] are no other's, and ever show more than is counted as least."""
+    """How many outputs of answers [t, A] differ from all others and ever show more than is counted as least."""
     return len(np.unique(given.T[given.max(axis=0) > LEAST], axis=0))
 
 
