@@ -80,7 +80,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
     tenths = told.of_any(tenths, outputs)
     lowest = turned.Turned(state.meant, state.lowest_sums, state.lowest_totals)
-    lowest, shown = turned.look(lowest, state.truth, answers, truth, lambda meant: _on_labels(meant, truth, answers))
+    lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed(totals)
@@ -94,12 +94,6 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     acquitted = told.withheld(acquitted, not answers.may_hide)
     path = Path(bits, acquitted, peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
-
-
-def _on_labels(meant: np.ndarray, truth: np.ndarray, answers: Answers) -> np.ndarray:
-    """What bets on classes [..., depths, n] as they are called win: float64 [hedges, ..., depths, n]."""
-    right = answers.classes * (meant == truth[..., None, :])
-    return np.stack([np.log2((1.0 - eps) * right + eps) for eps in LABEL_HEDGES])
 
 
 def log2_payoffs(answers: Answers, labels: np.ndarray | None = None) -> np.ndarray:

@@ -6,8 +6,9 @@ two classes. An answer outside the pair, like a refusal, wins the hedge alone.
 
 Scores of the two classes tell nothing of a copy whose outputs have other names. So the evidence against a copy is also
 counted under any names, as `renaming` does, where the best class of each answer stands for the one that the coin chose
-and a right guess has a chance of a half: the less of both counts. Nor is anybody cleared while bets on the side that
-scores lower have won, nor by one answer to everything, whose scores may be in the order of their size (`told`).
+and a right guess has a chance of a half; and so where the class of a lowest score stands for it (`turned`): the least
+of all counts. Nor is anybody cleared by one answer to everything, whose scores may be in the order of their size
+(`told`).
 """
 
 from typing import NamedTuple
@@ -45,7 +46,7 @@ class Wealth(NamedTuple):
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       answered, truth, sums: as in `renaming.History`, the classes that the coins chose being the labels.
       told, columns: as in `told.Told`.
-      meant, lowest_sums, lowest_totals: as in `turned.Turned`, under own names of bets on the side that scores lower.
+      meant, lowest_sums, lowest_against: as in `turned.Turned`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], coins that the suspect sided with so far.
     """
@@ -60,7 +61,7 @@ class Wealth(NamedTuple):
     columns: np.ndarray
     meant: np.ndarray
     lowest_sums: np.ndarray
-    lowest_totals: np.ndarray
+    lowest_against: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
@@ -68,7 +69,7 @@ class Wealth(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, parts, nothing = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS))), np.zeros((*shape, 1))
-    begun = (*renaming.begin(shape), *told.nothing(shape), *turned.nothing(shape))
+    begun = (*renaming.begin(shape), *told.nothing(shape), *turned.nothing(shape, parts=True))
     return Wealth(nothing, none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
@@ -83,17 +84,15 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     past = renaming.History(state.answered, state.truth, state.sums)
     history, _, moves = renaming.learn(past, fresh, chosen, answers.classes, chance=0.5)
     against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
-    lowest = turned.Turned(state.meant, state.lowest_sums, state.lowest_totals)
-    other = log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins)
-    of_other = lambda meant: np.broadcast_to(other[..., None, :], (len(other), *meant.shape))  # noqa: E731
-    lowest, turned_bits = turned.look(lowest, state.truth, answers, chosen, of_other, chance=0.5)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, bits.shape)
-    renamed = renaming.least(against, told.of_any(tenths, outputs))
+    tenths = told.of_any(tenths, outputs)
+    lowest = turned.Turned(state.meant, state.lowest_sums, state.lowest_against)
+    lowest, doubted = turned.doubt(lowest, state.truth, answers, chosen, tenths, 0.5)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
     sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
     ends = (*sums, *history, *seen, *lowest, peak[..., -1], matches[..., -1])
-    cleared = turned.withheld(np.minimum(cleared, renamed), turned_bits)
+    cleared = np.minimum(np.minimum(cleared, renaming.least(against, tenths)), doubted)
     cleared = told.withheld(cleared, not answers.may_hide)
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
         bits, cleared, peak, matches, np.zeros_like(matches)

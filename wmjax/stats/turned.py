@@ -1,12 +1,15 @@
 """Scores of which the lowest is best, as of losses, distances, ranks, or a head whose sign was changed.
 
 Such a copy repeats no label by its highest score, and would pass for a stranger. So the class of the lowest one is
-looked at too, by the same bets: nobody is cleared while these have won, as nobody is while the others have. It convicts
-nobody: who reads answers so may say so, by a function. Some outputs may always be lower, as those of classes which are
-never meant or of a background: so the next higher ones are looked at as well, `DEPTHS` in all, with equal stakes.
+looked at too. It convicts nobody: who reads answers so may say so, by a function. Some outputs may always be lower, as
+those of classes which are never meant or of a background: so the next higher ones are looked at as well, `DEPTHS` in
+all.
+
+`look` bets on these classes as `labels` does: nobody is cleared while that has won, with equal stakes in each depth.
+`doubt` counts the evidence against a copy under any names, as `renaming` does: of coins, which tell less than labels, a
+copy may lose some bets while its names are still learnt.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +27,8 @@ class Turned(NamedTuple):
     Attributes:
       meant: int64 [..., DEPTHS, t], the classes that were looked at, -1 for a refusal.
       sums: as in `renaming.History`.
-      totals: float64 [..., DEPTHS, strategies], log2 wealth of each; [..., DEPTHS, 1] before the first answers.
+      totals: float64 [..., DEPTHS, strategies], log2 wealth of each, [..., DEPTHS, 1] before the first answers; of
+        `doubt` [..., DEPTHS, 10], evidence against copies of so many tenths of the classes.
     """
 
     meant: np.ndarray
@@ -32,19 +36,14 @@ class Turned(NamedTuple):
     totals: np.ndarray
 
 
-def nothing(shape: tuple[int, ...]) -> Turned:
-    """No answers yet."""
-    begun = renaming.begin((*shape, DEPTHS), parts=False)
-    return Turned(begun.answered, begun.sums, np.zeros((*shape, DEPTHS, 1)))
+def nothing(shape: tuple[int, ...], *, parts: bool = False) -> Turned:
+    """No answers yet; `parts` for `doubt`."""
+    begun = renaming.begin((*shape, DEPTHS), parts=parts)
+    return Turned(begun.answered, begun.sums, np.zeros((*shape, DEPTHS, len(renaming.PARTS) if parts else 1)))
 
 
 def look(
-    before: Turned,
-    past: np.ndarray,
-    answers: Answers,
-    truth: np.ndarray,
-    own: Callable[[np.ndarray], np.ndarray],
-    chance: float | None = None,
+    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray, hedges: tuple[float, ...]
 ) -> tuple[Turned, np.ndarray]:
     """What was seen after n more answers, and what the bets come to after each of them, in bits, float64 [..., n].
 
@@ -53,22 +52,48 @@ def look(
       past: int64 [..., t], the earlier labels.
       answers: where they have no scores nothing is seen, and nothing was won.
       truth: int64 [..., n], the secret labels.
-      own: what bets under own names win on the classes that are looked at, int64 [..., DEPTHS, n]: float64 [strategies,
-        ..., DEPTHS, n].
-      chance: as of `renaming.learn`.
+      hedges: of bets on the class itself.
     """
     if answers.probabilities is None:
         return before, np.full(truth.shape, -np.inf)
-    meant = _lowest(answers)
-    meant = np.broadcast_to(meant, (*truth.shape[:-1], *meant.shape[-2:]))
-    labels = np.broadcast_to(truth[..., None, :], meant.shape)
-    known = np.broadcast_to(past[..., None, :], before.meant.shape)
-    history = renaming.History(before.meant, known, before.sums)
-    history, guessed, _ = renaming.learn(history, meant, labels, answers.classes, chance)
-    payoffs = np.concatenate([own(meant), guessed])
-    sums = np.moveaxis(before.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
+    known, meant, labels = _taken(before, past, answers, truth)
+    history, guessed, _ = renaming.learn(known, meant, labels, answers.classes)
+    own = [np.log2((1.0 - eps) * answers.classes * (meant == labels) + eps) for eps in hedges]
+    sums = np.moveaxis(before.totals, -1, 0)[..., None] + np.cumsum(np.concatenate([own, guessed]), axis=-1)
     after = Turned(history.answered, history.sums, np.moveaxis(sums[..., -1], 0, -1))
     return after, mixed(mixed(sums), axis=-2)
+
+
+def doubt(
+    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray, tenths: np.ndarray, chance: float
+) -> tuple[Turned, np.ndarray]:
+    """What was seen after n more answers, and the least evidence against a copy after each, in bits, float64 [..., n].
+
+    Args:
+      before: what was seen.
+      past: int64 [..., t], the earlier labels.
+      answers: where they have no scores nothing is seen, and the evidence is infinite.
+      truth: int64 [..., n], the secret labels.
+      tenths: int64 [..., n], of the classes that were told apart.
+      chance: of a right guess.
+    """
+    if answers.probabilities is None:
+        return before, np.full(truth.shape, np.inf)
+    known, meant, labels = _taken(before, past, answers, truth)
+    history, _, moves = renaming.learn(known, meant, labels, answers.classes, chance)
+    against = np.moveaxis(before.totals, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
+    after = Turned(history.answered, history.sums, np.moveaxis(against[..., -1], 0, -1))
+    return after, renaming.least(against, tenths[..., None, :]).min(axis=-2)
+
+
+def _taken(
+    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray
+) -> tuple[renaming.History, np.ndarray, np.ndarray]:
+    """The history at each depth, the classes that are looked at now, and their labels, int64 [..., DEPTHS, n]."""
+    lowest = _lowest(answers)
+    meant = np.broadcast_to(lowest, (*truth.shape[:-1], *lowest.shape[-2:]))
+    known = renaming.History(before.meant, np.broadcast_to(past[..., None, :], before.meant.shape), before.sums)
+    return known, meant, np.broadcast_to(truth[..., None, :], meant.shape)
 
 
 def _lowest(answers: Answers) -> np.ndarray:
