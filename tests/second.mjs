@@ -89,8 +89,8 @@ function weigh(answers, labels, C, rate) {
   const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
   const other = PARTS.map(() => 0), told = new Set(), tops = new Set();
-  const depths = [0, 1, 2, 3].map(() => ({ wealth: new Array(9).fill(0), sums: new Map(), pairs: new Map() }));
-  let own = 0, lowBits = -Infinity;
+  const depths = [0, 1, 2, 3].map(() => ({ wealth: new Array(9).fill(0), sums: new Map(), pairs: new Map(), low: new Map() }));
+  let own = 0, lowBits = -Infinity, rows = 0;
   answers.forEach((said, i) => {
     const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(said) ? said.map((p) => p / total) : null;
@@ -115,7 +115,9 @@ function weigh(answers, labels, C, rate) {
     if (scored) {
       const upward = top < 0 || !q ? [] : q.map((_, j) => j).sort((a, b) => q[a] - q[b] || a - b);
       depths.forEach((depth, d) => {
-        const meant = upward[Math.min(d, upward.length - 2)] ?? -1;
+        upward.slice(0, d).forEach((j) => depth.low.set(j, (depth.low.get(j) ?? 0) + 1));
+        rows += d === 0 && upward.length ? 1 : 0;
+        const meant = upward.find((j) => 2 * (depth.low.get(j) ?? 0) <= rows) ?? upward.length && 0 || -1;
         const bets = LABELS.map((e) => Math.log2((1 - e) * C * (meant === y ? 1 : 0) + e));
         [...bets, ...learn(meant, y, C, RENAMED, depth.sums, depth.pairs)].forEach((m, k) => { depth.wealth[k] += m; });
       });

@@ -154,6 +154,9 @@ def test_a_copy_of_whose_scores_the_lowest_is_best_is_not_cleared(monkeypatch) -
     tied = turned_round(np.broadcast_to(np.where(sides.coins, 7, 2), truth.shape), rng)
     assert cleared(stats.play(two_sided, tied, sides), 1e-3) == 0.0
     monkeypatch.setattr(turned, "withheld", lambda acquittal, bits: acquittal)
+    monkeypatch.setattr(
+        turned, "doubt", lambda before, past, answers, truth, *_: (before, np.full(truth.shape, np.inf))
+    )
     assert cleared(stats.play(rule(10), copy, truth), 1e-3) > 0.9
     assert now >= cleared(stats.play(rule(10), stranger, truth), 1e-3) - 0.01
     assert cleared(stats.play(two_sided, tied, sides), 1e-3) == 1.0

@@ -36,7 +36,7 @@ class Wealth(NamedTuple):
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       answered, truth, sums: as in `renaming.History`.
       told, columns: as in `told.Told`.
-      meant, lowest_sums, lowest_totals: as in `turned.Turned`.
+      low, meant, low_sums, low_totals: as in `turned.Turned`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], labels repeated so far.
     """
@@ -49,9 +49,10 @@ class Wealth(NamedTuple):
     sums: np.ndarray
     told: np.ndarray
     columns: np.ndarray
+    low: np.ndarray
     meant: np.ndarray
-    lowest_sums: np.ndarray
-    lowest_totals: np.ndarray
+    low_sums: np.ndarray
+    low_totals: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
@@ -79,7 +80,7 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
     tenths = told.of_any(tenths, outputs)
-    lowest = turned.Turned(state.meant, state.lowest_sums, state.lowest_totals)
+    lowest = turned.Turned(state.low, state.meant, state.low_sums, state.low_totals)
     lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)

@@ -7,8 +7,8 @@ two classes. An answer outside the pair, like a refusal, wins the hedge alone.
 Scores of the two classes tell nothing of a copy whose outputs have other names. So the evidence against a copy is also
 counted under any names, as `renaming` does, where the best class of each answer stands for the one that the coin chose
 and a right guess has a chance of a half; and so where the class of a lowest score stands for it (`turned`): the least
-of all counts. Nor is anybody cleared by one answer to everything, whose scores may be in the order of their size
-(`told`).
+of all counts. Nor is anybody cleared while bets on the side that scores lower have won, nor by one answer to
+everything, whose scores may be in the order of their size (`told`).
 """
 
 from typing import NamedTuple
@@ -46,7 +46,8 @@ class Wealth(NamedTuple):
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       answered, truth, sums: as in `renaming.History`, the classes that the coins chose being the labels.
       told, columns: as in `told.Told`.
-      meant, lowest_sums, lowest_against: as in `turned.Turned`.
+      lower: float64 [..., strategies], log2 wealth of bets on the side that scores lower; [..., 1] at first.
+      low, meant, low_sums, low_against: as in `turned.Turned`, of `turned.doubt`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], coins that the suspect sided with so far.
     """
@@ -59,9 +60,11 @@ class Wealth(NamedTuple):
     sums: np.ndarray
     told: np.ndarray
     columns: np.ndarray
+    lower: np.ndarray
+    low: np.ndarray
     meant: np.ndarray
-    lowest_sums: np.ndarray
-    lowest_against: np.ndarray
+    low_sums: np.ndarray
+    low_against: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
@@ -69,7 +72,7 @@ class Wealth(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, parts, nothing = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS))), np.zeros((*shape, 1))
-    begun = (*renaming.begin(shape), *told.nothing(shape), *turned.nothing(shape, parts=True))
+    begun = (*renaming.begin(shape), *told.nothing(shape), nothing, *turned.nothing(shape, parts=True))
     return Wealth(nothing, none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
@@ -86,13 +89,18 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, bits.shape)
     tenths = told.of_any(tenths, outputs)
-    lowest = turned.Turned(state.meant, state.lowest_sums, state.lowest_against)
+    lower = np.moveaxis(state.lower, -1, 0)[..., None]
+    if sides.probabilities is not None:
+        lower = lower + np.cumsum(log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins), axis=-1)
+    lowest = turned.Turned(state.low, state.meant, state.low_sums, state.low_against)
     lowest, doubted = turned.doubt(lowest, state.truth, answers, chosen, tenths, 0.5)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
     sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
-    ends = (*sums, *history, *seen, *lowest, peak[..., -1], matches[..., -1])
+    ends = (*sums, *history, *seen, np.moveaxis(lower[..., -1], 0, -1), *lowest, peak[..., -1], matches[..., -1])
     cleared = np.minimum(np.minimum(cleared, renaming.least(against, tenths)), doubted)
+    if sides.probabilities is not None:
+        cleared = turned.withheld(cleared, mixed(lower))
     cleared = told.withheld(cleared, not answers.may_hide)
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
         bits, cleared, peak, matches, np.zeros_like(matches)

@@ -1,11 +1,11 @@
 """Scores of which the lowest is best, as of losses, distances, ranks, or a head whose sign was changed.
 
 Such a copy repeats no label by its highest score, and would pass for a stranger. So the class of the lowest one is
-looked at too. It convicts nobody: who reads answers so may say so, by a function. Some outputs may always be lower, as
-those of classes which are never meant or of a background: so the next higher ones are looked at as well, `DEPTHS` in
-all.
+looked at too. It convicts nobody: who reads answers so may say so, by a function. Some outputs may always be low, as
+those of classes which are never meant or of a background. So the lowest is also looked for among those that were not
+one of the k lowest in more than half of the answers: k from 0, which leaves out none, to `MOST`.
 
-`look` bets on these classes as `labels` does: nobody is cleared while that has won, with equal stakes in each depth.
+`look` bets on these classes as `labels` does: nobody is cleared while that has won, with equal stakes for each k.
 `doubt` counts the evidence against a copy under any names, as `renaming` does: of coins, which tell less than labels, a
 copy may lose some bets while its names are still learnt.
 """
@@ -18,19 +18,21 @@ from wmjax.stats import renaming, told
 from wmjax.stats.answers import Answers
 from wmjax.stats.mixture import mixed
 
-DEPTHS = 4  # the lowest score, and with one to three below it
+MOST = 3  # outputs that may always be low
 
 
 class Turned(NamedTuple):
     """What was seen so far; arrays that begin with the leading axes.
 
     Attributes:
-      meant: int64 [..., DEPTHS, t], the classes that were looked at, -1 for a refusal.
+      low: int64 [..., MOST, A], how often each output was one of the 1 to `MOST` lowest; [..., MOST, 0] at first.
+      meant: int64 [..., 1 + MOST, t], the classes that were looked at for each k, -1 for a refusal.
       sums: as in `renaming.History`.
-      totals: float64 [..., DEPTHS, strategies], log2 wealth of each, [..., DEPTHS, 1] before the first answers; of
-        `doubt` [..., DEPTHS, 10], evidence against copies of so many tenths of the classes.
+      totals: float64 [..., 1 + MOST, strategies], log2 wealth of each, [..., 1 + MOST, 1] at first; of `doubt`
+        [..., 1 + MOST, 10], evidence against copies of so many tenths of the classes.
     """
 
+    low: np.ndarray
     meant: np.ndarray
     sums: np.ndarray
     totals: np.ndarray
@@ -38,8 +40,9 @@ class Turned(NamedTuple):
 
 def nothing(shape: tuple[int, ...], *, parts: bool = False) -> Turned:
     """No answers yet; `parts` for `doubt`."""
-    begun = renaming.begin((*shape, DEPTHS), parts=parts)
-    return Turned(begun.answered, begun.sums, np.zeros((*shape, DEPTHS, len(renaming.PARTS) if parts else 1)))
+    begun, totals = renaming.begin((*shape, 1 + MOST), parts=parts), len(renaming.PARTS) if parts else 1
+    low = np.zeros((*shape, MOST, 0), np.int64)
+    return Turned(low, begun.answered, begun.sums, np.zeros((*shape, 1 + MOST, totals)))
 
 
 def look(
@@ -56,11 +59,11 @@ def look(
     """
     if answers.probabilities is None:
         return before, np.full(truth.shape, -np.inf)
-    known, meant, labels = _taken(before, past, answers, truth)
+    known, low, meant, labels = _taken(before, past, answers, truth)
     history, guessed, _ = renaming.learn(known, meant, labels, answers.classes)
     own = [np.log2((1.0 - eps) * answers.classes * (meant == labels) + eps) for eps in hedges]
     sums = np.moveaxis(before.totals, -1, 0)[..., None] + np.cumsum(np.concatenate([own, guessed]), axis=-1)
-    after = Turned(history.answered, history.sums, np.moveaxis(sums[..., -1], 0, -1))
+    after = Turned(low, history.answered, history.sums, np.moveaxis(sums[..., -1], 0, -1))
     return after, mixed(mixed(sums), axis=-2)
 
 
@@ -79,35 +82,45 @@ def doubt(
     """
     if answers.probabilities is None:
         return before, np.full(truth.shape, np.inf)
-    known, meant, labels = _taken(before, past, answers, truth)
+    known, low, meant, labels = _taken(before, past, answers, truth)
     history, _, moves = renaming.learn(known, meant, labels, answers.classes, chance)
     against = np.moveaxis(before.totals, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
-    after = Turned(history.answered, history.sums, np.moveaxis(against[..., -1], 0, -1))
+    after = Turned(low, history.answered, history.sums, np.moveaxis(against[..., -1], 0, -1))
     return after, renaming.least(against, tenths[..., None, :]).min(axis=-2)
 
 
 def _taken(
     before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray
-) -> tuple[renaming.History, np.ndarray, np.ndarray]:
-    """The history at each depth, the classes that are looked at now, and their labels, int64 [..., DEPTHS, n]."""
-    lowest = _lowest(answers)
-    meant = np.broadcast_to(lowest, (*truth.shape[:-1], *lowest.shape[-2:]))
-    known = renaming.History(before.meant, np.broadcast_to(past[..., None, :], before.meant.shape), before.sums)
-    return known, meant, np.broadcast_to(truth[..., None, :], meant.shape)
-
-
-def _lowest(answers: Answers) -> np.ndarray:
-    """The classes of the lowest scores, of equal ones the first: int64 [..., DEPTHS, n], -1 for a refusal.
-
-    The highest is never among them: where there are fewer, the last is looked at again.
-    """
+) -> tuple[renaming.History, np.ndarray, np.ndarray, np.ndarray]:
+    """The history for each k, how often outputs were low, what is looked at now, and its labels, [..., 1 + MOST, n]."""
     assert answers.probabilities is not None
-    left, found = answers.probabilities.copy(), list[np.ndarray]()
-    for _ in range(min(DEPTHS, answers.scores - 1)):
-        found.append(left.argmin(axis=-1))
-        np.put_along_axis(left, found[-1][..., None], np.inf, axis=-1)
-    found += found[-1:] * (DEPTHS - len(found))
-    return np.where(answers.labels[..., None, :] >= 0, np.stack(found, axis=-2), -1)
+    scores = np.broadcast_to(answers.probabilities, (*truth.shape, answers.scores))
+    usable = np.broadcast_to(answers.labels >= 0, truth.shape)
+    low, meant = _meant(before.low, scores, usable)
+    meant = np.where(usable[..., None, :], meant, -1)
+    known = renaming.History(before.meant, np.broadcast_to(past[..., None, :], before.meant.shape), before.sums)
+    return known, low, meant, np.broadcast_to(truth[..., None, :], meant.shape)
+
+
+def _meant(low: np.ndarray, scores: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often outputs were low after n more answers, and the lowest of the others, int64 [..., 1 + MOST, n].
+
+    Of equal scores the first is the lower.
+    """
+    low = low.copy() if low.shape[-1] else np.zeros((*scores.shape[:-2], MOST, scores.shape[-1]), np.int64)
+    meant = np.empty((*scores.shape[:-2], 1 + MOST, scores.shape[-2]), np.int64)
+    for i in range(scores.shape[-2]):
+        now, left = scores[..., i, :], scores[..., i, :].copy()
+        for k in range(min(MOST, scores.shape[-1])):
+            lowest = left.argmin(axis=-1)[..., None]
+            np.put_along_axis(left, lowest, np.inf, axis=-1)
+            for more in range(k, MOST):
+                own = low[..., more, :]
+                np.put_along_axis(own, lowest, np.take_along_axis(own, lowest, -1) + usable[..., i, None], axis=-1)
+        asked = low[..., :1, :].sum(axis=-1, keepdims=True)
+        others = np.where(2 * low > asked, np.inf, now[..., None, :])
+        meant[..., 0, i], meant[..., 1:, i] = now.argmin(axis=-1), others.argmin(axis=-1)
+    return low, meant
 
 
 def withheld(acquittal: np.ndarray, bits: np.ndarray) -> np.ndarray:
