@@ -295,6 +295,15 @@ def test_what_a_judge_gets_wrong_is_one_line(home):
         assert messages(err) == 1
 
 
+def test_a_device_is_no_signature_of_a_release(home):
+    """It is not asked to end: a folder with it is a suspect like others, and is not one here."""
+    claim(home)
+    Path("model").mkdir()
+    Path("model/model.sig").symlink_to("/dev/zero")
+    code, out, err = home("judge", "claim.json", "--nonce-from", NONCE, "--suspect", "model")
+    assert (code, out, "model" in one_line(err)) == (4, "", True)
+
+
 def test_a_judge_of_several_claims_who_lacks_a_package_is_not_told_that_they_are_false(home, monkeypatch):
     claim(home)
     Path("copy.json").write_bytes(Path("claim.json").read_bytes())

@@ -116,7 +116,7 @@ def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "t
 
     releases, spoilt = [], {}
     for name in dict.fromkeys(names):
-        if name and (place(name) / BUNDLE).exists():
+        if name and (place(name) / BUNDLE).is_file():
             try:
                 releases.append(read_release(name, trusted))
             except InvalidFile as error:
