@@ -65,6 +65,7 @@ def test_every_help_ends_in_examples(run: Any) -> None:
             "nothing done is lost: the same command with --resume",
         ),
         (KeyboardInterrupt(), "audit zoo --out new", None),
+        (MemoryError(), "audit --merge theirs --out theirs", None),  # which goes without --resume
         (GoneError("gone"), "claim --key k --nonce-from 00 m --out theirs", "with --resume"),
         (GoneError("gone"), "verify --key k theirs", None),
         (ZeroDivisionError(), "verify --key k theirs", "a defect of wmjax: --verbose shows where"),
