@@ -295,6 +295,14 @@ def test_what_a_judge_gets_wrong_is_one_line(home):
         assert messages(err) == 1
 
 
+@pytest.mark.parametrize("out", [".", "", "..", "/"])
+def test_a_verdict_has_a_name(home, out):
+    """Else it would be hidden, as `..json`."""
+    claim(home)
+    code, _, err = home("judge", "claim.json", "--out", out)
+    assert (code, "a folder's name; give the verdict's own with it, e.g. " in one_line(err)) == (2, True)
+
+
 def test_a_device_is_no_signature_of_a_release(home):
     """It is not asked to end: a folder with it is a suspect like others, and is not one here."""
     claim(home)
@@ -328,6 +336,7 @@ def test_what_a_claimant_gets_wrong_is_one_line_and_spends_nothing(home):
         ([*few, *rest, "a.json"], 2, "can reach a match"),
         ([*UNLOCK, *rest, "there.json"], 2, "already exists"),
         ([*UNLOCK, *rest, "a.html"], 2, "its page is"),
+        *(([*UNLOCK, *rest, folder], 2, "name the claim's file") for folder in (".", "", "/")),
         ([*UNLOCK, *rest, "there.json/a.json"], 5, "there.json"),
         ([*UNLOCK, *rest, "a.json", "--signer", "few.signer.pem"], 2, "signing key"),
         ([*UNLOCK, *rest, "a.json", "--signer", "bad.pem"], 4, "bad.pem"),
