@@ -20,6 +20,7 @@ from wmjax.stores import is_stored
 from wmjax.stores.copies import Copy, journal_file
 
 AUDIT, ATTACK, CLAIM = "wmjax-audit/1", "wmjax-attack/1", "wmjax-claim-journal/1"  # formats
+FILES = {AUDIT: "journal-*-of-*.jsonl", ATTACK: "journal.jsonl"}  # in OUT, beside the `report.html` of the verb
 EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -188,6 +189,14 @@ def _held(
     out.link = began.link
     began.out = out
     return began
+
+
+def check_out(out: Path, format: str | None) -> None:
+    """Raises `UsageError` where a folder has a journal of another format than this: its page would be written over."""
+    for other, pattern in FILES.items():
+        if other != format and (found := sorted(out.glob(pattern))):
+            verb = other.partition("-")[2].partition("/")[0]
+            raise UsageError(f"{found[0]} is of `wmjax {verb}`, whose report would be lost: choose another `out`")
 
 
 def difference(one: Written, other: Written) -> str:

@@ -48,7 +48,7 @@ def try_suite(
       InvalidFile: the journal is damaged, or of another grid.
       AccessError: the journal cannot be written.
     """
-    path = out and out / "journal.jsonl"
+    path = out and out / journal.FILES[journal.ATTACK]
     book = journal.begin(path, JOURNAL, _header(suite, case), resume=resume)
     try:
         known = {attempt.attack for attempt in book.records}
