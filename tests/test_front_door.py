@@ -105,6 +105,27 @@ def test_a_wrong_verb_is_told_where_the_verbs_are(run: Any) -> None:
     assert run("verify")[2].endswith("hint: `wmjax verify --help` shows examples\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("verify --json --nope", "there is no option --nope"),
+        ("judge c.json --suspect-since 3000-01-01 --json", "argument --suspect-since: '3000-01-01' is in the future"),
+        ("verify m --json", "the following arguments are required: --key"),
+        ("sing --json", "there is no verb sing"),
+        ("sing", "there is no verb sing"),
+    ],
+)
+def test_what_is_wrong_with_a_command_line_is_a_document_too(run: Any, words: str, told: str) -> None:
+    code, out, err = run(*words.split())
+    first, second = err.splitlines()
+    assert (code, out == "", told in first) == (2, "--json" not in words, True)
+    if out:
+        document = json.loads(out)
+        assert document.pop("message") == first.partition(": ")[2]
+        assert document.pop("hint") == second.removeprefix("hint: ")
+        assert document == {"version": 1, "error": "usage", "exit_code": 2}
+
+
 COMPLETE = r"""
 source ./script
 try() {
