@@ -15,7 +15,7 @@ from wmjax.keys.keyset import Key
 from wmjax.models import Config, Variables, init, stack
 from wmjax.progress import progress
 from wmjax.train.loop import check
-from wmjax.train.mapping import Mapping, over
+from wmjax.train.mapping import DeviceMapping, over
 from wmjax.train.mix import Batch, pool
 from wmjax.train.recipe import Recipe, schedule_of
 from wmjax.train.relabel import natural_answers, relabelled
@@ -84,7 +84,7 @@ def fit_many(
 
 
 @lru_cache(maxsize=32)
-def make_models_program(plan: Plan, mapping: Mapping) -> Callable[[State, Inputs], tuple[State, Metrics]]:
+def make_models_program(plan: Plan, mapping: DeviceMapping) -> Callable[[State, Inputs], tuple[State, Metrics]]:
     """The program that runs `steps_of(plan)` for many models; what is not of each is shared."""
     return mapping.compile_models(steps_of(plan), Inputs, shared={"schedule", "data", "triggers"})
 

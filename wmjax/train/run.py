@@ -19,7 +19,7 @@ from wmjax.stores import is_stored, place, unmirrored
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
 from wmjax.train.loop import check, fit
-from wmjax.train.mapping import Mapping, all_devices
+from wmjax.train.mapping import DeviceMapping, all_devices
 from wmjax.train.mark import Mark, mark_of
 from wmjax.train.memory import fits_host, fits_resident
 from wmjax.train.recipe import Recipe, total_steps
@@ -65,7 +65,7 @@ def embed(
     sigma: float | None = None,
     band: float = BAND,
     resume: bool = False,
-    mapping: Mapping | None = None,
+    mapping: DeviceMapping | None = None,
     streamed: bool = False,
     save_every: int | None = None,
 ) -> Report:
