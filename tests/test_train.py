@@ -322,6 +322,18 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
     assert leaves_equal(finals[0], finals[1])
 
 
+def test_a_run_that_was_killed_before_it_was_pruned_is_one_again_when_resumed(tmp_path, digits, monkeypatch):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "prune", lambda run: None)
+        embed(folder, NETS[1], dataclasses.replace(RECIPE, epochs=3), digits)
+    with pytest.raises(UsageError, match="several"):
+        load_variables(str(folder))
+    embed(folder, NETS[1], dataclasses.replace(RECIPE, epochs=3), digits, resume=True)
+    assert len(checkpoint.steps(folder)) == checkpoint.KEPT
+    assert load_variables(str(folder))[0] == NETS[1]
+
+
 def test_resume_after_kill_9(run, tmp_path):
     """A real process, killed without warning in mid-run, ends where the uninterrupted one does."""
     command = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "3", "--batch", "128", "--out"]

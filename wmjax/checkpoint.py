@@ -95,13 +95,18 @@ def step_of(path: Path) -> int:
 
 
 def save_step(run: Path, tree: dict[str, Any], metadata: Metadata) -> Path:
-    """Writes `step-NNNNNNNN` of a run and removes all but the newest ones, `KEPT` of them."""
+    """Writes `step-NNNNNNNN` of a run, and prunes it."""
     path = step_path(run, metadata.step or 0)
     save(path, tree, metadata)
     if hosts.is_first():
-        for old in steps(run)[:-KEPT]:
-            stores.remove(old) if stores.is_stored(old) else shutil.rmtree(old, ignore_errors=True)
+        prune(run)
     return path
+
+
+def prune(run: Path) -> None:
+    """Removes all checkpoints of a run but the newest ones, `KEPT` of them: no run has more (`is_run`)."""
+    for old in steps(run)[:-KEPT]:
+        stores.remove(old) if stores.is_stored(old) else shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_half_written(run: Path) -> None:

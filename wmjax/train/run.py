@@ -242,6 +242,7 @@ def _begin(out: Path, settings: dict[str, Any], fresh: State) -> State:
         if hosts.is_first():
             if (out / checkpoint.SETTINGS).exists():
                 checkpoint.remove_half_written(out)
+                checkpoint.prune(out)  # a kill may have come between a save and this
             else:
                 checkpoint.write_settings(out, settings)
             newest = checkpoint.latest(out)
