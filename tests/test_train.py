@@ -44,6 +44,7 @@ from wmjax.train import (
     plan_of,
     schedule_of,
 )
+from wmjax.train import run as run_module
 from wmjax.train.memory import step_bytes, too_large_told
 from wmjax.train.mix import pool
 from wmjax.train.recipe import total_steps
@@ -334,6 +335,34 @@ def test_a_run_that_was_killed_before_it_was_pruned_is_one_again_when_resumed(tm
     assert load_variables(str(folder))[0] == NETS[1]
 
 
+def test_a_run_that_another_process_writes_is_left_alone(tmp_path, digits):
+    """Nothing of it is removed: what looks half-written is being written."""
+    folder = tmp_path / "run"
+    embed(folder, NETS[1], RECIPE, digits)
+    half_written = folder / "step-00000099.orbax-checkpoint-tmp-1"
+    half_written.mkdir()
+    with checkpoint.held(folder), pytest.raises(UsageError, match="run is being written by another process"):
+        embed(folder, NETS[1], RECIPE, digits, resume=True)
+    assert half_written.exists()
+    embed(folder, NETS[1], RECIPE, digits, resume=True)
+    assert not half_written.exists()
+
+
+def test_of_two_that_begin_at_once_one_is_refused(tmp_path, digits, monkeypatch):
+    """While one reads its data the other begins, and perhaps ends."""
+    reading = run_module.read
+
+    def slowly(examples, title, share):
+        monkeypatch.setattr(run_module, "read", reading)
+        embed(tmp_path / "run", NETS[1], dataclasses.replace(RECIPE, seed=4), digits)
+        return reading(examples, title, share)
+
+    monkeypatch.setattr(run_module, "read", slowly)
+    with pytest.raises(UsageError, match="is not empty"):
+        embed(tmp_path / "run", NETS[1], RECIPE, digits)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 4
+
+
 def test_resume_after_kill_9(run, tmp_path):
     """A real process, killed without warning in mid-run, ends where the uninterrupted one does."""
     command = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "3", "--batch", "128", "--out"]
@@ -342,6 +371,9 @@ def test_resume_after_kill_9(run, tmp_path):
         while not list(tmp_path.glob("killed/step-*/_CHECKPOINT_METADATA")):
             assert killed.poll() is None
             time.sleep(0.01)
+        os.kill(killed.pid, signal.SIGSTOP)
+        code, _, error = run(*command, "killed", "--resume")
+        assert (code, "killed is being written by another process" in error) == (2, True)
         os.kill(killed.pid, signal.SIGKILL)
     begun, anew = (run(*command, name, "--resume") for name in ("killed", "whole"))
     assert (begun[0], anew[0]) == (0, 0)

@@ -1,9 +1,10 @@
 """A run in a folder: settings, checkpoints, resume, and what came of it."""
 
+import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def embed(
 
     Raises:
       UsageError: settings that cannot be, or not those that the run began with, or not the same in every process; a
-        key that was not opened from its file, or two that share a secret.
+        key that was not opened from its file, or two that share a secret; another process writes the run.
       AccessError: the folder cannot be written.
     """
     began = time.monotonic()
@@ -127,25 +128,26 @@ def embed(
         train: Examples = _put_together(mine, len(splits.train))
     else:
         train = keep(splits.train) if fits_host(splits.train) else splits.train
-    state = _begin(out, settings, first_state(init(config, recipe.seed) if weights is None else weights))
 
     def save(state: State, step: int) -> None:
         checkpoint.save_step(out, as_tree(state), checkpoint.Metadata(config, step, sealed))
 
-    variables = fit(
-        config,
-        recipe,
-        train,
-        keys,
-        state=state,
-        teacher=teacher_net,
-        shift=shift,
-        mapping=mapping,
-        save=save,
-        save_every=save_every,
-        streamed=not resident,
-        title=f"training {config.name}" + (f", changing {moved:.2%} of answers" if shift else ""),
-    )
+    fresh = first_state(init(config, recipe.seed) if weights is None else weights)
+    with _begun(out, settings, resume, fresh) as state:
+        variables = fit(
+            config,
+            recipe,
+            train,
+            keys,
+            state=state,
+            teacher=teacher_net,
+            shift=shift,
+            mapping=mapping,
+            save=save,
+            save_every=save_every,
+            streamed=not resident,
+            title=f"training {config.name}" + (f", changing {moved:.2%} of answers" if shift else ""),
+        )
     marks = tuple(mark_of(config, variables, key) for key in keys)
     steps, right = total_steps(recipe, len(splits.train)), _test_accuracy(config, variables, test)
     return Report(str(out), steps, right, marks, moved, time.monotonic() - began)
@@ -235,24 +237,30 @@ def _check_out(out: Path, settings: dict[str, Any], resume: bool) -> None:
         raise AccessError(f"cannot write {out}: {error.strerror}") from error
 
 
-def _begin(out: Path, settings: dict[str, Any], fresh: State) -> State:
-    """Makes the run folder, or gives the state that the run in it goes on from: the one that process 0 finds."""
+@contextlib.contextmanager
+def _begun(out: Path, settings: dict[str, Any], resume: bool, fresh: State) -> Iterator[State]:
+    """Holds the run folder while a block trains from the state it is given: the one that process 0 finds there."""
     step = -1
-    with hosts.together():
-        if hosts.is_first():
-            if (out / checkpoint.SETTINGS).exists():
-                checkpoint.remove_half_written(out)
-                checkpoint.prune(out)  # a kill may have come between a save and this
+    with contextlib.ExitStack() as holding:
+        with hosts.together():
+            if hosts.is_first():
+                holding.enter_context(checkpoint.held(out))
+                _check_out(out, settings, resume)  # again: since then another process may have begun here
+                if (out / checkpoint.SETTINGS).exists():
+                    checkpoint.remove_half_written(out)
+                    checkpoint.prune(out)  # a kill may have come between a save and this
+                else:
+                    checkpoint.write_settings(out, settings)
+                newest = checkpoint.latest(out)
+                step = checkpoint.step_of(newest) if newest else -1
+        step = int(hosts.gather(np.array([step], np.int32))[0, 0])
+        with hosts.together():
+            _await(out / checkpoint.SETTINGS)
+            if step < 0:
+                state = fresh
             else:
-                checkpoint.write_settings(out, settings)
-            newest = checkpoint.latest(out)
-            step = checkpoint.step_of(newest) if newest else -1
-    step = int(hosts.gather(np.array([step], np.int32))[0, 0])
-    with hosts.together():
-        _await(out / checkpoint.SETTINGS)
-        if step < 0:
-            return fresh
-        return from_tree(checkpoint.load_tree(checkpoint.step_path(out, step), as_tree(fresh)), fresh)
+                state = from_tree(checkpoint.load_tree(checkpoint.step_path(out, step), as_tree(fresh)), fresh)
+        yield state
 
 
 def _await(path: Path) -> None:
