@@ -19,7 +19,8 @@ from wmjax.models import Config, Variables, init, predict
 from wmjax.stores import is_stored, place, unmirrored
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
-from wmjax.train.loop import check, fit
+from wmjax.train.check import check, check_teacher
+from wmjax.train.loop import fit
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.mark import Mark, mark_of
 from wmjax.train.memory import fits_host, fits_resident
@@ -119,7 +120,7 @@ def embed(
     resident = not streamed and hosts.everyone(fits_resident(splits.train))
     with hosts.together():
         _check_out(out, settings, resume)
-        weights, teacher_net = _weights(first, config), _teacher(taught, config)
+        weights, teacher_net = _weights(first, config), _teacher(taught, config, keys)
         shift = shift_of(keys, weights, sigma, band)
         moved = changed(config, shift, splits.train[:COUNTED].images) if shift else 0.0
         mine = read(splits.train, f"reading {splits.name} train", hosts.share()) if resident else None
@@ -213,13 +214,12 @@ def _weights(begin_with: str | None, config: Config) -> Variables | None:
     return variables
 
 
-def _teacher(path: str | None, config: Config) -> Teacher | None:
-    """The network to distil, which must see and say what the student does; None where there is none."""
+def _teacher(path: str | None, config: Config, keys: Sequence[Key]) -> Teacher | None:
+    """The network to distil; None where there is none."""
     if path is None:
         return None
     teacher = Teacher(*load_variables(path, Wanted((config.name,), (config.image,))))
-    if (teacher.config.image, teacher.config.classes) != (config.image, config.classes):
-        raise UsageError(f"the teacher {path} answers other images or classes than the model")
+    check_teacher(teacher.config, config, keys)
     return teacher
 
 
