@@ -18,6 +18,7 @@ import pytest
 from fixtures import DROPPING, VGG, abstract_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import assert_refused
 
 import wmjax
 from wmjax import checkpoint
@@ -468,11 +469,50 @@ def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
         ({"batch": 65}, "`batch`"),
         ({"batch": 0}, "`batch`"),
         ({"key_per_batch": 16}, "`key_per_batch`"),
+        ({"epochs": 1.5}, "`epochs`"),
+        ({"seed": 1.5}, "`seed`"),
+        ({"learning_rate": "fast"}, "`learning_rate`"),
+        ({"crop": -1}, "`crop`"),
+        ({"crop": 9}, "`crop`"),
+        ({"weight_decay": -1.0}, "`weight_decay`"),
+        ({"weight_decay": np.nan}, "`weight_decay`"),
+        ({"temperature": 0.0}, "`temperature`"),
+        ({"precision": "junk"}, "`precision` 'junk': must be float32 or bfloat16"),
+        ({"precision": "float16"}, "`precision`"),
     ],
 )
 def test_impossible_recipes(digits, key, change, words):
-    with pytest.raises(UsageError, match=words):
-        fit(DROPPING, dataclasses.replace(RECIPE, **change), digits.train, [key])
+    train = lambda: fit(DROPPING, dataclasses.replace(RECIPE, **change), digits.train, [key])  # noqa: E731
+    assert_refused(train, words, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: {"images": (data.images / 255).astype(np.float32)}, "`train`: images must be uint8"),
+        (lambda data: {"images": data.images[..., 0]}, "`train`: images must be uint8"),
+        (lambda data: {"labels": data.labels + 1}, "`train`: labels must be in 0..9, these are in 1..10"),
+        (lambda data: {"labels": data.labels - 1}, "`train`: labels must be in 0..9"),
+        (lambda data: {"labels": data.labels.astype(np.float32)}, "`train`: labels must be integers"),
+        (lambda data: {"labels": data.labels[1:]}, "`train`: labels must be integers"),
+        (lambda data: {"labels": np.eye(10, dtype=np.int32)[data.labels]}, "`train`: labels must be integers"),
+    ],
+)
+def test_data_that_are_not_as_they_should_be_are_not_learned(tmp_path, digits, change, words):
+    wrong = dataclasses.replace(digits.train, **change(digits.train))
+    assert_refused(lambda: fit(DROPPING, RECIPE, wrong), words, UsageError)
+    assert_refused(lambda: fit_many(DROPPING, RECIPE, wrong, [1], rows=np.arange(1, 33)[None]), words, UsageError)
+    tested = Splits("wrong", digits.train, wrong)
+    beginning = lambda: embed(tmp_path / "run", DROPPING, RECIPE, tested)  # noqa: E731
+    assert_refused(beginning, words.replace("train", "splits"), UsageError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_other_classes_and_a_run_that_is_saved_all_the_time_are_refused(digits):
+    other = dataclasses.replace(DROPPING, classes=5)
+    teacher = Teacher(other, init(other, 0))
+    assert_refused(lambda: fit(DROPPING, RECIPE, digits.train, teacher=teacher), "`teacher`", UsageError)
+    assert_refused(lambda: fit(DROPPING, RECIPE, digits.train, save_every=0), "`save_every` 0", UsageError)
 
 
 def test_divergence_is_an_error_not_a_model(digits):

@@ -22,7 +22,7 @@ from wmjax.keys.keyset import Key
 from wmjax.models import Config, Variables, init, predict
 from wmjax.models.predict import collect, dispatch
 from wmjax.progress import progress
-from wmjax.train.check import check, check_teacher
+from wmjax.train.check import check, check_saving, check_teacher
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch, pool
@@ -83,6 +83,7 @@ def fit(
     """
     mapping = mapping or all_devices()
     check(config, recipe, train, keys, mapping)
+    check_saving(save_every)
     if teacher:
         check_teacher(teacher.config, config, keys)
     if teacher and shift:

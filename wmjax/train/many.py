@@ -14,7 +14,7 @@ from wmjax.errors import UsageError
 from wmjax.keys.keyset import Key
 from wmjax.models import Config, Variables, init, stack
 from wmjax.progress import progress
-from wmjax.train.check import check, check_teacher
+from wmjax.train.check import check, check_data, check_teacher
 from wmjax.train.mapping import Mapping, over
 from wmjax.train.mix import Batch, pool
 from wmjax.train.recipe import Recipe, schedule_of
@@ -63,6 +63,7 @@ def fit_many(
     """
     mapping = over(jax.local_devices())  # to which the models are dealt
     seen = train if rows is None else train[rows[0]]
+    check_data(train, "train")
     _check(config, recipe, seen, seeds, keys)
     if teacher:
         check_teacher(teacher.config, config, keys)

@@ -19,7 +19,7 @@ from wmjax.models import Config, Variables, init, predict
 from wmjax.stores import is_stored, place, unmirrored
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
-from wmjax.train.check import check, check_teacher
+from wmjax.train.check import check, check_data, check_saving, check_teacher
 from wmjax.train.loop import fit
 from wmjax.train.mapping import Mapping, all_devices
 from wmjax.train.mark import Mark, mark_of
@@ -107,9 +107,11 @@ def embed(
     with hosts.together():
         if is_stored(out) and hosts.share()[1] > 1:
             raise UsageError(f"{unmirrored(str(out))}: several processes write into one folder that all of them see")
-        if save_every is not None and save_every < 1:
-            raise UsageError(f"`save_every` {save_every}: must be at least 1")
         check(config, recipe, splits.train, keys, mapping)
+        check_saving(save_every)
+        check_data(splits.test, "splits")
+        if (splits.test.image, splits.test.classes) != (config.image, config.classes):
+            raise UsageError(f"`splits`: images and classes of {splits.name} test are not those of its train")
         sealed = tuple(map(_sealed, keys))
         first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
         settings = _settings(config, recipe, splits, keys, first, taught)
