@@ -199,6 +199,7 @@ BAD = [
     (["embed", "--data", "nonsense", "--out", "r"], 2, "unknown data set 'nonsense'"),
     (["embed", "--data", "cifar10", "--data-dir", "empty", "--out", "r"], 5, "wmjax prepare cifar10"),
     (["embed", "--data", "digits", "--model", "gpt", "--out", "r"], 2, "unknown --model 'gpt'"),
+    (["embed", "--data", "digits", "--image", "4x4x1", "--out", "r"], 2, "digits are 8x8x1 and not fitted to 4x4x1"),
     (["embed", "--data", "digits", "--epochs", "0", "--out", "r"], 2, "--epochs"),
     (["embed", "--data", "digits", "--batch", "9999", "--out", "r"], 2, "--batch"),
     (["embed", "--data", "digits", "--batch", "0", "--out", "r"], 2, "--batch 0"),
