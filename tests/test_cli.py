@@ -214,7 +214,7 @@ BAD = [
     ([*EMBED, "--out", "marked", "--resume"], 2, "began with these keys"),
     (["embed", "--data", "digits", "--out", "my.age"], 5, "cannot write"),
     (["embed", "--data", "digits", "--out", "my.age/run"], 5, "cannot write"),
-    (["embed", "--data", "digits", "--model", "cnn", "--from", "clean", "--out", "r"], 2, "not the model asked for"),
+    (["embed", "--data", "digits", "--model", "cnn", "--from", "clean", "--out", "r"], 2, "asked for: it is a vgg"),
     (["embed", "--data", "digits", "--from", "nowhere", "--out", "r"], 5, "nowhere does not exist"),
     (["embed", "--data", "digits", "--teacher", "nowhere", "--out", "r"], 5, "nowhere does not exist"),
     ([*KEYGEN, "--classes", "0", "--out", "k"], 2, "--classes 0"),

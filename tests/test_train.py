@@ -508,6 +508,15 @@ def test_data_that_are_not_as_they_should_be_are_not_learned(tmp_path, digits, c
     assert not (tmp_path / "run").exists()
 
 
+def test_what_differs_is_told_of_a_network_that_a_run_cannot_begin_with(tmp_path, digits):
+    checkpoint.save(tmp_path / "other", init(DROPPING, 0)._asdict(), checkpoint.Metadata(DROPPING))
+    asked = dataclasses.replace(DROPPING, widths=(6,), dropout=0.5)
+    told = r"other is not the model asked for: its widths: \(4,\), not \(6,\); its dropout: 0.25, not 0.5$"
+    beginning = lambda: embed(tmp_path / "run", asked, RECIPE, digits, begin_with=tmp_path / "other")  # noqa: E731
+    assert_refused(beginning, told, UsageError)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_teacher_of_other_classes_and_a_run_that_is_saved_all_the_time_are_refused(digits):
     other = dataclasses.replace(DROPPING, classes=5)
     teacher = Teacher(other, init(other, 0))

@@ -210,10 +210,17 @@ def _weights(begin_with: str | None, config: Config) -> Variables | None:
         return None
     other, variables = load_variables(begin_with, Wanted((config.name,), (config.image,)))
     if other != config:
-        raise UsageError(
-            f"{begin_with} is a {other.name} for {other.image} and {other.classes} classes, not the model asked for"
-        )
+        raise UsageError(f"{begin_with} is not the model asked for: {_differing(other, config)}")
     return variables
+
+
+def _differing(found: Config, asked: Config) -> str:
+    """In what two networks differ; of those of two families only that."""
+    if found.name != asked.name:
+        return f"it is a {found.name}, not a {asked.name}"
+    names = [field.name for field in dataclasses.fields(Config)]
+    pairs = [(name, getattr(found, name), getattr(asked, name)) for name in names]
+    return "; ".join(f"its {name}: {one!r}, not {other!r}" for name, one, other in pairs if one != other)
 
 
 def _teacher(path: str | None, config: Config, keys: Sequence[Key]) -> Teacher | None:
