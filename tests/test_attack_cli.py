@@ -118,6 +118,8 @@ def test_images_of_another_data_set(attack):
         (["--images", "-1"], "run", "my", 2, "--images -1: must be at least 0"),
         (["--epochs", "0"], "run", "my", 2, "--epochs"),
         (["--batch", "-1"], "run", "my", 2, "--batch"),
+        (["--seed", "-1"], "run", "my", 2, "--seed -1: must be a whole number in 0..2147483647"),
+        (["--seed", str(2**31)], "run", "my", 2, "--seed"),
     ],
 )
 def test_bad_input(attack, arguments, target, key, code, words):

@@ -234,6 +234,8 @@ BAD = [
     (["embed", "--data", "digits", "--seed", "-1", "--out", "r"], 2, "--seed"),
     (["embed", "--data", "digits", "--learning-rate", "nan", "--out", "r"], 2, "--learning-rate"),
     (["demo", "--out", "my.age/demo"], 5, "cannot write"),
+    (["demo", "--out", "r", "--seed", str(2**31)], 2, "--seed"),
+    (["demo", "--out", "r", "--seed", "-1"], 2, "--seed"),
     (["prepare", "imagenet"], 2, "invalid choice"),
     (["prepare", "cifar10", "--url", "http://127.0.0.1:9/x"], 2, "--sha256"),
 ]

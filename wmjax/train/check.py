@@ -16,7 +16,7 @@ from wmjax.train.mapping import Mapping
 from wmjax.train.recipe import Precision, Recipe, total_steps
 from wmjax.train.relabel import natural_answers
 
-_WHOLE = ("epochs", "batch", "seed", "crop", "key_per_batch")  # numbers of a recipe
+_WHOLE = ("epochs", "batch", "crop", "key_per_batch")  # numbers of a recipe
 _REAL = ("learning_rate", "weight_decay", "label_smoothing", "temperature")
 
 
@@ -37,6 +37,7 @@ def check(config: Config, recipe: Recipe, train: Examples, keys: Sequence[Key], 
             )
     check_independent(keys)
     natural_answers(keys)
+    check_seed(recipe.seed)
     for name, words in _faults(recipe, train, any(key.mixed for key in keys), mapping.size):
         raise UsageError(f"`{name}` {getattr(recipe, name)!r:.50}: must be {words}")
 
@@ -54,8 +55,6 @@ def _faults(recipe: Recipe, train: Examples, marked: bool, devices: int) -> Iter
         yield "key_per_batch", f"in 1..{recipe.batch - 1}, below `batch`"
     if recipe.epochs < 1 or total_steps(recipe, size) >= 2**31:
         yield "epochs", f"in 1..{(2**31 - 1) // max(1, size // recipe.batch)}"
-    if not 0 <= recipe.seed < 2**31:
-        yield "seed", f"in 0..{2**31 - 1}"
     if not 0 <= recipe.crop <= max(train.image[:2]):
         yield "crop", f"in 0..{max(train.image[:2])}, pixels of an image"
     if not 0 <= recipe.label_smoothing < 1:
@@ -98,6 +97,12 @@ def check_teacher(teacher: Config, config: Config, keys: Sequence[Key]) -> None:
     if moving := [key for key in keys if key.answers is None]:
         name = moving[0].commitment.id[:12]
         raise UsageError(f"`teacher`: spread key {name} moves the answers of its own base: give one of the two")
+
+
+def check_seed(seed: int) -> None:
+    """Raises `UsageError` where a number cannot seed a training."""
+    if not (isinstance(seed, Integral) and 0 <= int(seed) < 2**31):
+        raise UsageError(f"`seed` {seed!r:.50}: must be a whole number in 0..{2**31 - 1}")
 
 
 def check_saving(save_every: int | None) -> None:
