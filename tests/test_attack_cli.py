@@ -79,6 +79,28 @@ def test_json_and_resume(attack):
     assert "began with other suite" in err
 
 
+@pytest.mark.parametrize(
+    ("journal", "verbs"), [("journal-1-of-2.jsonl", ("attack", "demo")), ("journal.jsonl", ("audit", "merge", "demo"))]
+)
+def test_a_report_is_not_written_over_by_another_verb(journal, verbs, stolen, run):
+    """Two have one name; the journal beside it says whose it is."""
+    words = {
+        "attack": ["attack", stolen / "run", "--key", stolen / "my.age", "--resume"],
+        "audit": ["audit", stolen, "--keys", stolen],
+        "merge": ["audit", "--merge", "at"],
+        "demo": ["demo"],
+    }
+    Path("at").mkdir()
+    Path("at", journal).touch()
+    Path("at/report.html").write_text("precious")
+    owner = "attack" if journal == "journal.jsonl" else "audit"
+    for verb in verbs:
+        code, out, err = run(*words[verb], "--out", "at")
+        said = f"wmjax: at/{journal} is of `wmjax {owner}`, whose report would be lost: choose another --out"
+        assert (code, out, err) == (2, "", f"{said}\n")
+    assert Path("at/report.html").read_text() == "precious"
+
+
 def test_a_thief_without_images(attack):
     code, out, err = attack("--suite", "ftal,flip,knockoff", "--images", 0)
     assert code == 0

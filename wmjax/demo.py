@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from wmjax import journal
 from wmjax.attacks.families.prune import prune
 from wmjax.data import Dataset, Splits, load
 from wmjax.files import check_room
@@ -53,11 +54,12 @@ def run_demo(out: str | os.PathLike[str], seed: int = 0, png: str | os.PathLike[
       png: file of a picture of the evidence; none by default.
 
     Raises:
-      UsageError: no training has such a seed.
-      AccessError: the folder cannot be written.
+      UsageError: no training has such a seed, or the folder has a journal, beside the report of what it is of.
+      AccessError: it cannot be written.
     """
     began, out = time.monotonic(), Path(out)
     check_seed(seed)  # now, not after a minute of training
+    journal.check_out(out, None)
     check_room(out, 1 << 20)
     digits = load("digits")
     owned, stolen = _halves(digits.train)

@@ -50,7 +50,7 @@ def try_suite(
       AccessError: the journal cannot be written.
     """
     check_seed(case.seed)
-    path = out and out / "journal.jsonl"
+    path = out and out / journal.FILES[journal.ATTACK]
     book = journal.begin(path, JOURNAL, _header(suite, case), resume=resume)
     try:
         known = {attempt.attack for attempt in book.records}
