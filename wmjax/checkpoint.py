@@ -19,7 +19,7 @@ import numpy as np
 
 from wmjax import hosts, orbax, stores
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
-from wmjax.files import check_room, hold, read_bytes, write_bytes
+from wmjax.files import check_room, locked, read_bytes, write_bytes
 from wmjax.models import Config, read_config
 from wmjax.orbax import CHECKPOINT
 from wmjax.stores.copies import own_file
@@ -121,18 +121,9 @@ def held(run: Path) -> Iterator[None]:
       UsageError: another process holds it, or no home folder is known.
       AccessError: it cannot be written, or the file system knows no locks.
     """
-    lock = own_file(run / LOCK)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise AccessError(f"cannot write {run}: {error.strerror}") from error
-    try:
-        hold(descriptor, run, "is being written by another process: wait for it, or choose another `out`")
+    busy = "is being written by another process: wait for it, or choose another `out`"
+    with locked(own_file(run / LOCK), run, busy):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def remove_half_written(run: Path) -> None:

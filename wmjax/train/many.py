@@ -99,7 +99,7 @@ def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], 
     if moving := [key for key in keys if key.answers is None]:
         name = moving[0].commitment.id[:12]
         raise UsageError(
-            f"`keys`: spread key {name} is learned as a shift of one network's answers, only `fit` does that"
+            f"`keys`: spread key {name} is a shift of one network's answers, which wmjax.fit alone teaches"
         )
     for seed in (min(seeds), max(seeds)):
         check(config, dataclasses.replace(recipe, seed=seed), seen, keys, over(jax.local_devices()[:1]))
