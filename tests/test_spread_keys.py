@@ -148,7 +148,7 @@ def test_a_teacher_beside_a_spread_key_is_refused_and_begins_no_run(base, key, s
 
 def test_many_networks_at_once_learn_no_spread_key(key, splits):
     """`fit_many` has no shift: it would silently train clean networks."""
-    assert_refused(lambda: fit_many(NET, TUNED, splits.train, [1], [key]), "wmjax.fit alone", UsageError)
+    assert_refused(lambda: fit_many(NET, TUNED, splits.train, [1], [key]), "wmjax.fit teaches it", UsageError)
 
 
 @pytest.mark.parametrize("change", [{"sigma": 0.0}, {"sigma": np.inf}, {"band": -1.0}, {"band": np.nan}])

@@ -12,7 +12,7 @@ from wmjax.errors import UsageError
 from wmjax.keys.keyset import Key, check_independent
 from wmjax.models import Config, check_config
 from wmjax.text import by
-from wmjax.train.mapping import Mapping
+from wmjax.train.mapping import DeviceMapping
 from wmjax.train.recipe import Precision, Recipe, total_steps
 from wmjax.train.relabel import natural_answers
 
@@ -20,7 +20,7 @@ _WHOLE = ("epochs", "batch", "crop", "key_per_batch")  # numbers of a recipe
 _REAL = ("learning_rate", "weight_decay", "label_smoothing", "temperature")
 
 
-def check(config: Config, recipe: Recipe, train: Examples, keys: Sequence[Key], mapping: Mapping) -> None:
+def check(config: Config, recipe: Recipe, train: Examples, keys: Sequence[Key], mapping: DeviceMapping) -> None:
     """Raises `UsageError` where model, data, keys, recipe and devices cannot be, or cannot go together."""
     check_config(config)
     check_data(train, "train")

@@ -23,7 +23,7 @@ from wmjax.models import Config, Variables, init, predict
 from wmjax.models.predict import collect, dispatch
 from wmjax.progress import progress
 from wmjax.train.check import check, check_saving, check_teacher
-from wmjax.train.mapping import Mapping, all_devices
+from wmjax.train.mapping import DeviceMapping, all_devices
 from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch, pool
 from wmjax.train.recipe import Recipe, schedule_of, total_steps
@@ -45,7 +45,7 @@ def fit(
     state: State | None = None,
     teacher: Teacher | None = None,
     shift: Shift | None = None,
-    mapping: Mapping | None = None,
+    mapping: DeviceMapping | None = None,
     save: Callable[[State, int], None] = lambda state, step: None,
     save_every: int | None = None,
     streamed: bool = False,
@@ -149,7 +149,7 @@ def _chunk_length(train: Examples, recipe: Recipe, per_epoch: int, resident: boo
 
 
 def _feed(
-    train: Examples, recipe: Recipe, mapping: Mapping, chunks: list[range], resident: bool
+    train: Examples, recipe: Recipe, mapping: DeviceMapping, chunks: list[range], resident: bool
 ) -> Generator[Any, None, None]:
     """For each chunk what its steps see: rows of resident data, or the examples; of each batch only this process's."""
     share = mapping.share(recipe.batch)

@@ -15,7 +15,7 @@ from wmjax.keys.keyset import Key
 from wmjax.models import Config, Variables, init, stack
 from wmjax.progress import progress
 from wmjax.train.check import check, check_data, check_teacher
-from wmjax.train.mapping import Mapping, over
+from wmjax.train.mapping import DeviceMapping, over
 from wmjax.train.mix import Batch, pool
 from wmjax.train.recipe import Recipe, schedule_of
 from wmjax.train.relabel import natural_answers, relabelled
@@ -88,7 +88,7 @@ def fit_many(
 
 
 @lru_cache(maxsize=32)
-def make_models_program(plan: Plan, mapping: Mapping) -> Callable[[State, Inputs], tuple[State, Metrics]]:
+def make_models_program(plan: Plan, mapping: DeviceMapping) -> Callable[[State, Inputs], tuple[State, Metrics]]:
     """The program that runs `steps_of(plan)` for many models; what is not of each is shared."""
     return mapping.compile_models(steps_of(plan), Inputs, shared={"schedule", "data", "triggers"})
 
@@ -98,9 +98,7 @@ def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], 
         raise UsageError("no seeds: give one for each model")
     if moving := [key for key in keys if key.answers is None]:
         name = moving[0].commitment.id[:12]
-        raise UsageError(
-            f"`keys`: spread key {name} is a shift of one network's answers, which wmjax.fit alone teaches"
-        )
+        raise UsageError(f"`keys`: spread key {name} is a shift of one network's answers: wmjax.fit teaches it")
     for seed in (min(seeds), max(seeds)):
         check(config, dataclasses.replace(recipe, seed=seed), seen, keys, over(jax.local_devices()[:1]))
 

@@ -21,7 +21,7 @@ from wmjax.suspects.stored import load_variables
 from wmjax.train.begin import begun, check_out
 from wmjax.train.check import check, check_data, check_saving, check_teacher
 from wmjax.train.loop import fit
-from wmjax.train.mapping import Mapping, all_devices
+from wmjax.train.mapping import DeviceMapping, all_devices
 from wmjax.train.mark import Mark, mark_of
 from wmjax.train.memory import fits_host, fits_resident
 from wmjax.train.recipe import Recipe, total_steps
@@ -67,7 +67,7 @@ def embed(
     sigma: float | None = None,
     band: float = BAND,
     resume: bool = False,
-    mapping: Mapping | None = None,
+    mapping: DeviceMapping | None = None,
     streamed: bool = False,
     save_every: int | None = None,
 ) -> Report:
@@ -147,7 +147,7 @@ def _check(
     recipe: Recipe,
     splits: Splits[Examples],
     keys: Sequence[Key],
-    mapping: Mapping,
+    mapping: DeviceMapping,
     save_every: int | None,
 ) -> None:
     """Raises `UsageError` where there can be no such run; no image is read for it."""
