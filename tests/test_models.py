@@ -34,7 +34,8 @@ from wmjax.models import (
 )
 from wmjax.models.contract import Training
 from wmjax.suspects import open_suspect
-from wmjax.suspects.network import from_config, networks_named
+from wmjax.suspects.named import networks_named
+from wmjax.suspects.network import from_config
 from wmjax.suspects.stored import export, load_variables
 from wmjax.train import Recipe, default_recipe, embed, fit
 from wmjax.verification import verify
