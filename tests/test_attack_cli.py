@@ -109,6 +109,17 @@ def test_a_thief_without_images(attack):
     assert "flip" in out
 
 
+def test_a_thief_with_one_image(attack):
+    """What one is too few for is passed over, and no network counts as lost."""
+    code, out, err = attack("--suite", "subtract,overwrite,flip", "--images", 1, "--epochs", 4, "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert {point["outcome"] for point in document["points"]}.isdisjoint({"diverged"})
+    assert set(document["skipped"]) == {"subtract", "overwrite"}
+    assert "subtract: skipped, telling two networks apart needs 2 images or more, the thief has 1" in err
+    assert "overwrite: skipped, a key is mixed into batches of 2 images or more" in err
+
+
 def test_images_of_another_data_set(attack):
     code, out, _ = attack("--suite", "knockoff", "--images", 20, "--queries", "digits", "--epochs", 1, "--json")
     assert code == 0
@@ -129,6 +140,8 @@ def test_images_of_another_data_set(attack):
         (["--images", "-1"], "run", "my", 2, "--images -1: must be at least 0"),
         (["--epochs", "0"], "run", "my", 2, "--epochs"),
         (["--batch", "-1"], "run", "my", 2, "--batch"),
+        (["--seed", "-1"], "run", "my", 2, "--seed -1: must be a whole number in 0..2147483647"),
+        (["--seed", str(2**31)], "run", "my", 2, "--seed"),
     ],
 )
 def test_bad_input(attack, arguments, target, key, code, words):

@@ -226,6 +226,28 @@ def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def locked(lock: Path, folder: Path, busy: str) -> Iterator[None]:
+    """Makes a folder and a file that is its lock, and holds that one while a block runs; a kill lets it go.
+
+    Args:
+      lock: the file, in the folder or elsewhere on this machine.
+      folder: what errors name.
+      busy: as of `hold`, which says what is raised.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise AccessError(f"cannot write {folder}: {error.strerror}") from error
+    try:
+        hold(descriptor, folder, busy)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def hold(descriptor: int, path: Path, busy: str, *, wait: bool = False) -> None:
     """Locks an open file for this process, until it is closed.
 

@@ -37,17 +37,17 @@ def networks_named(name: str, images: Sequence[Image], classes: Sequence[int], s
       said: as of `module_networks`.
 
     Raises:
-      UsageError: the name is none of these, or the module takes none of the images.
+      UsageError: the name is none of these, or its network takes none of the images.
     """
-    if name in FAMILIES:
-        return [from_config(default_config(name, image, count)) for image in images for count in classes]
-    if not is_named(name) and not NAME.fullmatch(name):
+    if name not in FAMILIES and not is_named(name) and not NAME.fullmatch(name):
         raise UsageError(f"`models` {name}: give {', '.join(FAMILIES)}, timm:NAME, torchvision:NAME or module:factory")
     networks: list[Network] = []
     failure = None
     for image in images:
         try:
-            if is_named(name):
+            if name in FAMILIES:
+                networks += [from_config(default_config(name, image, count)) for count in classes]
+            elif is_named(name):
                 networks += [_of_library(name, image, count, said) for count in classes]
             else:
                 networks += module_networks(name, image, said, tuple(classes))
