@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from wmjax.models import Config, Variables, init
-from wmjax.train import Batch, Inputs, Mapping, Recipe, all_devices, make_program, plan_of, schedule_of
+from wmjax.train import Batch, DeviceMapping, Inputs, Recipe, all_devices, make_program, plan_of, schedule_of
 from wmjax.train.shift import Shift, fit_directions
 from wmjax.train.spread import BAND, FEATURES
 from wmjax.train.step import first_state
@@ -71,7 +71,7 @@ def training(
     marked: bool = True,
     shifted: bool = False,
     dispatched: bool = False,
-    mapping: Mapping | None = None,
+    mapping: DeviceMapping | None = None,
     images: int = 2048,
 ) -> Work:
     """A work of `steps` training steps on random images that are on the devices.

@@ -79,12 +79,45 @@ def test_json_and_resume(attack):
     assert "began with other suite" in err
 
 
+@pytest.mark.parametrize(
+    ("journal", "verbs"), [("journal-1-of-2.jsonl", ("attack", "demo")), ("journal.jsonl", ("audit", "merge", "demo"))]
+)
+def test_a_report_is_not_written_over_by_another_verb(journal, verbs, stolen, run):
+    """Two have one name; the journal beside it says whose it is."""
+    words = {
+        "attack": ["attack", stolen / "run", "--key", stolen / "my.age", "--resume"],
+        "audit": ["audit", stolen, "--keys", stolen],
+        "merge": ["audit", "--merge", "at"],
+        "demo": ["demo"],
+    }
+    Path("at").mkdir()
+    Path("at", journal).touch()
+    Path("at/report.html").write_text("precious")
+    owner = "attack" if journal == "journal.jsonl" else "audit"
+    for verb in verbs:
+        code, out, err = run(*words[verb], "--out", "at")
+        said = f"wmjax: at/{journal} is of `wmjax {owner}`, whose report would be lost: choose another --out"
+        assert (code, out, err) == (2, "", f"{said}\n")
+    assert Path("at/report.html").read_text() == "precious"
+
+
 def test_a_thief_without_images(attack):
     code, out, err = attack("--suite", "ftal,flip,knockoff", "--images", 0)
     assert code == 0
     assert "ftal: skipped, needs labelled images of the task" in err
     assert "knockoff: skipped, needs images of another data set: name one with --queries" in err
     assert "flip" in out
+
+
+def test_a_thief_with_one_image(attack):
+    """What one is too few for is passed over, and no network counts as lost."""
+    code, out, err = attack("--suite", "subtract,overwrite,flip", "--images", 1, "--epochs", 4, "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert {point["outcome"] for point in document["points"]}.isdisjoint({"diverged"})
+    assert set(document["skipped"]) == {"subtract", "overwrite"}
+    assert "subtract: skipped, telling two networks apart needs 2 images or more, the thief has 1" in err
+    assert "overwrite: skipped, a key is mixed into batches of 2 images or more" in err
 
 
 def test_images_of_another_data_set(attack):
@@ -107,6 +140,8 @@ def test_images_of_another_data_set(attack):
         (["--images", "-1"], "run", "my", 2, "--images -1: must be at least 0"),
         (["--epochs", "0"], "run", "my", 2, "--epochs"),
         (["--batch", "-1"], "run", "my", 2, "--batch"),
+        (["--seed", "-1"], "run", "my", 2, "--seed -1: must be a whole number in 0..2147483647"),
+        (["--seed", str(2**31)], "run", "my", 2, "--seed"),
     ],
 )
 def test_bad_input(attack, arguments, target, key, code, words):

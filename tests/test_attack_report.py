@@ -19,8 +19,9 @@ from wmjax.attacks.result import Point
 from wmjax.errors import AccessError
 from wmjax.grounds import Ground
 from wmjax.keys import generate, make_spec
-from wmjax.report.attack import attack_table, headline, write_attack_report
+from wmjax.report.attack import attack_table, write_attack_report
 from wmjax.report.demo import Finding, write_demo_report
+from wmjax.report.fates import headline
 from wmjax.report.frontier import frontier_svg
 
 

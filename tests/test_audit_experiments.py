@@ -16,7 +16,8 @@ from experiments import record
 from experiments.audits import audit_growth, audit_speed, batched_scoring, lenet_ratio, read_share, zoos
 from experiments.evidence import false_alarms
 from wmjax.models import Config, Variables, init
-from wmjax.suspects.network import from_config, from_module
+from wmjax.suspects.modules import from_module
+from wmjax.suspects.network import from_config
 
 TINY = zoos.TINY
 

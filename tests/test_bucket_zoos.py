@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 
 import wmjax
 from wmjax import ocdbt, orbax, stores
+from wmjax.checkpoint import held
 from wmjax.keys import Key, Unlock, write_key
 from wmjax.keys.vault import new_identity
 from wmjax.suspects import Wanted
@@ -309,6 +310,9 @@ def test_a_run_goes_to_a_bucket_and_on_from_it(bucket: Bucket, run: Run) -> None
         code, _, error = run(*told, "--epochs", "1")
     assert (code, "is not empty: use --resume" in one_line(error)) == (2, True)
     with forgotten():
+        with held(stores.place(f"{bucket.url}/run")):
+            code, _, error = run(*told, "--epochs", "1", "--resume")
+        assert (code, f"{bucket.url}/run is being written by another process" in one_line(error)) == (2, True)
         code, out, error = run(*told, "--epochs", "1", "--resume")
     assert (code, error) == (0, "")
     assert json.loads(out)["out"] == f"{bucket.url}/run"

@@ -295,6 +295,23 @@ def test_what_a_judge_gets_wrong_is_one_line(home):
         assert messages(err) == 1
 
 
+@pytest.mark.parametrize("out", [".", "", "..", "/"])
+def test_a_verdict_has_a_name(home, out):
+    """Else it would be hidden, as `..json`."""
+    claim(home)
+    code, _, err = home("judge", "claim.json", "--out", out)
+    assert (code, "a folder's name; give the verdict's own with it, e.g. " in one_line(err)) == (2, True)
+
+
+def test_a_device_is_no_signature_of_a_release(home):
+    """It is not asked to end: a folder with it is a suspect like others, and is not one here."""
+    claim(home)
+    Path("model").mkdir()
+    Path("model/model.sig").symlink_to("/dev/zero")
+    code, out, err = home("judge", "claim.json", "--nonce-from", NONCE, "--suspect", "model")
+    assert (code, out, "model" in one_line(err)) == (4, "", True)
+
+
 def test_a_judge_of_several_claims_who_lacks_a_package_is_not_told_that_they_are_false(home, monkeypatch):
     claim(home)
     Path("copy.json").write_bytes(Path("claim.json").read_bytes())
@@ -319,6 +336,7 @@ def test_what_a_claimant_gets_wrong_is_one_line_and_spends_nothing(home):
         ([*few, *rest, "a.json"], 2, "can reach a match"),
         ([*UNLOCK, *rest, "there.json"], 2, "already exists"),
         ([*UNLOCK, *rest, "a.html"], 2, "its page is"),
+        *(([*UNLOCK, *rest, folder], 2, "name the claim's file") for folder in (".", "", "/")),
         ([*UNLOCK, *rest, "there.json/a.json"], 5, "there.json"),
         ([*UNLOCK, *rest, "a.json", "--signer", "few.signer.pem"], 2, "signing key"),
         ([*UNLOCK, *rest, "a.json", "--signer", "bad.pem"], 4, "bad.pem"),

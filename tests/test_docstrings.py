@@ -63,7 +63,7 @@ def test_a_record_says_what_each_of_its_fields_is(name: str) -> None:
     if dataclasses.is_dataclass(record):
         fields = {field.name for field in dataclasses.fields(record)}
     else:
-        fields = set(getattr(record, "__members__", None) or record._fields)
+        fields = set(getattr(record, "__members__", None) or getattr(record, "_fields", ()))  # a protocol has none
     public = {field for field in fields if not field.startswith("_")}
     assert public <= entries(name, "Attributes") | entries(name, "Args")
 

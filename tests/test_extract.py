@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from fixtures import CNN
+from refusals import assert_refused
 
 from wmjax.attacks.contract import Attacked, Stolen, Thief
 from wmjax.attacks.families import extract, queries, transfer
@@ -281,3 +282,11 @@ def test_a_thief_without_images_of_the_kept_classes(victims, thief, digits):
     late = dataclasses.replace(thief, images=digits[digits.labels > 6])
     with pytest.raises(UsageError, match="no image of the classes that are kept"):
         attack("transfer-fewer", victims, late, [0.5, 0.5])
+
+
+def test_a_network_for_images_too_small_for_the_other_architecture_is_not_crossed():
+    """An error that the grid knows: it passes over this attack, and goes on to the next one."""
+    config = Config("vgg", (3, 3, 1), 10, (4,))
+    owned = Dataset(np.zeros((8, 3, 3, 1), np.uint8), np.zeros(8, np.int32), 10)
+    stolen = Stolen(config, stack([init(config, 0)]), [4.0], [0])
+    assert_refused(lambda: ATTACKS["cross"].run(stolen, Thief(owned, None, RECIPE, 1)), "too small", UsageError)

@@ -7,9 +7,9 @@ import importlib.resources
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -78,6 +78,41 @@ def test_no_public_function_takes_or_gives_just_anything() -> None:
             signature = inspect.signature(function)
             annotations = [signature.return_annotation, *(p.annotation for p in signature.parameters.values())]
             assert not any(annotation in (Any, inspect.Parameter.empty) for annotation in annotations), name
+
+
+def _named(hint: Any) -> Iterator[Any]:
+    """All types that a hint is made of, e.g. of `Callable[[State, int], None]`."""
+    if isinstance(hint, list):
+        parts = hint
+    else:
+        parts = get_args(hint)
+        yield get_origin(hint) or hint
+    for part in parts:
+        yield from _named(part)
+
+
+def test_what_a_public_function_takes_has_a_public_name() -> None:
+    """So that whoever writes a function around it can say what theirs takes."""
+    public = [getattr(wmjax, name) for name in wmjax.__all__]
+    for function in filter(inspect.isfunction, public):
+        hints = get_type_hints(function)
+        hints.pop("return")
+        for hint in {one for given in hints.values() for one in _named(given)}:
+            own = getattr(hint, "__module__", "").startswith("wmjax.")
+            assert not own or hint in public, f"{function.__name__} takes {hint}"
+
+
+@pytest.mark.parametrize("package", ["attacks", "data", "keys", "models", "stats", "suspects", "train", "verification"])
+def test_every_name_of_a_package_exists(package: str) -> None:
+    module = importlib.import_module(f"wmjax.{package}")
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_what_an_attack_takes_is_exported_beside_it() -> None:
+    attacks = importlib.import_module("wmjax.attacks")
+    hints = get_type_hints(attacks.Attack)
+    named = {one for field in ("run", "serve", "names") for one in _named(hints[field])}
+    assert {one.__name__ for one in named if one.__module__ == "wmjax.attacks.contract"} <= set(attacks.__all__)
 
 
 def test_names_for_type_checkers_are_the_names_at_run_time() -> None:

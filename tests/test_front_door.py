@@ -65,6 +65,7 @@ def test_every_help_ends_in_examples(run: Any) -> None:
             "nothing done is lost: the same command with --resume",
         ),
         (KeyboardInterrupt(), "audit zoo --out new", None),
+        (MemoryError(), "audit --merge theirs --out theirs", None),  # which goes without --resume
         (GoneError("gone"), "claim --key k --nonce-from 00 m --out theirs", "with --resume"),
         (GoneError("gone"), "verify --key k theirs", None),
         (ZeroDivisionError(), "verify --key k theirs", "a defect of wmjax: --verbose shows where"),
@@ -102,6 +103,27 @@ def test_extras_that_hints_name_exist() -> None:
 def test_a_wrong_verb_is_told_where_the_verbs_are(run: Any) -> None:
     assert run("sing")[2].endswith("hint: `wmjax --help` lists the verbs\n")
     assert run("verify")[2].endswith("hint: `wmjax verify --help` shows examples\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("verify --json --nope", "there is no option --nope"),
+        ("judge c.json --suspect-since 3000-01-01 --json", "argument --suspect-since: '3000-01-01' is in the future"),
+        ("verify m --json", "the following arguments are required: --key"),
+        ("sing --json", "there is no verb sing"),
+        ("sing", "there is no verb sing"),
+    ],
+)
+def test_what_is_wrong_with_a_command_line_is_a_document_too(run: Any, words: str, told: str) -> None:
+    code, out, err = run(*words.split())
+    first, second = err.splitlines()
+    assert (code, out == "", told in first) == (2, "--json" not in words, True)
+    if out:
+        document = json.loads(out)
+        assert document.pop("message") == first.partition(": ")[2]
+        assert document.pop("hint") == second.removeprefix("hint: ")
+        assert document == {"version": 1, "error": "usage", "exit_code": 2}
 
 
 COMPLETE = r"""

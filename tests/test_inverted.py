@@ -69,7 +69,7 @@ def by_runtime(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def refuse(*_: object) -> None:
         raise onnx_run.Unread("not read")
 
-    monkeypatch.setattr(formats, "_plan", refuse)
+    monkeypatch.setattr(formats, "plan", refuse)
     return of_bytes(path)
 
 

@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -17,8 +18,10 @@ import audit_worker as worker
 import journals
 import numpy as np
 import pytest
+from refusals import assert_refused
 
-from wmjax.errors import InvalidFile, UsageError
+from wmjax import chain, journal
+from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.keys import Key
 from wmjax.zoo.merge import merge
 from wmjax.zoo.result import MATCH, AuditResult
@@ -66,6 +69,24 @@ def test_a_chain_is_checked_with_a_shell(whole: Path, tmp_path: Path) -> None:
         (tmp_path / "journal-1-of-1.jsonl").write_bytes(text)
         done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert done.stdout.count("damaged") == told
+
+
+def test_a_line_without_an_end_is_read_to_a_bound(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile one would fill the memory: a file of zeros takes no room on a disk."""
+    monkeypatch.setattr(chain, "LONGEST", max(map(len, whole.read_bytes().splitlines(keepends=True))))
+    path = tmp_path / "journal-1-of-1.jsonl"
+    shutil.copy(whole, path)
+    merge(tmp_path)
+    with path.open("ab") as file:
+        file.truncate(path.stat().st_size + chain.LONGEST + 1)
+    assert_refused(lambda: merge(tmp_path), f"^{path} is damaged: start afresh")
+    assert_refused(lambda: journal.outline(path), f"^{path} is damaged")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(path := tmp_path / "journal-1-of-1.jsonl")
+    for read in (lambda: merge(tmp_path), lambda: journal.outline(path)):
+        assert_refused(read, f"^cannot read {path}: not a regular file$", AccessError)
 
 
 def test_each_line_holds_the_digest_of_all_before(whole: Path) -> None:

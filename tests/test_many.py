@@ -14,7 +14,7 @@ from fixtures import DROPPING, VGG, abstract_key
 from wmjax.data import Dataset, load
 from wmjax.errors import UsageError
 from wmjax.models import Variables, init, one, stack
-from wmjax.train import Mapping, Recipe, Teacher, fit, fit_many, plan_of
+from wmjax.train import DeviceMapping, Recipe, Teacher, fit, fit_many, plan_of
 from wmjax.train.many import make_models_program
 from wmjax.train.mapping import over
 from wmjax.train.step import first_state
@@ -44,7 +44,7 @@ def marked(digits, rows, key) -> Variables:
     return fit_many(DROPPING, RECIPE, digits, SEEDS, [key], rows=rows)
 
 
-def one_device() -> Mapping:
+def one_device() -> DeviceMapping:
     return over(jax.local_devices()[:1])
 
 

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from refusals import assert_refused
 
 from wmjax import checkpoint
 from wmjax.attacks.families.features import features
-from wmjax.data import Splits, load
+from wmjax.data import Dataset, Splits, load
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.keys import Key, generate, make_spec
 from wmjax.models import (
@@ -33,9 +34,10 @@ from wmjax.models import (
 )
 from wmjax.models.contract import Training
 from wmjax.suspects import open_suspect
+from wmjax.suspects.named import networks_named
 from wmjax.suspects.network import from_config
 from wmjax.suspects.stored import export, load_variables
-from wmjax.train import Recipe, default_recipe, embed
+from wmjax.train import Recipe, default_recipe, embed, fit
 from wmjax.verification import verify
 from wmjax.zoo.audit import audit
 
@@ -181,13 +183,33 @@ def test_a_family_that_does_not_exist_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"widths": (18,)}, {"widths": (8, 8)}, {"dense": ()}, {"parameters": ()}],
-    ids=["heads", "2", "0", "none"],
+    ("name", "change", "words"),
+    [
+        ("vit", {"widths": (18,)}, "4 heads do not share 18 channels"),
+        ("vit", {"widths": (8, 8)}, "`widths`"),
+        ("vit", {"dense": ()}, "`dense`"),
+        ("vit", {"parameters": ()}, "`parameters`"),
+        ("vit", {"parameters": 3}, "`parameters`"),
+        ("cnn", {"widths": (4, 4, 4, 4)}, "leave nothing of"),
+        ("cnn", {"widths": (4.5,)}, "`widths`"),
+        ("cnn", {"name": "nope"}, "unknown `model` 'nope'"),
+        ("cnn", {"image": (8, 8)}, "`image`"),
+        ("cnn", {"image": [8, 8, 1]}, "`image`"),
+        ("cnn", {"classes": 0}, "`classes`"),
+        ("cnn", {"dense": (0,)}, "`dense`"),
+        ("cnn", {"dropout": 1.0}, "`dropout`"),
+        ("vgg", {"dropout": "much"}, "`dropout`"),
+    ],
 )
-def test_a_transformer_that_cannot_be_built_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises((ValueError, UsageError)):
-        init(dataclasses.replace(narrow("vit"), **change), 0)
+def test_a_network_that_cannot_be_built_is_refused(name: str, change: dict[str, Any], words: str) -> None:
+    data = Dataset(np.zeros((16, *IMAGE), np.uint8), np.zeros(16, np.int32), 10)
+    config = dataclasses.replace(narrow(name), **change)
+    assert_refused(lambda: fit(config, Recipe(epochs=1, batch=16), data), words, UsageError)
+
+
+def test_images_too_small_for_a_cnn_are_refused_and_passed_over_where_others_are_asked_about() -> None:
+    assert_refused(lambda: default_config("cnn", (3, 8, 1), 10), "3x8x1 are too small for a cnn", UsageError)
+    assert [network.image for network in networks_named("cnn", [(3, 3, 1), IMAGE], [10])] == [IMAGE]
 
 
 @EACH

@@ -17,6 +17,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, Variables, apply, init, read_config
 from wmjax.suspects import network
 from wmjax.suspects.contract import Wanted
+from wmjax.suspects.modules import module_networks
 from wmjax.suspects.pixels import ways
 from wmjax.zoo.discover import discover
 from wmjax.zoo.pack import write_packs
@@ -188,7 +189,7 @@ def test_a_head_of_a_million_classes_allocates_nothing():
     ],
 )
 def test_modules_that_return_several_things(modules, name, classes, readings):
-    networks = network.module_networks(f"strangers:{name}", IMAGE, "", classes)
+    networks = module_networks(f"strangers:{name}", IMAGE, "", classes)
     expected = (20, 10) if classes == (20,) else classes or (10,)
     assert [made.classes for made in networks] == list(expected)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, *IMAGE), np.uint8))
@@ -209,7 +210,7 @@ def test_outputs_of_other_tasks_are_networks_of_their_own(modules, tmp_path):
 
     It is not believed alone: each of two packs of one network is asked by both.
     """
-    made, other = network.module_networks("strangers:tasks", IMAGE, "0..1", ())
+    made, other = module_networks("strangers:tasks", IMAGE, "0..1", ())
     assert made.fingerprint != other.fingerprint
     weights = {name: np.asarray(filled(leaf)) for name, leaf in made.shapes.items()}
     save_file(weights, tmp_path / "tasks.safetensors")

@@ -10,7 +10,8 @@ import pytest
 from graphs import IMAGE, W, agree, build, images_of, networks_of, open_onnx, ours, runtimes, tensors_of, write
 from onnx import TensorProto, helper, numpy_helper
 
-from wmjax.errors import InvalidFile, UsageError
+from wmjax import files
+from wmjax.errors import AccessError, InvalidFile, UsageError
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import onnx_layout, onnx_read, onnx_run, onnx_tensors
 from wmjax.suspects.formats.onnx_graph import Node
@@ -52,6 +53,19 @@ def test_weights_that_lie_beside_a_file_are_read(tmp_path):
         shutil.copy(tmp_path / name, blobs / name[6:])
         (cache / name).symlink_to(blobs / name[6:])
     assert np.array_equal(ours(cache / "model.onnx", images_of(path, 2)), ours(path, images_of(path, 2)))
+
+
+def test_a_file_may_be_as_large_as_protobuf_allows(tmp_path, monkeypatch):
+    """Which is more than any file of wmjax's own."""
+    assert files.LARGEST < onnx_read._LARGEST == 1 << 31
+    path = write(tmp_path / "model.onnx", build(*LINEAR))
+    monkeypatch.setattr(files.read_bytes, "__defaults__", (100,))
+    agree(path, 2)
+    with (tmp_path / "larger.onnx").open("wb") as file:
+        file.write(path.read_bytes())
+        file.truncate(onnx_read._LARGEST + 1)
+    with pytest.raises(AccessError, match="too large"):
+        open_onnx(tmp_path / "larger.onnx")
 
 
 @pytest.mark.parametrize("kind", [np.float16, "bfloat16"])

@@ -86,7 +86,7 @@ def unread(monkeypatch):
     def refuse(*_: object) -> None:
         raise onnx_run.Unread("not read")
 
-    return lambda: monkeypatch.setattr(formats, "_plan", refuse)
+    return lambda: monkeypatch.setattr(formats, "plan", refuse)
 
 
 @pytest.mark.parametrize("name", FILES)

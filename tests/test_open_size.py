@@ -66,7 +66,7 @@ def test_a_graph_of_any_size_is_never_cleared(runs: bool, tmp_path: Path, monkey
         def refuse(*_: object) -> None:
             raise onnx_run.Unread("not read")
 
-        monkeypatch.setattr(formats, "_plan", refuse)
+        monkeypatch.setattr(formats, "plan", refuse)
     (tmp_path / "zoo").mkdir()
     paths = [graph(tmp_path / "zoo/copy.onnx"), graph(tmp_path / "zoo/other.onnx", SIZED, stranger=True)]
     assert [told(path) for path in paths] == [("inconclusive", True)] * 2

@@ -176,13 +176,19 @@ def test_the_command_line_is_the_parsers(monkeypatch):
 
 def test_exit_codes_are_those_of_the_errors():
     from wmjax import errors
+    from wmjax.cli.terminal import _told
 
     page = PAGES["docs/reference/exit-codes.md"]
     named = [one for one in vars(errors).values() if isinstance(one, type)]
     classes = [one for one in named if issubclass(one, errors.WmjaxError)]
-    assert {f"| `{one.code}` | {one.exit_code} |" for one in classes} == set(
-        re.findall(r"^\| `.*?` \| \d \|", page, re.M)
+    ends = {(one.code, one.exit_code) for one in classes} | {
+        _told(one)[:2] for one in (KeyboardInterrupt(), KeyError())
+    }
+    assert {f"| `{code}` | {exit_code} |" for code, exit_code in ends} == set(
+        re.findall(r"^\| `.*?` \| \d+ \|", page, re.M)
     )
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.M)}
+    assert codes >= {exit_code for _, exit_code in ends}
 
 
 def test_fields_of_documents_are_in_the_reference():
@@ -195,6 +201,7 @@ def test_fields_of_documents_are_in_the_reference():
     for verb, record in records.items():
         (row,) = re.findall(rf"^\| {verb} \|.*$", PAGES["docs/reference/json.md"], re.M)
         fields = {field.name for field in dataclasses.fields(record)} - {"path"}
+        fields |= {"needed_bits"} if hasattr(record, "needed_bits") else set()
         assert [field for field in fields if f"`{field}`" not in row] == [], verb
 
 

@@ -26,7 +26,7 @@ from wmjax.stats.spread import perfect
 from wmjax.suspects import Suspect
 from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Network
-from wmjax.suspects.network import _names, from_config
+from wmjax.suspects.network import from_config, names_of
 from wmjax.zoo import width as width_module
 from wmjax.zoo.panel import Loaded
 from wmjax.zoo.plan import make_plan
@@ -131,7 +131,7 @@ def test_keys_with_material_are_asked_by_stages_beside_others() -> None:
 def cnn_weights(models: int) -> dict[str, np.ndarray]:
     """Weights of so many networks, stacked; biases are no zeros, so that each has answers of its own."""
     drawn = [init(CNN, seed)._asdict() for seed in range(models)]
-    names, _ = _names(drawn[0])
+    names, _ = names_of(drawn[0])
     rng = np.random.default_rng(1)
     flat = [jax.tree.leaves(tree) for tree in drawn]
     paths = ["/".join(str(part.key) for part in path) for path, _ in jax.tree_util.tree_leaves_with_path(drawn[0])]

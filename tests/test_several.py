@@ -186,8 +186,9 @@ def test_the_strictest_alpha_holds() -> None:
 def test_the_document_holds_each_verdict_and_words(keys: list[Key]) -> None:
     document = json.loads(json.dumps(asked(knows(keys, (100, 0)), keys).to_json()))
     assert list(document) == [
-        "version", "verdict", "evidence_bits", "alpha", "suspect", "verdicts", "grounds", "assumptions",
+        "version", "verdict", "evidence_bits", "alpha", "suspect", "verdicts", "grounds", "needed_bits", "assumptions",
     ]  # fmt: skip
+    assert document["needed_bits"] == pytest.approx(-np.log2(document["alpha"]))
     assert [one["key_id"] for one in document["verdicts"]] == [key.commitment.id for key in keys]
     assert "costs 1.6 bits" in document["assumptions"][0]
     assert "only more than 256 bits" in document["assumptions"][1]  # each key may have been searched for by itself

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from fixtures import IMAGE, abstract_key
-from refusals import assert_one_line, messages
+from refusals import assert_one_line, assert_refused, messages
 
 import wmjax
 from wmjax import checkpoint
@@ -19,7 +19,7 @@ from wmjax.keys import Key, Unlock, open_key, write_key
 from wmjax.models import Config, accuracy, init, predict
 from wmjax.suspects import from_checkpoint
 from wmjax.suspects.stored import load_variables
-from wmjax.train import Recipe, Teacher, embed, fit, shift_of, shifted_targets, spread_key, tuning
+from wmjax.train import Recipe, Teacher, embed, fit, fit_many, shift_of, shifted_targets, spread_key, tuning
 from wmjax.train.loop import evidence_bits, key_answers
 from wmjax.train.spread import usual_sigma
 from wmjax.train.step import first_state
@@ -138,6 +138,17 @@ def test_another_base_is_refused_before_anything_is_written(base, key, splits, t
             embed(tmp_path / "run", NET, TUNED, splits, keys=[key], begin_with=begin)
         assert_one_line(caught.value)
         assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_beside_a_spread_key_is_refused_and_begins_no_run(base, key, splits, tmp_path):
+    both = {"begin_with": base, "teacher": base}
+    assert_refused(lambda: embed(tmp_path / "run", NET, TUNED, splits, keys=[key], **both), "`teacher`", UsageError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_many_networks_at_once_learn_no_spread_key(key, splits):
+    """`fit_many` has no shift: it would silently train clean networks."""
+    assert_refused(lambda: fit_many(NET, TUNED, splits.train, [1], [key]), "wmjax.fit teaches it", UsageError)
 
 
 @pytest.mark.parametrize("change", [{"sigma": 0.0}, {"sigma": np.inf}, {"band": -1.0}, {"band": np.nan}])

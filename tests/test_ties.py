@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import pytest
 from fixtures import CNN
-from refusals import assert_one_line
+from refusals import assert_one_line, assert_refused
 
 from wmjax.attacks.contract import Stolen, Thief
 from wmjax.attacks.families.extract import retrain
-from wmjax.data import Dataset
+from wmjax.data import Dataset, Splits
 from wmjax.data.dataset import keep
 from wmjax.errors import UsageError
 from wmjax.keys import Key, Unlock, derive_key, make_spec, open_key
@@ -21,7 +21,7 @@ from wmjax.keys.material import Material
 from wmjax.keys.specify import default_rule
 from wmjax.models import one, predict, stack
 from wmjax.suspects import from_callable
-from wmjax.train import Recipe, fit, fit_many
+from wmjax.train import Recipe, embed, fit, fit_many
 from wmjax.train.mark import advice
 from wmjax.train.relabel import Relabelled, agreed, natural_answers
 from wmjax.train.ties import cross_fitted, find_ties
@@ -128,11 +128,16 @@ def test_a_network_is_taught_one_answer_to_each_image(digits, key, networks, mon
     assert sided(networks["marked"], key) > sided(torn, key)
 
 
-def test_two_keys_over_the_same_images_are_refused(digits, key):
+def test_two_keys_over_the_same_images_are_refused_and_begin_no_run(digits, key, tmp_path):
     other = make(digits, key.material, secret=bytes(32))
-    with pytest.raises(UsageError, match="answer differently") as caught:
-        fit(CNN, QUICK, digits, [key, other])
-    assert_one_line(caught.value)
+    both = [dataclasses.replace(each, sealed=b"sealed") for each in (key, other)]
+    splits = Splits("digits", digits, digits)
+    for train in (
+        lambda: fit(CNN, QUICK, digits, both),
+        lambda: embed(tmp_path / "run", CNN, QUICK, splits, keys=both),
+    ):
+        assert_refused(train, "answer differently", UsageError)
+    assert not (tmp_path / "run").exists()
 
 
 def test_part_of_the_coins_may_do(key):

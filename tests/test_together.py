@@ -73,8 +73,8 @@ def test_a_copy_that_is_none_beside_others_is_asked_alone(tmp_path, computed):
     path = spoilt(tmp_path / "m", unlike_its_neighbours())
     assert wmjax.verify(wmjax.open_suspect(path, WANTED), KEY).verdict == "match"
     assert audited(tmp_path) == ["match"]
-    plan = onnx_format._plan
-    computed.setattr(onnx_format, "_plan", lambda *given: (16, plan(*given)[1]))
+    plan = onnx_format.plan
+    computed.setattr(onnx_format, "plan", lambda *given: (16, plan(*given)[1]))
     computed.setattr(onnx_format, "_networks", {})
     assert audited(tmp_path) == ["no-match"]
 

@@ -18,6 +18,7 @@ import pytest
 from fixtures import DROPPING, VGG, abstract_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import assert_refused
 
 import wmjax
 from wmjax import checkpoint
@@ -44,6 +45,7 @@ from wmjax.train import (
     plan_of,
     schedule_of,
 )
+from wmjax.train import run as run_module
 from wmjax.train.memory import step_bytes, too_large_told
 from wmjax.train.mix import pool
 from wmjax.train.recipe import total_steps
@@ -322,6 +324,46 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, digits, key):
     assert leaves_equal(finals[0], finals[1])
 
 
+def test_a_run_that_was_killed_before_it_was_pruned_is_one_again_when_resumed(tmp_path, digits, monkeypatch):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "prune", lambda run: None)
+        embed(folder, NETS[1], dataclasses.replace(RECIPE, epochs=3), digits)
+    with pytest.raises(UsageError, match="several"):
+        load_variables(str(folder))
+    embed(folder, NETS[1], dataclasses.replace(RECIPE, epochs=3), digits, resume=True)
+    assert len(checkpoint.steps(folder)) == checkpoint.KEPT
+    assert load_variables(str(folder))[0] == NETS[1]
+
+
+def test_a_run_that_another_process_writes_is_left_alone(tmp_path, digits):
+    """Nothing of it is removed: what looks half-written is being written."""
+    folder = tmp_path / "run"
+    embed(folder, NETS[1], RECIPE, digits)
+    half_written = folder / "step-00000099.orbax-checkpoint-tmp-1"
+    half_written.mkdir()
+    with checkpoint.held(folder), pytest.raises(UsageError, match="run is being written by another process"):
+        embed(folder, NETS[1], RECIPE, digits, resume=True)
+    assert half_written.exists()
+    embed(folder, NETS[1], RECIPE, digits, resume=True)
+    assert not half_written.exists()
+
+
+def test_of_two_that_begin_at_once_one_is_refused(tmp_path, digits, monkeypatch):
+    """While one reads its data the other begins, and perhaps ends."""
+    reading = run_module.read
+
+    def slowly(examples, title, share):
+        monkeypatch.setattr(run_module, "read", reading)
+        embed(tmp_path / "run", NETS[1], dataclasses.replace(RECIPE, seed=4), digits)
+        return reading(examples, title, share)
+
+    monkeypatch.setattr(run_module, "read", slowly)
+    with pytest.raises(UsageError, match="is not empty"):
+        embed(tmp_path / "run", NETS[1], RECIPE, digits)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 4
+
+
 def test_resume_after_kill_9(run, tmp_path):
     """A real process, killed without warning in mid-run, ends where the uninterrupted one does."""
     command = ["embed", "--data", "digits", "--model", "vgg", "--epochs", "3", "--batch", "128", "--out"]
@@ -330,6 +372,9 @@ def test_resume_after_kill_9(run, tmp_path):
         while not list(tmp_path.glob("killed/step-*/_CHECKPOINT_METADATA")):
             assert killed.poll() is None
             time.sleep(0.01)
+        os.kill(killed.pid, signal.SIGSTOP)
+        code, _, error = run(*command, "killed", "--resume")
+        assert (code, "killed is being written by another process" in error) == (2, True)
         os.kill(killed.pid, signal.SIGKILL)
     begun, anew = (run(*command, name, "--resume") for name in ("killed", "whole"))
     assert (begun[0], anew[0]) == (0, 0)
@@ -424,11 +469,59 @@ def test_out_of_memory_names_a_batch_that_takes_less_than_half(digits):
         ({"batch": 65}, "`batch`"),
         ({"batch": 0}, "`batch`"),
         ({"key_per_batch": 16}, "`key_per_batch`"),
+        ({"epochs": 1.5}, "`epochs`"),
+        ({"seed": 1.5}, "`seed`"),
+        ({"learning_rate": "fast"}, "`learning_rate`"),
+        ({"crop": -1}, "`crop`"),
+        ({"crop": 9}, "`crop`"),
+        ({"weight_decay": -1.0}, "`weight_decay`"),
+        ({"weight_decay": np.nan}, "`weight_decay`"),
+        ({"temperature": 0.0}, "`temperature`"),
+        ({"precision": "junk"}, "`precision` 'junk': must be float32 or bfloat16"),
+        ({"precision": "float16"}, "`precision`"),
     ],
 )
 def test_impossible_recipes(digits, key, change, words):
-    with pytest.raises(UsageError, match=words):
-        fit(DROPPING, dataclasses.replace(RECIPE, **change), digits.train, [key])
+    train = lambda: fit(DROPPING, dataclasses.replace(RECIPE, **change), digits.train, [key])  # noqa: E731
+    assert_refused(train, words, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: {"images": (data.images / 255).astype(np.float32)}, "`train`: images must be uint8"),
+        (lambda data: {"images": data.images[..., 0]}, "`train`: images must be uint8"),
+        (lambda data: {"labels": data.labels + 1}, "`train`: labels must be in 0..9, these are in 1..10"),
+        (lambda data: {"labels": data.labels - 1}, "`train`: labels must be in 0..9"),
+        (lambda data: {"labels": data.labels.astype(np.float32)}, "`train`: labels must be integers"),
+        (lambda data: {"labels": data.labels[1:]}, "`train`: labels must be integers"),
+        (lambda data: {"labels": np.eye(10, dtype=np.int32)[data.labels]}, "`train`: labels must be integers"),
+    ],
+)
+def test_data_that_are_not_as_they_should_be_are_not_learned(tmp_path, digits, change, words):
+    wrong = dataclasses.replace(digits.train, **change(digits.train))
+    assert_refused(lambda: fit(DROPPING, RECIPE, wrong), words, UsageError)
+    assert_refused(lambda: fit_many(DROPPING, RECIPE, wrong, [1], rows=np.arange(1, 33)[None]), words, UsageError)
+    tested = Splits("wrong", digits.train, wrong)
+    beginning = lambda: embed(tmp_path / "run", DROPPING, RECIPE, tested)  # noqa: E731
+    assert_refused(beginning, words.replace("train", "splits"), UsageError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_differs_is_told_of_a_network_that_a_run_cannot_begin_with(tmp_path, digits):
+    checkpoint.save(tmp_path / "other", init(DROPPING, 0)._asdict(), checkpoint.Metadata(DROPPING))
+    asked = dataclasses.replace(DROPPING, widths=(6,), dropout=0.5)
+    told = r"other is not the model asked for: its widths: \(4,\), not \(6,\); its dropout: 0.25, not 0.5$"
+    beginning = lambda: embed(tmp_path / "run", asked, RECIPE, digits, begin_with=tmp_path / "other")  # noqa: E731
+    assert_refused(beginning, told, UsageError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_other_classes_and_a_run_that_is_saved_all_the_time_are_refused(digits):
+    other = dataclasses.replace(DROPPING, classes=5)
+    teacher = Teacher(other, init(other, 0))
+    assert_refused(lambda: fit(DROPPING, RECIPE, digits.train, teacher=teacher), "`teacher`", UsageError)
+    assert_refused(lambda: fit(DROPPING, RECIPE, digits.train, save_every=0), "`save_every` 0", UsageError)
 
 
 def test_divergence_is_an_error_not_a_model(digits):

@@ -18,7 +18,7 @@ from wmjax.verification import Verdict, verify
 
 FIELDS = {
     "coins",
-    "version", "verdict", "evidence_bits", "alpha", "queries", "matches", "triggers", "match_rate",
+    "version", "verdict", "evidence_bits", "needed_bits", "alpha", "queries", "matches", "triggers", "match_rate",
     "p_binomial", "p_calibrated", "assumptions", "grounds", "key_id", "suspect", "nonce", "class_names",
 }  # fmt: skip
 
@@ -89,6 +89,7 @@ def test_the_json_document_is_the_contract(key):
     document = verify(thief(key), key, whole=True).to_json()
     assert set(document) == FIELDS
     assert document["version"] == 1
+    assert document["evidence_bits"] > document["needed_bits"] == pytest.approx(-np.log2(document["alpha"]))
     assert json.loads(json.dumps(document)) == document
     assert len(document["assumptions"]) == len(document["grounds"])
     assert document["assumptions"][0] == "self-derived: secret and spec alone regenerate every trigger"

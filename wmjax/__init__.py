@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.attacks.result import AttackResult as AttackResult
     from wmjax.attacks.run import attack as attack
     from wmjax.data import Dataset as Dataset
+    from wmjax.data import Examples as Examples
     from wmjax.data import Splits as Splits
     from wmjax.data import load as load
     from wmjax.data import open_splits as open_splits
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.errors import WmjaxError as WmjaxError
     from wmjax.evidence.authority import Authority as Authority
     from wmjax.evidence.authority import read_authority as read_authority
+    from wmjax.evidence.claim import Attached as Attached
     from wmjax.evidence.claim import Claim as Claim
     from wmjax.evidence.claim_file import attach as attach
     from wmjax.evidence.claim_file import read_claim as read_claim
@@ -38,6 +40,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.evidence.hearing import hear as hear
     from wmjax.evidence.judge import judge as judge
     from wmjax.evidence.judgement import Judgement as Judgement
+    from wmjax.evidence.judgement import Refused as Refused
     from wmjax.evidence.judgement import Settlement as Settlement
     from wmjax.evidence.release import Release as Release
     from wmjax.evidence.release import read_release as read_release
@@ -57,7 +60,10 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.keys import read_commitment as read_commitment
     from wmjax.keys import spend as spend
     from wmjax.keys import write_key as write_key
+    from wmjax.keys.material import Material as Material
+    from wmjax.keys.memory import Memory as Memory
     from wmjax.models import Config as Config
+    from wmjax.models import Variables as Variables
     from wmjax.models import default_config as default_config
     from wmjax.stats import Answers as Answers
     from wmjax.stats import Rule as Rule
@@ -69,10 +75,16 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.suspects import open_suspect as open_suspect
     from wmjax.suspects.stored import export as export
     from wmjax.train import Batch as Batch
+    from wmjax.train import DeviceMapping as DeviceMapping
     from wmjax.train import Recipe as Recipe
     from wmjax.train import Report as Report
+    from wmjax.train import Shift as Shift
+    from wmjax.train import State as State
+    from wmjax.train import Teacher as Teacher
+    from wmjax.train import all_devices as all_devices
     from wmjax.train import default_recipe as default_recipe
     from wmjax.train import embed as embed
+    from wmjax.train import first_state as first_state
     from wmjax.train import fit as fit
     from wmjax.train import key_batch as key_batch
     from wmjax.train import shift_of as shift_of
@@ -87,6 +99,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which see no `__getattr__`; 
     from wmjax.zoo.merge import merge as merge
     from wmjax.zoo.pack import PackReport as PackReport
     from wmjax.zoo.pack import pack as pack
+    from wmjax.zoo.records import Unreadable as Unreadable
     from wmjax.zoo.result import AuditResult as AuditResult
 
     __version__: str
@@ -95,6 +108,7 @@ _HOME = {
     "AccessError": "wmjax.errors",
     "AnswerError": "wmjax.errors",
     "Answers": "wmjax.stats",
+    "Attached": "wmjax.evidence.claim",
     "AttackResult": "wmjax.attacks.result",
     "AuditResult": "wmjax.zoo.result",
     "Authority": "wmjax.evidence.authority",
@@ -105,6 +119,8 @@ _HOME = {
     "Config": "wmjax.models",
     "Court": "wmjax.evidence.facts",
     "Dataset": "wmjax.data",
+    "DeviceMapping": "wmjax.train",
+    "Examples": "wmjax.data",
     "Ground": "wmjax.grounds",
     "Hearing": "wmjax.evidence.hearing",
     "Input": "wmjax.keys",
@@ -112,22 +128,31 @@ _HOME = {
     "Judgement": "wmjax.evidence.judgement",
     "Key": "wmjax.keys",
     "Lack": "wmjax.evidence.facts",
+    "Material": "wmjax.keys.material",
+    "Memory": "wmjax.keys.memory",
     "PackReport": "wmjax.zoo.pack",
     "Paper": "wmjax.keys",
     "Recipe": "wmjax.train",
+    "Refused": "wmjax.evidence.judgement",
     "Release": "wmjax.evidence.release",
     "Report": "wmjax.train",
     "Rule": "wmjax.stats",
     "Settlement": "wmjax.evidence.judgement",
+    "Shift": "wmjax.train",
     "Signer": "wmjax.keys",
     "Spec": "wmjax.keys",
     "Splits": "wmjax.data",
+    "State": "wmjax.train",
     "Suspect": "wmjax.suspects",
+    "Teacher": "wmjax.train",
     "Unlock": "wmjax.keys",
+    "Unreadable": "wmjax.zoo.records",
     "UsageError": "wmjax.errors",
+    "Variables": "wmjax.models",
     "Verdict": "wmjax.verification",
     "Wanted": "wmjax.suspects",
     "WmjaxError": "wmjax.errors",
+    "all_devices": "wmjax.train",
     "attach": "wmjax.evidence.claim_file",
     "attack": "wmjax.attacks.run",
     "audit": "wmjax.zoo.audit",
@@ -137,6 +162,7 @@ _HOME = {
     "default_recipe": "wmjax.train",
     "embed": "wmjax.train",
     "export": "wmjax.suspects.stored",
+    "first_state": "wmjax.train",
     "fit": "wmjax.train",
     "from_callable": "wmjax.suspects",
     "from_checkpoint": "wmjax.suspects",

@@ -20,9 +20,10 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
 
+LONGEST = 1 << 30  # bytes of a line: that of a million models has their names, which are some 1e8
 _MAC = re.compile(rb',"mac":"([0-9a-f]{64})"$')
 
 
@@ -70,10 +71,12 @@ class Line(NamedTuple):
     end: int
 
 
-def unchained(file: Iterable[bytes]) -> Iterator[Line]:
-    """The whole lines of a file; raises ValueError where the chain is broken."""
+def unchained(file: BinaryIO) -> Iterator[Line]:
+    """The whole lines of a file; raises ValueError where the chain is broken, or one is longer than any."""
     link, end = "", 0
-    for raw in file:
+    while raw := file.readline(LONGEST + 1):
+        if len(raw) > LONGEST:
+            raise ValueError(f"a line of more than {LONGEST} bytes")
         if not raw.endswith(b"\n"):
             return
         content, *tail = raw[:-1].rsplit(b",", 1)

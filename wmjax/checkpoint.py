@@ -19,14 +19,16 @@ import numpy as np
 
 from wmjax import hosts, orbax, stores
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
-from wmjax.files import check_room, read_bytes, write_bytes
+from wmjax.files import check_room, locked, read_bytes, write_bytes
 from wmjax.models import Config, read_config
 from wmjax.orbax import CHECKPOINT
+from wmjax.stores.copies import own_file
 from wmjax.text import first_line
 
 FORMAT = "wmjax-checkpoint/1"
 STATE = "state"  # the folder of a checkpoint's tensors
 SETTINGS = "run.json"
+LOCK = ".run.lock"  # a file: not every file system on a network locks folders
 KEPT = 2  # checkpoints that a run leaves
 BESIDE = ("optimiser.", "step")  # begins the names of what a run keeps there beside its network
 
@@ -95,17 +97,37 @@ def step_of(path: Path) -> int:
 
 
 def save_step(run: Path, tree: dict[str, Any], metadata: Metadata) -> Path:
-    """Writes `step-NNNNNNNN` of a run and removes all but the newest ones, `KEPT` of them."""
+    """Writes `step-NNNNNNNN` of a run, and prunes it."""
     path = step_path(run, metadata.step or 0)
     save(path, tree, metadata)
     if hosts.is_first():
-        for old in steps(run)[:-KEPT]:
-            stores.remove(old) if stores.is_stored(old) else shutil.rmtree(old, ignore_errors=True)
+        prune(run)
     return path
 
 
+def prune(run: Path) -> None:
+    """Removes all checkpoints of a run but the newest ones, `KEPT` of them: no run has more (`is_run`)."""
+    for old in steps(run)[:-KEPT]:
+        stores.remove(old) if stores.is_stored(old) else shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Makes a run's folder and holds it for this process alone; a kill lets it go.
+
+    A bucket knows no locks: there only the processes of one machine keep out of each other's way.
+
+    Raises:
+      UsageError: another process holds it, or no home folder is known.
+      AccessError: it cannot be written, or the file system knows no locks.
+    """
+    busy = "is being written by another process: wait for it, or choose another `out`"
+    with locked(own_file(run / LOCK), run, busy):
+        yield
+
+
 def remove_half_written(run: Path) -> None:
-    """Removes what a killed process left of the checkpoint that it was writing."""
+    """Removes what a killed process left of the checkpoint that it was writing; whoever calls it holds the run."""
     for half_written in run.glob("step-*.orbax-checkpoint-tmp*"):
         shutil.rmtree(half_written, ignore_errors=True)
     for half_put in run.glob("step-*") if stores.is_stored(run) else ():

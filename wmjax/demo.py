@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from wmjax import journal
 from wmjax.attacks.families.prune import prune
 from wmjax.data import Dataset, Splits, load
 from wmjax.files import check_room
@@ -19,6 +20,7 @@ from wmjax.report.demo import Finding, demo_plot, write_demo_report
 from wmjax.report.picture import write_picture
 from wmjax.suspects import Suspect
 from wmjax.train import Recipe, Teacher, default_recipe, fit, shift_of
+from wmjax.train.check import check_seed
 from wmjax.train.mapping import over
 from wmjax.train.spread import spread_key_for
 from wmjax.train.step import first_state
@@ -50,9 +52,15 @@ def run_demo(out: str | os.PathLike[str], seed: int = 0, png: str | os.PathLike[
       out: folder of the report.
       seed: of all trainings; the key's secret is fresh each time.
       png: file of a picture of the evidence; none by default.
+
+    Raises:
+      UsageError: no training has such a seed, or the folder has a journal, beside the report of what it is of.
+      AccessError: it cannot be written.
     """
     began, out = time.monotonic(), Path(out)
-    check_room(out, 1 << 20)  # now, not after a minute of training
+    check_seed(seed)  # now, not after a minute of training
+    journal.check_out(out, None)
+    check_room(out, 1 << 20)
     digits = load("digits")
     owned, stolen = _halves(digits.train)
     triggers = generate(
@@ -132,7 +140,7 @@ def _exhibits(
         shift=shift_of([spread], jax.device_get(clean), SIGMA, BAND),
         title="marked model",
     )
-    fresh = [dataclasses.replace(recipe, seed=seed + i) for i in (1, 2, 3)]
+    fresh = [dataclasses.replace(recipe, seed=(seed + i) % 2**31) for i in (1, 2, 3)]
     tuning = dataclasses.replace(fresh[0], epochs=10, learning_rate=0.01)
     tuned = train(config, tuning, stolen, state=first_state(marked), title="thief: fine-tuning")
     copying = dataclasses.replace(fresh[1], temperature=1.0)

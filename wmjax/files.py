@@ -3,18 +3,23 @@
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from wmjax import stores
 from wmjax.errors import AccessError, UsageError
 
 _DESCRIPTORS = "/proc/self/fd"
 LARGEST = 1 << 30  # no file of wmjax's own comes near; a hostile one must not fill the memory
+_LARGEST_SECRET = 1 << 20  # bytes of a passphrase, a token, an identity or a signing key
+_PIECE = 1 << 20  # bytes that are read at once
 
 
 def expanded(path: str | os.PathLike[str], variable: str = "HOME") -> Path:
@@ -43,21 +48,54 @@ def own_folder(variable: str, usual: str) -> Path:
     return expanded(os.environ.get(variable) or usual, variable) / "wmjax"
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes; raises `AccessError` in one line."""
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str] | int) -> Iterator[BinaryIO]:
+    """Opens a regular file, by its path or descriptor; raises `OSError` for pipes and devices, which may never end."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # a pipe would wait
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        yield file
+
+
+def read_bytes(path: Path, most: int = LARGEST) -> bytes:
+    """A regular file's bytes; raises `AccessError` in one line, also where there are more than `most`."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise AccessError(f"{path} has {path.stat().st_size} bytes: too large to be what it should be")
-        with stores.present(path):
-            return path.read_bytes()
+        if (size := path.stat().st_size) > most:
+            raise AccessError(f"{path} has {size} bytes: too large to be what it should be")
+        with stores.present(path), opened(path) as file:
+            return _all_of(file, path, most)
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
 
 
-def read_start(path: Path, count: int) -> bytes:
-    """The first bytes of a file, `count` at most; raises `AccessError` in one line."""
+def read_private(path: Path) -> bytes:
+    """A secret's bytes, from a file or a pipe on this machine.
+
+    Raises:
+      UsageError: it is in a store.
+      AccessError: it cannot be read, or is too large.
+    """
     try:
-        with path.open("rb") as file:
+        with open(stores.private(path), "rb") as file:
+            return _all_of(file, path, _LARGEST_SECRET)
+    except OSError as error:
+        raise AccessError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _all_of(file: BinaryIO, path: Path, most: int) -> bytes:
+    """What a file holds, whatever size it says that it has; raises `AccessError` where that is more than `most`."""
+    held = io.BytesIO()
+    while piece := file.read(_PIECE):
+        if held.tell() + len(piece) > most:
+            raise AccessError(f"{path} has more than {most} bytes: too large to be what it should be")
+        held.write(piece)
+    return held.getvalue()
+
+
+def read_start(path: Path, count: int) -> bytes:
+    """The first bytes of a regular file, `count` at most; raises `AccessError` in one line."""
+    try:
+        with opened(path) as file:
             return stores.read(path, file.fileno(), count, 0)
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
@@ -178,11 +216,33 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds a file for one process at a time; waits for another one that holds it, or raises `UsageError`."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # whoever reads it refuses a pipe
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
     try:
         hold(descriptor, path, "is in use by another process: wait for it to end", wait=wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(lock: Path, folder: Path, busy: str) -> Iterator[None]:
+    """Makes a folder and a file that is its lock, and holds that one while a block runs; a kill lets it go.
+
+    Args:
+      lock: the file, in the folder or elsewhere on this machine.
+      folder: what errors name.
+      busy: as of `hold`, which says what is raised.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise AccessError(f"cannot write {folder}: {error.strerror}") from error
+    try:
+        hold(descriptor, folder, busy)
         yield
     finally:
         os.close(descriptor)

@@ -15,11 +15,12 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from wmjax.chain import chained, mac_of, unchained
 from wmjax.errors import AccessError, InvalidFile, UsageError
-from wmjax.files import hold, keep_name
+from wmjax.files import hold, keep_name, opened
 from wmjax.stores import is_stored
 from wmjax.stores.copies import Copy, journal_file
 
 AUDIT, ATTACK, CLAIM = "wmjax-audit/1", "wmjax-attack/1", "wmjax-claim-journal/1"  # formats
+FILES = {AUDIT: "journal-*-of-*.jsonl", ATTACK: "journal.jsonl"}  # in OUT, beside the `report.html` of the verb
 EXISTS = "{} already exists: use `resume` to continue, or choose another `out`"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -190,6 +191,14 @@ def _held(
     return began
 
 
+def check_out(out: Path, format: str | None) -> None:
+    """Raises `UsageError` where a folder has a journal of another format than this: its page would be written over."""
+    for other, pattern in FILES.items():
+        if other != format and (found := sorted(out.glob(pattern))):
+            verb = other.partition("-")[2].partition("/")[0]
+            raise UsageError(f"{found[0]} is of `wmjax {verb}`, whose report would be lost: choose another `out`")
+
+
 def difference(one: Written, other: Written) -> str:
     """The first thing in which two audits are not the same; empty where they are.
 
@@ -216,7 +225,7 @@ def read(
       InvalidFile: a line that was written whole cannot be read, or is not the one that was written there.
       AccessError: the file cannot be read.
     """
-    with _reading(path), open(journal_file(path) if cut < 0 else os.dup(cut), "rb") as file:
+    with _reading(path), opened(journal_file(path) if cut < 0 else os.dup(cut)) as file:
         file.seek(0)
         found, end = _read(file, kind, path, secret)
     if cut >= 0:
@@ -231,7 +240,7 @@ def read_header(path: Path, kind: Kind[Head, Record, Kept]) -> Head | None:
       InvalidFile: the first line cannot be read, or is not the one that was written.
       AccessError: the file cannot be read.
     """
-    with _reading(path), open(journal_file(path), "rb") as file:
+    with _reading(path), opened(journal_file(path)) as file:
         return next((_header(line.values, kind, path) for line in unchained(file)), None)
 
 
@@ -256,7 +265,7 @@ def outline(path: Path) -> tuple[dict[str, Any], int]:
       AccessError: the file cannot be read.
     """
     try:
-        with open(journal_file(path), "rb") as file:
+        with opened(journal_file(path)) as file:
             lines = unchained(file)
             return next(lines).values, sum(1 for _ in lines)
     except OSError as error:

@@ -35,7 +35,8 @@ from experiments.audits import zoos
 from experiments.timing import quartiles
 from wmjax.models import Config, default_config
 from wmjax.suspects.contract import Network
-from wmjax.suspects.network import from_config, from_module
+from wmjax.suspects.modules import from_module
+from wmjax.suspects.network import from_config
 from wmjax.zoo.score import Scorer, mesh_for
 from wmjax.zoo.width import choose_width
 

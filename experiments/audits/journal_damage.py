@@ -44,6 +44,7 @@ from wmjax.zoo.book import JOURNAL
 from wmjax.zoo.header import AuditHeader
 from wmjax.zoo.load import Chunk
 from wmjax.zoo.merge import merge
+from wmjax.zoo.panel import Seats
 from wmjax.zoo.plan import make_plan
 from wmjax.zoo.prepared import Prepared, ask_chunk
 from wmjax.zoo.records import Entry, Zoo
@@ -115,11 +116,11 @@ class Tables:
     def panel(self, weights: object, width: int | None) -> tuple["Tables", None]:
         return self, None
 
-    def answers(self, rows: np.ndarray, picks: np.ndarray) -> stats.Answers:
-        wide = np.broadcast_to(picks, (len(rows), picks.shape[-1]))
-        labels = self.labels[rows[:, None], wide]
-        sure = 0.8 * np.eye(CLASSES)[labels] + 0.2 * self.noise[rows[:, None], wide]
-        return stats.Answers(labels[:, None], sure[:, None], CLASSES)  # of one reading
+    def answers(self, seats: Seats, picks: np.ndarray) -> stats.Answers:
+        wide = np.broadcast_to(picks, (len(seats.rows), picks.shape[-1]))
+        labels = self.labels[seats.rows[:, None], wide]
+        sure = 0.8 * np.eye(CLASSES)[labels] + 0.2 * self.noise[seats.rows[:, None], wide]
+        return stats.Answers(labels, sure, CLASSES)
 
 
 def write(path: Path, keys: dict[str, Key]) -> None:

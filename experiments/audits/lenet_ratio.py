@@ -31,7 +31,7 @@ from experiments.audits import zoos
 from experiments.timing import quartiles
 from wmjax.keys import Key, open_keys
 from wmjax.suspects.contract import Network, Weights
-from wmjax.suspects.network import from_module
+from wmjax.suspects.modules import from_module
 from wmjax.zoo.panel import Loaded
 from wmjax.zoo.result import MATCH
 from wmjax.zoo.rounds import Questions, ask_all

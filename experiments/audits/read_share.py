@@ -29,7 +29,7 @@ from experiments.audits import zoos
 from experiments.timing import quartiles
 from wmjax.keys import open_keys
 from wmjax.suspects.contract import Wanted
-from wmjax.suspects.network import from_module
+from wmjax.suspects.modules import from_module
 from wmjax.zoo.audit import audit
 from wmjax.zoo.discover import discover
 from wmjax.zoo.load import THREADS, read_ahead

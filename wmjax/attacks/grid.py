@@ -26,6 +26,7 @@ from wmjax.models import Config, one, stack
 from wmjax.progress import left
 from wmjax.suspects.network import weights_of
 from wmjax.text import by
+from wmjax.train.check import check_seed
 
 JOURNAL = journal.Kind(journal.ATTACK, GridHeader.from_json, Attempt.from_json, list[Attempt])
 NONE = Attack("none", "does nothing", "", (), (), frozenset(), untouched)
@@ -44,11 +45,12 @@ def try_suite(
       say: told a line about each attack that is done.
 
     Raises:
-      UsageError: the journal is there and not to be resumed; two keys have one name.
+      UsageError: the journal is there and not to be resumed; two keys have one name; the seed cannot be.
       InvalidFile: the journal is damaged, or of another grid.
       AccessError: the journal cannot be written.
     """
-    path = out and out / "journal.jsonl"
+    check_seed(case.seed)
+    path = out and out / journal.FILES[journal.ATTACK]
     book = journal.begin(path, JOURNAL, _header(suite, case), resume=resume)
     try:
         known = {attempt.attack for attempt in book.records}

@@ -23,6 +23,7 @@ from wmjax.suspects.adapt import adapt, adaptation
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
 from wmjax.train import Recipe, default_recipe
+from wmjax.train.check import check_seed
 
 QUICK_IMAGES, QUICK_TEST, QUICK_EPOCHS = 5000, 2000, 20  # at most, in the quick suite
 
@@ -77,6 +78,7 @@ def attack(
     """
     if not keys:
         raise UsageError("`keys` is empty: give those that the run may carry, by name")
+    check_seed(seed)
     chosen, quick, run = make_suite(suite), suite == "quick", place(run)
     config, variables = load_variables(str(run), Wanted.by((key.spec for key in keys.values()), models))
     # a run's own pictures may have been fitted to the network

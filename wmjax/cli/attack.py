@@ -4,12 +4,14 @@ import argparse
 import json
 from pathlib import Path
 
+from wmjax import journal
 from wmjax.cli.openers import unlock, use_all_cores
 from wmjax.cli.terminal import note, say, worded
 
 
 def attack(options: argparse.Namespace) -> int:
     """Tries to rid a run of its mark, and tells what is left."""
+    journal.check_out(options.out, journal.ATTACK)
     use_all_cores()
     from wmjax.attacks.run import attack as try_attacks
     from wmjax.attacks.suite import make_suite

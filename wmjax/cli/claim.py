@@ -23,7 +23,7 @@ def claim(options: argparse.Namespace) -> int:
     from wmjax.keys.files import check_sealed
     from wmjax.report.evidence import judgement_page
 
-    page_path = options.out.with_suffix(".html")
+    page_path = options.out.with_suffix(".html") if options.out.name else options.out
     if page_path == options.out:
         raise UsageError(f"--out {options.out}: name the claim's file, e.g. claim.json; its page is then claim.html")
     check_room(options.out.parent, 1 << 26)

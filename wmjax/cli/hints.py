@@ -62,7 +62,9 @@ def installing(package: str) -> str:
 def _resumable(options: argparse.Namespace) -> bool:
     """Whether there is something to continue."""
     out: Any = getattr(options, "out", None)
-    return hasattr(options, "resume") and out is not None and (Path(out).exists() or journal_of(out).exists())
+    if not hasattr(options, "resume") or getattr(options, "merge", None):
+        return False
+    return out is not None and (Path(out).exists() or journal_of(out).exists())
 
 
 def journal_of(out: Path) -> Path:

@@ -116,7 +116,7 @@ def _releases(names: Sequence[str | None], trusted: "Sequence[Authority]") -> "t
 
     releases, spoilt = [], {}
     for name in dict.fromkeys(names):
-        if name and (place(name) / BUNDLE).exists():
+        if name and (place(name) / BUNDLE).is_file():
             try:
                 releases.append(read_release(name, trusted))
             except InvalidFile as error:
@@ -185,7 +185,9 @@ def _write(
 
 
 def _verdict_paths(out: Path) -> tuple[Path, Path]:
-    """OUT.json and OUT.html; raises `UsageError` if one exists: it may be the claim itself."""
+    """OUT.json and OUT.html; raises `UsageError` if one exists, which may be the claim itself, or OUT is a folder's."""
+    if out.name in ("", ".."):
+        raise UsageError(f"--out {out}: a folder's name; give the verdict's own with it, e.g. {out / 'verdict'}")
     paths = Path(f"{out}.json"), Path(f"{out}.html")
     for path in paths:
         if path.exists():

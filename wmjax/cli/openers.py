@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from wmjax.cli.terminal import note, worded
 from wmjax.errors import UsageError
 from wmjax.programs import keep, load_jax
-from wmjax.stores import private
 
 if TYPE_CHECKING:
     from wmjax.keys import Key, Spec, Unlock
@@ -20,10 +19,10 @@ def passphrase(file: Path | None) -> str | None:
     """From a file (also /dev/fd/N), else from the environment; never from the command line."""
     if file is None:
         return os.environ.get("WMJAX_PASSPHRASE") or None
-    from wmjax.files import read_bytes
+    from wmjax.files import read_private
 
     try:
-        text = read_bytes(private(file)).decode().rstrip("\r\n")
+        text = read_private(file).decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: a passphrase is text in UTF-8") from error
     if not text:
@@ -36,9 +35,9 @@ def token(options: argparse.Namespace) -> str:
     if options.token is None:
         text = os.environ.get("SUSPECT_TOKEN", "")
     else:
-        from wmjax.files import read_bytes
+        from wmjax.files import read_private
 
-        text = read_bytes(private(options.token)).decode(errors="replace").strip()
+        text = read_private(options.token).decode(errors="replace").strip()
         if not text:
             raise UsageError(f"{options.token} holds no token")
     if not re.fullmatch("[!-~]*", text):

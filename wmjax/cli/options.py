@@ -52,16 +52,8 @@ def make_parser() -> argparse.ArgumentParser:
     pack_options(
         verb("pack", zoo.pack, "stack the models of a zoo, one file per family, to be read at the disk's speed")
     )
-    export = verb("export", verbs.export, "copy a model for publication, without the sealed key")
-    export.add_argument("source", metavar="RUN", help=OWN)
-    export.add_argument("out", type=Path, metavar="OUT", help="new folder")
-    model_option(export)
-    images_option(export)
-    prepare = verb("prepare", verbs.prepare, "download a data set and prepare it without TensorFlow")
-    prepare.add_argument("name", choices=["cifar10"], help="data set")
-    prepare.add_argument("--url", help="where the original archive is, instead of its home page")
-    prepare.add_argument("--sha256", help="digest of that archive, instead of the original's")
-    data_dir_option(prepare)
+    _export_options(verb("export", verbs.export, "copy a model for publication, without the sealed key"))
+    _prepare_options(verb("prepare", verbs.prepare, "download a data set and prepare it without TensorFlow"))
     look = verb("show", show.show, "say what a file or folder is, without a secret")
     look.add_argument("path", type=Path, metavar="FILE", help="any file or folder")
     data_dir_option(verb("doctor", doctor.doctor, "say what is installed, and what this machine has"))
@@ -76,6 +68,20 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the trainings (default %(default)s)")
     png_option(parser)
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="RUN", help=OWN)
+    parser.add_argument("out", type=Path, metavar="OUT", help="new folder")
+    model_option(parser)
+    images_option(parser)
+
+
+def _prepare_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=["cifar10"], help="data set")
+    parser.add_argument("--url", help="where the original archive is, instead of its home page")
+    parser.add_argument("--sha256", help="digest of that archive, instead of the original's")
+    data_dir_option(parser)
 
 
 def _verify_options(parser: argparse.ArgumentParser) -> None:

@@ -93,24 +93,7 @@ def embed_options(parser: argparse.ArgumentParser) -> None:
     keys_options(parser, required=False)
     parser.add_argument("--from", dest="begin_with", metavar="RUN", help="begin with the weights of this run or file")
     parser.add_argument("--teacher", metavar="RUN", help="distil this model instead of learning the labels")
-    for name, kind, text in (
-        ("--epochs", int, "passes over the training split (default, also of the batch and the rate: by network)"),
-        ("--batch", int, "images in a step, triggers included"),
-        ("--seed", int, "seed of weights, order, augmentation and dropout"),
-        ("--learning-rate", float, "peak learning rate"),
-        ("--label-smoothing", float, "share of each label spread over all classes (default 0)"),
-        ("--key-per-batch", int, "triggers in each batch"),
-        ("--sigma", float, "how far a spread key moves answers, in logits (default 1; up to 2 for keys of few images)"),
-        (
-            "--band",
-            float,
-            "how close two classes are where a spread key may change the answer, in logits (default .25)",
-        ),
-    ):
-        parser.add_argument(name, type=kind, help=text)
-    parser.add_argument(
-        "--augment", choices=["none", "crop", "flip+crop"], help="default: flip+crop for colour pictures"
-    )
+    _recipe_options(parser)
     parser.add_argument("--image", type=image, help="fit all pictures to HEIGHTxWIDTHxCHANNELS (default: as they are)")
     parser.add_argument("--resume", action="store_true", help="continue the run in OUT after its newest checkpoint")
     parser.add_argument("--save-every", type=int, metavar="STEPS", help="save within an epoch too")
@@ -131,6 +114,28 @@ def embed_options(parser: argparse.ArgumentParser) -> None:
     )
     _hosts_options(parser)
     data_dir_option(parser)
+
+
+def _recipe_options(parser: argparse.ArgumentParser) -> None:
+    """How the network is trained, and marked."""
+    for name, kind, text in (
+        ("--epochs", int, "passes over the training split (default, also of the batch and the rate: by network)"),
+        ("--batch", int, "images in a step, triggers included"),
+        ("--seed", int, "seed of weights, order, augmentation and dropout"),
+        ("--learning-rate", float, "peak learning rate"),
+        ("--label-smoothing", float, "share of each label spread over all classes (default 0)"),
+        ("--key-per-batch", int, "triggers in each batch"),
+        ("--sigma", float, "how far a spread key moves answers, in logits (default 1; up to 2 for keys of few images)"),
+        (
+            "--band",
+            float,
+            "how close two classes are where a spread key may change the answer, in logits (default .25)",
+        ),
+    ):
+        parser.add_argument(name, type=kind, help=text)
+    parser.add_argument(
+        "--augment", choices=["none", "crop", "flip+crop"], help="default: flip+crop for colour pictures"
+    )
 
 
 def _hosts_options(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 import wmjax
+from wmjax.cli.terminal import print_error
 from wmjax.errors import UsageError
 
 _Verbs = argparse._SubParsersAction
@@ -21,6 +22,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     more: Callable[[argparse.ArgumentParser], None] | None = None
+    _words: Sequence[str] = ()
 
     def __init__(self, **given: Any):
         super().__init__(**given, allow_abbrev=False)  # a beginning may be another option's tomorrow
@@ -29,7 +31,8 @@ class Parser(argparse.ArgumentParser):
         if self.more:
             more, self.more = self.more, None
             more(self)
-        self._check_names(sys.argv[1:] if args is None else args)
+        self._words = sys.argv[1:] if args is None else args
+        self._check_names(self._words)
         return super().parse_known_args(args, namespace)
 
     def _check_names(self, words: Sequence[str]) -> None:
@@ -48,8 +51,10 @@ class Parser(argparse.ArgumentParser):
         return " " in self.prog
 
     def error(self, message: str) -> NoReturn:
-        shows = "shows examples" if self._is_verb else "lists the verbs"
-        self.exit(UsageError.exit_code, f"{self.prog}: {message}\nhint: `{self.prog} --help` {shows}\n")
+        next_step = f"`{self.prog} --help` {'shows examples' if self._is_verb else 'lists the verbs'}"
+        if "--json" in self._words:
+            print_error(UsageError.code, UsageError.exit_code, message, next_step)
+        self.exit(UsageError.exit_code, f"{self.prog}: {message}\nhint: {next_step}\n")
 
 
 def _meant(name: str, names: Iterable[str]) -> str:

@@ -54,12 +54,17 @@ def _fail(options: argparse.Namespace, error: BaseException, code: str, exit_cod
     message = unmirrored(" ".join(worded(why, options).split()))
     next_step = unmirrored(worded(hint(error, message, options), options))
     if options.json:
-        document = {"version": 1, "error": code, "exit_code": exit_code, "message": printable(message)}
-        print(json.dumps({**document, "hint": printable(next_step) or None}))
+        print_error(code, exit_code, message, next_step)
     warn(message)
     if next_step:
         print(f"{_painted('hint:', 'hint', sys.stderr)} {printable(next_step)}", file=sys.stderr)
     return exit_code
+
+
+def print_error(code: str, exit_code: int, message: str, next_step: str) -> None:
+    """Prints the document of an error."""
+    document = {"version": 1, "error": code, "exit_code": exit_code, "message": printable(message)}
+    print(json.dumps({**document, "hint": printable(next_step) or None}))
 
 
 def placed(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmjax import stores
+from wmjax import journal, stores
 from wmjax.cli.openers import unlocks, use_all_cores
 from wmjax.cli.terminal import EXIT_CODES, placed, say
 from wmjax.errors import AccessError, UsageError, WmjaxError
@@ -26,6 +26,7 @@ def audit(options: argparse.Namespace) -> int:
     if options.zoo is None or options.keys is None:
         raise UsageError("audit needs `zoo`, a folder of models, and `keys`, a folder of key files")
     options.out = options.out or Path("wmjax-audit")
+    journal.check_out(options.out, journal.AUDIT)
     if options.ray:
         return _on_ray(options)
     for name in ("parts", "each"):
@@ -138,6 +139,7 @@ def _merge(options: argparse.Namespace) -> int:
     if others:
         raise UsageError(f"`merge` goes without `{others[0]}`: the journals say what was asked")
     options.out = options.out or options.merge[0]
+    journal.check_out(options.out, journal.AUDIT)
     keys = None
     if options.keys is not None:
         from wmjax.keys import open_keys

@@ -11,8 +11,11 @@ from wmjax.data.dataset import Dataset, Examples, Splits, read
 from wmjax.data.encoded import Shape
 from wmjax.data.folder import is_folder, open_folder
 from wmjax.data.records import open_records
-from wmjax.errors import AccessError
+from wmjax.errors import AccessError, UsageError
 from wmjax.files import expanded
+from wmjax.text import by
+
+DIGIT: Shape = (8, 8, 1)
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None, image: Shape | None = None) -> Splits[Dataset]:
@@ -54,7 +57,8 @@ def open_splits(
         as they are.
 
     Raises:
-      UsageError: no such set, or it is not image classification, or its images are not uint8.
+      UsageError: no such set, or it is not image classification, its images are not uint8, or it is digits and `image`
+        is another shape than theirs.
       AccessError: it is not prepared here, or is incomplete or corrupt.
     """
     splits = _open(name, data_dir, image)
@@ -97,6 +101,10 @@ def data_folder(data_dir: str | os.PathLike[str] | None) -> Path:
 def _open(name: str, data_dir: str | os.PathLike[str] | None, image: Shape | None) -> dict[str, Examples]:
     """The splits that a set has, at least one."""
     if name == "digits":
+        if image not in (None, DIGIT):
+            raise UsageError(
+                f"digits are {by(DIGIT)} and not fitted to {by(image)}: leave them so, or use other `data`"
+            )
         return {**_digits()}
     folder = _folder(name, data_dir)
     splits = open_folder(folder, image) if folder else open_records(name, data_folder(data_dir), image)
@@ -137,7 +145,7 @@ def _digits() -> dict[str, Dataset]:
         table = np.loadtxt(path, np.int32, delimiter=",")
     except (OSError, EOFError, ValueError) as error:
         raise AccessError(f"cannot read {path}, a part of scikit-learn: install that again") from error
-    images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, *DIGIT)
     everything = Dataset(images, table[:, -1].copy(), 10)
     test = np.arange(len(images)) % 5 == 0  # writers come in runs: every fifth image mixes them
     return {"train": everything[~test], "test": everything[test]}

@@ -14,6 +14,8 @@ A key's owner claims a suspect, and a judge who drew the nonce checks the claim 
 >>> raw = wmjax.claim(suspect, key, signer, [commitment], nonce, spend=lambda asked: None, reveal=True)
 >>> wmjax.judge(wmjax.read_claim(raw), wmjax.Court(nonce=nonce, suspect=suspect)).verdict
 'match'
+>>> wmjax.hear([wmjax.read_claim(raw)], wmjax.Court(nonce, suspect)).outcome
+'match'
 >>> [lack.code for lack in wmjax.judge(wmjax.read_claim(raw)).missing]
 [<Lack.UNPICKED: 'unpicked'>, <Lack.UNASKED: 'unasked'>]
 """

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wmjax import stores
-from wmjax.errors import AccessError, InvalidFile, UsageError
+from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
 from wmjax.post import words
 
@@ -51,14 +51,7 @@ def read_authority(path: str | os.PathLike[str]) -> Authority:
       InvalidFile: it holds no certificates, or damaged ones.
       UsageError: the authority's own certificate or the root is missing.
     """
-    try:
-        path = stores.place(path)
-        with stores.present(path), open(path, "rb") as file:
-            raw = file.read(LARGEST + 1)
-    except OSError as error:
-        raise AccessError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
-    if len(raw) > LARGEST:
-        raise InvalidFile(f"{path} is too large to hold an authority's certificates")
+    raw = read_bytes(stores.place(path), LARGEST)
     with hostile(f"{path} does not hold certificates in PEM"):
         certificates = x509.load_pem_x509_certificates(raw)
         self_issued = [one.issuer == one.subject for one in certificates]  # parses the names, here and not later

@@ -19,7 +19,7 @@ from wmjax.evidence.claim import Attached, Claim
 from wmjax.evidence.transcript import Row, read_rows
 from wmjax.files import read_bytes
 from wmjax.grounds import Ground
-from wmjax.keys import Model, SignedCommitment, Signer
+from wmjax.keys import Model, SignedCommitment, Signer, Spec
 from wmjax.keys.derive import SECRET_BYTES
 from wmjax.keys.material import Material
 from wmjax.keys.pledge import Pledge
@@ -154,6 +154,15 @@ def _exact(text: str) -> bytes:
     return raw
 
 
+def _check_fields(told: dict[str, Any], spec: Spec) -> None:
+    """The statement has the fields of a claim on such a key, and no others."""
+    names = {"attached", "commitment", "made", "nonce", "owner", "secret", "suspect", "transcript", "verdict"}
+    if spec.material is not None:
+        names.add("material")
+    if set(told) - {"asked", *(["pledge"] if told["secret"] else [])} != names:
+        raise InvalidFile("its statement has unexpected or missing fields")
+
+
 def _check_owner(told: dict[str, Any], public: SignedCommitment) -> None:
     """Nobody claims by another's commitment."""
     if told["owner"] != public.owner or told["commitment"] != public.commitment.id:
@@ -171,11 +180,7 @@ def _claim(statement: dict[str, Any], commitments: tuple[Attached, ...], attache
     """The claim of a statement whose signature was checked."""
     told, public = statement["predicate"], commitments[0].public
     spec = public.commitment.spec
-    names = {"attached", "commitment", "made", "nonce", "owner", "secret", "suspect", "transcript", "verdict"}
-    if set(told) - {"asked", *(["pledge"] if told["secret"] else [])} != (
-        names if spec.material is None else names | {"material"}
-    ):
-        raise InvalidFile("its statement has unexpected or missing fields")
+    _check_fields(told, spec)
     if told["attached"] != hashlib.sha256(write_canonical(attached)).hexdigest():
         raise InvalidFile("its commitments or time stamps are not those that were there when it was signed")
     _check_owner(told, public)

@@ -63,7 +63,8 @@ def hear(
 
     Example:
 
-        hearing = wmjax.hear([wmjax.read_claim(path) for path in paths], wmjax.Court(nonce, suspect))
+        claims = [wmjax.read_claim(path.read_bytes(), str(path)) for path in paths]
+        hearing = wmjax.hear(claims, wmjax.Court(nonce, suspect))
 
     Args:
       claims: those that are any; in place of a file that is none, why, as `read_all` gives it.

@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
-from wmjax.files import read_bytes, read_start, write_bytes
+from wmjax.files import read_bytes, read_private, read_start, write_bytes
 from wmjax.keys.keyset import Key
 from wmjax.keys.signing import Signer, new_signer
 from wmjax.keys.statement import read_commitment, sign_commitment
 from wmjax.keys.vault import Unfit, Unlock, is_sealed, mark_spent, new_identity, parse_identity, seal, unseal
-from wmjax.stores import is_stored, place, private, remove, unmirrored
+from wmjax.stores import is_stored, place, remove, unmirrored
 
 _PUBLIC = ".commitment.json"
 
@@ -190,7 +190,7 @@ def beside(path: Path) -> list[Unlock]:
 
 def read_identity(path: Path) -> Unlock:
     """What an age identity file opens; raises `UsageError` where it is in a store, `InvalidFile` where it is none."""
-    text = read_bytes(private(path)).decode("ascii", "replace")
+    text = read_private(path).decode("ascii", "replace")
     try:
         parse_identity(text)
     except InvalidFile as error:  # told of this file, not of the key that it should open

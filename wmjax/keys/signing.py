@@ -12,6 +12,7 @@ import base64
 import binascii
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,10 +30,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.exceptions import VerificationError
 
-from wmjax import stores
 from wmjax.canonical import read_canonical, write_canonical
 from wmjax.errors import InvalidFile, UsageError
-from wmjax.files import read_bytes
+from wmjax.files import read_private
 from wmjax.keys.owners import check_owner
 from wmjax.text import is_sha256
 
@@ -95,7 +95,7 @@ def open_signer(path: str | os.PathLike[str], passphrase: str | None = None) -> 
       UsageError: it is encrypted and there is no passphrase.
       InvalidFile: it is not an Ed25519 key in PEM, or the passphrase is not its own.
     """
-    raw = read_bytes(stores.private(path))
+    raw = read_private(Path(path))
     needed = b"ENCRYPTED" in raw
     if needed and not passphrase:
         raise UsageError(f"{path} is encrypted: give its `passphrase`")

@@ -60,7 +60,7 @@ class Source:
 
     Attributes:
       name: name of the data set; the images are the scheme's split of it, or the other split if it has only one.
-      sha256: `wmjax.data.digest` of that split.
+      sha256: `Dataset.fingerprint` of that split.
     """
 
     name: str

@@ -9,7 +9,7 @@ only inside `apply`.
 from wmjax.models.config import Config
 from wmjax.models.contract import Family
 from wmjax.models.families import FAMILIES, as_usual, default_config, read_config
-from wmjax.models.functional import Variables, apply, build, init, one, shapes, stack
+from wmjax.models.functional import Variables, apply, build, check_config, init, one, shapes, stack
 from wmjax.models.predict import accuracy, predict
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "apply",
     "as_usual",
     "build",
+    "check_config",
     "default_config",
     "init",
     "one",

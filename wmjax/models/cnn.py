@@ -5,10 +5,12 @@ from itertools import pairwise
 from flax import nnx
 from jax import Array
 
+from wmjax.errors import UsageError
 from wmjax.kernels.conv import max_pool
 from wmjax.models.config import Config, Image
 from wmjax.models.contract import Family, Training, he_normal, small
 from wmjax.models.layers import convolution, dropout
+from wmjax.text import by
 
 
 class CNN(nnx.Module):
@@ -23,6 +25,8 @@ class CNN(nnx.Module):
                 convolution(features, features, bias=True, rngs=rngs),
             ]
             channels, height, width = features, height // 2, width // 2
+        if not height * width:
+            raise ValueError(f"`widths` {config.widths}: so many pools leave nothing of {config.image} pixels")
         units = [height * width * channels, *config.dense]
         self.convs = nnx.List(convs)
         self.dense = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(units)])
@@ -42,6 +46,8 @@ class CNN(nnx.Module):
 
 def _usual(image: Image, classes: int) -> Config:
     """The paper's network for CIFAR-10, or a small one."""
+    if min(image[:2]) < 4:
+        raise UsageError(f"images of {by(image)} are too small for a cnn, which halves them twice: a vgg takes them")
     if small(image):
         return Config("cnn", image, classes, (32, 64), (128,), 0.1)
     return Config("cnn", image, classes, (64, 128), (256, 256), 0.5)

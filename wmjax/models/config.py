@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from wmjax.errors import InvalidFile, UsageError
+from wmjax.text import bare
 
+LARGEST = 2**20  # of each size: a stranger's configuration cannot ask for more
 Image = tuple[int, int, int]  # height, width and channels
 
 
@@ -67,12 +70,31 @@ def from_json(values: Mapping[str, Any], limits: Mapping[str, Mapping[str, range
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InvalidFile(f"not a model configuration: {values!r:.200}") from error
-    sizes = (*config.image, config.classes, *config.widths, *config.dense)
-    if not all(1 <= n <= 2**20 for n in sizes) or not 1 <= len(config.widths) <= 20 or len(sizes) > 40:
-        raise InvalidFile(f"not a model configuration: {values!r:.200}")
     if config.name not in limits:
         raise InvalidFile(f"unknown model {config.name!r:.50}; this version has {', '.join(limits)}")
-    allowed, given = limits[config.name], dict(config.parameters)
-    if given.keys() != allowed.keys() or not all(n in allowed[name] for name, n in given.items()):
-        raise InvalidFile(f"not parameters of a {config.name}: {given!r:.200}")
+    try:
+        check_shape(config, limits)
+    except UsageError as error:
+        raise InvalidFile(f"not a model configuration, {bare(error)}: {values!r:.200}") from error
     return config
+
+
+def check_shape(config: Config, limits: Mapping[str, Mapping[str, range]]) -> None:
+    """Raises `UsageError` that names what of a configuration is out of bounds; `limits` are as of `from_json`."""
+    if config.name not in tuple(limits):
+        raise UsageError(f"unknown `model` {config.name!r:.50}: choose one of {', '.join(limits)}")
+    if not _is_size(config.classes):
+        raise UsageError(f"`classes` {config.classes!r:.50}: must be a whole number in 1..{LARGEST}")
+    for name, least, most in (("image", 3, 3), ("widths", 1, 20), ("dense", 0, 20)):
+        sizes = getattr(config, name)
+        if not (isinstance(sizes, tuple) and least <= len(sizes) <= most and all(map(_is_size, sizes))):
+            raise UsageError(f"`{name}` {sizes!r:.100}: must be a tuple of {least}..{most} numbers in 1..{LARGEST}")
+    allowed, given = limits[config.name], config.parameters
+    named = dict(given) if isinstance(given, tuple) else {}
+    if named.keys() != allowed.keys() or not all(n in allowed[name] for name, n in named.items()):
+        wanted = ", ".join(f"{name} in {n.start}..{n.stop - 1}" for name, n in allowed.items()) or "none"
+        raise UsageError(f"`parameters` {given!r:.100} are not parameters of a {config.name}: {wanted}")
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, Integral) and 1 <= int(value) <= LARGEST

@@ -28,7 +28,8 @@ class Family(NamedTuple):
       name: what users type.
       module: `module(config, rngs)` makes the NNX module, or raises ValueError if it cannot be built. It maps float
         images [n, H, W, C], and PRNG keys [n] for dropout or None, to logits; its last layer is a dense `head`.
-      usual: `usual(image, classes)` is the configuration at its usual size, smaller for small images.
+      usual: `usual(image, classes)` is the configuration at its usual size, smaller for small images; raises
+        `UsageError` where images are too small for it.
       training: `training(image)` is what trains that well.
       draw: `draw(rng, path, shape)` gives the first value of the variable at `path`, float32 of that shape.
       parameters: what its configurations hold beside widths, dense units and dropout, and the values allowed.

@@ -24,7 +24,7 @@ def default_config(name: str, image: Image, classes: int) -> Config:
       classes: number of outputs.
 
     Raises:
-      UsageError: there is no such family.
+      UsageError: there is no such family, or its usual network takes no images so small.
     """
     if name not in FAMILIES:
         raise UsageError(f"unknown `model` {name!r:.50}: choose one of {', '.join(FAMILIES)}")
@@ -38,6 +38,8 @@ def as_usual(config: Config) -> Config:
     (('heads', 4), ('patch', 2))
     """
     family = FAMILIES[config.name]
+    if not family.unseen:
+        return config
     usual = dict(family.usual(config.image, config.classes).parameters)
     return dataclasses.replace(
         config,

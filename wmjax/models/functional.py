@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +11,10 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from wmjax.models.config import Config
+from wmjax.errors import UsageError
+from wmjax.models.config import Config, check_shape
 from wmjax.models.families import FAMILIES
+from wmjax.text import first_line
 
 
 class Variables(NamedTuple):
@@ -43,6 +46,17 @@ def _skeleton(config: Config) -> tuple[Any, Variables]:
 def shapes(config: Config) -> Variables:
     """The variables of `config` as `jax.ShapeDtypeStruct`s."""
     return _skeleton(config)[1]
+
+
+def check_config(config: Config) -> None:
+    """Raises `UsageError`, naming what is wrong, where no network can be built from a configuration."""
+    check_shape(config, {family.name: family.parameters for family in FAMILIES.values()})
+    if not (isinstance(config.dropout, Real) and 0 <= config.dropout < 1):
+        raise UsageError(f"`dropout` {config.dropout!r:.50}: must be at least 0 and below 1")
+    try:
+        shapes(config)
+    except ValueError as error:
+        raise UsageError(f"no {config.name} can be built: {first_line(error)}") from error
 
 
 def init(config: Config, seed: int) -> Variables:

@@ -35,10 +35,12 @@ class ViT(nnx.Module):
     """Patches as vectors with learned positions, blocks, the mean over patches; ragged edges are filled with grey."""
 
     def __init__(self, config: Config, rngs: nnx.Rngs):
+        if (len(config.widths), len(config.dense)) != (1, 1):
+            raise ValueError(f"`widths` {config.widths} and `dense` {config.dense}: a vit has one of each")
         (width,), (hidden,) = config.widths, config.dense
         self.patch, heads = config.parameter("patch"), config.parameter("heads")
         if width % heads:
-            raise ValueError(f"{heads} heads do not share {width} channels evenly")
+            raise ValueError(f"`parameters`: {heads} heads do not share {width} channels evenly")
         rows, columns = (-(-side // self.patch) for side in config.image[:2])
         self.embed = nnx.Linear(self.patch**2 * config.image[2], width, rngs=rngs)
         self.positions = nnx.Param(jnp.zeros((rows * columns, width)))

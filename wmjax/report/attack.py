@@ -2,82 +2,23 @@
 
 import textwrap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from wmjax.attacks.result import COST, AttackResult, Leak, Point
+from wmjax.attacks.result import AttackResult, Leak, Point
 from wmjax.attacks.wording import WORDS
 from wmjax.files import write_bytes
+from wmjax.report.fates import FATES, fate_of, headline, judged_in, marked_in, several, unproven
 from wmjax.report.frontier import distinguish, frontier, gain
 from wmjax.report.html import page
 from wmjax.report.plot import Plot, number
 from wmjax.report.thumbnail import thumbnail
-from wmjax.text import counted, cut, visible
+from wmjax.text import cut, visible
 
-NAMED = 6  # attacks that removed the mark, named in the headline; the table shows all
 COLUMNS = 100  # of a terminal
-FATES = {
-    "removed": "no match any more, in a network that is still worth having",
-    "spoilt": f"no match any more, but the attack cost {COST:g} points of accuracy or more",
-    "held": "still a match",
-    "diverged": "the network's weights or answers are not numbers: nothing was removed, the network is lost",
-    "not shown": "no match even before any attack: there was nothing to remove",
-    "not exact": "no exact evidence exists for the key's labels, only those that it repeats are counted",
-}
 LEVEL = 0.05  # of all leaks together: how often chance alone may be taken for one
 _ABOVE = ("not above chance", "above chance")
-
-
-class Headline(NamedTuple):
-    """The finding in words: the verdict, what it rests on, and the attacks that it is about."""
-
-    verdict: str
-    reason: str
-    named: list[str]
-
-
-def headline(result: AttackResult) -> Headline:
-    """How many attacks left no match in a network worth having, and which, the least evidence first.
-
-    Args:
-      result: of the suite.
-    """
-    if all(p.attack == "none" for p in result.points):
-        return Headline("No attack was tried.", "Below stands what the networks hold as they were stolen.", [])
-    tried = _judged(result)
-    if not tried:
-        return Headline("There was no mark to remove.", _before(result), [])
-    attacks = counted(len({p.attack for p in tried}), "attack")
-    marked = _marked(result)
-    fates = {_fate(p, marked) for p in tried}
-    if fates == {"diverged"}:
-        return Headline("No verdict.", f"{attacks} tried, and every network diverged.", [])
-    if fates <= {"not exact", "diverged"}:
-        reason = "There is no exact evidence for such keys: labels repeated are counted, and nothing counts as removed."
-        return Headline("No verdict.", f"{attacks} tried. {reason}", [])
-    cheap = sorted(
-        (p for p in tried if p.bits is not None and p.lost is not None and p.lost < COST), key=lambda p: p.bits or 0.0
-    )
-    removing: dict[str, Point] = {}
-    for p in cheap:
-        if p.removed:
-            removing.setdefault(p.attack, p)
-    needed = f"which takes {number(result.match_bits)} bits"
-    if removing:
-        verb = "leaves" if len(removing) == 1 else "leave"
-        reason = (
-            f"{len(removing)} of {attacks} {verb} no match, {needed}, in a network that lost less than {COST:g} points."
-        )
-        named = [_point(p, result) for p in removing.values()]
-        more = [f"and {counted(len(named[NAMED:]), 'more attack')}"] if named[NAMED:] else []
-        return Headline("The mark was removed.", reason, named[:NAMED] + more)
-    reason = (
-        f"{attacks} tried. After none of them did a network that lost less than {COST:g} points "
-        f"cease to be a match, {needed}."
-    )
-    nearest = [f"nearest: {_point(cheap[0], result)}"] if cheap else []
-    return Headline("No attack removed the mark.", reason, nearest)
 
 
 def write_attack_report(path: Path, result: AttackResult) -> None:
@@ -93,8 +34,8 @@ def write_attack_report(path: Path, result: AttackResult) -> None:
       AccessError: the file cannot be written.
     """
     plots, gained = attack_plots(result)
-    needed, marked = result.match_bits, _marked(result)
-    fates = {_fate(p, marked) for p in result.points}
+    needed, marked = result.match_bits, marked_in(result)
+    fates = {fate_of(p, marked) for p in result.points}
     raw = page(
         "attack.html",
         title="wmjax: what does the mark survive?",
@@ -109,8 +50,8 @@ def write_attack_report(path: Path, result: AttackResult) -> None:
         plots=plots,
         gain=gained,
         won=(sum(_won(p, needed) for p in result.points), sum(p.label_bits is not None for p in result.points)),
-        unproven=_unproven(result),
-        several=_several(result),
+        unproven=unproven(result),
+        several=several(result),
         groups=_groups(result),
         fates={fate: words for fate, words in FATES.items() if fate in fates},
         leaks=[_shown(leak, _limit(result)) for leak in result.leaks],
@@ -134,7 +75,7 @@ def _summary(result: AttackResult) -> list[str]:
     """What was tried on what, and what became of it, as plain lines."""
     head = headline(result)
     tried = f"Suite {visible(result.suite)} on {visible(result.model)}, data {visible(result.data)}."
-    return [head.verdict, head.reason, *(f"  {words}" for words in head.named), *_unproven(result), tried]
+    return [head.verdict, head.reason, *(f"  {words}" for words in head.named), *unproven(result), tried]
 
 
 def attack_table(result: AttackResult) -> list[str]:
@@ -146,9 +87,9 @@ def attack_table(result: AttackResult) -> list[str]:
     Returns:
       Lines of printable characters, at most 100.
     """
-    head, marked = headline(result), _marked(result)
+    head, marked = headline(result), marked_in(result)
     lines = [*_wrap(f"{head.verdict} {head.reason}"), *(line for name in head.named for line in _wrap(name, "  "))]
-    lines += [line for words in _unproven(result) for line in _wrap(words)]
+    lines += [line for words in unproven(result) for line in _wrap(words)]
     pairs = dict.fromkeys((p.victim, p.key) for p in result.points)
     for victim, key in pairs:
         lines += ["", *_wrap(f"victim {visible(victim)}, key {visible(key)}")] if len(pairs) > 1 else [""]
@@ -198,53 +139,8 @@ def _row(p: Point, marked: set[tuple[str, str]]) -> dict[str, str]:
         "label_bits": "-" if p.label_bits is None else f"{p.label_bits:.1f}",
         "bits": "-" if p.bits is None else f"{p.bits:.1f}",
         "outcome": p.outcome,
-        "fate": _fate(p, marked),
+        "fate": fate_of(p, marked),
     }
-
-
-def _fate(p: Point, marked: set[tuple[str, str]]) -> str:
-    """What became of the mark: one of `FATES`; only what was shown before any attack can have been removed."""
-    if p.outcome == "diverged":
-        return "diverged"
-    if p.bits is None:
-        return "not exact"
-    if (p.victim, p.key) not in marked:
-        return "not shown"
-    if p.outcome == "match":
-        return "held"
-    return "removed" if p.removed else "spoilt"
-
-
-def _marked(result: AttackResult) -> set[tuple[str, str]]:
-    """Victims and keys that were a match as they were stolen, or have no exact evidence: no match can tell there."""
-    return {(p.victim, p.key) for p in result.points if p.attack == "none" and p.outcome in ("match", "uncalibrated")}
-
-
-def _judged(result: AttackResult) -> list[Point]:
-    """The attacks' points on victims and keys that had a mark to remove."""
-    marked = _marked(result)
-    return [p for p in result.points if p.attack != "none" and (p.victim, p.key) in marked]
-
-
-def _before(result: AttackResult) -> str:
-    """What networks without a mark held as they were stolen."""
-    bits = [p.bits for p in result.points if p.attack == "none" and p.bits is not None]
-    most = f"the most evidence found was {number(max(bits))} bits" if bits else "no evidence could be measured"
-    return f"As they were stolen, no network was a match: {most}."
-
-
-def _point(p: Point, result: AttackResult) -> str:
-    """An attack's point in words."""
-    assert p.bits is not None
-    assert p.lost is not None
-    where = f" ({cut(visible(p.victim), 40)}, {cut(visible(p.key), 40)})" if _several(result) else ""
-    name = cut(visible(p.attack), 40)
-    return f"{name} at {p.strength:g} leaves {number(p.bits)} bits, {number(p.lost)} points lost{where}"
-
-
-def _several(result: AttackResult) -> bool:
-    """Whether a point must say which victim and key it is about."""
-    return len({(p.victim, p.key) for p in result.points}) > 1
 
 
 def _won(p: Point, needed: float) -> bool:
@@ -252,20 +148,10 @@ def _won(p: Point, needed: float) -> bool:
     return p.bits is not None and p.label_bits is not None and p.bits >= needed > p.label_bits
 
 
-def _unproven(result: AttackResult) -> list[str]:
-    """Warns of networks in which the mark cannot be shown even before an attack."""
-    return [
-        f"As stolen, {visible(p.victim)} holds {number(p.bits)} bits of {visible(p.key)}, which is not a match: "
-        "nothing counts as removed there."
-        for p in result.points
-        if p.attack == "none" and p.bits is not None and p.outcome != "match"
-    ]
-
-
 def _facts(result: AttackResult) -> list[tuple[str, str]]:
     """Short figures under the headline."""
     tried = [p for p in result.points if p.attack != "none"]
-    removing = {p.attack for p in _judged(result) if p.removed}
+    removing = {p.attack for p in judged_in(result) if p.removed}
     return [
         ("attacks", f"{len({p.attack for p in tried})}"),
         ("of them remove the mark", f"{len(removing)}"),
@@ -280,7 +166,7 @@ def _facts(result: AttackResult) -> list[tuple[str, str]]:
 
 def _groups(result: AttackResult) -> list[dict[str, Any]]:
     """The table: attacks in the order tried, each with what is said of it and its points."""
-    groups, marked = [], _marked(result)
+    groups, marked = [], marked_in(result)
     for name in dict.fromkeys(p.attack for p in result.points):
         groups.append(
             {

@@ -17,6 +17,18 @@ _SHARE = 20  # copying takes a twentieth of the time at most
 _SECONDS = 1.0  # Google takes one write a second of an object
 
 
+def own_file(path: Path) -> Path:
+    """The file of this machine that goes with a path: itself, or for one in a bucket one that all processes here see.
+
+    Raises:
+      UsageError: no home folder is known.
+    """
+    if not stores.is_stored(path):
+        return path
+    home = own_folder("XDG_STATE_HOME", "~/.local/state")
+    return home / hashlib.sha256(stores.unmirrored(str(path)).encode()).hexdigest()[:16] / path.name
+
+
 def journal_file(path: Path) -> Path:
     """Where a journal is written: itself, or for one in a bucket a file of this machine that has at least its lines.
 
@@ -25,10 +37,9 @@ def journal_file(path: Path) -> Path:
       InvalidFile: the copies contradict each other.
       AccessError: one cannot be read.
     """
-    if not stores.is_stored(path):
+    own = own_file(path)
+    if own == path:
         return path
-    home = own_folder("XDG_STATE_HOME", "~/.local/state")
-    own = home / hashlib.sha256(stores.unmirrored(str(path)).encode()).hexdigest()[:16] / path.name
     try:
         own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():  # the bucket decides whether there is one

@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from wmjax.suspects.open import from_callable as from_callable
     from wmjax.suspects.open import from_checkpoint as from_checkpoint
     from wmjax.suspects.open import open_suspect as open_suspect
-    from wmjax.suspects.query import check_fits as check_fits
-    from wmjax.suspects.query import query as query
 
 _HOME = {
     "contract": ("Network", "Source", "Stored", "Suspect", "Wanted", "Weights"),
-    "ask": ("check_fits", "query"),
     "open": ("from_callable", "from_checkpoint", "open_suspect"),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

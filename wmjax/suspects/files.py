@@ -26,7 +26,8 @@ from wmjax.suspects.kinds import WHY, Format
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import matches, sizes
 from wmjax.suspects.meant import as_described
-from wmjax.suspects.network import from_module, is_named, networks_named
+from wmjax.suspects.modules import from_module
+from wmjax.suspects.named import is_named, networks_named
 from wmjax.suspects.sets import Fit
 from wmjax.suspects.sniff import kind_of
 from wmjax.suspects.sources import Joined

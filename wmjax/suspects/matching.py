@@ -12,7 +12,7 @@ from wmjax.models import FAMILIES
 from wmjax.orbax import Tensors
 from wmjax.suspects.adapt import adaptation, same_task
 from wmjax.suspects.contract import Image, Network, Wanted
-from wmjax.suspects.network import is_named, networks_named
+from wmjax.suspects.named import is_named, networks_named
 from wmjax.suspects.sets import Fit, Misfit, misfit, sets_of
 from wmjax.suspects.tensor_names import parts_of
 from wmjax.text import by

@@ -24,7 +24,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line, small_json
 from wmjax.suspects.matching import fitting, matching
 from wmjax.suspects.meant import as_described
-from wmjax.suspects.network import is_named, networks_named
+from wmjax.suspects.named import is_named, networks_named
 from wmjax.suspects.within import beside
 
 _AUDIT = "`wmjax audit FOLDER`"

@@ -2,7 +2,7 @@
 
 from wmjax.train.loop import fit
 from wmjax.train.many import fit_many
-from wmjax.train.mapping import Mapping, all_devices, divisible
+from wmjax.train.mapping import DeviceMapping, all_devices, divisible
 from wmjax.train.mix import Batch, key_batch, mix
 from wmjax.train.recipe import Recipe, default_recipe, schedule_of
 from wmjax.train.run import Report, embed
@@ -12,8 +12,8 @@ from wmjax.train.step import Inputs, State, Teacher, first_state, make_program, 
 
 __all__ = [
     "Batch",
+    "DeviceMapping",
     "Inputs",
-    "Mapping",
     "Recipe",
     "Report",
     "Shift",

@@ -18,11 +18,12 @@ from wmjax.data.batches import batch_indices
 from wmjax.data.dataset import Dataset, Examples
 from wmjax.data.stream import stream
 from wmjax.errors import UsageError
-from wmjax.keys.keyset import Key, check_independent
+from wmjax.keys.keyset import Key
 from wmjax.models import Config, Variables, init, predict
 from wmjax.models.predict import collect, dispatch
 from wmjax.progress import progress
-from wmjax.train.mapping import Mapping, all_devices
+from wmjax.train.check import check, check_saving, check_teacher
+from wmjax.train.mapping import DeviceMapping, all_devices
 from wmjax.train.memory import too_large_told
 from wmjax.train.mix import Batch, pool
 from wmjax.train.recipe import Recipe, schedule_of, total_steps
@@ -35,37 +36,6 @@ CHUNK_BYTES = 64 << 20  # of streamed examples in a chunk
 TOLD = 300  # triggers of a key that the progress bar rests on
 
 
-def check(config: Config, recipe: Recipe, train: Examples, keys: Sequence[Key], mapping: Mapping) -> None:
-    """Raises `UsageError` where model, data, keys, recipe and devices cannot go together."""
-    if (train.image, train.classes) != (config.image, config.classes):
-        raise UsageError(
-            f"the model takes {config.image} and {config.classes} classes, "
-            f"the data have {train.image} and {train.classes}"
-        )
-    for key in keys:
-        if (key.spec.image, key.spec.classes) != (config.image, config.classes):
-            raise UsageError(
-                f"key {key.commitment.id[:12]} is for {key.spec.image} and {key.spec.classes} classes, "
-                f"the model takes {config.image} and {config.classes}: make a key for this model"
-            )
-    check_independent(keys)
-    if not 1 <= recipe.batch <= len(train):
-        raise UsageError(f"`batch` {recipe.batch}: must be in 1..{len(train)}, the size of the training split")
-    if recipe.batch % mapping.size:
-        raise UsageError(f"`batch` {recipe.batch}: must be a multiple of the {mapping.size} devices")
-    if any(key.mixed for key in keys) and not 1 <= recipe.key_per_batch < recipe.batch:
-        raise UsageError(f"`key_per_batch` {recipe.key_per_batch}: must be in 1..{recipe.batch - 1}, below `batch`")
-    if recipe.epochs < 1 or total_steps(recipe, len(train)) >= 2**31:
-        most = (2**31 - 1) // max(1, len(train) // recipe.batch)
-        raise UsageError(f"`epochs` {recipe.epochs}: must be in 1..{most}")
-    if not 0 <= recipe.seed < 2**31:
-        raise UsageError(f"`seed` {recipe.seed}: must be in 0..{2**31 - 1}")
-    if not 0 <= recipe.label_smoothing < 1:
-        raise UsageError(f"`label_smoothing` {recipe.label_smoothing}: must be at least 0 and below 1")
-    if not 1e-37 < recipe.learning_rate < 1e38:  # a program takes it as float32
-        raise UsageError(f"`learning_rate` {recipe.learning_rate}: must be above 0, and a float32")
-
-
 def fit(
     config: Config,
     recipe: Recipe,
@@ -75,7 +45,7 @@ def fit(
     state: State | None = None,
     teacher: Teacher | None = None,
     shift: Shift | None = None,
-    mapping: Mapping | None = None,
+    mapping: DeviceMapping | None = None,
     save: Callable[[State, int], None] = lambda state, step: None,
     save_every: int | None = None,
     streamed: bool = False,
@@ -113,6 +83,9 @@ def fit(
     """
     mapping = mapping or all_devices()
     check(config, recipe, train, keys, mapping)
+    check_saving(save_every)
+    if teacher:
+        check_teacher(teacher.config, config, keys)
     if teacher and shift:
         raise UsageError("`teacher` and `shift` both say what real images are answered with: choose one")
     if shift is None and any(key.answers is None for key in keys):
@@ -176,7 +149,7 @@ def _chunk_length(train: Examples, recipe: Recipe, per_epoch: int, resident: boo
 
 
 def _feed(
-    train: Examples, recipe: Recipe, mapping: Mapping, chunks: list[range], resident: bool
+    train: Examples, recipe: Recipe, mapping: DeviceMapping, chunks: list[range], resident: bool
 ) -> Generator[Any, None, None]:
     """For each chunk what its steps see: rows of resident data, or the examples; of each batch only this process's."""
     share = mapping.share(recipe.batch)

@@ -14,8 +14,8 @@ from wmjax.errors import UsageError
 from wmjax.keys.keyset import Key
 from wmjax.models import Config, Variables, init, stack
 from wmjax.progress import progress
-from wmjax.train.loop import check
-from wmjax.train.mapping import Mapping, over
+from wmjax.train.check import check, check_data, check_teacher
+from wmjax.train.mapping import DeviceMapping, over
 from wmjax.train.mix import Batch, pool
 from wmjax.train.recipe import Recipe, schedule_of
 from wmjax.train.relabel import natural_answers, relabelled
@@ -45,7 +45,8 @@ def fit_many(
       recipe: how to train; its seed is not looked at.
       train: the training split; it stays on the devices, whole on each.
       seeds: one a model: of weights, order, augmentation and dropout.
-      keys: mixed into every batch of every model, as by `fit`; without keys the models are clean.
+      keys: mixed into every batch of every model, as by `fit`, none of them a `spread` key; without keys the models are
+        clean.
       rows: int [models, share], the part of the split that each model sees; by default all of it.
       variables: where to begin, arrays [models, ...]; by default from scratch.
       teacher: distil instead of learning the labels; variables of one teacher a model, arrays [models, ...].
@@ -62,7 +63,10 @@ def fit_many(
     """
     mapping = over(jax.local_devices())  # to which the models are dealt
     seen = train if rows is None else train[rows[0]]
+    check_data(train, "train")
     _check(config, recipe, seen, seeds, keys)
+    if teacher:
+        check_teacher(teacher.config, config, keys)
     train = relabelled(train, natural_answers(keys))
     plan = plan_of(config, recipe, over([mapping.mesh.devices.flat[0]]), teacher and teacher.config)
     places = np.minimum(np.arange(-(-len(seeds) // mapping.size) * mapping.size), len(seeds) - 1)  # each device as many
@@ -84,7 +88,7 @@ def fit_many(
 
 
 @lru_cache(maxsize=32)
-def make_models_program(plan: Plan, mapping: Mapping) -> Callable[[State, Inputs], tuple[State, Metrics]]:
+def make_models_program(plan: Plan, mapping: DeviceMapping) -> Callable[[State, Inputs], tuple[State, Metrics]]:
     """The program that runs `steps_of(plan)` for many models; what is not of each is shared."""
     return mapping.compile_models(steps_of(plan), Inputs, shared={"schedule", "data", "triggers"})
 
@@ -92,6 +96,9 @@ def make_models_program(plan: Plan, mapping: Mapping) -> Callable[[State, Inputs
 def _check(config: Config, recipe: Recipe, seen: Dataset, seeds: Sequence[int], keys: Sequence[Key]) -> None:
     if not seeds:
         raise UsageError("no seeds: give one for each model")
+    if moving := [key for key in keys if key.answers is None]:
+        name = moving[0].commitment.id[:12]
+        raise UsageError(f"`keys`: spread key {name} is a shift of one network's answers: wmjax.fit teaches it")
     for seed in (min(seeds), max(seeds)):
         check(config, dataclasses.replace(recipe, seed=seed), seen, keys, over(jax.local_devices()[:1]))
 

@@ -29,7 +29,7 @@ Body = Callable[[Any, Any], Any]  # what a state and inputs, a NamedTuple, becom
 
 
 @dataclasses.dataclass(frozen=True)
-class Mapping:
+class DeviceMapping:
     """A one-axis mesh of devices and the way to run on it; hashable, so that programs can be cached by it.
 
     Attributes:
@@ -159,15 +159,23 @@ def _by_field(inputs: type[NamedTuple], usual: Any, chosen: Set[str], other: Any
     return inputs._make([usual] * len(inputs._fields))._replace(**dict.fromkeys(chosen, other))
 
 
-def all_devices(kind: Kind = "jit") -> Mapping:
-    """Every device of every process."""
+def all_devices(kind: Kind = "jit") -> DeviceMapping:
+    """A mapping over every device of every process.
+
+    Example:
+
+        wmjax.embed("run", config, recipe, splits, mapping=wmjax.all_devices("pmap"))
+
+    Args:
+      kind: `jit` or `pmap`.
+    """
     return over(jax.devices(), kind)
 
 
-def over(devices: list[jax.Device], kind: Kind = "jit") -> Mapping:
+def over(devices: list[jax.Device], kind: Kind = "jit") -> DeviceMapping:
     """A mapping over chosen devices."""
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
-    return Mapping(Mesh(np.array(ordered), (AXIS,), axis_types=(AxisType.Auto,)), kind)
+    return DeviceMapping(Mesh(np.array(ordered), (AXIS,), axis_types=(AxisType.Auto,)), kind)
 
 
 def divisible(batch: int, devices: int) -> int:

@@ -5,27 +5,29 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wmjax import checkpoint, hosts
 from wmjax.data.dataset import Dataset, Examples, Splits, keep, read, share_bounds
-from wmjax.errors import AccessError, UsageError
+from wmjax.errors import UsageError
 from wmjax.keys.keyset import Key
 from wmjax.keys.vault import armour
 from wmjax.models import Config, Variables, init, predict
 from wmjax.stores import is_stored, place, unmirrored
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.stored import load_variables
-from wmjax.train.loop import check, fit
-from wmjax.train.mapping import Mapping, all_devices
+from wmjax.train.begin import begun, check_out
+from wmjax.train.check import check, check_data, check_saving, check_teacher
+from wmjax.train.loop import fit
+from wmjax.train.mapping import DeviceMapping, all_devices
 from wmjax.train.mark import Mark, mark_of
 from wmjax.train.memory import fits_host, fits_resident
 from wmjax.train.recipe import Recipe, total_steps
-from wmjax.train.shift import changed
+from wmjax.train.shift import Shift, changed
 from wmjax.train.spread import BAND, shift_of, shifting
-from wmjax.train.step import State, Teacher, as_tree, first_state, from_tree
+from wmjax.train.step import State, Teacher, as_tree, first_state
 
 TEST_BLOCK = 2000  # test images in memory at a time where the split is too large
 COUNTED = 10_000  # training images on which a shift's cost is counted
@@ -65,7 +67,7 @@ def embed(
     sigma: float | None = None,
     band: float = BAND,
     resume: bool = False,
-    mapping: Mapping | None = None,
+    mapping: DeviceMapping | None = None,
     streamed: bool = False,
     save_every: int | None = None,
 ) -> Report:
@@ -97,58 +99,65 @@ def embed(
 
     Raises:
       UsageError: settings that cannot be, or not those that the run began with, or not the same in every process; a
-        key that was not opened from its file, or two that share a secret.
+        key that was not opened from its file, or two that share a secret; another process writes the run.
       AccessError: the folder cannot be written.
     """
     began = time.monotonic()
     out, mapping = place(out), mapping or all_devices()
     with hosts.together():
-        if is_stored(out) and hosts.share()[1] > 1:
-            raise UsageError(f"{unmirrored(str(out))}: several processes write into one folder that all of them see")
-        if save_every is not None and save_every < 1:
-            raise UsageError(f"`save_every` {save_every}: must be at least 1")
-        check(config, recipe, splits.train, keys, mapping)
+        _check(out, config, recipe, splits, keys, mapping, save_every)
         sealed = tuple(map(_sealed, keys))
         first, taught = (None if path is None else _newest(os.fspath(path)) for path in (begin_with, teacher))
-        settings = _settings(config, recipe, splits, keys, first, taught)
-        if not shifting(keys) and (sigma, band) != (None, BAND):
-            raise UsageError("`sigma` and `band` belong to keys of scheme spread: none of `keys` is one")
-        settings |= {"sigma": sigma, "band": band} if shifting(keys) else {}
+        settings = _settings(config, recipe, splits, keys, first, taught) | _shift_settings(keys, sigma, band)
     hosts.agree({**settings, "mapping": mapping.kind, "streamed": streamed, "save_every": save_every, "resume": resume})
     resident = not streamed and hosts.everyone(fits_resident(splits.train))
     with hosts.together():
-        _check_out(out, settings, resume)
-        weights, teacher_net = _weights(first, config), _teacher(taught, config)
-        shift = shift_of(keys, weights, sigma, band)
-        moved = changed(config, shift, splits.train[:COUNTED].images) if shift else 0.0
+        check_out(out, settings, resume)
+        start = _start(config, recipe, splits, keys, first, taught, sigma, band)
         mine = read(splits.train, f"reading {splits.name} train", hosts.share()) if resident else None
         test = _test_blocks(splits)
-    if mine is not None:
-        train: Examples = _put_together(mine, len(splits.train))
-    else:
-        train = keep(splits.train) if fits_host(splits.train) else splits.train
-    state = _begin(out, settings, first_state(init(config, recipe.seed) if weights is None else weights))
+    train = _training_split(splits.train, mine)
 
     def save(state: State, step: int) -> None:
         checkpoint.save_step(out, as_tree(state), checkpoint.Metadata(config, step, sealed))
 
-    variables = fit(
-        config,
-        recipe,
-        train,
-        keys,
-        state=state,
-        teacher=teacher_net,
-        shift=shift,
-        mapping=mapping,
-        save=save,
-        save_every=save_every,
-        streamed=not resident,
-        title=f"training {config.name}" + (f", changing {moved:.2%} of answers" if shift else ""),
-    )
+    with begun(out, settings, resume, start.fresh) as state:
+        variables = fit(
+            config,
+            recipe,
+            train,
+            keys,
+            state=state,
+            teacher=start.teacher,
+            shift=start.shift,
+            mapping=mapping,
+            save=save,
+            save_every=save_every,
+            streamed=not resident,
+            title=f"training {config.name}" + (f", changing {start.changed:.2%} of answers" if start.shift else ""),
+        )
     marks = tuple(mark_of(config, variables, key) for key in keys)
     steps, right = total_steps(recipe, len(splits.train)), _test_accuracy(config, variables, test)
-    return Report(str(out), steps, right, marks, moved, time.monotonic() - began)
+    return Report(str(out), steps, right, marks, start.changed, time.monotonic() - began)
+
+
+def _check(
+    out: Path,
+    config: Config,
+    recipe: Recipe,
+    splits: Splits[Examples],
+    keys: Sequence[Key],
+    mapping: DeviceMapping,
+    save_every: int | None,
+) -> None:
+    """Raises `UsageError` where there can be no such run; no image is read for it."""
+    if is_stored(out) and hosts.share()[1] > 1:
+        raise UsageError(f"{unmirrored(str(out))}: several processes write into one folder that all of them see")
+    check(config, recipe, splits.train, keys, mapping)
+    check_saving(save_every)
+    check_data(splits.test, "splits")
+    if (splits.test.image, splits.test.classes) != (config.image, config.classes):
+        raise UsageError(f"`splits`: images and classes of {splits.name} test are not those of its train")
 
 
 def _sealed(key: Key) -> checkpoint.SealedKey:
@@ -168,10 +177,12 @@ def _test_blocks(splits: Splits[Examples]) -> Iterable[Dataset]:
     return (test[at : min(at + TEST_BLOCK, last)] for at in range(first, last, TEST_BLOCK))
 
 
-def _put_together(mine: Dataset, size: int) -> Dataset:
-    """The whole split of `size` images, of which every process has read its part."""
+def _training_split(train: Examples, mine: Dataset | None) -> Examples:
+    """The whole split, of which every process has read its part; or, where none has, one read when asked for."""
+    if mine is None:
+        return keep(train) if fits_host(train) else train
     processes = hosts.share()[1]
-    bounds = [share_bounds(size, (i, processes)) for i in range(processes)]
+    bounds = [share_bounds(len(train), (i, processes)) for i in range(processes)]
     sizes = [last - first for first, last in bounds]
     return Dataset(hosts.concatenate(mine.images, sizes), hosts.concatenate(mine.labels, sizes), mine.classes)
 
@@ -194,9 +205,50 @@ def _settings(
     }
 
 
+def _shift_settings(keys: Sequence[Key], sigma: float | None, band: float) -> dict[str, Any]:
+    if shifting(keys):
+        return {"sigma": sigma, "band": band}
+    if (sigma, band) != (None, BAND):
+        raise UsageError("`sigma` and `band` belong to keys of scheme spread: none of `keys` is one")
+    return {}
+
+
 def _newest(path: str | os.PathLike[str]) -> str:
     """What a path stands for when a run begins: of another run its newest checkpoint."""
     return unmirrored(str(checkpoint.latest(place(path)) or os.fspath(path)))
+
+
+class _Start(NamedTuple):
+    """What a run begins with.
+
+    Attributes:
+      fresh: the state before its first step.
+      teacher: the network to distil; None where there is none.
+      shift: of its `spread` keys; None without any.
+      changed: share of images on which that changes an answer.
+    """
+
+    fresh: State
+    teacher: Teacher | None
+    shift: Shift | None
+    changed: float
+
+
+def _start(
+    config: Config,
+    recipe: Recipe,
+    splits: Splits[Examples],
+    keys: Sequence[Key],
+    first: str | None,
+    taught: str | None,
+    sigma: float | None,
+    band: float,
+) -> _Start:
+    """Reads the networks that a run begins with and learns from."""
+    weights, teacher = _weights(first, config), _teacher(taught, config, keys)
+    shift = shift_of(keys, weights, sigma, band)
+    share = changed(config, shift, splits.train[:COUNTED].images) if shift else 0.0
+    return _Start(first_state(init(config, recipe.seed) if weights is None else weights), teacher, shift, share)
 
 
 def _weights(begin_with: str | None, config: Config) -> Variables | None:
@@ -205,65 +257,26 @@ def _weights(begin_with: str | None, config: Config) -> Variables | None:
         return None
     other, variables = load_variables(begin_with, Wanted((config.name,), (config.image,)))
     if other != config:
-        raise UsageError(
-            f"{begin_with} is a {other.name} for {other.image} and {other.classes} classes, not the model asked for"
-        )
+        raise UsageError(f"{begin_with} is not the model asked for: {_differing(other, config)}")
     return variables
 
 
-def _teacher(path: str | None, config: Config) -> Teacher | None:
-    """The network to distil, which must see and say what the student does; None where there is none."""
+def _differing(found: Config, asked: Config) -> str:
+    """In what two networks differ; of those of two families only that."""
+    if found.name != asked.name:
+        return f"it is a {found.name}, not a {asked.name}"
+    names = [field.name for field in dataclasses.fields(Config)]
+    pairs = [(name, getattr(found, name), getattr(asked, name)) for name in names]
+    return "; ".join(f"its {name}: {one!r}, not {other!r}" for name, one, other in pairs if one != other)
+
+
+def _teacher(path: str | None, config: Config, keys: Sequence[Key]) -> Teacher | None:
+    """The network to distil; None where there is none."""
     if path is None:
         return None
     teacher = Teacher(*load_variables(path, Wanted((config.name,), (config.image,))))
-    if (teacher.config.image, teacher.config.classes) != (config.image, config.classes):
-        raise UsageError(f"the teacher {path} answers other images or classes than the model")
+    check_teacher(teacher.config, config, keys)
     return teacher
-
-
-def _check_out(out: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Before anything long: whether the run folder is free, or that of this run."""
-    if resume and (out / checkpoint.SETTINGS).exists():
-        checkpoint.check_settings(out, settings)
-        return
-    try:
-        if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
-            if resume:
-                raise UsageError(f"{out} holds no run to resume: choose another `out`")
-            raise UsageError(f"{out} is not empty: use `resume` to continue its run, or choose another `out`")
-    except OSError as error:
-        raise AccessError(f"cannot write {out}: {error.strerror}") from error
-
-
-def _begin(out: Path, settings: dict[str, Any], fresh: State) -> State:
-    """Makes the run folder, or gives the state that the run in it goes on from: the one that process 0 finds."""
-    step = -1
-    with hosts.together():
-        if hosts.is_first():
-            if (out / checkpoint.SETTINGS).exists():
-                checkpoint.remove_half_written(out)
-            else:
-                checkpoint.write_settings(out, settings)
-            newest = checkpoint.latest(out)
-            step = checkpoint.step_of(newest) if newest else -1
-    step = int(hosts.gather(np.array([step], np.int32))[0, 0])
-    with hosts.together():
-        _await(out / checkpoint.SETTINGS)
-        if step < 0:
-            return fresh
-        return from_tree(checkpoint.load_tree(checkpoint.step_path(out, step), as_tree(fresh)), fresh)
-
-
-def _await(path: Path) -> None:
-    """Waits until this host sees what process 0 wrote: network file systems may take their time."""
-    for _ in range(60):
-        if path.exists():
-            return
-        time.sleep(1)
-        os.listdir(path.parent.parent)  # asks the server again
-    raise AccessError(
-        f"process {hosts.share()[0]} does not see {path.parent}: `out` must be storage that all hosts share"
-    )
 
 
 def _test_accuracy(config: Config, variables: Variables, blocks: Iterable[Dataset]) -> float:

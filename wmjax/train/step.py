@@ -18,7 +18,7 @@ from jax import Array, lax
 from wmjax.data.batches import augment
 from wmjax.devices import on_cpu
 from wmjax.models import Config, Variables, apply
-from wmjax.train.mapping import Mapping
+from wmjax.train.mapping import DeviceMapping
 from wmjax.train.microbatch import accumulate
 from wmjax.train.mix import Batch, key_batch, mix
 from wmjax.train.recipe import Recipe, Schedule
@@ -73,7 +73,12 @@ class Metrics(NamedTuple):
 
 
 class Teacher(NamedTuple):
-    """A trained network whose answers replace the labels of real examples."""
+    """A trained network whose answers replace the labels of real examples.
+
+    Attributes:
+      config: the network.
+      variables: its numbers, as `fit` gives them.
+    """
 
     config: Config
     variables: Variables
@@ -86,7 +91,15 @@ def optimizer(weight_decay: float) -> optax.GradientTransformation:
 
 
 def first_state(variables: Variables) -> State:
-    """The state before the first step, of a network from `init` or of a trained one."""
+    """The state before the first step, of a network from `init` or of a trained one.
+
+    Example:
+
+        tuned = wmjax.fit(config, recipe, more, state=wmjax.first_state(variables))
+
+    Args:
+      variables: of the network, as `fit` gives them.
+    """
     return State(variables, _at_rest(variables.params), jnp.zeros((), jnp.int32))
 
 
@@ -124,11 +137,11 @@ class Plan:
 
     config: Config
     recipe: Recipe
-    mapping: Mapping
+    mapping: DeviceMapping
     teacher: Config | None = None
 
 
-def plan_of(config: Config, recipe: Recipe, mapping: Mapping, teacher: Config | None = None) -> Plan:
+def plan_of(config: Config, recipe: Recipe, mapping: DeviceMapping, teacher: Config | None = None) -> Plan:
     """The plan, the same for all seeds, epochs and learning rates: runs that differ in these share a program."""
     return Plan(config, dataclasses.replace(recipe, seed=0, epochs=1, learning_rate=1.0), mapping, teacher)
 

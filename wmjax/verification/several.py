@@ -46,6 +46,7 @@ class Combined:
         return {
             "version": 1,
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            "needed_bits": self.needed_bits,
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "assumptions": [told(ground) for ground in self.grounds],
             "grounds": [ground.to_json() for ground in self.grounds],

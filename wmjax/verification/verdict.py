@@ -61,6 +61,7 @@ class Verdict:
         return {
             "version": 1,
             **values,
+            "needed_bits": self.needed_bits,
             "match_rate": self.match_rate and list(self.match_rate),
             "class_names": list(self.class_names),
             "assumptions": [told(ground) for ground in self.grounds],

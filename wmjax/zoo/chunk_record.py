@@ -155,15 +155,6 @@ class ChunkRecord:
         keys = _places(found["keys"], len(header.keys))
         if keys != header.bounds[chunk].keys if rows else keys not in ((), header.bounds[chunk].keys):
             raise ValueError("the chunk was asked about other keys")
-        shape = len(rows), len(keys)
-        most = len(family.readings) - 1
-        limits = {
-            "outcomes": (NO_MATCH, MATCH),
-            "queries": (1, 2**31 - 1),
-            "matches": (0, 2**31 - 1),
-            "readings": (0, most),
-        }
-        tables = {name: forms.table(found[name], shape, dtype, *limits.get(name, ())) for name, dtype in TABLES.items()}
         failures, digests = (_by_place(found[name], size) for name in ("failures", "digests"))
         if sorted([*failures, *rows]) != list(range(size)) or not all(map(is_sha256, digests.values())):
             raise ValueError("a model neither answered nor failed, or both, or has a digest that is none")
@@ -174,7 +165,7 @@ class ChunkRecord:
             again=forms.flag(found["again"]),
             rows=rows,
             keys=keys,
-            curves=_curves(found["curves"], *shape),
+            curves=_curves(found["curves"], len(rows), len(keys)),
             failures=failures,
             digests=digests,
             answers=None,
@@ -182,20 +173,13 @@ class ChunkRecord:
             known=forms.items(found["known"], forms.whole),
             run=None if found["run"] is None else _run(found["run"]),
             seconds=forms.number(found["seconds"], 0.0, 1e9),
-            **tables,
+            **_tables(found, (len(rows), len(keys)), len(family.readings)),
         )
         if len(record.known) != (len(keys) if record.asking else 0) or (record.asking and not rows):
             raise ValueError("a member is asked in an order of its own, and nobody else")
         if keys:
             _check_figures(record, header)
-        if (found["answers"] is not None) != (header.keep_answers and bool(keys)):
-            raise ValueError("answers are missing, or are there without need")
-        if found["answers"] is None:
-            return record
-        total = int(record.queries.sum(dtype=np.int64))
-        return dataclasses.replace(
-            record, answers=KeptAnswers.from_json(found["answers"], len(family.readings), total, family.classes)
-        )
+        return dataclasses.replace(record, answers=_answers(found["answers"], record, header))
 
 
 def _check_figures(record: ChunkRecord, header: AuditHeader) -> None:
@@ -224,6 +208,28 @@ def _check_figures(record: ChunkRecord, header: AuditHeader) -> None:
         ends = len(path) == record.queries[row, column] and abs(path[-1] - record.bits[row, column]) < ROUNDED
         if not ends or max(path[:-1], default=0.0) > bounds.bars[column] + ROUNDED:
             raise ValueError("a curve contradicts the evidence")
+
+
+def _tables(found: dict[str, Any], shape: tuple[int, int], readings: int) -> dict[str, np.ndarray]:
+    """The figures of each row and column, each in its range."""
+    counts = 2**31 - 1
+    limits = {
+        "outcomes": (NO_MATCH, MATCH),
+        "queries": (1, counts),
+        "matches": (0, counts),
+        "readings": (0, readings - 1),
+    }
+    return {name: forms.table(found[name], shape, dtype, *limits.get(name, ())) for name, dtype in TABLES.items()}
+
+
+def _answers(value: Any, record: ChunkRecord, header: AuditHeader) -> KeptAnswers | None:
+    """What was answered to each question of a record; None where nothing was asked, or answers are not kept."""
+    if (value is not None) != (header.keep_answers and bool(record.keys)):
+        raise ValueError("answers are missing, or are there without need")
+    if value is None:
+        return None
+    family, total = header.family_of(record.chunk), int(record.queries.sum(dtype=np.int64))
+    return KeptAnswers.from_json(value, len(family.readings), total, family.classes)
 
 
 def _run(value: Any) -> AuditGround:

@@ -17,8 +17,6 @@ from wmjax.zoo.header import AuditHeader, joined
 from wmjax.zoo.replay import follows, keys_of, secret_of
 from wmjax.zoo.result import AuditResult
 
-_JOURNALS = "journal-*-of-*.jsonl"
-
 
 def merge(
     folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
@@ -73,7 +71,7 @@ def merge(
 
 def written(folder: Path) -> list[Path]:
     """The journals in a folder."""
-    return sorted(folder.glob(_JOURNALS))
+    return sorted(folder.glob(journal.FILES[journal.AUDIT]))
 
 
 def basis_of(path: Path | None, book: AuditJournal, keys: Mapping[str, Key] | None) -> Basis:

@@ -32,7 +32,12 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Unreadable:
-    """Something in the zoo that looks like a model or key and cannot be used; `why` is one line."""
+    """Something in the zoo that looks like a model or key and cannot be used.
+
+    Attributes:
+      path: where it lies.
+      why: in one line.
+    """
 
     path: str
     why: str

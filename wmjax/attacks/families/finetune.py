@@ -14,6 +14,7 @@ import numpy as np
 
 from wmjax.attacks.contract import Attack, Attacked, Stolen, Thief, by_strength
 from wmjax.data import Dataset
+from wmjax.errors import UsageError
 from wmjax.keys import Key
 from wmjax.models import Config, Variables, init, stack
 from wmjax.train import Recipe, fit_many
@@ -52,9 +53,14 @@ def tune(
 
     Returns:
       The trained variables; a network that diverged has weights that are not numbers.
+
+    Raises:
+      UsageError: as `fit_many`, or a batch has no room for a trigger.
     """
     seen = len(data) if rows is None else rows.shape[1]
     batch = min(recipe.batch, seen)
+    if keys and batch < 2:
+        raise UsageError(f"a key is mixed into batches of 2 images or more, the thief has batches of {batch}")
     mixed = max(1, min(recipe.key_per_batch, batch - 1))
     recipe = dataclasses.replace(recipe, learning_rate=1.0, batch=batch, key_per_batch=mixed)
     peak = np.asarray(rates, np.float32)

@@ -10,6 +10,7 @@ from wmjax.attacks.contract import Attack, Attacked, Served, Stolen, Thief, unto
 from wmjax.attacks.families.extract import each, rng_of, students
 from wmjax.attacks.families.features import features
 from wmjax.data.dataset import Dataset
+from wmjax.errors import UsageError
 from wmjax.models import Config, Variables, one, predict, stack
 from wmjax.models.predict import logits
 
@@ -39,7 +40,7 @@ def difference(seen: np.ndarray, gap: np.ndarray, rank: int) -> np.ndarray:
     """The affine map of so low a rank that best tells a gap between logits from features (reduced-rank regression).
 
     Args:
-      seen: features, float [n, d].
+      seen: features, float [n, d], of one image at least.
       gap: between the logits of two networks, float [n, classes].
       rank: of the map.
 
@@ -71,6 +72,8 @@ def _subtracted(stolen: Stolen, thief: Thief) -> Attacked:
     The other half shows the difference: on the first their own network knows the answers by heart.
     """
     own = thief.owned()
+    if len(own) < 2:
+        raise UsageError(f"telling two networks apart needs 2 images or more, the thief has {len(own)}")
     orders = np.stack([rng_of(seed, 6).permutation(len(own)) for seed in stolen.seeds])
     half = -(-len(own) // 2)
     others = own_networks(stolen, thief, orders[:, :half])

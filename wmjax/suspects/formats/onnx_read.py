@@ -48,6 +48,7 @@ from wmjax.suspects.formats.onnx_tensors import (
     structure,
 )
 
+_LARGEST = 1 << 31  # bytes of a file: protobuf parses no more
 _STRUCTURE = 1 << 22  # bytes of a file that are not weights
 OPSETS = (7, 28)  # broadcasting is NumPy's from 7 on; the operators read here are unchanged up to 28
 _MOST_CONSTANTS = 1 << 28  # bytes of all tensors that belong to the graph
@@ -67,7 +68,7 @@ def parse(path: Path) -> Any:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise UsageError(f"{path} needs the onnx package: pip install 'wmjax[onnx]'") from error
-    data = read_bytes(path)
+    data = read_bytes(path, _LARGEST)
     try:
         if len(data) > _STRUCTURE and structure(data) > _STRUCTURE:
             raise InvalidFile(f"{path}: more of it is structure than any image classifier has")

@@ -41,7 +41,7 @@ def from_name(name: str, image: Image, classes: int, said: str = "") -> Network:
       name: for which `check` was made.
       image: height, width and channels of the keys' images.
       classes: outputs.
-      said: how pixels are prepared, as of `network.from_module`.
+      said: how pixels are prepared, as of `modules.module_networks`.
 
     Raises:
       UsageError: it takes neither, or the library cannot make it so.
