@@ -117,7 +117,7 @@ function weigh(answers, labels, C, rate) {
       depths.forEach((depth, d) => {
         upward.slice(0, d).forEach((j) => depth.low.set(j, (depth.low.get(j) ?? 0) + 1));
         rows += d === 0 && upward.length ? 1 : 0;
-        const meant = upward.find((j) => 2 * (depth.low.get(j) ?? 0) <= rows) ?? upward.length && 0 || -1;
+        const meant = upward.length ? upward.find((j) => 2 * (depth.low.get(j) ?? 0) <= rows) ?? 0 : -1;
         const bets = LABELS.map((e) => Math.log2((1 - e) * C * (meant === y ? 1 : 0) + e));
         [...bets, ...learn(meant, y, C, RENAMED, depth.sums, depth.pairs)].forEach((m, k) => { depth.wealth[k] += m; });
       });
