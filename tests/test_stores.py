@@ -444,7 +444,7 @@ _OTHERS = {  # what they open is no file that a user names
     "suspects/formats/export_child.py", "suspects/formats/onnx_child.py", "suspects/formats/tflite_child.py",
     "suspects/formats/ort_child.py", "suspects/formats/openvino_child.py",
     "zoo/writer.py",  # a new file
-    "keys/files.py",  # in an example alone
+    "keys/files.py", "evidence/hearing.py",  # in an example alone
 }  # fmt: skip
 
 
