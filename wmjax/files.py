@@ -216,7 +216,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds a file for one process at a time; waits for another one that holds it, or raises `UsageError`."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # whoever reads it refuses a pipe
     except OSError as error:
         raise AccessError(f"cannot read {path}: {error.strerror}") from error
     try:
