@@ -205,6 +205,8 @@ def test_a_network_that_cannot_be_built_is_refused(name: str, change: dict[str, 
     data = Dataset(np.zeros((16, *IMAGE), np.uint8), np.zeros(16, np.int32), 10)
     config = dataclasses.replace(narrow(name), **change)
     assert_refused(lambda: fit(config, Recipe(epochs=1, batch=16), data), words, UsageError)
+    assert_refused(lambda: init(config, 0), words, UsageError)
+    assert_refused(lambda: default_recipe(config), words, UsageError)
 
 
 def test_images_too_small_for_a_cnn_are_refused_and_passed_over_where_others_are_asked_about() -> None:

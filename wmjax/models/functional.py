@@ -67,7 +67,11 @@ def init(config: Config, seed: int) -> Variables:
     Args:
       config: the network.
       seed: any non-negative integer; the same seed gives the same weights.
+
+    Raises:
+      UsageError: as `check_config`.
     """
+    check_config(config)
     rng, draw = np.random.default_rng([seed, 0x1417]), FAMILIES[config.name].draw
 
     def value(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from wmjax.models import FAMILIES, Config
+from wmjax.models import FAMILIES, Config, check_config
 from wmjax.models.contract import small
 
 Precision = Literal["float32", "bfloat16"]
@@ -53,7 +53,11 @@ def default_recipe(config: Config) -> Recipe:
 
     Args:
       config: the network.
+
+    Raises:
+      UsageError: no such network can be built.
     """
+    check_config(config)
     training = FAMILIES[config.name].training(config.image)
     if small(config.image):
         return Recipe(epochs=60, batch=64, **training._asdict())
