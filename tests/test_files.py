@@ -11,7 +11,7 @@ import audit_worker as worker
 import pytest
 from refusals import assert_refused, one_line
 
-from wmjax import files, programs
+from wmjax import checkpoint, files, programs
 from wmjax.data.folder import open_folder
 from wmjax.data.prepare import prepare_cifar10
 from wmjax.data.source import data_folder, load_source
@@ -73,6 +73,8 @@ def test_a_disk_without_locks_is_no_other_process(tmp_path: Path, monkeypatch: p
     told = "cannot lock .*: No locks available: choose a folder on another disk"
     assert_refused(lambda: worker.audited(worker.zoo(logits), keys, out=tmp_path / "out"), told, AccessError)
     assert_refused(lambda: alone(tmp_path).__enter__(), told, AccessError)
+    with checkpoint.held(tmp_path / "run"):  # a run is trained without
+        assert (tmp_path / "run").is_dir()
 
 
 def test_a_journal_that_cannot_be_copied_is_one_line(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def held(run: Path) -> Iterator[None]:
 
     Raises:
       UsageError: another process holds it, or no home folder is known.
-      AccessError: it cannot be written, or the file system knows no locks.
+      AccessError: it cannot be written.
     """
     busy = "is being written by another process: wait for it, or choose another `out`"
     with locked(own_file(run / LOCK), run, busy):

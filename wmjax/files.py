@@ -230,6 +230,8 @@ def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
 def locked(lock: Path, folder: Path, busy: str) -> Iterator[None]:
     """Makes a folder and a file that is its lock, and holds that one while a block runs; a kill lets it go.
 
+    Where the file system knows no locks, as some on a network, nobody is kept out.
+
     Args:
       lock: the file, in the folder or elsewhere on this machine.
       folder: what errors name.
@@ -242,7 +244,8 @@ def locked(lock: Path, folder: Path, busy: str) -> Iterator[None]:
     except OSError as error:
         raise AccessError(f"cannot write {folder}: {error.strerror}") from error
     try:
-        hold(descriptor, folder, busy)
+        with contextlib.suppress(AccessError):
+            hold(descriptor, folder, busy)
         yield
     finally:
         os.close(descriptor)
