@@ -183,7 +183,7 @@ def test_half_precision():
 
 
 def test_weight_noise_and_shift():
-    config = Config("cnn", (8, 8, 1), 10, (), (64,))  # each kernel has a generator of its own to compile
+    config = Config("cnn", (8, 8, 1), 10, (2,), (64,))  # each kernel has a generator of its own to compile
     variables = init(config, 0)
     for shifted in (False, True):
         moved = perturb(variables, np.float32(0.3), np.int32(1), shifted=shifted)

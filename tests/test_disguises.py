@@ -13,7 +13,7 @@ from wmjax.stats import answers as answers_module
 from wmjax.text import named
 from wmjax.zoo.kept import as_kept
 
-SUSPECTS, ASKED = 400, 200
+SUSPECTS, ASKED = 100, 200
 
 
 def rule(kind: str) -> Rule:

@@ -12,7 +12,7 @@ from wmjax import stats
 from wmjax.data import load_source
 from wmjax.evidence import facts
 from wmjax.keys.schemes.content import _FONT
-from wmjax.stats import correlations, renaming, spread, told
+from wmjax.stats import correlations, renaming, spread, told, turned
 from wmjax.stats import labels as label_bets
 from wmjax.stats.rule import SEARCH_BITS
 
@@ -37,7 +37,8 @@ def test_the_strategies_are_those_that_are_averaged():
     assert numbers("Three on a renaming, r") == renaming.RATES
     assert f"The sum of k has r = {renaming.CLEARED_RATE / 10:g} k:" in STANDARD
     assert f"less log(C / {renaming.EVEN_CLASSES}) where C > {renaming.EVEN_CLASSES} and" in STANDARD
-    assert f"was above {told.SHOWN:g} / A and above the least" in STANDARD
+    assert f"was above {told.SHOWN:g} / A and no other's in that answer" in STANDARD
+    assert f"for each k from 0 to {turned.MOST}, on the class" in STANDARD
     for scores, count in ((0, 9), (4, 25), (3, 25), (5, 25 + 22)):
         answers = stats.Answers(np.array([1]), np.eye(scores)[[1]] if scores else None, 4)
         kind = stats.EVIDENCE["labels/1"]

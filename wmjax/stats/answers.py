@@ -182,10 +182,13 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 def may_rank(scores: np.ndarray) -> np.ndarray:
     """Whether scores are evenly spaced, as whole numbers are: classes from the best on, perhaps, or ranks of them.
 
-    By the highest of such numbers a copy would look like a stranger. Of three classes votes may be such numbers, too.
+    By the highest of such numbers a copy would look like a stranger. Of three classes votes may be such numbers, too, and
+    up to five that are rounded may be so by chance: of four or five, only whole numbers from 0 or 1 on are taken so.
 
     >>> may_rank(np.array([[3.0, 0.0, 2.0, 1.0], [0.8, 0.2, 0.4, 0.6], [3.0, 0.0, 2.0, 2.0]])).tolist()
-    [True, True, False]
+    [True, False, False]
+    >>> may_rank(np.array([[0.6, 0.1, 0.3, 0.2, 0.5, 0.4]])).tolist()
+    [True]
 
     Args:
       scores: floats [..., A].
@@ -197,7 +200,8 @@ def may_rank(scores: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):  # of infinite ones, which are none
         width = highest - lowest
         even = np.abs(scores.mean(axis=-1) - lowest - 0.5 * width) <= _EVEN * width  # few others are so
-        found = np.asarray((scores.shape[-1] > 3) & (width > 0) & even)
+        whole = ((lowest == 0) | (lowest == 1)) & (width == scores.shape[-1] - 1)
+        found = np.asarray((scores.shape[-1] > 3) & (width > 0) & even & (whole | (scores.shape[-1] > 5)))
         steps = np.diff(np.sort(scores[found], axis=-1), axis=-1)
         found[found] = np.ptp(steps, axis=-1) <= _EVEN * width[found]
     return found

@@ -110,7 +110,9 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str
     except Exception as error:  # ragged lists, tensors that will not leave their device, ...
         raise AnswerError(f"suspect {suspect.name} answered with no array of numbers", came(raw)) from error
     if answers.probabilities is not None and may_rank(given).any():
-        several = "evenly spaced numbers: scores, ranks, or the classes from the best on? Wrap it in a function"
+        several = (
+            "evenly spaced numbers that may be scores, ranks or the classes from the best on: wrap it in a function"
+        )
         raise AnswerError(f"suspect {suspect.name} answered with {several}", came(raw))
     return answers
 
