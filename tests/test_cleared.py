@@ -18,7 +18,7 @@ from wmjax.suspects.contract import Suspect
 from wmjax.suspects.query import answered as asked
 from wmjax.verification import verify
 
-KEYS, ASKED = 1000, 80
+KEYS, ASKED = 2000, 80
 PORTIONS = 10  # of the copies, one after another: all at once take five times the memory
 BETAS = (0.05, 0.01, 1e-3)
 FORMS = ("labels", "probabilities", "masked", "cut")

@@ -6,9 +6,9 @@ classes, of the secret that is 32 zeros. Each audit has a process of its own and
 
 Command   python experiments/audits/mixed_zoo.py FOLDER [--repeats 3]
 Expected  the same verdicts after as many questions by both routes; under 20 s by those that are chosen
-          (met: the verdicts; missed: 39 s. Three transformers and convnets take 25 of them: 16 to 33 ms an image on one
-          core, read in 11 ways then, 14 now, about 40 to 48 images. Three small networks of random weights give one
-          answer to everything, so nothing clears them, and they are asked about all 100)
+          (met: the verdicts; missed: 36 s. Three transformers and convnets take most of them: 16 to 33 ms an image on
+          one core, read in 14 ways, 40 to 57 images, fewer in ways that were cleared before. Three small networks of
+          random weights give one answer to everything, so nothing clears them, and they are asked about all 100)
 Time      4 minutes on 2 CPU cores
 """
 

@@ -182,8 +182,9 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 def may_rank(scores: np.ndarray) -> np.ndarray:
     """Whether scores are evenly spaced, as whole numbers are: classes from the best on, perhaps, or ranks of them.
 
-    By the highest of such numbers a copy would look like a stranger. Of three classes votes may be such numbers, too, and
-    up to five that are rounded may be so by chance: of four or five, only whole numbers from 0 or 1 on are taken so.
+    By the highest of such numbers a copy would look like a stranger. Of three classes votes may be such numbers, too,
+    and up to five that are rounded may be so by chance: of four or five, only whole numbers from 0 or 1 on are taken
+    so.
 
     >>> may_rank(np.array([[3.0, 0.0, 2.0, 1.0], [0.8, 0.2, 0.4, 0.6], [3.0, 0.0, 2.0, 2.0]])).tolist()
     [True, False, False]
