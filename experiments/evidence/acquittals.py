@@ -3,9 +3,10 @@
 Command   python experiments/evidence/acquittals.py [--data cifar10 --work DIR] [--verifications 1000]
           [--innocents 1000]
 Expected  no thief acquitted, of 1,000 verifications of each kind; of the innocent at least 95 % cleared within 60
-          questions, the median below 30, and none a match; those that answer with labels alone take longer. It came out
-          so; with an earlier network and key the median was 31
-Time      about 15 minutes each on 2 CPU cores; as long again for what `victims.py` trains once in DIR
+          questions, the median below 30, and none a match; those that answer with labels alone take longer
+          (met: nobody acquitted, none a match; missed: of the innocents 93.7 % within 60, and a median of 31. Before up
+          to three outputs that are always low were passed over, on the same day 94.0 % and 27)
+Time      about 6 minutes each on 2 CPU cores; as long again for what `victims.py` trains once in DIR
 
 On digits the stolen network is a CNN that was marked with 100 abstract triggers, then trained on by the thief for some
 epochs without them. On CIFAR-10 it is a small vgg as it was marked, for 5 epochs. A thief serves it behind a function
