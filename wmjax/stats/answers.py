@@ -78,8 +78,15 @@ def refusal(like: Answers) -> Answers:
     Args:
       like: as many answers of it.
     """
-    probabilities = None if like.probabilities is None else np.full(like.probabilities.shape, 1 / like.scores)
-    return Answers(np.full(like.labels.shape, -1), probabilities, like.classes)
+    return only(like, np.zeros(like.labels.shape, bool))
+
+
+def only(answers: Answers, counts: np.ndarray) -> Answers:
+    """The answers that count, bool of the labels' shape; the others refused."""
+    scores = answers.probabilities
+    if scores is not None:
+        scores = np.where(counts[..., None], scores, 1.0 / answers.scores)
+    return Answers(np.where(counts, answers.labels, -1), scores, answers.classes)
 
 
 def concatenate(parts: Sequence[Answers]) -> Answers:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats.answers import Answers
+from wmjax.stats.answers import Answers, only
 from wmjax.stats.contract import Path, State, Truth
 from wmjax.stats.decision import clears
 from wmjax.stats.kinds import kind_of
@@ -103,7 +103,7 @@ def _bet_until_cleared(
     """
     counts = np.repeat(state.open[..., None], len(answers), axis=-1)
     while True:
-        own, path = bet(_only(answers, counts))
+        own, path = bet(only(answers, counts))
         path, now, still = _stopped(path, state, rule)
         if (now == counts).all():
             return Bets(own, _last(path), still), of_readings(path, counts)
@@ -113,14 +113,6 @@ def _bet_until_cleared(
 def _last(path: Path) -> Path:
     """How things stood after the last answer, arrays [...]."""
     return Path(*(array[..., -1] for array in path))
-
-
-def _only(answers: Answers, counts: np.ndarray) -> Answers:
-    """The answers that count; the others refused."""
-    scores = answers.probabilities
-    if scores is not None:
-        scores = np.where(counts[..., None], scores, 1.0 / answers.scores)
-    return Answers(np.where(counts, answers.labels, -1), scores, answers.classes)
 
 
 def _of_fresh(path: Path, fresh: int | None, before: np.ndarray) -> Path:

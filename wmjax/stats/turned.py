@@ -109,14 +109,13 @@ def _meant(low: np.ndarray, scores: np.ndarray, usable: np.ndarray) -> tuple[np.
     """
     low = low.copy() if low.shape[-1] else np.zeros((*scores.shape[:-2], MOST, scores.shape[-1]), np.int64)
     meant = np.empty((*scores.shape[:-2], 1 + MOST, scores.shape[-2]), np.int64)
+    places = np.arange(scores.shape[-1])
     for i in range(scores.shape[-2]):
         now, left = scores[..., i, :], scores[..., i, :].copy()
         for k in range(min(MOST, scores.shape[-1])):
-            lowest = left.argmin(axis=-1)[..., None]
-            np.put_along_axis(left, lowest, np.inf, axis=-1)
-            for more in range(k, MOST):
-                own = low[..., more, :]
-                np.put_along_axis(own, lowest, np.take_along_axis(own, lowest, -1) + usable[..., i, None], axis=-1)
+            lowest = places == left.argmin(axis=-1)[..., None]
+            left[lowest] = np.inf
+            low[..., k:, :] += (lowest & usable[..., i, None])[..., None, :]
         asked = low[..., :1, :].sum(axis=-1, keepdims=True)
         others = np.where(2 * low > asked, np.inf, now[..., None, :])
         meant[..., 0, i], meant[..., 1:, i] = now.argmin(axis=-1), others.argmin(axis=-1)
