@@ -93,18 +93,18 @@ def learn(
     labels = np.concatenate([history.truth, truth], axis=-1)
     last, known = _before(answers)
     together, new = _before(answers * classes + labels)[1][..., before:], known[..., before:] == 0
-    sums = np.concatenate([history.sums, np.empty((*answered.shape, rates))], axis=-2)
-    adds = together[..., None] * rho + np.log2(np.exp2(rho) - 1.0)
-    pasts = np.full(adds.shape, np.log2(classes))
     count = math.prod(answered.shape[:-1])
-    rows, of_all = np.arange(count), sums.reshape(count, before + n, rates)
-    adds, past = (array.reshape(count, n, rates) for array in (adds, pasts))
-    last_of, known_of = (array.reshape(count, before + n) for array in (last, known))
+    earlier = np.where(known[..., before:], last[..., before:] + 1, 0).reshape(count, n).T
+    times = together.reshape(count, n, 1).swapaxes(0, 1)
+    totals = np.full((1 + before + n, count, rates), np.log2(classes))  # the first is of what was never answered
+    totals[1 : 1 + before] = history.sums.reshape(count, before, rates).swapaxes(0, 1)
+    won, rows, add = np.empty((n, count, rates)), np.arange(count), np.log2(np.exp2(rho) - 1.0)
     for i in range(n):  # each sum follows from an earlier one
-        known_rows = rows[known_of[:, before + i] > 0]
-        past[known_rows, i] = of_all[known_rows, last_of[known_rows, before + i]]
-        of_all[:, before + i] = added(past[:, i], adds[:, i])
-    moves = sums[..., before:, :] - pasts + wrong
+        past = totals[earlier[i], rows]
+        totals[1 + before + i] = added(past, times[i] * rho + add)
+        won[i] = totals[1 + before + i] - past + wrong
+    sums = totals[1:].swapaxes(0, 1).reshape(*answered.shape[:-1], before + n, rates)
+    moves = won.swapaxes(0, 1).reshape(*answered.shape, rates)
     refused = answered[..., None] < 0
     alias = aliases((known == 0) & (answers >= 0), classes)[..., before:, None]
     against = -moves[..., len(RATES) :] - np.where(new, np.log2(max(1.0, classes / EVEN_CLASSES)), 0.0)[..., None]
