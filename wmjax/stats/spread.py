@@ -89,16 +89,13 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
     rows = np.concatenate([state.rows, np.broadcast_to(truth.rows, shape)], axis=-1)
     given = np.concatenate([state.given, fresh], axis=-2)
     wealth, cleared, agreed = state.wealth.copy(), state.cleared.copy(), state.agreed.copy()
-    paths = np.zeros((3, *shape))
-    for i in range(shape[-1]):
-        if (stage := before + i + 1) in due:
-            played = due.index(stage)
+    paths = np.repeat(_shown(state)[..., None], shape[-1], axis=-1)
+    for played, stage in enumerate(due):
+        if before < stage <= before + shape[-1]:
             for suspect in np.ndindex(shape[:-1]):
                 found = _play(rows[suspect][:stage], given[suspect][:stage], truth, rule.rate)
                 wealth[(*suspect, played)], cleared[(*suspect, played)], agreed[suspect] = found
-        paths[0, ..., i] = _sum_of(wealth)
-        paths[1, ..., i] = _sum_of(cleared)
-        paths[2, ..., i] = agreed
+            paths[..., stage - before - 1 :] = _shown(Gathered(rows, given, wealth, cleared, agreed))[..., None]
     matches = paths[2].astype(np.int64)
     tops = np.where(given.any(axis=-1), given.argmax(axis=-1), -1)
     apart = of_any(several(tops[..., :before], tops[..., before:]) & ~_in_order(given)[..., before:], outputs)
@@ -106,6 +103,11 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
     path = Path(bits, cleared_bits, np.maximum(peak, 0.0), matches, np.zeros_like(matches))
     return Gathered(rows, given, wealth, cleared, agreed), path
+
+
+def _shown(state: Gathered) -> np.ndarray:
+    """Evidence, evidence against a copy and coins that agree, float64 [3, ...]."""
+    return np.stack([_sum_of(state.wealth), _sum_of(state.cleared), state.agreed])
 
 
 def _sum_of(stakes: np.ndarray) -> np.ndarray:
