@@ -94,13 +94,13 @@ def learn(
     last, known = _before(answers)
     together, new = _before(answers * classes + labels)[1][..., before:], known[..., before:] == 0
     count = math.prod(answered.shape[:-1])
-    earlier = np.where(known[..., before:], last[..., before:] + 1, 0).reshape(count, n).T
+    rows = np.where(known[..., before:], last[..., before:] + 1, 0).reshape(count, n).T * count + np.arange(count)
     times = together.reshape(count, n, 1).swapaxes(0, 1)
     totals = np.full((1 + before + n, count, rates), np.log2(classes))  # the first is of what was never answered
     totals[1 : 1 + before] = history.sums.reshape(count, before, rates).swapaxes(0, 1)
-    won, rows, add = np.empty((n, count, rates)), np.arange(count), np.log2(np.exp2(rho) - 1.0)
+    flat, won, add = totals.reshape(-1, rates), np.empty((n, count, rates)), np.log2(np.exp2(rho) - 1.0)
     for i in range(n):  # each sum follows from an earlier one
-        past = totals[earlier[i], rows]
+        past = flat.take(rows[i], axis=0)
         totals[1 + before + i] = added(past, times[i] * rho + add)
         won[i] = totals[1 + before + i] - past + wrong
     sums = totals[1:].swapaxes(0, 1).reshape(*answered.shape[:-1], before + n, rates)
@@ -110,7 +110,7 @@ def learn(
     against = -moves[..., len(RATES) :] - np.where(new, np.log2(max(1.0, classes / EVEN_CLASSES)), 0.0)[..., None]
     against = np.where(refused | alias, -(wrong + rho)[len(RATES) :], against)
     against = np.where(np.array(PARTS[: rates - len(RATES)]) > chance, against, 0.0)
-    wins = np.where(refused, wrong, moves)[..., : len(RATES)]
+    wins = np.where(refused, wrong[: len(RATES)], moves[..., : len(RATES)])
     return History(answers, labels, sums), np.moveaxis(wins, -1, 0), np.moveaxis(against, -1, 0)
 
 
@@ -131,7 +131,8 @@ def _before(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Where it never came before, the place says nothing.
     """
-    order = np.argsort(values, axis=-1, kind="stable")
+    few = values.size and -(2**15) <= values.min() and values.max() < 2**15
+    order = np.argsort(values.astype(np.int16) if few else values, axis=-1, kind="stable")  # four times as fast
     ranked, places = np.take_along_axis(values, order, axis=-1), np.arange(values.shape[-1])
     first = np.ones(values.shape, bool)
     first[..., 1:] = ranked[..., 1:] != ranked[..., :-1]

@@ -62,7 +62,9 @@ def look(
     known, low, meant, labels = _taken(before, past, answers, truth)
     history, guessed, _ = renaming.learn(known, meant, labels, answers.classes)
     own = [np.log2((1.0 - eps) * answers.classes * (meant == labels) + eps) for eps in hedges]
-    sums = np.moveaxis(before.totals, -1, 0)[..., None] + np.cumsum(np.concatenate([own, guessed]), axis=-1)
+    sums = np.concatenate([own, guessed])
+    np.cumsum(sums, axis=-1, out=sums)
+    sums += np.moveaxis(before.totals, -1, 0)[..., None]
     after = Turned(low, history.answered, history.sums, np.moveaxis(sums[..., -1], 0, -1))
     return after, mixed(mixed(sums), axis=-2)
 
