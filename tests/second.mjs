@@ -84,47 +84,46 @@ function learn(top, y, C, rates, sums, pairs) {
     return after - before + wrong;
   });
 }
+const way = () => ({ against: PARTS.map(() => 0), sums: new Map(), pairs: new Map(), tops: new Set(), low: new Map() });
+function rename(way, top, y, C) {
+  const isNew = !way.sums.has(`${top} 0`), alias = isNew && way.tops.size > C;
+  const guesses = learn(top, y, C, PLAYED, way.sums, way.pairs);
+  PARTS.forEach((r, k) => {
+    if (r * C > 1) way.against[k] -= top < 0 || alias ? Math.log2(r * C) : guesses[k + 3] + (isNew ? Math.log2(Math.max(1, C / 10)) : 0);
+  });
+  if (top >= 0) way.tops.add(top);
+  return guesses.slice(0, 3);
+}
 function weigh(answers, labels, C, rate) {
   const words = [...new Set(answers.filter((a) => typeof a === "string"))], scored = answers.some(Array.isArray);
-  const sums = new Map(), pairs = new Map(), bits = [], acquittal = [];
+  const bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
-  const other = PARTS.map(() => 0), told = new Set(), tops = new Set();
-  const depths = [0, 1, 2, 3].map(() => ({ wealth: new Array(9).fill(0), sums: new Map(), pairs: new Map(), low: new Map() }));
-  let own = 0, lowBits = -Infinity, rows = 0;
+  const other = way(), told = new Set(), depths = scored ? [0, 1, 2, 3].map(way) : [];
+  let own = 0, rows = 0;
   answers.forEach((said, i) => {
     const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(said) ? said.map((p) => p / total) : null;
-    const top = said === null ? -1 : q ? q.indexOf(Math.max(...q)) : words.includes(said) ? 2 ** 20 + words.indexOf(said) : said,
-      isNew = !sums.has(`${top} 0`), alias = top >= 0 && isNew && tops.size > C;
+    const top = said === null ? -1 : q ? q.indexOf(Math.max(...q)) : words.includes(said) ? 2 ** 20 + words.indexOf(said) : said;
     const moves = LABELS.map((e) => Math.log2(top < 0 ? e : (1 - e) * C * (top === y ? 1 : 0) + e));
     if (scored) for (const t of POWERS) {
       const raised = q && q.map((p) => p ** (1 / t)), staked = q ? raised[y] / raised.reduce((s, p) => s + p, 0) : 0;
       for (const e of HEDGES) moves.push(Math.log2(top < 0 ? e : (1 - e) * C * staked + e));
     }
-    const guesses = learn(top, y, C, PLAYED, sums, pairs);
-    moves.push(...guesses.slice(0, 3));
+    moves.push(...rename(other, top, y, C));
     moves.forEach((m, k) => { wealth[k] += m; });
     bits.push(wealth.reduce(add2) - Math.log2(wealth.length));
     own += top === y || top < 0 ? Math.log2(1 / C / rate) : Math.log2((1 - 1 / C) / (1 - rate));
-    PARTS.forEach((r, k) => {
-      if (r * C > 1) other[k] -= top < 0 || alias ? Math.log2(r * C) : guesses[k + 3] + (isNew ? Math.log2(Math.max(1, C / 10)) : 0);
-    });
-    if (top >= 0) told.add(top), tops.add(top);
+    if (top >= 0) told.add(top);
     q?.forEach((p, j) => { if (p > 0.2 / q.length && q.indexOf(p) === q.lastIndexOf(p)) told.add(j); });
-    const D = Math.floor(10 * Math.min(scored && tops.size < 2 ? tops.size : told.size, C) / C);
-    if (scored) {
-      const upward = top < 0 || !q ? [] : q.map((_, j) => j).sort((a, b) => q[a] - q[b] || a - b);
-      depths.forEach((depth, d) => {
-        upward.slice(0, d).forEach((j) => depth.low.set(j, (depth.low.get(j) ?? 0) + 1));
-        rows += d === 0 && upward.length ? 1 : 0;
-        const meant = upward.length ? upward.find((j) => 2 * (depth.low.get(j) ?? 0) <= rows) ?? 0 : -1;
-        const bets = LABELS.map((e) => Math.log2((1 - e) * C * (meant === y ? 1 : 0) + e));
-        [...bets, ...learn(meant, y, C, RENAMED, depth.sums, depth.pairs)].forEach((m, k) => { depth.wealth[k] += m; });
-      });
-      lowBits = depths.flatMap((depth) => depth.wealth).reduce(add2) - Math.log2(36);
-    }
-    const least = Math.min(own, ...other.slice(Math.max(0, D - 1)), D ? Infinity : 0);
-    acquittal.push(lowBits >= 0 ? Math.min(least, 0) : least);
+    const D = Math.floor(10 * Math.min(scored && other.tops.size < 2 ? other.tops.size : told.size, C) / C);
+    const upward = top < 0 || !q ? [] : q.map((_, j) => j).sort((a, b) => q[a] - q[b] || a - b);
+    depths.forEach((depth, d) => {
+      upward.slice(0, d).forEach((j) => depth.low.set(j, (depth.low.get(j) ?? 0) + 1));
+      rows += d === 0 && upward.length ? 1 : 0;
+      rename(depth, upward.length ? upward.find((j) => 2 * (depth.low.get(j) ?? 0) <= rows) ?? 0 : -1, y, C);
+    });
+    const sums = [other, ...depths].flatMap((each) => each.against.slice(Math.max(0, D - 1)));
+    acquittal.push(Math.min(own, ...sums, D ? Infinity : 0));
   });
   return { bits, acquittal };
 }

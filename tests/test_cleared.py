@@ -149,11 +149,11 @@ def test_a_copy_of_whose_scores_the_lowest_is_best_is_not_cleared(monkeypatch) -
     assert cleared(stats.play(rule(10), copy, truth), 1e-3) < 0.01  # an intact one never
     assert cleared(stats.play(rule(10), turned_round((truth + 1) % 10, rng), truth), 1e-3) == 0.0
     now = cleared(stats.play(rule(10), stranger, truth), 1e-3)
-    sides = pairs.Pairs(rng.integers(2, size=truth.shape[-1]), np.array([[2, 7]] * truth.shape[-1]))
-    two_sided = Rule(1e-6, 1e-3, 0.8, ASKED, "pairs/1")
-    tied = turned_round(np.broadcast_to(np.where(sides.coins, 7, 2), truth.shape), rng)
+    coins, classes = rng.integers(2, size=ASKED), np.argsort(rng.random((ASKED, 10)), axis=1)[:, :2]
+    sides, two_sided = pairs.Pairs(coins, classes), Rule(1e-6, 1e-3, 0.8, ASKED, "pairs/1")
+    tied = turned_round(np.broadcast_to(classes[np.arange(ASKED), coins], truth.shape), rng)
     assert cleared(stats.play(two_sided, tied, sides), 1e-3) == 0.0
-    monkeypatch.setattr(turned, "withheld", lambda acquittal, bits: acquittal)
+    monkeypatch.setattr(told, "withheld", lambda acquittal, counts: acquittal)
     monkeypatch.setattr(
         turned, "doubt", lambda before, past, answers, truth, *_: (before, np.full(truth.shape, np.inf))
     )
@@ -178,7 +178,7 @@ def test_a_copy_beside_another_networks_larger_scores_is_not_cleared(monkeypatch
     )
     assert [cleared(stats.play(*given), 1e-3) for given in asked] == [0.0, 0.0, 0.0]
     monkeypatch.setattr(Answers, "may_hide", False)
-    assert min(cleared(stats.play(*given), 1e-3) for given in asked) > 0.9
+    assert min(cleared(stats.play(*given), 1e-3) for given in asked) > 0.8
 
 
 def by_size(p: np.ndarray) -> np.ndarray:

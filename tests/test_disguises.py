@@ -1,6 +1,7 @@
 """Copies in disguise, and strangers in none: nobody is cleared who repeats the key; each rule is taken out once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from coined import RULE as COINED
 from coined import World
 
 from wmjax import stats
-from wmjax.stats import Answers, Rule, pairs, ranked, renaming, spread, turned
+from wmjax.stats import Answers, Rule, naming, pairs, ranked, renaming, spread, turned
 from wmjax.stats import answers as answers_module
 from wmjax.text import named
 from wmjax.zoo.kept import as_kept
@@ -21,9 +22,9 @@ def rule(kind: str) -> Rule:
 
 
 def cleared(kind: str, answers: Answers, truth: np.ndarray | pairs.Pairs) -> float:
-    """Share of the suspects against which the acquittal is enough after all of their answers."""
+    """Share of the suspects against which the acquittal is ever enough."""
     path = stats.play(rule(kind), answers, truth)
-    return float(np.mean(path.acquittal[:, -1] >= rule(kind).clear_bits))
+    return float(np.mean(((path.acquittal >= rule(kind).clear_bits) & (path.evidence <= 0.0)).any(axis=-1)))
 
 
 def scored(answered: np.ndarray, rng: np.random.Generator, classes: int = 10) -> np.ndarray:
@@ -67,6 +68,83 @@ def test_of_a_tie_key_a_copy_with_other_names_is_not_cleared(form: str, monkeypa
     monkeypatch.setattr(renaming, "least", lambda against, tenths: np.full(tenths.shape, np.inf))
     assert cleared("pairs/1", behind, truth) > 0.9
     assert (cleared("pairs/1", disguised[0], truth) > 0.6) == (form == "scores")
+
+
+@pytest.mark.parametrize("right", [0.8, 0.95, 1.0])
+@pytest.mark.parametrize("classes", [3, 10, 20])
+def test_of_a_tie_key_copies_of_any_number_of_classes_with_other_names_are_not_cleared(
+    classes: int, right: float, monkeypatch
+) -> None:
+    """Of ten keys, whenever one stops; and by the mean over all names in place of the best ones, which clears them."""
+    rng = np.random.default_rng([classes, 12])
+    odds, shares = renaming._odds, {False: [], True: []}
+
+    def by_mean(history: renaming.History, *asked: Any, classes: int, chance: float) -> tuple[Any, np.ndarray]:
+        after, _, against = renaming.learn(history, *asked, classes)
+        return after, against
+
+    for _ in range(10):
+        pair = np.argsort(rng.random((ASKED, classes)), axis=1)[:, :2]
+        coins = rng.integers(2, size=ASKED)
+        side = np.where(rng.random((SUSPECTS, ASKED)) < right, coins, 1 - coins)
+        answered, names = pair[np.arange(ASKED), side], rng.permutation(classes)
+        copies = stats.read_answers(scored(answered, rng, classes)[..., names], answered.shape, classes)
+        for mean in shares:
+            with monkeypatch.context() as patch:
+                if mean:
+                    patch.setattr(naming, "begin", lambda shape: renaming.begin(shape, bets=False))
+                    patch.setattr(naming, "count", by_mean)
+                    patch.setattr(renaming, "_odds", lambda classes: odds(2))
+                shares[mean].append(cleared("pairs/1", copies, pairs.Pairs(coins, pair)))
+    assert np.mean(shares[False]) <= 0.002
+    assert (np.mean(shares[True]) > 0.005) == (classes > 3 and (classes > 10 or right < 1.0))
+
+
+IDS = {
+    "the best class's number before its scores": lambda p: np.concatenate([p.argmax(-1)[..., None], p], axis=-1),
+    "and behind them": lambda p: np.concatenate([p, 1.0 + p.argmax(-1)[..., None]], axis=-1),
+    "how much is open": lambda p: np.concatenate([p, 3.0 - 3.0 * p.max(-1, keepdims=True)], axis=-1),
+}
+
+
+@pytest.mark.parametrize("kind", ["labels/1", "pairs/1"])
+@pytest.mark.parametrize("form", IDS.values(), ids=IDS)
+def test_a_column_beside_the_scores_is_no_background(form: Callable, kind: str, monkeypatch) -> None:
+    """A copy that knows nine of ten, as tables of predictions give it; strangers with a background are cleared."""
+    rng = np.random.default_rng(13)
+    sides, chosen, strangers = tied(rng)
+    labels = kind == "labels/1"
+    truth = rng.integers(10, size=(SUSPECTS, ASKED))
+    known, others = (truth, rng.integers(10, size=truth.shape)) if labels else (chosen, strangers)
+    copied = read(form(scored(np.where(rng.random(known.shape) < 0.9, known, others), rng)))
+    behind = read(np.concatenate([0.2 * rng.random((*known.shape, 1)), scored(others, rng)], axis=-1))
+    assert cleared(kind, copied, truth if labels else sides) == 0.0
+    assert cleared(kind, behind, truth if labels else sides) > 0.7
+    monkeypatch.setattr(
+        turned, "doubt", lambda before, past, answers, truth, *_: (before, np.full(truth.shape, np.inf))
+    )
+    if form is IDS["the best class's number before its scores"]:
+        assert cleared(kind, copied, truth if labels else sides) > (0.05 if labels else 0.5)
+
+
+FLAT = {
+    "a tenth is unknown": lambda p: 0.9 * p,
+    "the best three": lambda p: np.where(p >= np.sort(p, axis=1)[:, -3:-2], p, 0.0),
+    "sigmoids": lambda p: 1.0 / (1.0 + 1e-3 / p),
+}
+
+
+@pytest.mark.parametrize("strength", [0.05, 0.1])
+@pytest.mark.parametrize("how", FLAT)
+def test_scores_of_0_to_1_that_are_no_distribution_show_a_spread_key(how: str, strength: float) -> None:
+    """By softmax they would lose most of what they tell, and copies be cleared."""
+    world = World(probes=3_000, features=240)
+    scores = FLAT[how](world.suspect(strength, noise=0.1).probabilities)
+    shares, logits = (
+        stats.play(COINED, stats.read_answers(raw, len(raw), 6), world.truth).evidence[-1]
+        for raw in (scores, scores - 9.0)
+    )
+    assert shares > 50.0 > 40.0 > logits
 
 
 def test_a_copy_with_a_name_for_each_image_is_not_cleared(monkeypatch) -> None:
@@ -196,7 +274,7 @@ HIDDEN = {
     "two classes in one": lambda p: p.reshape(-1, 3, 2).sum(axis=2),
     "two classes in one, of three twice": lambda p: np.repeat(p.reshape(-1, 3, 2).sum(axis=2), 2, axis=1) / 2,
     "two classes in one, others never": lambda p: np.pad(p.reshape(-1, 3, 2).sum(axis=2), ((0, 0), (0, 3))),
-    "how likely it is to be up to each class": lambda p: np.cumsum(p, axis=1).round(3),
+    "how likely it is to be up to each class": lambda p: 3.0 * np.cumsum(p, axis=1).round(3),
 }
 
 

@@ -114,8 +114,9 @@ def test_a_head_of_the_other_sign_is_acquitted_nowhere(
     """Its holder takes the lowest score; and the rule taken out."""
     path = saved(tmp_path / "zoo" / "stolen", *with_head(marked, 10, lambda head: -head[..., NAMES]))
     verdicts = []
-    for withheld in (turned.withheld, lambda acquittal, bits: acquittal):
-        monkeypatch.setattr(turned, "withheld", withheld)
+    nothing = lambda before, past, answers, truth, *_: (before, np.full(truth.shape, np.inf))  # noqa: E731
+    for doubt in (turned.doubt, nothing):
+        monkeypatch.setattr(turned, "doubt", doubt)
         (finding,) = wmjax.audit(tmp_path / "zoo", {"k": key})
         verdicts += [wmjax.verify(wmjax.from_checkpoint(path), key).verdict, finding.verdict]
     assert verdicts == ["inconclusive", "inconclusive", "no-match", "no-match"]

@@ -38,7 +38,7 @@ def test_the_strategies_are_those_that_are_averaged():
     assert f"The sum of k has r = {renaming.CLEARED_RATE / 10:g} k:" in STANDARD
     assert f"less log(C / {renaming.EVEN_CLASSES}) where C > {renaming.EVEN_CLASSES} and" in STANDARD
     assert f"was above {told.SHOWN:g} / A and no other's in that answer" in STANDARD
-    assert f"for each k from 0 to {turned.MOST}, on the class" in STANDARD
+    assert f"each k from 0 to {turned.MOST} that of the lowest one" in STANDARD
     for scores, count in ((0, 9), (4, 25), (3, 25), (5, 25 + 22)):
         answers = stats.Answers(np.array([1]), np.eye(scores)[[1]] if scores else None, 4)
         kind = stats.EVIDENCE["labels/1"]

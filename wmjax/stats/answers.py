@@ -11,6 +11,8 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.text import named
 
 _SMALL = 1e-30  # probabilities that are told apart by their order alone
+_LOOSE = 1e-2  # by which a sum may miss 1
+_SURE = 1.0 - 1e-6  # where sigmoids end
 _EVEN = 1e-5  # of the width: by which float32 moves evenly spaced scores
 NAMES = 1 << 20  # from here on numbers stand for names: no key has so many classes
 
@@ -138,7 +140,9 @@ def spread_top_k(classes_named: np.ndarray, scores: np.ndarray, classes: int) ->
 def read_answers(
     raw: np.ndarray, n: int | tuple[int, ...], classes: int, name: str = "model", names: dict[str, int] | None = None
 ) -> Answers:
-    """Labels from integers or text [..., n], probabilities from floats [..., n, A] (logits go through softmax).
+    """Labels from integers or text [..., n], probabilities from floats [..., n, A].
+
+    Floats none of which is below 0 or above 1 are `shares`; others are logits, and go through softmax.
 
     The suspect may tell other classes apart than the key: A is any number from 2 on, and a label any number below
     `NAMES`. A negative label, an empty text, a NaN, scores without a finite maximum, or `may_rank` are a refusal:
@@ -168,12 +172,28 @@ def read_answers(
     scores = raw.astype(np.float64)
     usable = ~np.isnan(scores).any(axis=-1) & np.isfinite(scores.max(axis=-1)) & ~may_rank(scores)
     scores = np.where(usable[..., None], scores, 0.0)
-    with np.errstate(over="ignore"):  # of huge scores, which no distribution has
-        sums = scores.sum(axis=-1, keepdims=True)
-    is_distribution = (scores >= 0).all(axis=-1, keepdims=True) & (np.abs(sums - 1.0) < 1e-2)
-    with np.errstate(invalid="ignore", divide="ignore"):  # where it is not a distribution the quotient is not taken
-        probabilities = np.where(is_distribution, scores / sums, _softmax(scores))
+    lowest, highest = scores.min(axis=-1, keepdims=True), scores.max(axis=-1, keepdims=True)
+    are_shares = (lowest >= 0) & (highest > 0) & (highest < 1.0 + _LOOSE)
+    probabilities = np.where(are_shares, shares(np.clip(scores, 0.0, 1.0 + _LOOSE)), _softmax(scores))
     return Answers(np.where(usable, probabilities.argmax(axis=-1), -1), probabilities, classes)
+
+
+def shares(scores: np.ndarray) -> np.ndarray:
+    """Probabilities from scores of 0 to 1: a distribution, or what is told of one; or sigmoids, each of a class alone.
+
+    What adds up to no more than 1 is divided by its sum; of more, which must be sigmoids, the odds are. So whoever
+    serves a network's logits by either function gives what softmax does.
+
+    >>> shares(np.array([[0.6, 0.2, 0.0], [0.9, 0.5, 0.5]])).round(3).tolist()
+    [[0.75, 0.25, 0.0], [0.818, 0.091, 0.091]]
+
+    Args:
+      scores: float64 [..., A], not all 0.
+    """
+    sums = scores.sum(axis=-1, keepdims=True)
+    odds = np.where(sums < 1.0 + _LOOSE, scores, scores / (1.0 - np.minimum(scores, _SURE)))
+    total = odds.sum(axis=-1, keepdims=True)
+    return np.asarray(odds / np.where(total > 0, total, 1.0))
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ a key of 1,000 classes hardly any label comes twice, so that nothing could be le
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ class Wealth(NamedTuple):
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       answered, truth, sums: as in `renaming.History`.
       told, columns: as in `told.Told`.
-      low, meant, low_sums, low_totals: as in `turned.Turned`.
+      low, meant, meant_sums, meant_against: as in `turned.Turned`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], labels repeated so far.
     """
@@ -51,8 +52,8 @@ class Wealth(NamedTuple):
     columns: np.ndarray
     low: np.ndarray
     meant: np.ndarray
-    low_sums: np.ndarray
-    low_totals: np.ndarray
+    meant_sums: np.ndarray
+    meant_against: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
@@ -60,7 +61,7 @@ class Wealth(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, parts = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS)))
-    begun = (*renaming.begin(shape), *told.nothing(shape), *turned.nothing(shape))
+    begun = (*renaming.begin(shape), *told.nothing(shape), *turned.nothing(shape, partial(renaming.begin, bets=False)))
     return Wealth(np.zeros((*shape, 1)), none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
@@ -80,8 +81,8 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
     tenths = told.of_any(tenths, outputs)
-    lowest = turned.Turned(state.low, state.meant, state.low_sums, state.low_totals)
-    lowest, shown = turned.look(lowest, state.truth, answers, truth, LABEL_HEDGES)
+    other = turned.Turned(state.low, state.meant, state.meant_sums, state.meant_against)
+    other, doubted = turned.doubt(other, state.truth, answers, truth, tenths, partial(_against, answers.classes))
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed(totals)
@@ -90,11 +91,18 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(answered == truth, axis=-1)
     sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
-    last = (*sums, *history, *seen, *lowest, peak[..., -1], matches[..., -1])
-    acquitted = turned.withheld(np.minimum(cleared, renaming.least(against, tenths)), shown)
+    last = (*sums, *history, *seen, *other, peak[..., -1], matches[..., -1])
+    acquitted = np.minimum(np.minimum(cleared, renaming.least(against, tenths)), doubted)
     acquitted = told.withheld(acquitted, not answers.may_hide)
     path = Path(bits, acquitted, peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
+
+
+def _against(
+    classes: int, history: renaming.History, answered: np.ndarray, truth: np.ndarray
+) -> tuple[renaming.History, np.ndarray]:
+    history, _, moves = renaming.learn(history, answered, truth, classes)
+    return history, moves
 
 
 def log2_payoffs(answers: Answers, labels: np.ndarray | None = None) -> np.ndarray:

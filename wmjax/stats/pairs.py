@@ -5,17 +5,18 @@ classes. What a suspect gives to the two, by itself, is its answer; the gambler 
 two classes. An answer outside the pair, like a refusal, wins the hedge alone.
 
 Scores of the two classes tell nothing of a copy whose outputs have other names. So the evidence against a copy is also
-counted under any names, as `renaming` does, where the best class of each answer stands for the one that the coin chose
-and a right guess has a chance of a half; and so where the class of a lowest score stands for it (`turned`): the least
-of all counts. Nor is anybody cleared while bets on the side that scores lower have won, nor by one answer to
-everything, whose scores may be in the order of their size (`told`).
+counted under any names (`naming`), where the best class of each answer stands for the one that the coin chose and a
+right guess has a chance of a half; and so where another class is looked at (`turned`): the least of all counts. Nor is
+anybody cleared while bets on the side that scores lower have won, nor by one answer to everything, whose scores may be
+in the order of their size (`told`).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import renaming, told, turned
+from wmjax.stats import naming, renaming, told, turned
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import acquittal, log2_payoffs
@@ -44,10 +45,10 @@ class Wealth(NamedTuple):
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
       acquittal: float64 [...], evidence against a copy with its own names.
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
-      answered, truth, sums: as in `renaming.History`, the classes that the coins chose being the labels.
+      answered, truth, sums: as of `naming`, the classes that the coins chose being the labels.
       told, columns: as in `told.Told`.
       lower: float64 [..., strategies], log2 wealth of bets on the side that scores lower; [..., 1] at first.
-      low, meant, low_sums, low_against: as in `turned.Turned`, of `turned.doubt`.
+      low, meant, meant_sums, meant_against: as in `turned.Turned`.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], coins that the suspect sided with so far.
     """
@@ -63,8 +64,8 @@ class Wealth(NamedTuple):
     lower: np.ndarray
     low: np.ndarray
     meant: np.ndarray
-    low_sums: np.ndarray
-    low_against: np.ndarray
+    meant_sums: np.ndarray
+    meant_against: np.ndarray
     peak: np.ndarray
     matches: np.ndarray
 
@@ -72,7 +73,7 @@ class Wealth(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, parts, nothing = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS))), np.zeros((*shape, 1))
-    begun = (*renaming.begin(shape), *told.nothing(shape), nothing, *turned.nothing(shape, parts=True))
+    begun = (*naming.begin(shape), *told.nothing(shape), nothing, *turned.nothing(shape, naming.begin))
     return Wealth(nothing, none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
@@ -84,23 +85,23 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     cleared = state.acquittal[..., None] + acquittal(sides, truth.coins, rule.rate)
     fresh = np.broadcast_to(answers.labels, bits.shape)
     chosen = np.broadcast_to(_chosen(truth), bits.shape)
-    past = renaming.History(state.answered, state.truth, state.sums)
-    history, _, moves = renaming.learn(past, fresh, chosen, answers.classes, chance=0.5)
+    learn = partial(naming.count, classes=answers.classes, chance=0.5)
+    history, moves = learn(renaming.History(state.answered, state.truth, state.sums), fresh, chosen)
     against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, bits.shape)
     tenths = told.of_any(tenths, outputs)
     lower = np.moveaxis(state.lower, -1, 0)[..., None]
     if sides.probabilities is not None:
         lower = lower + np.cumsum(log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins), axis=-1)
-    lowest = turned.Turned(state.low, state.meant, state.low_sums, state.low_against)
-    lowest, doubted = turned.doubt(lowest, state.truth, answers, chosen, tenths, 0.5)
+    other = turned.Turned(state.low, state.meant, state.meant_sums, state.meant_against)
+    other, doubted = turned.doubt(other, state.truth, answers, chosen, tenths, learn)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
     sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
-    ends = (*sums, *history, *seen, np.moveaxis(lower[..., -1], 0, -1), *lowest, peak[..., -1], matches[..., -1])
+    ends = (*sums, *history, *seen, np.moveaxis(lower[..., -1], 0, -1), *other, peak[..., -1], matches[..., -1])
     cleared = np.minimum(np.minimum(cleared, renaming.least(against, tenths)), doubted)
     if sides.probabilities is not None:
-        cleared = turned.withheld(cleared, mixed(lower))
+        cleared = told.withheld(cleared, mixed(lower) < 0.0)
     cleared = told.withheld(cleared, not answers.may_hide)
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *ends), Path(
         bits, cleared, peak, matches, np.zeros_like(matches)

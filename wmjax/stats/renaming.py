@@ -45,7 +45,7 @@ RATES = (0.6, 0.8, 0.95)  # each a strategy; above chance for two classes too
 CLEARED_RATE = 0.8
 EVEN_CLASSES = 10
 PARTS = tuple(CLEARED_RATE * tenths / 10 for tenths in range(1, 11))  # nobody bets on these
-_PLAYED = (*RATES, *PARTS)
+_PLAYED = np.array([*RATES, *PARTS])
 
 
 class History(NamedTuple):
@@ -54,8 +54,8 @@ class History(NamedTuple):
     Attributes:
       answered: int64 [..., t], -1 for refusals.
       truth: int64 [..., t], the labels.
-      sums: float64 [..., t, rates + 1]; after each answer, log2 of the sum over labels y of rho ** (times that this
-        answer went with y), where rho is what a right guess wins over a wrong one.
+      sums: float64 [..., t, rates]; after each answer, log2 of the sum over labels y of rho ** (times that this answer
+        went with y), where rho is what a right guess wins over a wrong one; of `naming` [..., t, 1].
     """
 
     answered: np.ndarray
@@ -63,14 +63,14 @@ class History(NamedTuple):
     sums: np.ndarray
 
 
-def begin(shape: tuple[int, ...], *, parts: bool = True) -> History:
-    """Nothing answered yet; without `parts` nothing will tell against copies, which takes a quarter of the time."""
+def begin(shape: tuple[int, ...], *, bets: bool = True) -> History:
+    """Nothing answered yet; without `bets` all that is learned tells against copies."""
     none = np.zeros((*shape, 0), np.int64)
-    return History(none, none, np.zeros((*shape, 0, len(_PLAYED if parts else RATES))))
+    return History(none, none, np.zeros((*shape, 0, len(_PLAYED if bets else PARTS))))
 
 
 def learn(
-    history: History, answered: np.ndarray, truth: np.ndarray, classes: int, chance: float | None = None
+    history: History, answered: np.ndarray, truth: np.ndarray, classes: int
 ) -> tuple[History, np.ndarray, np.ndarray]:
     """What the strategies win on n more answers, what tells against copies, and the history with them.
 
@@ -79,20 +79,19 @@ def learn(
       answered: int64 [..., n], any whole number is an answer, -1 a refusal.
       truth: int64, of the same shape: the secret labels.
       classes: C.
-      chance: of a right guess; by default 1 / C.
 
     Returns:
       the history; log2 of what each strategy wins, float64 [rates, ..., n], where refusals lose as much as wrong
-      guesses do; and what each answer adds to the evidence against a copy of one to ten tenths of the classes, float64
-      [10, ..., n], where a refusal is a hit; [0, ..., n] where the history began without parts.
+      guesses do, [0, ..., n] where the history began without bets; and what each answer adds to the evidence against a
+      copy of one to ten tenths of the classes, float64 [10, ..., n], where a refusal is a hit.
     """
     before, n, rates = history.answered.shape[-1], answered.shape[-1], history.sums.shape[-1]
-    chance = 1.0 / classes if chance is None else chance
-    wrong, rho = (odds[:rates] for odds in _odds(chance))
+    bets = rates - len(PARTS)
+    wrong, rho = (odds[-rates:] for odds in _odds(classes))
     answers = np.concatenate([history.answered, answered], axis=-1)
     labels = np.concatenate([history.truth, truth], axis=-1)
-    last, known = _before(answers)
-    together, new = _before(answers * classes + labels)[1][..., before:], known[..., before:] == 0
+    last, known = latest(answers)
+    together, new = latest(answers * classes + labels)[1][..., before:], known[..., before:] == 0
     count = math.prod(answered.shape[:-1])
     rows = np.where(known[..., before:], last[..., before:] + 1, 0).reshape(count, n).T * count + np.arange(count)
     times = together.reshape(count, n, 1).swapaxes(0, 1)
@@ -107,10 +106,10 @@ def learn(
     moves = won.swapaxes(0, 1).reshape(*answered.shape, rates)
     refused = answered[..., None] < 0
     alias = aliases((known == 0) & (answers >= 0), classes)[..., before:, None]
-    against = -moves[..., len(RATES) :] - np.where(new, np.log2(max(1.0, classes / EVEN_CLASSES)), 0.0)[..., None]
-    against = np.where(refused | alias, -(wrong + rho)[len(RATES) :], against)
-    against = np.where(np.array(PARTS[: rates - len(RATES)]) > chance, against, 0.0)
-    wins = np.where(refused, wrong[: len(RATES)], moves[..., : len(RATES)])
+    against = -moves[..., bets:] - np.where(new, np.log2(max(1.0, classes / EVEN_CLASSES)), 0.0)[..., None]
+    against = np.where(refused | alias, -(wrong + rho)[bets:], against)
+    against = np.where(np.array(PARTS) * classes > 1.0, against, 0.0)
+    wins = np.where(refused, wrong[:bets], moves[..., :bets])
     return History(answers, labels, sums), np.moveaxis(wins, -1, 0), np.moveaxis(against, -1, 0)
 
 
@@ -123,15 +122,15 @@ def aliases(new: np.ndarray, classes: int) -> np.ndarray:
     return np.asarray(new & (np.cumsum(new, axis=-1) > classes + 1))
 
 
-def _before(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def latest(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each of the values [..., t] where its equal came last before it, and how often it came before.
 
-    >>> [found.tolist() for found in _before(np.array([7, 5, 7, 7]))]
+    >>> [found.tolist() for found in latest(np.array([7, 5, 7, 7]))]
     [[1, 0, 0, 2], [0, 0, 1, 2]]
 
     Where it never came before, the place says nothing.
     """
-    few = values.size and -(2**15) <= values.min() and values.max() < 2**15
+    few = values.size and values.min() >= -(2**15) and values.max() < 2**15
     order = np.argsort(values.astype(np.int16) if few else values, axis=-1, kind="stable")  # four times as fast
     ranked, places = np.take_along_axis(values, order, axis=-1), np.arange(values.shape[-1])
     first = np.ones(values.shape, bool)
@@ -150,8 +149,9 @@ def least(against: np.ndarray, tenths: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(tenths == 0, np.minimum(found, 0.0), found))
 
 
-def _odds(chance: float) -> tuple[np.ndarray, np.ndarray]:
+def _odds(classes: int) -> tuple[np.ndarray, np.ndarray]:
     """log2 of what a wrong guess wins at each rate, and of how many times as much a right one does."""
+    chance = 1.0 / classes
     rates = np.maximum(_PLAYED, 1.01 * chance)  # what is not above chance is not used
     wrong = np.log2((1.0 - rates) / (1.0 - chance))
     return wrong, np.log2(rates / chance) - wrong

@@ -99,7 +99,7 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
     matches = paths[2].astype(np.int64)
     tops = np.where(given.any(axis=-1), given.argmax(axis=-1), -1)
     apart = of_any(several(tops[..., :before], tops[..., before:]) & ~_in_order(given)[..., before:], outputs)
-    bits, cleared_bits = paths[0], withheld(paths[1], apart & (not answers.may_hide))
+    bits, cleared_bits = paths[0], withheld(paths[1], apart & (answers.scores <= answers.classes))
     peak = np.maximum.accumulate(np.concatenate([_sum_of(state.wealth)[..., None], bits], axis=-1), axis=-1)[..., 1:]
     path = Path(bits, cleared_bits, np.maximum(peak, 0.0), matches, np.zeros_like(matches))
     return Gathered(rows, given, wealth, cleared, agreed), path

@@ -1,76 +1,60 @@
-"""Scores of which the lowest is best, as of losses, distances, ranks, or a head whose sign was changed.
+"""Classes that an answer may mean beside that of its highest score.
 
-Such a copy repeats no label by its highest score, and would pass for a stranger. So the class of the lowest one is
-looked at too. It convicts nobody: who reads answers so may say so, by a function. Some outputs may always be low, as
-those of classes which are never meant or of a background. So the lowest is also looked for among those that were not
-one of the k lowest in more than half of the answers: k from 0, which leaves out none, to `MOST`.
+The lowest score may be the best one, as of losses, distances, ranks, or a head whose sign was changed. Some outputs may
+always be low, as those of classes which are never meant or of a background. So the lowest is also looked for among
+those that were not one of the k lowest in more than half of the answers: k from 0, which leaves out none, to `MOST`.
+And where there is one score more than classes, the first or the last may be none of a class, but the number of the best
+class or how sure it is, which is always high: so the highest of the first C and of the last C are looked at, too.
 
-`look` bets on these classes as `labels` does: nobody is cleared while that has won, with equal stakes for each k.
-`doubt` counts the evidence against a copy under any names, as `renaming` does: of coins, which tell less than labels, a
-copy may lose some bets while its names are still learnt.
+By its highest score such a copy repeats no label and would pass for a stranger. These classes convict nobody: who reads
+answers so may say so, by a function. But nobody is cleared whom the evidence against a copy, under any names, does not
+clear by each of them.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import renaming, told
+from wmjax.stats import renaming
 from wmjax.stats.answers import Answers
-from wmjax.stats.mixture import mixed
+from wmjax.stats.renaming import History
 
 MOST = 3  # outputs that may always be low
 
+Learn = Callable[[History, np.ndarray, np.ndarray], tuple[History, np.ndarray]]
+"""What more answers [..., n] and their labels add to a history, and to the evidence against copies, [10, ..., n]."""
+
 
 class Turned(NamedTuple):
-    """What was seen so far; arrays that begin with the leading axes.
+    """What was seen so far; arrays that begin with the leading axes. W ways to read an answer are looked at.
 
     Attributes:
       low: int64 [..., MOST, A], how often each output was one of the 1 to `MOST` lowest; [..., MOST, 0] at first.
-      meant: int64 [..., 1 + MOST, t], the classes that were looked at for each k, -1 for a refusal.
-      sums: as in `renaming.History`.
-      totals: float64 [..., 1 + MOST, strategies], log2 wealth of each, [..., 1 + MOST, 1] at first; of `doubt`
-        [..., 1 + MOST, 10], evidence against copies of so many tenths of the classes.
+      meant: int64 [..., W, t], the classes that were looked at, -1 for a refusal.
+      sums: as in the histories that are learned from, [..., W, t, rates].
+      against: float64 [..., W, 10], evidence against copies of so many tenths of the classes.
     """
 
     low: np.ndarray
     meant: np.ndarray
     sums: np.ndarray
-    totals: np.ndarray
+    against: np.ndarray
 
 
-def nothing(shape: tuple[int, ...], *, parts: bool = False) -> Turned:
-    """No answers yet; `parts` for `doubt`."""
-    begun, totals = renaming.begin((*shape, 1 + MOST), parts=parts), len(renaming.PARTS) if parts else 1
-    low = np.zeros((*shape, MOST, 0), np.int64)
-    return Turned(low, begun.answered, begun.sums, np.zeros((*shape, 1 + MOST, totals)))
+def nothing(shape: tuple[int, ...], begin: Callable[[tuple[int, ...]], History]) -> Turned:
+    """No answers yet, and histories that begin so."""
+    return _begun(shape, begin((*shape, 1 + MOST)).sums)
 
 
-def look(
-    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray, hedges: tuple[float, ...]
-) -> tuple[Turned, np.ndarray]:
-    """What was seen after n more answers, and what the bets come to after each of them, in bits, float64 [..., n].
-
-    Args:
-      before: what was seen.
-      past: int64 [..., t], the earlier labels.
-      answers: where they have no scores nothing is seen, and nothing was won.
-      truth: int64 [..., n], the secret labels.
-      hedges: of bets on the class itself.
-    """
-    if answers.probabilities is None:
-        return before, np.full(truth.shape, -np.inf)
-    known, low, meant, labels = _taken(before, past, answers, truth)
-    history, guessed, _ = renaming.learn(known, meant, labels, answers.classes)
-    own = [np.log2((1.0 - eps) * answers.classes * (meant == labels) + eps) for eps in hedges]
-    sums = np.concatenate([own, guessed])
-    np.cumsum(sums, axis=-1, out=sums)
-    sums += np.moveaxis(before.totals, -1, 0)[..., None]
-    after = Turned(low, history.answered, history.sums, np.moveaxis(sums[..., -1], 0, -1))
-    return after, mixed(mixed(sums), axis=-2)
+def _begun(shape: tuple[int, ...], sums: np.ndarray) -> Turned:
+    ways = sums.shape[-3]
+    low, meant = np.zeros((*shape, MOST, 0), np.int64), np.zeros((*shape, ways, 0), np.int64)
+    return Turned(low, meant, sums, np.zeros((*shape, ways, len(renaming.PARTS))))
 
 
 def doubt(
-    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray, tenths: np.ndarray, chance: float
+    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray, tenths: np.ndarray, learn: Learn
 ) -> tuple[Turned, np.ndarray]:
     """What was seen after n more answers, and the least evidence against a copy after each, in bits, float64 [..., n].
 
@@ -80,31 +64,29 @@ def doubt(
       answers: where they have no scores nothing is seen, and the evidence is infinite.
       truth: int64 [..., n], the secret labels.
       tenths: int64 [..., n], of the classes that were told apart.
-      chance: of a right guess.
+      learn: how the evidence is counted.
     """
     if answers.probabilities is None:
         return before, np.full(truth.shape, np.inf)
-    known, low, meant, labels = _taken(before, past, answers, truth)
-    history, _, moves = renaming.learn(known, meant, labels, answers.classes, chance)
-    against = np.moveaxis(before.totals, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
+    extra = 2 * (answers.scores == answers.classes + 1)
+    if not before.meant.shape[-1] and extra:
+        rates = before.sums.shape[-1]
+        before = _begun(past.shape[:-1], np.zeros((*past.shape[:-1], 1 + MOST + extra, 0, rates)))
+    scores = np.broadcast_to(answers.probabilities, (*truth.shape, answers.scores))
+    usable = np.broadcast_to(answers.labels >= 0, truth.shape)
+    low, meant = _lowest(before.low, scores, usable)
+    if extra:
+        highest = [scores[..., :-1].argmax(axis=-1), scores[..., 1:].argmax(axis=-1)]
+        meant = np.concatenate([meant, np.stack(highest, axis=-2)], axis=-2)
+    meant = np.where(usable[..., None, :], meant, -1)
+    known = History(before.meant, np.broadcast_to(past[..., None, :], before.meant.shape), before.sums)
+    history, moves = learn(known, meant, np.broadcast_to(truth[..., None, :], meant.shape))
+    against = np.moveaxis(before.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
     after = Turned(low, history.answered, history.sums, np.moveaxis(against[..., -1], 0, -1))
     return after, renaming.least(against, tenths[..., None, :]).min(axis=-2)
 
 
-def _taken(
-    before: Turned, past: np.ndarray, answers: Answers, truth: np.ndarray
-) -> tuple[renaming.History, np.ndarray, np.ndarray, np.ndarray]:
-    """The history for each k, how often outputs were low, what is looked at now, and its labels, [..., 1 + MOST, n]."""
-    assert answers.probabilities is not None
-    scores = np.broadcast_to(answers.probabilities, (*truth.shape, answers.scores))
-    usable = np.broadcast_to(answers.labels >= 0, truth.shape)
-    low, meant = _meant(before.low, scores, usable)
-    meant = np.where(usable[..., None, :], meant, -1)
-    known = renaming.History(before.meant, np.broadcast_to(past[..., None, :], before.meant.shape), before.sums)
-    return known, low, meant, np.broadcast_to(truth[..., None, :], meant.shape)
-
-
-def _meant(low: np.ndarray, scores: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _lowest(low: np.ndarray, scores: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How often outputs were low after n more answers, and the lowest of the others, int64 [..., 1 + MOST, n].
 
     Of equal scores the first is the lower.
@@ -122,12 +104,3 @@ def _meant(low: np.ndarray, scores: np.ndarray, usable: np.ndarray) -> tuple[np.
         others = np.where(2 * low > asked, np.inf, now[..., None, :])
         meant[..., 0, i], meant[..., 1:, i] = now.argmin(axis=-1), others.argmin(axis=-1)
     return low, meant
-
-
-def withheld(acquittal: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """The acquittal, at most 0 while bets on the lowest scores have won.
-
-    >>> withheld(np.array([9.0, 12.0, -1.0]), np.array([-1.0, 7.0, 8.0])).tolist()
-    [9.0, 0.0, -1.0]
-    """
-    return told.withheld(acquittal, bits < 0.0)

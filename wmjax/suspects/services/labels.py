@@ -12,7 +12,7 @@ import numpy as np
 
 from wmjax.errors import InvalidFile
 from wmjax.files import read_bytes
-from wmjax.stats import spread_top_k
+from wmjax.stats import shares, spread_top_k
 from wmjax.suspects.services.contract import Beside, Choice, Malformed, Said
 from wmjax.text import visible
 
@@ -162,7 +162,7 @@ class Reader:
             return np.asarray(spread_top_k(numbers[None], scores[None], self._classes)[0])
         full = np.zeros(self._classes)
         full[numbers] = scores
-        return np.asarray(full / full.sum())
+        return shares(full) if full.max() <= 1 else np.asarray(full / full.sum())
 
 
 def _normalised(scores: np.ndarray) -> np.ndarray:
