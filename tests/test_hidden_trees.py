@@ -2,6 +2,7 @@
 
 import math
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from flax import serialization
 from marked import CONFIG, make_key, marked
 
 import wmjax
-from wmjax import ocdbt, orbax
+from wmjax import checkpoint, ocdbt, orbax
 from wmjax.errors import UsageError
 from wmjax.models import Variables, init
 from wmjax.suspects import left_over, recognise
@@ -164,3 +165,27 @@ def test_weights_by_their_bytes_in_wider_numbers_are_told(tmp_path, monkeypatch,
     assert audited(tmp_path) == ["inconclusive"]
     monkeypatch.setattr(left_over, "_held", lambda shape, dtype: math.prod(shape))
     assert audited(tmp_path) == ["no-match"]
+
+
+@pytest.mark.parametrize("place", ["copy.zip", "d/copy.bin", "array_metadatas/copy"])
+def test_an_archive_within_a_checkpoint_is_told(tmp_path, place):
+    """What Orbax packs of a tensor has a name that says so; an archive of a model was taken for such a piece."""
+    copy, decoy = arrays(COPY, DECOY)
+    save(tmp_path / "zoo" / "model", decoy)
+    archive = tmp_path / "zoo" / "model" / place
+    archive.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("model.msgpack", serialization.to_bytes(copy))
+    assert "an archive is not opened" in refused(tmp_path / "zoo")
+    with pytest.raises(UsageError, match="what may be other models beside its checkpoint"):
+        recognise.recognise(tmp_path / "zoo" / "model", Wanted(("cnn",), (CONFIG.image,)))
+
+
+def test_an_aggregate_file_in_a_checkpoint_of_wmjax_is_told(tmp_path):
+    """Orbax restores the copy from there; nothing of ours is in such a file."""
+    checkpoint.save(tmp_path / "model", DECOY._asdict(), checkpoint.Metadata(CONFIG))
+    hidden = tmp_path / "model" / checkpoint.STATE / "checkpoint"
+    hidden.write_bytes(serialization.to_bytes(states(COPY)[0]))
+    assert sorted(audited(tmp_path)) == ["match", "no-match"]
+    hidden.write_bytes(b"\x08" + bytes(2000))
+    assert "is not a file of flax.serialization" in refused(tmp_path)

@@ -18,7 +18,7 @@ from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.described import NAME_IT, beside_named, noted, stored_models
 from wmjax.suspects.files import in_file
-from wmjax.suspects.formats.orbax_items import Items
+from wmjax.suspects.formats.orbax_items import AGGREGATE, Items
 from wmjax.suspects.formats.torch_hub import CONFIG, WEIGHTS
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line, small_json
@@ -147,7 +147,7 @@ def _ours(path: Path, wanted: Wanted) -> list[Stored]:
     network, item = as_described((checkpoint.read_metadata(path).model,)), path / checkpoint.STATE
     if not (item / orbax.ITEM).is_file():
         raise InvalidFile(_HALF)
-    if orbax.items(path) != [item] or wanted.kept:
+    if orbax.items(path) != [item] or (item / AGGREGATE).exists() or wanted.kept:
         held = Items(orbax.items(path))
         held.check()
         return stored_models(

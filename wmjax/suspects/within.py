@@ -26,7 +26,8 @@ DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their it
 )
 _SMALL = 1 << 10  # bytes: a network takes more; most of OCDBT's files, which only say where others lie, take less
 _DOCUMENT = 1 << 15  # bytes up to which Orbax's documents are believed by their names
-_PIECE = re.compile("[0-9a-f]{32}")  # how OCDBT calls its files
+_HASHED = re.compile("[0-9a-f]{32}")  # how OCDBT calls its files
+_PIECE = re.compile(rf"{_HASHED.pattern}|\d+(\.\d+)*|c")  # and Zarr its own
 _CHECKPOINTS = {orbax.CHECKPOINT, orbax.ITEM}
 
 
@@ -67,7 +68,7 @@ def beside(folder: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
 
 def is_small(path: Path) -> bool:
     """Whether a file is called as a checkpoint's own, and too small to be a model: such a one is not looked at."""
-    if path.name not in DOCUMENTS and not _PIECE.fullmatch(path.name):
+    if path.name not in DOCUMENTS and not _HASHED.fullmatch(path.name):
         return False
     return _size(path) < _SMALL
 
@@ -85,6 +86,8 @@ def _is_model(path: Path, pieces: bool) -> bool:
         return False
     try:
         kind = kind_of(path)
+        if pieces and not _PIECE.fullmatch(path.name):  # nothing of a tensor's: looked at as in any folder
+            return kind is not Format.OTHER
         return kind not in _TENSORS or (kind is Format.ARCHIVE and not pieces)
     except WmjaxError:  # whoever looks at it says why it cannot be read
         return True
