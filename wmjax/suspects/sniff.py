@@ -86,12 +86,12 @@ def kind_of(path: Path) -> Format:
         return Format(ending[1:])  # its reader says what is wrong; a field that ONNX skips may begin as a picture does
     if ending in _UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
         return Format.UNFINISHED
+    told = re.fullmatch(_WEIGHTS, ending) and NEVER_THERE not in path.parts
     if kind in (Format.EMPTY, Format.TEXT, Format.PAGE):
-        told = re.fullmatch(_WEIGHTS, ending) and NEVER_THERE not in path.parts
         return kind if told else Format.OTHER
     if kind is Format.LFS and (mimetypes.guess_type(path.name)[0] or "").startswith(_MEDIA):
         return Format.OTHER
-    return kind
+    return Format.UNKNOWN if kind is Format.OTHER and told else kind
 
 
 def sniff(path: Path) -> Format:
@@ -143,15 +143,15 @@ def _kind(file: _Bytes) -> Format:
         return _zipped(file)
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return Format.PICKLE
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            return kind
     if _STABLEHLO in head:
         return Format.JAX_EXPORT
     if head[4:8] in _AT_FOUR:
         return _AT_FOUR[head[4:8]]
     if any(head[at : at + 8] == _HDF5 for at in (0, 512, 1024, 2048)):
         return Format.HDF5
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
     if head[257:262] == b"ustar":
         return Format.ARCHIVE
     if (text := _text(head)) is not None:  # or an ONNX file that begins with a long description
