@@ -1,6 +1,8 @@
 """A copy in a tree of Flax's or Orbax's that their own libraries restore, where a decoy was all that was looked at."""
 
+import errno
 import math
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -189,3 +191,20 @@ def test_an_aggregate_file_in_a_checkpoint_of_wmjax_is_told(tmp_path):
     assert sorted(audited(tmp_path)) == ["match", "no-match"]
     hidden.write_bytes(b"\x08" + bytes(2000))
     assert "is not a file of flax.serialization" in refused(tmp_path)
+
+
+def test_a_folder_within_a_checkpoint_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "model", DECOY._asdict(), checkpoint.Metadata(CONFIG))
+    closed = tmp_path / "model" / "d" / "closed"
+    closed.mkdir(parents=True)
+    scandir = os.scandir
+
+    def scanned(folder: Any) -> Any:
+        if Path(folder) == closed:  # whoever runs the tests may read everything
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert refused(tmp_path) == "cannot be read: Permission denied"
+    with pytest.raises(UsageError, match="name one, as model/d/closed"):
+        recognise.recognise(tmp_path / "model", Wanted(("cnn",), (CONFIG.image,)))

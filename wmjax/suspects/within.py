@@ -32,14 +32,15 @@ _CHECKPOINTS = {orbax.CHECKPOINT, orbax.ITEM}
 
 
 def strangers(folder: Path, *, checkpoints: bool, pieces: bool = True) -> Iterator[Path]:
-    """Files that are models by their content, folders that are checkpoints, and links to folders, wherever in a folder.
+    """Files that are models by content, folders that are checkpoints or closed, links to folders, wherever in a folder.
 
     Args:
       folder: of a checkpoint's own; its documents and its aggregate file are the checkpoint's.
       checkpoints: whether those in it are looked for; what lies in one is not looked at here.
       pieces: whether pieces of tensors lie there, which may be packed as archives of models are.
     """
-    for at, folders, files in os.walk(folder):
+    closed: list[Path] = []  # else the walk would pass over them in silence
+    for at, folders, files in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         here = Path(at)
         if checkpoints and here != folder and _CHECKPOINTS & set(files):
             yield here
@@ -50,6 +51,7 @@ def strangers(folder: Path, *, checkpoints: bool, pieces: bool = True) -> Iterat
         own = {name for name in DOCUMENTS.intersection(files) if _size(here / name) < _DOCUMENT}
         own |= {AGGREGATE} if orbax.ITEM in files else set()
         yield from (here / name for name in sorted(files) if name not in own and _is_model(here / name, pieces))
+    yield from closed
 
 
 def beside(folder: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
