@@ -129,6 +129,9 @@ def test_what_is_plainly_no_model_is_told_from_what_should_be_one(tmp_path: Path
         "state.bak": ARRAY.tobytes(),
         "graph.json": b'{"format": "graph-model", "generatedBy": "2.8"}',
         "graph.xml": b'<?xml version="1.0"?>\n<net name="m" version="11">',
+        "bare": b'\xef\xbb\xbf<net\tname="m" version="11">',
+        "licensed.txt": b"<!-- " + 5000 * b"x" + b' --><net name="m" version="11">',
+        "introduced.xml": b'A model: <net name="m" version="11">',
     }
     for name, content in (plain | told).items():
         (tmp_path / name).write_bytes(content)

@@ -51,6 +51,7 @@ NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this fol
 _KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_PROLOG = 1 << 20  # bytes in which the one element of an OpenVINO file begins
 _LARGEST_HEADER = 1 << 32  # of a safetensors file that is believed to be one
 
 
@@ -183,10 +184,11 @@ def _text(head: bytes) -> str | None:
 def _written(text: str, file: _Bytes) -> Format:
     """What kind of text it is."""
     start = text.lstrip()[:256].lower()
+    xml = start.startswith("<") or file.path.suffix.lower() == ".xml"
+    if xml and re.search(rb"<net\s", file.at(0, _PROLOG)):  # OpenVINO skips whatever stands before it, and needs none
+        return Format.OPENVINO
     if start.startswith(("<!doctype html", "<html")):
         return Format.PAGE
-    if start.startswith("<?xml") and "<net " in text:
-        return Format.OPENVINO
     if start.startswith("{") and re.search(r'"format"\s*:\s*"(graph|layers)-model"', text):
         return Format.TFJS
     return Format.PICKLE if _old_pickle(file) else Format.TEXT
