@@ -207,3 +207,9 @@ def test_a_model_that_begins_as_a_picture_is_read(tmp_path: Path) -> None:
     file = Path(FORMATS["ONNX"][0](tmp_path / "model", marked(make_key())))
     file.write_bytes(b"RI" + b"FF".ljust(0x49, b"x") + file.read_bytes())  # field 10, which ONNX does not have
     assert (sniff(file), kind_of(file)) == (Format.OTHER, Format.ONNX)
+
+
+@pytest.mark.parametrize("form", ["textproto", "json", "onnxtxt"])
+def test_an_onnx_file_for_people_is_told(form: str, tmp_path: Path) -> None:
+    onnx.save(onnx.load_from_string(graph()), tmp_path / "model.txt", format=form)
+    assert [item.why for item in discover(tmp_path, Wanted()).unreadable] == [WHY[Format.UNKNOWN]]
