@@ -213,3 +213,12 @@ def test_a_model_that_begins_as_a_picture_is_read(tmp_path: Path) -> None:
 def test_an_onnx_file_for_people_is_told(form: str, tmp_path: Path) -> None:
     onnx.save(onnx.load_from_string(graph()), tmp_path / "model.txt", format=form)
     assert [item.why for item in discover(tmp_path, Wanted()).unreadable] == [WHY[Format.UNKNOWN]]
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 255])
+def test_msgpack_files_begin_with_names_of_any_usual_length(length: int, tmp_path: Path) -> None:
+    """Haiku's and flattened trees have long ones."""
+    (tmp_path / "model").write_bytes(serialization.to_bytes({length * "a": ARRAY}))
+    assert sniff(tmp_path / "model") == Format.MSGPACK
+    (tmp_path / "cut").write_bytes((tmp_path / "model").read_bytes()[:2])
+    assert sniff(tmp_path / "cut") != Format.MSGPACK

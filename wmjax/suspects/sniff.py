@@ -223,9 +223,12 @@ def _begins_msgpack(head: bytes) -> bool:
     if not (0x81 <= first <= 0x8F or first in (0xDE, 0xDF)):
         return False
     at = {0xDE: 3, 0xDF: 5}.get(first, 1)
-    length = head[at] & 31 if len(head) > at and 0xA1 <= head[at] <= 0xBF else 0
-    name = head[at + 1 : at + 1 + length]
-    return 0 < length == len(name) and name.isascii() and name.decode("ascii").isprintable()
+    if head[at : at + 1] == b"\xd9":  # a name of more than 31 bytes: their number stands behind
+        at, count = at + 1, head[at + 1] if len(head) > at + 1 else 0
+    else:
+        count = head[at] & 31 if len(head) > at and 0xA1 <= head[at] <= 0xBF else 0
+    name = head[at + 1 : at + 1 + count]
+    return 0 < count == len(name) and name.isascii() and name.decode("ascii").isprintable()
 
 
 _ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}  # wire types, by number
