@@ -114,7 +114,7 @@ def test_a_tensor_that_is_described_twice_is_refused(tmp_path, monkeypatch):
     store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{tmp_path}/model/"}}
     for way, leaf in jax.tree_util.tree_leaves_with_path(decoy):
         name = ".".join(str(getattr(part, "key", getattr(part, "idx", ""))) for part in way)
-        spec = {"driver": "zarr3", "kvstore": {**store, "path": f"{name}/"}}
+        spec = {"driver": "zarr3", "kvstore": {**store, "path": f"{name}/"}, "store_data_equal_to_fill_value": True}
         tensorstore.open(spec, create=True, dtype="float32", shape=leaf.shape).result().write(leaf).result()
     assert jax.tree.all(jax.tree.map(np.array_equal, restored(tmp_path / "model")["params"], states(COPY)[0]))
     assert refused(tmp_path).endswith("a tensor of it is described twice: readers take the one or the other")
@@ -208,3 +208,23 @@ def test_a_folder_within_a_checkpoint_that_cannot_be_read_is_told(tmp_path, monk
     assert refused(tmp_path) == "cannot be read: Permission denied"
     with pytest.raises(UsageError, match="name one, as model/d/closed"):
         recognise.recognise(tmp_path / "model", Wanted(("cnn",), (CONFIG.image,)))
+
+
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
+@pytest.mark.parametrize("zarr3", [False, True])
+def test_a_chunk_that_was_lost_is_not_taken_for_zeros(tmp_path, monkeypatch, zarr3):
+    """Half of a download: Orbax refuses it, and a copy that was asked with zeros there was cleared."""
+    tree = arrays(COPY)[0]
+    save_args = jax.tree.map(lambda _: v0.SaveArgs(chunk_byte_size=1 << 14), tree)
+    with v0.Checkpointer(v0.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=zarr3)) as checkpointer:
+        checkpointer.save((tmp_path / "model").absolute(), args=v0.args.PyTreeSave(tree, save_args=save_args))
+    assert audited(tmp_path) == ["match"]
+    kernel = tmp_path / "model" / "params.dense.0.kernel"
+    chunks = sorted(path for path in kernel.rglob("*") if path.is_file() and path.name not in (".zarray", "zarr.json"))
+    for chunk in chunks[::2]:
+        chunk.unlink()
+    with pytest.raises(Exception, match="Encountered error while reading array"):
+        restored(tmp_path / "model")
+    assert refused(tmp_path).endswith("cannot be read: a file is missing")
+    monkeypatch.setattr(orbax, "_EACH_STORED", re.compile(b"(?!)"))
+    assert audited(tmp_path) == ["no-match"]

@@ -20,6 +20,7 @@ import numpy as np
 
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
+from wmjax.files import read_bytes
 from wmjax.ocdbt import DOCUMENTS, Values, base, context, inside, is_ocdbt
 from wmjax.text import first_line
 from wmjax.zarr import LARGEST_DOCUMENT, Layout, read_layout, unpack
@@ -27,6 +28,7 @@ from wmjax.zarr import LARGEST_DOCUMENT, Layout, read_layout, unpack
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes a checkpoint, in its folder
 ITEM = "_METADATA"  # lies in every item's folder
 _OF_FOLDER = re.compile(r"/[^/]+/(zarr\.json|\.zarray) ")
+_EACH_STORED = re.compile(rb'"store_array_data_equal_to_fill_value"\s*:\s*true')  # in an item's description
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
 _MOST_FILES = 1 << 16
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
@@ -224,12 +226,20 @@ def _read(
             fill(out[name], unpack(codec, store.value(name, key), layouts[name]))
         if len(whole) < len(layouts):
             store.whole()
+            filled = not _is_each_stored(path)
         for name in layouts.keys() - whole:
-            spec = {"driver": layouts[name].driver, "kvstore": {**base(path), "path": inside(path, name)}}
+            place: dict[str, Any] = {"kvstore": {**base(path), "path": inside(path, name)}}
+            spec = {"driver": layouts[name].driver, **place, "fill_missing_data_reads": filled}
             others[name] = ts.open(spec, open=True, read=True, context=context())
         for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
             fill(out[name], values.result())
     return out
+
+
+def _is_each_stored(path: Path) -> bool:
+    """Whether an item says that also chunks of zeros were written: one that is not there was lost, and is no zeros."""
+    file = path / ITEM
+    return file.is_file() and _EACH_STORED.search(read_bytes(file)) is not None
 
 
 def _checked(store: Values, name: str, shape: tuple[int, ...]) -> Layout:
