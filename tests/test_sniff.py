@@ -145,7 +145,7 @@ def test_what_is_plainly_no_model_is_told_from_what_should_be_one(tmp_path: Path
 
 
 def test_a_model_is_read_whatever_its_ending(tmp_path: Path) -> None:
-    for name in ("blob", "model.onnx.bak", "picture.png", "model.safetensors", "model.onnx.part"):
+    for name in ("blob", "model.onnx.bak", "picture.png", "model.safetensors"):
         (tmp_path / name).write_bytes(graph())
     zoo = discover(tmp_path, Wanted())
     assert {entry.name for entry in zoo.entries} == {path.name for path in tmp_path.iterdir()}

@@ -21,6 +21,7 @@ from wmjax.suspects.matching import Match, fitting, matching
 from wmjax.suspects.meant import as_described
 from wmjax.suspects.network import from_config
 from wmjax.suspects.sets import sets_of
+from wmjax.suspects.sniff import UNFINISHED
 from wmjax.suspects.sources import Partial, one_by_one
 from wmjax.suspects.tensor_names import is_adapter
 
@@ -155,6 +156,7 @@ def stored_models(
     found: list[Stored] = []
     classes = {match.network.classes for match in matches}
     left = left_over([match.fit for match in matches], tensors, classes) or _adapter_beside(held)
+    left = left or next(filter(None, map(_unfinished, (path, held, *parts))), "")
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
         network = noted(network, AskedGround.IN_PART) if left or fit.borrowed else network
@@ -173,6 +175,16 @@ def _adapter_beside(held: Path) -> str:
     if not ((held if held.is_dir() else held.parent) / _ADAPTER_CONFIG).exists():
         return ""
     return f"{_ADAPTER_CONFIG} is beside it: its library would change its weights by that adapter"
+
+
+def _unfinished(file: Path) -> str:
+    """That a file's download was not finished, by its name or by what the program that fetches it keeps beside it.
+
+    Such programs may make a file as large as it will be at once, with zeros where nothing has come.
+    """
+    if file.suffix.lower() not in UNFINISHED and not file.with_name(f"{file.name}.aria2").exists():
+        return ""
+    return f"the download of {file.name} was not finished: zeros may stand in it for what has not come"
 
 
 @lru_cache(maxsize=256)

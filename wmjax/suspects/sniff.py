@@ -46,7 +46,7 @@ _WEIGHTS = (  # endings that weights and archives have: an empty file or a text 
     r"|ggml|mlmodel|jit|torchscript|pdmodel|pdiparams|caffemodel|params|engine|plan|weights|mnn|rknn|mar|nemo|eqx|orbax"
     r"|zip|tar|t?gz|xz|bz2|zst|7z|rar)"
 )
-_UNFINISHED = frozenset((".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"))
+UNFINISHED = frozenset((".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"))
 NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
 _KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
@@ -85,7 +85,7 @@ def kind_of(path: Path) -> Format:
         return Format.INDEX
     if kind in (Format.UNKNOWN, Format.OTHER) and ending in (".safetensors", ".onnx"):
         return Format(ending[1:])  # its reader says what is wrong; a field that ONNX skips may begin as a picture does
-    if ending in _UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
+    if ending in UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
         return Format.UNFINISHED
     told = re.fullmatch(_WEIGHTS, ending) and NEVER_THERE not in path.parts
     if kind in (Format.EMPTY, Format.TEXT, Format.PAGE):
