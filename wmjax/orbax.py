@@ -137,8 +137,8 @@ def _is_item(folder: Path) -> bool:
     return is_ocdbt(folder) and not folder.name.startswith("ocdbt.process_")
 
 
-def tensors(path: Path) -> Tensors:
-    """Shapes and dtypes of an item's arrays by stored name; none is read.
+def tensors(path: Path) -> tuple[Tensors, frozenset[str]]:
+    """Shapes and dtypes of an item's arrays by stored name, and those of which chunks are not there; none is read.
 
     Raises:
       InvalidFile: it is damaged.
@@ -150,9 +150,11 @@ def tensors(path: Path) -> Tensors:
             found = {name: key for name, keys in store.keys.items() if (key := _document(keys))}
             store.fetch(found, dict.fromkeys(found, LARGEST_DOCUMENT))
             layouts = {name: read_layout(key, bytes(store.value(name, key))) for name, key in found.items()}
+            there = {name: len(store.keys[name]) - 1 for name in layouts}
     except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
-    return {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
+    described = {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
+    return described, frozenset(name for name, layout in layouts.items() if there[name] < layout.chunks)
 
 
 def _reason(error: BaseException) -> str:

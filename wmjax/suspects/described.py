@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,7 @@ def stored_models(
     source_of: SourceOf,
     tensors: Tensors,
     parts: tuple[Path, ...] = (),
+    holed: Collection[str] = (),
 ) -> list[Stored]:
     """What was found at a path: a set of weights that lacks something is there, and cannot be asked.
 
@@ -156,7 +157,7 @@ def stored_models(
     found: list[Stored] = []
     classes = {match.network.classes for match in matches}
     left = left_over([match.fit for match in matches], tensors, classes) or _adapter_beside(held)
-    left = left or next(filter(None, map(_unfinished, (path, held, *parts))), "")
+    left = left or next(filter(None, map(_unfinished, (path, held, *parts))), "") or _holes(matches, holed)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
         network = noted(network, AskedGround.IN_PART) if left or fit.borrowed else network
@@ -175,6 +176,12 @@ def _adapter_beside(held: Path) -> str:
     if not ((held if held.is_dir() else held.parent) / _ADAPTER_CONFIG).exists():
         return ""
     return f"{_ADAPTER_CONFIG} is beside it: its library would change its weights by that adapter"
+
+
+def _holes(matches: Sequence[Match], holed: Collection[str]) -> str:
+    """That chunks of the models' own tensors are not there; empty where all are."""
+    own = {there for match in matches for there in match.fit.names.values()}.intersection(holed)
+    return f"{len(own)} of its tensors lack chunks: of zeros, or lost; first {min(own):.100}" if own else ""
 
 
 def _unfinished(file: Path) -> str:

@@ -139,7 +139,8 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
             raise UsageError(NAME_IT)
         held = Items(items)
         held.check()
-        return stored_models(path, held.folder(path), matching(held.tensors, wanted), held.source, held.tensors)
+        found = matching(held.tensors, wanted)
+        return stored_models(path, held.folder(path), found, held.source, held.tensors, holed=held.holed)
 
 
 def _ours(path: Path, wanted: Wanted) -> list[Stored]:
@@ -150,9 +151,8 @@ def _ours(path: Path, wanted: Wanted) -> list[Stored]:
     if orbax.items(path) != [item] or (item / AGGREGATE).exists() or wanted.kept:
         held = Items(orbax.items(path))
         held.check()
-        return stored_models(
-            path, held.folder(path), fitting(network, held.tensors, kept=wanted.kept), held.source, held.tensors
-        )
+        fits = fitting(network, held.tensors, kept=wanted.kept)
+        return stored_models(path, held.folder(path), fits, held.source, held.tensors, holed=held.holed)
     seen = orbax.stamp(item)
     source_of, names = partial(orbax.Folder, item, beside=checkpoint.BESIDE, seen=seen), _stored_names(network)
     found = [Stored(network, source_of(names), path, item)]
