@@ -1,16 +1,18 @@
 """A copy whose weights lie where its file's network does not look: beside a decoy it passed for a stranger."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from marked import CONFIG, _onnx, by_name, make_key, marked
 from safetensors.numpy import save_file
 
 import wmjax
 from wmjax.models import init
-from wmjax.suspects import left_over
+from wmjax.suspects import described, left_over
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import onnx as onnx_format
 from wmjax.suspects.formats import onnx_read, onnx_runtime
@@ -68,3 +70,23 @@ def test_a_graph_with_two_tensors_of_one_name_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_read, "refuser", lambda path: lambda why: None)
     suspect = wmjax.open_suspect(tmp_path / "m.onnx", Wanted.by([KEY.spec], pixels="0..1"))
     assert wmjax.verify(suspect, KEY).verdict == "no-match"
+
+
+@pytest.mark.parametrize("marker", ["m.safetensors.part", "m.safetensors.aria2", "m-2.safetensors.aria2"])
+def test_half_a_download_that_is_as_large_as_the_whole_clears_nobody(tmp_path, monkeypatch, marker):
+    """Programs that fetch make files as large as they will be at once: zeros stand for what has not come."""
+    fetched = {name: leaf.copy() for name, leaf in by_name(marked(KEY)).items()}
+    fetched["params/dense/0/kernel"][:, :64] = 0
+    file = marker.removesuffix(".aria2")
+    if file == "m-2.safetensors":
+        there = {name: "m-1.safetensors" if "convs" in name else file for name in fetched}
+        (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": there}))
+        save_file({name: leaf for name, leaf in fetched.items() if "convs" in name}, tmp_path / "m-1.safetensors")
+        save_file({name: leaf for name, leaf in fetched.items() if "convs" not in name}, tmp_path / file)
+    else:
+        save_file(fetched, tmp_path / file)
+    if file != marker:
+        (tmp_path / marker).write_bytes(bytes(40))
+    assert audited(tmp_path) == ["inconclusive"]
+    monkeypatch.setattr(described, "_unfinished", lambda file: "")
+    assert audited(tmp_path) == ["no-match"]

@@ -1,7 +1,10 @@
 """A copy in a tree of Flax's or Orbax's that their own libraries restore, where a decoy was all that was looked at."""
 
+import errno
 import math
+import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from flax import serialization
 from marked import CONFIG, make_key, marked
 
 import wmjax
-from wmjax import ocdbt, orbax
+from wmjax import checkpoint, ocdbt, orbax
 from wmjax.errors import UsageError
 from wmjax.models import Variables, init
 from wmjax.suspects import left_over, recognise
@@ -111,7 +114,7 @@ def test_a_tensor_that_is_described_twice_is_refused(tmp_path, monkeypatch):
     store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{tmp_path}/model/"}}
     for way, leaf in jax.tree_util.tree_leaves_with_path(decoy):
         name = ".".join(str(getattr(part, "key", getattr(part, "idx", ""))) for part in way)
-        spec = {"driver": "zarr3", "kvstore": {**store, "path": f"{name}/"}}
+        spec = {"driver": "zarr3", "kvstore": {**store, "path": f"{name}/"}, "store_data_equal_to_fill_value": True}
         tensorstore.open(spec, create=True, dtype="float32", shape=leaf.shape).result().write(leaf).result()
     assert jax.tree.all(jax.tree.map(np.array_equal, restored(tmp_path / "model")["params"], states(COPY)[0]))
     assert refused(tmp_path).endswith("a tensor of it is described twice: readers take the one or the other")
@@ -163,4 +166,71 @@ def test_weights_by_their_bytes_in_wider_numbers_are_told(tmp_path, monkeypatch,
     (tmp_path / "m.msgpack").write_bytes(serialization.msgpack_serialize({"params": decoy, "x": filled.view(wide)}))
     assert audited(tmp_path) == ["inconclusive"]
     monkeypatch.setattr(left_over, "_held", lambda shape, dtype: math.prod(shape))
+    assert audited(tmp_path) == ["no-match"]
+
+
+@pytest.mark.parametrize("place", ["copy.zip", "d/copy.bin", "array_metadatas/copy"])
+def test_an_archive_within_a_checkpoint_is_told(tmp_path, place):
+    """What Orbax packs of a tensor has a name that says so; an archive of a model was taken for such a piece."""
+    copy, decoy = arrays(COPY, DECOY)
+    save(tmp_path / "zoo" / "model", decoy)
+    archive = tmp_path / "zoo" / "model" / place
+    archive.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("model.msgpack", serialization.to_bytes(copy))
+    assert "an archive is not opened" in refused(tmp_path / "zoo")
+    with pytest.raises(UsageError, match="what may be other models beside its checkpoint"):
+        recognise.recognise(tmp_path / "zoo" / "model", Wanted(("cnn",), (CONFIG.image,)))
+
+
+def test_an_aggregate_file_in_a_checkpoint_of_wmjax_is_told(tmp_path):
+    """Orbax restores the copy from there; nothing of ours is in such a file."""
+    checkpoint.save(tmp_path / "model", DECOY._asdict(), checkpoint.Metadata(CONFIG))
+    hidden = tmp_path / "model" / checkpoint.STATE / "checkpoint"
+    hidden.write_bytes(serialization.to_bytes(states(COPY)[0]))
+    assert sorted(audited(tmp_path)) == ["match", "no-match"]
+    hidden.write_bytes(b"\x08" + bytes(2000))
+    assert "is not a file of flax.serialization" in refused(tmp_path)
+
+
+def test_a_folder_within_a_checkpoint_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "model", DECOY._asdict(), checkpoint.Metadata(CONFIG))
+    closed = tmp_path / "model" / "d" / "closed"
+    closed.mkdir(parents=True)
+    scandir = os.scandir
+
+    def scanned(folder: Any) -> Any:
+        if Path(folder) == closed:  # whoever runs the tests may read everything
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert refused(tmp_path) == "cannot be read: Permission denied"
+    with pytest.raises(UsageError, match="name one, as model/d/closed"):
+        recognise.recognise(tmp_path / "model", Wanted(("cnn",), (CONFIG.image,)))
+
+
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
+@pytest.mark.parametrize("zarr3", [False, True])
+def test_a_chunk_that_was_lost_is_not_taken_for_zeros(tmp_path, monkeypatch, zarr3):
+    """Half of a download: Orbax refuses it, and a copy that was asked with zeros there was cleared."""
+    tree = arrays(COPY)[0]
+    save_args = jax.tree.map(lambda _: v0.SaveArgs(chunk_byte_size=1 << 14), tree)
+    with v0.Checkpointer(v0.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=zarr3)) as checkpointer:
+        checkpointer.save((tmp_path / "model").absolute(), args=v0.args.PyTreeSave(tree, save_args=save_args))
+    assert audited(tmp_path) == ["match"]
+    kernel = tmp_path / "model" / "params.dense.0.kernel"
+    chunks = sorted(path for path in kernel.rglob("*") if path.is_file() and path.name not in (".zarray", "zarr.json"))
+    for chunk in chunks[::2]:
+        chunk.unlink()
+    with pytest.raises(Exception, match="Encountered error while reading array"):
+        restored(tmp_path / "model")
+    why = "1 of its tensors lack chunks: of zeros, or lost; first params.dense.0.kernel"
+    told = [item.why for item in audit(tmp_path, {"k": KEY}, models=["cnn"]).unreadable]
+    assert (told[0], told[1].endswith("cannot be read: a file is missing"), len(told)) == (why, True, 2)
+    description = tmp_path / "model" / orbax.ITEM  # older Orbax leaves out chunks of zeros, so they are read as such
+    description.write_bytes(description.read_bytes().replace(b'fill_value": true', b'fill_value": false'))
+    assert audited(tmp_path) == ["inconclusive"]
+    assert refused(tmp_path) == why
+    monkeypatch.setattr("wmjax.suspects.described._holes", lambda *_: "")
     assert audited(tmp_path) == ["no-match"]

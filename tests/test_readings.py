@@ -12,14 +12,14 @@ from safetensors.numpy import save_file
 
 import wmjax
 from wmjax import stats
-from wmjax.errors import UsageError
+from wmjax.errors import NoAnswerError, UsageError
 from wmjax.keys import Key, derive_key, make_spec, write_key
 from wmjax.keys.specify import default_rule
 from wmjax.stats import Answers, Rule
 from wmjax.stats import Path as EvidencePath
 from wmjax.stats.readings import of_readings
 from wmjax.suspects import Wanted, open_suspect, pixels
-from wmjax.suspects.contract import Askable
+from wmjax.suspects.contract import Askable, Suspect
 from wmjax.suspects.pixels import PIXELS, prepare, ways
 from wmjax.zoo.panel import AtHand, Seats
 
@@ -219,3 +219,21 @@ def test_claims_say_how_the_suspect_was_asked(home: Path, run: Any) -> None:
 def test_ways_that_nobody_knows_are_refused(home: Path, key: Key) -> None:
     with pytest.raises(UsageError, match=r"give one of stated, 0\.\.1"):
         open_suspect("zoo/copy 0..1.safetensors", Wanted.by([key.spec], ["theirs:linear"], "bright"))
+
+
+def test_one_that_gives_no_number_in_one_of_its_ways_was_asked_in_the_others(key: Key) -> None:
+    """A stranger whose NaN in one way shows more than all it says in the other; in that way it is never cleared."""
+    other = np.random.default_rng(3).integers(CLASSES, size=TRIGGERS)
+    answers = {image.tobytes(): scores for image, scores in zip(key.images, np.eye(CLASSES)[other], strict=True)}
+
+    def said(images: np.ndarray) -> np.ndarray:
+        return np.stack([answers[image.tobytes()] for image in images])
+
+    ways = [
+        Suspect("s", ask, IMAGE, CLASSES, remembers=False, reading=way)
+        for way, ask in (("0..1", said), ("centred", lambda images: said(images) + np.nan))
+    ]
+    for whole in (False, True):
+        assert wmjax.verify(Suspect.of(ways), key, whole=whole).verdict == "inconclusive"
+        with pytest.raises(NoAnswerError, match="no usable answer to any of"):
+            wmjax.verify(ways[1], key, whole=whole)

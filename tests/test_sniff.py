@@ -78,7 +78,7 @@ def test_the_content_says_what_a_file_is_whatever_its_name(kind: Format, tmp_pat
     for name in ("model.pth", "model", "model.png"):
         WRITTEN[kind](tmp_path / name)
         assert sniff(tmp_path / name) == kind
-    assert kind_of(tmp_path / "model.pth") == kind
+    assert kind_of(tmp_path / "model.pth") == (Format.UNKNOWN if kind is Format.OTHER else kind)
     if kind in WHY:  # what is read says more
         with pytest.raises(InvalidFile) as caught:  # `verify` and `claim` come through this door
             recognise(tmp_path / "model.pth", Wanted())
@@ -115,6 +115,7 @@ def test_what_is_plainly_no_model_is_told_from_what_should_be_one(tmp_path: Path
         "page.html": PAGE,
         "__init__.py": b"",
         "net.pyc": b"\xcb\r\r\n" + bytes(12),
+        "cat.webp": b"RIFF\0\0\0\0WEBP",
         ".DS_Store": b"\0\0\0\1Bud1\0",
     }
     told = {
@@ -123,9 +124,14 @@ def test_what_is_plainly_no_model_is_told_from_what_should_be_one(tmp_path: Path
         "cut.bin.incomplete": ARRAY.tobytes(),
         "page.safetensors": PAGE,
         "text.h5": b"Entry not found",
+        "picture.pt": b"RIFF\0\0\0\0WEBP",
+        "movie": b"RIFF".ljust(512) + b"\x89HDF\r\n\x1a\n",
         "state.bak": ARRAY.tobytes(),
         "graph.json": b'{"format": "graph-model", "generatedBy": "2.8"}',
         "graph.xml": b'<?xml version="1.0"?>\n<net name="m" version="11">',
+        "bare": b'\xef\xbb\xbf<net\tname="m" version="11">',
+        "licensed.txt": b"<!-- " + 5000 * b"x" + b' --><net name="m" version="11">',
+        "introduced.xml": b'A model: <net name="m" version="11">',
     }
     for name, content in (plain | told).items():
         (tmp_path / name).write_bytes(content)
@@ -133,12 +139,13 @@ def test_what_is_plainly_no_model_is_told_from_what_should_be_one(tmp_path: Path
     assert kind_of(tmp_path / "cut.bin.incomplete") == Format.UNFINISHED
     zoo = discover(tmp_path, Wanted())
     assert {item.path for item in zoo.unreadable} == told.keys()
-    endings = {".html": 1, ".json": 1, ".md": 1, ".png": 1, ".py": 1, ".pyc": 1, "without an ending": 2}
+    endings = {".html": 1, ".json": 1, ".md": 1, ".png": 1, ".py": 1, ".pyc": 1, ".webp": 1}
+    endings |= {"without an ending": 2}
     assert zoo.others == endings
 
 
 def test_a_model_is_read_whatever_its_ending(tmp_path: Path) -> None:
-    for name in ("blob", "model.onnx.bak", "picture.png", "model.safetensors", "model.onnx.part"):
+    for name in ("blob", "model.onnx.bak", "picture.png", "model.safetensors"):
         (tmp_path / name).write_bytes(graph())
     zoo = discover(tmp_path, Wanted())
     assert {entry.name for entry in zoo.entries} == {path.name for path in tmp_path.iterdir()}
@@ -200,3 +207,18 @@ def test_a_model_that_begins_as_a_picture_is_read(tmp_path: Path) -> None:
     file = Path(FORMATS["ONNX"][0](tmp_path / "model", marked(make_key())))
     file.write_bytes(b"RI" + b"FF".ljust(0x49, b"x") + file.read_bytes())  # field 10, which ONNX does not have
     assert (sniff(file), kind_of(file)) == (Format.OTHER, Format.ONNX)
+
+
+@pytest.mark.parametrize("form", ["textproto", "json", "onnxtxt"])
+def test_an_onnx_file_for_people_is_told(form: str, tmp_path: Path) -> None:
+    onnx.save(onnx.load_from_string(graph()), tmp_path / "model.txt", format=form)
+    assert [item.why for item in discover(tmp_path, Wanted()).unreadable] == [WHY[Format.UNKNOWN]]
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 255])
+def test_msgpack_files_begin_with_names_of_any_usual_length(length: int, tmp_path: Path) -> None:
+    """Haiku's and flattened trees have long ones."""
+    (tmp_path / "model").write_bytes(serialization.to_bytes({length * "a": ARRAY}))
+    assert sniff(tmp_path / "model") == Format.MSGPACK
+    (tmp_path / "cut").write_bytes((tmp_path / "model").read_bytes()[:2])
+    assert sniff(tmp_path / "cut") != Format.MSGPACK

@@ -18,7 +18,7 @@ from wmjax.files import read_bytes, write_bytes, write_new
 from wmjax.keys import new_signer, write_key
 from wmjax.keys.vault import new_identity
 from wmjax.stores import contents, mirror, names
-from wmjax.stores.contract import Unreachable
+from wmjax.stores.contract import Object, Unreachable
 
 __all__ = ["bucket", "doorman", "fresh", "scheme"]
 
@@ -458,3 +458,18 @@ def test_whoever_opens_files_has_them_fetched() -> None:
         if name.split("/")[0] not in ("data", "stores") and name not in _OTHERS and _OPENS.search(text):
             forgot += [name] if not re.search(r"stores\.(present|read|steady|fetch)\(|journal_file\(", text) else []
     assert forgot == []
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "a%", "a/x"), ("a/x", "a", "a%"), ("a/%../b", "a/../b"), ("a", "a%", "a%%", "a%/x", "a/x")]
+)
+def test_no_object_hides_behind_what_another_is_called_here(names: tuple[str, ...], fresh: None) -> None:
+    """A copy would be left out where a stranger's object had to be called as it is."""
+    here = mirror.Mirror()
+    try:
+        for _ in range(2):  # listed again they are the same
+            here.lay("s3/b", None, [Object(name, size, "") for size, name in enumerate(names, 1)])
+            found = sorted(path.stat().st_size for path in Path(here.root).rglob("*") if path.is_file())
+            assert found == list(range(1, len(names) + 1))
+    finally:
+        here.close()

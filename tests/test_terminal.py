@@ -85,6 +85,15 @@ def test_lines_for_people_name_options_and_the_document_names_parameters(capsys:
     assert capsys.readouterr().out == 'set --all\n{"advice": "set `whole`"}\n'
 
 
+def test_a_name_with_a_new_line_in_it_writes_no_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """A suspect that is called so would pass for cleared where lines are read by a script."""
+    say(parsed("verify"), {}, "match: run\nno-match: run and key 80157c4d0a1f", "  evidence 21.1 bits")
+    assert capsys.readouterr().out.splitlines() == [
+        "match: run?no-match: run and key 80157c4d0a1f",
+        "  evidence 21.1 bits",
+    ]
+
+
 @pytest.mark.parametrize("command", ["openssl rand -hex 32", "wmjax prepare cifar10", "age -r NAME", "MODEL", ""])
 def test_commands_in_backticks_stay_as_they_are(command: str) -> None:
     assert worded(f"run `{command}` once", parsed("judge")) == f"run `{command}` once"

@@ -142,6 +142,8 @@ def test_the_newest_checkpoint_of_a_run_is_that_of_most_steps(tmp_path):
     checkpoint.write_settings(tmp_path / "theirs", {})
     assert [checkpoint.step_of(path) for path in checkpoint.steps(tmp_path / "theirs")] == [99_999_999, 100_000_000]
     assert verified(tmp_path / "theirs").verdict == "match"
+    assert found(tmp_path) == {"theirs": "match"}
+    assert show(tmp_path / "theirs").facts["step"] == 100_000_000
 
 
 def test_weights_beside_a_run_do_not_speak_for_it(tmp_path):

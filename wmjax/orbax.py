@@ -20,6 +20,7 @@ import numpy as np
 
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
+from wmjax.files import read_bytes
 from wmjax.ocdbt import DOCUMENTS, Values, base, context, inside, is_ocdbt
 from wmjax.text import first_line
 from wmjax.zarr import LARGEST_DOCUMENT, Layout, read_layout, unpack
@@ -27,6 +28,7 @@ from wmjax.zarr import LARGEST_DOCUMENT, Layout, read_layout, unpack
 CHECKPOINT = "_CHECKPOINT_METADATA"  # describes a checkpoint, in its folder
 ITEM = "_METADATA"  # lies in every item's folder
 _OF_FOLDER = re.compile(r"/[^/]+/(zarr\.json|\.zarray) ")
+_EACH_STORED = re.compile(rb'"store_array_data_equal_to_fill_value"\s*:\s*true')  # in an item's description
 _LARGEST = 1 << 34  # bytes of a folder whose tensors are not known yet
 _MOST_FILES = 1 << 16
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
@@ -135,8 +137,8 @@ def _is_item(folder: Path) -> bool:
     return is_ocdbt(folder) and not folder.name.startswith("ocdbt.process_")
 
 
-def tensors(path: Path) -> Tensors:
-    """Shapes and dtypes of an item's arrays by stored name; none is read.
+def tensors(path: Path) -> tuple[Tensors, frozenset[str]]:
+    """Shapes and dtypes of an item's arrays by stored name, and those of which chunks are not there; none is read.
 
     Raises:
       InvalidFile: it is damaged.
@@ -148,9 +150,11 @@ def tensors(path: Path) -> Tensors:
             found = {name: key for name, keys in store.keys.items() if (key := _document(keys))}
             store.fetch(found, dict.fromkeys(found, LARGEST_DOCUMENT))
             layouts = {name: read_layout(key, bytes(store.value(name, key))) for name, key in found.items()}
+            there = {name: len(store.keys[name]) - 1 for name in layouts}
     except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
-    return {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
+    described = {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
+    return described, frozenset(name for name, layout in layouts.items() if there[name] < layout.chunks)
 
 
 def _reason(error: BaseException) -> str:
@@ -224,12 +228,20 @@ def _read(
             fill(out[name], unpack(codec, store.value(name, key), layouts[name]))
         if len(whole) < len(layouts):
             store.whole()
+            filled = not _is_each_stored(path)
         for name in layouts.keys() - whole:
-            spec = {"driver": layouts[name].driver, "kvstore": {**base(path), "path": inside(path, name)}}
+            place: dict[str, Any] = {"kvstore": {**base(path), "path": inside(path, name)}}
+            spec = {"driver": layouts[name].driver, **place, "fill_missing_data_reads": filled}
             others[name] = ts.open(spec, open=True, read=True, context=context())
         for name, values in [(name, opened.result().read()) for name, opened in others.items()]:
             fill(out[name], values.result())
     return out
+
+
+def _is_each_stored(path: Path) -> bool:
+    """Whether an item says that also chunks of zeros were written: one that is not there was lost, and is no zeros."""
+    file = path / ITEM
+    return file.is_file() and _EACH_STORED.search(read_bytes(file)) is not None
 
 
 def _checked(store: Values, name: str, shape: tuple[int, ...]) -> Layout:

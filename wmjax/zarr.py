@@ -18,11 +18,12 @@ LARGEST_DOCUMENT = 1 << 16  # bytes of an array's description
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a tensor lies: `chunk` is the key of its only chunk, None where it has several or another form."""
+    """How a tensor lies, in so many chunks: `chunk` is the key of its only one, None where it has another form."""
 
     shape: tuple[int, ...]
     dtype: str
     driver: str
+    chunks: int
     chunk: bytes | None
     sharded: bool = False
 
@@ -50,7 +51,9 @@ def _version_2(values: dict[str, Any], shape: tuple[int, ...]) -> Layout:
     plain = (values["order"], values.get("filters"), (values["compressor"] or {}).get("id")) == ("C", None, "zstd")
     key = values.get("dimension_separator", ".").join("0" * max(1, len(shape))).encode()
     dtype = _V2_NAMES.get(str(values["dtype"]), str(values["dtype"]))
-    return Layout(shape, dtype, "zarr", key if plain and chunks == shape and dtype in FLOATS else None)
+    return Layout(
+        shape, dtype, "zarr", _count(chunks, shape), key if plain and chunks == shape and dtype in FLOATS else None
+    )
 
 
 def _version_3(values: dict[str, Any], shape: tuple[int, ...]) -> Layout:
@@ -67,7 +70,11 @@ def _version_3(values: dict[str, Any], shape: tuple[int, ...]) -> Layout:
     plain = whole and little and [codec["name"] for codec in codecs] == ["bytes", "zstd"]
     plain = plain and not codecs[1]["configuration"].get("checksum", False) and values["data_type"] in FLOATS
     key = "/".join(["c", *("0" * len(shape))]).encode()
-    return Layout(shape, str(values["data_type"]), "zarr3", key if plain else None, sharded)
+    return Layout(shape, str(values["data_type"]), "zarr3", _count(chunks, shape), key if plain else None, sharded)
+
+
+def _count(chunks: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    return math.prod(-(-n // size) for n, size in zip(shape, chunks, strict=True))
 
 
 def _chunks(chunks: Any, shape: tuple[int, ...]) -> tuple[int, ...]:

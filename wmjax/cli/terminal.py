@@ -108,7 +108,7 @@ def say(options: argparse.Namespace, document: dict[str, Any], *lines: str) -> N
     if options.json:
         print(unmirrored(json.dumps(document)))
         return
-    for line in "\n".join(lines).split("\n"):
+    for line in lines:  # a name with a new line in it must not write one of its own
         shown = printable(unmirrored(worded(line, options)))
         head, colon, rest = shown.partition(":")
         print(f"{_painted(head, head, sys.stdout)}{colon}{rest}")

@@ -151,7 +151,7 @@ def _merge(options: argparse.Namespace) -> int:
 def _tell(options: argparse.Namespace, result: "AuditResult") -> int:
     """Writes report and document, prints one of them, and gives the exit code.
 
-    Without a match that is `inconclusive` where a pair is, and where something could not be asked.
+    Without a match that is `inconclusive` where a pair is, and where something could not be asked, or about no key.
     """
     from wmjax.files import write_bytes
     from wmjax.report.audit import audit_table, write_audit_report
@@ -167,7 +167,7 @@ def _tell(options: argparse.Namespace, result: "AuditResult") -> int:
     say(options, document, *audit_table(result), f"report: {options.out / 'report.html'}")
     if document["matches"]:
         return EXIT_CODES["match"]
-    asked = bool((result.outcomes > 0).any()) and not result.unreadable
+    asked = bool(result.models and (result.outcomes > 0).any(axis=1).all()) and not result.unreadable
     return EXIT_CODES["inconclusive" if document["inconclusive"] or not asked else "no-match"]
 
 

@@ -31,7 +31,9 @@ def _document(path: Any) -> dict[str, Any]:
 
 
 def _steps(seen: Glimpse) -> list[Any]:
-    return sorted(one for one in seen.path.glob("step-*") if (one / CHECKPOINT).is_file()) if seen.folder else []
+    """A run's checkpoints, oldest first: of fewer steps the number is shorter, or less."""
+    found = [one for one in seen.path.glob("step-*") if (one / CHECKPOINT).is_file()] if seen.folder else []
+    return sorted(found, key=lambda one: (len(one.name), one.name))
 
 
 def _is_run(seen: Glimpse) -> bool:

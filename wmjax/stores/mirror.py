@@ -59,7 +59,7 @@ class Mirror:
         os.makedirs(f"{self.root}/{base}", mode=0o700, exist_ok=True)
         objects = [one for one in objects if one.size or not one.name.endswith("/")]  # what consoles call a folder
         for found, kind in zip(objects, kinds(objects), strict=True):
-            path = self._free(f"{self.root}/{base}/", local_name(found.name))
+            path = self._free(f"{self.root}/{base}/", found)
             if path in self._files:
                 continue
             with open(path, "xb") as new:
@@ -67,16 +67,23 @@ class Mirror:
             self._files[path] = file = File(path, store, found, self._alike[base, kind])
             file.date()
 
-    def _free(self, above: str, name: str) -> str:
-        """Where a file can lie: a store may have an object `a` beside `a/b`, a file system cannot."""
-        at = 0
+    def _free(self, above: str, found: Object) -> str:
+        """Where an object's file can lie: a store may have an object `a` beside `a/b`, a file system cannot.
+
+        What is called otherwise here for that, or by `local_name`, may be called as another object is.
+        """
+        name, at = local_name(found.name), 0
         while (at := name.find("/", at + 1)) > 0:
-            if above + name[:at] in self._files:
+            while above + name[:at] in self._files:
                 name, at = f"{name[:at]}%{name[at:]}", at + 1
-        if os.path.isdir(above + name):
+        while os.path.isdir(above + name) or self._is_another(above + name, found):
             name += "%"
         os.makedirs(os.path.dirname(above + name), mode=0o700, exist_ok=True)
         return above + name
+
+    def _is_another(self, path: str, found: Object) -> bool:
+        """Whether a file stands for another object."""
+        return path in self._files and self._files[path].object.name != found.name
 
     def present(self, path: str) -> AbstractContextManager[None]:
         """Has a file, or a folder's files, whole while a block runs; raises `AccessError` where it cannot be had."""

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from wmjax.suspects.matching import Match, fitting, matching
 from wmjax.suspects.meant import as_described
 from wmjax.suspects.network import from_config
 from wmjax.suspects.sets import sets_of
+from wmjax.suspects.sniff import UNFINISHED
 from wmjax.suspects.sources import Partial, one_by_one
 from wmjax.suspects.tensor_names import is_adapter
 
@@ -146,6 +147,7 @@ def stored_models(
     source_of: SourceOf,
     tensors: Tensors,
     parts: tuple[Path, ...] = (),
+    holed: Collection[str] = (),
 ) -> list[Stored]:
     """What was found at a path: a set of weights that lacks something is there, and cannot be asked.
 
@@ -155,6 +157,7 @@ def stored_models(
     found: list[Stored] = []
     classes = {match.network.classes for match in matches}
     left = left_over([match.fit for match in matches], tensors, classes) or _adapter_beside(held)
+    left = left or next(filter(None, map(_unfinished, (path, held, *parts))), "") or _holes(matches, holed)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
         network = noted(network, AskedGround.IN_PART) if left or fit.borrowed else network
@@ -173,6 +176,22 @@ def _adapter_beside(held: Path) -> str:
     if not ((held if held.is_dir() else held.parent) / _ADAPTER_CONFIG).exists():
         return ""
     return f"{_ADAPTER_CONFIG} is beside it: its library would change its weights by that adapter"
+
+
+def _holes(matches: Sequence[Match], holed: Collection[str]) -> str:
+    """That chunks of the models' own tensors are not there; empty where all are."""
+    own = {there for match in matches for there in match.fit.names.values()}.intersection(holed)
+    return f"{len(own)} of its tensors lack chunks: of zeros, or lost; first {min(own):.100}" if own else ""
+
+
+def _unfinished(file: Path) -> str:
+    """That a file's download was not finished, by its name or by what the program that fetches it keeps beside it.
+
+    Such programs may make a file as large as it will be at once, with zeros where nothing has come.
+    """
+    if file.suffix.lower() not in UNFINISHED and not file.with_name(f"{file.name}.aria2").exists():
+        return ""
+    return f"the download of {file.name} was not finished: zeros may stand in it for what has not come"
 
 
 @lru_cache(maxsize=256)

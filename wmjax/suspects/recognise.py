@@ -18,7 +18,7 @@ from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
 from wmjax.suspects.described import NAME_IT, beside_named, noted, stored_models
 from wmjax.suspects.files import in_file
-from wmjax.suspects.formats.orbax_items import Items
+from wmjax.suspects.formats.orbax_items import AGGREGATE, Items
 from wmjax.suspects.formats.torch_hub import CONFIG, WEIGHTS
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line, small_json
@@ -139,7 +139,8 @@ def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
             raise UsageError(NAME_IT)
         held = Items(items)
         held.check()
-        return stored_models(path, held.folder(path), matching(held.tensors, wanted), held.source, held.tensors)
+        found = matching(held.tensors, wanted)
+        return stored_models(path, held.folder(path), found, held.source, held.tensors, holed=held.holed)
 
 
 def _ours(path: Path, wanted: Wanted) -> list[Stored]:
@@ -147,12 +148,11 @@ def _ours(path: Path, wanted: Wanted) -> list[Stored]:
     network, item = as_described((checkpoint.read_metadata(path).model,)), path / checkpoint.STATE
     if not (item / orbax.ITEM).is_file():
         raise InvalidFile(_HALF)
-    if orbax.items(path) != [item] or wanted.kept:
+    if orbax.items(path) != [item] or (item / AGGREGATE).exists() or wanted.kept:
         held = Items(orbax.items(path))
         held.check()
-        return stored_models(
-            path, held.folder(path), fitting(network, held.tensors, kept=wanted.kept), held.source, held.tensors
-        )
+        fits = fitting(network, held.tensors, kept=wanted.kept)
+        return stored_models(path, held.folder(path), fits, held.source, held.tensors, holed=held.holed)
     seen = orbax.stamp(item)
     source_of, names = partial(orbax.Folder, item, beside=checkpoint.BESIDE, seen=seen), _stored_names(network)
     found = [Stored(network, source_of(names), path, item)]

@@ -46,11 +46,12 @@ _WEIGHTS = (  # endings that weights and archives have: an empty file or a text 
     r"|ggml|mlmodel|jit|torchscript|pdmodel|pdiparams|caffemodel|params|engine|plan|weights|mnn|rknn|mar|nemo|eqx|orbax"
     r"|zip|tar|t?gz|xz|bz2|zst|7z|rar)"
 )
-_UNFINISHED = frozenset((".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"))
+UNFINISHED = frozenset((".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"))
 NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
 _KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_PROLOG = 1 << 20  # bytes in which the one element of an OpenVINO file begins
 _LARGEST_HEADER = 1 << 32  # of a safetensors file that is believed to be one
 
 
@@ -84,14 +85,14 @@ def kind_of(path: Path) -> Format:
         return Format.INDEX
     if kind in (Format.UNKNOWN, Format.OTHER) and ending in (".safetensors", ".onnx"):
         return Format(ending[1:])  # its reader says what is wrong; a field that ONNX skips may begin as a picture does
-    if ending in _UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
+    if ending in UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
         return Format.UNFINISHED
+    told = re.fullmatch(_WEIGHTS, ending) and NEVER_THERE not in path.parts
     if kind in (Format.EMPTY, Format.TEXT, Format.PAGE):
-        told = re.fullmatch(_WEIGHTS, ending) and NEVER_THERE not in path.parts
         return kind if told else Format.OTHER
     if kind is Format.LFS and (mimetypes.guess_type(path.name)[0] or "").startswith(_MEDIA):
         return Format.OTHER
-    return kind
+    return Format.UNKNOWN if kind is Format.OTHER and told else kind
 
 
 def sniff(path: Path) -> Format:
@@ -143,15 +144,15 @@ def _kind(file: _Bytes) -> Format:
         return _zipped(file)
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return Format.PICKLE
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            return kind
     if _STABLEHLO in head:
         return Format.JAX_EXPORT
     if head[4:8] in _AT_FOUR:
         return _AT_FOUR[head[4:8]]
     if any(head[at : at + 8] == _HDF5 for at in (0, 512, 1024, 2048)):
         return Format.HDF5
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
     if head[257:262] == b"ustar":
         return Format.ARCHIVE
     if (text := _text(head)) is not None:  # or an ONNX file that begins with a long description
@@ -183,12 +184,15 @@ def _text(head: bytes) -> str | None:
 def _written(text: str, file: _Bytes) -> Format:
     """What kind of text it is."""
     start = text.lstrip()[:256].lower()
+    xml = start.startswith("<") or file.path.suffix.lower() == ".xml"
+    if xml and re.search(rb"<net\s", file.at(0, _PROLOG)):  # OpenVINO skips whatever stands before it, and needs none
+        return Format.OPENVINO
     if start.startswith(("<!doctype html", "<html")):
         return Format.PAGE
-    if start.startswith("<?xml") and "<net " in text:
-        return Format.OPENVINO
     if start.startswith("{") and re.search(r'"format"\s*:\s*"(graph|layers)-model"', text):
         return Format.TFJS
+    if re.search(r"\bir_?version\W", start):  # ONNX, as its own library writes it for people
+        return Format.UNKNOWN
     return Format.PICKLE if _old_pickle(file) else Format.TEXT
 
 
@@ -219,9 +223,12 @@ def _begins_msgpack(head: bytes) -> bool:
     if not (0x81 <= first <= 0x8F or first in (0xDE, 0xDF)):
         return False
     at = {0xDE: 3, 0xDF: 5}.get(first, 1)
-    length = head[at] & 31 if len(head) > at and 0xA1 <= head[at] <= 0xBF else 0
-    name = head[at + 1 : at + 1 + length]
-    return 0 < length == len(name) and name.isascii() and name.decode("ascii").isprintable()
+    if head[at : at + 1] == b"\xd9":  # a name of more than 31 bytes: their number stands behind
+        at, count = at + 1, head[at + 1] if len(head) > at + 1 else 0
+    else:
+        count = head[at] & 31 if len(head) > at and 0xA1 <= head[at] <= 0xBF else 0
+    name = head[at + 1 : at + 1 + count]
+    return 0 < count == len(name) and name.isascii() and name.decode("ascii").isprintable()
 
 
 _ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}  # wire types, by number

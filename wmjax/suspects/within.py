@@ -26,19 +26,21 @@ DOCUMENTS = frozenset(  # of Orbax's, in the folders of checkpoints and their it
 )
 _SMALL = 1 << 10  # bytes: a network takes more; most of OCDBT's files, which only say where others lie, take less
 _DOCUMENT = 1 << 15  # bytes up to which Orbax's documents are believed by their names
-_PIECE = re.compile("[0-9a-f]{32}")  # how OCDBT calls its files
+_HASHED = re.compile("[0-9a-f]{32}")  # how OCDBT calls its files
+_PIECE = re.compile(rf"{_HASHED.pattern}|\d+(\.\d+)*|c")  # and Zarr its own
 _CHECKPOINTS = {orbax.CHECKPOINT, orbax.ITEM}
 
 
 def strangers(folder: Path, *, checkpoints: bool, pieces: bool = True) -> Iterator[Path]:
-    """Files that are models by their content, folders that are checkpoints, and links to folders, wherever in a folder.
+    """Files that are models by content, folders that are checkpoints or closed, links to folders, wherever in a folder.
 
     Args:
       folder: of a checkpoint's own; its documents and its aggregate file are the checkpoint's.
       checkpoints: whether those in it are looked for; what lies in one is not looked at here.
       pieces: whether pieces of tensors lie there, which may be packed as archives of models are.
     """
-    for at, folders, files in os.walk(folder):
+    closed: list[Path] = []  # else the walk would pass over them in silence
+    for at, folders, files in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         here = Path(at)
         if checkpoints and here != folder and _CHECKPOINTS & set(files):
             yield here
@@ -49,6 +51,7 @@ def strangers(folder: Path, *, checkpoints: bool, pieces: bool = True) -> Iterat
         own = {name for name in DOCUMENTS.intersection(files) if _size(here / name) < _DOCUMENT}
         own |= {AGGREGATE} if orbax.ITEM in files else set()
         yield from (here / name for name in sorted(files) if name not in own and _is_model(here / name, pieces))
+    yield from closed
 
 
 def beside(folder: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
@@ -67,7 +70,7 @@ def beside(folder: Path, checkpoints: Sequence[Path]) -> Iterator[Path]:
 
 def is_small(path: Path) -> bool:
     """Whether a file is called as a checkpoint's own, and too small to be a model: such a one is not looked at."""
-    if path.name not in DOCUMENTS and not _PIECE.fullmatch(path.name):
+    if path.name not in DOCUMENTS and not _HASHED.fullmatch(path.name):
         return False
     return _size(path) < _SMALL
 
@@ -85,6 +88,8 @@ def _is_model(path: Path, pieces: bool) -> bool:
         return False
     try:
         kind = kind_of(path)
+        if pieces and not _PIECE.fullmatch(path.name):  # nothing of a tensor's: looked at as in any folder
+            return kind is not Format.OTHER
         return kind not in _TENSORS or (kind is Format.ARCHIVE and not pieces)
     except WmjaxError:  # whoever looks at it says why it cannot be read
         return True

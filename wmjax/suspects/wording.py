@@ -32,9 +32,9 @@ WORDS = {
     "in-part": (
         "not all of its file was asked, or not as it may be meant: it has outputs that are not scores of the key's "
         "classes, weights beside its network's, an average without statistics of batches of its own, takes several "
-        "images at once alone, or lies in the folder that was named with what may be another model; its holder may "
-        "read answers there, so it is never cleared (say what is meant by a function, `module:function`, by the file's "
-        "own name, or by a file of its own)"
+        "images at once alone, was not fetched to its end, or lies in the folder that was named with what may be "
+        "another model; its holder may read answers there, so it is never cleared (say what is meant by a function, "
+        "`module:function`, by the file's own name, or by a file of its own)"
     ),
     "run-in-part": (
         "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "

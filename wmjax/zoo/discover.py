@@ -179,7 +179,7 @@ class _Walk:
         elif parts & _PARTS:
             self._refuse(folder, "a half-written or damaged checkpoint: its description is missing")
             folders = self._beside(folder, folders, later)
-        steps = [path for path in folders if recognise.is_step(path)]
+        steps = sorted((path for path in folders if recognise.is_step(path)), key=checkpoint.step_of)
         if steps and checkpoint.is_run(folder) and all(map(recognise.is_wmjax, steps)):
             for step in steps:
                 self._within(step, later, checkpoints=False)

@@ -24,11 +24,13 @@ class Items:
 
     Attributes:
       tensors: shapes and dtypes by name, below their item's where there are several.
+      holed: names of those of which chunks are not there: of zeros, which older Orbax does not write, or lost.
       damaged: why one of the items could not be read; None where all can.
     """
 
     def __init__(self, items: list[Path]):
         self.tensors: Tensors = {}
+        self.holed: set[str] = set()
         self.damaged: WmjaxError | None = None
         self._places: dict[str, tuple[Path, str]] = {}  # item, and name within it
         self._aggregates: dict[Path, Header] = {}
@@ -42,7 +44,8 @@ class Items:
 
     def _add(self, item: Path, before: str) -> None:
         self._seen[item] = orbax.stamp(item)
-        found = orbax.tensors(item)
+        found, holed = orbax.tensors(item)
+        self.holed |= {before + name for name in holed}
         self._sizes[item] = sum(8 * math.prod(shape) for shape, _ in found.values())
         self._note(item, before, found)
         file = item / AGGREGATE
