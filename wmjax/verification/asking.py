@@ -84,13 +84,11 @@ def ask(question: Question, *, stop: bool) -> Given:
       NoAnswerError: it failed to answer, or no answer is usable; `GoneError` where it is not there any more.
       AnswerError: the first answer has the wrong form.
     """
-    given = _one_by_one(question) if stop else _together(question)
-    check_usable(question.suspect, given.answers)
-    return given
+    return _one_by_one(question) if stop else _together(question)
 
 
 def check_usable(suspect: Suspect, answers: stats.Answers) -> None:
-    """Raises `NoAnswerError` where none of a suspect's answers is usable."""
+    """Raises `NoAnswerError` where none of a suspect's answers, [readings, n], is usable."""
     if not (answers.labels >= 0).any():
         raise NoAnswerError(
             f"suspect {suspect.name} gave no usable answer to any of {len(answers)} questions: it failed, refused, or "
@@ -103,6 +101,7 @@ def _together(question: Question) -> Given:
     questions, key = question.order.questions, question.key
     answers = put_together(question, questions, question.images(questions))
     asked = questions >= 0
+    check_usable(question.suspect, answers[asked])
     cover = answers.labels[:, ~asked]
     triggers, fresh = question.order.triggers, question.order.fresh
     path = stats.play_each(question.rule, answers[asked], key.truth(triggers), question.suspect.outputs, fresh=fresh)
@@ -167,10 +166,10 @@ def _one_by_one(question: Question) -> Given:
             if stats.decide(path, rule, stop=True, match_bits=question.stop_bits).decided:
                 break
     fresh = min(question.order.fresh, len(asked))
-    whole = stats.join(paths)
+    whole, answers = stats.join(paths), stats.concatenate(gathered)
+    check_usable(question.suspect, answers)
     reading = int(whole.reading[-1])
-    own = stats.concatenate(gathered).of(reading)
-    return Given(own, np.array(asked), fresh, whole, reading, covered, int(silent[reading]))
+    return Given(answers.of(reading), np.array(asked), fresh, whole, reading, covered, int(silent[reading]))
 
 
 def _portions(question: Question) -> Iterator[np.ndarray]:
