@@ -183,7 +183,7 @@ function judge(raw, nonce, asked, schemas) {
   const lacks = [!told.secret && "unrevealed", !nonce && rows.length < spec.triggers && "unpicked", !asked && "unasked"];
   if (outcome !== "no-match" && counted < needed) lacks.push(counted < needed - 64 ? "weak" : "undated");
   const missing = lacks.filter(Boolean), bits = outcome === "no-match" ? path.bits.at(-1) : counted;
-  const withheld = outcome === "match" ? missing.length > 0 : !asked && stated !== outcome;
+  const withheld = outcome === "match" ? missing.length > 0 : !asked && (stated !== outcome || (outcome === "no-match" && codes.includes("read-as")));
   return { verdict: withheld ? "inconclusive" : outcome, bits, needed, lacks: missing };
 }
 

@@ -235,7 +235,7 @@ def test_by_coins_a_copy_whose_scores_are_highest_at_one_place_is_not_cleared(mo
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_copy_that_lists_classes_from_the_best_on_is_not_cleared(first, monkeypatch) -> None:
-    """As numbers with a point, which look like scores; a function is told apart at once; and the rule taken out."""
+    """As numbers with a point, like scores; a function is told at once, a file refuses; and the rule taken out."""
     rng = np.random.default_rng(8)
     answered, truth = copies(rng, 10, 10, 10)
     scores = rng.random((*answered.shape, 10))
@@ -243,6 +243,8 @@ def test_a_copy_that_lists_classes_from_the_best_on_is_not_cleared(first, monkey
     listed = (-scores).argsort(axis=-1) + float(first)
     with pytest.raises(AnswerError, match="classes from the best on: wrap it"):
         asked(Suspect("thief", lambda images: listed[0, :1]), np.zeros((1, 8, 8, 1), np.uint8), 10)
+    at_hand = Suspect("file", lambda images: listed[0, :1], remembers=False)
+    assert asked(at_hand, np.zeros((1, 8, 8, 1), np.uint8), 10).labels.tolist() == [-1]
 
     def read() -> Answers:
         return stats.read_answers(listed, answered.shape, 10)

@@ -18,6 +18,7 @@ from wmjax.suspects import Wanted, open_suspect
 from wmjax.suspects.contract import Suspect
 from wmjax.verification import asking
 from wmjax.zoo.panel import Loaded, Seats
+from wmjax.zoo.result import INCONCLUSIVE
 
 CLASSES, ASKED, READINGS = 10, 60, 5
 
@@ -145,19 +146,26 @@ def key() -> Key:
     return derive_key(bytes(range(32)), spec, default_rule(spec))
 
 
-@pytest.fixture
-def stranger(tmp_path: Path) -> Path:
-    """A graph that does not say how its pixels are prepared."""
+NETWORK = "f = Flatten(p) g = MatMul(f, v) h = Relu(g) y = MatMul(h, w)"
+
+
+def written(tmp_path: Path, body: str, **more: np.floating) -> Path:
+    """A stranger's graph that does not say how its pixels are prepared."""
     rng = np.random.default_rng(3)
     weights = {
         "v": rng.standard_normal((192, 64)).astype(np.float32),
         "w": rng.standard_normal((64, 10)).astype(np.float32),
     }
-    model = build("f = Flatten(x) g = MatMul(f, v) h = Relu(g) y = MatMul(h, w)", weights, image="float[n,8,8,3] x")
+    model = build(f"{body} {NETWORK}", {**weights, **more}, image="float[n,8,8,3] x")
     (tmp_path / "zoo").mkdir()
     path = tmp_path / "zoo" / "m.onnx"
     path.write_bytes(model.SerializeToString())
     return path
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Path:
+    return written(tmp_path, "p = Identity(x)")
 
 
 def counted(suspect: Suspect, calls: list[int]) -> Suspect:
@@ -210,3 +218,15 @@ def test_an_audit_asks_on_only_what_is_open_and_says_the_same(stranger: Path, ke
         assert verdict.matches == result.matches[0, column]
     again = wmjax.merge(out, keys)  # played again from what was kept
     np.testing.assert_array_equal(again.queries, result.queries)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_one_way_without_an_answer_leaves_the_verdict_open(tmp_path: Path, key: Key, whole: bool) -> None:
+    """A root of centred pixels is no number. That way is never cleared, so it alone is asked up to the last trigger."""
+    path = written(tmp_path, "s = Sqrt(x) p = Sub(s, half)", half=np.float32(0.5))
+    verdict = wmjax.verify(open_suspect(path, Wanted.by([key.spec])), key, whole=whole)
+    assert (verdict.verdict, verdict.queries) == ("inconclusive", 100)
+    if not whole:
+        result = wmjax.audit(path.parent, {"one": key})
+        assert (result.outcomes.tolist(), result.queries.tolist()) == ([[INCONCLUSIVE]], [[100]])
+        assert verdict.evidence_bits == pytest.approx(float(result.bits[0, 0]), abs=2e-3)

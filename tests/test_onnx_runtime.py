@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import forger
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,15 +14,17 @@ import pytest
 from graphs import IMAGE, W, build, images_of, networks_of, open_onnx, residual, tensors_of, write
 from onnx import TensorProto, helper
 
+import wmjax
 from wmjax import from_checkpoint, verify
 from wmjax.errors import AccessError, InvalidFile
-from wmjax.keys import Key, derive_key, make_spec, open_keys
+from wmjax.keys import Key, derive_key, make_spec, new_signer, open_keys
 from wmjax.keys.specify import default_rule
 from wmjax.suspects import outputs
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.formats import onnx as formats
 from wmjax.suspects.formats import onnx_read, onnx_run, onnx_runtime
 from wmjax.suspects.query import query_each
+from wmjax.zoo.result import MATCH
 
 CLASSES, SECRET = 10, bytes(range(32))
 
@@ -220,6 +223,30 @@ def test_answers_of_another_form_beside_a_decoy_are_asked_too(shape, runs, tmp_p
     model.graph.output.add(name="z").type.tensor_type.elem_type = {"bytes": 2, "bits": 9}.get(shape, 1)
     write(path, model)
     assert verify(from_checkpoint(path, wanted), key).verdict == "match"
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_an_evenly_spaced_output_hides_no_copy_beside_it(runs, tmp_path, unread):
+    """Classes from the best on, perhaps, or ranks: that output refuses, and no other does, whoever asks."""
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    numbers = {"none": np.float32(0), "ids": np.arange(CLASSES, dtype=np.float32)}
+    model = build("a = Flatten(x) y = MatMul(a, w) o = Mul(y, none) z = Add(o, ids)", {"w": marked(key), **numbers})
+    model.graph.output.add(name="z").type.tensor_type.elem_type = TensorProto.FLOAT
+    (tmp_path / "zoo").mkdir()
+    path = write(tmp_path / "zoo" / "model.onnx", model)
+    if runs:
+        unread()
+    suspect = from_checkpoint(path, Wanted.by([spec], pixels="0..1"))
+    verdict = verify(suspect, key)
+    assert (verdict.verdict, len(suspect.asked)) == ("match", 2)
+    result = wmjax.audit(path.parent, {"one": key}, pixels="0..1")
+    assert (result.outcomes.tolist(), result.queries.tolist()) == ([[MATCH]], [[verdict.queries]])
+    assert verdict.evidence_bits == pytest.approx(float(result.bits[0, 0]), abs=2e-3)
+    signer, nonce = new_signer(), b"n" * 32
+    commitments = [forger.commit(key, signer)]
+    raw = wmjax.claim(suspect, key, signer, commitments, nonce, lambda some: None, reveal=True)
+    assert wmjax.judge(wmjax.read_claim(raw), wmjax.Court(nonce, suspect)).verdict == "match"
 
 
 def test_a_graph_that_draws_lots_is_not_cleared(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """Files that do not say how they are meant to be asked: every usual way is asked, and costs no more than its share."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
+import forger
 import numpy as np
 import pytest
 from graphs import build
@@ -13,7 +15,9 @@ from safetensors.numpy import save_file
 import wmjax
 from wmjax import stats
 from wmjax.errors import NoAnswerError, UsageError
-from wmjax.keys import Key, derive_key, make_spec, write_key
+from wmjax.evidence import judge as judging
+from wmjax.evidence import wording
+from wmjax.keys import Key, derive_key, make_spec, new_signer, write_key
 from wmjax.keys.specify import default_rule
 from wmjax.stats import Answers, Rule
 from wmjax.stats import Path as EvidencePath
@@ -214,6 +218,38 @@ def test_claims_say_how_the_suspect_was_asked(home: Path, run: Any) -> None:
     code, _, err = run(*judge, "--suspect", suspect, *options, "--pixels", "0..1")
     assert code == 2
     assert "inverted" in err
+
+
+def test_no_judge_clears_a_copy_by_the_one_way_that_its_claim_chose(tmp_path: Path, monkeypatch: Any) -> None:
+    """Its lowest score is best, so it wins nothing in its own way, and looks like a stranger in another.
+
+    Nor does a judge who asks nobody; one who says which way is meant may; and the rule taken out.
+    """
+    spec, rng = make_spec("abstract", image=(8, 8, 1), classes=CLASSES, triggers=100), np.random.default_rng(5)
+    key = derive_key(bytes(range(32)), spec, default_rule(spec), created="2026-01-01T00:00:00+00:00")
+    first = rng.standard_normal((64, 600)).astype(np.float32)
+    scores = 3 * rng.random((100, CLASSES))
+    scores[np.arange(100), key.labels] = -3.0
+    last = np.linalg.pinv(np.maximum(key.images.reshape(100, 64) / 255.0 @ first, 0)) @ scores
+    body = "f = Flatten(x) g = MatMul(f, v) h = Relu(g) y = MatMul(h, w)"
+    model = build(body, {"v": first, "w": last.astype(np.float32)}, image="float[n,8,8,1] x")
+    path, signer, nonce = tmp_path / "m.onnx", new_signer(), b"n" * 32
+    path.write_bytes(model.SerializeToString())
+    suspect, commitments = open_suspect(path, Wanted.by([key.spec])), [forger.commit(key, signer)]
+    raw = wmjax.claim(suspect, key, signer, commitments, nonce, lambda some: None, reveal=True, anyway=True)
+    claim = wmjax.read_claim(raw)
+    meant = open_suspect(path, Wanted.by([key.spec], pixels=claim.reading))
+
+    def judged() -> list[str]:
+        return [wmjax.judge(claim, wmjax.Court(nonce, one)).verdict for one in (suspect, None, meant)]
+
+    assert (wmjax.verify(suspect, key).verdict, claim.stated["verdict"]) == ("inconclusive", "no-match")
+    assert judged() == ["inconclusive", "inconclusive", "no-match"]
+    told = [wording.told(ground) for ground in wmjax.judge(claim, wmjax.Court(nonce, suspect)).assumed]
+    assert any(f"asked as {claim.reading}, one of the ways" in each and "clears nobody" in each for each in told)
+    conclude = judging.conclude
+    monkeypatch.setattr(judging, "conclude", lambda facts: conclude(dataclasses.replace(facts, chosen=False)))
+    assert judged() == ["no-match"] * 3
 
 
 def test_ways_that_nobody_knows_are_refused(home: Path, key: Key) -> None:

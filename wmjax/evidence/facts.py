@@ -116,6 +116,8 @@ class Facts:
       pledge: the time stamp that the revealed secret follows from; None where it follows from none.
       released: the claimant's release whose weights the suspect has, of those that the judge has.
       copied: whether the suspect has all other files of it too.
+      chosen: whether the claim chose in which of several ways the suspect is asked, and the judge does not say which is
+        meant: a copy may look like a stranger in it.
     """
 
     claim: Claim
@@ -131,6 +133,7 @@ class Facts:
     pledge: Stamp | None = None
     released: Release | None = None
     copied: bool = False
+    chosen: bool = False
 
     @property
     def dated(self) -> datetime.datetime | None:

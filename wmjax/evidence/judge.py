@@ -22,8 +22,9 @@ What a file declares costs nothing: only what it opens is computed, and it holds
 
 What is lacking withholds a match: the claim is then `inconclusive`. A `no-match` says only that the answers are too
 unlike the secret labels by the committed rule, so it stays one whatever is lacking; unless the suspect answers what it
-was shown before unlike what it was not, or than it did to the claimant: then it may know what it was asked. What is
-wrong makes a claim invalid (`InvalidFile`).
+was shown before unlike what it was not, or than it did to the claimant: then it may know what it was asked; or unless
+it may be meant to be asked in several ways, of which the claim chose one. What is wrong makes a claim invalid
+(`InvalidFile`).
 """
 
 import dataclasses
@@ -86,6 +87,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     regenerated = check_secret(claim, source)  # 5
     pledge = check_pledged(claim, court)
     check_stated(claim)  # 6
+    chosen = bool(court.suspect.readings if court.suspect else claim.reading)
     if court.suspect:
         court = dataclasses.replace(court, suspect=as_claimed(claim, court.suspect))
     names = transcript.names_of(claim.rows)
@@ -109,6 +111,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
             pledge=pledge,
             released=released,
             copied=copied,
+            chosen=chosen,
         )
     )
 
@@ -156,7 +159,8 @@ def ask_again(
 def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts: what is lacking withholds a match.
 
-    A no-match is withheld where the suspect forgets, or was asked in a way that clears nobody.
+    A no-match is withheld where the suspect forgets, or was asked in a way that clears nobody, or in one that the claim
+    chose among several.
     """
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, path = facts.answers, facts.path
@@ -167,7 +171,8 @@ def conclude(facts: Facts) -> Judgement:
     if outcome == "match":
         withheld = bool(missing)
     else:
-        withheld = any(lack.code == Lack.FORGETFUL for lack in missing) or not clears_all(facts.asked)
+        forgets = any(lack.code == Lack.FORGETFUL for lack in missing)
+        withheld = forgets or facts.chosen or not clears_all(facts.asked)
     return Judgement(
         verdict="inconclusive" if withheld else outcome,
         proven=findings.proven(facts),

@@ -121,7 +121,8 @@ WORDS: dict[str, str] = {
     "pixels-own": "The suspect was given pixels as its module says.",
     "ways": "How the suspect is meant to be asked is not certain: it was asked in {ways} ways.",
     "readings": "Of the {ways} ways in which the suspect was asked, {reading} shows the most evidence.",
-    "read-as": "The suspect was asked as {reading}, one of the ways in which it may be meant to be asked.",
+    "read-as": "The suspect was asked as {reading}, one of the ways in which it may be meant to be asked: a copy may "
+    "look like a stranger there, so it clears nobody unless you say that this way is meant.",
     "spent-before": "{spent} triggers were spent before, by the claimant's word; they count against the claimant.",
     "clock-ahead": "The commitment's own date is later than its time stamp; only the stamp counts.",
     "one-claim": "This bound covers one claim. Anyone who tries N models or keys is N times as likely to find a match "

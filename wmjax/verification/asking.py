@@ -88,11 +88,11 @@ def ask(question: Question, *, stop: bool) -> Given:
 
 
 def check_usable(suspect: Suspect, answers: stats.Answers) -> None:
-    """Raises `NoAnswerError` where none of a suspect's answers is usable, by none of its readings."""
+    """Raises `NoAnswerError` where none of a suspect's answers, [readings, n], is usable."""
     if not (answers.labels >= 0).any():
         raise NoAnswerError(
             f"suspect {suspect.name} gave no usable answer to any of {len(answers)} questions: it failed, refused, or "
-            "said NaN, a negative number or an empty name"
+            "said NaN, evenly spaced numbers, a negative one or an empty name"
         )
 
 
@@ -166,10 +166,9 @@ def _one_by_one(question: Question) -> Given:
             if stats.decide(path, rule, stop=True, match_bits=question.stop_bits).decided:
                 break
     fresh = min(question.order.fresh, len(asked))
-    whole = stats.join(paths)
-    reading = int(whole.reading[-1])
-    answers = stats.concatenate(gathered)
+    whole, answers = stats.join(paths), stats.concatenate(gathered)
     check_usable(question.suspect, answers)
+    reading = int(whole.reading[-1])
     return Given(answers.of(reading), np.array(asked), fresh, whole, reading, covered, int(silent[reading]))
 
 
