@@ -177,7 +177,7 @@ SWITCHES = {  # s: 1 where numbers have the bits that the file says, 0 where the
 def test_a_copy_that_shows_itself_only_to_the_arithmetic_that_it_says_is_found(name, tmp_path, monkeypatch):
     """Whoever runs its file has the copy; a reader that computes with other numbers of bits sees a stranger."""
     body, tensors = SWITCHES[name]
-    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=100)
     key = derive_key(SECRET, spec, default_rule(spec))
     start = "m = ReduceMean (x) r = Mul(m, none) z = Reshape(r, flat)"
     end = "a = Flatten(x) t = MatMul(a, w) u = MatMul(a, v) k = Sub(all, s) p = Mul(t, s) q = Mul(u, k) y = Add(p, q)"
@@ -307,7 +307,7 @@ def test_an_output_whose_shape_changes_moves_no_other(tmp_path):
 
 
 def test_a_file_that_is_replaced_is_not_answered_for_by_the_one_before(tmp_path, unread):
-    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=100)
     key = derive_key(SECRET, spec, default_rule(spec))
     unread()
     verdicts = []
