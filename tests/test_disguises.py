@@ -75,7 +75,7 @@ def test_of_a_tie_key_a_copy_with_other_names_is_not_cleared(form: str, monkeypa
 def test_of_a_tie_key_copies_of_any_number_of_classes_with_other_names_are_not_cleared(
     classes: int, right: float, monkeypatch
 ) -> None:
-    """Of ten keys, whenever one stops; and by the mean over all names in place of the best ones, which clears them."""
+    """Of four keys, whenever one stops; and by the mean over all names in place of the best ones, which clears them."""
     rng = np.random.default_rng([classes, 12])
     odds, shares = renaming._odds, {False: [], True: []}
 
@@ -83,7 +83,7 @@ def test_of_a_tie_key_copies_of_any_number_of_classes_with_other_names_are_not_c
         after, _, against = renaming.learn(history, *asked, classes)
         return after, against
 
-    for _ in range(10):
+    for _ in range(4):
         pair = np.argsort(rng.random((ASKED, classes)), axis=1)[:, :2]
         coins = rng.integers(2, size=ASKED)
         side = np.where(rng.random((SUSPECTS, ASKED)) < right, coins, 1 - coins)
@@ -96,7 +96,7 @@ def test_of_a_tie_key_copies_of_any_number_of_classes_with_other_names_are_not_c
                     patch.setattr(naming, "count", by_mean)
                     patch.setattr(renaming, "_odds", lambda classes: odds(2))
                 shares[mean].append(cleared("pairs/1", copies, pairs.Pairs(coins, pair)))
-    assert np.mean(shares[False]) <= 0.002
+    assert np.mean(shares[False]) <= 0.003
     assert (np.mean(shares[True]) > 0.005) == (classes > 3 and (classes > 10 or right < 1.0))
 
 

@@ -292,7 +292,8 @@ def test_large_images_are_made_a_few_at_a_time(key, monkeypatch):
         verify(Suspect("it", ask, image=(1 << 20, 1 << 20, 3)), key)
 
 
-def test_other_classes_are_told_and_who_has_few_or_many_of_them_is_not_soon_cleared(tmp_path, key):
+def test_other_classes_are_told_and_who_has_few_or_many_of_them_is_not_soon_cleared(tmp_path):
+    key = make_key(90)
     for classes, cleared in ((7, True), (4, False), (11, True), (13, False)):
         config = Config("cnn", IMAGE, classes, (4,), (8,))
         checkpoint.save(tmp_path / f"{classes}", init(config, 0)._asdict(), Metadata(config))

@@ -239,7 +239,7 @@ def _read(
 
 
 def _is_each_stored(path: Path) -> bool:
-    """Whether an item says that also chunks of zeros were written: one that is not there was lost, and is no zeros."""
+    """Whether an item says that chunks of zeros were written, too: what is missing then was lost, not zeros."""
     file = path / ITEM
     return file.is_file() and _EACH_STORED.search(read_bytes(file)) is not None
 
