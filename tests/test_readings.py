@@ -164,7 +164,7 @@ def test_every_preparation_is_found_and_named(home: Path, key: Key, run: Any) ->
         assert (best.verdict, told["ways"]) == ("match", 14)
         alone, whole = (asked(f"copy {name}", key, said, whole=True).evidence_bits or 0.0 for said in (name, ""))
         assert 100 < alone - np.log2(14) - 1e-3 <= whole <= alone
-        assert asked(f"stranger {name}", key).verdict != "match"
+        assert asked(f"stranger {name}", key, whole=True).verdict != "match"
     assert run("audit", "--merge", "out", "--keys", "keys", "--json")[0] == 0  # played again from what it keeps
 
 
