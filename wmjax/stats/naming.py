@@ -41,18 +41,35 @@ def count(
       the history; and float64 [10, ..., n], of copies of one to ten tenths of the classes: 0 where such a copy need
       not hit more often than a stranger.
     """
-    before = history.answered.shape[-1]
     answers = np.concatenate([history.answered, answered], axis=-1)
     labels = np.concatenate([history.truth, truth], axis=-1)
-    best = np.concatenate([history.sums[..., 0], np.zeros(answered.shape)], axis=-1)
-    last, known = latest(answers)
-    together = 1 + latest(answers * classes + labels)[1]
-    hits = answered < 0
-    for i in range(answered.shape[-1]):  # each count follows from an earlier one
-        now = before + i
-        past = np.take_along_axis(best, last[..., now, None], axis=-1)[..., 0] * (known[..., now] > 0)
-        best[..., now] = np.maximum(past, together[..., now])
-        hits[..., i] |= best[..., now] > past
+    best, gains = most(answers, answers * classes + labels, history.sums[..., 0], answers >= 0)
+    hits = (answered < 0) | (gains > 0)
     rates = np.array(PARTS).reshape(-1, *[1] * hits.ndim)
     moves = np.where(hits, np.log2(chance / rates), np.log2((1.0 - chance) / (1.0 - rates)))
     return History(answers, labels, best[..., None]), np.where(rates > chance, moves, 0.0)
+
+
+def most(groups: np.ndarray, pairs: np.ndarray, best: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often its group had had its most frequent member, after each of t + n, and how much the last n added to that.
+
+    >>> groups, pairs = np.array([0, 0, 0, 0]), np.array([1, 2, 2, 1])
+    >>> [found.tolist() for found in most(groups, pairs, np.zeros(0), groups == 0)]
+    [[1.0, 1.0, 2.0, 2.0], [1.0, 0.0, 1.0, 0.0]]
+
+    Args:
+      groups: int64 [..., t + n], to which each belongs.
+      pairs: int64 [..., t + n], one number for each group and member.
+      best: [..., t], what this gave for the first t.
+      counts: bool [..., t + n], which of them may be most frequent; a later one of the same kind counts them all.
+    """
+    before = best.shape[-1]
+    best = np.concatenate([best, np.zeros((*groups.shape[:-1], groups.shape[-1] - before), best.dtype)], axis=-1)
+    gains = np.zeros_like(best[..., before:])
+    last, known = latest(groups)
+    together = np.where(counts, 1 + latest(pairs)[1], 0)
+    for now in range(before, groups.shape[-1]):  # each follows from an earlier one
+        past = np.take_along_axis(best, last[..., now, None], axis=-1)[..., 0] * (known[..., now] > 0)
+        best[..., now] = np.maximum(past, together[..., now])
+        gains[..., now - before] = best[..., now] - past
+    return best, gains

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import renaming, told
+from wmjax.stats import naming, renaming, told
 from wmjax.stats.answers import NAMES, Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import perfect, redraw_p
@@ -56,16 +56,9 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     fresh, before = np.broadcast_to(answers.labels, shape), state.answered.shape[-1]
     answered = np.concatenate([state.answered, fresh], axis=-1)
     labels = np.concatenate([state.truth, np.broadcast_to(truth, shape)], axis=-1)
-    best = np.concatenate([state.best, np.zeros(shape, np.int64)], axis=-1)
-    new = told.first_times(answered[..., :0], answered)
-    gains, hit = np.zeros(shape, np.int64), (answered < 0) | renaming.aliases(new, answers.classes)
-    for i in range(before, answered.shape[-1]):
-        alike = labels[..., :i] == labels[..., i, None]
-        pairs = 1 + (alike & (answered[..., :i] == answered[..., i, None])).sum(axis=-1)
-        past = np.max(np.where(alike, best[..., :i], 0), axis=-1, initial=0)
-        best[..., i] = np.where(hit[..., i], past, np.maximum(past, pairs))
-        gains[..., i - before] = np.where(hit[..., i], 1, best[..., i] - past)
-    hits = state.hits[..., None] + np.cumsum(gains, axis=-1)
+    hit = (answered < 0) | renaming.aliases(told.first_times(answered[..., :0], answered), answers.classes)
+    best, gains = naming.most(labels, answered * answers.classes + labels, state.best, ~hit)
+    hits = state.hits[..., None] + np.cumsum(np.where(hit[..., before:], 1, gains), axis=-1)
     misses = np.arange(before + 1, answered.shape[-1] + 1) - hits
     seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
     tenths = told.of_any(tenths, outputs)
