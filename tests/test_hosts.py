@@ -182,6 +182,18 @@ def test_a_supervised_end_is_told(work, code, out, err):
     assert done.stderr.startswith(err)
 
 
+def test_a_signal_that_comes_before_its_handler_is_passed_on():
+    """The parent may be slow to go on where it was split: it ended alone, and the child worked on for nobody."""
+    late = "    child = fork()\n    child and time.sleep(1)\n    return child\n"
+    slow = f"import os, time\nfork = os.fork\ndef late():\n{late}os.fork = late\n"
+    script = SUPERVISED.format(work="os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)")
+    done = subprocess.run(
+        [sys.executable, "-c", slow + script], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr.startswith("wmjax: this process was ended by SIGTERM")
+
+
 def test_a_child_ends_with_its_parent():
     script = SUPERVISED.format(work="print(os.getpid(), flush=True); time.sleep(60)")
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:

@@ -146,8 +146,10 @@ def supervise(work: Callable[[], int], place: Meeting, say: Callable[[str], None
     output, alive = os.pipe(), os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # until they are passed on
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(output[0])
         os.close(alive[1])
         _work_as_child(work, output[1], alive[0])
@@ -155,6 +157,7 @@ def supervise(work: Callable[[], int], place: Meeting, say: Callable[[str], None
     os.close(alive[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it as well, and ends
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     said = _tail(output[0])
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
