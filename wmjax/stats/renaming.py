@@ -85,32 +85,49 @@ def learn(
       guesses do, [0, ..., n] where the history began without bets; and what each answer adds to the evidence against a
       copy of one to ten tenths of the classes, float64 [10, ..., n], where a refusal is a hit.
     """
-    before, n, rates = history.answered.shape[-1], answered.shape[-1], history.sums.shape[-1]
-    bets = rates - len(PARTS)
-    wrong, rho = (odds[-rates:] for odds in _odds(classes))
+    before, bets = history.answered.shape[-1], history.sums.shape[-1] - len(PARTS)
+    wrong, rho = (odds[-history.sums.shape[-1] :] for odds in _odds(classes))
     answers = np.concatenate([history.answered, answered], axis=-1)
     labels = np.concatenate([history.truth, truth], axis=-1)
     last, known = latest(answers)
-    together, new = latest(answers * classes + labels)[1][..., before:], known[..., before:] == 0
-    count = math.prod(answered.shape[:-1])
-    rows = np.where(known[..., before:], last[..., before:] + 1, 0).reshape(count, n).T * count + np.arange(count)
-    times = together.reshape(count, n, 1).swapaxes(0, 1)
-    totals = np.full((1 + before + n, count, rates), np.log2(classes))  # the first is of what was never answered
-    totals[1 : 1 + before] = history.sums.reshape(count, before, rates).swapaxes(0, 1)
-    flat, won, add = totals.reshape(-1, rates), np.empty((n, count, rates)), np.log2(np.exp2(rho) - 1.0)
-    for i in range(n):  # each sum follows from an earlier one
+    together = latest(answers * classes + labels)[1][..., before:]
+    never, follows = known == 0, np.where(known > 0, last + 1, 0)[..., before:]
+    sums, moves = _played(history.sums, follows, together, wrong, rho, classes)
+    against, refused = -moves[..., bets:], answered < 0
+    if classes > EVEN_CLASSES:
+        against[never[..., before:]] -= np.log2(classes / EVEN_CLASSES)
+    against[refused | aliases(never & (answers >= 0), classes)[..., before:]] = -(wrong + rho)[bets:]
+    against[..., np.array(PARTS) * classes <= 1.0] = 0.0
+    moves[refused] = wrong
+    return History(answers, labels, sums), np.moveaxis(moves[..., :bets], -1, 0), np.moveaxis(against, -1, 0)
+
+
+def _played(
+    sums: np.ndarray, follows: np.ndarray, together: np.ndarray, wrong: np.ndarray, rho: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sums with those of n more answers, and log2 of what each answer wins, float64 [..., n, rates].
+
+    Args:
+      sums: as in `History`, [..., t, rates].
+      follows: int64 [..., n], from which of t + n each follows, the first is 1; 0 where its answer never came before.
+      together: int64 [..., n], how often each had come with its label.
+      wrong: float64 [rates], as `_odds` gives it.
+      rho: float64 [rates], too.
+      classes: C.
+    """
+    (before, rates), n, count = sums.shape[-2:], follows.shape[-1], math.prod(follows.shape[:-1])
+    rows, times = follows.reshape(count, n).T * count + np.arange(count), together.reshape(count, n).T
+    gains = np.arange(1 + times.max(initial=0))[:, None] * rho + np.log2(np.exp2(rho) - 1.0)
+    # time comes first: a step reads and writes whole blocks, and spreads nothing over them
+    totals, wins = np.empty((1 + before + n, count, rates)), np.empty((n, count, rates))
+    totals[0], totals[1 : 1 + before] = np.log2(classes), sums.reshape(count, before, rates).swapaxes(0, 1)
+    flat, wrongs = totals.reshape(-1, rates), np.tile(wrong, (count, 1))
+    for i in range(n):
         past = flat.take(rows[i], axis=0)
-        totals[1 + before + i] = added(past, times[i] * rho + add)
-        won[i] = totals[1 + before + i] - past + wrong
-    sums = totals[1:].swapaxes(0, 1).reshape(*answered.shape[:-1], before + n, rates)
-    moves = won.swapaxes(0, 1).reshape(*answered.shape, rates)
-    refused = answered[..., None] < 0
-    alias = aliases((known == 0) & (answers >= 0), classes)[..., before:, None]
-    against = -moves[..., bets:] - np.where(new, np.log2(max(1.0, classes / EVEN_CLASSES)), 0.0)[..., None]
-    against = np.where(refused | alias, -(wrong + rho)[bets:], against)
-    against = np.where(np.array(PARTS) * classes > 1.0, against, 0.0)
-    wins = np.where(refused, wrong[:bets], moves[..., :bets])
-    return History(answers, labels, sums), np.moveaxis(wins, -1, 0), np.moveaxis(against, -1, 0)
+        totals[1 + before + i] = added(past, gains.take(times[i], axis=0))
+        wins[i] = totals[1 + before + i] - past + wrongs
+    found = totals[1:].swapaxes(0, 1).reshape(*sums.shape[:-2], before + n, rates)
+    return found, wins.swapaxes(0, 1).reshape(*follows.shape, rates)
 
 
 def aliases(new: np.ndarray, classes: int) -> np.ndarray:
