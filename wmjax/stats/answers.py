@@ -11,6 +11,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.text import named
 
 _SMALL = 1e-30  # probabilities that are told apart by their order alone
+_FAINT = 1e-9  # by which probabilities are told apart that follow from different scores, and are equal
 _LOOSE = 1e-2  # by which a sum may miss 1
 _SURE = 1.0 - 1e-6  # where sigmoids end
 _EVEN = 1e-5  # of the width: by which float32 moves evenly spaced scores
@@ -170,11 +171,12 @@ def read_answers(
         expected = f"integers {list(asked)} or floats {[*asked, classes]}"
         raise InvalidFile(f"suspect {name} answered {raw.dtype} {list(raw.shape)}, not {expected}")
     scores = raw.astype(np.float64)
-    usable = ~np.isnan(scores).any(axis=-1) & np.isfinite(scores.max(axis=-1)) & ~may_rank(scores)
+    usable = ~np.isnan(scores).any(axis=-1) & np.isfinite(scores.max(axis=-1)) & ~may_rank(scores, classes)
     scores = np.where(usable[..., None], scores, 0.0)
     lowest, highest = scores.min(axis=-1, keepdims=True), scores.max(axis=-1, keepdims=True)
     are_shares = (lowest >= 0) & (highest > 0) & (highest < 1.0 + _LOOSE)
     probabilities = np.where(are_shares, shares(np.clip(scores, 0.0, 1.0 + _LOOSE)), _softmax(scores))
+    probabilities = _in_order(probabilities, scores)
     return Answers(np.where(usable, probabilities.argmax(axis=-1), -1), probabilities, classes)
 
 
@@ -206,20 +208,36 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
     return np.asarray(found)
 
 
-def may_rank(scores: np.ndarray) -> np.ndarray:
+def _in_order(found: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The probabilities; where they do not tell different scores apart, as of 1e-20 and 2e-20, a little by their order.
+
+    The lowest or the highest may be best all the same, and of equal ones it would be the first.
+    """
+    order = np.argsort(scores, axis=-1)
+    ranked, told = (np.take_along_axis(each, order, axis=-1) for each in (scores, found))
+    lost = ((ranked[..., 1:] > ranked[..., :-1]) & (told[..., 1:] <= told[..., :-1])).any(axis=-1)
+    if lost.any():
+        places = rankdata(scores[lost], method="min", axis=-1) / scores.shape[-1]
+        kept = found[lost] * (1.0 + _FAINT * places)
+        found[lost] = kept / kept.sum(axis=-1, keepdims=True)
+    return found
+
+
+def may_rank(scores: np.ndarray, classes: int) -> np.ndarray:
     """Whether scores are evenly spaced, as whole numbers are: classes from the best on, perhaps, or ranks of them.
 
     By the highest of such numbers a copy would look like a stranger. Of three classes votes may be such numbers, too,
     and up to five that are rounded may be so by chance: of four or five, only whole numbers from 0 or 1 on are taken
-    so.
+    so. Fewer numbers than classes may be those of the best few, where they are whole and different.
 
-    >>> may_rank(np.array([[3.0, 0.0, 2.0, 1.0], [0.8, 0.2, 0.4, 0.6], [3.0, 0.0, 2.0, 2.0]])).tolist()
+    >>> may_rank(np.array([[3.0, 0.0, 2.0, 1.0], [0.8, 0.2, 0.4, 0.6], [3.0, 0.0, 2.0, 2.0]]), 4).tolist()
     [True, False, False]
-    >>> may_rank(np.array([[0.6, 0.1, 0.3, 0.2, 0.5, 0.4]])).tolist()
-    [True]
+    >>> may_rank(np.array([[0.6, 0.1, 0.3, 0.2, 0.5, 0.4]]), 6).tolist(), may_rank(np.array([[7.0, 2.0]]), 10).tolist()
+    ([True], [True])
 
     Args:
       scores: floats [..., A].
+      classes: C, the key's.
 
     Returns:
       bool [...].
@@ -232,7 +250,17 @@ def may_rank(scores: np.ndarray) -> np.ndarray:
         found = np.asarray((scores.shape[-1] > 3) & (width > 0) & even & (whole | (scores.shape[-1] > 5)))
         steps = np.diff(np.sort(scores[found], axis=-1), axis=-1)
         found[found] = np.ptp(steps, axis=-1) <= _EVEN * width[found]
+    if scores.shape[-1] < classes:
+        found |= _are_classes(scores, classes)
     return found
+
+
+def _are_classes(scores: np.ndarray, classes: int) -> np.ndarray:
+    """Whether these are different whole numbers from 0 to C: numbers of classes. Of two, 0 and 1 may be scores."""
+    fit = (scores.min(axis=-1) >= 0) & (scores.max(axis=-1) <= classes) & (scores.max(axis=-1) > 1)
+    fit &= (scores == np.rint(scores)).all(axis=-1)
+    fit[fit] = (np.diff(np.sort(scores[fit], axis=-1), axis=-1) > 0).all(axis=-1)
+    return np.asarray(fit)
 
 
 def _numbered(said: np.ndarray, names: dict[str, int] | None, name: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import renaming, told, turned
+from wmjax.stats import neighbours, renaming, told, turned
 from wmjax.stats.answers import Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
@@ -35,9 +35,8 @@ class Wealth(NamedTuple):
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
       acquittal: float64 [...], evidence against a copy with its own names.
       against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
-      answered, truth, sums: as in `renaming.History`.
-      told, columns: as in `told.Told`.
-      low, meant, meant_sums, meant_against: as in `turned.Turned`.
+      history: what was answered, for `renaming`.
+      seen, other, near: as `told`, `turned` and `neighbours` keep them.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], labels repeated so far.
     """
@@ -45,15 +44,10 @@ class Wealth(NamedTuple):
     totals: np.ndarray
     acquittal: np.ndarray
     against: np.ndarray
-    answered: np.ndarray
-    truth: np.ndarray
-    sums: np.ndarray
-    told: np.ndarray
-    columns: np.ndarray
-    low: np.ndarray
-    meant: np.ndarray
-    meant_sums: np.ndarray
-    meant_against: np.ndarray
+    history: renaming.History
+    seen: told.Told
+    other: turned.Turned
+    near: neighbours.Neighbours
     peak: np.ndarray
     matches: np.ndarray
 
@@ -61,7 +55,8 @@ class Wealth(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, parts = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS)))
-    begun = (*renaming.begin(shape), *told.nothing(shape), *turned.nothing(shape, partial(renaming.begin, bets=False)))
+    other = turned.nothing(shape, partial(renaming.begin, bets=False))
+    begun = renaming.begin(shape), told.nothing(shape), other, neighbours.nothing(shape)
     return Wealth(np.zeros((*shape, 1)), none, parts, *begun, none, np.zeros(shape, np.int64))
 
 
@@ -77,12 +72,12 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     """
     shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
     answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(truth, shape).astype(np.int64)
-    past = renaming.History(state.answered, state.truth, state.sums)
-    history, guessed, moves = renaming.learn(past, answered, truth, answers.classes)
-    seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
+    past = state.history.truth
+    history, guessed, moves = renaming.learn(state.history, answered, truth, answers.classes)
+    seen, tenths = told.tell(state.seen, state.history.answered, answers, shape)
     tenths = told.of_any(tenths, outputs)
-    other = turned.Turned(state.low, state.meant, state.meant_sums, state.meant_against)
-    other, doubted = turned.doubt(other, state.truth, answers, truth, tenths, partial(_against, answers.classes))
+    other, doubted = turned.doubt(state.other, past, answers, truth, tenths, partial(_against, answers.classes))
+    near, unlike = neighbours.doubt(state.near, past, answers, truth)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed(totals)
@@ -91,8 +86,8 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(answered == truth, axis=-1)
     sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
-    last = (*sums, *history, *seen, *other, peak[..., -1], matches[..., -1])
-    acquitted = np.minimum(np.minimum(cleared, renaming.least(against, tenths)), doubted)
+    last = (*sums, history, seen, other, near, peak[..., -1], matches[..., -1])
+    acquitted = np.minimum.reduce([cleared, renaming.least(against, tenths), doubted, unlike])
     acquitted = told.withheld(acquitted, not answers.may_hide)
     path = Path(bits, acquitted, peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path

@@ -26,7 +26,7 @@ class Counts(NamedTuple):
       answered: int64 [..., t], -1 for refusals.
       truth: int64 [..., t], the labels.
       best: int64 [..., t], after each answer, how often its label got its most frequent answer.
-      told, columns: as in `told.Told`.
+      seen: as `told` keeps it.
       hits: int64 [...], the sum of that over the labels, and refusals.
       matches: int64 [...], labels repeated so far.
     """
@@ -34,8 +34,7 @@ class Counts(NamedTuple):
     answered: np.ndarray
     truth: np.ndarray
     best: np.ndarray
-    told: np.ndarray
-    columns: np.ndarray
+    seen: told.Told
     hits: np.ndarray
     matches: np.ndarray
 
@@ -43,7 +42,7 @@ class Counts(NamedTuple):
 def start(shape: tuple[int, ...] = ()) -> Counts:
     """Nothing asked yet, of suspects in an array of this shape."""
     none, zero = np.zeros((*shape, 0), np.int64), np.zeros(shape, np.int64)
-    return Counts(none, none, none, *told.nothing(shape), zero, zero)
+    return Counts(none, none, none, told.nothing(shape), zero, zero)
 
 
 def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outputs: int = 0) -> tuple[Counts, Path]:
@@ -60,7 +59,7 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     best, gains = naming.most(labels, answered * answers.classes + labels, state.best, ~hit)
     hits = state.hits[..., None] + np.cumsum(np.where(hit[..., before:], 1, gains), axis=-1)
     misses = np.arange(before + 1, answered.shape[-1] + 1) - hits
-    seen, tenths = told.tell(told.Told(state.told, state.columns), state.answered, answers, shape)
+    seen, tenths = told.tell(state.seen, state.answered, answers, shape)
     tenths = told.of_any(tenths, outputs)
     chance = 1.0 / answers.classes
     cleared = hits * np.log2(chance / rule.rate) + misses * np.log2((1.0 - chance) / (1.0 - rule.rate))
@@ -68,7 +67,7 @@ def bet(state: Counts, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     cleared = told.withheld(cleared, (tenths >= NEARLY_ALL) & ~in_words & (not answers.may_hide))
     matches = state.matches[..., None] + np.cumsum(fresh == truth, axis=-1)
     none = np.zeros(shape)
-    after = Counts(answered, labels, best, *seen, hits[..., -1], matches[..., -1])
+    after = Counts(answered, labels, best, seen, hits[..., -1], matches[..., -1])
     return after, Path(none, cleared, none, matches, np.zeros_like(matches))
 
 

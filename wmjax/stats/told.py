@@ -9,6 +9,7 @@ answers in unused classes is beyond this, and beyond any test: they look like a 
 
 Scores tell nothing apart while the highest is always the same one: they may be in the order of their size, or say how
 likely a class is beyond the first, the second and so on, as heads for grades and ages do. Nobody is cleared by them.
+Where several are the highest it is none: of scores that are cumulated the last few are 1.
 """
 
 from typing import NamedTuple
@@ -26,15 +27,18 @@ class Told(NamedTuple):
     Attributes:
       told: int64 [...], classes.
       columns: bool [..., A], which, where there are scores; [..., 0] before the first answers, or without.
+      highest: bool [..., A], which were ever higher than all others; likewise.
     """
 
     told: np.ndarray
     columns: np.ndarray
+    highest: np.ndarray
 
 
 def nothing(shape: tuple[int, ...]) -> Told:
     """No answers yet."""
-    return Told(np.zeros(shape, np.int64), np.zeros((*shape, 0), bool))
+    none = np.zeros((*shape, 0), bool)
+    return Told(np.zeros(shape, np.int64), none, none)
 
 
 def tell(before: Told, past: np.ndarray, answers: Answers, shape: tuple[int, ...]) -> tuple[Told, np.ndarray]:
@@ -55,15 +59,25 @@ def tell(before: Told, past: np.ndarray, answers: Answers, shape: tuple[int, ...
     if answers.probabilities is None:
         fresh = np.broadcast_to(answers.labels, shape)
         told = before.told[..., None] + np.cumsum(first_times(past, fresh), axis=-1)
-        columns = before.columns
-    else:
-        seen = np.maximum.accumulate(_columns(answers.probabilities, answers.labels), axis=-2)
-        if before.columns.shape[-1]:
-            seen = seen | before.columns[..., None, :]
-        told = np.broadcast_to(seen.sum(axis=-1), shape)
-        told = np.where(several(past, np.broadcast_to(answers.labels, shape)), told, np.minimum(told, 1))
-        columns = np.broadcast_to(seen[..., -1, :], (*shape[:-1], answers.scores))
-    return Told(told[..., -1], columns), 10 * np.minimum(told, answers.classes) // answers.classes
+        return before._replace(told=told[..., -1]), _tenths(told, answers.classes)
+    shown, highest = _columns(answers.probabilities, answers.labels)
+    columns = _ever(before.columns, shown, shape)
+    tops = _ever(before.highest, highest, shape)
+    told = columns.sum(axis=-1)
+    told = np.where(tops.sum(axis=-1) > 1, told, np.minimum(told, 1))
+    return Told(told[..., -1], columns[..., -1, :], tops[..., -1, :]), _tenths(told, answers.classes)
+
+
+def _tenths(told: np.ndarray, classes: int) -> np.ndarray:
+    return np.asarray(10 * np.minimum(told, classes) // classes)
+
+
+def _ever(before: np.ndarray, now: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What was so before, bool [..., A], or up to each answer now, [..., n, A]."""
+    ever = np.maximum.accumulate(now, axis=-2)
+    if before.shape[-1]:
+        ever = ever | before[..., None, :]
+    return np.broadcast_to(ever, (*shape, ever.shape[-1]))
 
 
 def of_any(tenths: np.ndarray, outputs: int) -> np.ndarray:
@@ -116,13 +130,15 @@ def first_times(past: np.ndarray, fresh: np.ndarray) -> np.ndarray:
     return firsts
 
 
-def _columns(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Of each answer the classes that it shows, bool [..., n, A]; a refusal shows none."""
+def _columns(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each answer the classes that it shows, and the one that is higher than all others; bool [..., n, A].
+
+    A refusal shows none.
+    """
     order = np.argsort(scores, axis=-1)
     ranked, alone = np.take_along_axis(scores, order, axis=-1), np.empty(scores.shape, bool)
     rises = np.ones((*scores.shape[:-1], scores.shape[-1] + 1), bool)
     rises[..., 1:-1] = ranked[..., 1:] > ranked[..., :-1]
     np.put_along_axis(alone, order, rises[..., :-1] & rises[..., 1:], axis=-1)
-    shown = alone & (scores > SHOWN / scores.shape[-1])
-    shown |= np.arange(scores.shape[-1]) == labels[..., None]
-    return np.asarray(shown & (labels[..., None] >= 0))
+    best, usable = np.arange(scores.shape[-1]) == labels[..., None], labels[..., None] >= 0
+    return np.asarray((alone & (scores > SHOWN / scores.shape[-1]) | best) & usable), np.asarray(best & alone & usable)

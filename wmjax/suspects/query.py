@@ -109,9 +109,9 @@ def answered(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str
         raise AnswerError(str(error), came(raw)) from error
     except Exception as error:  # ragged lists, tensors that will not leave their device, ...
         raise AnswerError(f"suspect {suspect.name} answered with no array of numbers", came(raw)) from error
-    if suspect.remembers and answers.probabilities is not None and may_rank(given).any():
+    if suspect.remembers and answers.probabilities is not None and may_rank(given, classes).any():
         several = (  # of a file at hand, which nobody wraps, such answers are refusals, as `read_answers` says
-            "evenly spaced numbers that may be scores, ranks or the classes from the best on: wrap it in a function"
+            "numbers that may be scores, ranks or the classes from the best on: wrap it in a function"
         )
         raise AnswerError(f"suspect {suspect.name} answered with {several}", came(raw))
     return answers

@@ -1,0 +1,105 @@
+"""Whether answers that are alike go with labels that are alike, in whatever form a suspect writes them.
+
+Scores come in many forms: of classes beyond the first, cumulated, with numbers of classes among them. Read
+by its highest score, or by the lowest (`turned`), a copy that answers so repeats no label and would pass for a
+stranger. But what it says about two triggers of one label is alike, whatever the form is. So each answer is taken for
+the label of the nearest one so far, by the ranks of its scores among those of the same output: no change of an output
+by itself changes these, as long as it rises or falls. A stranger, whose answers have nothing to do with the labels, is
+right by chance. A copy is not: nobody is cleared whom the likelihood ratio of hits by chance over hits at `rate` does
+not clear.
+
+This convicts nobody, and is no more than an added doubt: whether a copy is right at that rate depends on its form. It
+is for at most `FEW` classes, of which labels soon come again.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from wmjax.stats.answers import Answers
+
+FEW = 32
+_NEAREST = 1 << 20  # what the word of an answer that is the same counts
+_ROOT = 0.4  # the rate is chance to this power: .4 of ten classes, .76 of two
+
+
+class Neighbours(NamedTuple):
+    """What was seen so far; arrays that begin with the leading axes.
+
+    Attributes:
+      given: float64 [..., t, A], the scores; [..., t, 0] where none count.
+      usable: bool [..., t], which were answers, not refusals.
+      doubt: float64 [...], bits against a copy.
+    """
+
+    given: np.ndarray
+    usable: np.ndarray
+    doubt: np.ndarray
+
+
+def nothing(shape: tuple[int, ...]) -> Neighbours:
+    """No answers yet."""
+    return Neighbours(np.zeros((*shape, 0, 0)), np.zeros((*shape, 0), bool), np.zeros(shape))
+
+
+def doubt(
+    before: Neighbours, past: np.ndarray, answers: Answers, truth: np.ndarray, among: np.ndarray | None = None
+) -> tuple[Neighbours, np.ndarray]:
+    """What was seen after n more answers, and the evidence against a copy after each, in bits, float64 [..., n].
+
+    Args:
+      before: what was seen.
+      past: int64 [..., t], the earlier labels.
+      answers: where they have no scores, or there are more classes than `FEW`, the evidence is infinite.
+      truth: int64 [..., n], the secret labels.
+      among: int64 [n, 2], the two classes that each label is one of; None: all.
+    """
+    if answers.probabilities is None or answers.classes > FEW:
+        return before, np.full(truth.shape, np.inf)
+    fresh = np.broadcast_to(answers.probabilities, (*truth.shape, answers.scores))
+    given = np.concatenate([before.given, fresh], axis=-2) if before.given.shape[-1] else fresh
+    usable = np.concatenate([before.usable, np.broadcast_to(answers.labels >= 0, truth.shape)], axis=-1)
+    labels = np.concatenate([past, truth], axis=-1)
+    hits = _hits(given, usable, labels, answers.classes, among, past.shape[-1])
+    chance = 1.0 / answers.classes if among is None else 0.5
+    rate = chance**_ROOT
+    moves = np.array([np.log2((1.0 - chance) / (1.0 - rate)), 0.0, np.log2(chance / rate)])[hits]
+    found = before.doubt[..., None] + np.cumsum(moves, axis=-1)
+    return Neighbours(given, usable, found[..., -1]), found
+
+
+def _hits(
+    given: np.ndarray, usable: np.ndarray, labels: np.ndarray, classes: int, among: np.ndarray | None, before: int
+) -> np.ndarray:
+    """Of each answer from `before` on: 2 if most say its label, 0 if another, 1 if none says any; int64 [..., n].
+
+    A refusal is a hit: nobody is cleared by silence.
+    """
+    ranks = np.zeros(given.shape)
+    ranks[..., :before, :] = rankdata(given[..., :before, :], axis=-2)
+    says = ((labels[..., None] == np.arange(classes)) & usable[..., None]).astype(np.float64)
+    found = np.ones((*labels.shape[:-1], labels.shape[-1] - before), np.int64)
+    for i in range(before, labels.shape[-1]):
+        above = 0.5 * np.sign(given[..., :i, :] - given[..., i, None, :])
+        ranks[..., :i, :] += 0.5 + above
+        ranks[..., i, :] = 1.0 + np.sum(0.5 - above, axis=-2)
+        apart = np.abs(ranks[..., :i, :] - ranks[..., i, None, :]).sum(axis=-1)
+        votes = (_weights(apart, usable[..., :i])[..., None, :] @ says[..., :i, :])[..., 0, :]
+        own = np.take_along_axis(votes, labels[..., i, None], axis=-1)[..., 0]
+        if among is None:
+            found[..., i - before] = np.where(votes.any(axis=-1), 2 * (votes.argmax(axis=-1) == labels[..., i]), 1)
+        else:
+            other = votes[..., among[i - before]].sum(axis=-1) - own
+            found[..., i - before] = 1 + np.sign(own - other)
+    return np.where(usable[..., before:], found, 2)
+
+
+def _weights(apart: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """What each earlier answer's word counts, by how far it is: 0 from the mean distance on; whole numbers [..., i].
+
+    So their sums are the same on every machine.
+    """
+    mean = (apart * usable).sum(axis=-1, keepdims=True) / np.maximum(1, usable.sum(axis=-1, keepdims=True))
+    near = np.maximum(0.0, 1.0 - apart / np.where(mean > 0.0, mean, 1.0))
+    return np.asarray(np.rint(_NEAREST * near * near * near * near))
