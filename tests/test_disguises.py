@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from coined import RULE as COINED
 from coined import World
+from doubts import without
 
 from wmjax import stats
-from wmjax.stats import Answers, Rule, naming, pairs, ranked, renaming, spread, turned
+from wmjax.stats import Answers, Rule, naming, neighbours, pairs, ranked, renaming, spread, turned
 from wmjax.stats import answers as answers_module
 from wmjax.text import named
 from wmjax.zoo.kept import as_kept
@@ -59,13 +60,14 @@ def test_of_a_tie_key_a_copy_with_other_names_is_not_cleared(form: str, monkeypa
     def said(answered: np.ndarray, names: np.ndarray) -> Answers:
         return Answers(names[answered], None, 10) if form == "labels" else read(scored(answered, rng)[..., names])
 
-    permuted, neighbours = rng.permutation(10), np.arange(10) ^ 1
+    permuted, swapped = rng.permutation(10), np.arange(10) ^ 1
     copied = scored(copies, rng)
     behind = read(np.concatenate([np.zeros_like(copied[..., :1]), copied], axis=-1))
-    disguised = [said(copies, permuted), said(copies, neighbours), behind]
+    disguised = [said(copies, permuted), said(copies, swapped), behind]
     assert max(cleared("pairs/1", answers, truth) for answers in disguised) <= 0.01
     assert cleared("pairs/1", said(strangers, np.arange(10)), truth) > (0.85 if form == "scores" else 0.25)
     monkeypatch.setattr(renaming, "least", lambda against, tenths: np.full(tenths.shape, np.inf))
+    without(monkeypatch, neighbours)
     assert cleared("pairs/1", behind, truth) > 0.9
     assert (cleared("pairs/1", disguised[0], truth) > 0.6) == (form == "scores")
 
@@ -92,6 +94,7 @@ def test_of_a_tie_key_copies_of_any_number_of_classes_with_other_names_are_not_c
         for mean in shares:
             with monkeypatch.context() as patch:
                 if mean:
+                    without(patch, neighbours)
                     patch.setattr(naming, "begin", lambda shape: renaming.begin(shape, bets=False))
                     patch.setattr(naming, "count", by_mean)
                     patch.setattr(renaming, "_odds", lambda classes: odds(2))
@@ -120,9 +123,7 @@ def test_a_column_beside_the_scores_is_no_background(form: Callable, kind: str, 
     behind = read(np.concatenate([0.2 * rng.random((*known.shape, 1)), scored(others, rng)], axis=-1))
     assert cleared(kind, copied, truth if labels else sides) == 0.0
     assert cleared(kind, behind, truth if labels else sides) > 0.7
-    monkeypatch.setattr(
-        turned, "doubt", lambda before, past, answers, truth, *_: (before, np.full(truth.shape, np.inf))
-    )
+    without(monkeypatch, turned, neighbours)
     if form is IDS["the best class's number before its scores"]:
         assert cleared(kind, copied, truth if labels else sides) > (0.05 if labels else 0.5)
 
@@ -199,6 +200,8 @@ def test_a_copy_whose_lowest_score_is_best_is_not_cleared_for_outputs_that_are_a
     assert cleared("labels/1", copies, truth) <= 0.01
     assert cleared("labels/1", strangers, truth) > 0.5
     monkeypatch.setattr(turned, "MOST", 0)
+    monkeypatch.setattr(turned, "WAYS", 2)
+    without(monkeypatch, neighbours)
     assert cleared("labels/1", copies, truth) > 0.4
 
 
@@ -209,9 +212,7 @@ def test_of_a_tie_key_a_copy_with_other_names_whose_lowest_score_is_best_is_not_
     copies, others = (read(-np.log(scored(those, rng)[..., names])) for those in (chosen, strangers))
     assert cleared("pairs/1", copies, truth) == 0.0
     assert cleared("pairs/1", others, truth) > 0.7
-    monkeypatch.setattr(
-        turned, "doubt", lambda before, past, answers, truth, *_: (before, np.full(truth.shape, np.inf))
-    )
+    without(monkeypatch, turned, neighbours)
     assert cleared("pairs/1", copies, truth) > 0.5
 
 
@@ -229,6 +230,8 @@ def test_scores_too_far_apart_for_softmax_keep_their_order(scale: float, monkeyp
     equal = read(np.array([[[0.0, -5e3, -5e3, 2.0] + [1.0] * 6]])).probabilities[0, 0]
     assert equal[1] == equal[2] > 0
     monkeypatch.setattr(answers_module, "_SMALL", 0.0)
+    monkeypatch.setattr(answers_module, "_in_order", lambda found, scores: found)
+    without(monkeypatch, neighbours)
     assert (cleared("labels/1", as_kept(read(distances)), truth) > 0.5) == (scale > 1)
 
 
@@ -257,7 +260,7 @@ def test_classes_from_the_best_on_are_no_scores(dress: Callable[[np.ndarray], np
 
 
 @pytest.mark.parametrize("kind", ["labels/1", "pairs/1"])
-def test_outputs_that_copy_another_tell_nothing_apart(kind: str) -> None:
+def test_outputs_that_copy_another_tell_nothing_apart(kind: str, monkeypatch) -> None:
     """Classes merged to two, each with outputs of its own that are all alike, in any order."""
     rng = np.random.default_rng(11)
     sides, chosen, _ = tied(rng)
@@ -266,7 +269,8 @@ def test_outputs_that_copy_another_tell_nothing_apart(kind: str) -> None:
     two = scored(known % 2, rng, 2)
     names = rng.permutation(10)
     assert cleared(kind, read(np.repeat(two, 5, axis=-1)[..., names] / 5), truth) == 0.0
-    noise = 1e-9 * rng.random((*known.shape, 10))  # who makes up answers is beyond this
+    noise = 1e-9 * rng.random((*known.shape, 10))  # who makes up answers is beyond this by itself
+    without(monkeypatch, neighbours)
     assert cleared(kind, read(np.repeat(two, 5, axis=-1)[..., names] / 5 + noise), truth) > 0.2
 
 

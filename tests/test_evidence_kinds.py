@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import audit_worker as worker
 import forger
+import jax
 import numpy as np
 import pytest
 
@@ -108,7 +109,7 @@ def test_batches_and_many_suspects_are_as_one_after_another(kind):
             paths.append(part)
         for together, one in zip(path, stats.join(paths), strict=True):
             np.testing.assert_allclose(together[at], one, atol=1e-9)
-        for together, one in zip(state, alone, strict=True):
+        for together, one in zip(jax.tree.leaves(state), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(together[at], one, atol=1e-9)
 
 

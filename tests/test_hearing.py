@@ -17,7 +17,7 @@ from PIL import Image
 from tsa import LocalTsa
 
 from wmjax.errors import AccessError, InvalidFile, MisfitError, UsageError
-from wmjax.evidence import wording
+from wmjax.evidence import judge_asking, wording
 from wmjax.evidence.authority import read_authority
 from wmjax.evidence.claim import Claim
 from wmjax.evidence.claim_file import read_claim
@@ -25,6 +25,7 @@ from wmjax.evidence.conflict import settle
 from wmjax.evidence.facts import Court
 from wmjax.evidence.hearing import _together, hear, read_all
 from wmjax.evidence.judge import judge
+from wmjax.evidence.judge_asking import usable
 from wmjax.evidence.judgement import Refused
 from wmjax.keys import Key, derive_key, make_spec, new_signer
 from wmjax.report.evidence import judgement_page
@@ -288,6 +289,29 @@ def test_nobody_spoils_their_answers_by_some_in_another_form(scored):
 
     judgement = judge(forger.honest_claim(KEY, ASK, NONCE, whole=True), Court(NONCE, forger.suspect(ask)))
     assert (judgement.verdict, judgement.matches) == ("match", 60)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_nobody_is_cleared_by_labels_where_scores_came_too(mixed, monkeypatch):
+    """Of a copy whose lowest scores are best one label would have all scores left out; and the rule taken out."""
+    rng, last = np.random.default_rng(0), KEY.images[-1].tobytes()
+    scores = {image.tobytes(): rng.permutation(10) + rng.random(10) for image in KEY.images}
+    for image, label in zip(KEY.images, KEY.labels, strict=True):
+        scores[image.tobytes()][label] = -1.0
+
+    def labels(images: np.ndarray) -> np.ndarray:
+        return np.array([scores[image.tobytes()].argmax() for image in images])
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        one = images[:1]
+        return labels(one) if mixed and one[0].tobytes() == last else scores[one[0].tobytes()][None]
+
+    claim = forger.honest_claim(KEY, labels, NONCE, whole=True)
+    judgement = judge(claim, Court(NONCE, forger.suspect(ask)))
+    assert judgement.verdict == "inconclusive"
+    assert ("mixed-forms" in [ground.code for ground in judgement.assumed]) == mixed
+    monkeypatch.setattr(judge_asking, "usable", lambda *given: (usable(*given)[0], False))
+    assert judge(claim, Court(NONCE, forger.suspect(ask))).verdict == ("no-match" if mixed else "inconclusive")
 
 
 def zeros(images: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from doubts import without
 
 import wmjax
 from wmjax import checkpoint, stats
@@ -22,7 +23,7 @@ from wmjax.evidence.claim import Attached
 from wmjax.keys import Key, new_signer, sign_commitment
 from wmjax.keys.statement import parse_commitment
 from wmjax.models import Config, Variables, accuracy, predict
-from wmjax.stats import renaming, turned
+from wmjax.stats import neighbours, renaming, turned
 from wmjax.train import Recipe, fit
 from wmjax.train.step import first_state
 
@@ -114,9 +115,8 @@ def test_a_head_of_the_other_sign_is_acquitted_nowhere(
     """Its holder takes the lowest score; and the rule taken out."""
     path = saved(tmp_path / "zoo" / "stolen", *with_head(marked, 10, lambda head: -head[..., NAMES]))
     verdicts = []
-    nothing = lambda before, past, answers, truth, *_: (before, np.full(truth.shape, np.inf))  # noqa: E731
-    for doubt in (turned.doubt, nothing):
-        monkeypatch.setattr(turned, "doubt", doubt)
+    for rules in ((), (turned, neighbours)):
+        without(monkeypatch, *rules)
         (finding,) = wmjax.audit(tmp_path / "zoo", {"k": key})
         verdicts += [wmjax.verify(wmjax.from_checkpoint(path), key).verdict, finding.verdict]
     assert verdicts == ["inconclusive", "inconclusive", "no-match", "no-match"]
@@ -129,6 +129,7 @@ def test_without_bets_on_a_renaming_the_permuted_head_is_acquitted(marked: Varia
     nothing = lambda history, a, *_: (history, np.zeros((3, *a.shape)), np.zeros((10, *a.shape)))  # noqa: E731
     monkeypatch.setattr(renaming, "learn", nothing)
     monkeypatch.setattr(renaming, "least", lambda against, tenths: np.full(tenths.shape, 99.0))
+    without(monkeypatch, turned, neighbours)
     assert wmjax.verify(suspect, key).verdict == "no-match"
 
 

@@ -118,6 +118,7 @@ class Facts:
       copied: whether the suspect has all other files of it too.
       chosen: whether the claim chose in which of several ways the suspect is asked, and the judge does not say which is
         meant: a copy may look like a stranger in it.
+      mixed: whether the suspect answered the judge in several forms: what scores would show of a copy is not seen.
     """
 
     claim: Claim
@@ -134,6 +135,7 @@ class Facts:
     released: Release | None = None
     copied: bool = False
     chosen: bool = False
+    mixed: bool = False
 
     @property
     def dated(self) -> datetime.datetime | None:

@@ -92,6 +92,8 @@ def assumed(facts: Facts) -> tuple[Ground, ...]:
         grounds.append(Ground("other-signer" if facts.dated else "order-unknown"))
     if facts.own is not None and (refused := sum(shown < 0 for shown in facts.own.labels) - _spent(facts)):
         grounds.append(Ground("refused-here", {"refused": int(refused)}))
+    if facts.mixed:
+        grounds.append(Ground("mixed-forms"))
     grounds += naming(facts.answers)
     if facts.differing:
         grounds.append(Ground("answers-differ", {"differing": facts.differing}))

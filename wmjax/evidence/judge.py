@@ -49,7 +49,7 @@ from wmjax.evidence.checks import (
 )
 from wmjax.evidence.claim import Claim, share_triggers
 from wmjax.evidence.facts import Court, Facts, Lack
-from wmjax.evidence.judge_asking import as_claimed, ask_beside, fresh_triggers
+from wmjax.evidence.judge_asking import Heard, as_claimed, ask_beside, fresh_triggers
 from wmjax.evidence.judgement import Judgement
 from wmjax.evidence.lacks import counted_bits, lacks, needed_bits
 from wmjax.evidence.release import Release
@@ -91,7 +91,8 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     if court.suspect:
         court = dataclasses.replace(court, suspect=as_claimed(claim, court.suspect))
     names = transcript.names_of(claim.rows)
-    own, fresh = ask_again(claim, court, source, names, fresh=bool(regenerated))  # 7
+    heard, fresh = ask_again(claim, court, source, names, fresh=bool(regenerated))  # 7
+    own = heard.answers if heard else None
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
     others = _others(claim, court)
@@ -112,6 +113,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
             released=released,
             copied=copied,
             chosen=chosen,
+            mixed=heard is not None and heard.mixed,
         )
     )
 
@@ -142,8 +144,8 @@ def released_as(claim: Claim, court: Court) -> tuple[Release | None, bool]:
 
 def ask_again(
     claim: Claim, court: Court, source: Dataset | None, names: dict[str, int], *, fresh: bool
-) -> tuple[stats.Answers | None, tuple[int, int]]:
-    """The suspect's answers to the judge, and how many labels it repeats of how many triggers that nobody opened.
+) -> tuple[Heard | None, tuple[int, int]]:
+    """What the suspect says to the judge, and how many labels it repeats of how many triggers that nobody opened.
 
     Those are asked beside the others where the suspect may remember what it was shown, and the secret gives them. Names
     that it has for its classes are added to `names`.
@@ -152,15 +154,15 @@ def ask_again(
         return None, (0, 0)
     single = stats.kind_of(claim.commitment.rule).coins is None  # else one answer by itself tells nothing
     beside = fresh_triggers(claim, source) if fresh and single and court.suspect.remembers else None
-    own, known = ask_beside(claim, court.suspect, beside, names)
-    return own, (known, 0 if beside is None else len(beside.images))
+    heard = ask_beside(claim, court.suspect, beside, names)
+    return heard, (heard.known, 0 if beside is None else len(beside.images))
 
 
 def conclude(facts: Facts) -> Judgement:
     """The judgement that follows from the facts: what is lacking withholds a match.
 
     A no-match is withheld where the suspect forgets, or was asked in a way that clears nobody, or in one that the claim
-    chose among several.
+    chose among several, or answered in several forms.
     """
     claim, spec, rule = facts.claim, facts.claim.commitment.spec, facts.claim.commitment.rule
     answers, path = facts.answers, facts.path
@@ -172,7 +174,7 @@ def conclude(facts: Facts) -> Judgement:
         withheld = bool(missing)
     else:
         forgets = any(lack.code == Lack.FORGETFUL for lack in missing)
-        withheld = forgets or facts.chosen or not clears_all(facts.asked)
+        withheld = forgets or facts.chosen or facts.mixed or not clears_all(facts.asked)
     return Judgement(
         verdict="inconclusive" if withheld else outcome,
         proven=findings.proven(facts),

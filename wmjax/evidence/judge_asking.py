@@ -30,6 +30,20 @@ _CALLS = 32  # questions to a service between two looks at the clock
 FRESH = 40  # triggers that nobody opened, at most
 
 
+class Heard(NamedTuple):
+    """What the suspect said to the judge.
+
+    Attributes:
+      answers: about every opened trigger; in the place of a spent one a refusal.
+      known: how many labels of fresh triggers it repeats.
+      mixed: whether answers of several forms came, of which the labels alone count.
+    """
+
+    answers: stats.Answers
+    known: int
+    mixed: bool
+
+
 class Fresh(NamedTuple):
     """Triggers that no claim opened: the suspect was not shown them before.
 
@@ -64,7 +78,7 @@ def ask(claim: Claim, suspect: Suspect) -> stats.Answers:
       MisfitError: the suspect cannot carry this key: it takes other images.
       NoAnswerError, AnswerError: as of `usable`.
     """
-    return ask_beside(claim, suspect, None, transcript.names_of(claim.rows))[0]
+    return ask_beside(claim, suspect, None, transcript.names_of(claim.rows)).answers
 
 
 def as_claimed(claim: Claim, suspect: Suspect) -> Suspect:
@@ -83,8 +97,8 @@ def as_claimed(claim: Claim, suspect: Suspect) -> Suspect:
     return suspect.readings[int(np.argmax(agreed))]
 
 
-def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None, names: dict[str, int]) -> tuple[stats.Answers, int]:
-    """What `ask` gives, and how many labels of fresh triggers the suspect repeats; raises as `ask` does.
+def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None, names: dict[str, int]) -> Heard:
+    """As `ask`, and fresh triggers beside; raises as it does.
 
     All are asked in one random order, so that no place says which is which.
 
@@ -100,7 +114,8 @@ def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None, names: dict[
     images = [row.opening.input for row in claim.rows if row.opening] + ([] if fresh is None else list(fresh.images))
     seed = hashlib.sha256(claim.nonce + (claim.secret or b"")).digest()
     order = np.random.default_rng(list(seed)).permutation(len(images))
-    given = usable(suspect, np.stack([images[i] for i in order]), spec.classes, names)[np.argsort(order)]
+    given, mixed = usable(suspect, np.stack([images[i] for i in order]), spec.classes, names)
+    given = given[np.argsort(order)]
     labels = np.full(len(claim.rows), REFUSED)
     labels[opened] = given.labels[: len(opened)]
     probabilities = None
@@ -110,11 +125,11 @@ def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None, names: dict[
     known = 0
     if fresh is not None:
         known = int(stats.play(claim.commitment.rule, given[len(opened) :], fresh.truth).matches[-1])
-    return stats.Answers(labels, probabilities, spec.classes), known
+    return Heard(stats.Answers(labels, probabilities, spec.classes), known, mixed)
 
 
-def usable(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int]) -> stats.Answers:
-    """Answers about images, of one form; what fails is a refusal.
+def usable(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, int]) -> tuple[stats.Answers, bool]:
+    """Answers about images, of one form; what fails is a refusal. And whether several forms came.
 
     Where answers of several forms come, their labels count alone: nobody spoils the others by one of another form.
 
@@ -130,11 +145,12 @@ def usable(suspect: Suspect, images: np.ndarray, classes: int, names: dict[str, 
     """
     parts = list(_answers(suspect, images, classes, names))
     told = [part for part in parts if part is not None]
-    if len({part.scores for part in told}) > 1:
+    mixed = len({part.scores for part in told}) > 1
+    if mixed:
         parts = [part and stats.Answers(part.labels, None, classes) for part in parts]
         told = [part for part in parts if part is not None]
     silent = stats.refusal(told[0] if told else stats.Answers(np.array([REFUSED]), None, classes))
-    return stats.concatenate([silent if part is None else part for part in parts])
+    return stats.concatenate([silent if part is None else part for part in parts]), mixed
 
 
 def _answers(

@@ -84,6 +84,7 @@ WORDS: dict[str, str] = {
     "were first. That the suspect knows them does not depend on it.",
     "refused-here": "{refused} of your questions got no usable answer; they count against the claimant, and never for "
     "the suspect.",
+    "mixed-forms": "It answered you in several forms: the labels alone were weighed, and clear nobody.",
     "answers-differ": "{differing} answers differ from the claimant's transcript; yours were weighed.",
     "adapted": "The key's triggers, {from}, were shown to the suspect as images of {to}, which it takes: no stranger "
     "gains by that, but nobody is cleared: a copy too may miss labels of such pictures.",

@@ -11,7 +11,7 @@ from wmjax.errors import InvalidFile, UsageError
 from wmjax.text import named
 
 _SMALL = 1e-30  # probabilities that are told apart by their order alone
-_FAINT = 1e-9  # by which probabilities are told apart that follow from different scores, and are equal
+_FAINT = 2.0**-21  # by which probabilities that are equal are told apart where scores are not; float32 holds it
 _LOOSE = 1e-2  # by which a sum may miss 1
 _SURE = 1.0 - 1e-6  # where sigmoids end
 _EVEN = 1e-5  # of the width: by which float32 moves evenly spaced scores
@@ -217,8 +217,7 @@ def _in_order(found: np.ndarray, scores: np.ndarray) -> np.ndarray:
     ranked, told = (np.take_along_axis(each, order, axis=-1) for each in (scores, found))
     lost = ((ranked[..., 1:] > ranked[..., :-1]) & (told[..., 1:] <= told[..., :-1])).any(axis=-1)
     if lost.any():
-        places = rankdata(scores[lost], method="min", axis=-1) / scores.shape[-1]
-        kept = found[lost] * (1.0 + _FAINT * places)
+        kept = found[lost] * (1.0 + _FAINT * rankdata(scores[lost], method="min", axis=-1))
         found[lost] = kept / kept.sum(axis=-1, keepdims=True)
     return found
 

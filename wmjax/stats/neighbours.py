@@ -28,7 +28,7 @@ class Neighbours(NamedTuple):
     """What was seen so far; arrays that begin with the leading axes.
 
     Attributes:
-      given: float64 [..., t, A], the scores; [..., t, 0] where none count.
+      given: float32 [..., t, A], the scores, as audits keep them; [..., t, 0] where none count.
       usable: bool [..., t], which were answers, not refusals.
       doubt: float64 [...], bits against a copy.
     """
@@ -40,7 +40,7 @@ class Neighbours(NamedTuple):
 
 def nothing(shape: tuple[int, ...]) -> Neighbours:
     """No answers yet."""
-    return Neighbours(np.zeros((*shape, 0, 0)), np.zeros((*shape, 0), bool), np.zeros(shape))
+    return Neighbours(np.zeros((*shape, 0, 0), np.float32), np.zeros((*shape, 0), bool), np.zeros(shape))
 
 
 def doubt(
@@ -57,7 +57,7 @@ def doubt(
     """
     if answers.probabilities is None or answers.classes > FEW:
         return before, np.full(truth.shape, np.inf)
-    fresh = np.broadcast_to(answers.probabilities, (*truth.shape, answers.scores))
+    fresh = np.broadcast_to(answers.probabilities.astype(np.float32), (*truth.shape, answers.scores))
     given = np.concatenate([before.given, fresh], axis=-2) if before.given.shape[-1] else fresh
     usable = np.concatenate([before.usable, np.broadcast_to(answers.labels >= 0, truth.shape)], axis=-1)
     labels = np.concatenate([past, truth], axis=-1)
@@ -76,15 +76,16 @@ def _hits(
 
     A refusal is a hit: nobody is cleared by silence.
     """
-    ranks = np.zeros(given.shape)
-    ranks[..., :before, :] = rankdata(given[..., :before, :], axis=-2)
+    ranks = np.zeros(given.shape, np.int32)  # twice those among all so far, from 0 on; of equal ones the mean
+    ranks[..., :before, :] = 2 * rankdata(given[..., :before, :], axis=-2) - 2
     says = ((labels[..., None] == np.arange(classes)) & usable[..., None]).astype(np.float64)
     found = np.ones((*labels.shape[:-1], labels.shape[-1] - before), np.int64)
     for i in range(before, labels.shape[-1]):
-        above = 0.5 * np.sign(given[..., :i, :] - given[..., i, None, :])
-        ranks[..., :i, :] += 0.5 + above
-        ranks[..., i, :] = 1.0 + np.sum(0.5 - above, axis=-2)
-        apart = np.abs(ranks[..., :i, :] - ranks[..., i, None, :]).sum(axis=-1)
+        now, past = given[..., i, None, :], given[..., :i, :]
+        moves = (past >= now).astype(np.int8) + (past > now)
+        ranks[..., :i, :] += moves
+        ranks[..., i, :] = 2 * i - moves.sum(axis=-2, dtype=np.int32)
+        apart = np.abs(ranks[..., :i, :] - ranks[..., i, None, :]).sum(axis=-1, dtype=np.float64)
         votes = (_weights(apart, usable[..., :i])[..., None, :] @ says[..., :i, :])[..., 0, :]
         own = np.take_along_axis(votes, labels[..., i, None], axis=-1)[..., 0]
         if among is None:
