@@ -94,12 +94,26 @@ function rename(way, top, y, C) {
   if (top >= 0) way.tops.add(top);
   return guesses.slice(0, 3);
 }
+function alike(past, q, y, C) { // what an answer's nearest ones say of its label, in bits against a copy
+  if (C > 32) return Infinity;
+  const chance = 1 / C, r = chance ** 0.4;
+  if (!q) return Math.log2(chance / r);
+  const now = { g: q.map(Math.fround), y }, all = [...past, now];
+  past.push(now);
+  const ranks = all.map(({ g }) => g.map((p, a) => all.reduce((n, o) => n + (o.g[a] < p ? 2 : o.g[a] === p ? 1 : 0), -1)));
+  const own = ranks.pop(), apart = ranks.map((row) => row.reduce((s, n, a) => s + Math.abs(n - own[a]), 0));
+  const mean = apart.reduce((s, d) => s + d, 0) / Math.max(1, apart.length), votes = new Array(C).fill(0);
+  apart.forEach((d, j) => { votes[all[j].y] += Math.round(2 ** 20 * Math.max(0, 1 - d / (mean || 1)) ** 4); });
+  const most = Math.max(...votes);
+  return most === 0 ? 0 : Math.log2(votes.indexOf(most) === y ? chance / r : (1 - chance) / (1 - r));
+}
 function weigh(answers, labels, C, rate) {
   const words = [...new Set(answers.filter((a) => typeof a === "string"))], scored = answers.some(Array.isArray);
   const bits = [], acquittal = [];
   const wealth = new Array(6 + (scored ? 16 : 0) + 3).fill(0);
   const other = way(), told = new Set(), depths = scored ? [0, 1, 2, 3].map(way) : [];
-  let own = 0, rows = 0;
+  const high = way(), best = new Set(), past = [];
+  let own = 0, rows = 0, unlike = 0;
   answers.forEach((said, i) => {
     const total = Array.isArray(said) ? said.reduce((s, p) => s + p, 0) : 1, y = labels[i];
     const q = Array.isArray(said) ? said.map((p) => p / total) : null;
@@ -115,15 +129,22 @@ function weigh(answers, labels, C, rate) {
     own += top === y || top < 0 ? Math.log2(1 / C / rate) : Math.log2((1 - 1 / C) / (1 - rate));
     if (top >= 0) told.add(top);
     q?.forEach((p, j) => { if (p > 0.2 / q.length && q.indexOf(p) === q.lastIndexOf(p)) told.add(j); });
-    const D = Math.floor(10 * Math.min(scored && other.tops.size < 2 ? other.tops.size : told.size, C) / C);
+    if (q && q.indexOf(q[top]) === q.lastIndexOf(q[top])) best.add(top);
+    const D = Math.floor(10 * Math.min(scored && best.size < 2 ? Math.min(1, told.size) : told.size, C) / C);
     const upward = top < 0 || !q ? [] : q.map((_, j) => j).sort((a, b) => q[a] - q[b] || a - b);
     depths.forEach((depth, d) => {
       upward.slice(0, d).forEach((j) => depth.low.set(j, (depth.low.get(j) ?? 0) + 1));
       rows += d === 0 && upward.length ? 1 : 0;
       rename(depth, upward.length ? upward.find((j) => 2 * (depth.low.get(j) ?? 0) <= rows) ?? 0 : -1, y, C);
     });
-    const sums = [other, ...depths].flatMap((each) => each.against.slice(Math.max(0, D - 1)));
-    acquittal.push(Math.min(own, ...sums, D ? Infinity : 0));
+    if (scored) {
+      if (top >= 0) high.low.set(top, (high.low.get(top) ?? 0) + 1);
+      const rest = upward.filter((j) => 2 * (high.low.get(j) ?? 0) <= rows), most = Math.max(...rest.map((j) => q[j]));
+      rename(high, q ? Math.max(0, q.findIndex((p, j) => p === most && rest.includes(j))) : -1, y, C);
+      unlike += alike(past, q, y, C);
+    }
+    const sums = [other, ...depths, ...(scored ? [high] : [])].flatMap((each) => each.against.slice(Math.max(0, D - 1)));
+    acquittal.push(Math.min(own, ...sums, scored ? unlike : Infinity, D ? Infinity : 0));
   });
   return { bits, acquittal };
 }

@@ -28,7 +28,8 @@ class Neighbours(NamedTuple):
     """What was seen so far; arrays that begin with the leading axes.
 
     Attributes:
-      given: float32 [..., t, A], the scores, as audits keep them; [..., t, 0] where none count.
+      given: float32 [..., t, A], the scores, as audits keep them, infinite ones of refusals; [..., t, 0] where none
+        count.
       usable: bool [..., t], which were answers, not refusals.
       doubt: float64 [...], bits against a copy.
     """
@@ -57,9 +58,10 @@ def doubt(
     """
     if answers.probabilities is None or answers.classes > FEW:
         return before, np.full(truth.shape, np.inf)
-    fresh = np.broadcast_to(answers.probabilities.astype(np.float32), (*truth.shape, answers.scores))
+    counts = np.broadcast_to(answers.labels >= 0, truth.shape)
+    fresh = np.where(counts[..., None], answers.probabilities.astype(np.float32), np.float32(np.inf))
     given = np.concatenate([before.given, fresh], axis=-2) if before.given.shape[-1] else fresh
-    usable = np.concatenate([before.usable, np.broadcast_to(answers.labels >= 0, truth.shape)], axis=-1)
+    usable = np.concatenate([before.usable, counts], axis=-1)
     labels = np.concatenate([past, truth], axis=-1)
     hits = _hits(given, usable, labels, answers.classes, among, past.shape[-1])
     chance = 1.0 / answers.classes if among is None else 0.5
