@@ -212,10 +212,10 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 def _in_order(found: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """The probabilities; where they do not tell different scores apart, as of 1e-20 and 2e-20, a little by their order.
 
-    The lowest or the highest may be best all the same, and of equal ones it would be the first.
+    The lowest or the highest may be best all the same, and of equal ones it would be the first. Audits keep float32.
     """
     order = np.argsort(scores, axis=-1)
-    ranked, told = (np.take_along_axis(each, order, axis=-1) for each in (scores, found))
+    ranked, told = (np.take_along_axis(each, order, axis=-1) for each in (scores, found.astype(np.float32)))
     lost = ((ranked[..., 1:] > ranked[..., :-1]) & (told[..., 1:] <= told[..., :-1])).any(axis=-1)
     if lost.any():
         kept = found[lost] * (1.0 + _FAINT * rankdata(scores[lost], method="min", axis=-1))
