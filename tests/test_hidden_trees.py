@@ -19,7 +19,7 @@ from flax import serialization
 from marked import CONFIG, make_key, marked
 
 import wmjax
-from wmjax import checkpoint, ocdbt, orbax
+from wmjax import checkpoint, ocdbt, orbax, zarr
 from wmjax.errors import UsageError
 from wmjax.models import Variables, init
 from wmjax.suspects import left_over, recognise
@@ -210,27 +210,93 @@ def test_a_folder_within_a_checkpoint_that_cannot_be_read_is_told(tmp_path, monk
         recognise.recognise(tmp_path / "model", Wanted(("cnn",), (CONFIG.image,)))
 
 
+def half_fetched(path: Path, *, zarr3: bool) -> list[Path]:
+    """A copy in a folder of chunks, of which those that are returned were lost."""
+    tree = arrays(COPY)[0]
+    save_args = jax.tree.map(lambda _: v0.SaveArgs(chunk_byte_size=1 << 14), tree)
+    with v0.Checkpointer(v0.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=zarr3)) as checkpointer:
+        checkpointer.save(path.absolute(), args=v0.args.PyTreeSave(tree, save_args=save_args))
+    assert audited(path) == ["match"]
+    files = [file for file in (path / "params.dense.0.kernel").rglob("*") if file.is_file()]
+    lost = sorted(file for file in files if file.name not in (".zarray", "zarr.json"))[::2]
+    for chunk in lost:
+        chunk.unlink()
+    return lost
+
+
+def leaves_out_zeros(path: Path) -> None:
+    """Says of an item that it is as older Orbax wrote them."""
+    description = path / orbax.ITEM
+    description.write_bytes(description.read_bytes().replace(b'fill_value": true', b'fill_value": false'))
+
+
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
 @pytest.mark.parametrize("zarr3", [False, True])
 def test_a_chunk_that_was_lost_is_not_taken_for_zeros(tmp_path, monkeypatch, zarr3):
     """Half of a download: Orbax refuses it, and a copy that was asked with zeros there was cleared."""
-    tree = arrays(COPY)[0]
-    save_args = jax.tree.map(lambda _: v0.SaveArgs(chunk_byte_size=1 << 14), tree)
-    with v0.Checkpointer(v0.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=zarr3)) as checkpointer:
-        checkpointer.save((tmp_path / "model").absolute(), args=v0.args.PyTreeSave(tree, save_args=save_args))
-    assert audited(tmp_path) == ["match"]
-    kernel = tmp_path / "model" / "params.dense.0.kernel"
-    chunks = sorted(path for path in kernel.rglob("*") if path.is_file() and path.name not in (".zarray", "zarr.json"))
-    for chunk in chunks[::2]:
-        chunk.unlink()
+    half_fetched(tmp_path / "model", zarr3=zarr3)
     with pytest.raises(Exception, match="Encountered error while reading array"):
         restored(tmp_path / "model")
     why = "1 of its tensors lack chunks: of zeros, or lost; first params.dense.0.kernel"
     told = [item.why for item in audit(tmp_path, {"k": KEY}, models=["cnn"]).unreadable]
     assert (told[0], told[1].endswith("cannot be read: a file is missing"), len(told)) == (why, True, 2)
-    description = tmp_path / "model" / orbax.ITEM  # older Orbax leaves out chunks of zeros, so they are read as such
-    description.write_bytes(description.read_bytes().replace(b'fill_value": true', b'fill_value": false'))
+    leaves_out_zeros(tmp_path / "model")  # where they are read as such
     assert audited(tmp_path) == ["inconclusive"]
     assert refused(tmp_path) == why
     monkeypatch.setattr("wmjax.suspects.described._holes", lambda *_: "")
     assert audited(tmp_path) == ["no-match"]
+
+
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
+@pytest.mark.parametrize("zarr3", [False, True])
+@pytest.mark.parametrize("called", ["{}.tmp", ".{}.Xa1b2C", "{}.part", "0{}", "9{}"])
+def test_no_other_file_stands_for_a_chunk_that_was_lost(tmp_path, monkeypatch, called, zarr3):
+    """What programs that fetch leave beside a chunk, and chunks that are of no place: they were counted."""
+    lost = half_fetched(tmp_path / "model", zarr3=zarr3)
+    for chunk in lost:
+        chunk.with_name(called.format(chunk.name)).touch()
+    leaves_out_zeros(tmp_path / "model")
+    assert audited(tmp_path) == ["inconclusive"]
+    why = "1 of its tensors lack chunks: of zeros, or lost; first params.dense.0.kernel"
+    assert why in [item.why for item in audit(tmp_path, {"k": KEY}, models=["cnn"]).unreadable]
+    monkeypatch.setattr(zarr.Layout, "lacks", lambda layout, keys: len(keys) - 1 < math.prod(layout.grid))
+    assert audited(tmp_path) == ["no-match"]
+
+
+_ENCODINGS: list[tuple[str, dict[str, Any]]] = [
+    ("zarr", {}),
+    ("zarr", {"dimension_separator": "/"}),
+    ("zarr3", {}),
+    ("zarr3", {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}}}),
+    ("zarr3", {"chunk_key_encoding": {"name": "v2"}}),
+    ("zarr3", {"chunk_key_encoding": {"name": "v2", "configuration": {"separator": "/"}}}),
+]
+
+
+@pytest.mark.parametrize("ocdbt", [True, False])
+@pytest.mark.parametrize(("driver", "encoding"), _ENCODINGS)
+@pytest.mark.parametrize("shape", [(), (3,), (5, 3)])
+def test_each_chunk_goes_by_the_key_that_its_layout_gives_it(tmp_path, ocdbt, driver, encoding, shape):
+    """Scalars, too; TensorStore writes them, each chunk is taken away, and others' keys stand in its place."""
+    folder = {"driver": "file", "path": f"{tmp_path}/"}
+    store = {"driver": "ocdbt", "base": folder} if ocdbt else folder
+    name = "a/b" if ocdbt else "a"
+    within = {"path": f"{name}/"} if ocdbt else {"path": f"{tmp_path}/{name}/"}
+    chunks = [2] * len(shape)
+    grid = {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}}, "data_type": "float32"}
+    said = {"shape": shape, **encoding, **(grid if driver == "zarr3" else {"chunks": chunks, "dtype": "<f4"})}
+    spec = {"driver": driver, "kvstore": {**store, **within}, "metadata": said}
+    tensorstore.open(spec, create=True).result().write(np.ones(shape, np.float32)).result()
+    database = tensorstore.KvStore.open(store).result()
+    keys = [key for key in database.list().result() if key.startswith(f"{name}/".encode())]
+    keys = [key for key in keys if key.rpartition(b"/")[2] not in orbax.DOCUMENTS]
+    assert len(keys) == math.prod(-(-side // 2) for side in shape)
+    assert orbax.tensors(tmp_path) == ({name: (shape, "float32")}, frozenset())
+    for key in keys:
+        held = database.read(key).result().value
+        database.delete_range(tensorstore.KvStore.KeyRange(key, key + b"\0")).result()
+        for stray in (key + b".tmp", key + b"0", key.rpartition(b"/")[0] + b"/.0.Xa1b2C"):
+            database.write(stray, held).result()
+        assert orbax.tensors(tmp_path)[1] == {name}
+        database.write(key, held).result()
+    assert orbax.tensors(tmp_path)[1] == frozenset()

@@ -150,11 +150,10 @@ def tensors(path: Path) -> tuple[Tensors, frozenset[str]]:
             found = {name: key for name, keys in store.keys.items() if (key := _document(keys))}
             store.fetch(found, dict.fromkeys(found, LARGEST_DOCUMENT))
             layouts = {name: read_layout(key, bytes(store.value(name, key))) for name, key in found.items()}
-            there = {name: len(store.keys[name]) - 1 for name in layouts}
+            holed = frozenset(name for name, layout in layouts.items() if layout.lacks(store.keys[name]))
     except _DAMAGE as error:
         raise InvalidFile(f"{path} cannot be read: {_reason(error)}") from error
-    described = {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}
-    return described, frozenset(name for name, layout in layouts.items() if there[name] < layout.chunks)
+    return {name: (layout.shape, layout.dtype) for name, layout in layouts.items()}, holed
 
 
 def _reason(error: BaseException) -> str:

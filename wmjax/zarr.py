@@ -1,8 +1,10 @@
 """Arrays of Zarr, versions 2 and 3, as Orbax writes them: what their documents say, and how a chunk unpacks."""
 
 import dataclasses
+import itertools
 import json
 import math
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -18,12 +20,25 @@ LARGEST_DOCUMENT = 1 << 16  # bytes of an array's description
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a tensor lies, in so many chunks: `chunk` is the key of its only one, None where it has another form."""
+    """How a tensor lies.
+
+    Attributes:
+      shape: its own.
+      dtype: by its name.
+      driver: TensorStore's, which reads it.
+      grid: how many chunks it has along each of its sides.
+      begin: with what their keys begin; may be empty.
+      separator: of that and the places in the grid, in their keys.
+      chunk: the key of its only one, None where it has another form.
+      sharded: whether that is a shard.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     driver: str
-    chunks: int
+    grid: tuple[int, ...]
+    begin: bytes
+    separator: bytes
     chunk: bytes | None
     sharded: bool = False
 
@@ -31,6 +46,25 @@ class Layout:
     def size(self) -> int:
         """Bytes of its numbers, of a type in `FLOATS`."""
         return math.prod(self.shape) * int(FLOATS[self.dtype].itemsize)
+
+    def lacks(self, keys: Collection[bytes]) -> bool:
+        """Whether one of its chunks is not among these keys, of which others may be anything."""
+        if self.chunk:
+            return self.chunk not in keys
+        chunks = math.prod(self.grid)
+        return chunks > len(keys) or not (chunks == 0 or set(keys).issuperset(self.keys()))
+
+    def keys(self) -> Iterator[bytes]:
+        """Of its chunks, by their places in the grid; one of a scalar has none.
+
+        >>> list(Layout((5, 3), "float32", "zarr3", (3, 1), b"c", b"/", None).keys())
+        [b'c/0/0', b'c/1/0', b'c/2/0']
+        >>> list(Layout((), "float32", "zarr", (), b"", b".", None).keys())
+        [b'0']
+        """
+        begin = (self.begin,) if self.begin else ()
+        for places in itertools.product(*([b"%d" % place for place in range(side)] for side in self.grid)):
+            yield self.separator.join((*begin, *places)) or b"0"
 
 
 @lru_cache(maxsize=8192)  # the models of a family have the same documents
@@ -49,17 +83,17 @@ def read_layout(key: bytes, document: bytes) -> Layout:
 def _version_2(values: dict[str, Any], shape: tuple[int, ...]) -> Layout:
     chunks = _chunks(values["chunks"], shape)
     plain = (values["order"], values.get("filters"), (values["compressor"] or {}).get("id")) == ("C", None, "zstd")
-    key = values.get("dimension_separator", ".").join("0" * max(1, len(shape))).encode()
+    separator = values.get("dimension_separator", ".")
+    key = separator.join("0" * max(1, len(shape))).encode()
     dtype = _V2_NAMES.get(str(values["dtype"]), str(values["dtype"]))
-    return Layout(
-        shape, dtype, "zarr", _count(chunks, shape), key if plain and chunks == shape and dtype in FLOATS else None
-    )
+    key = key if plain and chunks == shape and dtype in FLOATS else None
+    return Layout(shape, dtype, "zarr", _grid(chunks, shape), b"", separator.encode(), key)
 
 
 def _version_3(values: dict[str, Any], shape: tuple[int, ...]) -> Layout:
-    chunks = _chunks(values["chunk_grid"]["configuration"]["chunk_shape"], shape)
+    chunks, named = _chunks(values["chunk_grid"]["configuration"]["chunk_shape"], shape), values["chunk_key_encoding"]
     codecs, sharded = values["codecs"], False
-    whole = chunks == shape and values["chunk_key_encoding"] == {"name": "default"}
+    whole = chunks == shape and named == {"name": "default"}
     if [codec["name"] for codec in codecs] == ["sharding_indexed"]:
         shard, sharded = codecs[0]["configuration"], True
         whole = whole and _chunks(shard["chunk_shape"], shape) == shape
@@ -69,12 +103,14 @@ def _version_3(values: dict[str, Any], shape: tuple[int, ...]) -> Layout:
     little = codecs[0] == {"name": "bytes", "configuration": {"endian": "little"}}
     plain = whole and little and [codec["name"] for codec in codecs] == ["bytes", "zstd"]
     plain = plain and not codecs[1]["configuration"].get("checksum", False) and values["data_type"] in FLOATS
-    key = "/".join(["c", *("0" * len(shape))]).encode()
-    return Layout(shape, str(values["data_type"]), "zarr3", _count(chunks, shape), key if plain else None, sharded)
+    key = "/".join(["c", *("0" * len(shape))]).encode() if plain else None
+    begin, usual = (b"", ".") if named["name"] == "v2" else (b"c", "/")
+    separator = named.get("configuration", {}).get("separator", usual).encode()
+    return Layout(shape, str(values["data_type"]), "zarr3", _grid(chunks, shape), begin, separator, key, sharded)
 
 
-def _count(chunks: tuple[int, ...], shape: tuple[int, ...]) -> int:
-    return math.prod(-(-n // size) for n, size in zip(shape, chunks, strict=True))
+def _grid(chunks: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(-(-n // size) for n, size in zip(shape, chunks, strict=True))
 
 
 def _chunks(chunks: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
