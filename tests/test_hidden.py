@@ -1,6 +1,7 @@
 """A copy whose weights lie where its file's network does not look: beside a decoy it passed for a stranger."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +73,18 @@ def test_a_graph_with_two_tensors_of_one_name_is_refused(tmp_path, monkeypatch):
     assert wmjax.verify(suspect, KEY).verdict == "no-match"
 
 
-@pytest.mark.parametrize("marker", ["m.safetensors.part", "m.safetensors.aria2", "m-2.safetensors.aria2"])
+@pytest.mark.parametrize(
+    "marker",
+    [
+        *("m.safetensors.part", "m.safetensors.aria2", "m-2.safetensors.aria2"),
+        *("m.safetensors.st", "m-2.safetensors.lftp-pget-status"),
+    ],
+)
 def test_half_a_download_that_is_as_large_as_the_whole_clears_nobody(tmp_path, monkeypatch, marker):
     """Programs that fetch make files as large as they will be at once: zeros stand for what has not come."""
     fetched = {name: leaf.copy() for name, leaf in by_name(marked(KEY)).items()}
     fetched["params/dense/0/kernel"][:, :64] = 0
-    file = marker.removesuffix(".aria2")
+    file = re.sub(r"\.(aria2|st|lftp-pget-status)$", "", marker)
     if file == "m-2.safetensors":
         there = {name: "m-1.safetensors" if "convs" in name else file for name in fetched}
         (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": there}))
@@ -88,5 +95,72 @@ def test_half_a_download_that_is_as_large_as_the_whole_clears_nobody(tmp_path, m
     if file != marker:
         (tmp_path / marker).write_bytes(bytes(40))
     assert audited(tmp_path) == ["inconclusive"]
-    monkeypatch.setattr(described, "_unfinished", lambda file: "")
+    monkeypatch.setattr(described, "unfinished", lambda *_: "")
     assert audited(tmp_path) == ["no-match"]
+
+
+_IN_PART = [
+    *(
+        "m{}.part",
+        "m{}.crdownload",
+        "m{}.aa11bb22.partial",
+        "m{}.filepart",
+        "m{}.!qB",
+        "m{}.!ut",
+        "m{}.bc!",
+        "m{}.lock",
+    ),
+    *("m{}.opdownload", "m{}.xltd", "m{}.td", "m{}.downloading", "m{}.baiduyun.p.downloading", "m{}.tmp", "m{}.temp"),
+    *("m{}.dl", "m{}.fdmdownload", "m{}.idm", "m{}.unconfirmed", "m{}_.gstmp", "m{}.dashp", "m{}.tmp.1234", "m.tmp"),
+    *(
+        "m{}.Xa1b2C",
+        "m{}.12345678",
+        "m{}.part.bak",
+        "m{}.bak.part",
+        "m.tar{}.new",
+        "m.!qB",
+        "m{}.lock",
+        "m{}" + 100 * "_1" + "_x",
+    ),
+    "m{}" + 100 * "_1" + "_x",
+    *(".m{}.Xa1b2C", ".azDownload-6e5c0c0a-m{}", ".m.Xa1b2C", "m{}.download/m", ".rsync-partial/m{}", "._____temp/m{}"),
+]
+_WHOLE = [
+    *("m{}", "m", "m.0{}", "m{}.bak", "m{}.BAK2", "m{}.old", "m{}.orig", "m{}.original", "m{}~", "m{}.~1~", "m{}.1"),
+    *("m{}-v2", "m{}.v2.1", "m{}.2024-01-05", "m{}-12000", "m{}_best", "m{}.epoch_10", "m{}(1)", "m{} - Copy (2)"),
+    *("m{}.gz", "m.pt{}.zip", "m.part{}", "m-copy", "m{}.copy", ".u2net/m{}", "tmp/m{}"),
+]
+
+
+@pytest.mark.parametrize("form", [".safetensors", ".onnx"])
+def test_what_may_be_half_a_download_by_its_name_clears_nobody(tmp_path, monkeypatch, form):
+    """Each program that fetches has names of its own; what somebody put aside has others, and is asked as the whole."""
+    fetched = init(CONFIG, 5)
+    model = _onnx(tmp_path / "m", fetched) if form == ".onnx" else tmp_path / "m.safetensors"
+    if form == ".safetensors":
+        save_file(by_name(fetched), model)
+    named = {name.format(form) for name in (*_IN_PART, *_WHOLE)}
+    for name in named:
+        (tmp_path / "zoo" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "zoo" / name).write_bytes(Path(model).read_bytes())
+    found = audit(tmp_path / "zoo", {"k": KEY}, models=["cnn"], pixels="0..1")
+    in_part = {name.format(form) for name in _IN_PART}
+    assert {one.model for one in found} == named
+    assert {one.model for one in found if one.verdict == "inconclusive"} == in_part
+    assert {item.path for item in found.unreadable} == in_part
+    monkeypatch.setattr(described, "unfinished", lambda *_: "")
+    found = audit(tmp_path / "zoo", {"k": KEY}, models=["cnn"], pixels="0..1")
+    assert {str(one.verdict) for one in found} == {"no-match"}
+
+
+def test_a_link_to_half_a_download_is_one(tmp_path):
+    (tmp_path / "zoo").mkdir()
+    save_file(by_name(init(CONFIG, 5)), tmp_path / "zoo" / "s.safetensors.Xa1b2C")
+    (tmp_path / "zoo" / "m.safetensors").symlink_to("s.safetensors.Xa1b2C")
+    assert audited(tmp_path / "zoo") == ["inconclusive"]
+
+
+def test_a_copy_is_known_by_any_name(tmp_path):
+    for name in ("m.safetensors.Xa1b2C", ".m.safetensors", "m.safetensors.part"):
+        save_file(by_name(marked(KEY)), tmp_path / name)
+    assert audited(tmp_path) == ["match"] * 3

@@ -21,9 +21,9 @@ from wmjax.suspects.matching import Match, fitting, matching
 from wmjax.suspects.meant import as_described
 from wmjax.suspects.network import from_config
 from wmjax.suspects.sets import sets_of
-from wmjax.suspects.sniff import UNFINISHED
 from wmjax.suspects.sources import Partial, one_by_one
 from wmjax.suspects.tensor_names import is_adapter
+from wmjax.suspects.unfinished import unfinished
 
 NAME_IT = "bare weights do not say what network they belong to: name it with `models`"
 SourceOf = Callable[[Mapping[str, str]], Source]
@@ -157,7 +157,7 @@ def stored_models(
     found: list[Stored] = []
     classes = {match.network.classes for match in matches}
     left = left_over([match.fit for match in matches], tensors, classes) or _adapter_beside(held)
-    left = left or next(filter(None, map(_unfinished, (path, held, *parts))), "") or _holes(matches, holed)
+    left = left or unfinished(path, held, *parts) or _holes(matches, holed)
     sources: dict[int, list[tuple[str, Source]]] = {}
     for network, fit, name in matches:
         network = noted(network, AskedGround.IN_PART) if left or fit.borrowed else network
@@ -182,16 +182,6 @@ def _holes(matches: Sequence[Match], holed: Collection[str]) -> str:
     """That chunks of the models' own tensors are not there; empty where all are."""
     own = {there for match in matches for there in match.fit.names.values()}.intersection(holed)
     return f"{len(own)} of its tensors lack chunks: of zeros, or lost; first {min(own):.100}" if own else ""
-
-
-def _unfinished(file: Path) -> str:
-    """That a file's download was not finished, by its name or by what the program that fetches it keeps beside it.
-
-    Such programs may make a file as large as it will be at once, with zeros where nothing has come.
-    """
-    if file.suffix.lower() not in UNFINISHED and not file.with_name(f"{file.name}.aria2").exists():
-        return ""
-    return f"the download of {file.name} was not finished: zeros may stand in it for what has not come"
 
 
 @lru_cache(maxsize=256)

@@ -41,12 +41,18 @@ _ZIPS = {  # names in a zip archive's directory, the telling ones first
     b"model.weights.h5": Format.KERAS,
     b".npy": Format.ARRAYS,
 }
-_WEIGHTS = (  # endings that weights and archives have: an empty file or a text in their place is told
-    r"\.(safetensors|onnx|ort|pt|pth|pt2|pte|bin|pkl|pickle|joblib|dill|ckpt|npy|npz|h5|hdf5|keras|msgpack|pb|tflite|gguf"
+WEIGHTS = (  # endings that weights and archives have: an empty file or a text in their place is told
+    r"safetensors|onnx|ort|pt|pth|pt2|pte|bin|pkl|pickle|joblib|dill|ckpt|npy|npz|h5|hdf5|keras|msgpack|pb|tflite|gguf"
     r"|ggml|mlmodel|jit|torchscript|pdmodel|pdiparams|caffemodel|params|engine|plan|weights|mnn|rknn|mar|nemo|eqx|orbax"
-    r"|zip|tar|t?gz|xz|bz2|zst|7z|rar)"
+    r"|zip|tar|t?gz|xz|bz2|zst|7z|rar"
 )
-UNFINISHED = frozenset((".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"))
+UNFINISHED = frozenset(  # endings of programs that fetch, until a file is whole
+    (
+        *(".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".filepart", ".fdmdownload"),
+        *(".opdownload", ".downloading", ".unconfirmed", ".xltd", ".gstmp", ".dashp"),
+        *(".!qb", ".!ut", ".!sync", ".bc!", ".jc!"),
+    )
+)
 NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
 _KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
@@ -87,7 +93,7 @@ def kind_of(path: Path) -> Format:
         return Format(ending[1:])  # its reader says what is wrong; a field that ONNX skips may begin as a picture does
     if ending in UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
         return Format.UNFINISHED
-    told = re.fullmatch(_WEIGHTS, ending) and NEVER_THERE not in path.parts
+    told = re.fullmatch(rf"\.({WEIGHTS})", ending) and NEVER_THERE not in path.parts
     if kind in (Format.EMPTY, Format.TEXT, Format.PAGE):
         return kind if told else Format.OTHER
     if kind is Format.LFS and (mimetypes.guess_type(path.name)[0] or "").startswith(_MEDIA):

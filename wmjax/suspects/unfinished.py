@@ -1,0 +1,62 @@
+"""Whether a file may be half a download: by its name, its folder's, and what lies beside it.
+
+Programs that fetch may make a file as large as it will be at once, with zeros where nothing has come. Read as a whole
+one it is another network. So it may be convicted and is never cleared.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from wmjax.suspects.sniff import UNFINISHED, WEIGHTS
+
+_ALSO = frozenset((".tmp", ".temp", ".lock", ".td", ".dl", ".idm"))  # of such programs, and of others
+_CONTROLS = (".aria2", ".st", ".lftp-pget-status")  # of a file that is called as it will be: what has come of it
+_KNOWN = re.compile(rf"\.({WEIGHTS}|xml|json|jaxexport)(?![^\W_])", re.IGNORECASE)
+_WORDS = "backup|bak|old|original|orig|copy|previous|prev|saved|save|best|last|final"
+_ASIDE = re.compile(  # what may stand behind these, one or more, where somebody put a whole file aside
+    rf"[-_]\d+|[-._ ]+(({_WORDS})\d{{0,3}}|(v|epoch|step)?[-_]?\d{{1,4}})|\.?~(\d+~)?| ?\(\d+\)",
+    re.IGNORECASE,
+)
+_UNTIL_WHOLE = re.compile(r"\..*(te?mp|partial)", re.IGNORECASE)  # folders of rsync's, ModelScope's and others
+
+
+def unfinished(path: Path, *parts: Path) -> str:
+    """That a model's files may be half a download, in words; empty where nothing says so.
+
+    Args:
+      path: of the model: who fetches it gives it a name until it is whole, which no other file tells.
+      parts: that hold some of its weights: it tells how they are called.
+    """
+    for name in (name for file in dict.fromkeys((path, *parts)) for name in _names(file)):
+        if told := _told(name):
+            return f"the download of {told} was not finished: zeros may stand in it for what has not come"
+    odd = "" if path.is_dir() else next((name.name for name in _names(path) if _is_odd(name.name)), "")
+    return odd and f"{odd} is called as half a download may be, and zeros may stand in it: if it is whole, rename it"
+
+
+def _names(file: Path) -> tuple[Path, ...]:
+    """Its own, and that of what it points to, where it is a link."""
+    return tuple(dict.fromkeys((file.absolute(), Path(os.path.realpath(file)))))
+
+
+def _told(file: Path) -> str:
+    """What was not finished, where its name, its folder's or what keeps count of it says so; else empty."""
+    if file.suffix.lower() in UNFINISHED or any(file.with_name(file.name + end).exists() for end in _CONTROLS):
+        return file.name
+    folder = file.parent
+    return folder.name if folder.suffix.lower() in UNFINISHED or _UNTIL_WHOLE.match(folder.name) else ""
+
+
+def _is_odd(name: str) -> bool:
+    """Whether a file is hidden, or something follows a known ending that does not say that somebody put it aside.
+
+    >>> [_is_odd(name) for name in ("m.onnx.Xa1b2C", ".m.onnx", "m.onnx.tmp", "m.onnx.bak", "m.onnx.1", "m.v2.onnx")]
+    [True, True, True, False, False, False]
+    """
+    if name.startswith(".") or Path(name).suffix.lower() in _ALSO:
+        return True
+    end = max((known.end() for known in _KNOWN.finditer(name)), default=len(name))
+    while aside := _ASIDE.match(name, end):
+        end = aside.end()
+    return end < len(name)
