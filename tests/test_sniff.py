@@ -87,6 +87,14 @@ def test_the_content_says_what_a_file_is_whatever_its_name(kind: Format, tmp_pat
         assert (item.path, item.why) == ("model.pth", WHY[kind])
 
 
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_half_a_download_is_what_its_content_says_where_that_says_something(kind: Format, tmp_path: Path) -> None:
+    """A copy of which all has come is known by it; it is not cleared."""
+    WRITTEN[kind](tmp_path / "model.part")
+    unknown = kind in (Format.UNKNOWN, Format.OTHER, Format.EMPTY, Format.TEXT, Format.PAGE)
+    assert kind_of(tmp_path / "model.part") is (Format.UNFINISHED if unknown else kind)
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickles_of_every_protocol(protocol: int, tmp_path: Path) -> None:
     for value in ({"state": [1.5, "a"], "epoch": 3}, [ARRAY], {str(n): n for n in range(5000)}):

@@ -55,6 +55,7 @@ UNFINISHED = frozenset(  # endings of programs that fetch, until a file is whole
 )
 NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
 _KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
+_NO_FORMAT = (Format.UNKNOWN, Format.OTHER, Format.EMPTY, Format.TEXT, Format.PAGE)
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _PROLOG = 1 << 20  # bytes in which the one element of an OpenVINO file begins
@@ -91,7 +92,7 @@ def kind_of(path: Path) -> Format:
         return Format.INDEX
     if kind in (Format.UNKNOWN, Format.OTHER) and ending in (".safetensors", ".onnx"):
         return Format(ending[1:])  # its reader says what is wrong; a field that ONNX skips may begin as a picture does
-    if ending in UNFINISHED and kind not in (Format.SAFETENSORS, Format.ONNX):
+    if ending in UNFINISHED and kind in _NO_FORMAT:
         return Format.UNFINISHED
     told = re.fullmatch(rf"\.({WEIGHTS})", ending) and NEVER_THERE not in path.parts
     if kind in (Format.EMPTY, Format.TEXT, Format.PAGE):
