@@ -172,7 +172,7 @@ def _also(path: Path, where: str) -> Path:
     if where == "function":
         model.subgraphs.append(copy.deepcopy(model.subgraphs[0]))
         model.subgraphs[1].tensors[1].buffer = len(model.buffers)
-    data = kernel().T.astype(np.float32).tobytes() if where else b"what converters write down"
+    data = kernel().T.astype(np.float32).tobytes() if where != "plain" else b"what converters write down"
     model.buffers.append(lite.BufferT(data=np.frombuffer(data, np.uint8)))
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -181,10 +181,10 @@ def _also(path: Path, where: str) -> Path:
 
 
 def test_weights_that_a_lite_file_does_not_use_are_told(tmp_path, monkeypatch):
-    for where in ("buffer", "tensor", "function", ""):
+    for where in ("buffer", "tensor", "function", "plain"):
         _also(tmp_path / f"{where}.tflite", where)
     expected = {
-        ".tflite": "no-match",
+        "plain.tflite": "no-match",
         **{f"{name}.tflite": "inconclusive" for name in ("buffer", "tensor", "function")},
     }
     assert verdicts(tmp_path) == expected
@@ -200,6 +200,28 @@ def test_weights_that_a_graph_of_openvino_does_not_use_are_told(tmp_path, monkey
     assert verdicts(tmp_path) == {"plain.xml": "no-match", "more.xml": "inconclusive"}
     monkeypatch.setattr(outputs, "leaves_out", lambda *_: False)
     assert set(verdicts(tmp_path).values()) == {"no-match"}
+
+
+@pytest.mark.parametrize("marker", ["{}.aria2", "{}.Xa1b2C", ".{}", "{}.xltd", "m.bin.aria2"])
+@pytest.mark.parametrize("form", ["m.tflite", "m.ort", "m.xml"])
+def test_half_a_download_is_asked_and_clears_nobody(form, marker, tmp_path, monkeypatch):
+    """Zeros may stand in it for what has not come, or in the file of its weights."""
+    made = {"m.tflite": lambda path: floats(path, kernel()), "m.ort": ort, "m.xml": openvino}
+    stranger = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+    monkeypatch.setattr(sys.modules[__name__], "kernel", lambda: stranger)
+    path, other = made[form](tmp_path / form), tmp_path / marker.format(form)
+    assert verdicts(tmp_path) == {form: "no-match"}
+    if marker.endswith(".aria2"):
+        other.write_bytes(bytes(40))
+    else:
+        path = path.rename(other)
+        for weights in tmp_path.glob("m.bin"):
+            weights.rename(path.with_suffix(".bin"))
+    expected = "no-match" if marker == "m.bin.aria2" and form != "m.xml" else "inconclusive"
+    found = audit(tmp_path, {"k": KEY})
+    assert [str(one.verdict) for one in found] == [expected]
+    assert [item.path for item in found.unreadable if item.path == path.name] == [path.name] * (expected != "no-match")
+    assert wmjax.verify(wmjax.open_suspect(path, WANTED), KEY).verdict == expected
 
 
 def test_a_graph_that_counts_its_questions_is_asked_as_anew_and_not_cleared(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ from wmjax.suspects.named import is_named, networks_named
 from wmjax.suspects.sets import Fit
 from wmjax.suspects.sniff import kind_of
 from wmjax.suspects.sources import Joined
+from wmjax.suspects.unfinished import unfinished
 
 _WHOLE = Fit(".", {})  # the one set of weights of a file that is a network
 
@@ -107,10 +108,12 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
 def _foreign(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     from wmjax.suspects.formats.foreign import open_foreign, parts
 
-    networks, source = open_foreign(path, wanted, kind), NoWeights()
+    beside = parts(path, kind)
+    left = unfinished(path, *beside)
+    networks, source = open_foreign(path, wanted, kind, in_part=bool(left)), NoWeights()
     names = [f"{one.classes}-classes" if len(networks) > 1 else "" for one in networks]
     return [
-        Stored(one, source, path, path, name, parts=parts(path, kind))
+        Stored(one, source, path, path, name, parts=beside, left=left)
         for one, name in zip(networks, names, strict=True)
     ]
 

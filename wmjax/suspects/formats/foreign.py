@@ -60,13 +60,14 @@ _MEMORY = 4 << 30  # bytes that a process alone may take, beside four times its 
 _Stamps = tuple[tuple[int, int, int], ...]
 
 
-def open_foreign(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
+def open_foreign(path: Path, wanted: Wanted, kind: Format, *, in_part: bool = False) -> list[Network]:
     """The networks of a file, each to be asked by its readings: one for each number of classes that its outputs have.
 
     Args:
       path: of the file.
       wanted: how pixels are prepared, where the program takes float32, and the classes of the outputs that are meant.
       kind: of the file.
+      in_part: whether it may be half a file.
 
     Raises:
       InvalidFile: it is no such file, or no classifier of images, or its program does more than compute.
@@ -97,8 +98,8 @@ def open_foreign(path: Path, wanted: Wanted, kind: Format) -> list[Network]:
 
     networks = []
     for classes, group in outputs.by_classes(found, wanted.classes).items():
-        in_part = told[1] > 1 or outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
-        note = AskedGround.RUN_IN_PART if in_part else AskedGround.RUN
+        alone = told[1] <= 1 and not outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
+        note = AskedGround.RUN if alone and not in_part else AskedGround.RUN_IN_PART
         readings = names_of(ways, [out.name for out in group])
         pairs = [(way, out) for way in range(len(ways)) for out in group]
         asked = Suspect.of([suspect(way, out, name, note) for (way, out), name in zip(pairs, readings, strict=True)])
