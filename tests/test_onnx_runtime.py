@@ -115,6 +115,21 @@ def marked(key: Key) -> np.ndarray:
     return (np.linalg.pinv(pixels) @ (8.0 * np.eye(CLASSES)[key.labels])).astype(np.float32)
 
 
+@pytest.mark.parametrize("name", ["m.onnx", "m.onnx.part"])
+def test_half_a_download_clears_nobody_either_way(name, tmp_path, unread):
+    """A file of a stranger's answers is cleared, and under the name of half a download it is not."""
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=120)
+    key = derive_key(SECRET, spec, default_rule(spec))
+    stranger = np.random.default_rng(0).standard_normal((216, CLASSES)).astype(np.float32)
+    write(tmp_path / name, build("f = Flatten(x) y = MatMul(f, w)", {"w": stranger}))
+    expected = "no-match" if name == "m.onnx" else "inconclusive"
+    wanted = Wanted.by([spec], pixels="0..1")
+    assert verify(wmjax.open_suspect(tmp_path / name, wanted), key).verdict == expected
+    unread()
+    suspect = wmjax.open_suspect(tmp_path / name, wanted)
+    assert verify(suspect, key).verdict == expected
+
+
 def test_both_ways_give_the_same_verdict_and_digests(tmp_path, unread):
     spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=32)
     key = derive_key(SECRET, spec, default_rule(spec))

@@ -12,7 +12,7 @@ from typing import Any
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.models import Config, read_config
 from wmjax.orbax import Tensors
-from wmjax.suspects.contract import Network, Source, Stored, Wanted
+from wmjax.suspects.contract import Network, Source, Stored, Suspect, Wanted
 from wmjax.suspects.formats.torch_hub import CONFIG, PIXELS, of_hub, read_hub
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import small_json
@@ -187,8 +187,11 @@ def _holes(matches: Sequence[Match], holed: Collection[str]) -> str:
 @lru_cache(maxsize=256)
 def noted(network: Network, note: AskedGround) -> Network:
     """A network that is asked without something of its file; the same object for all such files. It is not packed."""
-    told = hashlib.sha256(f"{network.fingerprint} {note}".encode()).hexdigest()
-    return dataclasses.replace(network, fingerprint=told, note=note, description=None)
+    told, askable = hashlib.sha256(f"{network.fingerprint} {note}".encode()).hexdigest(), network.askable
+    if askable:
+        suspects = [dataclasses.replace(each, note=note, readings=()) for each in askable.suspect.asked]
+        askable = dataclasses.replace(askable, suspect=Suspect.of(suspects))
+    return dataclasses.replace(network, fingerprint=told, note=note, description=None, askable=askable)
 
 
 def configurations(path: Path) -> tuple[Path, ...]:
