@@ -164,3 +164,34 @@ def test_a_copy_is_known_by_any_name(tmp_path):
     for name in ("m.safetensors.Xa1b2C", ".m.safetensors", "m.safetensors.part"):
         save_file(by_name(marked(KEY)), tmp_path / name)
     assert audited(tmp_path) == ["match"] * 3
+
+
+@pytest.mark.parametrize("marker", ["p.safetensors.part", "p.safetensors.aria2"])
+def test_half_a_pack_clears_none_of_its_rows(tmp_path, marker):
+    """An audit does not compare the digests of those that it clears."""
+    (tmp_path / "zoo").mkdir()
+    for place in range(2):
+        save_file(by_name(init(CONFIG, place)), tmp_path / "zoo" / f"{place}.safetensors")
+    pack(tmp_path / "zoo", tmp_path / "packs", models=["cnn"], images=[CONFIG.image])
+    (file,) = (tmp_path / "packs").iterdir()
+    assert audited(tmp_path / "packs") == ["no-match"] * 2
+    if marker.endswith(".aria2"):
+        file.rename(tmp_path / "packs" / "p.safetensors")
+        (tmp_path / "packs" / marker).write_bytes(bytes(40))
+    else:
+        file.rename(tmp_path / "packs" / marker)
+    assert set(audited(tmp_path / "packs")) == {"inconclusive"}
+
+
+def test_each_of_the_files_beside_a_graph_may_be_half_a_download(tmp_path):
+    """The first of its tensors' files alone was looked at."""
+    model = onnx.load(path := Path(_onnx(tmp_path / "m", init(CONFIG, 5))))
+    path.unlink()
+    onnx.save(model, path, save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=64)
+    beside = sorted(file for file in tmp_path.iterdir() if file != path)
+    result = audit(tmp_path, {"k": KEY}, pixels="0..1")
+    assert ([str(found.verdict) for found in result], result.unreadable) == (["no-match"], [])
+    for file in (beside[0], beside[-1]):
+        file.with_name(f"{file.name}.aria2").write_bytes(bytes(40))
+        assert audited(tmp_path) == ["inconclusive"]
+        file.with_name(f"{file.name}.aria2").unlink()

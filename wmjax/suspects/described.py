@@ -184,6 +184,19 @@ def _holes(matches: Sequence[Match], holed: Collection[str]) -> str:
     return f"{len(own)} of its tensors lack chunks: of zeros, or lost; first {min(own):.100}" if own else ""
 
 
+def in_part(found: Sequence[Stored], left: str) -> list[Stored]:
+    """Models as such that are not cleared.
+
+    Args:
+      found: at one path.
+      left: why, in words; where it is empty they stay as they are.
+    """
+    if not left:
+        return list(found)
+    note = AskedGround.IN_PART
+    return [dataclasses.replace(stored, network=noted(stored.network, note), left=left) for stored in found]
+
+
 @lru_cache(maxsize=256)
 def noted(network: Network, note: AskedGround) -> Network:
     """A network that is asked without something of its file; the same object for all such files. It is not packed."""

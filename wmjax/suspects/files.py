@@ -12,7 +12,7 @@ from wmjax.models import read_config
 from wmjax.orbax import Tensors
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, NoWeights, Source, Stored, Wanted
-from wmjax.suspects.described import by_description, noted, read_configurations, rows_as_named, stored_models
+from wmjax.suspects.described import by_description, in_part, noted, read_configurations, rows_as_named, stored_models
 from wmjax.suspects.formats.msgpack import read_msgpack
 from wmjax.suspects.formats.npz import Npz, read_npz
 from wmjax.suspects.formats.pack import FORMAT as PACK
@@ -52,14 +52,13 @@ def _onnx(path: Path, wanted: Wanted) -> list[Stored]:
 
     tried, source = open_onnx(path, wanted)
     found = matches([(image, network, [_WHOLE]) for image, network in tried], wanted.images)
-    parts = () if source.held == path else (source.held,)
-    return stored_models(path, source.held, list(found), lambda names: source, {}, parts)
+    return stored_models(path, source.held, list(found), lambda names: source, {}, source.parts)
 
 
 def _safetensors(path: Path, wanted: Wanted) -> list[Stored]:
     header = read_header(path)
     if header.metadata.get("format") == PACK:
-        rows = open_pack(path, header, partial(_described, path, wanted))
+        rows = in_part(open_pack(path, header, partial(_described, path, wanted)), unfinished(path))
         one = {name: (shape[1:], dtype) for name, (shape, dtype) in _shapes(header.tensors).items()}
         return rows_as_named(rows, one, partial(File, path, header, stacked=True), wanted) if rows else []
     try:

@@ -3,7 +3,6 @@
 A module that a *file* names is never imported: the user has to name it.
 """
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -16,11 +15,10 @@ from wmjax.models import FAMILIES
 from wmjax.orbax import CHECKPOINT
 from wmjax.suspects import pixels
 from wmjax.suspects.contract import Network, Stored, Wanted
-from wmjax.suspects.described import NAME_IT, beside_named, noted, stored_models
+from wmjax.suspects.described import NAME_IT, beside_named, in_part, stored_models
 from wmjax.suspects.files import in_file
 from wmjax.suspects.formats.orbax_items import AGGREGATE, Items
 from wmjax.suspects.formats.torch_hub import CONFIG, WEIGHTS
-from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line, small_json
 from wmjax.suspects.matching import fitting, matching
 from wmjax.suspects.meant import as_described
@@ -109,10 +107,7 @@ def _in_folder(folder: Path, wanted: Wanted) -> list[Stored]:
     parts = {weights[0], *(part for stored in found for part in stored.parts)}
     if other := next((path for path in beside(folder, []) if path not in parts), None):
         left = f"{other.relative_to(folder)} is beside it and may be another model: name {weights[0].name} itself"
-        found = [
-            dataclasses.replace(stored, network=noted(stored.network, AskedGround.IN_PART), left=left)
-            for stored in found
-        ]
+        return in_part(found, left)
     return found
 
 

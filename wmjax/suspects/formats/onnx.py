@@ -29,7 +29,7 @@ from wmjax.suspects.formats.onnx_read import Read, parse, read_graph
 from wmjax.suspects.formats.onnx_run import Unread
 from wmjax.suspects.formats.onnx_runtime import Stamps, asked_by_runtime, installed, note_of, stamps
 from wmjax.suspects.formats.onnx_scores import plan, scores
-from wmjax.suspects.formats.onnx_tensors import array, data_file
+from wmjax.suspects.formats.onnx_tensors import array, data_file, files_of
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.ways import readings as names_of
 
@@ -46,7 +46,8 @@ class OnnxFile:
     Attributes:
       path: of the file.
       fingerprint: of its graph when it was opened.
-      held: the file that has its weights: its own, or the one beside it.
+      held: the file that has its weights: its own, or the first one beside it.
+      parts: files beside it that have some.
       wanted: how it is asked.
       before: the stamps of its files then.
     """
@@ -54,6 +55,7 @@ class OnnxFile:
     path: Path
     fingerprint: str
     held: Path
+    parts: tuple[Path, ...]
     wanted: Wanted
     before: Stamps
 
@@ -120,7 +122,8 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
     before = stamps(read, path)
     found = _at_sizes(read.graph, path, wanted, partial(_read_or_run, read, path, wanted))
     held = data_file(list(read.weights.values()), path)
-    return found, OnnxFile(path, fingerprint, held, wanted, before)
+    parts = tuple(sorted(files_of(read.weights.values(), path) - {path}))
+    return found, OnnxFile(path, fingerprint, held, parts, wanted, before)
 
 
 def open_packed(description: Mapping[str, Any], path: Path, wanted: Wanted) -> list[tuple[Image, Network]]:
