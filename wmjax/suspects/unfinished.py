@@ -1,4 +1,4 @@
-"""Whether a file may be half a download: by its name, its folder's, and what lies beside it.
+"""Whether a file may be half a download: by its name, its folder's, and by the files at its side.
 
 Programs that fetch may make a file as large as it will be at once, with zeros where nothing has come. Read as a whole
 one it is another network. So it may be convicted and is never cleared.
