@@ -1,5 +1,6 @@
 """STANDARD.md says what the program does: font, numbers, rules, and what a search gains."""
 
+import math
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from wmjax import stats
 from wmjax.data import load_source
 from wmjax.evidence import facts
 from wmjax.keys.schemes.content import _FONT
-from wmjax.stats import correlations, renaming, spread, told, turned
+from wmjax.stats import correlations, neighbours, renaming, spread, told, turned
 from wmjax.stats import labels as label_bets
 from wmjax.stats.rule import SEARCH_BITS
 
@@ -39,6 +40,9 @@ def test_the_strategies_are_those_that_are_averaged():
     assert f"less log(C / {renaming.EVEN_CLASSES}) where C > {renaming.EVEN_CLASSES} and" in STANDARD
     assert f"was above {told.SHOWN:g} / A and no other's in that answer" in STANDARD
     assert f"each k from 0 to {turned.MOST} that of the lowest one" in STANDARD
+    assert f"C is at most {neighbours.FEW}, one more sum" in STANDARD
+    assert f"2 ** {math.log2(neighbours._NEAREST):g} max(0, 1 - d) ** 4" in STANDARD
+    assert f"r = C ** -{neighbours._ROOT:g};" in STANDARD
     for scores, count in ((0, 9), (4, 25), (3, 25), (5, 25 + 22)):
         answers = stats.Answers(np.array([1]), np.eye(scores)[[1]] if scores else None, 4)
         kind = stats.EVIDENCE["labels/1"]

@@ -1,11 +1,11 @@
 """Whether answers that are alike go with labels that are alike, in whatever form a suspect writes them.
 
-Scores come in many forms: of classes beyond the first, cumulated, with numbers of classes among them. Read
-by its highest score, or by the lowest (`turned`), a copy that answers so repeats no label and would pass for a
-stranger. But what it says about two triggers of one label is alike, whatever the form is. So each answer is taken for
-the label of the nearest one so far, by the ranks of its scores among those of the same output: no change of an output
-by itself changes these, as long as it rises or falls. A stranger, whose answers have nothing to do with the labels, is
-right by chance. A copy is not: nobody is cleared whom the likelihood ratio of hits by chance over hits at `rate` does
+Scores come in many forms: of being beyond each class, cumulated, with numbers of classes among them. Read by its
+highest score, or by the lowest (`turned`), a copy that answers so repeats no label and would pass for a stranger. But
+what it says of two triggers of one label is alike. So each answer is taken for the label that the nearest ones so far
+vote for; how near they are is told by the ranks of their scores among those of the same output, which no change of an
+output by itself moves, as long as it keeps their order. A stranger is right by chance, since its answers have nothing
+to do with the labels. Nobody is cleared whom the likelihood ratio of hits by chance over hits at a rate (`_ROOT`) does
 not clear.
 
 This convicts nobody, and is no more than an added doubt: whether a copy is right at that rate depends on its form. It

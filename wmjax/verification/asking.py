@@ -92,7 +92,7 @@ def check_usable(suspect: Suspect, answers: stats.Answers) -> None:
     if not (answers.labels >= 0).any():
         raise NoAnswerError(
             f"suspect {suspect.name} gave no usable answer to any of {len(answers)} questions: it failed, refused, or "
-            "said NaN, evenly spaced numbers, a negative one or an empty name"
+            "said NaN, numbers that may be ranks, a negative one or an empty name"
         )
 
 
