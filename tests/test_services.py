@@ -24,7 +24,7 @@ from wmjax.suspects.pixels import AS_BYTES, PIXELS, prepare
 from wmjax.suspects.services import answers, hf, labels, oip, service, wire
 from wmjax.suspects.services.address import read_address
 from wmjax.suspects.services.answers import read_said
-from wmjax.suspects.services.contract import Malformed, Request
+from wmjax.suspects.services.contract import Beside, Malformed, Request
 from wmjax.suspects.services.labels import Reader, read_labels
 from wmjax.suspects.services.lines import Lines
 from wmjax.suspects.services.oip import _layout, _parse
@@ -414,6 +414,16 @@ def test_nor_does_one_that_is_named_as_estimators_of_tensorflow_name_it(named, t
     assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "inconclusive"
     monkeypatch.setattr(answers, "_BESIDE", ())
     assert verify(open_suspect(thief.address("v1"), wanted()), key).verdict == "no-match"
+
+
+def test_a_class_that_is_named_beside_equally_good_scores_says_nothing_of_the_next():
+    """The last of these is named now; what goes with each is learned where one alone is best."""
+    reader = Reader((), 3)
+    for scores, label in (([0.4, 0.4, 0.2], "dog"), ([0.2, 0.8, 0.0], "dog"), ([0.8, 0.2, 0.0], "cat")):
+        assert isinstance(reader.read(Beside(np.array(scores), label)), np.ndarray)
+    for scores, label in (([0.8, 0.2, 0.0], "dog"), ([0.4, 0.2, 0.4], "dog"), ([0.0, 0.1, 0.9], "cat")):
+        with pytest.raises(Malformed, match="names another class"):
+            reader.read(Beside(np.array(scores), label))
 
 
 def test_whole_numbers_of_a_quantised_network_are_not_taken_for_its_best_classes(thief, key, monkeypatch):

@@ -139,13 +139,15 @@ class Reader:
         return self._scores(said, number)
 
     def _check(self, said: Beside) -> None:
-        """The class that is named is the one that was named with these scores before."""
-        for best in said.best:
-            then = self._named.setdefault(best, said.label), self._best.setdefault(said.label, best)
-            if then == (said.label, best):
-                return
-        if said.best:
+        """The class that is named is the one that was named with these scores before.
+
+        Of several that are equally good one has to be; which is named with which is not learned from these.
+        """
+        agree = [self._named.get(b, said.label) == said.label and self._best.get(said.label, b) == b for b in said.best]
+        if said.best and not any(agree):
             raise Malformed("it names another class than its scores say", said.label)
+        if len(said.best) == 1:
+            self._named[said.best[0]], self._best[said.label] = said.label, said.best[0]
 
     def _scores(self, said: Sequence[Choice], best: int) -> np.ndarray | int:
         """Probabilities of all classes from those of some."""
