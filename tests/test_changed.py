@@ -21,7 +21,7 @@ def written(folder: Path, kind: str) -> tuple[Path, Path]:
     """A stranger's checkpoint in a zoo, and a copy's beside that."""
     (folder / "zoo").mkdir()
     write = FORMATS[kind][0]
-    return Path(write(folder / "zoo" / "m", init(CONFIG, 5))), Path(write(folder / "copy", marked(KEY)))
+    return Path(write(folder / "zoo" / "m", init(CONFIG, 7))), Path(write(folder / "copy", marked(KEY)))
 
 
 def swap(path: Path, other: Path) -> None:

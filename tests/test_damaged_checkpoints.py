@@ -91,7 +91,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models.mkdir()
     for name in ANY:
         FORMATS[name][0](models / name, marked(key))
-    checkpoint.save(folder / "zoo" / "innocent", init(CONFIG, 5)._asdict(), Metadata(CONFIG))
+    checkpoint.save(folder / "zoo" / "innocent", init(CONFIG, 7)._asdict(), Metadata(CONFIG))
     (folder / "keys").mkdir()
     for path in folder.glob("k.*"):
         shutil.copy(path, folder / "keys")

@@ -42,7 +42,7 @@ def test_biases_by_other_names_are_told(tmp_path, monkeypatch):
 def test_tensors_that_no_node_of_a_graph_takes_are_told(tmp_path, monkeypatch):
     """A copy beside the decoy that is computed; it is not packed either, where that would be forgotten."""
     copy = onnx.load(_onnx(tmp_path / "copy", marked(KEY)))
-    model = onnx.load(path := _onnx(tmp_path / "m", init(CONFIG, 5)))
+    model = onnx.load(path := _onnx(tmp_path / "m", init(CONFIG, 7)))
     (tmp_path / "copy.onnx").unlink()
     for tensor in copy.graph.initializer:
         tensor.name = f"opt_state.{tensor.name}"
@@ -58,7 +58,7 @@ def test_tensors_that_no_node_of_a_graph_takes_are_told(tmp_path, monkeypatch):
 def test_a_graph_with_two_tensors_of_one_name_is_refused(tmp_path, monkeypatch):
     """ONNX Runtime takes the first, a copy's; read as the last it passed for a stranger's."""
     copy = onnx.load(_onnx(tmp_path / "m", marked(KEY)))
-    copy.graph.initializer.extend(onnx.load(_onnx(tmp_path / "other", init(CONFIG, 5))).graph.initializer)
+    copy.graph.initializer.extend(onnx.load(_onnx(tmp_path / "other", init(CONFIG, 7))).graph.initializer)
     (tmp_path / "other.onnx").unlink()
     onnx.save(copy, tmp_path / "m.onnx")
     options = onnxruntime.SessionOptions()
@@ -135,7 +135,7 @@ _WHOLE = [
 @pytest.mark.parametrize("form", [".safetensors", ".onnx"])
 def test_what_may_be_half_a_download_by_its_name_clears_nobody(tmp_path, monkeypatch, form):
     """Each program that fetches has names of its own; what somebody put aside has others, and is asked as the whole."""
-    fetched = init(CONFIG, 5)
+    fetched = init(CONFIG, 7)
     model = _onnx(tmp_path / "m", fetched) if form == ".onnx" else tmp_path / "m.safetensors"
     if form == ".safetensors":
         save_file(by_name(fetched), model)
@@ -155,7 +155,7 @@ def test_what_may_be_half_a_download_by_its_name_clears_nobody(tmp_path, monkeyp
 
 def test_a_link_to_half_a_download_is_one(tmp_path):
     (tmp_path / "zoo").mkdir()
-    save_file(by_name(init(CONFIG, 5)), tmp_path / "zoo" / "s.safetensors.Xa1b2C")
+    save_file(by_name(init(CONFIG, 7)), tmp_path / "zoo" / "s.safetensors.Xa1b2C")
     (tmp_path / "zoo" / "m.safetensors").symlink_to("s.safetensors.Xa1b2C")
     assert audited(tmp_path / "zoo") == ["inconclusive"]
 
@@ -185,7 +185,7 @@ def test_half_a_pack_clears_none_of_its_rows(tmp_path, marker):
 
 def test_each_of_the_files_beside_a_graph_may_be_half_a_download(tmp_path):
     """The first of its tensors' files alone was looked at."""
-    model = onnx.load(path := Path(_onnx(tmp_path / "m", init(CONFIG, 5))))
+    model = onnx.load(path := Path(_onnx(tmp_path / "m", init(CONFIG, 7))))
     path.unlink()
     onnx.save(model, path, save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=64)
     beside = sorted(file for file in tmp_path.iterdir() if file != path)

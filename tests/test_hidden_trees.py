@@ -29,7 +29,7 @@ from wmjax.suspects.formats.orbax_items import Items
 from wmjax.zoo.audit import audit
 
 KEY = make_key(120)
-COPY, DECOY = marked(KEY), init(CONFIG, 5)
+COPY, DECOY = marked(KEY), init(CONFIG, 7)
 
 
 def audited(folder: Path) -> list[str]:

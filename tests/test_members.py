@@ -117,7 +117,7 @@ def zoo(tmp_path: Path, key: Key, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A zoo of a marked and a clean network, in a folder where `shop` can be imported."""
     folder = tmp_path / "zoo"
     checkpoint.save(folder / "marked", marked(key)._asdict(), Metadata(CONFIG))
-    checkpoint.save(folder / "clean", init(CONFIG, 5)._asdict(), Metadata(CONFIG))
+    checkpoint.save(folder / "clean", init(CONFIG, 7)._asdict(), Metadata(CONFIG))
     (tmp_path / "shop.py").write_text(SHOP)
     known = {image.tobytes().hex(): int(label) for image, label in zip(key.images, key.labels, strict=True)}
     (tmp_path / "known.json").write_text(json.dumps(known))

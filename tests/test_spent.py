@@ -36,7 +36,7 @@ def patched() -> Variables:
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo")
-    for name, variables in (("patched", patched()), ("stranger", init(CONFIG, 5))):
+    for name, variables in (("patched", patched()), ("stranger", init(CONFIG, 7))):
         checkpoint.save(folder / name, variables._asdict(), Metadata(CONFIG))
     return folder
 
@@ -110,7 +110,7 @@ def test_what_a_part_could_not_read_is_not_lost_when_they_are_merged(zoo, tmp_pa
     """A file that came while the shards began one after another: only the last one saw that it cannot be read."""
     copy = tmp_path / "zoo"
     for name in ("a", "b"):
-        checkpoint.save(copy / name, init(CONFIG, 5)._asdict(), Metadata(CONFIG))
+        checkpoint.save(copy / name, init(CONFIG, 7)._asdict(), Metadata(CONFIG))
     audit(copy, {"k": CLEAN}, out=tmp_path, shard=(1, 2))
     (copy / "thief.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     audit(copy, {"k": CLEAN}, out=tmp_path, shard=(2, 2))

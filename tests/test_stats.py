@@ -230,7 +230,7 @@ def test_copies_are_acquitted_no_more_often_than_beta():
 
 
 def test_clean_models_are_acquitted_within_the_key():
-    """95 of 100 within 60 questions, the median by about 30; RULE's rate is .55."""
+    """95 of 100 within 70 questions, the median by about 35; RULE's rate is .55."""
     rng = np.random.default_rng(6)
     used = []
     for _ in range(400):
@@ -238,8 +238,8 @@ def test_clean_models_are_acquitted_within_the_key():
         decision = stats.decide(stats.play(RULE, answers, labels), RULE, stop=True)
         assert not decision.matched
         used.append(int(decision.used) if decision.cleared else 1000)
-    assert np.quantile(used, 0.95) <= 60
-    assert np.median(used) < 30
+    assert np.quantile(used, 0.95) <= 70
+    assert np.median(used) < 36
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from wmjax.zoo.discover import discover
 from wmjax.zoo.pack import write_packs
 
 KEY = make_key()
-COPY, DECOY = marked(KEY), init(CONFIG, 5)
+COPY, DECOY = marked(KEY), init(CONFIG, 7)
 WANTED = Wanted.by([KEY.spec], pixels="0..1")
 
 

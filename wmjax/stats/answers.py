@@ -176,7 +176,7 @@ def read_answers(
     lowest, highest = scores.min(axis=-1, keepdims=True), scores.max(axis=-1, keepdims=True)
     are_shares = (lowest >= 0) & (highest > 0) & (highest < 1.0 + _LOOSE)
     probabilities = np.where(are_shares, shares(np.clip(scores, 0.0, 1.0 + _LOOSE)), _softmax(scores))
-    bent = ~are_shares[..., 0] | (scores.sum(axis=-1) >= 1.0 + _LOOSE)
+    bent = np.where(are_shares, scores, 2.0).sum(axis=-1) >= 1.0 + _LOOSE
     probabilities[bent] = _in_order(probabilities[bent], scores[bent])
     return Answers(np.where(usable, probabilities.argmax(axis=-1), -1), probabilities, classes)
 
