@@ -11,7 +11,6 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 from tsa import LocalTsa
 
-from wmjax import stats
 from wmjax.errors import InvalidFile
 from wmjax.evidence import judge as judging
 from wmjax.evidence import lacks as lacking
@@ -20,6 +19,7 @@ from wmjax.evidence.authority import Authority
 from wmjax.evidence.claim_file import read_claim
 from wmjax.evidence.facts import Court, Facts
 from wmjax.evidence.judge import judge
+from wmjax.evidence.judge_asking import Heard
 
 NONCE, OLDER_NONCE = b"n" * 32, b"o" * 32
 BEFORE, SINCE, AFTER = day(2024, 1), day(2024, 6), day(2024, 9)
@@ -88,9 +88,9 @@ def truth(*arguments: object) -> bool:
     return True
 
 
-def believe_transcript(claim: Any, court: Any, *_: Any, **__: Any) -> tuple[stats.Answers, tuple[int, int]]:
+def believe_transcript(claim: Any, court: Any, *_: Any, **__: Any) -> tuple[Heard, tuple[int, int]]:
     """In the place of the judge's own asking."""
-    return rows_of.answers(claim.rows, claim.commitment.spec.classes), (0, 0)
+    return Heard(rows_of.answers(claim.rows, claim.commitment.spec.classes), 0, mixed=False), (0, 0)
 
 
 DERIVED: Patch = (judging, "check_secret", truth)

@@ -159,7 +159,7 @@ def test_exit_codes(home: Path, audit: Run, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert "marked.safetensors" in out
     assert "report: wmjax-audit/report.html" in out
-    assert audit("--out", "1", zoo=home / "zoo" / "clean" / "a.safetensors")[0] == 1
+    assert audit("--out", "1", zoo=home / "zoo" / "clean" / "b.safetensors")[0] == 1
     write_key(key(3, 7), tmp_path / "few" / "seven", recipients=[], passphrase=None)  # too few to decide anything
     assert audit("--out", "3", keys=tmp_path / "few")[0] == 3
 
@@ -412,11 +412,11 @@ def test_a_zoo_called_merge(home: Path, audit: Run) -> None:
 def test_other_words_change_no_exit_code_and_no_document(home: Path, audit: Run, run: Run, nonsense: Any) -> None:
     """A resumption after a release that says everything otherwise; the journal is complete."""
     found = {}
-    for out, zoo in (("match", home / "zoo"), ("none", home / "zoo" / "clean" / "a.safetensors")):
+    for out, zoo in (("match", home / "zoo"), ("none", home / "zoo" / "clean" / "b.safetensors")):
         code, text, _ = audit("--json", "--out", out, zoo=zoo)
         found[out] = code, json.loads(text)
     nonsense()
-    for out, zoo in (("match", home / "zoo"), ("none", home / "zoo" / "clean" / "a.safetensors")):
+    for out, zoo in (("match", home / "zoo"), ("none", home / "zoo" / "clean" / "b.safetensors")):
         for arguments in (["--resume", "--json"], ["--resume"]):
             code, text, err = audit(*arguments, "--out", out, zoo=zoo)
             assert (code, err) == (found[out][0], "")

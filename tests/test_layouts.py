@@ -246,8 +246,8 @@ def test_a_file_that_is_called_as_a_model_of_another_hides_nothing(tmp_path):
     save_file(first, tmp_path / "m.safetensors:ema")
     zoo = discover(tmp_path, WANTED)
     assert [entry.name for entry in zoo.entries].count("m.safetensors:ema") == 2
-    assert [(item.path, item.why) for item in zoo.unreadable] == [
-        ("m.safetensors:ema", "2 models are called so: rename a file")
+    assert ("m.safetensors:ema", "2 models are called so: rename a file") in [
+        (item.path, item.why) for item in zoo.unreadable
     ]
     with pytest.raises(UsageError, match=r"a model in m\.safetensors is called so too"):
         find(str(tmp_path / "m.safetensors:ema"), WANTED)
@@ -328,7 +328,7 @@ def test_aggregate_files_of_older_orbax_are_read(tmp_path):
 def keys_of(*sizes: int) -> dict[str, Any]:
     made = {}
     for size in sizes:
-        spec = make_spec("abstract", image=(size, size, 3), classes=10, triggers=60)
+        spec = make_spec("abstract", image=(size, size, 3), classes=10, triggers=100)
         made[f"k{size:02}"] = derive_key(bytes([size] * 32), spec, default_rule(spec), created=CREATED)
     return made
 

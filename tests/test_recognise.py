@@ -100,7 +100,7 @@ def test_a_module_that_a_pack_names_is_imported_only_where_the_user_names_it_too
 
 def decoys(folder: Path, key: Key) -> list[str]:
     """Files of an innocent network with a copy in them, or an adapter beside them, of which a loader may know."""
-    decoy, copy = by_name(init(marked.CONFIG, 5)), by_name(marked.marked(key))
+    decoy, copy = by_name(init(marked.CONFIG, 7)), by_name(marked.marked(key))
     described = {"config": json.dumps(marked.CONFIG.to_json())}
     nameless = {f"shadow.{place}": leaf for place, leaf in enumerate(copy.values())}
     save_file(decoy | nameless, folder / "nameless.safetensors", described)

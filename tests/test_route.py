@@ -28,7 +28,7 @@ COMPILED, RUN = 0.0, 1e9  # seconds that an operation takes to compile: nobody p
 
 @pytest.fixture(scope="module")
 def key() -> Key:
-    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=60)
+    spec = make_spec("abstract", image=(9, 8, 3), classes=CLASSES, triggers=100)
     return derive_key(SECRET, spec, default_rule(spec))
 
 

@@ -113,6 +113,6 @@ def test_a_function_is_asked_about_each_image_alone(monkeypatch):
 
     suspect = Suspect("it", ask)
     assert wmjax.verify(suspect, key, whole=True).verdict == "match"
-    assert np.mean(usable(suspect, key.images, 10, {}).labels == key.labels) > 0.9
+    assert np.mean(usable(suspect, key.images, 10, {})[0].labels == key.labels) > 0.9
     monkeypatch.setattr(asking, "_calls", lambda *_: [slice(None)])
     assert wmjax.verify(suspect, key, whole=True).verdict == "no-match"
