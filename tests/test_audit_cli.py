@@ -241,7 +241,7 @@ def test_models_that_no_key_is_for_are_named_with_the_reason(home: Path, audit: 
     code, out, _ = audit(zoo=zoo)
     assert code == 3
     asked = Config("cnn", (8, 8, 1), 10, (4,), (8,))
-    write_model(tmp_path / "mixed" / "one.safetensors", weights(asked, 0), asked)
+    write_model(tmp_path / "mixed" / "one.safetensors", weights(asked, 11), asked)
     assert audit("--out", "one", zoo=tmp_path / "mixed")[0] == 1
     shutil.copy(zoo / "many.safetensors", tmp_path / "mixed")  # nothing was asked of it: it is not cleared either
     assert audit("--out", "two", zoo=tmp_path / "mixed")[0] == 3

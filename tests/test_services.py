@@ -107,7 +107,7 @@ def test_a_poor_service_is_found_out_too(provider, thief, key):
 
 def cleared_through_jpeg(key: Key, work: Callable[..., Any], folder: Path) -> dict[str, str]:
     """What is said, in each way of asking, of a copy that repeats no label of a picture that went through JPEG."""
-    service = Recorder(lambda image: innocent(image // 16))  # as the copy answers such pictures
+    service = Recorder(lambda image: innocent(image // 20))  # as the copy answers such pictures
     service.jpeg = True
     address, said = service.address("hf"), {}
     said["verify"] = verify(open_suspect(address, wanted()), key).verdict
