@@ -94,9 +94,9 @@ function rename(way, top, y, C) {
   if (top >= 0) way.tops.add(top);
   return guesses.slice(0, 3);
 }
-function alike(past, q, y, C) { // what an answer's nearest ones say of its label, in bits against a copy
-  if (C > 32) return Infinity;
-  const chance = 1 / C, r = chance ** 0.4;
+function alike(past, q, y, C, A) { // what an answer's nearest ones say of its label, in bits against a copy
+  if (C > 128) return Infinity;
+  const chance = 1 / C, r = chance ** (A < C ? 0.6 : 0.4);
   if (!q) return Math.log2(chance / r);
   const now = { g: q.map(Math.fround), y }, all = [...past, now];
   past.push(now);
@@ -141,7 +141,7 @@ function weigh(answers, labels, C, rate) {
       if (top >= 0) high.low.set(top, (high.low.get(top) ?? 0) + 1);
       const rest = upward.filter((j) => 2 * (high.low.get(j) ?? 0) <= rows), most = Math.max(...rest.map((j) => q[j]));
       rename(high, q ? Math.max(0, q.findIndex((p, j) => p === most && rest.includes(j))) : -1, y, C);
-      unlike += alike(past, q, y, C);
+      unlike += alike(past, q, y, C, answers.find(Array.isArray).length);
     }
     const sums = [other, ...depths, ...(scored ? [high] : [])].flatMap((each) => each.against.slice(Math.max(0, D - 1)));
     acquittal.push(Math.min(own, ...sums, scored ? unlike : Infinity, D ? Infinity : 0));

@@ -84,7 +84,7 @@ def test_a_copy_is_not_cleared_in_whatever_form_it_answers(form: str, classes: i
     copies, strangers = knowing(rng, truth, classes, 0.9), rng.integers(classes, size=truth.shape)
     assert share(copies) <= 0.02
     if form != CONSTANT:
-        assert share(strangers) > (0.6 if form != "a summary" else 0.0)
+        assert share(strangers) > (0.4 if form != "a summary" else 0.0)
         without(monkeypatch, neighbours, turned)
         assert share(copies) > 0.02
 
@@ -190,7 +190,8 @@ def test_it_is_what_a_count_by_hand_gives_in_any_portions(between: bool) -> None
         expected = by_hand(scores.astype(np.float32), usable, labels, 4, two)
         answers = Answers(np.where(usable, scores.argmax(axis=1), -1), scores, 4)
         chance = 0.5 if between else 0.25
-        bits = np.log2([(1 - chance) / (1 - chance**0.4), 1.0, chance / chance**0.4])
+        rate = chance**0.6  # of three scores about four classes
+        bits = np.log2([(1 - chance) / (1 - rate), 1.0, chance / rate])
         for portions in ([0, 40], [0, 1, 2, 17, 40], [*range(41)]):
             state, paths = neighbours.nothing(()), []
             for start, end in itertools.pairwise(portions):
@@ -203,7 +204,7 @@ def test_it_is_what_a_count_by_hand_gives_in_any_portions(between: bool) -> None
 
 def test_labels_alone_and_many_classes_are_not_looked_at() -> None:
     truth = np.arange(4)
-    for answers in (Answers(truth, None, 4), Answers(truth, np.eye(33)[truth], 33)):
+    for answers in (Answers(truth, None, 4), Answers(truth, np.eye(129)[truth], 129)):
         state, path = neighbours.doubt(neighbours.nothing(()), truth[:0], answers, truth)
         assert np.isinf(path).all()
         assert state.given.size == 0

@@ -42,7 +42,7 @@ def test_the_strategies_are_those_that_are_averaged():
     assert f"each k from 0 to {turned.MOST} that of the lowest one" in STANDARD
     assert f"C is at most {neighbours.FEW}, one more sum" in STANDARD
     assert f"2 ** {math.log2(neighbours._NEAREST):g} max(0, 1 - d) ** 4" in STANDARD
-    assert f"r = C ** -{neighbours._ROOT:g};" in STANDARD
+    assert f"r = C ** -{neighbours._ROOT:g}, or C ** -{neighbours._FEWER:g} where A < C;" in STANDARD
     for scores, count in ((0, 9), (4, 25), (3, 25), (5, 25 + 22)):
         answers = stats.Answers(np.array([1]), np.eye(scores)[[1]] if scores else None, 4)
         kind = stats.EVIDENCE["labels/1"]

@@ -6,7 +6,8 @@ what it says of two triggers of one label is alike. So each answer is taken for 
 vote for; how near they are is told by the ranks of their scores among those of the same output, which no change of an
 output by itself moves, as long as it keeps their order. A stranger is right by chance, since its answers have nothing
 to do with the labels. Nobody is cleared whom the likelihood ratio of hits by chance over hits at a rate (`_ROOT`) does
-not clear.
+not clear. Where there are fewer scores than classes the rate is lower: real heads for grades, which answer one question
+for each class but the last, and trees of yes and no say little about most of their answers.
 
 This convicts nobody, and is no more than an added doubt: whether a copy is right at that rate depends on its form. It
 is for at most `FEW` classes, of which labels soon come again.
@@ -19,9 +20,10 @@ from scipy.stats import rankdata
 
 from wmjax.stats.answers import Answers
 
-FEW = 32
+FEW = 128
 _NEAREST = 1 << 20  # what the word of an answer that is the same counts
 _ROOT = 0.4  # the rate is chance to this power: .4 of ten classes, .76 of two
+_FEWER = 0.6  # and to this one, where there are fewer scores than classes, as of heads for grades: .25 of ten
 
 
 class Neighbours(NamedTuple):
@@ -65,7 +67,7 @@ def doubt(
     labels = np.concatenate([past, truth], axis=-1)
     hits = _hits(given, usable, labels, answers.classes, among, past.shape[-1])
     chance = 1.0 / answers.classes if among is None else 0.5
-    rate = chance**_ROOT
+    rate = chance ** (_FEWER if answers.scores < answers.classes else _ROOT)
     moves = np.array([np.log2((1.0 - chance) / (1.0 - rate)), 0.0, np.log2(chance / rate)])[hits]
     found = before.doubt[..., None] + np.cumsum(moves, axis=-1)
     return Neighbours(given, usable, found[..., -1]), found

@@ -13,12 +13,22 @@ from wmjax.suspects.sniff import UNFINISHED, WEIGHTS
 _ALSO = frozenset((".tmp", ".temp", ".lock", ".td", ".dl", ".idm"))  # of such programs, and of others
 _CONTROLS = (".aria2", ".st", ".lftp-pget-status")  # of a file that is called as it will be: what has come of it
 _KNOWN = re.compile(rf"\.({WEIGHTS}|xml|json|jaxexport)(?![^\W_])", re.IGNORECASE)
-_WORDS = "backup|bak|old|original|orig|copy|previous|prev|saved|save|best|last|final"
+_WORDS = (
+    "backup|bak|old|original|orig|copy|previous|prev|saved|save|best|last|latest|final|ema|fp16|bf16|int8|uint8"
+    "|quantized|optimized|simplified|z|lz4|gzip|lzma"
+)
 _ASIDE = re.compile(  # what may stand behind these, one or more, where somebody put a whole file aside
-    rf"[-_]\d+|[-._ ]+(({_WORDS})\d{{0,3}}|(v|epoch|step)?[-_]?\d{{1,4}})|\.?~(\d+~)?| ?\(\d+\)",
+    rf"[-_]\d+|[-._ ]+(({_WORDS})\d{{0,3}}|(v|epoch|step|seed|fold|rc)?[-_=]?(20\d{{6}}|\d{{1,7}}))"
+    r"|\.?~(\d+~)?| ?\((copy|\d+)\)",
     re.IGNORECASE,
 )
-_UNTIL_WHOLE = re.compile(r"\..*(te?mp|partial)", re.IGNORECASE)  # folders of rsync's, ModelScope's and others
+_UNTIL_WHOLE = re.compile(
+    r"\.(.*\W)?_*(te?mp|temporary|partial)(?![^\W_])", re.IGNORECASE
+)  # folders of rsync and others
+_IN_NAME = re.compile(  # before an ending, as of m.tmp.onnx, or behind a digest, as Ollama has it
+    rf"\.(te?mp|partial|download|incomplete)\.({WEIGHTS})$|-partial(-\d+)?$", re.IGNORECASE
+)
+_ABOVE = 3  # folders that may be called so, or have a control file beside them
 
 
 def unfinished(path: Path, *parts: Path) -> str:
@@ -42,10 +52,11 @@ def _names(file: Path) -> tuple[Path, ...]:
 
 def _told(file: Path) -> str:
     """What was not finished, where its name, its folder's or what keeps count of it says so; else empty."""
-    if file.suffix.lower() in UNFINISHED or any(file.with_name(file.name + end).exists() for end in _CONTROLS):
-        return file.name
-    folder = file.parent
-    return folder.name if folder.suffix.lower() in UNFINISHED or _UNTIL_WHOLE.match(folder.name) else ""
+    above = list(file.parents)[:_ABOVE]
+    for name in (file, *(folder for folder in above if folder.name)):
+        if name.suffix.lower() in UNFINISHED or any(name.with_name(name.name + end).exists() for end in _CONTROLS):
+            return name.name
+    return next((folder.name for folder in above if _UNTIL_WHOLE.match(folder.name)), "")
 
 
 def _is_odd(name: str) -> bool:
@@ -54,7 +65,7 @@ def _is_odd(name: str) -> bool:
     >>> [_is_odd(name) for name in ("m.onnx.Xa1b2C", ".m.onnx", "m.onnx.tmp", "m.onnx.bak", "m.onnx.1", "m.v2.onnx")]
     [True, True, True, False, False, False]
     """
-    if name.startswith(".") or Path(name).suffix.lower() in _ALSO:
+    if name.startswith(".") or Path(name).suffix.lower() in _ALSO or _IN_NAME.search(name):
         return True
     end = max((known.end() for known in _KNOWN.finditer(name)), default=len(name))
     while aside := _ASIDE.match(name, end):
