@@ -4,8 +4,9 @@ Command   python experiments/evidence/acquittals.py [--data cifar10 --work DIR] 
           [--innocents 1000]
 Expected  no thief acquitted, of 1,000 verifications of each kind; of the innocent at least 95 % cleared within 60
           questions, the median below 30, and none a match; those that answer with labels alone take longer
-          (met: nobody acquitted, none a match; missed: of the innocents 93.7 % within 60, and a median of 31. Before up
-          to three outputs that are always low were passed over, on the same day 94.0 % and 27)
+          (met: nobody acquitted, none a match; missed: of the innocents 90.6 % within 60, and a median of 37. Before
+          other forms of answers were seen through 93.7 % and 31, and before up to three outputs that are always low
+          were passed over 94.0 % and 27)
 Time      about 6 minutes each on 2 CPU cores; as long again for what `victims.py` trains once in DIR
 
 On digits the stolen network is a CNN that was marked with 100 abstract triggers, then trained on by the thief for some
