@@ -13,6 +13,7 @@ This convicts nobody, and is no more than an added doubt: whether a copy is righ
 is for at most `FEW` classes, of which labels soon come again.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from scipy.stats import rankdata
 from wmjax.stats.answers import Answers
 
 FEW = 128
+_BLOCK = 1 << 18  # scores that are looked at together
 _NEAREST = 1 << 20  # what the word of an answer that is the same counts
 _ROOT = 0.4  # the rate is chance to this power: .4 of ten classes, .76 of two
 _FEWER = 0.6  # and to this one, where there are fewer scores than classes, as of heads for grades: .25 of ten
@@ -65,12 +67,24 @@ def doubt(
     given = np.concatenate([before.given, fresh], axis=-2) if before.given.shape[-1] else fresh
     usable = np.concatenate([before.usable, counts], axis=-1)
     labels = np.concatenate([past, truth], axis=-1)
-    hits = _hits(given, usable, labels, answers.classes, among, past.shape[-1])
+    hits = _in_blocks(given, usable, labels, answers.classes, among, past.shape[-1])
     chance = 1.0 / answers.classes if among is None else 0.5
     rate = chance ** (_FEWER if answers.scores < answers.classes else _ROOT)
     moves = np.array([np.log2((1.0 - chance) / (1.0 - rate)), 0.0, np.log2(chance / rate)])[hits]
     found = before.doubt[..., None] + np.cumsum(moves, axis=-1)
     return Neighbours(given, usable, found[..., -1]), found
+
+
+def _in_blocks(
+    given: np.ndarray, usable: np.ndarray, labels: np.ndarray, classes: int, among: np.ndarray | None, before: int
+) -> np.ndarray:
+    """What `_hits` gives for a few suspects after another: all at once would take much memory."""
+    count, rows = math.prod(labels.shape[:-1]), labels.ndim - 1
+    scores, counts, truth = (each.reshape(count, *each.shape[rows:]) for each in (given, usable, labels))
+    size = max(1, _BLOCK // (max(classes, given.shape[-1]) * max(1, labels.shape[-1])))
+    parts = [slice(start, start + size) for start in range(0, max(1, count), size)]
+    hits = np.concatenate([_hits(scores[p], counts[p], truth[p], classes, among, before) for p in parts])
+    return np.asarray(hits.reshape(*labels.shape[:-1], hits.shape[-1]))
 
 
 def _hits(
