@@ -26,7 +26,7 @@ from experiments.audits import (
     read_share,
 )
 from experiments.claims import claims_a_key, dispute, judge_coins, judge_cost, kill_loops
-from experiments.evidence import acquittals, false_alarms, null_coins, null_models, null_pairs, resized
+from experiments.evidence import acquittals, answer_forms, false_alarms, null_coins, null_models, null_pairs, resized
 from experiments.gpu import on_gpu
 from experiments.services import service_pairs, services
 from experiments.students import digits_students, students, ties
@@ -79,6 +79,7 @@ TABLES = {
             "null_pairs": null_pairs.rows,
             "acquittals": partial(acquittals.rows, data="digits"),
             "acquittals_cifar10": partial(acquittals.rows, data="CIFAR-10, vgg"),
+            "answer_forms": answer_forms.rows,
             "audit_truth": audit_truth.rows,
             "null_models": null_models.rows,
         },

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import record
-from experiments.evidence import acquittals
+from experiments.evidence import acquittals, answer_forms
 from wmjax.keys import Key
 from wmjax.models import Config
 from wmjax.stats import renaming
@@ -78,3 +78,20 @@ def test_with_a_rule_taken_out_an_acquittal_appears(name: str, least: Any, case:
     assert acquittals.thefts(key, told, name, 20, key.images[:0])["no-match"] > 0
     monkeypatch.undo()
     assert "no-match" not in acquittals.thefts(key, told, name, 20, key.images[:0])
+
+
+def test_forms_of_answers_are_counted(monkeypatch):
+    """Copies that know all labels are no strangers in these two; real networks are counted apart."""
+    forms = {name: answer_forms.FORMS[name] for name in ("logits", "grades, logits")}
+    monkeypatch.setattr(answer_forms, "FORMS", forms)
+    monkeypatch.setattr(answer_forms, "CLASSES", (2, 10))
+    monkeypatch.setattr(answer_forms, "GRADES", (3,))
+    found = answer_forms.measure(10, 1, epochs=2)
+    assert set(found["simulated"]["grades, logits"]) == {"10"}  # of two classes it has one score
+    plain = found["simulated"]["logits"]["10"]
+    assert (plain["1"]["match"], plain["1"]["cleared"], plain["strangers"]["match"]) == (1.0, 0.0, 0.0)
+    assert plain["strangers"]["questions"] < 60
+    assert found["simulated"]["grades, logits"]["10"]["1"]["cleared"] == 0.0
+    assert found["grades"]["3"]["networks"] == 1
+    environment = {"cores": 2, "commit": "0" * 40}
+    assert len(answer_forms.rows({**found, "environment": environment})) == 3
