@@ -14,9 +14,9 @@ of wealths is a wealth, so nothing is tuned on the suspect.
 `contract` says what a kind of evidence is, `labels` is the kind above, `pairs` the same between two classes, `spread`
 reads coins off all answers together (with `correlations`), `ranked` is that of keys without exact evidence, `kinds`
 lists them, `decision` reaches the verdict of a `rule`. Beside them: `answers` (what a suspect said), `said` (as files
-hold it), `mixture` (equal stakes), `renaming` (bets on classes that were renamed), `naming` (the names that
-fit best), `turned` (other classes that an answer may mean), `neighbours` (whether answers that are alike go with one
-label), `told` (how many classes a suspect tells apart),
+hold it), `mixture` (equal stakes), `renaming` (bets on classes that were renamed), `naming` (the names that fit best),
+`turned` (other classes that an answer may mean), `neighbours` (whether answers that are alike go with one label),
+`told` (how many classes a suspect tells apart), `doubts` (the least that these leave of the evidence against a copy),
 `binomial` (exact figures for a number of questions fixed before), `calibration` (ranks among decoys or null models),
 `many` (the false discovery rate over many keys and models), `several` (keys about one suspect: their evidence
 multiplies), `readings` (ways to ask one suspect: their wealth is averaged).

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import neighbours, renaming, told, turned
+from wmjax.stats import doubts, renaming
 from wmjax.stats.answers import Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
@@ -34,30 +34,24 @@ class Wealth(NamedTuple):
     Attributes:
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
       acquittal: float64 [...], evidence against a copy with its own names.
-      against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       history: what was answered, for `renaming`.
-      seen, other, near: as `told`, `turned` and `neighbours` keep them.
+      doubts: as `doubts` keeps them.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], labels repeated so far.
     """
 
     totals: np.ndarray
     acquittal: np.ndarray
-    against: np.ndarray
     history: renaming.History
-    seen: told.Told
-    other: turned.Turned
-    near: neighbours.Neighbours
+    doubts: doubts.Doubts
     peak: np.ndarray
     matches: np.ndarray
 
 
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
-    none, parts = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS)))
-    other = turned.nothing(shape, partial(renaming.begin, bets=False))
-    begun = renaming.begin(shape), told.nothing(shape), other, neighbours.nothing(shape)
-    return Wealth(np.zeros((*shape, 1)), none, parts, *begun, none, np.zeros(shape, np.int64))
+    none, doubted = np.zeros(shape), doubts.nothing(shape, partial(renaming.begin, bets=False))
+    return Wealth(np.zeros((*shape, 1)), none, renaming.begin(shape), doubted, none, np.zeros(shape, np.int64))
 
 
 def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outputs: int = 0) -> tuple[Wealth, Path]:
@@ -72,24 +66,17 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     """
     shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
     answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(truth, shape).astype(np.int64)
-    past = state.history.truth
     history, guessed, moves = renaming.learn(state.history, answered, truth, answers.classes)
-    seen, tenths = told.tell(state.seen, state.history.answered, answers, shape)
-    tenths = told.of_any(tenths, outputs)
-    other, doubted = turned.doubt(state.other, past, answers, truth, tenths, partial(_against, answers.classes))
-    near, unlike = neighbours.doubt(state.near, past, answers, truth)
+    learn = partial(_against, answers.classes)
+    doubted, least = doubts.weigh(state.doubts, state.history, answers, truth, learn, moves, outputs=outputs)
     payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed(totals)
     cleared = state.acquittal[..., None] + acquittal(answers, truth, rule.rate)
-    against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(answered == truth, axis=-1)
-    sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1)
-    last = (*sums, history, seen, other, near, peak[..., -1], matches[..., -1])
-    acquitted = np.minimum.reduce([cleared, renaming.least(against, tenths), doubted, unlike])
-    acquitted = told.withheld(acquitted, not answers.may_hide)
-    path = Path(bits, acquitted, peak, matches, np.zeros_like(matches))
+    last = (cleared[..., -1], history, doubted, peak[..., -1], matches[..., -1])
+    path = Path(bits, np.minimum(cleared, least), peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmjax.stats import naming, neighbours, renaming, told, turned
+from wmjax.stats import doubts, naming, renaming, told
 from wmjax.stats.answers import Answers
 from wmjax.stats.contract import Evidence, Path
 from wmjax.stats.labels import acquittal, log2_payoffs
@@ -44,32 +44,27 @@ class Wealth(NamedTuple):
     Attributes:
       totals: float64 [..., strategies], log2 wealth of each; [..., 1] before the first answers show their form.
       acquittal: float64 [...], evidence against a copy with its own names.
-      against: float64 [..., 10], evidence against one of so many tenths of the classes under any renaming.
       lower: float64 [..., strategies], log2 wealth of bets on the side that scores lower; [..., 1] at first.
       history: what was answered, for `naming`, the classes that the coins chose being the labels.
-      seen, other, near: as `told`, `turned` and `neighbours` keep them.
+      doubts: as `doubts` keeps them.
       peak: float64 [...], the most evidence so far.
       matches: int64 [...], coins that the suspect sided with so far.
     """
 
     totals: np.ndarray
     acquittal: np.ndarray
-    against: np.ndarray
     lower: np.ndarray
     history: renaming.History
-    seen: told.Told
-    other: turned.Turned
-    near: neighbours.Neighbours
+    doubts: doubts.Doubts
     peak: np.ndarray
     matches: np.ndarray
 
 
 def start(shape: tuple[int, ...] = ()) -> Wealth:
     """Nothing asked yet, of suspects in an array of this shape."""
-    none, parts, nothing = np.zeros(shape), np.zeros((*shape, len(renaming.PARTS))), np.zeros((*shape, 1))
-    other = turned.nothing(shape, naming.begin)
-    begun = naming.begin(shape), told.nothing(shape), other, neighbours.nothing(shape)
-    return Wealth(nothing, none, parts, nothing, *begun, none, np.zeros(shape, np.int64))
+    none, nothing = np.zeros(shape), np.zeros((*shape, 1))
+    doubted = doubts.nothing(shape, naming.begin)
+    return Wealth(nothing, none, nothing, naming.begin(shape), doubted, none, np.zeros(shape, np.int64))
 
 
 def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: int = 0) -> tuple[Wealth, Path]:
@@ -82,23 +77,18 @@ def bet(state: Wealth, answers: Answers, truth: Pairs, rule: Rule, *, outputs: i
     chosen = np.broadcast_to(_chosen(truth), bits.shape)
     learn = partial(naming.count, classes=answers.classes, chance=0.5)
     history, moves = learn(state.history, fresh, chosen)
-    against = np.moveaxis(state.against, -1, 0)[..., None] + np.cumsum(moves, axis=-1)
-    seen, tenths = told.tell(state.seen, state.history.answered, answers, bits.shape)
-    tenths = told.of_any(tenths, outputs)
     lower = np.moveaxis(state.lower, -1, 0)[..., None]
     if sides.probabilities is not None:
         lower = lower + np.cumsum(log2_payoffs(Answers(sides.labels, None, 2), 1 - truth.coins), axis=-1)
-    past = state.history.truth
-    other, doubted = turned.doubt(state.other, past, answers, chosen, tenths, learn)
-    near, unlike = neighbours.doubt(state.near, past, answers, chosen, truth.classes)
+    doubted, least = doubts.weigh(
+        state.doubts, state.history, answers, chosen, learn, moves, outputs=outputs, among=truth.classes
+    )
     peak = np.maximum.accumulate(np.maximum(state.peak[..., None], bits), axis=-1)
     matches = state.matches[..., None] + np.cumsum(sides.labels == truth.coins, axis=-1)
-    sums = cleared[..., -1], np.moveaxis(against[..., -1], 0, -1), np.moveaxis(lower[..., -1], 0, -1)
-    last = (*sums, history, seen, other, near, peak[..., -1], matches[..., -1])
-    cleared = np.minimum.reduce([cleared, renaming.least(against, tenths), doubted, unlike])
+    last = (cleared[..., -1], np.moveaxis(lower[..., -1], 0, -1), history, doubted, peak[..., -1], matches[..., -1])
+    cleared = np.minimum(cleared, least)
     if sides.probabilities is not None:
         cleared = told.withheld(cleared, mixed(lower) < 0.0)
-    cleared = told.withheld(cleared, not answers.may_hide)
     path = Path(bits, cleared, peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
 
