@@ -4,6 +4,7 @@ Programs that fetch may make a file as large as it will be at once, with zeros w
 one it is another network. So it may be convicted and is never cleared.
 """
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -22,9 +23,8 @@ _ASIDE = re.compile(  # what may stand behind these, one or more, where somebody
     r"|\.?~(\d+~)?| ?\((copy|\d+)\)",
     re.IGNORECASE,
 )
-_UNTIL_WHOLE = re.compile(
-    r"\.(.*\W)?_*(te?mp|temporary|partial)(?![^\W_])", re.IGNORECASE
-)  # folders of rsync and others
+# folders of rsync and others
+_UNTIL_WHOLE = re.compile(r"\.(.*\W)?_*(te?mp|temporary|partial)(?![^\W_])", re.IGNORECASE)
 _IN_NAME = re.compile(  # before an ending, as of m.tmp.onnx, or behind a digest, as Ollama has it
     rf"\.(te?mp|partial|download|incomplete)\.({WEIGHTS})$|-partial(-\d+)?$", re.IGNORECASE
 )
@@ -38,9 +38,12 @@ def unfinished(path: Path, *parts: Path) -> str:
       path: of the model: who fetches it gives it a name until it is whole, which no other file tells.
       parts: that hold some of its weights: it tells how they are called.
     """
-    for name in (name for file in dict.fromkeys((path, *parts)) for name in _names(file)):
-        if told := _told(name):
-            return f"the download of {told} was not finished: zeros may stand in it for what has not come"
+    files = dict.fromkeys(name for file in (path, *parts) for name in _names(file))
+    above = dict.fromkeys(folder for file in files for folder in list(file.parents)[:_ABOVE] if folder.name)
+    marked = (one.name for one in (*files, *above) if _is_marked(one))
+    until = (folder.name for folder in above if _UNTIL_WHOLE.match(folder.name))
+    if told := next(itertools.chain(marked, until), ""):
+        return f"the download of {told} was not finished: zeros may stand in it for what has not come"
     odd = "" if path.is_dir() else next((name.name for name in _names(path) if _is_odd(name.name)), "")
     return odd and f"{odd} is called as half a download may be, and zeros may stand in it: if it is whole, rename it"
 
@@ -50,13 +53,9 @@ def _names(file: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((file.absolute(), Path(os.path.realpath(file)))))
 
 
-def _told(file: Path) -> str:
-    """What was not finished, where its name, its folder's or what keeps count of it says so; else empty."""
-    above = list(file.parents)[:_ABOVE]
-    for name in (file, *(folder for folder in above if folder.name)):
-        if name.suffix.lower() in UNFINISHED or any(name.with_name(name.name + end).exists() for end in _CONTROLS):
-            return name.name
-    return next((folder.name for folder in above if _UNTIL_WHOLE.match(folder.name)), "")
+def _is_marked(one: Path) -> bool:
+    """Whether the name of a file or folder, or what keeps count of it, says that it was not finished."""
+    return one.suffix.lower() in UNFINISHED or any(one.with_name(one.name + end).exists() for end in _CONTROLS)
 
 
 def _is_odd(name: str) -> bool:
