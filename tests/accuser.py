@@ -88,9 +88,9 @@ def truth(*arguments: object) -> bool:
     return True
 
 
-def believe_transcript(claim: Any, court: Any, *_: Any, **__: Any) -> tuple[Heard, tuple[int, int]]:
+def believe_transcript(claim: Any, court: Any, *_: Any, **__: Any) -> Heard:
     """In the place of the judge's own asking."""
-    return Heard(rows_of.answers(claim.rows, claim.commitment.spec.classes), 0, mixed=False), (0, 0)
+    return Heard(rows_of.answers(claim.rows, claim.commitment.spec.classes), (0, 0), mixed=False)
 
 
 DERIVED: Patch = (judging, "check_secret", truth)

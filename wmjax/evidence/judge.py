@@ -91,7 +91,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
     if court.suspect:
         court = dataclasses.replace(court, suspect=as_claimed(claim, court.suspect))
     names = transcript.names_of(claim.rows)
-    heard, fresh = ask_again(claim, court, source, names, fresh=bool(regenerated))  # 7
+    heard = ask_again(claim, court, source, names, fresh=bool(regenerated))  # 7
     own = heard.answers if heard else None
     same_weights = compare_weights(claim, court)
     differing = check_answers(claim, own, same_weights)
@@ -107,7 +107,7 @@ def judge(claim: Claim, court: Court | None = None) -> Judgement:
             differing=differing,
             same_weights=same_weights,
             others=others,
-            fresh=fresh,
+            fresh=heard.fresh if heard else (0, 0),
             names=names,
             pledge=pledge,
             released=released,
@@ -144,18 +144,17 @@ def released_as(claim: Claim, court: Court) -> tuple[Release | None, bool]:
 
 def ask_again(
     claim: Claim, court: Court, source: Dataset | None, names: dict[str, int], *, fresh: bool
-) -> tuple[Heard | None, tuple[int, int]]:
-    """What the suspect says to the judge, and how many labels it repeats of how many triggers that nobody opened.
+) -> Heard | None:
+    """What the suspect says to the judge.
 
-    Those are asked beside the others where the suspect may remember what it was shown, and the secret gives them. Names
-    that it has for its classes are added to `names`.
+    Triggers that nobody opened are asked beside the others where the suspect may remember what it was shown, and the
+    secret gives them. Names that it has for its classes are added to `names`.
     """
     if court.suspect is None:
-        return None, (0, 0)
+        return None
     single = stats.kind_of(claim.commitment.rule).coins is None  # else one answer by itself tells nothing
     beside = fresh_triggers(claim, source) if fresh and single and court.suspect.remembers else None
-    heard = ask_beside(claim, court.suspect, beside, names)
-    return heard, (heard.known, 0 if beside is None else len(beside.images))
+    return ask_beside(claim, court.suspect, beside, names)
 
 
 def conclude(facts: Facts) -> Judgement:

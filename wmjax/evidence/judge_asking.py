@@ -35,12 +35,12 @@ class Heard(NamedTuple):
 
     Attributes:
       answers: about every opened trigger; in the place of a spent one a refusal.
-      known: how many labels of fresh triggers it repeats.
+      fresh: how many labels it repeats of how many fresh triggers.
       mixed: whether answers of several forms came, of which the labels alone count.
     """
 
     answers: stats.Answers
-    known: int
+    fresh: tuple[int, int]
     mixed: bool
 
 
@@ -122,9 +122,10 @@ def ask_beside(claim: Claim, suspect: Suspect, fresh: Fresh | None, names: dict[
     if given.probabilities is not None:
         probabilities = np.full((len(claim.rows), given.scores), 1.0 / given.scores)
         probabilities[opened] = given.probabilities[: len(opened)]
-    known = 0
+    known = (0, 0)
     if fresh is not None:
-        known = int(stats.play(claim.commitment.rule, given[len(opened) :], fresh.truth).matches[-1])
+        repeated = stats.play(claim.commitment.rule, given[len(opened) :], fresh.truth).matches[-1]
+        known = (int(repeated), len(fresh.images))
     return Heard(stats.Answers(labels, probabilities, spec.classes), known, mixed)
 
 
