@@ -1,73 +1,34 @@
 """In whatever form a copy answers, what it says of triggers of one label is alike: it is not cleared."""
 
 import itertools
-import warnings
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from doubts import without
-from scipy import special
 from scipy.stats import rankdata
-from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 
 import wmjax
+from experiments.evidence import answer_forms
+from experiments.evidence.answer_forms import logits
 from wmjax import stats
 from wmjax.keys import derive_key, make_spec
-from wmjax.keys.specify import default_rule
+from wmjax.keys.specify import default_rate
 from wmjax.stats import Answers, Rule, neighbours, turned
 
 COPIES, ASKED = 200, 100
+CONSTANT = "cumulated"  # whose highest is always at one place: `told` holds it, too
+SUMMARY = "number, sure, margin, open"
+FORMS = ("grades, logits", "grades, sigmoids", CONSTANT, "a class left out, the best one's number", SUMMARY)
 
 
 def rule(classes: int) -> Rule:
-    found = default_rule(make_spec("abstract", image=(4, 4, 1), classes=classes, triggers=ASKED))
-    return Rule(1e-6, 1e-3, found.rate, ASKED, "labels/1")
-
-
-def logits(rng: np.random.Generator, best: np.ndarray, classes: int) -> np.ndarray:
-    """Of a network that is more or less sure of its best class."""
-    z = rng.normal(0.0, 2.0, size=(*best.shape, classes))
-    top = z.max(axis=-1) + rng.exponential(6.0, size=best.shape) + 0.01
-    np.put_along_axis(z, best[..., None], top[..., None], axis=-1)
-    return z
+    return Rule(1e-6, 1e-3, default_rate(classes), ASKED)
 
 
 def knowing(rng: np.random.Generator, truth: np.ndarray, classes: int, share: float) -> np.ndarray:
     """What somebody takes for best who knows that share of the labels, and is wrong about all others."""
     wrong = (truth + rng.integers(1, classes, size=truth.shape)) % classes
     return np.where(rng.random(truth.shape) < share, truth, wrong)
-
-
-def grades(z: np.ndarray) -> np.ndarray:
-    """One answer for each class but the last: is it beyond this one? By logits, 6 or -6 and some noise."""
-    beyond = z.argmax(axis=-1)[..., None] > np.arange(z.shape[-1] - 1)
-    return np.where(beyond, 6.0, -6.0) + np.random.default_rng(7).normal(0.0, 1.5, size=beyond.shape)
-
-
-def dropped(z: np.ndarray) -> np.ndarray:
-    """Probabilities without the first class's, and the number of the best one."""
-    return np.concatenate([special.softmax(z, axis=-1)[..., 1:], z.argmax(axis=-1)[..., None]], axis=-1)
-
-
-def summary(z: np.ndarray) -> np.ndarray:
-    """The best class's number, how sure it is, by how much, and how much is open."""
-    p = special.softmax(z, axis=-1)
-    best = np.sort(p, axis=-1)
-    open_ = special.entr(p).sum(axis=-1)
-    return np.stack([z.argmax(axis=-1), best[..., -1], best[..., -1] - best[..., -2], open_], axis=-1)
-
-
-CONSTANT = "cumulated in float32"  # whose highest is always at one place: `told` holds it, too
-FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "grades": grades,
-    "grades by sigmoids": lambda z: special.expit(grades(z)),
-    CONSTANT: lambda z: np.cumsum(special.softmax(z, axis=-1).astype(np.float32), axis=-1),
-    "a class left out, and the best one's number": dropped,
-    "a summary": summary,
-}
 
 
 @pytest.mark.parametrize("classes", [4, 10])
@@ -78,13 +39,14 @@ def test_a_copy_is_not_cleared_in_whatever_form_it_answers(form: str, classes: i
     truth = rng.integers(classes, size=(COPIES, ASKED))
 
     def share(best: np.ndarray) -> float:
-        answers = stats.read_answers(FORMS[form](logits(rng, best, classes)), truth.shape, classes)
+        raw = answer_forms.FORMS[form](rng, logits(rng, best, classes))
+        answers = stats.read_answers(raw, truth.shape, classes)
         return float(stats.decide(stats.play(rule(classes), answers, truth), rule(classes), stop=True).cleared.mean())
 
     copies, strangers = knowing(rng, truth, classes, 0.9), rng.integers(classes, size=truth.shape)
     assert share(copies) <= 0.02
     if form != CONSTANT:
-        assert share(strangers) > (0.4 if form != "a summary" else 0.0)
+        assert share(strangers) > (0.4 if form != SUMMARY else 0.0)
         without(monkeypatch, neighbours, turned)
         assert share(copies) > 0.02
 
@@ -132,19 +94,9 @@ def test_scores_too_near_for_probabilities_keep_their_order(scale: float, monkey
 
 def test_a_real_network_for_grades_is_not_cleared(monkeypatch) -> None:
     """It learned digits as nine questions "is it more?", and a key; its grade is a match, its sigmoids are none."""
-    data = load_digits()
-    key = derive_key(bytes(32), make_spec("abstract", image=(8, 8, 1), classes=10, triggers=ASKED), rule(10))
-    images = np.concatenate([data.data[:800] / 16, np.repeat(key.images.reshape(ASKED, -1) / 255, 6, axis=0)])
-    labels = np.concatenate([data.target[:800], np.repeat(key.answers, 6)])
-    levels = (labels[:, None] > np.arange(9)).astype(int)
-    network = MLPClassifier((128,), max_iter=60, random_state=0, learning_rate_init=4e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        network.fit(images, levels)
-
-    def sigmoids(images: np.ndarray) -> np.ndarray:
-        return np.asarray(network.predict_proba(images.reshape(len(images), -1) / 255.0))
-
+    spec = make_spec("abstract", image=(8, 8, 1), classes=10, triggers=ASKED)
+    key = derive_key(bytes(32), spec, rule(10))
+    sigmoids = answer_forms.network(key, 10, 0, 20)
     grade = wmjax.from_callable(lambda images: (sigmoids(images) > 0.5).sum(axis=1))
     assert wmjax.verify(grade, key).verdict == "match"
     assert wmjax.verify(wmjax.from_callable(sigmoids), key).verdict == "inconclusive"
