@@ -7,14 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
-from fixtures import abstract_key
+from fixtures import VGG, abstract_key
+from orbax.checkpoint import v1 as ocp
 from test_mapping import free_port
 from test_train import leaves_equal
 
 from wmjax import checkpoint, hosts
-from wmjax.errors import UsageError
+from wmjax.errors import AccessError, UsageError
 from wmjax.keys import write_key
 from wmjax.suspects.stored import load_variables
 
@@ -85,6 +87,21 @@ def test_killed_in_mid_run_then_resumed_equals_uninterrupted(tmp_path, key_optio
     paths = [checkpoint.latest(tmp_path / run) for run in ("killed", "whole")]
     assert paths[0].name == paths[1].name == "step-00000033"
     assert leaves_equal(*(load_variables(str(path))[1] for path in paths))
+
+
+def test_a_process_lost_while_a_checkpoint_is_written_is_told_as_lost(tmp_path, monkeypatch):
+    """Orbax waits for the others, too: where that fails the checkpoint is not at fault."""
+
+    def save(*_, **__):
+        raise TimeoutError("Timeout waiting at barrier 'finalize'. The original error raised was: ...")
+
+    monkeypatch.setattr(ocp, "save", save)
+    model = checkpoint.Metadata(VGG)
+    with pytest.raises(AccessError, match="cannot write checkpoint"):
+        checkpoint.save(tmp_path / "alone", {}, model)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(AccessError, match="another process of this run ended"):
+        checkpoint.save(tmp_path / "of-two", {}, model)
 
 
 def test_two_keys_or_flags_in_one_run_are_refused_by_both(tmp_path, key_options):

@@ -76,7 +76,7 @@ def save(path: Path, tree: dict[str, Any], metadata: Metadata) -> None:
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(host_tree))
     if hosts.is_first():  # in mid-write Orbax's threads fail in many lines, or wait for minutes
         check_room(path.parent, size + (1 << 20))
-    with _one_line(f"cannot write checkpoint {path}"):
+    with _one_line(f"cannot write checkpoint {path}"), hosts.losses_told():
         ocp.save(path.absolute(), host_tree, custom_metadata=metadata.to_json())
     stores.put(path, last=CHECKPOINT)  # without which it counts as half-written
 

@@ -25,7 +25,7 @@ from wmjax.errors import AccessError, UsageError, WmjaxError
 from wmjax.text import first_line
 
 LOST = "another process of this run ended or stopped answering: see what it printed, then start all with `resume`"
-_SIGNS = ("unavailable", "gloo", "nccl", "connection", "heartbeat", "aborted")  # of a lost process, in errors
+_SIGNS = ("unavailable", "gloo", "nccl", "connection", "heartbeat", "aborted", "barrier")  # of a loss, in errors
 _SILENCE = 30  # seconds without a heartbeat after which a process counts as lost
 
 
@@ -103,12 +103,12 @@ def join(place: Meeting) -> None:
 
 @contextlib.contextmanager
 def losses_told() -> Iterator[None]:
-    """Turns what a collective raises when another process is gone into one line."""
+    """Turns what a collective raises when another process is gone, or Orbax for it, into one line."""
     import jax
 
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except (jax.errors.JaxRuntimeError, TimeoutError) as error:
         if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in _SIGNS):
             raise
         raise AccessError(f"{LOST} ({first_line(error, 160)})") from error
