@@ -17,7 +17,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 
 from wmjax.stats.answers import Answers
 
@@ -34,18 +33,21 @@ class Neighbours(NamedTuple):
     Attributes:
       given: float32 [..., t, A], the scores, as audits keep them, infinite ones of refusals; [..., t, 0] where none
         count.
+      ranks: int32 [..., t, A], of each score how many of its output are lower, less those that are higher.
       usable: bool [..., t], which were answers, not refusals.
       doubt: float64 [...], bits against a copy.
     """
 
     given: np.ndarray
+    ranks: np.ndarray
     usable: np.ndarray
     doubt: np.ndarray
 
 
 def nothing(shape: tuple[int, ...]) -> Neighbours:
     """No answers yet."""
-    return Neighbours(np.zeros((*shape, 0, 0), np.float32), np.zeros((*shape, 0), bool), np.zeros(shape))
+    none = np.zeros((*shape, 0, 0), np.float32)
+    return Neighbours(none, none.astype(np.int32), np.zeros((*shape, 0), bool), np.zeros(shape))
 
 
 def doubt(
@@ -67,58 +69,95 @@ def doubt(
     given = np.concatenate([before.given, fresh], axis=-2) if before.given.shape[-1] else fresh
     usable = np.concatenate([before.usable, counts], axis=-1)
     labels = np.concatenate([past, truth], axis=-1)
-    hits = _in_blocks(given, usable, labels, answers.classes, among, past.shape[-1])
+    hits, ranks = _in_blocks(given, before.ranks, usable, labels, answers.classes, among)
     chance = 1.0 / answers.classes if among is None else 0.5
     rate = chance ** (_FEWER if answers.scores < answers.classes else _ROOT)
     moves = np.array([np.log2((1.0 - chance) / (1.0 - rate)), 0.0, np.log2(chance / rate)])[hits]
     found = before.doubt[..., None] + np.cumsum(moves, axis=-1)
-    return Neighbours(given, usable, found[..., -1]), found
+    return Neighbours(given, ranks, usable, found[..., -1]), found
 
 
 def _in_blocks(
-    given: np.ndarray, usable: np.ndarray, labels: np.ndarray, classes: int, among: np.ndarray | None, before: int
-) -> np.ndarray:
-    """What `_hits` gives for a few suspects after another: all at once would take much memory."""
-    count, rows = math.prod(labels.shape[:-1]), labels.ndim - 1
-    scores, counts, truth = (each.reshape(count, *each.shape[rows:]) for each in (given, usable, labels))
-    size = max(1, _BLOCK // (max(classes, given.shape[-1]) * max(1, labels.shape[-1])))
-    parts = [slice(start, start + size) for start in range(0, max(1, count), size)]
-    hits = np.concatenate([_hits(scores[p], counts[p], truth[p], classes, among, before) for p in parts])
-    return np.asarray(hits.reshape(*labels.shape[:-1], hits.shape[-1]))
+    given: np.ndarray,
+    ranks: np.ndarray,
+    usable: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    among: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `_hits` gives for a few suspects after another, and all ranks: all at once would take much memory."""
+    shape, (answers, scores), known = labels.shape[:-1], given.shape[-2:], ranks.shape[-2]
+    count = math.prod(shape)
+    seen = np.zeros((count, answers, scores), np.int32)
+    seen[:, :known] = ranks.reshape(count, known, scores) if known else 0
+    given, usable, labels = given.reshape(seen.shape), usable.reshape(count, answers), labels.reshape(count, answers)
+    found = np.empty((count, answers - known), np.int64)
+    size = max(1, _BLOCK // (max(classes, scores) * answers))
+    for part in (slice(start, start + size) for start in range(0, count, size)):
+        found[part], seen[part] = _hits(given[part], seen[part], usable[part], labels[part], classes, among, known)
+    return found.reshape(*shape, answers - known), seen.reshape(*shape, answers, scores)
 
 
 def _hits(
-    given: np.ndarray, usable: np.ndarray, labels: np.ndarray, classes: int, among: np.ndarray | None, before: int
-) -> np.ndarray:
-    """Of each answer from `before` on: 2 if most say its label, 0 if another, 1 if none says any; int64 [..., n].
+    given: np.ndarray,
+    ranks: np.ndarray,
+    usable: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    among: np.ndarray | None,
+    before: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each answer from `before` on 2 if most say its label, 0 if another, 1 if none says any; and all ranks.
 
-    A refusal is a hit: nobody is cleared by silence.
+    A refusal is a hit: nobody is cleared by silence. Suspects are in the last axis here: a step is a few passes over
+    small whole numbers that lie side by side.
     """
-    ranks = np.zeros(given.shape, np.int32)  # twice those among all so far, from 0 on; of equal ones the mean
-    ranks[..., :before, :] = 2 * rankdata(given[..., :before, :], axis=-2) - 2
-    says = ((labels[..., None] == np.arange(classes)) & usable[..., None]).astype(np.float64)
-    found = np.ones((*labels.shape[:-1], labels.shape[-1] - before), np.int64)
-    for i in range(before, labels.shape[-1]):
-        now, past = given[..., i, None, :], given[..., :i, :]
-        moves = (past >= now).astype(np.int8) + (past > now)
-        ranks[..., :i, :] += moves
-        ranks[..., i, :] = 2 * i - moves.sum(axis=-2, dtype=np.int32)
-        apart = np.abs(ranks[..., :i, :] - ranks[..., i, None, :]).sum(axis=-1, dtype=np.float64)
-        votes = (_weights(apart, usable[..., :i])[..., None, :] @ says[..., :i, :])[..., 0, :]
-        own = np.take_along_axis(votes, labels[..., i, None], axis=-1)[..., 0]
+    order, ranks = _last(_order(given)), _last(ranks.astype(_small(given.shape)))
+    counts, truth, suspects = usable.T, labels.T, np.arange(len(labels))
+    says = truth + classes * suspects
+    found, space = np.ones((len(truth) - before, len(labels)), np.int64), np.empty_like(order)
+    for i in range(before, len(truth)):
+        higher = np.subtract(order[:i], order[i], out=space[:i])
+        np.sign(higher, out=higher)
+        ranks[:i] += higher
+        ranks[i] = -higher.sum(axis=0, dtype=order.dtype)
+        apart = np.abs(np.subtract(ranks[:i], ranks[i], out=space[:i]), out=space[:i]).sum(axis=1, dtype=order.dtype)
+        weights = _weights(apart, counts[:i])
+        votes = np.bincount(says[:i].ravel(), weights.ravel(), says.shape[1] * classes).reshape(-1, classes)
+        own = votes[suspects, truth[i]]
         if among is None:
-            found[..., i - before] = np.where(votes.any(axis=-1), 2 * (votes.argmax(axis=-1) == labels[..., i]), 1)
+            found[i - before] = np.where(votes.any(axis=-1), 2 * (votes.argmax(axis=-1) == truth[i]), 1)
         else:
-            other = votes[..., among[i - before]].sum(axis=-1) - own
-            found[..., i - before] = 1 + np.sign(own - other)
-    return np.where(usable[..., before:], found, 2)
+            found[i - before] = 1 + np.sign(2 * own - votes[:, among[i - before]].sum(axis=-1))
+    return np.where(counts[before:], found, 2).T, ranks.transpose(2, 0, 1)
+
+
+def _small(shape: tuple[int, ...]) -> type[np.signedinteger]:
+    """The smallest kind of numbers that holds the distances of ranks over all outputs; shape [suspects, t, A]."""
+    return np.int16 if 2 * shape[1] * shape[2] < 1 << 15 else np.int32
+
+
+def _last(each: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(each.transpose(1, 2, 0))
+
+
+def _order(given: np.ndarray) -> np.ndarray:
+    """Whole numbers that are in the order of each output's scores, and equal where those are; [suspects, t, A]."""
+    scores = np.ascontiguousarray(given.transpose(0, 2, 1))
+    places = scores.argsort(axis=-1)
+    ranked = np.take_along_axis(scores, places, axis=-1)
+    numbers, found = np.zeros(scores.shape, _small(given.shape)), np.empty(scores.shape, _small(given.shape))
+    np.cumsum(ranked[..., 1:] > ranked[..., :-1], axis=-1, out=numbers[..., 1:])
+    np.put_along_axis(found, places, numbers, axis=-1)
+    return found.transpose(0, 2, 1)
 
 
 def _weights(apart: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """What each earlier answer's word counts, by how far it is: 0 from the mean distance on; whole numbers [..., i].
+    """What each earlier answer's word counts by its distance, 0 from the mean one on; whole numbers [i, suspects].
 
     So their sums are the same on every machine.
     """
-    mean = (apart * usable).sum(axis=-1, keepdims=True) / np.maximum(1, usable.sum(axis=-1, keepdims=True))
-    near = np.maximum(0.0, 1.0 - apart / np.where(mean > 0.0, mean, 1.0))
-    return np.asarray(np.rint(_NEAREST * near * near * near * near))
+    mean = np.where(usable, apart, 0).sum(axis=0, dtype=np.int64) / np.maximum(1, usable.sum(axis=0))
+    near = 1.0 - apart / np.where(mean > 0.0, mean, 1.0)
+    np.maximum(near, 0.0, out=near)
+    return np.asarray(np.rint(_NEAREST * near * near * near * near) * usable)
