@@ -97,6 +97,7 @@ def test_evidence_is_the_naive_formula(kind):
         answers = suspect_answers(kind, rng, 12, classes)
         labels = rng.integers(classes, size=12)
         path = stats.evidence(answers, labels)
+        np.testing.assert_array_equal(path, stats.play(RULE, answers, labels).evidence)
         for t in (1, 5, 12):
             assert path[t - 1] == pytest.approx(naive_evidence(answers[:t], labels[:t]), rel=1e-9, abs=1e-9)
 

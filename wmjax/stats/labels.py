@@ -66,10 +66,9 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     """
     shape = np.broadcast_shapes(answers.labels.shape, truth.shape)
     answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(truth, shape).astype(np.int64)
-    history, guessed, moves = renaming.learn(state.history, answered, truth, answers.classes)
+    history, payoffs, moves = _all_payoffs(state.history, answers, answered, truth)
     learn = partial(_against, answers.classes)
     doubted, least = doubts.weigh(state.doubts, state.history, answers, truth, learn, moves, outputs=outputs)
-    payoffs = np.concatenate([log2_payoffs(answers, truth), guessed])
     totals = np.moveaxis(state.totals, -1, 0)[..., None] + np.cumsum(payoffs, axis=-1)
     bits = mixed(totals)
     cleared = state.acquittal[..., None] + acquittal(answers, truth, rule.rate)
@@ -78,6 +77,14 @@ def bet(state: Wealth, answers: Answers, truth: np.ndarray, rule: Rule, *, outpu
     last = (cleared[..., -1], history, doubted, peak[..., -1], matches[..., -1])
     path = Path(bits, np.minimum(cleared, least), peak, matches, np.zeros_like(matches))
     return Wealth(np.moveaxis(totals[..., -1], 0, -1), *last), path
+
+
+def _all_payoffs(
+    history: renaming.History, answers: Answers, answered: np.ndarray, truth: np.ndarray
+) -> tuple[renaming.History, np.ndarray, np.ndarray]:
+    """The history after n more answers, what every strategy wins on them, and what tells against renamed copies."""
+    history, guessed, moves = renaming.learn(history, answered, truth, answers.classes)
+    return history, np.concatenate([log2_payoffs(answers, truth), guessed]), moves
 
 
 def _against(
@@ -158,8 +165,10 @@ def evidence(answers: Answers, labels: np.ndarray) -> np.ndarray:
     Returns:
       float64, shaped like the labels.
     """
-    shape = np.broadcast_shapes(answers.labels.shape, labels.shape)[:-1]
-    return bet(start(shape), answers, labels, Rule(0.5, 0.5, 0.5, 1))[1].evidence
+    shape = np.broadcast_shapes(answers.labels.shape, labels.shape)
+    answered, truth = np.broadcast_to(answers.labels, shape), np.broadcast_to(labels, shape).astype(np.int64)
+    _, payoffs, _ = _all_payoffs(renaming.begin(shape[:-1]), answers, answered, truth)
+    return mixed(np.cumsum(payoffs, axis=-1))
 
 
 def acquittal(answers: Answers, labels: np.ndarray, rate: float) -> np.ndarray:
