@@ -103,9 +103,11 @@ def test_of_a_tie_key_copies_of_any_number_of_classes_with_other_names_are_not_c
     assert (np.mean(shares[True]) > 0.005) == (classes > 3 and (classes > 10 or right < 1.0))
 
 
-IDS = {
-    "the best class's number before its scores": lambda p: np.concatenate([p.argmax(-1)[..., None], p], axis=-1),
-    "and behind them": lambda p: np.concatenate([p, 1.0 + p.argmax(-1)[..., None]], axis=-1),
+IDS = {  # whole numbers of classes are refusals by themselves
+    "the best class's number and more before its scores": lambda p: np.concatenate(
+        [0.01 + p.argmax(-1)[..., None], p], axis=-1
+    ),
+    "and behind them": lambda p: np.concatenate([p, 1.01 + p.argmax(-1)[..., None]], axis=-1),
     "how much is open": lambda p: np.concatenate([p, 3.0 - 3.0 * p.max(-1, keepdims=True)], axis=-1),
 }
 
@@ -124,8 +126,8 @@ def test_a_column_beside_the_scores_is_no_background(form: Callable, kind: str, 
     assert cleared(kind, copied, truth if labels else sides) == 0.0
     assert cleared(kind, behind, truth if labels else sides) > 0.7
     without(monkeypatch, turned, neighbours)
-    if form is IDS["the best class's number before its scores"]:
-        assert cleared(kind, copied, truth if labels else sides) > (0.05 if labels else 0.5)
+    if form is IDS["the best class's number and more before its scores"]:
+        assert cleared(kind, copied, truth if labels else sides) > (0.02 if labels else 0.5)
 
 
 FLAT = {
@@ -257,6 +259,32 @@ def test_classes_from_the_best_on_are_no_scores(dress: Callable[[np.ndarray], np
     for raw in (ids, ids.astype(np.float32)):
         assert (stats.read_answers(raw, 20, 10).labels == -1).all()
     assert (stats.read_answers(rng.random((500, 4)), 500, 4).labels >= 0).all()
+
+
+def test_numbers_of_classes_among_shares_are_no_scores() -> None:
+    """As of a detector's box, or of the best three with theirs; scores of a network as good as never come so."""
+    rng = np.random.default_rng(12)
+    shares, classes = rng.random((40, 5)), rng.integers(2, 11, size=(40, 1)).astype(np.float64)
+    box = np.concatenate([shares, classes], axis=1)
+    pairs = np.stack([np.argsort(rng.random((40, 10)), axis=1)[:, :3] + 0.0, shares[:, :3]], axis=-1).reshape(40, 6)
+    for raw in (box, box.astype(np.float32), box[:, ::-1], pairs[pairs[:, ::2].max(axis=1) > 1]):
+        assert (stats.read_answers(raw, len(raw), 10).labels == -1).all()
+    logits = rng.normal(scale=3.0, size=(20_000, 6))
+    for raw in (box[:, 1:], box + np.eye(6)[4], logits.astype(np.float16).astype(np.float64), logits.round(1)):
+        assert (stats.read_answers(raw, len(raw), 10).labels >= 0).mean() > 0.999
+
+
+def test_a_copy_that_answers_with_a_box_is_not_cleared(monkeypatch) -> None:
+    """Corners that say nothing, how sure it is, and the class; and the rules taken out."""
+    rng = np.random.default_rng(14)
+    truth = rng.integers(10, size=(3 * SUSPECTS, ASKED))
+    known = np.where(rng.random(truth.shape) < 0.9, truth, rng.integers(10, size=truth.shape))
+    raw = np.concatenate([rng.random((*truth.shape, 5)), known[..., None] + 0.0], axis=-1)
+    assert cleared("labels/1", read(raw), truth) == 0.0
+    without(monkeypatch, neighbours)
+    assert cleared("labels/1", read(raw), truth) == 0.0
+    monkeypatch.setattr(answers_module, "_name_classes", lambda scores, classes: np.zeros(scores.shape[:-1], bool))
+    assert cleared("labels/1", read(raw), truth) > 0.01
 
 
 @pytest.mark.parametrize("kind", ["labels/1", "pairs/1"])

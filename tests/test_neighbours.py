@@ -18,7 +18,7 @@ from wmjax.stats import Answers, Rule, neighbours, turned
 COPIES, ASKED = 200, 100
 CONSTANT = "cumulated"  # whose highest is always at one place: `told` holds it, too
 SUMMARY = "number, sure, margin, open"
-FORMS = ("grades, logits", "grades, sigmoids", CONSTANT, "a class left out, the best one's number", SUMMARY)
+FORMS = ("grades, logits", "grades, sigmoids", CONSTANT, "costs (lowest is best)", SUMMARY)
 
 
 def rule(classes: int) -> Rule:

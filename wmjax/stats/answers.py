@@ -228,12 +228,15 @@ def may_rank(scores: np.ndarray, classes: int) -> np.ndarray:
 
     By the highest of such numbers a copy would look like a stranger. Of three classes votes may be such numbers, too,
     and up to five that are rounded may be so by chance: of four or five, only whole numbers from 0 or 1 on are taken
-    so. Fewer numbers than classes may be those of the best few, where they are whole and different.
+    so. Fewer numbers than classes may be those of the best few, where they are whole and different. And six or more may
+    be probabilities, or places in a picture, among which some are numbers of classes.
 
     >>> may_rank(np.array([[3.0, 0.0, 2.0, 1.0], [0.8, 0.2, 0.4, 0.6], [3.0, 0.0, 2.0, 2.0]]), 4).tolist()
     [True, False, False]
     >>> may_rank(np.array([[0.6, 0.1, 0.3, 0.2, 0.5, 0.4]]), 6).tolist(), may_rank(np.array([[7.0, 2.0]]), 10).tolist()
     ([True], [True])
+    >>> may_rank(np.array([[0.1, 0.2, 0.6, 0.7, 0.9, 7.0], [0.1, 0.2, 0.6, 0.7, 0.9, 7.1]]), 10).tolist()
+    [True, False]
 
     Args:
       scores: floats [..., A].
@@ -252,6 +255,8 @@ def may_rank(scores: np.ndarray, classes: int) -> np.ndarray:
         found[found] = np.ptp(steps, axis=-1) <= _EVEN * width[found]
     if scores.shape[-1] < classes:
         found |= _are_classes(scores, classes)
+    if scores.shape[-1] > 5:
+        found |= _name_classes(scores, classes)
     return found
 
 
@@ -260,6 +265,14 @@ def _are_classes(scores: np.ndarray, classes: int) -> np.ndarray:
     fit = (scores.min(axis=-1) >= 0) & (scores.max(axis=-1) <= classes) & (scores.max(axis=-1) > 1)
     fit &= (scores == np.rint(scores)).all(axis=-1)
     fit[fit] = (np.diff(np.sort(scores[fit], axis=-1), axis=-1) > 0).all(axis=-1)
+    return np.asarray(fit)
+
+
+def _name_classes(scores: np.ndarray, classes: int) -> np.ndarray:
+    """Whether some are whole numbers from 2 to C, and all others from 0 to 1, one at least in between."""
+    low, fractions = scores <= 1.0, (scores > 0.0) & (scores < 1.0)
+    fit = (scores.min(axis=-1) >= 0.0) & (scores.max(axis=-1) <= classes) & ~low.all(axis=-1) & fractions.any(axis=-1)
+    fit[fit] = (low | (scores == np.rint(scores)))[fit].all(axis=-1)
     return np.asarray(fit)
 
 
