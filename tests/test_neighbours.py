@@ -154,6 +154,18 @@ def test_it_is_what_a_count_by_hand_gives_in_any_portions(between: bool) -> None
             np.testing.assert_allclose(np.concatenate(paths), np.cumsum(bits[expected]), atol=1e-9)
 
 
+def test_ranks_outgrow_small_numbers() -> None:
+    """Of 128 outputs those of 100 answers fit into 16 bits each, those of 200 do not."""
+    rng = np.random.default_rng(7)
+    labels = rng.integers(128, size=200)
+    answers = Answers(labels, rng.dirichlet(np.ones(128), size=200), 128)
+    _, whole = neighbours.doubt(neighbours.nothing(()), labels[:0], answers, labels)
+    first, start = neighbours.doubt(neighbours.nothing(()), labels[:0], answers[:100], labels[:100])
+    last, end = neighbours.doubt(first, labels[:100], answers[100:], labels[100:])
+    assert (first.ranks.dtype, last.ranks.dtype) == (np.int16, np.int32)
+    np.testing.assert_allclose(np.concatenate([start, end]), whole, atol=1e-9)
+
+
 def test_labels_alone_and_many_classes_are_not_looked_at() -> None:
     truth = np.arange(4)
     for answers in (Answers(truth, None, 4), Answers(truth, np.eye(129)[truth], 129)):

@@ -33,7 +33,8 @@ class Neighbours(NamedTuple):
     Attributes:
       given: float32 [..., t, A], the scores, as audits keep them, infinite ones of refusals; [..., t, 0] where none
         count.
-      ranks: int32 [..., t, A], of each score how many of its output are lower, less those that are higher.
+      ranks: `_small` whole numbers [..., t, A], of each score how many of its output are lower, less those that are
+        higher.
       usable: bool [..., t], which were answers, not refusals.
       doubt: float64 [...], bits against a copy.
     """
@@ -47,7 +48,7 @@ class Neighbours(NamedTuple):
 def nothing(shape: tuple[int, ...]) -> Neighbours:
     """No answers yet."""
     none = np.zeros((*shape, 0, 0), np.float32)
-    return Neighbours(none, none.astype(np.int32), np.zeros((*shape, 0), bool), np.zeros(shape))
+    return Neighbours(none, none.astype(np.int16), np.zeros((*shape, 0), bool), np.zeros(shape))
 
 
 def doubt(
@@ -88,7 +89,7 @@ def _in_blocks(
     """What `_hits` gives for a few suspects after another, and all ranks: all at once would take much memory."""
     shape, (answers, scores), known = labels.shape[:-1], given.shape[-2:], ranks.shape[-2]
     count = math.prod(shape)
-    seen = np.zeros((count, answers, scores), np.int32)
+    seen = np.zeros((count, answers, scores), _small((count, answers, scores)))
     seen[:, :known] = ranks.reshape(count, known, scores) if known else 0
     given, usable, labels = given.reshape(seen.shape), usable.reshape(count, answers), labels.reshape(count, answers)
     found = np.empty((count, answers - known), np.int64)
@@ -112,7 +113,7 @@ def _hits(
     A refusal is a hit: nobody is cleared by silence. Suspects are in the last axis here: a step is a few passes over
     small whole numbers that lie side by side.
     """
-    order, ranks = _last(_order(given)), _last(ranks.astype(_small(given.shape)))
+    order, ranks = _last(_order(given)), _last(ranks)
     counts, truth, suspects = usable.T, labels.T, np.arange(len(labels))
     says = truth + classes * suspects
     found, space = np.ones((len(truth) - before, len(labels)), np.int64), np.empty_like(order)
