@@ -59,10 +59,11 @@ def _opened(path: str, batch: int, outputs: list[str]) -> Callable[[Any], Any]:
         return np.concatenate(found, 1)
 
     def answer(images: Any) -> Any:
-        if not len(images):
+        if not counts:  # whatever it is asked first: a process that was ended is made again in mid-audit
             plain = np.zeros((batch, *images.shape[1:]), images.dtype)
             noise = (np.arange(plain.size) * 40503 // 256 % 256).astype(plain.dtype).reshape(plain.shape)
             counts[:] = [max(map(count, pair)) for pair in zip(run(plain), run(noise), strict=True)]
+        if not len(images):
             return np.array(counts)
         filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % batch, 0)])
         parts = [scores(filled[at : at + batch]) for at in range(0, len(filled), batch)]

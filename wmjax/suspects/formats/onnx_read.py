@@ -8,7 +8,7 @@ other values follow from is the graph's; so are other whole numbers of 32 or 64 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.files import read_bytes
 from wmjax.orbax import Tensors
+from wmjax.suspects.formats.onnx_aside import aside, handed_on
 from wmjax.suspects.formats.onnx_ends import behind, sorted_nodes
 from wmjax.suspects.formats.onnx_graph import (
     DOUBLES,
@@ -84,7 +85,7 @@ class Read(NamedTuple):
       graph: what the files of its architecture share.
       weights: the `onnx.TensorProto` of each of its weights, by the graph's name.
       outputs: of each of the graph's outputs what the file calls it, and whether it is to be turned round.
-      unused: shapes and dtypes of tensors that no node takes.
+      unused: shapes and dtypes of tensors that no node takes for certain.
     """
 
     graph: Graph
@@ -139,23 +140,13 @@ def read_graph(model: Any, path: Path) -> Read:
     if sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in weights.values()) > MOST_WEIGHTS:
         refuse("its weights take more memory than any image classifier's")
     graph = Graph(tuple(nodes), names.constants, weights, tuple(told), **image)
-    taken = {value for proto in protos for value in _taken(proto)} | names.known.keys()
-    unused = {
+    taken = ({value for proto in protos for value in proto.input} | names.known.keys()) - handed_on(model)
+    unused = aside(model) | {
         name: (tuple(tensor.dims), DTYPES[tensor.data_type])
         for name, tensor in tensors.items()
         if name not in taken and tensor.data_type in DTYPES
     }
     return Read(graph, names.weights, tuple(told.values()), unused)
-
-
-def _taken(proto: Any) -> Iterator[str]:
-    """Names of the values that a node takes, or one of a graph within it."""
-    yield from proto.input
-    for attribute in proto.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _taken(inner)
-            yield from (output.name for output in graph.output)
 
 
 class _Names:
