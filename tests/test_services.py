@@ -377,7 +377,7 @@ def test_the_nearest_of_some_classes_are_not_taken_for_the_farthest(label):
         {"name": "picture-3", "prediction": "cat"},
         {"class": 3, "prediction": 5},
         [{"label": "cat", "score": 0.9, "probability": 0.1}],
-        {"labels": ["cat", "dog"], "scores": [0.9, 0.1], "displayNames": ["a", "b"], "confidences": [0.1, 0.9]},
+        {"labels": ["cat", "dog"], "scores": [0.9, 0.1], "displayNames": ["a", "b"], "confidences": [0.9, 0.1]},
     ],
 )
 def test_an_answer_beside_a_decoy_in_one_object_is_none(answer, monkeypatch):
@@ -386,6 +386,16 @@ def test_an_answer_beside_a_decoy_in_one_object_is_none(answer, monkeypatch):
         read_said(answer)
     monkeypatch.setattr(answers, "_check_one", lambda *_: None)
     read_said(answer)
+
+
+@pytest.mark.parametrize("names", [("labels", "scores"), ("displayNames", "confidences")])
+def test_a_list_of_one_class_is_read_and_none_beside_other_scores(names: tuple[str, str]):
+    """Which may be a copy's, or a decoy's."""
+    for count in (1, 2):
+        listed = dict(zip(names, (["cat", "dog"][:count], [0.9, 0.1][:count]), strict=True))
+        assert [choice.label for choice in read_said(listed)] == ["cat", "dog"][:count]
+        with pytest.raises(Malformed, match=r"neither scores|several scores"):
+            read_said({**listed, "probabilities": [0.1, 0.2, 0.7]})
 
 
 @pytest.mark.parametrize("provider", ["oip", "v1"])

@@ -167,7 +167,7 @@ class Questioned:
     def _turn(self, back: Back) -> Turn:
         """What came of a question; raises where the suspect never answered."""
         if isinstance(back, stats.Answers) and back.scores not in (0, self.classes):
-            told = f"it answers with {back.scores} scores, not {self.classes}: give `classes` in the list"
+            told = f"it answers with {back.scores} scores, not {self.classes}: give `classes` in the list, or wrap it"
             back = AnswerError(told, f"{back.scores} scores")
         if not isinstance(back, AccessError):
             return Turn(back.scores, said(back, self.turns.names))

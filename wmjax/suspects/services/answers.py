@@ -10,7 +10,7 @@ from wmjax.suspects.services.contract import Beside, Choice, Malformed, Said
 _LABELS = ("label", "class", "class_name", "className", "displayName", "name", "prediction")
 _BESIDE = ("classes", "class_ids", "class_id", "classId", "predicted_class", "predicted_label")
 _SCORES = ("score", "confidence", "probability", "prob")
-_VECTORS = ("probabilities", "scores", "logits", "output", "outputs")
+_VECTORS = ("probabilities", "scores", "confidences", "logits", "output", "outputs")
 _PARALLEL = (("displayNames", "confidences"), ("labels", "scores"), ("classes", "scores"))
 
 
@@ -122,7 +122,9 @@ def _named(value: Mapping[str, Any], *known: str) -> str:
 
 def _of_object(value: dict[str, Any]) -> Said:
     scores: Said | None = _parallel(value)
-    vectors = [_scores(value[name]) for name in _VECTORS if isinstance(value.get(name), list)]
+    lists = [value[name] for name in _VECTORS if isinstance(value.get(name), list)]
+    of_one = scores is not None and all(len(each) == 1 for each in lists)  # the score of one class that is named
+    vectors = [] if of_one else [_scores(each) for each in lists]
     if any(len(each) != len(vectors[0]) or each.argmax() != vectors[0].argmax() for each in vectors[1:]):
         raise Malformed("it answers with several scores, of which each says something else", value)
     if scores is None and vectors:
