@@ -87,33 +87,28 @@ def _in_blocks(
     among: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `_hits` gives for a few suspects after another, and all ranks: all at once would take much memory."""
-    shape, (answers, scores), known = labels.shape[:-1], given.shape[-2:], ranks.shape[-2]
+    shape, (answers, scores), before = labels.shape[:-1], given.shape[-2:], ranks.shape[-2]
     count = math.prod(shape)
-    seen = np.zeros((count, answers, scores), _small((count, answers, scores)))
-    seen[:, :known] = ranks.reshape(count, known, scores) if known else 0
-    given, usable, labels = given.reshape(seen.shape), usable.reshape(count, answers), labels.reshape(count, answers)
-    found = np.empty((count, answers - known), np.int64)
+    given, ranks = given.reshape(count, answers, scores), ranks.reshape(count, before, scores)
+    usable, labels = usable.reshape(count, answers), labels.reshape(count, answers)
+    found, seen = np.empty((count, answers - before), np.int64), np.empty(given.shape, _small(given.shape))
     size = max(1, _BLOCK // (max(classes, scores) * answers))
     for part in (slice(start, start + size) for start in range(0, count, size)):
-        found[part], seen[part] = _hits(given[part], seen[part], usable[part], labels[part], classes, among, known)
-    return found.reshape(*shape, answers - known), seen.reshape(*shape, answers, scores)
+        found[part], seen[part] = _hits(given[part], ranks[part], usable[part], labels[part], classes, among)
+    return found.reshape(*shape, answers - before), seen.reshape(*shape, answers, scores)
 
 
 def _hits(
-    given: np.ndarray,
-    ranks: np.ndarray,
-    usable: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    among: np.ndarray | None,
-    before: int,
+    given: np.ndarray, known: np.ndarray, usable: np.ndarray, labels: np.ndarray, classes: int, among: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each answer from `before` on 2 if most say its label, 0 if another, 1 if none says any; and all ranks.
+    """Of each answer that is not `known` 2 if most say its label, 0 if another, 1 if none says any; and all ranks.
 
     A refusal is a hit: nobody is cleared by silence. Suspects are in the last axis here: a step is a few passes over
     small whole numbers that lie side by side.
     """
-    order, ranks = _last(_order(given)), _last(ranks)
+    order, before = _last(_order(given)), known.shape[1]
+    ranks = np.zeros_like(order)
+    ranks[:before] = _last(known)
     counts, truth, suspects = usable.T, labels.T, np.arange(len(labels))
     says = truth + classes * suspects
     found, space = np.ones((len(truth) - before, len(labels)), np.int64), np.empty_like(order)

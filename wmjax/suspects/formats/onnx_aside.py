@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from wmjax.orbax import Tensors
+from wmjax.suspects.formats.onnx_nodes import attributes_within, initial, tensors_of
 from wmjax.suspects.formats.onnx_tensors import DTYPES
 
 _OTHER = "uint8"  # what a type that is not read is taken for
@@ -16,10 +17,13 @@ _OTHER = "uint8"  # what a type that is not read is taken for
 
 def aside(model: Any) -> Tensors:
     """Shapes and dtypes of an `onnx.ModelProto`'s tensors that are there, under names of their own."""
-    trainings = [graph for info in model.training_info for graph in (info.initialization, info.algorithm)]
-    held = [_of_nodes(model.graph.node, inner=True), *map(_of_body, [*trainings, *model.functions])]
-    found = (told for told in chain.from_iterable(held) if 0 not in told[0])
-    return {f"aside {n}": told for n, told in enumerate(found)}
+    inner = [graph for node in model.graph.node for each in node.attribute for graph in (each.g, *each.graphs)]
+    trained = [graph for info in model.training_info for graph in (info.initialization, info.algorithm)]
+    told = [_told(tensor) for graph in (*inner, *trained) for tensor in initial(graph)]
+    within = attributes_within(node for body in (*inner, *trained, *model.functions) for node in body.node)
+    for attribute in chain(within, *(function.attribute_proto for function in model.functions)):
+        told += _of_attribute(attribute)
+    return {f"aside {n}": each for n, each in enumerate(told) if 0 not in each[0]}
 
 
 def handed_on(model: Any) -> set[str]:
@@ -43,32 +47,12 @@ def _made(nodes: Iterable[Any]) -> Iterator[str]:
     return (value for node in nodes for value in node.output if value)
 
 
-def _of_body(body: Any) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Of a graph or a function."""
-    for attribute in getattr(body, "attribute_proto", ()):
-        yield from _of_attribute(attribute)
-    for tensor in getattr(body, "initializer", ()):
-        yield _told(tensor)
-    for sparse in getattr(body, "sparse_initializer", ()):
-        yield _told(sparse.values)
-    yield from _of_nodes(body.node)
-
-
-def _of_nodes(nodes: Iterable[Any], *, inner: bool = False) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Of all that nodes hold; `inner`: of graphs within them alone."""
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        if not inner:
-            yield from _of_attribute(attribute)
-        for graph in (attribute.g, *attribute.graphs):
-            yield from _of_body(graph)
-
-
-def _of_attribute(attribute: Any) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Of an attribute by itself."""
-    yield from map(_told, (attribute.t, *attribute.tensors, attribute.sparse_tensor.values))
-    yield (len(attribute.floats) + len(attribute.ints),), "float32"
-    yield (len(attribute.s) + sum(map(len, attribute.strings)),), _OTHER
+def _of_attribute(attribute: Any) -> list[tuple[tuple[int, ...], str]]:
+    numbers = len(attribute.floats) + len(attribute.ints)
+    text = len(attribute.s) + sum(map(len, attribute.strings))
+    return [*map(_told, tensors_of(attribute)), ((numbers,), "float32"), ((text,), _OTHER)]
 
 
 def _told(tensor: Any) -> tuple[tuple[int, ...], str]:
+    """Its shape and dtype; of none no numbers."""
     return (tuple(tensor.dims) if tensor.data_type else (0,)), DTYPES.get(tensor.data_type, _OTHER)

@@ -1,7 +1,7 @@
 """An ONNX file's nodes, as they are read: attributes, constants, and what their use says of the tensors."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +63,26 @@ def quantised(protos: list[Any]) -> set[str]:
 
 def branches_outside(nodes: Iterable[Any]) -> bool:
     """Whether graphs within nodes have tensors in other files: no digest would tell that these were changed."""
+    return any(tensor.data_location for each in attributes_within(nodes) for tensor in tensors_of(each))
+
+
+def attributes_within(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Attributes of nodes, and of those of graphs within them."""
     for attribute in (attribute for node in nodes for attribute in node.attribute):
-        if attribute.t.data_location or any(tensor.data_location for tensor in attribute.tensors):
-            return True
+        yield attribute
         for graph in (attribute.g, *attribute.graphs):
-            if any(tensor.data_location for tensor in graph.initializer) or branches_outside(graph.node):
-                return True
-    return False
+            yield from attributes_within(graph.node)
+
+
+def tensors_of(attribute: Any) -> list[Any]:
+    """The `onnx.TensorProto`s of an attribute, and those that its graphs begin with."""
+    inner = [tensor for graph in (attribute.g, *attribute.graphs) for tensor in initial(graph)]
+    return [attribute.t, *attribute.tensors, attribute.sparse_tensor.values, *inner]
+
+
+def initial(graph: Any) -> list[Any]:
+    """The tensors that a graph begins with; of sparse ones their values."""
+    return [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
 
 
 def domain(proto: Any) -> str:
