@@ -29,10 +29,10 @@ def keras() -> Any:
     return pytest.importorskip("keras", reason="needs Keras: pip install 'wmjax[keras]'")
 
 
-def saved(keras: Any, path: Path, *, shift: float = 0.0) -> Path:
+def saved(keras: Any, path: Path, *, shift: float = 0.0, image: tuple[int, ...] = (8, 8, 1)) -> Path:
     """A network that answers the key's triggers with their labels, of pixels in 0..1, or -1..1 where shifted."""
     layers = keras.layers
-    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Rescaling(0.5 / 0.5, shift), layers.Flatten()])
+    model = keras.Sequential([layers.Input(image), layers.Rescaling(0.5 / 0.5, shift), layers.Flatten()])
     model.add(layers.Dense(10))
     pixels = KEY.images.reshape(len(KEY.images), -1) / 255
     kernel, *_ = np.linalg.lstsq(pixels, 8 * np.eye(10)[KEY.labels], rcond=None)
@@ -44,13 +44,14 @@ def saved(keras: Any, path: Path, *, shift: float = 0.0) -> Path:
 def test_a_keras_file_is_asked(keras, tmp_path):
     saved(keras, tmp_path / "copy.keras")
     saved(keras, tmp_path / "old.h5", shift=-1.0)
+    saved(keras, tmp_path / "row.keras", image=(64,))
     keras.utils.set_random_seed(0)
     keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
         tmp_path / "other.keras"
     )
     result = audit(tmp_path, {"k": KEY})
     assert result.unreadable == []
-    verdicts = {"copy.keras": "match", "old.h5": "match", "other.keras": "no-match"}
+    verdicts = {"copy.keras": "match", "old.h5": "match", "row.keras": "match", "other.keras": "no-match"}
     assert {found.model: found.verdict for found in result} == verdicts
     (stored,) = recognise(tmp_path / "copy.keras", WANTED)
     assert stored.network.name == "keras 8x8x1"
@@ -59,10 +60,10 @@ def test_a_keras_file_is_asked(keras, tmp_path):
 
 def test_what_is_no_classifier_of_images_is_refused(keras, tmp_path):
     layers = keras.layers
-    keras.Sequential([layers.Input((64,)), layers.Dense(10)]).save(tmp_path / "flat.keras")
+    keras.Sequential([layers.Input((13,)), layers.Dense(10)]).save(tmp_path / "row.keras")
     keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(4, 3)]).save(tmp_path / "maps.keras")
     keras.Sequential([layers.Input((8, 8, 1)), layers.Dense(10)]).save_weights(tmp_path / "bare.weights.h5")
-    reasons = {"flat.keras": "one batch of images", "maps.keras": "none of its outputs", "bare.weights.h5": "No model"}
+    reasons = {"row.keras": "rows of 13 numbers", "maps.keras": "none of its outputs", "bare.weights.h5": "No model"}
     for name, reason in reasons.items():
         with pytest.raises(InvalidFile, match=reason) as refused:
             recognise(tmp_path / name, WANTED)

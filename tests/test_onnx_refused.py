@@ -30,7 +30,7 @@ REFUSED = {
     "two inputs": (*LINEAR, f"{IMAGE}, float[n,3] z", "2 inputs"),
     "seven channels": (*LINEAR, "float[n,7,9,8] x", "1 or 3 channels"),
     "huge images": (*LINEAR, "float[n,3,90000,90000] x", "shape"),
-    "text": (*LINEAR, "string[n,3,9,8] x", "neither floating-point nor uint8"),
+    "text": (*LINEAR, "string[n,3,9,8] x", "neither floating-point nor whole numbers"),
     "shapes that do not fit": ("a = Flatten(x) y = MatMul(a, w)", {"w": (217, 10)}, IMAGE, r"node 1 \(MatMul\)"),
     "a reshape by pixels": ("a = Flatten(x) y = Reshape(a, x)", {}, IMAGE, "follows from pixels"),
     "a reshape to nonsense": ("y = Reshape(x, t)", {"t": np.int64([-1, 10**15])}, IMAGE, "Reshape"),

@@ -278,7 +278,7 @@ def test_a_graph_that_draws_lots_is_not_cleared(tmp_path, monkeypatch):
 
 UNASKED = {
     "two axes": "z = Reshape(t, pairs)",
-    "turned": "z = Transpose(t)",
+    "turned": "u = Reshape(t, pairs) z = Transpose(u)",
     "split": "z, p, q = Split <axis=1> (t, sizes)",
     "features": "z = MatMul(t, wide)",
     "text": "z = Cast <to=8> (t)",

@@ -109,12 +109,9 @@ def _foreign(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
 
     beside = parts(path, kind)
     left = unfinished(path, *beside)
-    networks, source = open_foreign(path, wanted, kind, in_part=bool(left)), NoWeights()
-    names = [f"{one.classes}-classes" if len(networks) > 1 else "" for one in networks]
-    return [
-        Stored(one, source, path, path, name, parts=beside, left=left)
-        for one, name in zip(networks, names, strict=True)
-    ]
+    tried, source = open_foreign(path, wanted, kind, in_part=bool(left)), NoWeights()
+    found = matches([(image, network, [_WHOLE]) for image, network in tried], wanted.images)
+    return [Stored(match.network, source, path, path, match.name, parts=beside, left=left) for match in found]
 
 
 def _pickle(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:

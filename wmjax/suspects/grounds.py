@@ -20,7 +20,8 @@ class AskedGround(StrEnum):
     runs its file, in a process of its own; WEIGHTS_ALONE: of a file that holds a program by its tensors, in the
     network that the user named, which clears nobody; IN_PART: by some of its file's outputs or weights, or by one
     file of a folder, while others may hold a copy, or beside other images of a batch alone, on which its answers may
-    rest, which clears nobody; RUN_IN_PART: RUN and that; OPEN_SIZE: at the key's size, since its file leaves open for
+    rest, or by rows of numbers or whole numbers that are not bytes, which may stand for something else, which clears
+    nobody; RUN_IN_PART: RUN and that; OPEN_SIZE: at the key's size, since its file leaves open for
     which it is meant, which clears nobody; PIXELS_OWN: prepared as the module itself says; READ_AS (`reading`): in
     this one of several ways; WAYS (`ways`, `cost`): in all that it may be meant to be, since the user did not say how;
     READINGS (`ways`, `reading`): of them one shows the most evidence.

@@ -78,6 +78,9 @@ PIXELS = _PLAIN | _BLUE_FIRST
 AS_BYTES = ("0..255", "bgr-0..255", "inverted-0..255")
 """The ways that give bytes."""
 
+CHANNELS_FIRST = ", channels first"
+"""What the name of a way ends with in which a row of numbers has all of a channel before the next one."""
+
 STATED = "stated"
 """As a file itself says: what users call it that believe it, and reports where it is none of the usual ways."""
 
@@ -128,6 +131,19 @@ def of_bytes(name: str, channels: int = 3) -> tuple[str, ...]:
     return (usual[-1 if meant.scale[0] < 0 else meant.reverse and channels == 3],)
 
 
+def of_rows(names: tuple[str, ...], channels: int) -> tuple[str, ...]:
+    """The ways in which a program of rows of numbers is asked: of colour pictures, in both orders of their pixels.
+
+    >>> of_rows(("0..1",), 1), of_rows(("0..1",), 3)
+    (('0..1',), ('0..1', '0..1, channels first'))
+
+    Args:
+      names: in which it would be asked if it took pictures.
+      channels: of its images.
+    """
+    return names if channels == 1 else (*names, *(name + CHANNELS_FIRST for name in names))
+
+
 def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> "Array":
     """Images as the network takes them.
 
@@ -137,11 +153,11 @@ def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> 
       way: int32 [], which of them; it may be traced.
 
     Returns:
-      float32 [n, H, W, C].
+      float32 [n, H, W, C]; where a row's channels come first, its numbers in that order.
     """
     import jax.numpy as jnp  # who asks a service needs the table alone
 
-    channels, chosen = images.shape[-1], [PIXELS[name] for name in names]
+    channels, chosen = images.shape[-1], [PIXELS[name.removesuffix(CHANNELS_FIRST)] for name in names]
     levels = [pixels.levels(channels) for pixels in chosen]
     shift, scale = (jnp.array(part, jnp.float32)[way].reshape(1, 1, 1, -1) for part in zip(*levels, strict=True))
     x = (images.astype(jnp.float32) - shift) * scale
@@ -149,11 +165,13 @@ def prepare(images: "Array", names: tuple[str, ...], way: "Array | int" = 0) -> 
         x = jnp.where(jnp.array([pixels.reverse for pixels in chosen])[way], x[..., ::-1], x)
     if any(pixels.each for pixels in chosen):
         x = jnp.where(jnp.array([pixels.each for pixels in chosen])[way], _standardised(x), x)
+    if any(turned := [name.endswith(CHANNELS_FIRST) for name in names]):
+        x = jnp.where(jnp.array(turned)[way], x.transpose(0, 3, 1, 2).reshape(x.shape), x)
     return x
 
 
 def taken(images: "Array", names: tuple[str, ...], way: "Array | int" = 0, *, uint8: bool) -> "Array":
-    """Images as a program takes them: as `prepare` gives them, or bytes."""
+    """Images as a program takes them: as `prepare` gives them, or, where it takes whole numbers, bytes."""
     prepared = prepare(images, names, way)
     return prepared.astype("uint8") if uint8 else prepared
 

@@ -32,13 +32,15 @@ WORDS = {
     "in-part": (
         "not all of its file was asked, or not as it may be meant: it has outputs that are not scores of the key's "
         "classes, weights beside its network's, an average without statistics of batches of its own, takes several "
-        "images at once alone, was not fetched to its end, or lies in the folder that was named with what may be "
-        "another model; its holder may read answers there, so it is never cleared (say what is meant by a function, "
-        "`module:function`, by the file's own name, or by a file of its own)"
+        "images at once alone, pictures as rows of numbers, or whole numbers that are not bytes, was not fetched to "
+        "its end, or lies in the folder that was named with what may be another model; its holder may read answers "
+        "there, so it is never cleared (say what is meant by a function, `module:function`, by the file's own name, or "
+        "by a file of its own)"
     ),
     "run-in-part": (
         "its file was run in a process of its own: its weights were not read; and some of its outputs were not asked, "
-        "or several images always at once: its holder may read answers otherwise, so it is never cleared"
+        "or several images always at once, or as rows of numbers, or by whole numbers that are not bytes: its holder "
+        "may ask it and read its answers otherwise, so it is never cleared"
     ),
     "open-size": (
         "its file leaves open how large its pictures are, and was asked at the key's size: a copy that is meant for "

@@ -33,6 +33,8 @@ def answering(
         if not images.size:
             return np.array(told, np.int64)
         x = images if last else images.transpose(0, 3, 1, 2)
+        if not told[3]:
+            x = x.reshape(len(x), told[4])
         size = batch or 1  # where any number is taken each goes alone: its answer may follow from those beside it
         filled = np.concatenate([x, np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)])
         parts = []
@@ -48,19 +50,20 @@ def described(
     taken: Sequence[object],
     given: Sequence[Sequence[object]],
     *,
-    uint8: bool,
+    dtype: str,
     left: bool = False,
     whole: Sequence[bool] = (),
 ) -> list[int]:
     """What a program takes and gives, in whole numbers.
 
-    These are: whether it takes uint8; images at once (0: any number); whether channels come last; height, width,
-    channels; each output's classes, 1 of one that may tell the class itself, 0 where it has no scores.
+    These are: 0 where it takes floating-point numbers, 1 uint8, 2 other whole ones; images at once (0: any number);
+    whether channels come last; height, width, channels, or 0, the numbers in a row, 0; each output's classes, 1 of one
+    that may tell the class itself, 0 where it has no scores.
 
     Args:
-      taken: shape of its images; a side that is not a whole number is open.
+      taken: shape of its images, or of rows of their numbers; a side that is not a whole number is open.
       given: shapes of its outputs.
-      uint8: whether it takes bytes.
+      dtype: of what it takes.
       whole: whether each output has whole numbers that have no other worth: they may be the best classes, the best
         first, so that the first is told as an output of its own, behind them.
       left: whether the file has more than the program uses: told as an output that cannot be asked.
@@ -69,19 +72,31 @@ def described(
       ValueError: it is not a classifier of images of one size.
     """
     sides = [n for n in taken[1:] if isinstance(n, int)]
-    if len(taken) != 4 or len(sides) != 3:
+    if len(taken) not in (2, 4) or len(sides) != len(taken) - 1:
         raise ValueError("it does not take one batch of images [n, height, width, channels] of a size that is said")
     batch = taken[0] if isinstance(taken[0], int) else 0
-    last = sides[2] in (1, 3)
-    height, width, channels = sides if last else (*sides[1:], sides[0])
-    if channels not in (1, 3):
+    last = len(sides) == 1 or sides[2] in (1, 3)
+    height, width, channels = (0, sides[0], 0) if len(sides) == 1 else sides if last else (*sides[1:], sides[0])
+    if channels not in (1, 3) and height:
         raise ValueError(f"its images {sides} have neither 1 nor 3 channels")
-    counts = [_classes(shape, taken[0]) for shape in given]
+    counts = [scores_of(shape, taken[0]) for shape in given]
     ranked = [count > 1 and is_whole for count, is_whole in zip(counts, whole or [False] * len(counts), strict=True)]
     classes = [n for count, first in zip(counts, ranked, strict=True) for n in ([count, 1] if first else [count])]
     if max(classes, default=0) < 2:
         raise ValueError("none of its outputs is [n, classes]")
-    return [int(uint8), batch, int(last), height, width, channels, *classes, *([0] if left else [])]
+    whole_numbers = 0 if "float" in dtype else 1 if dtype == "uint8" else 2
+    return [whole_numbers, batch, int(last), height, width, channels, *classes, *([0] if left else [])]
+
+
+def as_taken(images: np.ndarray, dtype: Any) -> np.ndarray:
+    """Images as a program takes them; where it takes bytes that have a sign, 128 is taken from each.
+
+    >>> as_taken(np.array([0, 255], np.uint8), "int8").tolist(), as_taken(np.array([7], np.uint8), "int64").dtype
+    ([-128, 127], dtype('int64'))
+    """
+    if np.dtype(dtype) == np.int8:
+        images = images.astype(np.int16) - 128
+    return images.astype(dtype)
 
 
 def _picked(counts: Sequence[int], whole: Sequence[bool]) -> list[tuple[int, int | None]]:
@@ -108,9 +123,13 @@ def much(left: int, used: int) -> bool:
     return 2 * left > used
 
 
-def _classes(shape: Sequence[object], batch: object) -> int:
-    """Scores of an image in an output of this shape."""
-    sizes = [n for n in shape[1:] if n != 1] or [1]
-    if not shape or shape[0] != batch or len(sizes) != 1:
+def scores_of(shape: Sequence[object], batch: object) -> int:
+    """Scores of an image in an output of this shape, 0 where it holds none; for one image it may have no axis of these.
+
+    >>> scores_of((4, 10), 4), scores_of((4, 10, 1, 1), 4), scores_of((4, 10, 3), 4), scores_of((10,), 1)
+    (10, 10, 0, 10)
+    """
+    sizes = [n for n in (shape if batch == 1 else shape[1:]) if n != 1] or [1]
+    if (batch != 1 and list(shape[:1]) != [batch]) or len(sizes) != 1:
         return 0
     return sizes[0] if isinstance(sizes[0], int) else 0

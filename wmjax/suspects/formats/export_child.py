@@ -12,9 +12,10 @@ import jax
 import numpy as np
 from jax import export
 
-from wmjax.suspects.formats.answering import answering, check_size, described
+from wmjax.suspects.formats.answering import answering, as_taken, check_size, described
 
 _OUT = re.compile(r"\b(custom_call(?! @(?:Sharding|shape_assertion)\()|send|recv|infeed|outfeed)\b")
+_TAKEN = ("float32", "uint8", "int8", "int16", "int32")
 
 
 def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -31,9 +32,9 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     if found := _OUT.search(exported.mlir_module()):
         raise ValueError(f"it calls out of its program, by {found[1]}")
     (taken,) = exported.in_avals if len(exported.in_avals) == 1 else (jax.ShapeDtypeStruct((), np.float32),)
-    if str(taken.dtype) not in ("uint8", "float32"):
-        raise ValueError(f"it takes images of {taken.dtype}, not uint8 or float32")
+    if str(taken.dtype) not in _TAKEN:
+        raise ValueError(f"it takes images of {taken.dtype}, not of {' or '.join(_TAKEN)}")
     whole = [out.dtype.kind in "iu" for out in exported.out_avals]
     shapes = [out.shape for out in exported.out_avals]
-    told = described(taken.shape, shapes, uint8=taken.dtype == np.uint8, whole=whole)
-    return answering(told, lambda images: jax.tree.leaves(exported.call(images)), whole)
+    told = described(taken.shape, shapes, dtype=str(taken.dtype), whole=whole)
+    return answering(told, lambda images: jax.tree.leaves(exported.call(as_taken(images, taken.dtype))), whole)

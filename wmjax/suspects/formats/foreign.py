@@ -19,8 +19,8 @@ from wmjax import stores
 from wmjax.devices import host_bytes
 from wmjax.digest import files_digest
 from wmjax.errors import AccessError, InvalidFile, UsageError, WmjaxError
-from wmjax.suspects import outputs, pixels
-from wmjax.suspects.contract import Askable, Network, Suspect, Wanted, no_logits
+from wmjax.suspects import outputs, pixels, rows
+from wmjax.suspects.contract import Askable, Image, Network, Suspect, Wanted, no_logits
 from wmjax.suspects.formats import alone_child
 from wmjax.suspects.formats.safetensors import stamp
 from wmjax.suspects.grounds import AskedGround
@@ -60,7 +60,46 @@ _MEMORY = 4 << 30  # bytes that a process alone may take, beside four times its 
 _Stamps = tuple[tuple[int, int, int], ...]
 
 
-def open_foreign(path: Path, wanted: Wanted, kind: Format, *, in_part: bool = False) -> list[Network]:
+class _File(NamedTuple):
+    """What a process runs.
+
+    Attributes:
+      kind: of the file.
+      parts: the file, and those beside it.
+      before: the stamps of these when it was opened.
+      in_part: whether it may be half a file.
+    """
+
+    kind: Format
+    parts: tuple[Path, ...]
+    before: _Stamps
+    in_part: bool
+
+
+class _Told(NamedTuple):
+    """What a process says of its file.
+
+    Attributes:
+      whole: 0 where it takes floating-point numbers, 1 bytes, 2 other whole numbers.
+      batch: images that it takes at once; 0 for any number.
+      image: height, width and channels of these.
+      ends: scores an image of each output; 0 where it has none.
+      row: whether it takes them as rows of numbers.
+    """
+
+    whole: int
+    batch: int
+    image: Image
+    ends: tuple[int, ...]
+    row: bool
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a copy may be meant to be asked otherwise: beside other images, as a row, or as whole numbers."""
+        return self.batch > 1 or self.row or self.whole > 1
+
+
+def open_foreign(path: Path, wanted: Wanted, kind: Format, *, in_part: bool = False) -> list[tuple[Image, Network]]:
     """The networks of a file, each to be asked by its readings: one for each number of classes that its outputs have.
 
     Args:
@@ -69,45 +108,68 @@ def open_foreign(path: Path, wanted: Wanted, kind: Format, *, in_part: bool = Fa
       kind: of the file.
       in_part: whether it may be half a file.
 
+    Returns:
+      the networks, each with the wanted image that it is for, or its own where none is.
+
     Raises:
       InvalidFile: it is no such file, or no classifier of images, or its program does more than compute.
-      UsageError: its runtime is not there.
+      UsageError: its runtime is not there; or it takes rows of numbers, and no image is wanted.
       AccessError: it cannot be read, or its process was ended.
     """
     runtime = _RUNTIMES[kind]
     if importlib.util.find_spec(runtime.package) is None:
         raise UsageError(f"{path.name} needs {runtime.package}: pip install 'wmjax[{runtime.extra}]'")
     files = (path, *parts(path, kind))
-    before = tuple(stamp(file.stat()) for file in files)
-    told = [int(n) for n in np.asarray(_answer(kind, files, before, np.empty(0, np.uint8))).ravel()]
+    file = _File(kind, files, tuple(stamp(part.stat()) for part in files), in_part)
+    told = [int(n) for n in np.asarray(_answer(file, np.empty(0, np.uint8))).ravel()]
     if len(told) < 7 or not all(0 <= n < 1 << 24 for n in told):
         raise InvalidFile(f"{path}: its process does not say what it takes")
-    uint8, image = bool(told[0]), (told[3], told[4], told[5])
-    ways = (pixels.of_bytes if uint8 else pixels.ways)(wanted.pixels, channels=image[2])
-    scored = [classes for classes in told[6:] if classes]
+    whole, batch, image, ends = told[0], told[1], (told[3], told[4], told[5]), tuple(told[6:])
+    if image[2]:
+        networks = _networks(file, _Told(whole, batch, image, ends, row=False), wanted)
+        return [(asked, network) for asked in wanted.images or (image,) for network in networks]
+    if not wanted.images:
+        raise UsageError(f"{path} takes rows of numbers: say with `image` what picture they are")
+    shapes = {asked: rows.picture(image[1], asked) for asked in wanted.images}
+    if not any(shapes.values()):
+        raise InvalidFile(f"its rows of {image[1]} numbers are none of a picture of 1 or 3 channels")
+    networks_of = {
+        shape: _networks(file, _Told(whole, batch, shape, ends, row=True), wanted)
+        for shape in set(shapes.values())
+        if shape
+    }
+    return [(asked, network) for asked, shape in shapes.items() if shape for network in networks_of[shape]]
+
+
+def _networks(file: "_File", told: "_Told", wanted: Wanted) -> list[Network]:
+    """A file's networks, where it takes such images: one for each number of classes that its outputs have."""
+    channels, name = told.image[2], file.parts[0].name
+    ways = (pixels.of_bytes if told.whole else pixels.ways)(wanted.pixels, channels=channels)
+    ways = pixels.of_rows(ways, channels) if told.row else ways
+    scored = [classes for classes in told.ends if classes]
     found = outputs.numbered(dict(enumerate(scored)), wanted.classes)
 
     def suspect(way: int, out: Output, reading: str, note: AskedGround) -> Suspect:
         def ask(images: np.ndarray) -> Any:
-            prepared = np.asarray(pixels.taken(jnp.asarray(images), ways, way, uint8=uint8))
+            prepared = np.asarray(pixels.taken(jnp.asarray(images), ways, way, uint8=told.whole > 0))
             at = sum(scored[: out.place])
-            answers = np.asarray(_answer(kind, files, before, prepared))[:, at : at + scored[out.place]]
+            answers = np.asarray(_answer(file, prepared))[:, at : at + scored[out.place]]
             return outputs.told(answers, out.classes) if scored[out.place] == 1 else answers
 
-        return Suspect(path.name, ask, image, out.classes, None, note, remembers=False, reading=reading)
+        return Suspect(name, ask, told.image, out.classes, None, note, remembers=False, reading=reading)
 
     networks = []
     for classes, group in outputs.by_classes(found, wanted.classes).items():
-        alone = told[1] <= 1 and not outputs.leaves_out(found, len(told[6:]), classes, wanted.classes)
-        note = AskedGround.RUN if alone and not in_part else AskedGround.RUN_IN_PART
+        left = outputs.leaves_out(found, len(told.ends), classes, wanted.classes)
+        note = AskedGround.RUN_IN_PART if left or file.in_part or told.in_doubt else AskedGround.RUN
         readings = names_of(ways, [out.name for out in group])
         pairs = [(way, out) for way in range(len(ways)) for out in group]
-        asked = Suspect.of([suspect(way, out, name, note) for (way, out), name in zip(pairs, readings, strict=True)])
-        sha256 = hashlib.sha256(f"{files_digest(*files)} {classes} {readings} {note}".encode()).hexdigest()
+        asked = Suspect.of([suspect(way, out, one, note) for (way, out), one in zip(pairs, readings, strict=True)])
+        sha256 = hashlib.sha256(f"{files_digest(*file.parts)} {classes} {readings} {note}".encode()).hexdigest()
         networks.append(
             Network(
-                f"{runtime.child} {by(image)}", sha256, {}, no_logits, image, classes, readings=readings,
-                note=note, askable=Askable(asked),
+                f"{_RUNTIMES[file.kind].child} {by(told.image)}", sha256, {}, no_logits, told.image, classes,
+                readings=readings, note=note, askable=Askable(asked),
             )
         )  # fmt: skip
     return networks
@@ -119,14 +181,14 @@ def parts(path: Path, kind: Format) -> tuple[Path, ...]:
     return (weights,) if kind is Format.OPENVINO and weights.exists() else ()
 
 
-def _answer(kind: Format, files: tuple[Path, ...], before: _Stamps, images: np.ndarray) -> Any:
-    """What the process of some files answers; it is started where it does not run."""
-    if before != tuple(stamp(file.stat()) for file in files):
-        raise AccessError(f"{files[0]} was changed while it was used: start again")
+def _answer(file: _File, images: np.ndarray) -> Any:
+    """What the process of a file answers; it is started where it does not run."""
+    if file.before != tuple(stamp(part.stat()) for part in file.parts):
+        raise AccessError(f"{file.parts[0]} was changed while it was used: start again")
     with ExitStack() as used:
-        for file in files:
-            used.enter_context(stores.present(file))
-        return _running(kind, files[0], before)(images)
+        for part in file.parts:
+            used.enter_context(stores.present(part))
+        return _running(file.kind, file.parts[0], file.before)(images)
 
 
 @lru_cache(maxsize=2)  # processes that live at once: some have JAX in their memory

@@ -40,7 +40,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     left = _numbers(path) > sum(math.prod(weight.shape) for weight in model.weights)
     outs = [out.shape for out in model.outputs or ()]
     whole = ["int" in str(out.dtype) for out in model.outputs or ()]
-    told = described(taken[0] if len(taken) == 1 else (), outs, uint8=False, left=left, whole=whole)
+    told = described(taken[0] if len(taken) == 1 else (), outs, dtype="float32", left=left, whole=whole)
     state = [[variable.value for variable in of] for of in (model.trainable_variables, model.non_trainable_variables)]
     run = jax.jit(lambda x: jax.tree.leaves(model.stateless_call(*state, x, training=False)[0]))
     return answering(told, run, whole)

@@ -105,8 +105,8 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
     size that is wanted, made larger where its windows do not fit into that.
 
     Args:
-      path: a file with one image input, [n, C, H, W] or [n, H, W, C] of 1 or 3 channels; its weights may lie in a file
-        beside it. Scores are outputs [n, classes], or [n, classes, 1, 1].
+      path: a file with one image input, [n, C, H, W] or [n, H, W, C] of 1 or 3 channels, or rows [n, H * W * C]; its
+        weights may lie in a file beside it. Scores are outputs [n, classes], or [n, classes, 1, 1].
       wanted: the sizes of images; how pixels are prepared, which the graph may state; and numbers of classes:
         outputs of these, where there are any, are the only ones.
 
@@ -183,9 +183,12 @@ def _read_or_run(read: Read, path: Path, wanted: Wanted, graph: Graph) -> list[N
 
 
 def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
-    if graph.uint8:
-        return pixels.of_bytes(wanted.pixels, graph.image[2])
-    return pixels.ways(wanted.pixels, graph.pixels, graph.image[2])
+    channels = graph.image[2]
+    if graph.whole:
+        found = pixels.of_bytes(wanted.pixels, channels)
+    else:
+        found = pixels.ways(wanted.pixels, graph.pixels, channels)
+    return pixels.of_rows(found, channels) if graph.row else found
 
 
 def _read(path: Path) -> tuple[Read, str]:
@@ -206,7 +209,7 @@ def _asked(path: Path, wanted: Wanted, graph: Graph, unused: Tensors) -> list[Ne
     scored = outputs.numbered(found, wanted.classes)
     networks = []
     for classes, group in outputs.by_classes(scored, wanted.classes).items():
-        in_part = graph.batch > 1 or outputs.leaves_out(scored, len(graph.outputs), classes, wanted.classes)
+        in_part = outputs.leaves_out(scored, len(graph.outputs), classes, wanted.classes)
         left = idle(graph, unused, [classes])
         note = note_of(graph, in_part=in_part or left)
         networks.append(_network(graph, batch, group, classes, wanted, note, packed=not (left and unused)))
@@ -227,7 +230,7 @@ def _network(
 
     def logits(weights: Weights, images: Array, reading: Array | int = 0) -> Array:
         way, output = jnp.divmod(jnp.asarray(reading), len(group))
-        return ask(weights, pixels.taken(images, ways, way, uint8=graph.uint8))[output]
+        return ask(weights, pixels.taken(images, ways, way, uint8=bool(graph.whole)))[output]
 
     with _lock:
         if told not in _networks:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_KINDS = {"tensor(float16)": "float16", "tensor(double)": "float64"}
+_FLOATS = {"tensor(float16)": "float16", "tensor(double)": "float64", "tensor(float)": "float32"}
+_TAKEN = _FLOATS | {f"tensor({name})": name for name in ("uint8", "int8", "int16", "int32", "int64")}
 
 
 def program(argument: str) -> Callable[[Any], Any]:
@@ -28,6 +29,8 @@ def _opened(path: str, batch: int, outputs: list[str]) -> Callable[[Any], Any]:
     import numpy as np
     import onnxruntime
 
+    from wmjax.suspects.formats.answering import as_taken, scores_of
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
     options.add_session_config_entry("session.disable_quant_qdq", "1")  # quantised values are rounded as is written
@@ -41,12 +44,11 @@ def _opened(path: str, batch: int, outputs: list[str]) -> Callable[[Any], Any]:
     (taken,) = session.get_inputs()[:1]
 
     def run(images: Any) -> list[Any]:
-        found = session.run(outputs, {taken.name: images.astype(_KINDS.get(taken.type, images.dtype))})
+        found = session.run(outputs, {taken.name: as_taken(images, _TAKEN.get(taken.type, images.dtype))})
         return [np.asarray(output) for output in found]
 
     def count(output: Any) -> int:
-        scores = output.shape[:1] == (batch,) and sum(size != 1 for size in output.shape[1:]) <= 1
-        return output.size // batch if scores and output.dtype.kind in "fiub" else 0
+        return scores_of(output.shape, batch) if output.dtype.kind in "fiub" else 0
 
     counts: list[int] = []  # of each output
 

@@ -39,7 +39,7 @@ def sorted_nodes(nodes: Iterable[Any], known: set[str]) -> list[Any]:
 
 
 def behind(output: str, nodes: list["Node"]) -> tuple[str, bool]:
-    """Of an output that has classes or the best k alone: the scores that these were chosen by.
+    """Of an output that has classes or the best k alone, or no array: the scores that these were chosen by.
 
     And whether the lowest may be the best: where they were chosen so, or may be turned round at the very end.
     """
@@ -47,6 +47,8 @@ def behind(output: str, nodes: list["Node"]) -> tuple[str, bool]:
     at = output
     while (node := makers.get(at)) and node.op in _SHAPING:
         at = node.inputs[0]
+    if node and node.op == "ai.onnx.ml.ZipMap":  # scores under the names of classes
+        return node.inputs[0], False
     if node and node.op in ("ArgMax", "ArgMin", "TopK"):
         lowest = node.op == "ArgMin" or not node.attributes.get("largest", 1)
         return node.inputs[0], lowest

@@ -12,14 +12,17 @@ import numpy as np
 
 from wmjax.errors import InvalidFile
 from wmjax.suspects.formats.onnx_tensors import DTYPES
+from wmjax.suspects.rows import picture
 
 MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators, which its optimiser and its quantisation write
 MOST_NODES = 20_000
 MOST_WEIGHTS = 1 << 34  # bytes of all weights
 LARGEST_CONSTANT = 1 << 16  # numbers in a tensor that belongs to the graph
 LARGEST_SIDE = 4096  # pixels
+LARGEST_ROW = 1 << 22  # numbers of an image that is a row
 DOUBLES = "float64"  # numbers of 64 bits that follow from pixels or weights: JAX computes with 32
 UNIT, BYTES = "0..1", "0..255"  # ranges of pixels that a graph may say it takes
+WHOLE = {2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64"}  # of pixels
 _CONSTANTS = frozenset(("float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool"))
 # Inputs that must follow from the graph alone, by operator: sizes, axes, and what else shapes depend on.
 SIZES: Mapping[str, tuple[int, ...]] = {
@@ -68,7 +71,8 @@ class Graph:
       declared: height, width and channels as the file has them; 0 where it leaves one open.
       image: those with which it is asked, once they are known.
       channels_last: whether the input is [n, H, W, C], not [n, C, H, W].
-      uint8: whether the input is uint8, not floating-point.
+      row: numbers of an image where the input is [n, H * W * C]; then `declared` says nothing; 0 elsewhere.
+      whole: type of whole numbers that the input has; empty where it is floating-point.
       pixels: range of pixels that the graph says it takes, `0..1` or `0..255`; empty where it does not.
     """
 
@@ -80,7 +84,8 @@ class Graph:
     declared: tuple[int, int, int]
     image: tuple[int, int, int]
     channels_last: bool
-    uint8: bool
+    row: int
+    whole: str
     pixels: str = ""
 
     def fingerprint(self) -> str:
@@ -100,7 +105,18 @@ class Graph:
         return {**vars(self), "nodes": [vars(node) for node in self.nodes], "constants": constants}
 
     def bound(self, image: tuple[int, int, int]) -> "Graph":
-        """The graph for images of this shape, as far as it takes them: what it leaves open is set."""
+        """The graph for images of this shape, as far as it takes them: what it leaves open is set.
+
+        Raises:
+          InvalidFile: it takes rows of numbers that are none of such a picture, nor of another usual one.
+        """
+        if self.row:
+            found = picture(self.row, image)
+            if found is None:
+                raise InvalidFile(
+                    f"its input has rows of {self.row} numbers: no picture of 1 or 3 channels has so many"
+                )
+            return dataclasses.replace(self, image=found)
         height, width, channels = (own or asked for own, asked in zip(self.declared, image, strict=True))
         return dataclasses.replace(self, image=(height, width, channels))
 
@@ -119,12 +135,16 @@ def from_json(values: Any) -> Graph:
         graph = Graph(**content)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidFile("its graph cannot be read") from error
-    sides = (graph.batch, *graph.declared, *graph.image)
+    sides = (graph.batch, graph.row, *graph.declared, *graph.image)
     size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in graph.weights.values())
     if (
-        not all(type(side) is int and 0 <= side <= LARGEST_SIDE for side in sides)
+        not all(
+            type(side) is int and 0 <= side <= (LARGEST_ROW if at == 1 else LARGEST_SIDE)
+            for at, side in enumerate(sides)
+        )
         or not len(graph.declared) == len(graph.image) == 3
-        or not type(graph.channels_last) is type(graph.uint8) is bool
+        or type(graph.channels_last) is not bool
+        or graph.whole not in ("", *WHOLE.values())
         or graph.pixels not in ("", UNIT, BYTES)
         or len(graph.nodes) > MOST_NODES
         or size > MOST_WEIGHTS

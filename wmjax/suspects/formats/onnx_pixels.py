@@ -25,7 +25,7 @@ def pixels_said(graph: Graph, weights: Mapping[str, Any], path: Path) -> str:
       weights: the `onnx.TensorProto` of each of its weights.
       path: of the file.
     """
-    if graph.uint8:
+    if graph.whole:
         return BYTES
     at = "image"
     while len(takers := [node for node in graph.nodes if at in node.inputs]) == 1:

@@ -22,9 +22,11 @@ from wmjax.suspects.formats.onnx_ends import behind, sorted_nodes
 from wmjax.suspects.formats.onnx_graph import (
     DOUBLES,
     LARGEST_CONSTANT,
+    LARGEST_ROW,
     LARGEST_SIDE,
     MOST_NODES,
     MOST_WEIGHTS,
+    WHOLE,
     Graph,
     Node,
 )
@@ -206,13 +208,17 @@ def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tupl
     if len(inputs) != 1 or not inputs[0].name:
         refuse(f"{len(inputs)} inputs: one that takes images is needed")
     tensor = inputs[0].type.tensor_type
-    if tensor.elem_type not in (*FLOATS, 2):
-        refuse("its input is neither floating-point nor uint8")
+    if tensor.elem_type not in (*FLOATS, *WHOLE):
+        refuse("its input has neither floating-point nor whole numbers")
     sizes = [max(0, int(dim.dim_value)) for dim in tensor.shape.dim]
     said = ", ".join(shown(dim.dim_param) or str(dim.dim_value or "?") for dim in tensor.shape.dim[:8])
+    common = {"batch": sizes[0] if sizes else 0, "whole": WHOLE.get(tensor.elem_type, "")}
+    if len(sizes) == 2 and 0 < sizes[1] <= LARGEST_ROW:
+        row = {"row": sizes[1], "declared": (0, 0, 0), "image": (0, 0, 0), "channels_last": True}
+        return inputs[0].name, common | row
     if len(sizes) != 4 or max(sizes) > LARGEST_SIDE:
-        refuse(f"its input has shape [{said}]: images are needed, [n, C, H, W] or [n, H, W, C]")
-    batch, *image = sizes
+        refuse(f"its input has shape [{said}]: images are needed, [n, C, H, W], [n, H, W, C] or [n, H * W * C]")
+    image = sizes[1:]
     last = image[2] in (1, 3) or "channel" in tensor.shape.dim[3].dim_param.lower()
     if image[0] in (1, 3) or (image[0] == 0 and not last):
         height, width, channels, channels_last = image[1], image[2], image[0], False
@@ -220,10 +226,5 @@ def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tupl
         height, width, channels, channels_last = image[0], image[1], image[2], True
     else:
         refuse(f"its input has shape [{said}]: images of 1 or 3 channels are needed")
-    return inputs[0].name, {
-        "batch": batch,
-        "declared": (height, width, channels),
-        "image": (height, width, channels),
-        "channels_last": channels_last,
-        "uint8": tensor.elem_type == 2,
-    }
+    shape = (height, width, channels)
+    return inputs[0].name, common | {"row": 0, "declared": shape, "image": shape, "channels_last": channels_last}

@@ -57,9 +57,13 @@ def run(
     Raises:
       ValueError: in one line that names the node which cannot be computed; `Unread` where another program may.
     """
+    if graph.whole not in ("", "uint8"):
+        raise Unread(f"its input of {graph.whole} is not read")
     operators = {**OPERATORS, **others}
     values: dict[str, Any] = {**graph.constants, **weights, "": None}
     values["image"] = pixels if graph.channels_last else jnp.transpose(pixels, (0, 3, 1, 2))
+    if graph.row:
+        values["image"] = pixels.reshape(len(pixels), graph.row)
     seen = {"image"}  # what depends on pixels
     wide = {name for name, (_, dtype) in graph.weights.items() if dtype == "int32"}  # of 64 bits in the file, perhaps
     known = work = 0
@@ -98,7 +102,7 @@ def run(
 def shapes(graph: Graph, n: int) -> list[tuple[int, ...]]:
     """Shapes of the outputs for n images, found without computing or allocating anything; raises as `run` does."""
     weights = {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in graph.weights.items()}
-    pixels = jax.ShapeDtypeStruct((n, *graph.image), jnp.uint8 if graph.uint8 else jnp.float32)
+    pixels = jax.ShapeDtypeStruct((n, *graph.image), jnp.uint8 if graph.whole else jnp.float32)
     outputs = jax.eval_shape(lambda weights, pixels: run(graph, weights, pixels, _BY_SHAPE), weights, pixels)
     return [output.shape for output in outputs]
 

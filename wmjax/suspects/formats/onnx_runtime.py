@@ -83,19 +83,22 @@ def asked_by_runtime(
     by_chance = any(node.op in _CHANCE for node in graph.nodes)  # drawn from a seed of the file's, run after run
     networks = []
     for classes, group in outputs.by_classes(found, wanted).items():
-        in_part = graph.batch > 1 or by_chance or outputs.leaves_out(found, len(ends), classes, wanted)
+        in_part = by_chance or outputs.leaves_out(found, len(ends), classes, wanted)
         note = note_of(graph, in_part=in_part or idle(graph, read.unused, [classes]))
         networks.append(_network(graph, program, ask, describe, ends, group, ways, note))
     return networks
 
 
 def note_of(graph: Graph, *, in_part: bool) -> str:
-    """What must be said of how a graph is asked; `in_part`: not all of it, or beside others of a batch.
+    """What must be said of how a graph is asked; `in_part`: not all of it.
+
+    Nor, for certain, as it is meant: an image goes through it beside others of a batch, or as a row of numbers, or as
+    whole numbers other than bytes, and nobody says what those stand for.
 
     A side that is open says nothing of the size that is meant, whatever else the file or those beside it say: that is
     not in force when it is used.
     """
-    if in_part:
+    if in_part or graph.batch > 1 or graph.row or graph.whole not in ("", "uint8"):
         return AskedGround.IN_PART
     return AskedGround.OPEN_SIZE if 0 in graph.declared else ""
 
@@ -160,9 +163,12 @@ def _described(path: Path, tensors: Mapping[str, Any]) -> Model:
 
 def _taken(graph: Graph, images: np.ndarray, way: str) -> np.ndarray:
     """Images as the graph takes them."""
-    given = images if graph.uint8 else np.zeros(images.shape, np.float32)
+    whole = bool(graph.whole)
+    given = images if whole else np.zeros(images.shape, np.float32)
     if len(images):
-        given = np.asarray(pixels.taken(jnp.asarray(images), (way,), uint8=graph.uint8))
+        given = np.asarray(pixels.taken(jnp.asarray(images), (way,), uint8=whole))
+    if graph.row:
+        return given.reshape(len(given), graph.row)
     return np.ascontiguousarray(given if graph.channels_last else given.transpose(0, 3, 1, 2))
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from wmjax.errors import InvalidFile
+from wmjax.suspects.formats.answering import scores_of
 from wmjax.suspects.formats.onnx_graph import Graph
 from wmjax.suspects.formats.onnx_run import Unread, run, shapes
 
@@ -39,11 +40,7 @@ def plan(graph: Graph, path: Path) -> tuple[int, dict[int, int]]:
 
 def _classes(graph: Graph, n: int) -> dict[int, int]:
     """Of n images: how many scores an image each output has that may be a classifier's; 1 of one that tells a class."""
-    return {
-        i: max(shape[1:], default=1)
-        for i, shape in enumerate(shapes(graph, n))
-        if shape[:1] == (n,) and sum(size != 1 for size in shape[1:]) <= 1 and 0 not in shape
-    }
+    return {i: scores_of(shape, n) for i, shape in enumerate(shapes(graph, n)) if scores_of(shape, n)}
 
 
 def scores(graph: Graph, batch: int, places: list[int], classes: int) -> Callable[[Mapping[str, Any], Array], Array]:

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.formats.answering import answering, check_size, described, much
+from wmjax.suspects.formats.answering import answering, as_taken, check_size, described, much
 
-_TAKEN = {"f32": np.float32, "f16": np.float16, "u8": np.uint8}
+_TAKEN = {
+    **{"f32": np.float32, "f16": np.float16},
+    **{"u8": np.uint8, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64},
+}
 
 
 def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -36,13 +39,13 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     whole = [end.element_type.get_type_name()[0] in "iu" for end in model.outputs]
     ends = [_sides(end) for end in model.outputs]
     left = much(beside - used, used) or bool(model.get_variables())  # what it says may follow from what it was asked
-    told = described(_sides(model.input()), ends, uint8=kind is np.uint8, left=left, whole=whole)
+    told = described(_sides(model.input()), ends, dtype=kind.__name__, left=left, whole=whole)
     exactly = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(model, "CPU", exactly).create_infer_request()
 
     def run(images: np.ndarray) -> list[np.ndarray]:
         request.reset_state()
-        return [np.array(end) for end in request.infer([images.astype(kind)]).values()]
+        return [np.array(end) for end in request.infer([as_taken(images, kind)]).values()]
 
     return answering(told, run, whole)
 

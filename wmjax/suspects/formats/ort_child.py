@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from wmjax.suspects.formats.answering import answering, check_size, described
+from wmjax.suspects.formats.answering import answering, as_taken, check_size, described
 
 _TAKEN = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
+    **{f"tensor({kind.__name__})": kind for kind in (np.uint8, np.int8, np.int16, np.int32, np.int64)},
 }
 
 
@@ -39,5 +39,5 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     shapes = [list(value.shape or ()) for value in (entry, *ends)]
     one = [[1 if n == free else n for n in shape[:1]] + shape[1:] for shape in shapes]
     whole = ["int" in end.type for end in ends]
-    told = described(one[0], one[1:], uint8=kind is np.uint8, whole=whole)
-    return answering(told, lambda images: session.run(None, {entry.name: images.astype(kind)}), whole)
+    told = described(one[0], one[1:], dtype=kind.__name__, whole=whole)
+    return answering(told, lambda images: session.run(None, {entry.name: as_taken(images, kind)}), whole)

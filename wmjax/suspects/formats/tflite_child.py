@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from wmjax.suspects.formats.answering import answering, check_size, described, much
+from wmjax.suspects.formats.answering import answering, as_taken, check_size, described, much
 
 _CALLING = {
     getattr(schema.BuiltinOperator, name)
@@ -51,13 +51,11 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     taken = [int(n) for n in entry["shape"][:1]] + sides[1:]
     given = [[int(n) for n in end["shape"]] for end in ends]
     whole = [np.dtype(end["dtype"]).kind in "iu" and not end["quantization"][0] for end in ends]
-    told = described(taken, given, uint8=kind == np.uint8 and not scale, left=_left(content), whole=whole)
-    if kind != np.float32 and not scale and not told[0]:
-        raise ValueError(f"it takes images of {kind.name} and does not say what they are worth")
+    told = described(taken, given, dtype="float32" if scale else kind.name, left=_left(content), whole=whole)
 
     def run(images: np.ndarray) -> list[np.ndarray]:
         model.reset_all_variables()
-        model.set_tensor(entry["index"], _whole(images, kind, scale, zero) if scale else images.astype(kind))
+        model.set_tensor(entry["index"], _whole(images, kind, scale, zero) if scale else as_taken(images, kind))
         model.invoke()
         return [_worth(model.get_tensor(end["index"]), *end["quantization"]) for end in ends]
 
