@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_foreign
+import test_saved_model
 from marked import FORMATS, make_key, marked
 
 from experiments.suspects import real_forms
@@ -133,6 +134,14 @@ def test_openvino(tmp_path: Path) -> None:
     test_foreign.openvino(tmp_path / "m.xml")
     zoo = discover(tmp_path, Wanted())
     assert ([entry.name for entry in zoo.entries], zoo.unreadable) == (["m.xml"], [])
+
+
+def test_saved_models(tmp_path: Path) -> None:
+    """TensorFlow's SavedModels."""
+    tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'wmjax[tensorflow]'")
+    test_saved_model.saved(tensorflow, tmp_path / "m")
+    zoo = discover(tmp_path, Wanted())
+    assert ([entry.name for entry in zoo.entries], zoo.unreadable) == (["m/saved_model.pb"], [])
 
 
 def test_list(tmp_path: Path, zoo: Callable[..., Zoo]) -> None:

@@ -15,6 +15,7 @@ EXTRAS = {
     "keras": "keras",
     "ai_edge_litert": "tflite",
     "openvino": "openvino",
+    "tensorflow": "tensorflow",
     "torch": "torch",
     "torchax": "torch",
     "torchvision": "torch",

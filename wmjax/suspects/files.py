@@ -29,7 +29,7 @@ from wmjax.suspects.meant import as_described
 from wmjax.suspects.modules import from_module
 from wmjax.suspects.named import is_named, networks_named
 from wmjax.suspects.sets import Fit
-from wmjax.suspects.sniff import kind_of
+from wmjax.suspects.sniff import kind_of, parts
 from wmjax.suspects.sources import Joined
 from wmjax.suspects.unfinished import unfinished
 
@@ -105,7 +105,7 @@ def _arrays(path: Path, wanted: Wanted) -> list[Stored]:
 
 
 def _foreign(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
-    from wmjax.suspects.formats.foreign import open_foreign, parts
+    from wmjax.suspects.formats.foreign import open_foreign
 
     beside = parts(path, kind)
     left = unfinished(path, *beside)
@@ -137,6 +137,7 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.TFLITE: partial(_foreign, Format.TFLITE),
     Format.ORT: partial(_foreign, Format.ORT),
     Format.OPENVINO: partial(_foreign, Format.OPENVINO),
+    Format.SAVED_MODEL: partial(_foreign, Format.SAVED_MODEL),
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.TORCHSCRIPT: partial(_pickle, Format.TORCHSCRIPT),
     Format.TORCH_EXPORT: partial(_pickle, Format.TORCH_EXPORT),

@@ -25,6 +25,7 @@ class Format(StrEnum):
     GGUF = "gguf"
     TFLITE = "tflite"
     OPENVINO = "openvino"
+    SAVED_MODEL = "saved-model"
     COREML = "coreml"
     TFJS = "tfjs"
     ARCHIVE = "archive"

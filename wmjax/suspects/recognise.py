@@ -23,6 +23,7 @@ from wmjax.suspects.guarded import one_line, small_json
 from wmjax.suspects.matching import fitting, matching
 from wmjax.suspects.meant import as_described
 from wmjax.suspects.named import is_named, networks_named
+from wmjax.suspects.sniff import SAVED_MODEL
 from wmjax.suspects.within import beside
 
 _AUDIT = "`wmjax audit FOLDER`"
@@ -86,7 +87,7 @@ def recognise(path: Path, wanted: Wanted) -> list[Stored]:
 
 
 def _in_folder(folder: Path, wanted: Wanted) -> list[Stored]:
-    """What a folder's name stands for: a checkpoint, the newest of a run, or a file of weights as the Hub calls it.
+    """What a folder's name stands for: a checkpoint, the newest of a run, the Hub's file of weights, or a SavedModel.
 
     Whatever else lies there may be another model. A checkpoint is asked alone, or by its own name. The Hub's folders
     often have a model in several formats: the first is asked, as their library does, and it clears nobody.
@@ -101,6 +102,7 @@ def _in_folder(folder: Path, wanted: Wanted) -> list[Stored]:
             raise _several(folder, [own[-1], *others])
         return found
     weights = [folder / name for name in WEIGHTS if (folder / name).exists() and (folder / CONFIG).exists()]
+    weights += [folder / SAVED_MODEL] if (folder / SAVED_MODEL).exists() else []
     if not weights:
         return in_checkpoint(folder, wanted)  # which says why it is none
     found = in_file(weights[0], wanted)

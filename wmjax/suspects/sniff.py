@@ -7,6 +7,7 @@ import pickletools
 import re
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,7 @@ UNFINISHED = frozenset(  # endings of programs that fetch, until a file is whole
         *(".!qb", ".!ut", ".!sync", ".bc!", ".jc!"),
     )
 )
+SAVED_MODEL = "saved_model.pb"  # TensorFlow finds it under no other name
 NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
 _KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
 _NO_FORMAT = (Format.UNKNOWN, Format.OTHER, Format.EMPTY, Format.TEXT, Format.PAGE)
@@ -100,6 +102,14 @@ def kind_of(path: Path) -> Format:
     if kind is Format.LFS and (mimetypes.guess_type(path.name)[0] or "").startswith(_MEDIA):
         return Format.OTHER
     return Format.UNKNOWN if kind is Format.OTHER and told else kind
+
+
+def parts(path: Path, kind: Format) -> tuple[Path, ...]:
+    """Files beside one of this kind that its runtime reads, too."""
+    if kind is Format.SAVED_MODEL:
+        return tuple(sorted({*path.parent.glob("variables/variables.*"), *path.parent.glob("*.pb")} - {path}))
+    weights = path.with_suffix(".bin")
+    return (weights,) if kind is Format.OPENVINO and weights.exists() else ()
 
 
 def sniff(path: Path) -> Format:
@@ -244,11 +254,13 @@ _MOST_FIELDS = 64
 
 
 def _protobuf(file: _Bytes) -> Format | None:
-    """Whether the fields of a protobuf message are those of an ONNX or a Core ML model.
+    """Whether the fields of a protobuf message are those of an ONNX model, a Core ML model or a SavedModel.
 
     ONNX begins with a version and has a graph. Lengths tell where the next field begins, so little is read.
     """
     seen = set[int]()
+    if file.path.name == SAVED_MODEL and [number for number, _, _ in islice(_fields(file), 2)] == [1, 2]:
+        return Format.SAVED_MODEL  # TensorFlow reads it, whatever fields follow
     for number, kind, end in _fields(file):
         if number >= _COREML and {1, 2} <= seen:
             return Format.COREML

@@ -24,6 +24,7 @@ from wmjax.suspects.kinds import Format
 from wmjax.suspects.links import absolute, bounds, target
 from wmjax.suspects.listing import FILE
 from wmjax.suspects.sniff import NEVER_THERE, kind_of
+from wmjax.suspects.sniff import parts as parts_of
 from wmjax.suspects.within import DOCUMENTS, is_small, strangers
 from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
@@ -243,7 +244,11 @@ class _Walk:
             return
         self.looked.add(real)
         self.told.add(told)
-        found = in_file(path, self.wanted)
+        try:
+            found = in_file(path, self.wanted)
+        except WmjaxError:
+            self.parts |= set(parts_of(path, kind_of(path)))
+            raise
         parts = {part for stored in found for part in stored.parts}
         model = (*told, *sorted(os.path.realpath(part) for part in parts))
         for stored in found if model not in self.models else []:

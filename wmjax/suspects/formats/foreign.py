@@ -2,7 +2,7 @@
 
 Nothing of a file is read here: a process of its own describes it, builds it and answers for it (`export_child`,
 `keras_child`, `tflite_child`, `ort_child`,
-`openvino_child`).
+`openvino_child`, `saved_model_child`).
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.kinds import Format
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.process import start
+from wmjax.suspects.sniff import parts
 from wmjax.suspects.ways import readings as names_of
 from wmjax.text import by
 
@@ -55,6 +56,7 @@ _RUNTIMES = {
     Format.TFLITE: _Runtime("tflite", "ai_edge_litert", "tflite", True),
     Format.ORT: _Runtime("ort", "onnxruntime", "onnx", True),
     Format.OPENVINO: _Runtime("openvino", "openvino", "openvino", True),
+    Format.SAVED_MODEL: _Runtime("saved_model", "tensorflow", "tensorflow", True),
 }
 _MEMORY = 4 << 30  # bytes that a process alone may take, beside four times its file's
 _Stamps = tuple[tuple[int, int, int], ...]
@@ -173,12 +175,6 @@ def _networks(file: "_File", told: "_Told", wanted: Wanted) -> list[Network]:
             )
         )  # fmt: skip
     return networks
-
-
-def parts(path: Path, kind: Format) -> tuple[Path, ...]:
-    """Files beside one that belong to it."""
-    weights = path.with_suffix(".bin")
-    return (weights,) if kind is Format.OPENVINO and weights.exists() else ()
 
 
 def _answer(file: _File, images: np.ndarray) -> Any:
