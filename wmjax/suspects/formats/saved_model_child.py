@@ -42,6 +42,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     os.environ.update(_QUIET)
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")
     stored = _stored(Path(path).read_bytes())
     model = tf.saved_model.load(str(folder))  # which keeps the variables
     named = _SERVED if _SERVED in model.signatures else next(iter(model.signatures), "")
