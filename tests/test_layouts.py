@@ -152,6 +152,9 @@ ONE: dict[str, Callable[[Path, Any], None]] = {
         flax.serialization.to_bytes(trained(freeze(tree)))
     ),
     "npz": lambda path, tree: np.savez(path, **{f"{name}": leaf for name, leaf in flat(tree).items()}),
+    "npz of another machine": lambda path, tree: np.savez(
+        path, **{name: leaf.astype(leaf.dtype.newbyteorder(">")) for name, leaf in flat(tree).items()}
+    ),
     "compressed npz, columns first": lambda path, tree: np.savez_compressed(
         path, **{name: np.asfortranarray(leaf) for name, leaf in flat(tree).items()}
     ),

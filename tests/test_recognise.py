@@ -57,6 +57,7 @@ def test_what_is_no_model_is_one_line_that_begins_with_the_path(run_folder, tmp_
     (tmp_path / "empty").mkdir()
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "_CHECKPOINT_METADATA").write_text("[" * 100_000)
+    shutil.copytree(checkpoint.latest(run_folder), tmp_path / "step-00000009.orbax-checkpoint-tmp-1")
     os.mkfifo(tmp_path / "pipe.onnx")
     for name in ("named.txt", "m.pt", "m.h5", "cut.safetensors"):
         (tmp_path / name).write_bytes(b"\x80\x04")
@@ -68,6 +69,7 @@ def test_what_is_no_model_is_one_line_that_begins_with_the_path(run_folder, tmp_
         "nowhere": (AccessError, "does not exist"),
         "empty": (InvalidFile, "lies directly in it"),
         "half": (InvalidFile, "half-written"),
+        "step-00000009.orbax-checkpoint-tmp-1": (InvalidFile, "its writer was interrupted"),
         "pipe.onnx": (InvalidFile, "not a regular file"),
         "notes.txt": (InvalidFile, "holds no model"),
         "m.pt": (InvalidFile, "pickle"),

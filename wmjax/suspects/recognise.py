@@ -28,6 +28,9 @@ from wmjax.suspects.within import beside
 
 _AUDIT = "`wmjax audit FOLDER`"
 _NO_MODEL = f"no model lies directly in it: name one, or ask every model of a folder by {_AUDIT}"
+TEMPORARY, INTERRUPTED = ".orbax-checkpoint-tmp", "a half-written checkpoint: its writer was interrupted"
+"""What is in the name of a checkpoint's folder while Orbax writes it, and what is said of one that is left so."""
+
 _HALF = "a half-written or damaged checkpoint: it holds no tensors"
 
 
@@ -123,6 +126,8 @@ def _several(folder: Path, models: Sequence[Path]) -> UsageError:
 def in_checkpoint(path: Path, wanted: Wanted) -> list[Stored]:
     """The models of an Orbax checkpoint's folder; raises as `recognise` does."""
     with one_line(path):
+        if TEMPORARY in path.name:
+            raise InvalidFile(INTERRUPTED)
         if any("\udc80" <= c <= "\udcff" for c in str(path)):  # which TensorStore does not take
             raise InvalidFile("its path is not UTF-8: rename it")
         if is_wmjax(path):

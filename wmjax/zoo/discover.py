@@ -29,7 +29,6 @@ from wmjax.suspects.within import DOCUMENTS, is_small, strangers
 from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
 
-_TEMPORARY = ".orbax-checkpoint-tmp"
 _KEPT = "of an optimiser's, with weights' shapes"
 _OLDER = "of runs' older checkpoints, which are asked where they are named"
 _PART = "with what a model keeps beside it"
@@ -164,8 +163,8 @@ class _Walk:
             if folder / name not in self.claimed or entry.is_dir(follow_symlinks=False)  # there more may lie beside
         }
         files &= entries.keys()
-        if _TEMPORARY in folder.name:
-            self._refuse(folder, "a half-written checkpoint: its writer was interrupted")
+        if recognise.TEMPORARY in folder.name:
+            self._refuse(folder, recognise.INTERRUPTED)
             return
         folders = [folder / name for name, entry in entries.items() if entry.is_dir(follow_symlinks=False)]
         told = entries.keys() & {orbax.CHECKPOINT, orbax.ITEM, *_PARTS}

@@ -85,7 +85,7 @@ def read_npz(path: Path) -> tuple[Tensors, tuple[int, int, int]]:
                 raise ValueError(f"it holds {member.filename!r:.80} twice: which is meant is not said")
             with archive.open(member) as opened_member:
                 shape, dtype, _ = _described(opened_member)
-            tensors[member.filename.removesuffix(".npy")] = shape, str(dtype)
+            tensors[member.filename.removesuffix(".npy")] = shape, str(dtype.newbyteorder("="))
     return tensors, found
 
 
