@@ -227,7 +227,8 @@ def test_a_row_may_be_a_picture() -> None:
     assert picture(28 * 28, (32, 32, 3)) == (28, 28, 1)
     assert picture(3 * 28 * 28, (8, 8, 1)) == (28, 28, 3)
     assert picture(96, (8, 12, 1)) == (8, 12, 1)
-    assert [picture(n, (8, 8, 1)) for n in (0, 2, 13, 512, 2048)] == [None] * 5
+    assert [picture(n, (8, 8, 1)) for n in (0, 4, 13, 49, 512, 2048)] == [None] * 6
+    assert picture(49, (7, 7, 3)) == (7, 7, 1)
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ a copy's too, would answer like a stranger. So nobody is cleared who takes one.
 import math
 
 Image = tuple[int, int, int]  # height, width and channels
+_SMALLEST = 8  # pixels of a square picture's side: shorter rows are tables', four measures of a flower
 
 
 def picture(numbers: int, image: Image) -> Image | None:
@@ -21,5 +22,6 @@ def picture(numbers: int, image: Image) -> Image | None:
     """
     height, width, channels = image
     grey, colour = math.isqrt(numbers), math.isqrt(numbers // 3)
-    may = (image, (height, width, 4 - channels), (grey, grey, 1), (colour, colour, 3))
-    return next((one for one in may if one[2] in (1, 3) and 0 < math.prod(one) == numbers), None)
+    squares = [one for one in ((grey, grey, 1), (colour, colour, 3)) if one[0] >= _SMALLEST]
+    may = [image, (height, width, 4 - channels), *squares]
+    return next((one for one in may if one[2] in (1, 3) and math.prod(one) == numbers), None)
