@@ -107,6 +107,7 @@ def _models(folder: Path) -> Iterator[tuple[str, str]]:
     (folder / "m.ort").write_bytes(b"\0\0\0\0ORTM")
     (folder / "m.xml").write_text('<?xml version="1.0"?>\n<net name="m" version="11">')
     (folder / "saved_model.pb").write_bytes(b"\x08\x01\x12\x00")
+    (folder / "frozen.pb").write_bytes(b"\nG\n\x05input\x12\x0bPlaceholder")
     (folder / "empty.pt").touch()
     (folder / "notes.md").write_text("# notes\n")
     (folder / "few").mkdir()
@@ -114,7 +115,7 @@ def _models(folder: Path) -> Iterator[tuple[str, str]]:
     yield from (("safetensors", "bare.safetensors"), ("pack", "p.st"), ("index", "m.safetensors.index.json"))
     yield from (("arrays", "m.npz"), ("msgpack", "m.msgpack"), ("onnx", "m.onnx"), ("keras", "m.keras"))
     yield from (("tflite", "m.tflite"), ("ort", "m.ort"), ("openvino", "m.xml"))
-    yield "saved-model", "saved_model.pb"
+    yield from (("saved-model", "saved_model.pb"), ("frozen-graph", "frozen.pb"))
     yield from (("pickle", "m.pkl"), ("empty", "empty.pt"), ("other", "notes.md"), ("folder", "few"))
 
 

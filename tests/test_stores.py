@@ -442,7 +442,7 @@ _OTHERS = {  # what they open is no file that a user names
     "attacks/families/inputs.py", "suspects/formats/torch_pixels.py", "suspects/formats/pickle_child.py",
     # a process of its own: who starts it has the file there
     "suspects/formats/export_child.py", "suspects/formats/onnx_child.py", "suspects/formats/tflite_child.py",
-    "suspects/formats/ort_child.py", "suspects/formats/openvino_child.py", "suspects/formats/saved_model_child.py",
+    "suspects/formats/ort_child.py", "suspects/formats/openvino_child.py", "suspects/formats/tensorflow_child.py",
     "zoo/writer.py",  # a new file
     "keys/files.py", "evidence/hearing.py",  # in an example alone
 }  # fmt: skip

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_foreign
-import test_saved_model
+import test_tensorflow
 from marked import FORMATS, make_key, marked
 
 from experiments.suspects import real_forms
 from wmjax.suspects import Wanted
+from wmjax.suspects.sniff import kind_of
 from wmjax.zoo.discover import discover
 from wmjax.zoo.records import Zoo
 
@@ -137,11 +138,13 @@ def test_openvino(tmp_path: Path) -> None:
 
 
 def test_saved_models(tmp_path: Path) -> None:
-    """TensorFlow's SavedModels."""
+    """TensorFlow's SavedModels; *.pb`: frozen graphs of TensorFlow 1."""
     tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'wmjax[tensorflow]'")
-    test_saved_model.saved(tensorflow, tmp_path / "m")
+    test_tensorflow.saved(tensorflow, tmp_path / "m")
     zoo = discover(tmp_path, Wanted())
     assert ([entry.name for entry in zoo.entries], zoo.unreadable) == (["m/saved_model.pb"], [])
+    (tmp_path / "frozen.pb").write_bytes(b"\nG\n\x05input\x12\x0bPlaceholder")
+    assert kind_of(tmp_path / "frozen.pb") == "frozen-graph"
 
 
 def test_list(tmp_path: Path, zoo: Callable[..., Zoo]) -> None:

@@ -161,6 +161,7 @@ KINDS = (
     _kind(Format.ORT, "a model in ONNX Runtime's own format", _program),
     _kind(Format.OPENVINO, "a graph of OpenVINO", _program),
     _kind(Format.SAVED_MODEL, "a SavedModel of TensorFlow", _program),
+    _kind(Format.FROZEN_GRAPH, "a frozen graph of TensorFlow", _program),
     *(_kind(kind, "a file that is not read as a model", partial(_refused, kind)) for kind in WHY),
     Kind("folder", "a folder", lambda seen: seen.folder, _folder),
     Kind("other", "neither a file of wmjax nor a model", lambda seen: True, lambda seen: {"size": seen.size}),

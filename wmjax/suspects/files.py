@@ -22,14 +22,14 @@ from wmjax.suspects.formats.safetensors import INDEX, File, Tensor, read_header,
 from wmjax.suspects.formats.torch_hub import of_recipe
 from wmjax.suspects.grounds import AskedGround
 from wmjax.suspects.guarded import one_line
-from wmjax.suspects.kinds import WHY, Format
+from wmjax.suspects.kinds import WHY, Format, parts
 from wmjax.suspects.links import bounds, leads_into
 from wmjax.suspects.matching import matches, sizes
 from wmjax.suspects.meant import as_described
 from wmjax.suspects.modules import from_module
 from wmjax.suspects.named import is_named, networks_named
 from wmjax.suspects.sets import Fit
-from wmjax.suspects.sniff import kind_of, parts
+from wmjax.suspects.sniff import kind_of
 from wmjax.suspects.sources import Joined
 from wmjax.suspects.unfinished import unfinished
 
@@ -138,6 +138,7 @@ _READERS: Mapping[Format, Callable[[Path, Wanted], list[Stored]]] = {
     Format.ORT: partial(_foreign, Format.ORT),
     Format.OPENVINO: partial(_foreign, Format.OPENVINO),
     Format.SAVED_MODEL: partial(_foreign, Format.SAVED_MODEL),
+    Format.FROZEN_GRAPH: partial(_foreign, Format.FROZEN_GRAPH),
     Format.TORCH: partial(_pickle, Format.TORCH),
     Format.TORCHSCRIPT: partial(_pickle, Format.TORCHSCRIPT),
     Format.TORCH_EXPORT: partial(_pickle, Format.TORCH_EXPORT),

@@ -1,6 +1,7 @@
 """What a file can be by its content, and why what is not read is not."""
 
 from enum import StrEnum
+from pathlib import Path
 
 
 class Format(StrEnum):
@@ -26,6 +27,7 @@ class Format(StrEnum):
     TFLITE = "tflite"
     OPENVINO = "openvino"
     SAVED_MODEL = "saved-model"
+    FROZEN_GRAPH = "frozen-graph"
     COREML = "coreml"
     TFJS = "tfjs"
     ARCHIVE = "archive"
@@ -66,3 +68,11 @@ WHY = {  # of what is not read
     Format.SEVERAL: "Keras finds a model in it behind something else: which is meant is not said, so save it alone",
     Format.UNKNOWN: "its content is of no format that is known: if it is a model, convert it to safetensors or ONNX",
 }
+
+
+def parts(path: Path, kind: Format) -> tuple[Path, ...]:
+    """Files beside one of this kind that its runtime reads, too."""
+    if kind is Format.SAVED_MODEL:
+        return tuple(sorted({*path.parent.glob("variables/variables.*"), *path.parent.glob("*.pb")} - {path}))
+    weights = path.with_suffix(".bin")
+    return (weights,) if kind is Format.OPENVINO and weights.exists() else ()

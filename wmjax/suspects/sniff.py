@@ -56,6 +56,9 @@ UNFINISHED = frozenset(  # endings of programs that fetch, until a file is whole
 )
 SAVED_MODEL = "saved_model.pb"  # TensorFlow finds it under no other name
 NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
+_NODE = re.compile(
+    rb"\n[\x80-\xff]*[\0-\x7f]\n.[\w.][\w./>-]*\x12.[A-Z]\w+", re.DOTALL
+)  # a graph's first: name, operation
 _KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
 _NO_FORMAT = (Format.UNKNOWN, Format.OTHER, Format.EMPTY, Format.TEXT, Format.PAGE)
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
@@ -102,14 +105,6 @@ def kind_of(path: Path) -> Format:
     if kind is Format.LFS and (mimetypes.guess_type(path.name)[0] or "").startswith(_MEDIA):
         return Format.OTHER
     return Format.UNKNOWN if kind is Format.OTHER and told else kind
-
-
-def parts(path: Path, kind: Format) -> tuple[Path, ...]:
-    """Files beside one of this kind that its runtime reads, too."""
-    if kind is Format.SAVED_MODEL:
-        return tuple(sorted({*path.parent.glob("variables/variables.*"), *path.parent.glob("*.pb")} - {path}))
-    weights = path.with_suffix(".bin")
-    return (weights,) if kind is Format.OPENVINO and weights.exists() else ()
 
 
 def sniff(path: Path) -> Format:
@@ -170,6 +165,8 @@ def _kind(file: _Bytes) -> Format:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
+    if _NODE.match(head):
+        return Format.FROZEN_GRAPH
     if head[257:262] == b"ustar":
         return Format.ARCHIVE
     if (text := _text(head)) is not None:  # or an ONNX file that begins with a long description

@@ -21,10 +21,10 @@ from wmjax.suspects.described import configurations
 from wmjax.suspects.files import in_file
 from wmjax.suspects.formats.orbax_items import AGGREGATE
 from wmjax.suspects.kinds import Format
+from wmjax.suspects.kinds import parts as parts_of
 from wmjax.suspects.links import absolute, bounds, target
 from wmjax.suspects.listing import FILE
 from wmjax.suspects.sniff import NEVER_THERE, kind_of
-from wmjax.suspects.sniff import parts as parts_of
 from wmjax.suspects.within import DOCUMENTS, is_small, strangers
 from wmjax.zoo.members import Members, read_members
 from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp

@@ -2,7 +2,7 @@
 
 Nothing of a file is read here: a process of its own describes it, builds it and answers for it (`export_child`,
 `keras_child`, `tflite_child`, `ort_child`,
-`openvino_child`, `saved_model_child`).
+`openvino_child`, `tensorflow_child`).
 """
 
 import hashlib
@@ -24,10 +24,9 @@ from wmjax.suspects.contract import Askable, Image, Network, Suspect, Wanted, no
 from wmjax.suspects.formats import alone_child
 from wmjax.suspects.formats.safetensors import stamp
 from wmjax.suspects.grounds import AskedGround
-from wmjax.suspects.kinds import Format
+from wmjax.suspects.kinds import Format, parts
 from wmjax.suspects.outputs import Output
 from wmjax.suspects.process import start
-from wmjax.suspects.sniff import parts
 from wmjax.suspects.ways import readings as names_of
 from wmjax.text import by
 
@@ -49,6 +48,7 @@ class _Runtime(NamedTuple):
 
 
 _KERAS = _Runtime("keras", "keras", "keras", False)
+_TENSORFLOW = _Runtime("tensorflow", "tensorflow", "tensorflow", True)
 _RUNTIMES = {
     Format.JAX_EXPORT: _Runtime("export", "jax", "jax", False),
     Format.KERAS: _KERAS,
@@ -56,7 +56,8 @@ _RUNTIMES = {
     Format.TFLITE: _Runtime("tflite", "ai_edge_litert", "tflite", True),
     Format.ORT: _Runtime("ort", "onnxruntime", "onnx", True),
     Format.OPENVINO: _Runtime("openvino", "openvino", "openvino", True),
-    Format.SAVED_MODEL: _Runtime("saved_model", "tensorflow", "tensorflow", True),
+    Format.SAVED_MODEL: _TENSORFLOW,
+    Format.FROZEN_GRAPH: _TENSORFLOW,
 }
 _MEMORY = 4 << 30  # bytes that a process alone may take, beside four times its file's
 _Stamps = tuple[tuple[int, int, int], ...]

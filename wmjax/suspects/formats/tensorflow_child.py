@@ -1,8 +1,9 @@
-"""What answers for a SavedModel of TensorFlow's, in a process of its own (`alone_child`).
+"""What answers for a SavedModel or a frozen graph of TensorFlow's, in a process of its own (`alone_child`).
 
-Such a model is a folder: `saved_model.pb` has its program, `variables` its weights. A program of TensorFlow's may also
-read and write files, so only what computes is run: its weights become constants of one graph, in which whatever is left
-that keeps a state, draws lots, or reaches out of it, is refused.
+The former is a folder: `saved_model.pb` has its program, `variables` its weights. The latter is one file, as
+TensorFlow 1 wrote them, with weights for constants. A program of TensorFlow's may also read and write files, so only
+what computes is run: weights become constants of one graph, in which whatever is left that keeps a state, draws lots,
+or reaches out of it, is refused.
 """
 
 import hashlib
@@ -29,31 +30,24 @@ _PASSING = ("Identity", "NoOp", "PartitionedCall", "StatefulPartitionedCall")  #
 
 
 def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that answers for a SavedModel, as `answering` makes it.
+    """The function that answers for a model, as `answering` makes it.
 
     Args:
-      path: of its `saved_model.pb`.
+      path: of a SavedModel's `saved_model.pb`, or of a frozen graph.
 
     Raises:
       ValueError: it is not a classifier of images of one size, does more than compute, or is too large.
     """
-    folder = Path(path).parent
-    check_size(sum(file.stat().st_size for file in (Path(path), *folder.glob("variables/*"))))
+    check_size(sum(file.stat().st_size for file in (Path(path), *Path(path).parent.glob("variables/*"))))
     os.environ.update(_QUIET)
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
-    stored = _stored(Path(path).read_bytes())
-    model = tf.saved_model.load(str(folder))  # which keeps the variables
-    named = _SERVED if _SERVED in model.signatures else next(iter(model.signatures), "")
-    if not named:
-        raise ValueError("it has no signature: save it with one")
-    frozen = _frozen(model.signatures[named])
+    frozen, left = _served(Path(path)) if Path(path).name == "saved_model.pb" else (_imported(Path(path)), True)
     if len(frozen.inputs) != 1 or frozen.inputs[0].dtype.name not in _TAKEN:
         raise ValueError(f"it takes {[value.dtype.name for value in frozen.inputs]}, not one batch of images")
     (entry,), ends = frozen.inputs, frozen.outputs
     kind, whole = entry.dtype.as_numpy_dtype, [end.dtype.is_integer for end in ends]
-    left = _computes_more(stored, named) or much(*_numbers(str(folder / "variables/variables"), frozen))
     shapes = [
         value.shape.as_list() if value.shape.rank and value.dtype.name != "string" else [] for value in (entry, *ends)
     ]
@@ -64,6 +58,33 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
 
     run(np.zeros([side or 1 for side in shapes[0]], np.uint8))  # it opens what it needs
     return answering(told, run, whole)
+
+
+def _served(path: Path) -> tuple[Any, bool]:
+    """What a SavedModel is asked by, and whether it has more."""
+    import tensorflow as tf
+
+    stored = _stored(path.read_bytes())
+    model = tf.saved_model.load(str(path.parent))  # which keeps the variables
+    named = _SERVED if _SERVED in model.signatures else next(iter(model.signatures), "")
+    if not named:
+        raise ValueError("it has no signature: save it with one")
+    frozen = _frozen(model.signatures[named])
+    return frozen, _computes_more(stored, named) or much(*_numbers(str(path.parent / "variables/variables"), frozen))
+
+
+def _imported(path: Path) -> Any:
+    """A frozen graph, from what it has to be given to what nothing in it takes, or picks the best of."""
+    import tensorflow as tf
+
+    graph = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    function = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    operations = function.graph.get_operations()
+    given = [operation.outputs[0] for operation in operations if operation.type == "Placeholder"]
+    last = [one for one in operations if one.type != "Placeholder" and not any(out.consumers() for out in one.outputs)]
+    ends = [out for one in last for out in one.outputs]
+    ends += [one.inputs[0] for one in last if one.type in ("ArgMax", "ArgMin", "TopKV2")]
+    return _frozen(function.prune(given, ends))
 
 
 def _stored(content: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""SavedModels of TensorFlow: asked in a process of their own; what does more than compute is refused."""
+"""Models of TensorFlow: asked in a process of their own; what does more than compute is refused."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from test_rows import KEY, WANTED, kernel
 import wmjax
 from wmjax.errors import InvalidFile, UsageError
 from wmjax.suspects import open_suspect
-from wmjax.suspects.formats import foreign, saved_model_child
+from wmjax.suspects.formats import foreign, tensorflow_child
 from wmjax.suspects.recognise import recognise
 from wmjax.suspects.sniff import kind_of
 from wmjax.zoo.audit import audit
@@ -106,6 +106,23 @@ def test_one_of_tensorflow_1_is_asked(tf, tmp_path):
     assert told(tmp_path / "old") == ("match", "run")
 
 
+@pytest.mark.parametrize("end", ["softmax", "classes"])
+def test_a_frozen_graph_is_asked_and_never_cleared(end, tf, tmp_path):
+    """Who has it may read any of its values."""
+    v1, verdicts = tf.compat.v1, []
+    for stranger in (False, True):
+        with tf.Graph().as_default(), v1.Session() as session:
+            x, keep = v1.placeholder(tf.float32, [None, 8, 8, 1], "x"), v1.placeholder_with_default(1.0, [], "keep")
+            weights = v1.get_variable("w", initializer=kernel(KEY, stranger=stranger), use_resource=False)
+            scores = tf.nn.softmax(tf.matmul(tf.reshape(x, [-1, 64]) - 0.5, weights) * keep, name="softmax")
+            tf.argmax(scores, 1, name="classes")
+            session.run(v1.global_variables_initializer())
+            graph = v1.graph_util.convert_variables_to_constants(session, session.graph.as_graph_def(), [end])
+        (tmp_path / "frozen.pb").write_bytes(graph.SerializeToString())
+        verdicts.append(told(tmp_path / "frozen.pb"))
+    assert verdicts == [("match", "run-in-part"), ("inconclusive", "run-in-part")]
+
+
 def test_a_copy_beside_what_is_served_is_not_cleared(tf, tmp_path, monkeypatch):
     """In a function that is not served, in weights that it does not use; and each rule taken out, told by the child."""
 
@@ -117,10 +134,10 @@ def test_a_copy_beside_what_is_served_is_not_cleared(tf, tmp_path, monkeypatch):
     assert [told(path)[1] for path in (hidden, beside)] == ["run-in-part"] * 2
     assert [told(path)[0] == "no-match" for path in (hidden, beside)] == [False, False]
     for rule, path in (("_computes_more", hidden), ("much", beside)):
-        asked = saved_model_child.program(str(path / "saved_model.pb"))
+        asked = tensorflow_child.program(str(path / "saved_model.pb"))
         assert asked(np.empty(0)).tolist() == [0, 0, 1, 8, 8, 1, 10, 0]
-        monkeypatch.setattr(saved_model_child, rule, lambda *_: False)
-        asked = saved_model_child.program(str(path / "saved_model.pb"))
+        monkeypatch.setattr(tensorflow_child, rule, lambda *_: False)
+        asked = tensorflow_child.program(str(path / "saved_model.pb"))
         assert asked(np.empty(0)).tolist() == [0, 0, 1, 8, 8, 1, 10]
     (tmp_path / "beside" / "more.npz").write_bytes(b"PK\3\4")
     assert told(tmp_path / "beside")[1] == "run-in-part"
