@@ -1,11 +1,14 @@
-"""A marked network and an innocent one in the files of phones and edge devices, quantised as their converters do.
+"""A marked network and an innocent one in files of other libraries: phones', TensorFlow's, scikit-learn's.
 
-Command   pip install 'wmjax[tflite,openvino]' tensorflow && python experiments/suspects/converted.py [--seed 0]
+Command   pip install 'wmjax[tflite,openvino,tensorflow,onnx]' skl2onnx && python experiments/suspects/converted.py
+          [--seed 0]
 Expected  every copy is a match in at most 15 questions, also in whole numbers of 8 bits; no innocent file is
-Time      2 minutes on 2 CPU cores
+Time      3 minutes on 2 CPU cores
 
 Keras trains both on scikit-learn's digits, one with the 100 triggers of an `abstract` key among them. TensorFlow's
-converter writes each as TensorFlow Lite in seven ways, OpenVINO's in two; an audit asks them all.
+converter writes each as TensorFlow Lite in seven ways, OpenVINO's in two; TensorFlow saves it, and freezes it as its
+first version did. scikit-learn trains a network and looks for the nearest neighbour among the same rows of numbers,
+which skl2onnx writes. An audit asks them all.
 """
 
 import argparse
@@ -80,23 +83,60 @@ def lite(model: Any, images: np.ndarray) -> Iterator[tuple[str, bytes]]:
     yield "int16 values, int8 weights", convert(calibrated=True, **mixed)
 
 
-def write(model: Any, images: np.ndarray, folder: Path, owner: str) -> dict[str, str]:
-    """Writes a model in all forms; which form each file has."""
+def write(
+    data: tuple[np.ndarray, np.ndarray], images: np.ndarray, folder: Path, owner: str, seed: int
+) -> dict[str, str]:
+    """Writes what learnt some data in all forms; which form each file has."""
     import openvino
+
+    model = train(*data, seed)
 
     forms = {}
     for form, raw in lite(model, images):
         path = folder / f"{owner}-{len(forms)}.tflite"
         path.write_bytes(raw)
         forms[path.name] = f"TensorFlow Lite, {form}"
-    with tempfile.TemporaryDirectory() as saved:
-        model.export(saved, verbose=False)
-        graph = openvino.convert_model(saved)
+    saved = folder / f"{owner}-saved"
+    model.export(saved, verbose=False)
+    (folder / f"{owner}-frozen.pb").write_bytes(frozen(saved))
+    forms |= {f"{saved.name}/saved_model.pb": "TensorFlow, saved", f"{owner}-frozen.pb": "TensorFlow, a frozen graph"}
+    for name, raw in scikit_learn(*data, seed):
+        (folder / f"{owner}-{name}.onnx").write_bytes(raw)
+        forms[f"{owner}-{name}.onnx"] = f"ONNX of scikit-learn, {name}"
+    graph = openvino.convert_model(saved)
     for half in (False, True):
         path = folder / f"{owner}-{len(forms)}.xml"
         openvino.save_model(graph, path, compress_to_fp16=half)
         forms[path.name] = f"OpenVINO, float{16 if half else 32} weights"
     return forms
+
+
+def frozen(saved: Path) -> bytes:
+    """A SavedModel as TensorFlow 1 gave its models away: one graph, its weights constants."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    model = tf.saved_model.load(str(saved))
+    graph = convert_variables_to_constants_v2(model.signatures["serving_default"]).graph.as_graph_def()
+    return bytes(graph.SerializeToString())
+
+
+def scikit_learn(images: np.ndarray, labels: np.ndarray, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Models of scikit-learn's that take the pixels in a row, as skl2onnx writes them."""
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.neural_network import MLPClassifier
+
+    rows = centred(images).reshape(len(images), -1)
+    for name, model in {
+        "a network": MLPClassifier((128,), random_state=seed),
+        "the nearest neighbour": KNeighborsClassifier(1),
+    }.items():
+        made = convert_sklearn(
+            model.fit(rows, labels), initial_types=[("pixels", FloatTensorType([None, rows.shape[1]]))]
+        )
+        yield name, bytes(made.SerializeToString())
 
 
 def measure(seed: int) -> dict[str, Any]:
@@ -108,18 +148,19 @@ def measure(seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as made:
         zoo, forms = Path(made), {}
         for owner, data in (("marked", mixed), ("innocent", clean)):
-            forms |= write(train(*data, seed), clean[0], zoo, owner)
+            forms |= write(data, clean[0], zoo, owner, seed)
         found = audit(zoo, {"key": key})
         return {"seed": seed, "unreadable": len(found.unreadable), "files": [
             {"form": forms[one.model], "owner": one.model.partition("-")[0], "verdict": str(one.verdict),
              "questions": int(one.queries), **told(zoo / one.model, key, splits.test)}
-            for one in found
+            for one in sorted(found, key=lambda one: forms[one.model])
         ]}  # fmt: skip
 
 
 def told(path: Path, key: Key, test: Any) -> dict[str, float]:
     """Accuracy and labels repeated, in the reading that is right."""
     suspect = wmjax.open_suspect(path, Wanted.by([key.spec], pixels="centred"))
+    *_, suspect = suspect.asked  # of several outputs the last has the probabilities
 
     def right(images: np.ndarray, labels: np.ndarray) -> int:
         return int(np.sum(query(suspect, images, 10).labels == labels))
