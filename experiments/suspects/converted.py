@@ -185,7 +185,7 @@ def rows(figures: dict[str, Any]) -> list[str]:
     innocent = by_form("innocent")
     return [
         fragment.row(
-            f"a marked network of digits in {form}",
+            f"a marked classifier of digits: {form}",
             f"{copy['verdict']} after {copy['questions']} questions; {copy['labels_repeated']} of 100 labels, "
             f"{100 * copy['test_accuracy']:.1f} % test accuracy",
             f"the innocent one: {innocent[form]['verdict']} after {innocent[form]['questions']}",
