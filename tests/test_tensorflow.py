@@ -86,6 +86,8 @@ def test_what_keras_exports_is_asked_and_cleared(tf, tmp_path):
     """It has every weight twice, and the same function under two signatures."""
     import keras
 
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras computes on something else in this process")
     for name, stranger in (("copy", False), ("other", True)):
         model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Rescaling(1.0, -0.5)])
         model.add(keras.layers.Flatten())

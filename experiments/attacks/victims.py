@@ -95,7 +95,7 @@ SIZES = {
         "cifar10",
         Config("vgg", (32, 32, 3), 10, (16, 32, 64, 128)),
         Recipe(6, batch=128, flip=True, crop=2, key_per_batch=6),
-        ("clean", "abstract", "blend", "content", "noise"),
+        ("clean", "abstract", "blend", "content", "noise", "spread"),
         (0,),
         200,
         0.8,

@@ -1,8 +1,7 @@
 """Suspects in files that another runtime runs: they can be asked, image by image, and not stacked.
 
 Nothing of a file is read here: a process of its own describes it, builds it and answers for it (`export_child`,
-`keras_child`, `tflite_child`, `ort_child`,
-`openvino_child`, `tensorflow_child`).
+`keras_child`, `tflite_child`, `ort_child`, `openvino_child`, `tensorflow_child`).
 """
 
 import hashlib
@@ -87,19 +86,19 @@ class _Told(NamedTuple):
       batch: images that it takes at once; 0 for any number.
       image: height, width and channels of these.
       ends: scores an image of each output; 0 where it has none.
-      row: whether it takes them as rows of numbers.
+      row: how many numbers an image has, where it takes rows of them; 0 elsewhere.
     """
 
     whole: int
     batch: int
     image: Image
     ends: tuple[int, ...]
-    row: bool
+    row: int
 
     @property
     def in_doubt(self) -> bool:
         """Whether a copy may be meant to be asked otherwise: beside other images, as a row, or as whole numbers."""
-        return self.batch > 1 or self.row or self.whole > 1
+        return self.batch > 1 or self.row > 0 or self.whole > 1
 
 
 def open_foreign(path: Path, wanted: Wanted, kind: Format, *, in_part: bool = False) -> list[tuple[Image, Network]]:
@@ -124,27 +123,35 @@ def open_foreign(path: Path, wanted: Wanted, kind: Format, *, in_part: bool = Fa
         raise UsageError(f"{path.name} needs {runtime.package}: pip install 'wmjax[{runtime.extra}]'")
     files = (path, *parts(path, kind))
     file = _File(kind, files, tuple(stamp(part.stat()) for part in files), in_part)
+    told = _told(file)
+    shapes = _pictures(path, told, wanted)
+    networks = {shape: _networks(file, told._replace(image=shape), wanted) for shape in set(shapes.values())}
+    return [(asked, network) for asked, shape in shapes.items() for network in networks[shape]]
+
+
+def _told(file: _File) -> _Told:
+    """What the process of a file says of it."""
     told = [int(n) for n in np.asarray(_answer(file, np.empty(0, np.uint8))).ravel()]
     if len(told) < 7 or not all(0 <= n < 1 << 24 for n in told):
-        raise InvalidFile(f"{path}: its process does not say what it takes")
-    whole, batch, image, ends = told[0], told[1], (told[3], told[4], told[5]), tuple(told[6:])
-    if image[2]:
-        networks = _networks(file, _Told(whole, batch, image, ends, row=False), wanted)
-        return [(asked, network) for asked in wanted.images or (image,) for network in networks]
+        raise InvalidFile(f"{file.parts[0]}: its process does not say what it takes")
+    whole, batch, _, height, width, channels, *ends = told
+    row = 0 if channels else width
+    return _Told(whole, batch, (height, width, channels), tuple(ends), row)
+
+
+def _pictures(path: Path, told: _Told, wanted: Wanted) -> dict[Image, Image]:
+    """The images that it takes, by the wanted ones that they are for; by its own where none is wanted."""
+    if not told.row:
+        return dict.fromkeys(wanted.images or (told.image,), told.image)
     if not wanted.images:
         raise UsageError(f"{path} takes rows of numbers: say with `image` what picture they are")
-    shapes = {asked: rows.picture(image[1], asked) for asked in wanted.images}
-    if not any(shapes.values()):
-        raise InvalidFile(f"its rows of {image[1]} numbers are none of a picture of 1 or 3 channels")
-    networks_of = {
-        shape: _networks(file, _Told(whole, batch, shape, ends, row=True), wanted)
-        for shape in set(shapes.values())
-        if shape
-    }
-    return [(asked, network) for asked, shape in shapes.items() if shape for network in networks_of[shape]]
+    found = {asked: shape for asked in wanted.images if (shape := rows.picture(told.row, asked))}
+    if not found:
+        raise InvalidFile(f"{path}: its rows of {told.row} numbers are no picture of 1 or 3 channels")
+    return found
 
 
-def _networks(file: "_File", told: "_Told", wanted: Wanted) -> list[Network]:
+def _networks(file: _File, told: _Told, wanted: Wanted) -> list[Network]:
     """A file's networks, where it takes such images: one for each number of classes that its outputs have."""
     channels, name = told.image[2], file.parts[0].name
     ways = (pixels.of_bytes if told.whole else pixels.ways)(wanted.pixels, channels=channels)
@@ -194,7 +201,7 @@ def _running(kind: Format, path: Path, before: _Stamps) -> Any:
     try:
         if not runtime.alone:
             return start(f"wmjax.suspects.formats.{runtime.child}_child:program", path.name, argument=file)
-        memory = min(_MEMORY + 4 * path.stat().st_size, host_bytes() // 2)
+        memory = min(_MEMORY + 4 * sum(size for size, *_ in before), host_bytes() // 2)
         return start(runtime.child, path.name, memory=memory, argument=file, program=Path(alone_child.__file__))
     except WmjaxError as error:
         raise InvalidFile(str(error).removeprefix(f"suspect {path.name}: ")) from error

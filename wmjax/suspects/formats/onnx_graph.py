@@ -135,13 +135,11 @@ def from_json(values: Any) -> Graph:
         graph = Graph(**content)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidFile("its graph cannot be read") from error
-    sides = (graph.batch, graph.row, *graph.declared, *graph.image)
+    sides = (graph.batch, *graph.declared, *graph.image)
     size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in graph.weights.values())
     if (
-        not all(
-            type(side) is int and 0 <= side <= (LARGEST_ROW if at == 1 else LARGEST_SIDE)
-            for at, side in enumerate(sides)
-        )
+        not all(type(side) is int and 0 <= side <= LARGEST_SIDE for side in sides)
+        or not (type(graph.row) is int and 0 <= graph.row <= LARGEST_ROW)
         or not len(graph.declared) == len(graph.image) == 3
         or type(graph.channels_last) is not bool
         or graph.whole not in ("", *WHOLE.values())
