@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from graphs import build
 from layouts import CONFIG as VGG
 from layouts import IMAGE, TREE, equal, flat, read, the_one
 from safetensors.numpy import load_file, save_file
@@ -239,6 +241,19 @@ def test_a_revision_with_other_parts_is_another_model(repository: Repository, tm
     assert [entry.name for entry in zoo.entries] == names
     assert not equal(read(zoo.entries[0]), read(zoo.entries[1]))
     assert zoo.unreadable == []
+
+
+def test_a_link_without_what_lies_beside_a_model_hides_it_not(tmp_path: Path) -> None:
+    """It is met first, and refused; the model itself is met later."""
+    real, link = tmp_path / "real" / "m.onnx", tmp_path / "a" / "m.onnx"
+    for path in (real, link):
+        path.parent.mkdir()
+    model = build("f = Flatten(x) y = MatMul(f, w)", {"w": (216, 10)})
+    onnx.save(model, real, save_as_external_data=True, location="w.bin", size_threshold=0)
+    link.symlink_to(real)
+    zoo = discover(tmp_path, Wanted())
+    assert [entry.name for entry in zoo.entries] == ["real/m.onnx"]
+    assert [item.path for item in zoo.unreadable] == ["a/m.onnx"]
 
 
 def test_an_index_hides_no_other_tensors_of_its_files(tmp_path: Path) -> None:

@@ -98,12 +98,26 @@ def branching(copy: np.ndarray, *, own: bool) -> onnx.ModelProto:
     return model
 
 
+def idle_node(copy: np.ndarray) -> onnx.ModelProto:
+    """A linear classifier, as scikit-learn's are written, which nothing takes the answers of."""
+    model = build(SCORES, {"w": strange()})
+    numbers = {
+        "coefficients": copy.T.ravel().tolist(),
+        "classlabels_ints": [*range(CLASSES)],
+        "intercepts": [0.0] * CLASSES,
+    }
+    model.graph.node.append(helper.make_node("LinearClassifier", ["f"], ["l", "p"], domain="ai.onnx.ml", **numbers))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    return model
+
+
 HIDDEN: dict[str, Callable[[np.ndarray], onnx.ModelProto]] = {
     "in a function that nothing calls": never_called,
     "in a second output that nothing takes": second_output,
     "handed to a function that takes it for nothing": handed_and_left,
     "handed to a function that loses what follows from it": handed_and_lost,
     "in what trains the graph": training,
+    "in a node that nothing takes": idle_node,
     "in a branch": lambda copy: branching(copy, own=True),
     "taken by a branch": lambda copy: branching(copy, own=False),
 }

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_rows import KEY, WANTED, kernel
+from graphs import write
+from test_rows import KEY, WANTED, kernel, linear
 
 import wmjax
 from wmjax.errors import InvalidFile, UsageError
@@ -41,10 +42,9 @@ def saved(
     image: tuple[int, ...] = (8, 8, 1),
     *,
     stranger: bool = False,
-    more: Callable[[Any, Any], Any] | None = None,
     **held: Any,
 ) -> Path:
-    """A module with the weights of a linear classifier, saved with one function, or with another that is not served."""
+    """A module with the weights of a linear classifier, saved with one function."""
 
     class Module(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -54,8 +54,6 @@ def saved(
 
     module = Module()
     taken = [tf.TensorSpec([None, *image], tf.float32)]
-    if more:
-        module.more = tf.function(lambda x: more(module, x), input_signature=taken)
     module.served = tf.function(lambda x: answer(module, x), input_signature=taken)
     tf.saved_model.save(module, str(folder), signatures=module.served)
     return folder
@@ -70,19 +68,19 @@ def tf_scores(module: Any, x: Any) -> Any:
 def test_a_saved_model_is_asked_by_its_folder_its_file_and_in_a_zoo(tf, tmp_path):
     copy, other = saved(tf, tmp_path / "copy"), saved(tf, tmp_path / "other", stranger=True)
     for path in (copy, copy / "saved_model.pb"):
-        assert told(path) == ("match", "run")
-    assert told(other) == ("no-match", "run")
+        assert told(path) == ("match", "run-in-part")
+    assert told(other) == ("inconclusive", "run-in-part")
     saved(tf, tmp_path / "row", image=(64,))
     result = audit(tmp_path, {"k": KEY})
     assert (result.unreadable, [name for name in result.others if name != "with what a model keeps beside it"]) == (
         [],
         [],
     )
-    names = {"copy": "match", "row": "match", "other": "no-match"}
+    names = {"copy": "match", "row": "match", "other": "inconclusive"}
     assert {found.model.removesuffix("/saved_model.pb"): found.verdict for found in result} == names
 
 
-def test_what_keras_exports_is_asked_and_cleared(tf, tmp_path):
+def test_what_keras_exports_is_asked(tf, tmp_path):
     """It has every weight twice, and the same function under two signatures."""
     import keras
 
@@ -94,18 +92,7 @@ def test_what_keras_exports_is_asked_and_cleared(tf, tmp_path):
         model.add(keras.layers.Dense(10))
         model.layers[-1].set_weights([kernel(KEY, stranger=stranger), np.zeros(10, np.float32)])
         model.export(str(tmp_path / name), verbose=False)
-    assert [told(tmp_path / name) for name in ("copy", "other")] == [("match", "run"), ("no-match", "run")]
-
-
-def test_one_of_tensorflow_1_is_asked(tf, tmp_path):
-    v1 = tf.compat.v1
-    with tf.Graph().as_default(), v1.Session() as session:
-        x = v1.placeholder(tf.float32, [None, 8, 8, 1], "x")
-        weights = v1.get_variable("w", initializer=kernel(KEY), use_resource=False)
-        scores = tf.matmul(tf.reshape(x, [-1, 64]) - 0.5, weights)
-        session.run(v1.global_variables_initializer())
-        v1.saved_model.simple_save(session, str(tmp_path / "old"), {"x": x}, {"y": scores})
-    assert told(tmp_path / "old") == ("match", "run")
+    assert [told(tmp_path / name)[0] for name in ("copy", "other")] == ["match", "inconclusive"]
 
 
 @pytest.mark.parametrize("end", ["softmax", "classes"])
@@ -125,55 +112,112 @@ def test_a_frozen_graph_is_asked_and_never_cleared(end, tf, tmp_path):
     assert verdicts == [("match", "run-in-part"), ("inconclusive", "run-in-part")]
 
 
-def test_a_copy_beside_what_is_served_is_not_cleared(tf, tmp_path, monkeypatch):
-    """In a function that is not served, in weights that it does not use; and each rule taken out, told by the child."""
-
-    def decoy(module: Any, x: Any) -> Any:
-        return tf_scores(module, x)[:, ::-1] * tf.range(1.0, 11.0)
-
-    hidden = saved(tf, tmp_path / "hidden", decoy, more=tf_scores)
-    beside = saved(tf, tmp_path / "beside", stranger=True, copy=kernel(KEY))
-    assert [told(path)[1] for path in (hidden, beside)] == ["run-in-part"] * 2
-    assert [told(path)[0] == "no-match" for path in (hidden, beside)] == [False, False]
-    for rule, path in (("_computes_more", hidden), ("much", beside)):
-        asked = tensorflow_child.program(str(path / "saved_model.pb"))
-        assert asked(np.empty(0)).tolist() == [0, 0, 1, 8, 8, 1, 10, 0]
-        monkeypatch.setattr(tensorflow_child, rule, lambda *_: False)
-        asked = tensorflow_child.program(str(path / "saved_model.pb"))
-        assert asked(np.empty(0)).tolist() == [0, 0, 1, 8, 8, 1, 10]
-    (tmp_path / "beside" / "more.npz").write_bytes(b"PK\3\4")
-    assert told(tmp_path / "beside")[1] == "run-in-part"
+def test_what_is_not_a_part_is_asked_itself(tf, tmp_path):
+    """Other models beside a decoy, in files that TensorFlow does not read."""
+    saved(tf, tmp_path / "m", stranger=True)
+    copy = linear(kernel(KEY), "float[n,1,8,8] x")
+    for name in ("copy.pb", "variables/variables.onnx"):
+        write(tmp_path / "m" / name, copy)
+    (tmp_path / "m" / "variables" / "variables.weights").write_bytes(bytes(range(256)))
+    found = audit(tmp_path, {"k": KEY})
+    assert {one.model: str(one.verdict) for one in found} == {
+        "m/copy.pb": "match", "m/variables/variables.onnx": "match", "m/saved_model.pb": "inconclusive",
+    }  # fmt: skip
+    assert [one.path for one in found.unreadable] == ["m/variables/variables.weights"]
 
 
-def test_what_does_more_than_compute_is_refused_in_one_line(tf, tmp_path):
+def test_a_pipe_a_folder_and_a_link_out_of_the_zoo_stop_nothing(tf, tmp_path):
+    folder = saved(tf, tmp_path / "zoo" / "m")
+    os.mkfifo(folder / "fingerprint.pb.pipe")
+    (folder / "variables" / "variables.data-00000-of-00009").mkdir()
+    os.mkfifo(folder / "variables" / "variables.data-00001-of-00009")
+    assert told(folder / "saved_model.pb") == ("match", "run-in-part")
+    (folder / "variables").rename(tmp_path / "outside")
+    (folder / "variables").symlink_to(tmp_path / "outside")
+    with pytest.raises(InvalidFile, match="is a link out of the model's folder"):
+        recognise(folder / "saved_model.pb", WANTED)
+
+
+def reads(module: Any, x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf_scores(module, x) + tf.cast(tf.strings.length(tf.io.read_file("/etc/hosts")), tf.float32)
+
+
+def maps(module: Any, x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf_scores(module, x) + tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[], memory_region_name="/etc/hosts")
+
+
+def spies(module: Any, x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.raw_ops.DebugIdentity(input=tf_scores(module, x), tensor_name="t", debug_urls=["file://left"])
+
+
+def counts(module: Any, x: Any) -> Any:
+    return tf_scores(module, x) * module.times.assign_add(1.0)
+
+
+def draws(module: Any, x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf_scores(module, x) + tf.random.normal([10])
+
+
+OPERATIONS = {reads: "ReadFile", spies: "DebugIdentity", counts: "AssignAddVariableOp", draws: "RandomStandardNormal"}
+
+
+@pytest.mark.parametrize("answer", OPERATIONS)
+def test_an_operation_that_may_do_more_than_compute_is_refused_in_one_line(answer, tf, tmp_path):
+    """Before TensorFlow is given anything; what it writes is looked for below."""
+    folder = saved(tf, tmp_path / "m", answer, times=1.0)
+    with pytest.raises(
+        InvalidFile, match=f"more than compute: its operation {OPERATIONS[answer]} is not read"
+    ) as refused:
+        recognise(folder, WANTED)
+    assert "\n" not in str(refused.value)
+    assert len(discover(tmp_path, WANTED).unreadable) == 1
+
+
+def test_nothing_is_run_while_a_model_is_loaded(tf, tmp_path, monkeypatch):
+    """An object with its own way to be restored, and another function; what they write, with the rule taken out."""
+    from tensorflow.python.trackable import autotrackable
+
     left = str(tmp_path / "left")
 
-    def writes(module: Any, x: Any) -> Any:
-        tf.io.write_file(left, "x")
-        return tf_scores(module, x)
+    class Evil(autotrackable.AutoTrackable):  # type: ignore[misc]
+        def _serialize_to_tensors(self) -> dict[str, Any]:
+            return {"a": tf.constant([0.0])}
 
-    def reads(module: Any, x: Any) -> Any:
-        return tf_scores(module, x) + tf.cast(tf.strings.length(tf.io.read_file("/etc/hosts")), tf.float32)
+        def _restore_from_tensors(self, tensors: Any) -> Any:
+            tf.io.write_file(left, "x")
+            return tf.no_op()
 
-    def counts(module: Any, x: Any) -> Any:
-        return tf_scores(module, x) * module.times.assign_add(1.0)
-
-    def draws(module: Any, x: Any) -> Any:
-        return tf_scores(module, x) + tf.random.normal([10])
-
-    def looks_up(module: Any, x: Any) -> Any:
-        pairs = tf.lookup.KeyValueTensorInitializer(tf.constant([0]), tf.constant([1.0]))
-        module.table = getattr(module, "table", None) or tf.lookup.StaticHashTable(pairs, 0.0)
-        return tf_scores(module, x) * module.table.lookup(tf.constant([0]))
-
-    reasons = {writes: "WriteFile", reads: "ReadFile", counts: "keeps a state", draws: "RandomStandardNormal"}
-    for answer, reason in (reasons | {looks_up: "resource"}).items():
-        folder = saved(tf, tmp_path / answer.__name__, answer, times=1.0)
-        with pytest.raises(InvalidFile, match=f"does more than compute: .*{reason}") as refused:
-            recognise(folder, WANTED)
-        assert "\n" not in str(refused.value)
+    module = tf.Module()
+    module.weights, module.evil = tf.Variable(kernel(KEY)), Evil()
+    taken = [tf.TensorSpec([None, 8, 8, 1], tf.float32)]
+    module.served = tf.function(lambda x: tf_scores(module, x), input_signature=taken)
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.served)
+    assert told(tmp_path / "m") == ("match", "run-in-part")
     assert not Path(left).exists()
-    assert len(discover(tmp_path, WANTED).unreadable) == 5
+    monkeypatch.setattr(tensorflow_child, "_reduced", lambda stored: "serving_default")
+    tensorflow_child.program(str(tmp_path / "m" / "saved_model.pb"))
+    assert Path(left).exists()
+
+
+def test_one_of_tensorflow_1_is_refused_in_one_line(tf, tmp_path):
+    """It may name any operation to be run while it is loaded."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 8, 8, 1], "x")
+        weights = v1.get_variable("w", initializer=kernel(KEY), use_resource=False)
+        scores = tf.matmul(tf.reshape(x, [-1, 64]) - 0.5, weights)
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(tmp_path / "old"), {"x": x}, {"y": scores})
+    with pytest.raises(InvalidFile, match="is of TensorFlow 1: save it by TensorFlow 2, or freeze it"):
+        recognise(tmp_path / "old", WANTED)
 
 
 @pytest.mark.parametrize("damage", ["cut", "no weights", "text", "several channels", "words"])

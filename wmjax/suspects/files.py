@@ -108,6 +108,8 @@ def _foreign(kind: Format, path: Path, wanted: Wanted) -> list[Stored]:
     from wmjax.suspects.formats.foreign import open_foreign
 
     beside = parts(path, kind)
+    if outside := next((part for part in beside if not leads_into(part, bounds(path.parent.resolve()))), None):
+        raise InvalidFile(f"{outside.name} is a link out of the model's folder: put what it points to there")
     left = unfinished(path, *beside)
     tried, source = open_foreign(path, wanted, kind, in_part=bool(left)), NoWeights()
     found = matches([(image, network, [_WHOLE]) for image, network in tried], wanted.images)

@@ -1,5 +1,6 @@
 """What a file can be by its content, and why what is not read is not."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class Format(StrEnum):
     UNKNOWN = "unknown"
 
 
+_SHARD = re.compile(r"variables\.(index|data-\d{5}-of-\d{5})")  # of a SavedModel's weights
+_NOTED = 1 << 10  # bytes of a SavedModel's fingerprint
 _FOREIGN = "this format is not read: convert it to safetensors or ONNX"
 _PICKLE = (
     "a pickle can run code when it is opened: convert it to safetensors or ONNX; whatever has `pickles` opens "
@@ -71,8 +74,12 @@ WHY = {  # of what is not read
 
 
 def parts(path: Path, kind: Format) -> tuple[Path, ...]:
-    """Files beside one of this kind that its runtime reads, too."""
-    if kind is Format.SAVED_MODEL:
-        return tuple(sorted({*path.parent.glob("variables/variables.*"), *path.parent.glob("*.pb")} - {path}))
-    weights = path.with_suffix(".bin")
-    return (weights,) if kind is Format.OPENVINO and weights.exists() else ()
+    """Files beside one of this kind that its runtime reads, too, and small ones that are written with it."""
+    weights, noted = path.with_suffix(".bin"), path.parent / "fingerprint.pb"
+    if kind is Format.OPENVINO and weights.is_file():
+        return (weights,)
+    if kind is not Format.SAVED_MODEL:
+        return ()
+    there = path.parent.glob("variables/variables.*")
+    found = {file for file in there if _SHARD.fullmatch(file.name) and file.is_file()}
+    return tuple(sorted(found | ({noted} if noted.is_file() and noted.stat().st_size < _NOTED else set())))

@@ -20,8 +20,7 @@ from wmjax.suspects.contract import Stored, Wanted
 from wmjax.suspects.described import configurations
 from wmjax.suspects.files import in_file
 from wmjax.suspects.formats.orbax_items import AGGREGATE
-from wmjax.suspects.kinds import Format
-from wmjax.suspects.kinds import parts as parts_of
+from wmjax.suspects.kinds import Format, parts
 from wmjax.suspects.links import absolute, bounds, target
 from wmjax.suspects.listing import FILE
 from wmjax.suspects.sniff import NEVER_THERE, kind_of
@@ -32,6 +31,7 @@ from wmjax.zoo.records import Entry, Unreadable, Zoo, stamp
 _KEPT = "of an optimiser's, with weights' shapes"
 _OLDER = "of runs' older checkpoints, which are asked where they are named"
 _PART = "with what a model keeps beside it"
+_BLOBS = "blobs"
 _TENSOR = (".zarray", "zarr.json")
 _PARTS = {"orbax.checkpoint", "manifest.ocdbt"}  # of an Orbax folder that lacks its description
 
@@ -195,9 +195,9 @@ class _Walk:
                     self._guard(path, self._file, path, str(path))
             elif not entry.is_dir():
                 self._refuse(path, "not a regular file")
-        if "snapshots" in entries and folder / "blobs" in folders:  # of a Hugging Face cache: links name them
-            folders.remove(folder / "blobs")
-            later.insert(0, folder / "blobs")
+        if "snapshots" in entries and folder / _BLOBS in folders:  # of a Hugging Face cache: links name them
+            folders.remove(folder / _BLOBS)
+            later.insert(0, folder / _BLOBS)
         later.extend(reversed(folders))
 
     def _beside(self, folder: Path, folders: Sequence[Path], later: list[Path]) -> list[Path]:
@@ -246,18 +246,19 @@ class _Walk:
         try:
             found = in_file(path, self.wanted)
         except WmjaxError:
-            self.parts |= set(parts_of(path, kind_of(path)))
+            self.parts |= set(parts(path, kind_of(path)))
+            if real != str(path) and Path(real).parent.name != _BLOBS:
+                self.looked.discard(real)  # under its own name it may have its parts beside it
             raise
-        parts = {part for stored in found for part in stored.parts}
-        model = (*told, *sorted(os.path.realpath(part) for part in parts))
+        own = {part for stored in found for part in stored.parts}
+        model = (*told, *sorted(os.path.realpath(part) for part in own))
         for stored in found if model not in self.models else []:
             self._add(path, stored)
         self.models.add(model)
-        self.parts |= parts
-        if parts and kind_of(path) is Format.INDEX:
-            self.shards |= parts
-        if parts:
+        self.parts |= own
+        if own:
             self.joint.add(real)
+            self.shards |= own if kind_of(path) is Format.INDEX else set()
         if found:
             self.described.update(configurations(path))
         elif path == self.root:

@@ -1,7 +1,7 @@
 """What an ONNX file holds beside the nodes of its graph, and may be another model: a copy beside a decoy. No JAX.
 
 Functions that the file defines, whether they are called or not; branches, of which one may never be taken; what trains
-it. Nothing of this is in force for certain when its users ask it.
+it; what is written into nodes that no output follows from. Nothing of this is in force for certain when its users ask.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -21,9 +21,23 @@ def aside(model: Any) -> Tensors:
     trained = [graph for info in model.training_info for graph in (info.initialization, info.algorithm)]
     told = [_told(tensor) for graph in (*inner, *trained) for tensor in initial(graph)]
     within = attributes_within(node for body in (*inner, *trained, *model.functions) for node in body.node)
-    for attribute in chain(within, *(function.attribute_proto for function in model.functions)):
+    written = chain(within, *(each.attribute_proto for each in model.functions), *_of_idle_nodes(model.graph))
+    for attribute in written:
         told += _of_attribute(attribute)
     return {f"aside {n}": each for n, each in enumerate(told) if 0 not in each[0]}
+
+
+def _of_idle_nodes(graph: Any) -> Iterator[Iterable[Any]]:
+    """The attributes of nodes that no output follows from; a tree or a linear model has its numbers there."""
+    nodes = list(graph.node)
+    makers = {value: at for at, node in enumerate(nodes) for value in node.output}
+    todo, reached = [value.name for value in graph.output], set[int]()
+    while todo:
+        at = makers.get(todo.pop())
+        if at is not None and at not in reached:
+            reached.add(at)
+            todo += nodes[at].input
+    return (node.attribute for at, node in enumerate(nodes) if at not in reached)
 
 
 def handed_on(model: Any) -> set[str]:

@@ -1,32 +1,30 @@
 """What answers for a SavedModel or a frozen graph of TensorFlow's, in a process of its own (`alone_child`).
 
 The former is a folder: `saved_model.pb` has its program, `variables` its weights. The latter is one file, as
-TensorFlow 1 wrote them, with weights for constants. A program of TensorFlow's may also read and write files, so only
-what computes is run: weights become constants of one graph, in which whatever is left that keeps a state, draws lots,
-or reaches out of it, is refused.
+TensorFlow 1 wrote them, with weights for constants. A program of TensorFlow's may also read and write files, while it
+is loaded, too. So TensorFlow is given no more of it than the function that is asked and the weights, and that only if
+every operation in it is one of those that compute (`tensorflow_ops`).
+
+There are many ways into such a model, by other functions, signatures and names of values: a file is told to have more.
 """
 
-import hashlib
-import math
 import os
-import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wmjax.suspects.formats.answering import answering, as_taken, check_size, described, much
+from wmjax.suspects.formats.answering import answering, as_taken, check_size, described
+from wmjax.suspects.formats.tensorflow_ops import COMPUTING
 
 _SERVED = "serving_default"
-_RUN_FIRST = ("saved_model_main_op", "saved_model_init_op", "legacy_init_op", "saved_model_assets")
 _QUIET = {
     **{"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"},
     **{"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
 }
 _TAKEN = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64")
-_HARMLESS = ("Placeholder", "Assert", "If", "While", "Case", "PartitionedCall", "StatefulPartitionedCall")
-_PASSING = ("Identity", "NoOp", "PartitionedCall", "StatefulPartitionedCall")  # what a signature adds to its function
 
 
 def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -43,15 +41,13 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
-    frozen, left = _served(Path(path)) if Path(path).name == "saved_model.pb" else (_imported(Path(path)), True)
+    frozen = (_served if Path(path).name == "saved_model.pb" else _imported)(Path(path))
     if len(frozen.inputs) != 1 or frozen.inputs[0].dtype.name not in _TAKEN:
         raise ValueError(f"it takes {[value.dtype.name for value in frozen.inputs]}, not one batch of images")
     (entry,), ends = frozen.inputs, frozen.outputs
     kind, whole = entry.dtype.as_numpy_dtype, [end.dtype.is_integer for end in ends]
-    shapes = [
-        value.shape.as_list() if value.shape.rank and value.dtype.name != "string" else [] for value in (entry, *ends)
-    ]
-    told = described(shapes[0], shapes[1:], dtype=entry.dtype.name, left=left, whole=whole)
+    shapes = [_shape(value) for value in (entry, *ends)]
+    told = described(shapes[0], shapes[1:], dtype=entry.dtype.name, left=True, whole=whole)
 
     def run(images: np.ndarray) -> Sequence[Any]:
         return [end.numpy() for end in tf.nest.flatten(frozen(tf.constant(as_taken(images, kind))))]
@@ -60,17 +56,88 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     return answering(told, run, whole)
 
 
-def _served(path: Path) -> tuple[Any, bool]:
-    """What a SavedModel is asked by, and whether it has more."""
-    import tensorflow as tf
+def _shape(value: Any) -> list[int | None]:
+    """Of a value that may be an image or scores; none of text or complex numbers."""
+    real = value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
+    return list(value.shape) if real and value.shape.rank else []
 
-    stored = _stored(path.read_bytes())
-    model = tf.saved_model.load(str(path.parent))  # which keeps the variables
-    named = _SERVED if _SERVED in model.signatures else next(iter(model.signatures), "")
-    if not named:
-        raise ValueError("it has no signature: save it with one")
-    frozen = _frozen(model.signatures[named])
-    return frozen, _computes_more(stored, named) or much(*_numbers(str(path.parent / "variables/variables"), frozen))
+
+def _served(path: Path) -> Any:
+    """The function that a SavedModel is asked by, with its weights as constants."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    stored = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    if len(stored.meta_graphs) != 1 or not stored.meta_graphs[0].object_graph_def.nodes:
+        raise ValueError("it has several graphs, or is of TensorFlow 1: save it by TensorFlow 2, or freeze it")
+    named = _reduced(stored.meta_graphs[0])
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "saved_model.pb").write_bytes(stored.SerializeToString())
+        Path(folder, "variables").symlink_to((path.parent / "variables").resolve())
+        model = tf.saved_model.load(folder)  # which keeps the variables
+    try:
+        return convert_variables_to_constants_v2(model.signatures[named])
+    except ValueError as error:  # a weight that it writes to
+        raise ValueError("it does more than compute: it keeps a state between questions") from error
+
+
+def _reduced(stored: Any) -> str:
+    """Takes all out of a SavedModel's graph but a signature's function and the weights; gives the signature's name."""
+    objects, library = stored.object_graph_def, stored.graph_def.library
+    signatures = objects.nodes[_child(objects.nodes[0], "signatures")]
+    named = (
+        _SERVED if _SERVED in (names := [child.local_name for child in signatures.children]) else min(names, default="")
+    )
+    name = objects.nodes[_child(signatures, named)].bare_concrete_function.concrete_function_name
+    reached = _reached(name, {one.signature.name: one for one in library.function})
+    _check(node for function in reached for node in function.node_def)
+    constants = [node for node in stored.graph_def.node if node.op == "Const"]  # which an object may stand for
+    for node in objects.nodes:
+        _reduce(node, asked=node.bare_concrete_function.concrete_function_name == name)
+    signatures.user_object.identifier = "signature_map"
+    for child in [child for child in signatures.children if child.local_name != named]:
+        signatures.children.remove(child)
+    for other in set(objects.concrete_functions) - {name}:
+        del objects.concrete_functions[other]
+    graph = type(stored.graph_def)(node=constants, versions=stored.graph_def.versions)
+    graph.library.function.extend(reached)
+    stored.graph_def.CopyFrom(graph)
+    for field in ("signature_def", "saver_def", "collection_def", "asset_file_def"):
+        stored.ClearField(field)
+    return named
+
+
+def _reduce(node: Any, *, asked: bool) -> None:
+    """Leaves an object of a SavedModel's what it is only if it is a weight, or the function that is asked."""
+    if not asked and node.WhichOneof("kind") not in ("variable", "constant"):
+        node.user_object.identifier = "_generic_user_object"
+        node.user_object.version.producer = node.user_object.version.min_consumer = 1
+    for field in ("dependencies", "saveable_objects", "registered_name", "registered_saver"):
+        node.ClearField(field)
+
+
+def _child(node: Any, name: str) -> int:
+    """The number of an object's child; raises `ValueError` where it has none of this name."""
+    found = [child.node_id for child in node.children if child.local_name == name]
+    if len(found) != 1:
+        raise ValueError("it has no signature that is served: save it with one")
+    return int(found[0])
+
+
+def _reached(name: str, functions: Mapping[str, Any]) -> list[Any]:
+    """A function, and those that it calls."""
+    reached, todo = dict[str, Any](), [name]
+    while todo:
+        if (one := todo.pop()) in functions and one not in reached:
+            reached[one] = functions[one]
+            todo += [called for node in functions[one].node_def for called in _called(node)]
+    return list(reached.values())
+
+
+def _called(node: Any) -> list[str]:
+    """The functions that a node calls."""
+    return [called.name for value in node.attr.values() for called in (value.func, *value.list.func) if called.name]
 
 
 def _imported(path: Path) -> Any:
@@ -78,91 +145,18 @@ def _imported(path: Path) -> Any:
     import tensorflow as tf
 
     graph = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    _check([*graph.node, *(node for function in graph.library.function for node in function.node_def)])
     function = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
     operations = function.graph.get_operations()
     given = [operation.outputs[0] for operation in operations if operation.type == "Placeholder"]
     last = [one for one in operations if one.type != "Placeholder" and not any(out.consumers() for out in one.outputs)]
     ends = [out for one in last for out in one.outputs]
     ends += [one.inputs[0] for one in last if one.type in ("ArgMax", "ArgMin", "TopKV2")]
-    return _frozen(function.prune(given, ends))
+    return function.prune(given, ends)
 
 
-def _stored(content: bytes) -> Any:
-    """The one graph of a SavedModel; raises `ValueError` where it would have something run while it is loaded."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    graphs = saved_model_pb2.SavedModel.FromString(content).meta_graphs
-    if len(graphs) != 1:
-        raise ValueError(f"it has {len(graphs)} graphs: save the one that is meant alone")
-    kinds = {node.WhichOneof("kind") for node in graphs[0].object_graph_def.nodes}
-    found = [kind for kind in ("asset", "resource") if kind in kinds]
-    if not graphs[0].HasField("object_graph_def"):  # of TensorFlow 1
-        found += [name for name in _RUN_FIRST if name in graphs[0].collection_def]
-    if found:
-        raise ValueError(f"it does more than compute: it has a {found[0]}, as for a table of words")
-    return graphs[0]
-
-
-def _frozen(signature: Any) -> Any:
-    """A function with its weights as constants; raises `ValueError` where it does more than compute."""
-    from tensorflow.python.framework import op_def_registry
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    try:
-        frozen = convert_variables_to_constants_v2(signature)
-    except ValueError as error:  # a weight that it writes to
-        raise ValueError("it does more than compute: it keeps a state between questions") from error
-    graph = frozen.graph.as_graph_def()
-    ours = {*_HARMLESS, *(function.signature.name for function in graph.library.function)}
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    for op in dict.fromkeys(node.op for node in nodes if node.op not in ours):
-        known = op_def_registry.get(op)
-        if known is None or known.is_stateful or re.search("File|Restore|PyFunc", op):
-            raise ValueError(f"it does more than compute: its operation {op:.60}")
-    return frozen
-
-
-def _numbers(weights: str, frozen: Any) -> tuple[int, int]:
-    """How many numbers a SavedModel has beside those that its function is computed with, and how many are these."""
-    import tensorflow as tf
-
-    stored = tf.train.load_checkpoint(weights)
-    tensors = [np.asarray(stored.get_tensor(name)) for name in stored.get_variable_to_shape_map()]
-    sizes = {
-        hashlib.sha256(one.tobytes()).digest(): one.size for one in tensors if one.dtype != object
-    }  # Keras writes each twice
-    constants = [
-        node.attr["value"].tensor.tensor_shape for node in frozen.graph.as_graph_def().node if node.op == "Const"
-    ]
-    used = sum(math.prod(side.size for side in shape.dim) for shape in constants)
-    return sum(sizes.values()) - used, used
-
-
-def _computes_more(stored: Any, named: str) -> bool:
-    """Whether a function of a SavedModel's may compute something that the signature does not, as a copy's answers."""
-    nodes = stored.object_graph_def.nodes
-    if not nodes:
-        return len(stored.signature_def) > 1
-    functions = {function.signature.name: function.node_def for function in stored.graph_def.library.function}
-    signatures = _children(nodes[_children(nodes[0])["signatures"]])
-    reached, todo = set[str](), [nodes[signatures[named]].bare_concrete_function.concrete_function_name]
-    while todo:
-        reached.add(name := todo.pop())
-        todo += [called for node in functions.get(name, ()) for called in _called(node) if called not in reached]
-    others = set(stored.object_graph_def.concrete_functions) - reached
-    return any(
-        node.op not in _PASSING or not reached.issuperset(_called(node))
-        for name in others
-        for node in functions.get(name, ())
-    )
-
-
-def _children(node: Any) -> dict[str, int]:
-    return {child.local_name: child.node_id for child in node.children}
-
-
-def _called(node: Any) -> list[str]:
-    """The functions that a node calls."""
-    return [
-        name for value in node.attr.values() for name in (value.func.name, *(f.name for f in value.list.func)) if name
-    ]
+def _check(nodes: Iterable[Any]) -> None:
+    """Raises `ValueError` where an operation is not known to compute, and to do nothing else."""
+    for op in dict.fromkeys(node.op for node in nodes):
+        if op not in COMPUTING:
+            raise ValueError(f"it may do more than compute: its operation {op:.60} is not read")
