@@ -125,7 +125,7 @@ def test_programs_that_do_more_than_compute_are_refused(tmp_path, monkeypatch):
     [
         ("4, 8, 8, 5", jnp.uint8, "neither 1 nor 3"),
         ("4, h, 8, 1", jnp.uint8, "of a size that is said"),
-        ("4, 8, 8", jnp.uint8, "one batch of images"),
+        ("4, 2, 4, 8, 1", jnp.uint8, "one batch of images"),
         ("4, 8, 8, 1", jnp.bfloat16, "images of bfloat16"),
         ("2, 8, 8, 1", jnp.float32, r"none of its outputs is \[n, classes\]"),
     ],

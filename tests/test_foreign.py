@@ -286,7 +286,7 @@ def test_graphs_of_openvino_are_asked_with_the_weights_beside_them(tmp_path):
         (lambda path: floats(path, kernel()).write_bytes(path.read_bytes()[:-1000]), "."),
         (lambda path: path.write_bytes(b"\0\0\0\0ORTM" + bytes(100)), "."),
         (lambda path: os.truncate(path, path.write_bytes(b"\0\0\0\0TFL3") + (1 << 31)), "larger than any"),
-        (lambda path: ort(path, "a = Flatten(x) y = MatMul(a, w)", "float[n,8,8] x"), "one batch of images"),
+        (lambda path: ort(path, "a = Flatten(x) y = MatMul(a, w)", "float[n,2,4,8,1] x"), "one batch of images"),
     ],
     ids=["five channels", "one class", "no worth", "nothing", "cut short", "nothing of ort", "too large", "no images"],
 )

@@ -45,13 +45,20 @@ def test_a_keras_file_is_asked(keras, tmp_path):
     saved(keras, tmp_path / "copy.keras")
     saved(keras, tmp_path / "old.h5", shift=-1.0)
     saved(keras, tmp_path / "row.keras", image=(64,))
+    saved(keras, tmp_path / "grey.keras", image=(8, 8))
     keras.utils.set_random_seed(0)
     keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
         tmp_path / "other.keras"
     )
     result = audit(tmp_path, {"k": KEY})
     assert result.unreadable == []
-    verdicts = {"copy.keras": "match", "old.h5": "match", "row.keras": "match", "other.keras": "no-match"}
+    verdicts = {
+        "copy.keras": "match",
+        "old.h5": "match",
+        "row.keras": "match",
+        "grey.keras": "match",
+        "other.keras": "no-match",
+    }
     assert {found.model: found.verdict for found in result} == verdicts
     (stored,) = recognise(tmp_path / "copy.keras", WANTED)
     assert stored.network.name == "keras 8x8x1"

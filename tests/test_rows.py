@@ -88,8 +88,9 @@ def test_onnx_rows_are_asked_in_both_orders(runs: bool, tmp_path: Path, monkeypa
         found = wmjax.verify(open_suspect(path, Wanted.by([COLOUR.spec])), COLOUR)
         (way,) = [ground.values["reading"] for ground in found.grounds if ground.code == "readings"]
         assert way.endswith("channels first") == first
-    path = write(tmp_path / "m.onnx", linear(kernel(KEY), "float[n,64] x"))
-    assert told(path) == ("match", True)
+    for image in ("float[n,64] x", "float[n,8,8] x"):
+        path = write(tmp_path / "m.onnx", linear(kernel(KEY), image))
+        assert told(path) == ("match", True)
 
 
 def test_both_ways_answer_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +209,7 @@ def exported(path: Path) -> Path:
 
 OTHERS: dict[str, Callable[[Path], Path]] = {
     "m.tflite": lambda path: test_foreign.floats(path, kernel(KEY), image=(1, 64)),
+    "grey.tflite": lambda path: test_foreign.floats(path, kernel(KEY), image=(1, 8, 8)),
     "m.ort": lambda path: test_foreign.ort(path, "y = MatMul(x, w)", "float[n,64] x"),
     "m.jax": exported,
 }
@@ -217,6 +219,8 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
 def test_rows_of_other_formats(name: str, tmp_path: Path) -> None:
     path = OTHERS[name](tmp_path / name)
     assert told(path) == ("match", True)
+    if name.startswith("grey"):
+        return
     with pytest.raises(UsageError, match="takes rows of numbers: say with `image`"):
         recognise(path, Wanted(classes=(10,)))
 

@@ -33,8 +33,8 @@ def answering(
         if not images.size:
             return np.array(told, np.int64)
         x = images if last else images.transpose(0, 3, 1, 2)
-        if not told[3]:
-            x = x.reshape(len(x), told[4])
+        if last == 2 or not told[3]:
+            x = x.reshape(len(x), *(n for n in told[3:5] if n))
         size = batch or 1  # where any number is taken each goes alone: its answer may follow from those beside it
         filled = np.concatenate([x, np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)])
         parts = []
@@ -57,11 +57,12 @@ def described(
     """What a program takes and gives, in whole numbers.
 
     These are: 0 where it takes floating-point numbers, 1 uint8, 2 other whole ones; images at once (0: any number);
-    whether channels come last; height, width, channels, or 0, the numbers in a row, 0; each output's classes, 1 of one
-    that may tell the class itself, 0 where it has no scores.
+    whether channels come last, or 2 where they have no axis; height, width, channels, or 0, the numbers in a row, 0;
+    each output's classes, 1 of one that may tell the class itself, 0 where it has no scores.
 
     Args:
-      taken: shape of its images, or of rows of their numbers; a side that is not a whole number is open.
+      taken: shape of its images, of grey ones [n, H, W] too, or of rows of their numbers; a side that is not a whole
+        number is open.
       given: shapes of its outputs.
       dtype: of what it takes.
       whole: whether each output has whole numbers that have no other worth: they may be the best classes, the best
@@ -72,20 +73,31 @@ def described(
       ValueError: it is not a classifier of images of one size.
     """
     sides = [n for n in taken[1:] if isinstance(n, int)]
-    if len(taken) not in (2, 4) or len(sides) != len(taken) - 1:
+    if len(taken) not in (2, 3, 4) or len(sides) != len(taken) - 1:
         raise ValueError("it does not take one batch of images [n, height, width, channels] of a size that is said")
     batch = taken[0] if isinstance(taken[0], int) else 0
-    last = len(sides) == 1 or sides[2] in (1, 3)
-    height, width, channels = (0, sides[0], 0) if len(sides) == 1 else sides if last else (*sides[1:], sides[0])
-    if channels not in (1, 3) and height:
-        raise ValueError(f"its images {sides} have neither 1 nor 3 channels")
+    last, (height, width, channels) = _laid(sides)
     counts = [scores_of(shape, taken[0]) for shape in given]
     ranked = [count > 1 and is_whole for count, is_whole in zip(counts, whole or [False] * len(counts), strict=True)]
     classes = [n for count, first in zip(counts, ranked, strict=True) for n in ([count, 1] if first else [count])]
     if max(classes, default=0) < 2:
         raise ValueError("none of its outputs is [n, classes]")
     whole_numbers = 0 if "float" in dtype else 1 if dtype == "uint8" else 2
-    return [whole_numbers, batch, int(last), height, width, channels, *classes, *([0] if left else [])]
+    return [whole_numbers, batch, last, height, width, channels, *classes, *([0] if left else [])]
+
+
+def _laid(sides: list[int]) -> tuple[int, tuple[int, int, int]]:
+    """Whether channels come last, and height, width and channels, as `described` tells them."""
+    if len(sides) == 1:
+        return 1, (0, sides[0], 0)
+    if len(sides) == 2:
+        return 2, (sides[0], sides[1], 1)
+    first, second, third = sides
+    if third in (1, 3):
+        return 1, (first, second, third)
+    if first in (1, 3):
+        return 0, (second, third, first)
+    raise ValueError(f"its images {sides} have neither 1 nor 3 channels")
 
 
 def as_taken(images: np.ndarray, dtype: Any) -> np.ndarray:

@@ -87,6 +87,7 @@ class _Told(NamedTuple):
       image: height, width and channels of these.
       ends: scores an image of each output; 0 where it has none.
       row: how many numbers an image has, where it takes rows of them; 0 elsewhere.
+      bare: whether its images have no axis of channels.
     """
 
     whole: int
@@ -94,11 +95,12 @@ class _Told(NamedTuple):
     image: Image
     ends: tuple[int, ...]
     row: int
+    bare: bool
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a copy may be meant to be asked otherwise: beside other images, as a row, or as whole numbers."""
-        return self.batch > 1 or self.row > 0 or self.whole > 1
+        """Whether a copy may be meant to be asked otherwise: beside other images, or by numbers of no picture."""
+        return self.batch > 1 or self.row > 0 or self.bare or self.whole > 1
 
 
 def open_foreign(path: Path, wanted: Wanted, kind: Format, *, in_part: bool = False) -> list[tuple[Image, Network]]:
@@ -134,9 +136,9 @@ def _told(file: _File) -> _Told:
     told = [int(n) for n in np.asarray(_answer(file, np.empty(0, np.uint8))).ravel()]
     if len(told) < 7 or not all(0 <= n < 1 << 24 for n in told):
         raise InvalidFile(f"{file.parts[0]}: its process does not say what it takes")
-    whole, batch, _, height, width, channels, *ends = told
+    whole, batch, last, height, width, channels, *ends = told
     row = 0 if channels else width
-    return _Told(whole, batch, (height, width, channels), tuple(ends), row)
+    return _Told(whole, batch, (height, width, channels), tuple(ends), row, bare=last == 2)
 
 
 def _pictures(path: Path, told: _Told, wanted: Wanted) -> dict[Image, Image]:
@@ -147,13 +149,14 @@ def _pictures(path: Path, told: _Told, wanted: Wanted) -> dict[Image, Image]:
         raise UsageError(f"{path} takes rows of numbers: say with `image` what picture they are")
     found = {asked: shape for asked in wanted.images if (shape := rows.picture(told.row, asked))}
     if not found:
-        raise InvalidFile(f"{path}: its rows of {told.row} numbers are no picture of 1 or 3 channels")
+        raise InvalidFile(f"{path}: its rows of {told.row} numbers make no picture of 1 or 3 channels")
     return found
 
 
 def _networks(file: _File, told: _Told, wanted: Wanted) -> list[Network]:
     """A file's networks, where it takes such images: one for each number of classes that its outputs have."""
-    channels, name = told.image[2], file.parts[0].name
+    channels, path = told.image[2], file.parts[0]
+    name = path.parent.name if file.kind is Format.SAVED_MODEL else path.name
     ways = (pixels.of_bytes if told.whole else pixels.ways)(wanted.pixels, channels=channels)
     ways = pixels.of_rows(ways, channels) if told.row else ways
     scored = [classes for classes in told.ends if classes]

@@ -105,8 +105,8 @@ def open_onnx(path: Path, wanted: Wanted) -> tuple[list[tuple[Image, Network]], 
     size that is wanted, made larger where its windows do not fit into that.
 
     Args:
-      path: a file with one image input, [n, C, H, W] or [n, H, W, C] of 1 or 3 channels, or rows [n, H * W * C]; its
-        weights may lie in a file beside it. Scores are outputs [n, classes], or [n, classes, 1, 1].
+      path: a file with one image input, [n, C, H, W] or [n, H, W, C] of 1 or 3 channels, or [n, H, W], or rows
+        [n, H * W * C]; its weights may lie in a file beside it. Scores are outputs [n, classes], or [n, classes, 1, 1].
       wanted: the sizes of images; how pixels are prepared, which the graph may state; and numbers of classes:
         outputs of these, where there are any, are the only ones.
 
@@ -188,7 +188,7 @@ def _ways(graph: Graph, wanted: Wanted) -> tuple[str, ...]:
         found = pixels.of_bytes(wanted.pixels, channels)
     else:
         found = pixels.ways(wanted.pixels, graph.pixels, channels)
-    return pixels.of_rows(found, channels) if graph.row else found
+    return pixels.of_rows(found, channels) if graph.axes else found
 
 
 def _read(path: Path) -> tuple[Read, str]:

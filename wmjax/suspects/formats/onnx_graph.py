@@ -71,7 +71,8 @@ class Graph:
       declared: height, width and channels as the file has them; 0 where it leaves one open.
       image: those with which it is asked, once they are known.
       channels_last: whether the input is [n, H, W, C], not [n, C, H, W].
-      row: numbers of an image where the input is [n, H * W * C]; then `declared` says nothing; 0 elsewhere.
+      axes: of an image where the input need be no picture: (H * W * C,) of rows, of which `declared` says nothing, and
+        (H, W); empty elsewhere.
       whole: type of whole numbers that the input has; empty where it is floating-point.
       pixels: range of pixels that the graph says it takes, `0..1` or `0..255`; empty where it does not.
     """
@@ -84,7 +85,7 @@ class Graph:
     declared: tuple[int, int, int]
     image: tuple[int, int, int]
     channels_last: bool
-    row: int
+    axes: tuple[int, ...]
     whole: str
     pixels: str = ""
 
@@ -110,12 +111,11 @@ class Graph:
         Raises:
           InvalidFile: it takes rows of numbers that are none of such a picture, nor of another usual one.
         """
-        if self.row:
-            found = picture(self.row, image)
+        if len(self.axes) == 1:
+            (row,) = self.axes
+            found = picture(row, image)
             if found is None:
-                raise InvalidFile(
-                    f"its input has rows of {self.row} numbers: no picture of 1 or 3 channels has so many"
-                )
+                raise InvalidFile(f"its input has rows of {row} numbers: no picture of 1 or 3 channels has so many")
             return dataclasses.replace(self, image=found)
         height, width, channels = (own or asked for own, asked in zip(self.declared, image, strict=True))
         return dataclasses.replace(self, image=(height, width, channels))
@@ -131,7 +131,7 @@ def from_json(values: Any) -> Graph:
         content = {**values, "nodes": tuple(map(_node, values["nodes"])), "outputs": _names(values["outputs"])}
         content["constants"] = {_text(name): _constant(*told) for name, told in values["constants"].items()}
         content["weights"] = {_text(name): _weight(*told) for name, told in values["weights"].items()}
-        content |= {name: tuple(values[name]) for name in ("declared", "image")}
+        content |= {name: tuple(values[name]) for name in ("declared", "image", "axes")}
         graph = Graph(**content)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidFile("its graph cannot be read") from error
@@ -139,7 +139,8 @@ def from_json(values: Any) -> Graph:
     size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in graph.weights.values())
     if (
         not all(type(side) is int and 0 <= side <= LARGEST_SIDE for side in sides)
-        or not (type(graph.row) is int and 0 <= graph.row <= LARGEST_ROW)
+        or not all(type(side) is int and 0 < side <= LARGEST_ROW for side in graph.axes)
+        or (graph.axes and graph.declared != ((*graph.axes, 1) if len(graph.axes) == 2 else (0, 0, 0)))
         or not len(graph.declared) == len(graph.image) == 3
         or type(graph.channels_last) is not bool
         or graph.whole not in ("", *WHOLE.values())

@@ -213,11 +213,13 @@ def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tupl
     sizes = [max(0, int(dim.dim_value)) for dim in tensor.shape.dim]
     said = ", ".join(shown(dim.dim_param) or str(dim.dim_value or "?") for dim in tensor.shape.dim[:8])
     common = {"batch": sizes[0] if sizes else 0, "whole": WHOLE.get(tensor.elem_type, "")}
-    if len(sizes) == 2 and 0 < sizes[1] <= LARGEST_ROW:
-        row = {"row": sizes[1], "declared": (0, 0, 0), "image": (0, 0, 0), "channels_last": True}
-        return inputs[0].name, common | row
+    axes = tuple(sizes[1:])
+    if len(axes) in (1, 2) and min(axes) > 0 and max(axes) <= (LARGEST_ROW if len(axes) == 1 else LARGEST_SIDE):
+        shape = (0, 0, 0) if len(axes) == 1 else (*axes, 1)
+        return inputs[0].name, common | {"axes": axes, "declared": shape, "image": shape, "channels_last": True}
     if len(sizes) != 4 or max(sizes) > LARGEST_SIDE:
-        refuse(f"its input has shape [{said}]: images are needed, [n, C, H, W], [n, H, W, C] or [n, H * W * C]")
+        needed = "[n, C, H, W], [n, H, W, C], [n, H, W] or [n, H * W * C]"
+        refuse(f"its input has shape [{said}]: images are needed, {needed}")
     image = sizes[1:]
     last = image[2] in (1, 3) or "channel" in tensor.shape.dim[3].dim_param.lower()
     if image[0] in (1, 3) or (image[0] == 0 and not last):
@@ -227,4 +229,4 @@ def _image_input(graph: Any, tensors: Mapping[str, Any], refuse: Refuse) -> tupl
     else:
         refuse(f"its input has shape [{said}]: images of 1 or 3 channels are needed")
     shape = (height, width, channels)
-    return inputs[0].name, common | {"row": 0, "declared": shape, "image": shape, "channels_last": channels_last}
+    return inputs[0].name, common | {"axes": (), "declared": shape, "image": shape, "channels_last": channels_last}

@@ -62,8 +62,8 @@ def run(
     operators = {**OPERATORS, **others}
     values: dict[str, Any] = {**graph.constants, **weights, "": None}
     values["image"] = pixels if graph.channels_last else jnp.transpose(pixels, (0, 3, 1, 2))
-    if graph.row:
-        values["image"] = pixels.reshape(len(pixels), graph.row)
+    if graph.axes:
+        values["image"] = pixels.reshape(len(pixels), *graph.axes)
     seen = {"image"}  # what depends on pixels
     wide = {name for name, (_, dtype) in graph.weights.items() if dtype == "int32"}  # of 64 bits in the file, perhaps
     known = work = 0

@@ -92,13 +92,13 @@ def asked_by_runtime(
 def note_of(graph: Graph, *, in_part: bool) -> str:
     """What must be said of how a graph is asked; `in_part`: not all of it.
 
-    Nor, for certain, as it is meant: an image goes through it beside others of a batch, or as a row of numbers, or as
-    whole numbers other than bytes, and nobody says what those stand for.
+    Nor, for certain, as it is meant: an image goes through it beside others of a batch, or as numbers that need be
+    none of a picture, or as whole numbers other than bytes, and nobody says what those stand for.
 
     A side that is open says nothing of the size that is meant, whatever else the file or those beside it say: that is
     not in force when it is used.
     """
-    if in_part or graph.batch > 1 or graph.row or graph.whole not in ("", "uint8"):
+    if in_part or graph.batch > 1 or graph.axes or graph.whole not in ("", "uint8"):
         return AskedGround.IN_PART
     return AskedGround.OPEN_SIZE if 0 in graph.declared else ""
 
@@ -167,8 +167,8 @@ def _taken(graph: Graph, images: np.ndarray, way: str) -> np.ndarray:
     given = images if whole else np.zeros(images.shape, np.float32)
     if len(images):
         given = np.asarray(pixels.taken(jnp.asarray(images), (way,), uint8=whole))
-    if graph.row:
-        return given.reshape(len(given), graph.row)
+    if graph.axes:
+        return given.reshape(len(given), *graph.axes)
     return np.ascontiguousarray(given if graph.channels_last else given.transpose(0, 3, 1, 2))
 
 
