@@ -80,7 +80,7 @@ def test_a_copy_that_is_none_beside_others_is_asked_alone(tmp_path, computed):
 
 
 def test_a_program_of_another_runtime_is_asked_alone_too():
-    told = described(["n", *IMAGE], [["n", 10]], uint8=True)
+    told = described(["n", *IMAGE], [["n", 10]], dtype="uint8")
     sizes: list[int] = []
 
     def run(images: np.ndarray) -> list[np.ndarray]:
