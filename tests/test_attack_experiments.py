@@ -41,6 +41,9 @@ def test_robustness(results, tmp_path, monkeypatch):
     robustness.main(command)
     again = json.loads((results / "robustness_tiny.json").read_text())
     assert again["rows"] == found["rows"]
+    assert " | not learnt by these networks, so not attacked | " in robustness.rows(found)[0]  # after one epoch
+    for cell in found["worst"]:
+        cell["bits"]["mean"] += 100 * (cell["attack"] == "none")
     scheme, spread, innocent = robustness.rows(found)
     assert spread.startswith("| digits, spread key of 360, 2 attacks<br>")
     assert scheme.startswith("| digits, abstract key of 20, 2 attacks<br>")

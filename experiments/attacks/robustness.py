@@ -272,14 +272,17 @@ def rows(figures: dict[str, Any]) -> list[str]:
         gone = {c["attack"]: c for c in cells if c.get("removed_by_ours")}
         sok = sum(bool(c.get("removed_by_sok")) for c in cells)
         told = ", ".join(f"{name} ({c['removed_by_ours']} of {c['networks']})" for name, c in gone.items())
-        rows.append(
-            fragment.row(
-                f"{figures['data']}, {kind} key of {figures['triggers'][kind]}, {len(cells)} attacks",
-                f"removed by {len(gone)} at under 5 points (by the rule of Lukas et al.: {sok}): {told}",
-                _least([c for c in cells if "bits" in c and c["attack"] not in gone]),
-                made_by,
+        removed = f"removed by {len(gone)} at under 5 points (by the rule of Lukas et al.: {sok})"
+        least = _least([c for c in cells if "bits" in c and c["attack"] not in gone])
+        marked = _before(figures["worst"], kind)
+        if marked < NEEDED:
+            removed, told, least = (
+                "not learnt by these networks, so not attacked",
+                "",
+                f"{marked:.0f} bits before any attack",
             )
-        )
+        title = f"{figures['data']}, {kind} key of {figures['triggers'][kind]}, {len(cells)} attacks"
+        rows.append(fragment.row(title, ": ".join(filter(None, (removed, told))), least, made_by))
     innocent = figures["innocent"]
     shares = ", ".join(f"alpha {alpha}: {share:.2%}" for alpha, share in innocent["shares"].items())
     clean = fragment.row(
@@ -289,6 +292,11 @@ def rows(figures: dict[str, Any]) -> list[str]:
         made_by,
     )
     return [*rows, clean]
+
+
+def _before(worst: list[dict[str, Any]], kind: str) -> float:
+    """What a mark is worth before any attack."""
+    return float(next(c["bits"]["mean"] for c in worst if c["scheme"] == kind and c["attack"] == "none"))
 
 
 def _least(held: list[dict[str, Any]]) -> str:
