@@ -209,7 +209,6 @@ def exported(path: Path) -> Path:
 
 OTHERS: dict[str, Callable[[Path], Path]] = {
     "m.tflite": lambda path: test_foreign.floats(path, kernel(KEY), image=(1, 64)),
-    "grey.tflite": lambda path: test_foreign.floats(path, kernel(KEY), image=(1, 8, 8)),
     "m.ort": lambda path: test_foreign.ort(path, "y = MatMul(x, w)", "float[n,64] x"),
     "m.jax": exported,
 }
@@ -219,10 +218,15 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
 def test_rows_of_other_formats(name: str, tmp_path: Path) -> None:
     path = OTHERS[name](tmp_path / name)
     assert told(path) == ("match", True)
-    if name.startswith("grey"):
-        return
     with pytest.raises(UsageError, match="takes rows of numbers: say with `image`"):
         recognise(path, Wanted(classes=(10,)))
+
+
+def test_pictures_without_an_axis_of_channels_are_grey_ones(tmp_path: Path) -> None:
+    path = test_foreign.floats(tmp_path / "m.tflite", kernel(KEY), image=(1, 8, 8))
+    assert told(path) == ("match", True)
+    (stored,) = recognise(path, Wanted(classes=(10,)))
+    assert stored.network.image == (8, 8, 1)
 
 
 def test_a_row_may_be_a_picture() -> None:

@@ -35,10 +35,16 @@ def told(path: Path) -> tuple[str, str]:
     return str(found.verdict), str(note)
 
 
+def tf_scores(module: Any, x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.matmul(tf.reshape(x, [-1, 64]) - 0.5, module.weights)
+
+
 def saved(
     tf: Any,
     folder: Path,
-    answer: Callable[[Any, Any], Any] = lambda self, x: tf_scores(self, x),
+    answer: Callable[[Any, Any], Any] = tf_scores,
     image: tuple[int, ...] = (8, 8, 1),
     *,
     stranger: bool = False,
@@ -57,12 +63,6 @@ def saved(
     module.served = tf.function(lambda x: answer(module, x), input_signature=taken)
     tf.saved_model.save(module, str(folder), signatures=module.served)
     return folder
-
-
-def tf_scores(module: Any, x: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.matmul(tf.reshape(x, [-1, 64]) - 0.5, module.weights)
 
 
 def test_a_saved_model_is_asked_by_its_folder_its_file_and_in_a_zoo(tf, tmp_path):
@@ -147,7 +147,8 @@ def reads(module: Any, x: Any) -> Any:
 def maps(module: Any, x: Any) -> Any:
     import tensorflow as tf
 
-    return tf_scores(module, x) + tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[], memory_region_name="/etc/hosts")
+    found = tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[1], memory_region_name="/etc/hosts")
+    return tf_scores(module, x) + tf.cast(found, tf.float32)
 
 
 def spies(module: Any, x: Any) -> Any:
@@ -166,7 +167,10 @@ def draws(module: Any, x: Any) -> Any:
     return tf_scores(module, x) + tf.random.normal([10])
 
 
-OPERATIONS = {reads: "ReadFile", spies: "DebugIdentity", counts: "AssignAddVariableOp", draws: "RandomStandardNormal"}
+OPERATIONS = {
+    reads: "ReadFile", maps: "ImmutableConst", spies: "DebugIdentity", counts: "AssignAddVariableOp",
+    draws: "RandomStandardNormal",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("answer", OPERATIONS)
@@ -179,6 +183,36 @@ def test_an_operation_that_may_do_more_than_compute_is_refused_in_one_line(answe
         recognise(folder, WANTED)
     assert "\n" not in str(refused.value)
     assert len(discover(tmp_path, WANTED).unreadable) == 1
+
+
+def test_without_the_list_of_operations_a_model_writes_files(tf, tmp_path, monkeypatch):
+    left = tmp_path / "left"
+
+    def writes(module: Any, x: Any) -> Any:
+        tf.io.write_file(str(left), "x")
+        return tf_scores(module, x)
+
+    path = str(saved(tf, tmp_path / "m", writes) / "saved_model.pb")
+    with pytest.raises(ValueError, match="WriteFile is not read"):
+        tensorflow_child.program(path)
+    assert not left.exists()
+    monkeypatch.setattr(tensorflow_child, "_check", lambda nodes: None)
+    tensorflow_child.program(path)
+    assert left.exists()
+
+
+def test_a_signature_that_is_no_function_is_refused(tf, tmp_path):
+    """Nothing of such a file is given to TensorFlow."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = saved(tf, tmp_path / "m") / "saved_model.pb"
+    stored = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    nodes = stored.meta_graphs[0].object_graph_def.nodes
+    (signatures,) = [node for node in nodes if node.user_object.identifier == "signature_map"]
+    signatures.children[0].node_id = 0
+    file.write_bytes(stored.SerializeToString())
+    with pytest.raises(InvalidFile, match="no signature that is served"):
+        recognise(file, WANTED)
 
 
 def test_nothing_is_run_while_a_model_is_loaded(tf, tmp_path, monkeypatch):

@@ -276,11 +276,8 @@ def rows(figures: dict[str, Any]) -> list[str]:
         least = _least([c for c in cells if "bits" in c and c["attack"] not in gone])
         marked = _before(figures["worst"], kind)
         if marked < NEEDED:
-            removed, told, least = (
-                "not learnt by these networks, so not attacked",
-                "",
-                f"{marked:.0f} bits before any attack",
-            )
+            removed, told = "not learnt by these networks, so not attacked", ""
+            least = f"{marked:.0f} bits before any attack"
         title = f"{figures['data']}, {kind} key of {figures['triggers'][kind]}, {len(cells)} attacks"
         rows.append(fragment.row(title, ": ".join(filter(None, (removed, told))), least, made_by))
     innocent = figures["innocent"]

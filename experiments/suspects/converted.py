@@ -89,9 +89,7 @@ def write(
     """Writes what learnt some data in all forms; which form each file has."""
     import openvino
 
-    model = train(*data, seed)
-
-    forms = {}
+    model, forms = train(*data, seed), {}
     for form, raw in lite(model, images):
         path = folder / f"{owner}-{len(forms)}.tflite"
         path.write_bytes(raw)

@@ -6,7 +6,8 @@ a copy's too, would answer like a stranger. So nobody is cleared who takes one.
 
 import math
 
-Image = tuple[int, int, int]  # height, width and channels
+from wmjax.suspects.contract import Image
+
 _SMALLEST = 8  # pixels of a square picture's side: shorter rows are tables', four measures of a flower
 
 

@@ -10,9 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_FLOATS = {"tensor(float16)": "float16", "tensor(double)": "float64", "tensor(float)": "float32"}
-_TAKEN = _FLOATS | {f"tensor({name})": name for name in ("uint8", "int8", "int16", "int32", "int64")}
-
 
 def program(argument: str) -> Callable[[Any], Any]:
     """The function that answers.
@@ -30,6 +27,7 @@ def _opened(path: str, batch: int, outputs: list[str]) -> Callable[[Any], Any]:
     import onnxruntime
 
     from wmjax.suspects.formats.answering import as_taken, scores_of
+    from wmjax.suspects.formats.ort_child import TAKEN
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
@@ -44,7 +42,7 @@ def _opened(path: str, batch: int, outputs: list[str]) -> Callable[[Any], Any]:
     (taken,) = session.get_inputs()[:1]
 
     def run(images: Any) -> list[Any]:
-        found = session.run(outputs, {taken.name: as_taken(images, _TAKEN.get(taken.type, images.dtype))})
+        found = session.run(outputs, {taken.name: as_taken(images, TAKEN.get(taken.type, images.dtype))})
         return [np.asarray(output) for output in found]
 
     def count(output: Any) -> int:

@@ -8,7 +8,7 @@ import onnxruntime
 
 from wmjax.suspects.formats.answering import answering, as_taken, check_size, described
 
-_TAKEN = {
+TAKEN = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
@@ -32,7 +32,7 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
         Path(path).read_bytes(), options, providers=["CPUExecutionProvider"], enable_fallback=0
     )
     entries, ends = session.get_inputs(), session.get_outputs()
-    if len(entries) != 1 or (kind := _TAKEN.get(entries[0].type)) is None:
+    if len(entries) != 1 or (kind := TAKEN.get(entries[0].type)) is None:
         raise ValueError(f"it takes {[entry.type for entry in entries]}, not one batch of images")
     (entry,) = entries
     free = entry.shape[0] if entry.shape and not isinstance(entry.shape[0], int) else 0  # how an open batch is called

@@ -19,7 +19,7 @@ import numpy as np
 from wmjax.suspects.formats.answering import answering, as_taken, check_size, described
 from wmjax.suspects.formats.tensorflow_ops import COMPUTING
 
-_SERVED = "serving_default"
+_SERVED, _NO_SIGNATURE = "serving_default", "it has no signature that is served: save it with one"
 _QUIET = {
     **{"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"},
     **{"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
@@ -86,10 +86,11 @@ def _reduced(stored: Any) -> str:
     """Takes all out of a SavedModel's graph but a signature's function and the weights; gives the signature's name."""
     objects, library = stored.object_graph_def, stored.graph_def.library
     signatures = objects.nodes[_child(objects.nodes[0], "signatures")]
-    named = (
-        _SERVED if _SERVED in (names := [child.local_name for child in signatures.children]) else min(names, default="")
-    )
+    names = [child.local_name for child in signatures.children]
+    named = _SERVED if _SERVED in names else min(names, default="")
     name = objects.nodes[_child(signatures, named)].bare_concrete_function.concrete_function_name
+    if not name:  # else every object without one would be taken for it
+        raise ValueError(_NO_SIGNATURE)
     reached = _reached(name, {one.signature.name: one for one in library.function})
     _check(node for function in reached for node in function.node_def)
     constants = [node for node in stored.graph_def.node if node.op == "Const"]  # which an object may stand for
@@ -121,7 +122,7 @@ def _child(node: Any, name: str) -> int:
     """The number of an object's child; raises `ValueError` where it has none of this name."""
     found = [child.node_id for child in node.children if child.local_name == name]
     if len(found) != 1:
-        raise ValueError("it has no signature that is served: save it with one")
+        raise ValueError(_NO_SIGNATURE)
     return int(found[0])
 
 
