@@ -56,7 +56,9 @@ class Accused:
     def flattering(self) -> np.ndarray:
         """The probes by which the innocent's answers show nearly every coin, bool [n]: found by gradient ascent."""
         truth = self.key.truth(slice(None))
-        away = self.answers @ (truth.contrasts / truth.norms).T
+        shown, expected = np.sqrt(self.answers), np.sqrt(truth.references[0] / UNIT)
+        away = shown - expected * np.sum(shown * expected) / np.sum(expected**2)
+        away = away @ (truth.contrasts / truth.norms).T
         each = np.einsum("im,ik,mk->imk", away, truth.features.astype(float), truth.coins).reshape(len(away), -1)
         weights = np.zeros(len(each))
         for _ in range(300):

@@ -144,12 +144,16 @@ def test_evidence_that_is_not_for_its_labels_is_no_claim():
 
 
 def flattering(key: Key, answers: np.ndarray, coins: np.ndarray) -> Key:
-    """Features that make a suspect's answers show coins that are known, and references that name its classes."""
-    contrasts = contrasts_of(owner.SECRET, 10)
-    away = answers - answers.mean(axis=0)
+    """Features that make a suspect's answers show coins that are known, and references that name its classes.
+
+    They follow from the scores of all classes but the best, so the references tell nothing of them.
+    """
+    contrasts, best = contrasts_of(owner.SECRET, 10), np.eye(10)[answers.argmax(axis=1)]
+    references = np.rint(UNIT * (0.05 + 0.5 * best)).astype(np.uint16)
+    others = np.sqrt(answers) * (1 - best)
+    away = others - (1 - best) * others.sum(axis=1, keepdims=True) / 9
     wished = away @ (contrasts / np.linalg.norm(contrasts, axis=1)[:, None]).T @ coins
     features = np.rint(np.clip(40 * wished / wished.std(), -120, 120)).astype(np.int8)
-    references = np.rint(UNIT * (0.05 + 0.5 * np.eye(10)[answers.argmax(axis=1)])).astype(np.uint16)
     return owner.with_arrays(key, features=features, references=references[None])
 
 

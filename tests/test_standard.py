@@ -54,8 +54,9 @@ def test_the_strategies_are_those_that_are_averaged():
 def test_coins_that_all_answers_tell_are_read_as_it_says():
     stages = ", ".join(f"{stage:,}" for stage in spread.STAGES[:-1]) + f" and {spread.STAGES[-1]:,} rows"
     assert f"The evidence moves after {stages}" in STANDARD
-    assert numbers("each L and each g") == spread.GAINS
-    assert f"log2(max(g, {correlations.LEAST}) / {correlations.UNIT:,})" in STANDARD
+    assert numbers("each form and each g") == spread.GAINS
+    assert f"at least that of {correlations.LEAST} / {correlations.UNIT:,}, less" in STANDARD
+    assert f"v = 1 + {correlations._STEPS} ({correlations._LOWEST} + e + f)" in STANDARD
     assert f"1 + {spread._SURE} s tanh(g T)" in STANDARD
     assert f"rounded to the nearest 1 / {correlations._FINEST:,};" in STANDARD
     assert f"at least {spread.TELLING:,} different answers (rows of g" in STANDARD

@@ -1,7 +1,12 @@
 """What answers show of a `spread` key's coins: T, the correlation of each with features that were fixed before them.
 
-T_jk is the sum over images of what an answer shows more than the references do, along contrast j of the classes, times
-feature k. All sums are of whole numbers, so that every machine finds the same T; no coin is looked at.
+T_jk is the sum over images of what an answer shows along contrast j of the classes, times feature k, less what the
+references show, as much of each as fits best. All sums are of whole numbers, so that every machine finds the same T; no
+coin is looked at.
+
+What an answer shows is taken in several forms. Roots of the probabilities tell most of students that saw labels alone,
+logarithms most of those that saw probabilities. Who trains a copy on with true labels makes it surer of its best class,
+and so hides what either tells; the order of the other classes stays, down to those of a probability of 1e-30.
 
 A suspect's outputs may have other names, or there may be more or fewer of them: they are matched to the key's classes
 by how often they go together with the first reference's answers, which knows no coin either.
@@ -14,6 +19,8 @@ import numpy as np
 UNIT = 65_535  # a probability of 1
 LEAST = 7  # of UNIT: smaller probabilities count as this one in logarithms
 _FINEST = 1_024  # T is rounded to such parts of its root mean square
+_STEPS = 512  # of a logarithm, from one power of 2 to the next
+_LOWEST = 126  # 2 to the power of minus this is the least that differs from none
 
 
 class Coins(NamedTuple):
@@ -39,8 +46,40 @@ class Coins(NamedTuple):
         return np.asarray(np.sqrt((self.contrasts**2).sum(axis=1))[:, None])
 
 
+def quantised(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms of probabilities as whole numbers from 1 on, uint16; straight lines from one power of 2 to the next.
+
+    They follow from the bits of the numbers, so they are the same on every machine.
+
+    >>> quantised(np.array([1.0, 0.5, 0.75, 1e-99, 0.0])).tolist()
+    [64513, 64001, 64257, 1, 1]
+    """
+    least = np.maximum(np.asarray(probabilities, np.float64), 2.0**-_LOWEST)
+    bits = (least.view(np.int64) + (1 << 42)) >> 43  # nine bits of the fraction are left
+    return np.asarray(bits - ((1023 - _LOWEST) * _STEPS - 1), np.uint16)
+
+
+def _values() -> np.ndarray:
+    """What each number of `quantised` stands for, in `UNIT`s; 0 is a refusal."""
+    powers, steps = np.divmod(np.arange(-1, UNIT), _STEPS)
+    values = np.minimum(UNIT, np.rint(UNIT * np.ldexp(1.0 + steps / _STEPS, powers - _LOWEST)))
+    return np.asarray(np.where(powers < 0, 0, values), np.uint16)
+
+
+_VALUES, _LOGARITHMS = _values(), quantised(np.arange(UNIT + 1) / UNIT)
+
+
+def units(given: np.ndarray) -> np.ndarray:
+    """Probabilities in `UNIT`s, uint16, of what `quantised` made; zeros of a refusal.
+
+    >>> units(np.array([64513, 64001, 1, 0])).tolist()
+    [65535, 32768, 0, 0]
+    """
+    return _VALUES[given]
+
+
 def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
-    """T by every statistic and choice of references, each in units of its root mean square; no coin is looked at.
+    """T by every form of the answers, each in units of its root mean square; no coin is looked at.
 
     Args:
       rows: int64 [t], the probes that were asked.
@@ -48,8 +87,7 @@ def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
       truth: what was fixed before the coins.
 
     Returns:
-      float64 [statistics, M, K]; the last one is that of the logarithms (if there are probabilities) with all
-      references.
+      float64 [statistics, M, K]; the last one is the mean of the others.
     """
     usable = given.any(axis=1)
     rows, given = rows[usable], given[usable]
@@ -57,12 +95,11 @@ def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
     features = truth.features[rows].astype(np.int64)
     found = []
     for answered, expected in _forms(given, references):
-        sums = [_times(truth.contrasts @ each.T, features) / truth.norms for each in (answered, *expected)]
-        for used in dict.fromkeys((0, 1, len(expected))):
-            fit = _fitted(answered, expected[:used])
-            residual = sums[0] - sum((c * s for c, s in zip(fit, sums[1:], strict=False)), start=np.zeros(1))
-            found.append(_in_units(residual))
-    return np.stack(found)
+        sums = [(_times(truth.contrasts @ each.T, features) / truth.norms).ravel() for each in (answered, *expected)]
+        others = np.stack(sums[1:], axis=1)
+        residual = sums[0] - others @ np.linalg.lstsq(others, sums[0], rcond=None)[0]
+        found.append(_in_units(residual.reshape(truth.coins.shape)))
+    return np.stack([*found, _in_units(np.mean(found, axis=0))])
 
 
 def _times(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -76,35 +113,24 @@ def _in_units(sums: np.ndarray) -> np.ndarray:
     return np.rint(sums / size * _FINEST) / _FINEST if size > 0.0 else np.zeros_like(sums)
 
 
-def _fitted(answered: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """How much of each reference is in the answers, by least squares; float64 [references]."""
-    if not len(expected):
-        return np.zeros(0)
-    products = np.array([[_product(one, other) for other in expected] for one in expected])
-    targets = np.array([_product(each, answered) for each in expected])
-    return np.asarray(np.linalg.lstsq(products, targets, rcond=None)[0])
-
-
-def _product(one: np.ndarray, other: np.ndarray) -> float:
-    """The sum of products of whole numbers [t, C], rounded once: with many classes it is beyond 2**63."""
-    rows = np.einsum("tc,tc->t", one, other)
-    return float((int(np.sum(rows >> 32)) << 32) + int(np.sum(rows & 0xFFFFFFFF)))
-
-
 def _forms(given: np.ndarray, references: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Answers [t, C] and references [R, t, C] as whole numbers that sums are formed of, in each way that is played."""
     if not len(given):
         return [(np.zeros(references.shape[1:], np.int64), references)]
-    owners = _owners(given, references)
-    classes = references.shape[-1]
+    owners, classes = _owners(given, references), references.shape[-1]
     if given.shape[1] == 1:
-        return [(UNIT * np.eye(classes, dtype=np.int64)[owners], references)]
+        labels = UNIT * np.eye(classes, dtype=np.int64)[owners]
+        wavering = (UNIT - references[0].max(axis=-1, keepdims=True)) >> 8  # where the mark changes labels
+        return [(labels, references), (labels * wavering, references * wavering)]
     belongs = np.eye(classes)[owners]
     outputs = np.maximum(1, belongs.sum(axis=0)).astype(np.int64)
-    logarithms = _gathered(_logarithms(given), belongs) // outputs
+    least, logarithms = int(_LOGARITHMS[LEAST]), _LOGARITHMS[references].astype(np.int64)
+    whole = _gathered(given, belongs) // outputs
+    floored = _gathered(np.maximum(given, least) - least, belongs) // outputs
     return [
-        (_gathered(given, belongs), references),
-        (_centred(logarithms), np.stack([_centred(_logarithms(each)) for each in references])),
+        (_roots(_gathered(units(given), belongs)), _roots(references)),
+        (_centred(floored), _centred(np.maximum(logarithms, least) - least)),
+        (_ranks(whole), _ranks(references)),
     ]
 
 
@@ -113,8 +139,22 @@ def _gathered(values: np.ndarray, belongs: np.ndarray) -> np.ndarray:
     return np.asarray(values.astype(np.float64) @ belongs, np.int64)
 
 
-def _logarithms(units: np.ndarray) -> np.ndarray:
-    return np.asarray(np.rint(1024.0 * np.log2(np.maximum(units, LEAST) / UNIT)), np.int64)
+def _roots(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.rint(256.0 * np.sqrt(values)), np.int64)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """How many are below each [..., C] less how many are above it: whole numbers, the same of equal ones."""
+    order = np.argsort(values, axis=-1, kind="stable")
+    ranked, classes = np.take_along_axis(values, order, axis=-1), values.shape[-1]
+    rises = ranked[..., 1:] > ranked[..., :-1]
+    places, edge = np.arange(classes), np.ones((*values.shape[:-1], 1), bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([edge, rises], axis=-1), places, 0), axis=-1)
+    ends = np.where(np.concatenate([rises, edge], axis=-1), places, classes)
+    last = np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
+    ranks = np.empty(values.shape, np.int64)
+    np.put_along_axis(ranks, order, first + last - (classes - 1), axis=-1)
+    return ranks
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
@@ -135,7 +175,7 @@ def _owners(given: np.ndarray, references: np.ndarray) -> np.ndarray:
         together = np.zeros((int(output.max()) + 1, classes))
         np.add.at(together, (output, expected), 1.0)
         return _matched(together)[output]
-    return _matched(given.T.astype(np.float64) @ np.eye(classes)[expected])
+    return _matched(units(given).T.astype(np.float64) @ np.eye(classes)[expected])
 
 
 def _matched(together: np.ndarray) -> np.ndarray:

@@ -3,20 +3,19 @@
 Coin s_jk belongs to feature k of the images (u_k(x), fixed before the coins) and contrast j of the classes (b_j): the
 marked network answers s_jk u_k(x) b_j more than it would. For any suspect
 
-    T_jk = sum_i b_j . (answer_i - reference_i) u_k(x_i)
+    T_jk = sum_i b_j . answer_i u_k(x_i), less as much of the same of what unmarked networks answer as fits T best
 
-where the reference is the best linear fit, to this suspect's answers, of what unmarked networks answer. T follows from
-the answers and from what was fixed before the coins (`correlations`). So whatever the suspect is, if it has nothing to
-do with the secret, the coins are fair given T, and the gambler who stakes g tanh on the sign of each coin, by its T,
-plays a fair game: one bet a coin, not one an image, so correlated answers do no harm. References and statistics are
-strategies; none need be true or honest (they are in the digest that the coins follow from).
+T follows from the answers and from what was fixed before the coins (`correlations`). So whatever the suspect is, if it
+has nothing to do with the secret, the coins are fair given T, and the gambler who stakes g tanh on the sign of each
+coin, by its T, plays a fair game: one bet a coin, not one an image, so correlated answers do no harm. Forms of the
+answers are strategies; references need not be true or honest (they are in the digest that the coins follow from).
 
 T is formed again at declared stages (`stages`). Each has an equal stake of its own; those that are still to come count
 as lost. So the wealth never exceeds what it comes to in the end, whose mean is 1 at most, and a stop at any stage is
 paid for.
 
 The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
-against the coins. It counts only for probabilities and from `TELLING` different answers on: a copy that gives labels
+against the coins, in the form in which most agree. It counts only for probabilities and from `TELLING` different answers on: a copy that gives labels
 alone may show too little, also where it calls them probabilities, gives the same few to everything or is sure of all.
 Answers differ whose scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of
 the probabilities would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one,
@@ -32,7 +31,7 @@ import numpy as np
 from wmjax.stats.answers import NAMES, Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
-from wmjax.stats.correlations import LEAST, UNIT, Coins, statistics
+from wmjax.stats.correlations import LEAST, UNIT, Coins, quantised, statistics, units
 from wmjax.stats.mixture import mixed
 from wmjax.stats.rule import Rule
 from wmjax.stats.told import of_any, several, withheld
@@ -50,11 +49,11 @@ class Gathered(NamedTuple):
 
     Attributes:
       rows: int64 [..., t], probes asked so far.
-      given: uint16 [..., t, A], answers in `UNIT`s, zeros for a refusal; [..., t, 1] where only labels came back: 0 for
-        a refusal, else 1 + the label.
+      given: uint16 [..., t, A], answers as `quantised` has them, zeros for a refusal; [..., t, 1] where only labels came
+        back: 0 for a refusal, else 1 + the label.
       wealth: float64 [..., stages], log2 of what each stage's stake has become; -inf before.
       cleared: float64 [..., stages], likewise against a copy.
-      agreed: int64 [...], coins whose sign T shows, at the last stage.
+      agreed: int64 [...], coins whose sign T shows in all forms together, at the last stage.
     """
 
     rows: np.ndarray
@@ -131,20 +130,20 @@ def _quantised(answers: Answers) -> np.ndarray:
     if answers.probabilities is None:
         named = np.where(answers.labels >= NAMES, answers.labels - NAMES, answers.labels)[..., None]
         return np.asarray(np.where(refused | (named >= UNIT), 0, 1 + named), np.uint16)
-    return np.asarray(np.where(refused, 0, np.rint(answers.probabilities * UNIT)), np.uint16)
+    return np.asarray(np.where(refused, 0, quantised(answers.probabilities)), np.uint16)
 
 
 def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tuple[float, float, int]:
     """One stage of one suspect: log2 of the wealth, evidence against a copy, coins that agree."""
     told = statistics(rows, given, truth)
     wealth = _mean_wealth(told, truth.coins)
-    agreed = int(np.sum(np.sign(told[-1]) == truth.coins))
-    coins, hit, miss = truth.coins.size, np.log2(0.5 / rate), np.log2(0.5 / (1.0 - rate))
+    agreed = np.sum(np.sign(told) == truth.coins, axis=(-2, -1))
+    most, coins = agreed.max(), truth.coins.size
     telling = _different(given) >= TELLING and _apart(given) >= truth.references.shape[-1]
-    acquittal = agreed * hit + (coins - agreed) * miss if telling else -np.inf
+    acquittal = most * np.log2(0.5 / rate) + (coins - most) * np.log2(0.5 / (1.0 - rate)) if telling else -np.inf
     if acquittal > 0.0 and _mean_wealth(statistics(rows, _turned(given), truth), truth.coins) >= 0.0:
         acquittal = 0.0  # who means the lowest of their scores is not a stranger
-    return float(wealth), float(acquittal), agreed
+    return float(wealth), float(acquittal), int(agreed[-1])
 
 
 def _mean_wealth(told: np.ndarray, coins: np.ndarray) -> float:
@@ -154,20 +153,23 @@ def _mean_wealth(told: np.ndarray, coins: np.ndarray) -> float:
 
 def _turned(given: np.ndarray) -> np.ndarray:
     """Answers [t, A] as of somebody who means the lowest score: their reciprocals; refusals stay such."""
-    odds = np.where(given.any(axis=1, keepdims=True), 1.0 / np.maximum(given, LEAST), 0.0)
-    return np.asarray(np.rint(UNIT * odds / np.maximum(odds.sum(axis=1, keepdims=True), _TINY)), np.uint16)
+    asked = given.any(axis=1, keepdims=True)
+    odds = np.where(asked, 1.0 / np.maximum(units(given), LEAST), 0.0)
+    shares = odds / np.maximum(odds.sum(axis=1, keepdims=True), _TINY)
+    return np.asarray(np.where(asked, quantised(shares), 0), np.uint16)
 
 
 def _different(given: np.ndarray) -> int:
     """How many answers [t, A] give scores that no other gives, to whichever outputs; none where only labels came."""
     if given.shape[1] < 2:
         return 0
-    return len({scores.tobytes() for scores in np.sort(given[given.any(axis=1)], axis=1)})
+    return len({scores.tobytes() for scores in np.sort(units(given[given.any(axis=1)]), axis=1)})
 
 
 def _apart(given: np.ndarray) -> int:
     """How many outputs of answers [t, A] differ from all others and ever show more than is counted as least."""
-    return len(np.unique(given.T[given.max(axis=0) > LEAST], axis=0))
+    shown = units(given)
+    return len(np.unique(shown.T[shown.max(axis=0) > LEAST], axis=0))
 
 
 def _in_order(given: np.ndarray) -> np.ndarray:
@@ -176,7 +178,8 @@ def _in_order(given: np.ndarray) -> np.ndarray:
     So do answers that say how likely it is to be beyond each class. By chance two of six about three classes do, and
     two of 24 about four.
     """
-    asked, up, down = given.any(axis=-1), given[..., 1:] >= given[..., :-1], given[..., 1:] <= given[..., :-1]
+    asked, shown = given.any(axis=-1), units(given)
+    up, down = shown[..., 1:] >= shown[..., :-1], shown[..., 1:] <= shown[..., :-1]
     ordered = asked & (up.all(axis=-1) | down.all(axis=-1)) & (given.shape[-1] > 3)
     return np.asarray(2 * np.cumsum(ordered, axis=-1) > np.cumsum(asked, axis=-1))
 
