@@ -75,7 +75,7 @@ def units(given: np.ndarray) -> np.ndarray:
     >>> units(np.array([64513, 64001, 1, 0])).tolist()
     [65535, 32768, 0, 0]
     """
-    return _VALUES[given]
+    return np.asarray(_VALUES[given])
 
 
 def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:

@@ -15,13 +15,13 @@ as lost. So the wealth never exceeds what it comes to in the end, whose mean is 
 paid for.
 
 The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
-against the coins, in the form in which most agree. It counts only for probabilities and from `TELLING` different answers on: a copy that gives labels
-alone may show too little, also where it calls them probabilities, gives the same few to everything or is sure of all.
-Answers differ whose scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of
-the probabilities would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one,
-or most answers rise or fall from class to class: scores may be in the order of their size (`told`). Nor where fewer
-scores than classes ever show anything of their own: of merged ones some coins say nothing. Who makes up the rest of
-each answer is beyond this.
+against the coins, in the form in which most agree. It counts only for probabilities and from `TELLING` different
+answers on: a copy that gives labels alone may show too little, also where it calls them probabilities, gives the same
+few to everything or is sure of all. Answers differ whose scores do, whatever the outputs that they are given to. Nor
+does it count where the reciprocals of the probabilities would win: that is a copy whose lowest score is meant. Nor
+while the highest is always the same one, or most answers rise or fall from class to class: scores may be in the order
+of their size (`told`). Nor where fewer scores than classes ever show anything of their own: of merged ones some coins
+say nothing. Who makes up the rest of each answer is beyond this.
 """
 
 from typing import NamedTuple
@@ -49,8 +49,8 @@ class Gathered(NamedTuple):
 
     Attributes:
       rows: int64 [..., t], probes asked so far.
-      given: uint16 [..., t, A], answers as `quantised` has them, zeros for a refusal; [..., t, 1] where only labels came
-        back: 0 for a refusal, else 1 + the label.
+      given: uint16 [..., t, A], answers as `quantised` has them, zeros for a refusal; [..., t, 1] where only labels
+        came back: 0 for a refusal, else 1 + the label.
       wealth: float64 [..., stages], log2 of what each stage's stake has become; -inf before.
       cleared: float64 [..., stages], likewise against a copy.
       agreed: int64 [...], coins whose sign T shows in all forms together, at the last stage.
