@@ -2,7 +2,7 @@
 
 Command   python experiments/evidence/null_coins.py [--suspects 300] [--coins 2000] [--probes 3000]
 Expected  no rate above alpha at 1e-1, 1e-2, 1e-3 beyond chance, whatever suspect and references are: noise, students of
-          other markings, references that are the suspect's own answers, or a mirror of them, or nothing; probabilities
+          other markings, networks that are sure of all they answer, references that are the suspect's own answers, or a mirror of them, or nothing; probabilities
           and labels alone. The gambler does reach alpha 1e-1 now and then.
 Time      a minute on 2 CPU cores
 """
@@ -20,7 +20,7 @@ from scipy import special
 from experiments import fragment, record
 from wmjax import stats
 from wmjax.keys.coins import contrasts_of
-from wmjax.stats.correlations import UNIT, Coins, statistics
+from wmjax.stats.correlations import UNIT, Coins, quantised, statistics
 from wmjax.stats.spread import drawn_wealths, stages
 
 CLASSES, FEATURES = 10, 32
@@ -42,12 +42,12 @@ class Suspect(NamedTuple):
 
 
 def suspect(number: int, probes: int, features: np.ndarray, contrasts: np.ndarray) -> Suspect:
-    """One of six kinds, drawn by its number."""
+    """One of seven kinds, drawn by its number."""
     rng = np.random.default_rng([number, 0xC01])
     norms = np.sqrt((contrasts**2).sum(axis=1))[:, None]
     base = 3.0 * rng.standard_normal((probes, CLASSES))
     own = rng.standard_normal((len(contrasts), FEATURES))
-    if number % 6 in (1, 2):  # marked by somebody else, with coins too
+    if number % 7 in (1, 2):  # marked by somebody else, with coins too
         own = np.sign(own)
     strength = rng.choice([0.1, 0.5, 2.0])
     pattern = strength * features @ own.T @ (contrasts / norms) / np.sqrt(FEATURES)
@@ -66,8 +66,9 @@ def suspect(number: int, probes: int, features: np.ndarray, contrasts: np.ndarra
             np.stack([answers[:, ::-1], honest[1], answers[::-1]]),
         ),
         5: ("answers one class but for a few", 0.98 * np.eye(CLASSES)[np.zeros(probes, int)] + 0.02 * answers, honest),
+        6: ("sure of each answer", special.softmax(6 * logits, axis=1), honest),
     }
-    return Suspect(*kinds[number % 6])
+    return Suspect(*kinds[number % 7])
 
 
 def finals(told: list[np.ndarray], coins: np.ndarray) -> np.ndarray:
@@ -87,15 +88,15 @@ def main(suspects: int, draws: int, probes: int) -> None:
     rng = np.random.default_rng(0)
     features = np.clip(rng.standard_normal((probes, FEATURES)), -3, 3)
     contrasts = contrasts_of(bytes(32), CLASSES)
-    quantised = np.rint(40 * features).astype(np.int8)
+    rounded = np.rint(40 * features).astype(np.int8)
     wealths: dict[str, list[np.ndarray]] = {}
     for number in range(suspects):
         one = suspect(number, probes, features, contrasts)
         references = np.rint(UNIT * one.references).astype(np.uint16)
-        truth = Coins(np.arange(probes), quantised, references, np.ones((len(contrasts), FEATURES), np.int8), contrasts)
+        truth = Coins(np.arange(probes), rounded, references, np.ones((len(contrasts), FEATURES), np.int8), contrasts)
         coins = np.random.default_rng([number, 1]).integers(2, size=(draws, truth.coins.size)).astype(float)
         labels = one.answers.argmax(axis=1)[:, None]
-        for form, given in (("probabilities", np.rint(UNIT * one.answers)), ("labels", 1 + labels)):
+        for form, given in (("probabilities", quantised(one.answers)), ("labels", 1 + labels)):
             whole = given.astype(np.uint16)
             told = [statistics(np.arange(stop), whole[:stop], truth) for stop in stages(probes)]
             wealths.setdefault(f"{one.name}, {form}", []).append(finals(told, coins))
