@@ -2,8 +2,8 @@
 
 Command   python experiments/evidence/null_coins.py [--suspects 300] [--coins 2000] [--probes 3000]
 Expected  no rate above alpha at 1e-1, 1e-2, 1e-3 beyond chance, whatever suspect and references are: noise, students of
-          other markings, networks that are sure of all they answer, references that are the suspect's own answers, or a mirror of them, or nothing; probabilities
-          and labels alone. The gambler does reach alpha 1e-1 now and then.
+          other markings, networks that are sure of all they answer, references that are the suspect's own answers, or
+          a mirror of them, or nothing; probabilities and labels alone. The gambler does reach alpha 1e-1 now and then.
 Time      a minute on 2 CPU cores
 """
 
