@@ -70,7 +70,8 @@ def test_it_is_what_a_naive_reading_of_the_standard_gives(form):
     path = play(RULE, answers, WORLD.truth)
     wealths = [2 ** naive_bits(answers, WORLD.truth, stop) for stop in (300, 1_000, 1_500)]
     for played, stop in enumerate((300, 1_000, 1_500), 1):
-        assert path.evidence[stop - 1] == pytest.approx(np.log2(sum(wealths[:played]) / 3), abs=1e-6)
+        together = sum(share * wealth for share, wealth in zip((0.25, 0.25, 0.5)[:played], wealths, strict=False))
+        assert path.evidence[stop - 1] == pytest.approx(np.log2(together), abs=1e-6)
     assert not path.evidence[:299].any()
     assert set(np.flatnonzero(np.diff(path.evidence)) + 2) == {300, 1_000, 1_500}
 

@@ -21,7 +21,7 @@ from experiments import fragment, record
 from wmjax import stats
 from wmjax.keys.coins import contrasts_of
 from wmjax.stats.correlations import UNIT, Coins, quantised, statistics
-from wmjax.stats.spread import drawn_wealths, stages
+from wmjax.stats.spread import drawn_wealths, shares, stages
 
 CLASSES, FEATURES = 10, 32
 ALPHAS = (1e-1, 1e-2, 1e-3)
@@ -79,8 +79,8 @@ def finals(told: list[np.ndarray], coins: np.ndarray) -> np.ndarray:
       coins: 0 or 1, [draws, M K].
     """
     total = np.zeros(len(coins))
-    for each in told:
-        total += np.exp2(drawn_wealths(each, coins)).mean(axis=0) / len(told)
+    for each, share in zip(told, shares(len(told)), strict=True):
+        total += share * np.exp2(drawn_wealths(each, coins)).mean(axis=0)
     return total
 
 

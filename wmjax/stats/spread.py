@@ -10,9 +10,9 @@ has nothing to do with the secret, the coins are fair given T, and the gambler w
 coin, by its T, plays a fair game: one bet a coin, not one an image, so correlated answers do no harm. Forms of the
 answers are strategies; references need not be true or honest (they are in the digest that the coins follow from).
 
-T is formed again at declared stages (`stages`). Each has an equal stake of its own; those that are still to come count
-as lost. So the wealth never exceeds what it comes to in the end, whose mean is 1 at most, and a stop at any stage is
-paid for.
+T is formed again at declared stages (`stages`). Each has a stake of its own, the last one half of all, since students
+show little before it; those that are still to come count as lost. So the wealth never exceeds what it comes to in the
+end, whose mean is 1 at most, and a stop at any stage is paid for.
 
 The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
 against the coins, in the form in which most agree. It counts only for probabilities and from `TELLING` different
@@ -109,11 +109,21 @@ def _shown(state: Gathered) -> np.ndarray:
     return np.stack([_sum_of(state.wealth), _sum_of(state.cleared), state.agreed])
 
 
-def _sum_of(stakes: np.ndarray) -> np.ndarray:
-    """log2 of all stages' wealth together, an equal stake in each; 0 before the first."""
-    if not stakes.shape[-1]:
-        return np.zeros(stakes.shape[:-1])
-    total = mixed(stakes, axis=-1)
+def shares(count: int) -> np.ndarray:
+    """What part of all is staked in each of so many stages: half in the last, as much in each of the others.
+
+    >>> shares(3).tolist(), shares(1).tolist()
+    ([0.25, 0.25, 0.5], [1.0])
+    """
+    return np.array([*[0.5 / max(1, count - 1)] * (count - 1), 0.5 if count > 1 else 1.0])
+
+
+def _sum_of(wealths: np.ndarray) -> np.ndarray:
+    """log2 of all stages' wealth together, each by its share; 0 before the first."""
+    count = wealths.shape[-1]
+    if not count:
+        return np.zeros(wealths.shape[:-1])
+    total = mixed(wealths + np.log2(count * shares(count)), axis=-1)
     return np.where(np.isneginf(total), 0.0, total)
 
 
