@@ -39,21 +39,22 @@ def naive_statistics(answers: Answers, truth, stop: int) -> list[np.ndarray]:
     def rounded(p: np.ndarray) -> np.ndarray:
         return np.rint(UNIT * p)
 
-    if answers.probabilities is None:
-        wavers = (UNIT - truth.references[0, :stop].max(axis=1, keepdims=True)) // 256
-        forms = [rounded, lambda p: rounded(p) * wavers]
-        given = np.eye(truth.references.shape[-1])[answers.labels[:stop]]
-    else:
-        forms = [lambda p: np.rint(256 * np.sqrt(rounded(p))), logarithms, ranks]
+    wavers, labels = (UNIT - truth.references[0, :stop].max(axis=1, keepdims=True)) // 256, answers.labels[:stop]
+    scored = []
+    if answers.probabilities is not None:
         log = naive_log(answers.probabilities[:stop])
         given = np.exp2(log // 512 - 126) * (1 + log % 512 / 512)
+        labels = rounded(given).argmax(axis=1)
+        scored = [(lambda p: np.rint(256 * np.sqrt(rounded(p))), given), (logarithms, given), (ranks, given)]
+    best = np.eye(truth.references.shape[-1])[labels]
+    forms = [(rounded, best), (lambda p: rounded(p) * wavers, best), *scored]
     found = []
-    for form in forms:
-        own, *others = (contrasts @ form(p).T @ truth.features[:stop] for p in (given, *references))
+    for form, shown in forms:
+        own, *others = (contrasts @ form(p).T @ truth.features[:stop] for p in (shown, *references))
         columns = np.stack([other.ravel() for other in others], axis=1)
         t = own.ravel() - columns @ np.linalg.lstsq(columns, own.ravel(), rcond=None)[0]
         found.append(np.rint(1024 * t / np.sqrt(np.mean(t**2))) / 1024)
-    mean = np.mean(found, axis=0)
+    mean = np.mean(found[2:] or found, axis=0)
     return [*found, np.rint(1024 * mean / np.sqrt(np.mean(mean**2))) / 1024]
 
 
@@ -169,6 +170,21 @@ def test_a_copy_whose_probabilities_tell_no_more_than_labels_is_not_cleared(dres
     monkeypatch.setattr(spread, "_apart", lambda given: 10)
     monkeypatch.setattr(spread, "several", lambda past, fresh: np.ones(fresh.shape, bool))
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "no-match"
+
+
+@pytest.mark.parametrize("tempered", [1.0, 5.0])
+def test_probabilities_tell_no_less_than_their_best_class(tempered: float, monkeypatch):
+    """Whoever shows the best class's alone, or evens them all out, hides nothing of it; and the rule taken out."""
+    whole = WORLD.suspect(0.5).probabilities ** (1 / tempered)
+    whole /= whole.sum(axis=1, keepdims=True)
+    shown = np.where(np.eye(6, dtype=bool)[whole.argmax(axis=1)], whole, (1 - whole.max(axis=1, keepdims=True)) / 5)
+    answers, bits = Answers(shown.argmax(axis=1), shown, 6), []
+    for own in (answers, coined.labels_of(answers)):
+        bits.append(play(RULE, own, WORLD.truth).evidence[-1])
+    assert bits[0] > bits[1] - 3
+    assert bits[1] > 10
+    monkeypatch.setattr(correlations, "_of_labels", lambda labels, references: [])
+    assert play(RULE, answers, WORLD.truth).evidence[-1] < bits[0]
 
 
 def test_a_copy_beside_another_networks_larger_scores_is_not_cleared(monkeypatch):

@@ -4,9 +4,10 @@ T_jk is the sum over images of what an answer shows along contrast j of the clas
 references show, as much of each as fits best. All sums are of whole numbers, so that every machine finds the same T; no
 coin is looked at.
 
-What an answer shows is taken in several forms. Roots of the probabilities tell most of students that saw labels alone,
-logarithms most of those that saw probabilities. Who trains a copy on with true labels makes it surer of its best class,
-and so hides what either tells; the order of the other classes stays, down to those of a probability of 1e-30.
+What an answer shows is taken in several forms. The best class is what a server can least hide. Roots of the
+probabilities tell most of students that saw labels alone, logarithms most of those that saw probabilities. Who trains a
+copy on with true labels makes it surer of its best class, and so hides what either tells; the order of the other
+classes stays, down to those of a probability of 1e-30.
 
 A suspect's outputs may have other names, or there may be more or fewer of them: they are matched to the key's classes
 by how often they go together with the first reference's answers, which knows no coin either.
@@ -44,6 +45,18 @@ class Coins(NamedTuple):
     def norms(self) -> np.ndarray:
         """Lengths of the contrasts, float64 [M, 1]: divided by them they are orthonormal."""
         return np.asarray(np.sqrt((self.contrasts**2).sum(axis=1))[:, None])
+
+
+class Form(NamedTuple):
+    """What answers are taken as, in whole numbers.
+
+    Attributes:
+      answered: int64 [t, C], by the suspect.
+      expected: int64 [R, t, C], by the references.
+    """
+
+    answered: np.ndarray
+    expected: np.ndarray
 
 
 def quantised(probabilities: np.ndarray) -> np.ndarray:
@@ -87,19 +100,27 @@ def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
       truth: what was fixed before the coins.
 
     Returns:
-      float64 [statistics, M, K]; the last one is the mean of the others.
+      float64 [statistics, M, K]: of the labels two; of the probabilities, where there are any, three; and the mean of
+      those of the probabilities, else of the labels.
     """
     usable = given.any(axis=1)
+    if not usable.any():
+        return np.zeros((1, *truth.coins.shape))
     rows, given = rows[usable], given[usable]
     references = truth.references[:, rows].astype(np.int64)
     features = truth.features[rows].astype(np.int64)
-    found = []
-    for answered, expected in _forms(given, references):
-        sums = [(_times(truth.contrasts @ each.T, features) / truth.norms).ravel() for each in (answered, *expected)]
-        others = np.stack(sums[1:], axis=1)
-        residual = sums[0] - others @ np.linalg.lstsq(others, sums[0], rcond=None)[0]
-        found.append(_in_units(residual.reshape(truth.coins.shape)))
-    return np.stack([*found, _in_units(np.mean(found, axis=0))])
+    forms = _forms(given, references)
+    found = [_told(form, features, truth) for form in forms]
+    return np.stack([*found, _in_units(np.mean(found[2:] or found, axis=0))])
+
+
+def _told(form: Form, features: np.ndarray, truth: Coins) -> np.ndarray:
+    """T by one form of the answers."""
+    along = np.concatenate([form.answered[None], form.expected]) @ truth.contrasts.T
+    products = _times(np.moveaxis(along, -1, 1).reshape(-1, len(features)), features)
+    sums = (products.reshape(-1, *truth.coins.shape) / truth.norms).reshape(len(along), -1)
+    residual = sums[0] - sums[1:].T @ np.linalg.lstsq(sums[1:].T, sums[0], rcond=None)[0]
+    return _in_units(residual.reshape(truth.coins.shape))
 
 
 def _times(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -113,25 +134,34 @@ def _in_units(sums: np.ndarray) -> np.ndarray:
     return np.rint(sums / size * _FINEST) / _FINEST if size > 0.0 else np.zeros_like(sums)
 
 
-def _forms(given: np.ndarray, references: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Answers [t, C] and references [R, t, C] as whole numbers that sums are formed of, in each way that is played."""
-    if not len(given):
-        return [(np.zeros(references.shape[1:], np.int64), references)]
-    owners, classes = _owners(given, references), references.shape[-1]
+def _forms(given: np.ndarray, references: np.ndarray) -> list[Form]:
+    """Answers as whole numbers that sums are formed of, in each way that is played: those of labels first.
+
+    Args:
+      given: [t, A], none a refusal.
+      references: int64 [R, t, C].
+    """
+    owners = _owners(given, references)
     if given.shape[1] == 1:
-        labels = UNIT * np.eye(classes, dtype=np.int64)[owners]
-        wavering = (UNIT - references[0].max(axis=-1, keepdims=True)) >> 8  # where the mark changes labels
-        return [(labels, references), (labels * wavering, references * wavering)]
-    belongs = np.eye(classes)[owners]
+        return _of_labels(owners, references)
+    belongs = np.eye(references.shape[-1])[owners]
     outputs = np.maximum(1, belongs.sum(axis=0)).astype(np.int64)
     least, logarithms = int(_LOGARITHMS[LEAST]), _LOGARITHMS[references].astype(np.int64)
-    whole = _gathered(given, belongs) // outputs
+    shares, whole = _gathered(units(given), belongs), _gathered(given, belongs) // outputs
     floored = _gathered(np.maximum(given, least) - least, belongs) // outputs
     return [
-        (_roots(_gathered(units(given), belongs)), _roots(references)),
-        (_centred(floored), _centred(np.maximum(logarithms, least) - least)),
-        (_ranks(whole), _ranks(references)),
+        *_of_labels(shares.argmax(axis=1), references),
+        Form(_roots(shares), _roots(references)),
+        Form(_centred(floored), _centred(np.maximum(logarithms, least) - least)),
+        Form(_ranks(whole), _ranks(references)),
     ]
+
+
+def _of_labels(labels: np.ndarray, references: np.ndarray) -> list[Form]:
+    """Labels, and labels weighed by how far the first reference wavers: where it does a mark changes them."""
+    answered = UNIT * np.eye(references.shape[-1], dtype=np.int64)[labels]
+    wavering = (UNIT - references[0].max(axis=-1, keepdims=True)) >> 8
+    return [Form(answered, references), Form(answered * wavering, references * wavering)]
 
 
 def _gathered(values: np.ndarray, belongs: np.ndarray) -> np.ndarray:

@@ -15,13 +15,13 @@ show little before it; those that are still to come count as lost. So the wealth
 end, whose mean is 1 at most, and a stop at any stage is paid for.
 
 The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
-against the coins, in the form in which most agree. It counts only for probabilities and from `TELLING` different
-answers on: a copy that gives labels alone may show too little, also where it calls them probabilities, gives the same
-few to everything or is sure of all. Answers differ whose scores do, whatever the outputs that they are given to. Nor
-does it count where the reciprocals of the probabilities would win: that is a copy whose lowest score is meant. Nor
-while the highest is always the same one, or most answers rise or fall from class to class: scores may be in the order
-of their size (`told`). Nor where fewer scores than classes ever show anything of their own: of merged ones some coins
-say nothing. Who makes up the rest of each answer is beyond this.
+against the coins, in the form of the probabilities in which most agree. It counts only for probabilities and from
+`TELLING` different answers on: a copy that gives labels alone may show too little, also where it calls them
+probabilities, gives the same few to everything or is sure of all. Answers differ whose scores do, whatever the outputs
+that they are given to. Nor does it count where the reciprocals of the probabilities would win: that is a copy whose
+lowest score is meant. Nor while the highest is always the same one, or most answers rise or fall from class to class:
+scores may be in the order of their size (`told`). Nor where fewer scores than classes ever show anything of their own:
+of merged ones some coins say nothing. Who makes up the rest of each answer is beyond this.
 """
 
 from typing import NamedTuple
@@ -148,7 +148,7 @@ def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tup
     told = statistics(rows, given, truth)
     wealth = _mean_wealth(told, truth.coins)
     agreed = np.sum(np.sign(told) == truth.coins, axis=(-2, -1))
-    most, coins = agreed.max(), truth.coins.size
+    most, coins = agreed[-4:].max(), truth.coins.size  # of the probabilities, and of all these forms together
     telling = _different(given) >= TELLING and _apart(given) >= truth.references.shape[-1]
     acquittal = most * np.log2(0.5 / rate) + (coins - most) * np.log2(0.5 / (1.0 - rate)) if telling else -np.inf
     if acquittal > 0.0 and _mean_wealth(statistics(rows, _turned(given), truth), truth.coins) >= 0.0:
