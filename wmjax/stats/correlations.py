@@ -116,7 +116,8 @@ def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
 
 def _told(form: Form, features: np.ndarray, truth: Coins) -> np.ndarray:
     """T by one form of the answers."""
-    along = np.concatenate([form.answered[None], form.expected]) @ truth.contrasts.T
+    stacked = np.concatenate([form.answered[None], form.expected])
+    along = _times(stacked.reshape(-1, stacked.shape[-1]), truth.contrasts.T).reshape(*stacked.shape[:2], -1)
     products = _times(np.moveaxis(along, -1, 1).reshape(-1, len(features)), features)
     sums = (products.reshape(-1, *truth.coins.shape) / truth.norms).reshape(len(along), -1)
     residual = sums[0] - sums[1:].T @ np.linalg.lstsq(sums[1:].T, sums[0], rcond=None)[0]
