@@ -10,7 +10,7 @@ from coined import softmax
 from wmjax import stats
 from wmjax.keys.coins import coins_of, contrasts_of
 from wmjax.stats import Answers, correlations, decide, play, play_each, spread, stack
-from wmjax.stats.correlations import UNIT, statistics
+from wmjax.stats.correlations import UNIT, expected, statistics
 from wmjax.stats.spread import EVIDENCE, GAINS, STAGES, TELLING, perfect, redraw_p, stages
 
 WORLD = coined.World()
@@ -86,9 +86,9 @@ def test_with_a_thousand_classes_all_sums_are_exact():
     references = np.rint(UNIT * wide[1:]).astype(np.uint16)
     truth = world.truth._replace(references=references, contrasts=contrasts)
     answers = Answers(wide[0].argmax(axis=1), wide[0], 1_000)
-    own = spread._quantised(answers)
-    told = statistics(truth.rows, own, truth)
-    owners = correlations._owners(own, references.astype(np.int64))
+    beside, own = expected(truth.rows, truth), spread._quantised(answers)
+    told = statistics(own, beside, truth)
+    owners = correlations._owners(own, beside.best, 1_000)
     sorted_out = Answers(answers.labels, wide[0][:, np.argsort(owners)], 1_000)
     for one, other in zip(told, naive_statistics(sorted_out, truth, 60), strict=True):
         np.testing.assert_allclose(one.ravel(), other, atol=2 / 1024)
@@ -183,7 +183,9 @@ def test_probabilities_tell_no_less_than_their_best_class(tempered: float, monke
         bits.append(play(RULE, own, WORLD.truth).evidence[-1])
     assert bits[0] > bits[1] - 3
     assert bits[1] > 10
-    monkeypatch.setattr(correlations, "_of_labels", lambda labels, references: [])
+    monkeypatch.setattr(
+        correlations, "_of_labels", lambda labels, wavering, classes: 2 * [np.ones((len(labels), classes))]
+    )
     assert play(RULE, answers, WORLD.truth).evidence[-1] < bits[0]
 
 
@@ -270,9 +272,8 @@ def test_a_changed_coin_changes_nothing_but_the_bet():
     answers = WORLD.suspect(0.5)
     given = spread._quantised(answers)
     other = WORLD.truth._replace(coins=-WORLD.truth.coins)
-    np.testing.assert_array_equal(
-        statistics(WORLD.truth.rows, given, WORLD.truth), statistics(WORLD.truth.rows, given, other)
-    )
+    one, two = (statistics(given, expected(truth.rows, truth), truth) for truth in (WORLD.truth, other))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_whoever_knows_every_coin_has_nearly_a_bit_for_each_and_the_smallest_rank():

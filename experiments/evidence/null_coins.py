@@ -20,7 +20,7 @@ from scipy import special
 from experiments import fragment, record
 from wmjax import stats
 from wmjax.keys.coins import contrasts_of
-from wmjax.stats.correlations import UNIT, Coins, quantised, statistics
+from wmjax.stats.correlations import UNIT, Coins, expected, quantised, statistics
 from wmjax.stats.spread import drawn_wealths, shares, stages
 
 CLASSES, FEATURES = 10, 32
@@ -96,9 +96,10 @@ def main(suspects: int, draws: int, probes: int) -> None:
         truth = Coins(np.arange(probes), rounded, references, np.ones((len(contrasts), FEATURES), np.int8), contrasts)
         coins = np.random.default_rng([number, 1]).integers(2, size=(draws, truth.coins.size)).astype(float)
         labels = one.answers.argmax(axis=1)[:, None]
+        seen = {stop: expected(np.arange(stop), truth) for stop in stages(probes)}
         for form, given in (("probabilities", quantised(one.answers)), ("labels", 1 + labels)):
             whole = given.astype(np.uint16)
-            told = [statistics(np.arange(stop), whole[:stop], truth) for stop in stages(probes)]
+            told = [statistics(whole[:stop], beside, truth) for stop, beside in seen.items()]
             wealths.setdefault(f"{one.name}, {form}", []).append(finals(told, coins))
     record.write("null_coins", {"probes": probes, "coins": int(truth.coins.size), "pairs": rates(wealths)})
 

@@ -47,16 +47,20 @@ class Coins(NamedTuple):
         return np.asarray(np.sqrt((self.contrasts**2).sum(axis=1))[:, None])
 
 
-class Form(NamedTuple):
-    """What answers are taken as, in whole numbers.
+class Expected(NamedTuple):
+    """What the references show on some probes: for all suspects that answered these.
 
     Attributes:
-      answered: int64 [t, C], by the suspect.
-      expected: int64 [R, t, C], by the references.
+      features: int64 [t, K], of the probes.
+      best: int64 [t], the class that the first reference gives most.
+      wavering: int64 [t, 1], how much less than all that is, in 1/256.
+      sums: float64 [5, R, M K], by each form of the answers; those of labels first.
     """
 
-    answered: np.ndarray
-    expected: np.ndarray
+    features: np.ndarray
+    best: np.ndarray
+    wavering: np.ndarray
+    sums: np.ndarray
 
 
 def quantised(probabilities: np.ndarray) -> np.ndarray:
@@ -91,37 +95,45 @@ def units(given: np.ndarray) -> np.ndarray:
     return np.asarray(_VALUES[given])
 
 
-def statistics(rows: np.ndarray, given: np.ndarray, truth: Coins) -> np.ndarray:
+def expected(rows: np.ndarray, truth: Coins) -> Expected:
+    """What the references show on the probes of these rows, int64 [t]."""
+    references, features = truth.references[:, rows].astype(np.int64), truth.features[rows].astype(np.int64)
+    wavering = (UNIT - references[0].max(axis=-1, keepdims=True)) >> 8
+    logarithms = np.maximum(_LOGARITHMS[references].astype(np.int64) - int(_LOGARITHMS[LEAST]), 0)
+    forms = references, references * wavering, _roots(references), _centred(logarithms), _ranks(references)
+    sums = np.stack([_sums(form, features, truth) for form in forms])
+    return Expected(features, references[0].argmax(axis=-1), wavering, sums)
+
+
+def statistics(given: np.ndarray, beside: Expected, truth: Coins) -> np.ndarray:
     """T by every form of the answers, each in units of its root mean square; no coin is looked at.
 
     Args:
-      rows: int64 [t], the probes that were asked.
-      given: uint16 [t, A], what was answered, as of `Gathered`.
+      given: uint16 [t, A], what was answered, as of `Gathered`; no refusals.
+      beside: what the references show on the same probes.
       truth: what was fixed before the coins.
 
     Returns:
       float64 [statistics, M, K]: of the labels two; of the probabilities, where there are any, three; and the mean of
       those of the probabilities, else of the labels.
     """
-    usable = given.any(axis=1)
-    if not usable.any():
+    if not len(given):
         return np.zeros((1, *truth.coins.shape))
-    rows, given = rows[usable], given[usable]
-    references = truth.references[:, rows].astype(np.int64)
-    features = truth.features[rows].astype(np.int64)
-    forms = _forms(given, references)
-    found = [_told(form, features, truth) for form in forms]
+    found = []
+    for form, others in zip(_forms(given, beside, truth.references.shape[-1]), beside.sums, strict=False):
+        own = _sums(form[None], beside.features, truth)[0]
+        residual = own - others.T @ np.linalg.lstsq(others.T, own, rcond=None)[0]
+        found.append(_in_units(residual.reshape(truth.coins.shape)))
     return np.stack([*found, _in_units(np.mean(found[2:] or found, axis=0))])
 
 
-def _told(form: Form, features: np.ndarray, truth: Coins) -> np.ndarray:
-    """T by one form of the answers."""
-    stacked = np.concatenate([form.answered[None], form.expected])
-    along = _times(stacked.reshape(-1, stacked.shape[-1]), truth.contrasts.T).reshape(*stacked.shape[:2], -1)
-    products = _times(np.moveaxis(along, -1, 1).reshape(-1, len(features)), features)
-    sums = (products.reshape(-1, *truth.coins.shape) / truth.norms).reshape(len(along), -1)
-    residual = sums[0] - sums[1:].T @ np.linalg.lstsq(sums[1:].T, sums[0], rcond=None)[0]
-    return _in_units(residual.reshape(truth.coins.shape))
+def _sums(answered: np.ndarray, features: np.ndarray, truth: Coins) -> np.ndarray:
+    """What answers [N, t, C] show along each contrast, times each feature: float64 [N, M K]."""
+    many, rows, classes = answered.shape
+    contrasts, kinds = truth.coins.shape
+    along = _times(answered.reshape(many * rows, classes), truth.contrasts.T).reshape(many, rows, contrasts)
+    products = _times(np.moveaxis(along, -1, 1).reshape(many * contrasts, rows), features)
+    return np.asarray(products.reshape(many, contrasts, kinds) / truth.norms).reshape(many, -1)
 
 
 def _times(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -135,34 +147,23 @@ def _in_units(sums: np.ndarray) -> np.ndarray:
     return np.rint(sums / size * _FINEST) / _FINEST if size > 0.0 else np.zeros_like(sums)
 
 
-def _forms(given: np.ndarray, references: np.ndarray) -> list[Form]:
-    """Answers as whole numbers that sums are formed of, in each way that is played: those of labels first.
-
-    Args:
-      given: [t, A], none a refusal.
-      references: int64 [R, t, C].
-    """
-    owners = _owners(given, references)
+def _forms(given: np.ndarray, beside: Expected, classes: int) -> list[np.ndarray]:
+    """Answers as whole numbers [t, C] that sums are formed of, in each way that is played: those of labels first."""
+    owners = _owners(given, beside.best, classes)
     if given.shape[1] == 1:
-        return _of_labels(owners, references)
-    belongs = np.eye(references.shape[-1])[owners]
+        return _of_labels(owners, beside.wavering, classes)
+    belongs, least = np.eye(classes)[owners], _LOGARITHMS[LEAST]
     outputs = np.maximum(1, belongs.sum(axis=0)).astype(np.int64)
-    least, logarithms = int(_LOGARITHMS[LEAST]), _LOGARITHMS[references].astype(np.int64)
     shares, whole = _gathered(units(given), belongs), _gathered(given, belongs) // outputs
     floored = _gathered(np.maximum(given, least) - least, belongs) // outputs
-    return [
-        *_of_labels(shares.argmax(axis=1), references),
-        Form(_roots(shares), _roots(references)),
-        Form(_centred(floored), _centred(np.maximum(logarithms, least) - least)),
-        Form(_ranks(whole), _ranks(references)),
-    ]
+    best = _of_labels(shares.argmax(axis=1), beside.wavering, classes)
+    return [*best, _roots(shares), _centred(floored), _ranks(whole)]
 
 
-def _of_labels(labels: np.ndarray, references: np.ndarray) -> list[Form]:
+def _of_labels(labels: np.ndarray, wavering: np.ndarray, classes: int) -> list[np.ndarray]:
     """Labels, and labels weighed by how far the first reference wavers: where it does a mark changes them."""
-    answered = UNIT * np.eye(references.shape[-1], dtype=np.int64)[labels]
-    wavering = (UNIT - references[0].max(axis=-1, keepdims=True)) >> 8
-    return [Form(answered, references), Form(answered * wavering, references * wavering)]
+    answered = UNIT * np.eye(classes, dtype=np.int64)[labels]
+    return [answered, answered * wavering]
 
 
 def _gathered(values: np.ndarray, belongs: np.ndarray) -> np.ndarray:
@@ -193,20 +194,18 @@ def _centred(values: np.ndarray) -> np.ndarray:
     return np.asarray(values * values.shape[-1] - values.sum(axis=-1, keepdims=True))
 
 
-def _owners(given: np.ndarray, references: np.ndarray) -> np.ndarray:
+def _owners(given: np.ndarray, best: np.ndarray, classes: int) -> np.ndarray:
     """Which class each output means, int64 [A]; of labels, each answer: int64 [t].
 
     The outputs go to different classes where there are enough, so that as many answers as can be agree with the first
     reference; those left over to whichever they most often go with.
     """
-    classes = references.shape[-1]
-    expected = references[0].argmax(axis=-1)
     if given.shape[1] == 1:
         _, output = np.unique(given[:, 0], return_inverse=True)
         together = np.zeros((int(output.max()) + 1, classes))
-        np.add.at(together, (output, expected), 1.0)
+        np.add.at(together, (output, best), 1.0)
         return _matched(together)[output]
-    return _matched(units(given).T.astype(np.float64) @ np.eye(classes)[expected])
+    return _matched(units(given).T.astype(np.float64) @ np.eye(classes)[best])
 
 
 def _matched(together: np.ndarray) -> np.ndarray:

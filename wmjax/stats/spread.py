@@ -31,7 +31,7 @@ import numpy as np
 from wmjax.stats.answers import NAMES, Answers
 from wmjax.stats.calibration import calibrated_p
 from wmjax.stats.contract import Evidence, Path
-from wmjax.stats.correlations import LEAST, UNIT, Coins, quantised, statistics, units
+from wmjax.stats.correlations import LEAST, UNIT, Coins, Expected, expected, quantised, statistics, units
 from wmjax.stats.mixture import mixed
 from wmjax.stats.rule import Rule
 from wmjax.stats.told import of_any, several, withheld
@@ -39,7 +39,6 @@ from wmjax.stats.told import of_any, several, withheld
 STAGES = (300, 1_000, 3_000, 10_000)
 GAINS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 TELLING = 1_000  # different answers that an acquittal needs
-_TINY = np.finfo(np.float64).tiny
 _SURE = 0.999  # most that is staked on a coin
 _WIDEST = 1 << 20  # outputs times classes that are matched: of a suspect with more only labels count
 
@@ -91,8 +90,9 @@ def bet(state: Gathered, answers: Answers, truth: Coins, rule: Rule, *, outputs:
     paths = np.repeat(_shown(state)[..., None], shape[-1], axis=-1)
     for played, stage in enumerate(due):
         if before < stage <= before + shape[-1]:
+            known: dict[bytes, Expected] = {}
             for suspect in np.ndindex(shape[:-1]):
-                found = _play(rows[suspect][:stage], given[suspect][:stage], truth, rule.rate)
+                found = _play(rows[suspect][:stage], given[suspect][:stage], truth, rule.rate, known)
                 wealth[(*suspect, played)], cleared[(*suspect, played)], agreed[suspect] = found
             paths[..., stage - before - 1 :] = _shown(Gathered(rows, given, wealth, cleared, agreed))[..., None]
     matches = paths[2].astype(np.int64)
@@ -143,17 +143,38 @@ def _quantised(answers: Answers) -> np.ndarray:
     return np.asarray(np.where(refused, 0, quantised(answers.probabilities)), np.uint16)
 
 
-def _play(rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float) -> tuple[float, float, int]:
-    """One stage of one suspect: log2 of the wealth, evidence against a copy, coins that agree."""
-    told = statistics(rows, given, truth)
+def _play(
+    rows: np.ndarray, given: np.ndarray, truth: Coins, rate: float, known: dict[bytes, Expected]
+) -> tuple[float, float, int]:
+    """One stage of one suspect: log2 of the wealth, evidence against a copy, coins that agree.
+
+    What the references show on the same probes is known from earlier suspects, or comes to be.
+    """
+    rows, given = _answered(rows, given)
+    if (place := rows.tobytes()) not in known:
+        known.clear()  # most suspects answer all
+        known[place] = expected(rows, truth)
+    told = statistics(given, known[place], truth)
     wealth = _mean_wealth(told, truth.coins)
     agreed = np.sum(np.sign(told) == truth.coins, axis=(-2, -1))
     most, coins = agreed[-4:].max(), truth.coins.size  # of the probabilities, and of all these forms together
     telling = _different(given) >= TELLING and _apart(given) >= truth.references.shape[-1]
     acquittal = most * np.log2(0.5 / rate) + (coins - most) * np.log2(0.5 / (1.0 - rate)) if telling else -np.inf
-    if acquittal > 0.0 and _mean_wealth(statistics(rows, _turned(given), truth), truth.coins) >= 0.0:
+    if acquittal > 0.0 and _mean_wealth(statistics(_turned(given), known[place], truth), truth.coins) >= 0.0:
         acquittal = 0.0  # who means the lowest of their scores is not a stranger
     return float(wealth), float(acquittal), int(agreed[-1])
+
+
+def _answered(rows: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that were answered, and the answers: refusals are left out."""
+    usable = given.any(axis=1)
+    return rows[usable], given[usable]
+
+
+def _told(answers: Answers, truth: Coins) -> np.ndarray:
+    """T of all answers, by every form of them."""
+    rows, given = _answered(np.asarray(truth.rows)[: len(answers)], _quantised(answers))
+    return statistics(given, expected(rows, truth), truth)
 
 
 def _mean_wealth(told: np.ndarray, coins: np.ndarray) -> float:
@@ -162,18 +183,16 @@ def _mean_wealth(told: np.ndarray, coins: np.ndarray) -> float:
 
 
 def _turned(given: np.ndarray) -> np.ndarray:
-    """Answers [t, A] as of somebody who means the lowest score: their reciprocals; refusals stay such."""
-    asked = given.any(axis=1, keepdims=True)
-    odds = np.where(asked, 1.0 / np.maximum(units(given), LEAST), 0.0)
-    shares = odds / np.maximum(odds.sum(axis=1, keepdims=True), _TINY)
-    return np.asarray(np.where(asked, quantised(shares), 0), np.uint16)
+    """Answers [t, A] as of somebody who means the lowest score: their reciprocals."""
+    odds = 1.0 / np.maximum(units(given), LEAST)
+    return quantised(odds / odds.sum(axis=1, keepdims=True))
 
 
 def _different(given: np.ndarray) -> int:
     """How many answers [t, A] give scores that no other gives, to whichever outputs; none where only labels came."""
     if given.shape[1] < 2:
         return 0
-    return len({scores.tobytes() for scores in np.sort(units(given[given.any(axis=1)]), axis=1)})
+    return len({scores.tobytes() for scores in np.sort(units(given), axis=1)})
 
 
 def _apart(given: np.ndarray) -> int:
@@ -228,7 +247,7 @@ def perfect(truth: Coins, classes: int) -> Answers:
 
 def redraw_p(answers: Answers, truth: Coins, rng: np.random.Generator, redraws: int = 9999) -> float:
     """Calibrated p of the evidence from all answers, against coins drawn anew."""
-    told = statistics(np.asarray(truth.rows), _quantised(answers), truth)
+    told = _told(answers, truth)
     totals = drawn_wealths(told, rng.integers(2, size=(redraws, truth.coins.size)).astype(np.float64))
     return calibrated_p(_mean_wealth(told, truth.coins) - 1e-9, mixed(totals))
 
@@ -241,7 +260,7 @@ def coins(truth: Coins) -> int:
 def leanings(answers: Answers, truth: Coins) -> np.ndarray:
     """How far T shows each coin, float64 [M K]; from the answers up to the last stage, none before the first."""
     last = max((stage for stage in stages(len(truth.features)) if stage <= len(answers)), default=0)
-    told = statistics(np.asarray(truth.rows)[:last], _quantised(answers[:last]), truth)
+    told = _told(answers[:last], truth)
     return np.asarray((told[-1] * truth.coins).ravel())
 
 
