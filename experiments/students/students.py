@@ -1,6 +1,6 @@
 """Students of a marked network: what a `spread` key says of them, and of innocents and thieves, beside accuracy.
 
-Command   TFDS_DATA_DIR=... python experiments/students/students.py --work DIR [--data cifar10] [--seeds 3]
+Command   TFDS_DATA_DIR=... python experiments/students/students.py --work DIR [--data cifar10] [--seeds 0 1 2]
 Expected  owner and thief have 25,000 disjoint images each; bits of 288, 10,000 probes, probabilities / labels alone:
           a soft student at least 120 / 40, one at temperature 4 80, a hard-label student 30 / 20, the marked network
           100 from 1,000 probes; 500 true labels and the mean with an own network still a match (20 bits); innocents
@@ -234,19 +234,19 @@ def frontier(s: Scene, key: Key, base: Variables) -> dict[str, Any]:
 def main(options: argparse.Namespace) -> None:
     settings = {"data": options.data, "model": options.model, "epochs": options.epochs}
     found = _measured(settings)
-    for seed in range(len(found), options.seeds):
+    for seed in [seed for seed in options.seeds if seed not in found]:
         s = scene(options.data, options.model, options.epochs, seed, options.work)
-        found.append({"commit": record.environment()["commit"], **one_seed(s)})
-        coins = found[0]["rows"][0]["probabilities"]["coins"]
-        record.write("students", {**settings, "coins": coins, "seeds": found})
+        found[seed] = {"commit": record.environment()["commit"], **one_seed(s)}
+        coins = found[seed]["rows"][0]["probabilities"]["coins"]
+        record.write("students", {**settings, "coins": coins, "seeds": [found[one] for one in sorted(found)]})
 
 
-def _measured(settings: dict[str, Any]) -> list[dict[str, Any]]:
+def _measured(settings: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Seeds that the results already hold: each takes hours, and its networks need not be at hand."""
     before = record.read("students") if record.there("students") else {}
     if any(before.get(name) != value for name, value in settings.items()):
-        return []
-    return [{"commit": before["environment"]["commit"], **seed} for seed in before["seeds"]]
+        return {}
+    return {seed["seed"]: {"commit": before["environment"]["commit"], **seed} for seed in before["seeds"]}
 
 
 _LEFT_OUT = ("control: trained on as long, unmarked", "unmarked base")
@@ -279,7 +279,7 @@ def rows(figures: dict[str, Any]) -> list[str]:
             )
         )
     drawn = [seed["frontier"] for seed in seeds if seed["frontier"]]
-    for sigma in drawn[0]:
+    for sigma in drawn[0] if drawn else ():
         nets = {net: [one[sigma][net] for one in drawn] for net in ("marked", "soft", "hard")}
         told = ", ".join(
             f"{net} {_mean(own, 'probabilities', probes):.0f} / {_mean(own, 'labels', probes):.0f}"
@@ -306,6 +306,6 @@ if __name__ == "__main__":
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--model", default="vgg")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, required=True)
     main(parser.parse_args())
