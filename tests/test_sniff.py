@@ -230,3 +230,19 @@ def test_msgpack_files_begin_with_names_of_any_usual_length(length: int, tmp_pat
     assert sniff(tmp_path / "model") == Format.MSGPACK
     (tmp_path / "cut").write_bytes((tmp_path / "model").read_bytes()[:2])
     assert sniff(tmp_path / "cut") != Format.MSGPACK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda: str(onnx.load_from_string(graph())),
+        lambda: onnx.printer.to_text(onnx.load_from_string(graph())),
+        lambda: "saved_model_schema_version: 1\nmeta_graphs {\n  meta_info_def {\n",
+    ],
+    ids=["ONNX's fields", "ONNX's own", "a SavedModel"],
+)
+def test_a_model_that_is_written_as_text_is_told(text: Callable[[], str], tmp_path: Path) -> None:
+    """Nobody reads it so; an audit must not pass it over."""
+    (tmp_path / "saved_model.pbtxt").write_text(text())
+    (told,) = discover(tmp_path, Wanted()).unreadable
+    assert told.why == WHY[Format.UNKNOWN]

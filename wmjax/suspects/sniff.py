@@ -205,7 +205,7 @@ def _written(text: str, file: _Bytes) -> Format:
         return Format.PAGE
     if start.startswith("{") and re.search(r'"format"\s*:\s*"(graph|layers)-model"', text):
         return Format.TFJS
-    if re.search(r"\bir_?version\W", start):  # ONNX, as its own library writes it for people
+    if re.search(r"\b(ir_?version|saved_model_schema_version|meta_graphs)\W", start):  # ONNX, or TensorFlow, for people
         return Format.UNKNOWN
     return Format.PICKLE if _old_pickle(file) else Format.TEXT
 
