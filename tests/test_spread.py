@@ -268,6 +268,16 @@ def test_many_side_by_side_and_portion_by_portion_are_as_one():
     np.testing.assert_array_equal(kept.wealth[0], state.wealth[2])
 
 
+def test_what_references_fit_exactly_tells_nothing(monkeypatch):
+    """No more than rounding is left, which differs from machine to machine; and the rule taken out."""
+    labels = coined.labels_of(WORLD.suspect(0.5))
+    same = (UNIT * np.eye(6)[labels.labels]).astype(np.uint16)
+    truth = WORLD.truth._replace(references=np.stack([same, *WORLD.truth.references]))
+    assert not statistics(truth.rows, spread._quantised(labels), truth).any()
+    monkeypatch.setattr(correlations, "_NOISE", 0.0)
+    assert statistics(truth.rows, spread._quantised(labels), truth).any()
+
+
 def test_a_changed_coin_changes_nothing_but_the_bet():
     answers = WORLD.suspect(0.5)
     given = spread._quantised(answers)

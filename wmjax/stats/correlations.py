@@ -22,6 +22,7 @@ LEAST = 7  # of UNIT: smaller probabilities count as this one in logarithms
 _FINEST = 1_024  # T is rounded to such parts of its root mean square
 _STEPS = 512  # of a logarithm, from one power of 2 to the next
 _LOWEST = 126  # 2 to the power of minus this is the least that differs from none
+_NOISE = 2.0**-30  # what is left of sums that references fit exactly: no machine rounds it like another
 
 
 class Coins(NamedTuple):
@@ -122,8 +123,7 @@ def statistics(given: np.ndarray, beside: Expected, truth: Coins) -> np.ndarray:
     found = []
     for form, others in zip(_forms(given, beside, truth.references.shape[-1]), beside.sums, strict=False):
         own = _sums(form[None], beside.features, truth)[0]
-        residual = own - others.T @ np.linalg.lstsq(others.T, own, rcond=None)[0]
-        found.append(_in_units(residual.reshape(truth.coins.shape)))
+        found.append(_in_units(_beyond(own, others).reshape(truth.coins.shape)))
     return np.stack([*found, _in_units(np.mean(found[2:] or found, axis=0))])
 
 
@@ -134,6 +134,12 @@ def _sums(answered: np.ndarray, features: np.ndarray, truth: Coins) -> np.ndarra
     along = _times(answered.reshape(many * rows, classes), truth.contrasts.T).reshape(many, rows, contrasts)
     products = _times(np.moveaxis(along, -1, 1).reshape(many * contrasts, rows), features)
     return np.asarray(products.reshape(many, contrasts, kinds) / truth.norms).reshape(many, -1)
+
+
+def _beyond(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Sums [M K] less their best fit by the references' [R, M K]; nothing where rounding is all that is left."""
+    residual = own - others.T @ np.linalg.lstsq(others.T, own, rcond=None)[0]
+    return residual if np.abs(residual).max() > _NOISE * np.abs(own).max() else np.zeros_like(own)
 
 
 def _times(one: np.ndarray, other: np.ndarray) -> np.ndarray:
