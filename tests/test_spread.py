@@ -238,6 +238,16 @@ def test_permuted_added_and_renamed_outputs_tell_the_same_coins():
     assert play(RULE, named, WORLD.truth).evidence[-1] == pytest.approx(play(RULE, labels, WORLD.truth).evidence[-1])
 
 
+def test_a_name_is_no_label():
+    """As many labels, half of them given as names that are numbered alike."""
+    labels = coined.labels_of(WORLD.suspect(1.0))
+    said = np.where(labels.labels < 3, labels.labels, labels.labels - 3 + stats.NAMES)
+    mixed = dataclasses.replace(labels, labels=said)
+    one, other = (play(RULE, each, WORLD.truth) for each in (labels, mixed))
+    np.testing.assert_allclose(one.evidence, other.evidence)
+    assert one.evidence[-1] > 20
+
+
 def test_refusals_are_left_out_whatever_they_are():
     answers = WORLD.suspect(1.0)
     silent = np.arange(len(answers)) % 3 == 0

@@ -49,7 +49,7 @@ class Gathered(NamedTuple):
     Attributes:
       rows: int64 [..., t], probes asked so far.
       given: uint16 [..., t, A], answers as `quantised` has them, zeros for a refusal; [..., t, 1] where only labels
-        came back: 0 for a refusal, else 1 + the label.
+        came back: 0 for a refusal, else 1 + the label, or `UNIT` less the name's number from `NAMES` on.
       wealth: float64 [..., stages], log2 of what each stage's stake has become; -inf before.
       cleared: float64 [..., stages], likewise against a copy.
       agreed: int64 [...], coins whose sign T shows in all forms together, at the last stage.
@@ -138,8 +138,9 @@ def _quantised(answers: Answers) -> np.ndarray:
     answers = _narrow(answers)
     refused = answers.labels[..., None] < 0
     if answers.probabilities is None:
-        named = np.where(answers.labels >= NAMES, answers.labels - NAMES, answers.labels)[..., None]
-        return np.asarray(np.where(refused | (named >= UNIT), 0, 1 + named), np.uint16)
+        labels = answers.labels[..., None]
+        numbers = np.where(labels >= NAMES, UNIT - (labels - NAMES), 1 + labels)  # names are counted from the top
+        return np.asarray(np.where(refused | (numbers < 1) | (numbers > UNIT), 0, numbers), np.uint16)
     return np.asarray(np.where(refused, 0, quantised(answers.probabilities)), np.uint16)
 
 
