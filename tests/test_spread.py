@@ -140,6 +140,11 @@ def _one_hot(p: np.ndarray) -> np.ndarray:
     return np.eye(p.shape[1])[p.argmax(axis=1)]
 
 
+def _best_alone(p: np.ndarray) -> np.ndarray:
+    """The best class's probability, and what it leaves spread evenly over the others."""
+    return np.where(_one_hot(p) > 0, p, (1 - p.max(axis=1, keepdims=True)) / (p.shape[1] - 1))
+
+
 @pytest.mark.parametrize(
     "dressed",
     [
@@ -172,12 +177,29 @@ def test_a_copy_whose_probabilities_tell_no_more_than_labels_is_not_cleared(dres
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "no-match"
 
 
+@pytest.mark.parametrize("power", [1, -1], ids=["highest", "lowest"])
+def test_a_copy_that_says_how_sure_it_is_and_no_more_is_not_cleared(power: int, monkeypatch):
+    """Trained on, it is as sure as others are, and right as often: the rest tells its coins. And the rule taken out."""
+    world = coined.World(probes=3_000, features=70)
+    sure, whole = (world.suspect(share).probabilities for share in (0.0, 1.0))
+    best = _one_hot(sure) > 0
+    whole = np.where(best, 0.0, whole)
+    whole *= (1 - sure.max(axis=1, keepdims=True)) / whole.sum(axis=1, keepdims=True)
+    outcomes = []
+    for shown in (np.where(best, sure, whole) ** power, _best_alone(sure) ** power):
+        answers = stats.read_answers(shown / shown.sum(axis=1, keepdims=True), len(shown), 6)
+        outcomes.append(decide(play(RULE, answers, world.truth), RULE, stop=True).outcome)
+    assert outcomes == ["match" if power > 0 else "inconclusive", "inconclusive"]
+    monkeypatch.setattr(spread, "_different", len)
+    assert decide(play(RULE, answers, world.truth), RULE, stop=True).outcome == "no-match"
+
+
 @pytest.mark.parametrize("tempered", [1.0, 5.0])
 def test_probabilities_tell_no_less_than_their_best_class(tempered: float, monkeypatch):
     """Whoever shows the best class's alone, or evens them all out, hides nothing of it; and the rule taken out."""
     whole = WORLD.suspect(0.5).probabilities ** (1 / tempered)
     whole /= whole.sum(axis=1, keepdims=True)
-    shown = np.where(np.eye(6, dtype=bool)[whole.argmax(axis=1)], whole, (1 - whole.max(axis=1, keepdims=True)) / 5)
+    shown = _best_alone(whole)
     answers, bits = Answers(shown.argmax(axis=1), shown, 6), []
     for own in (answers, coined.labels_of(answers)):
         bits.append(play(RULE, own, WORLD.truth).evidence[-1])

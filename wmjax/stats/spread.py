@@ -17,11 +17,12 @@ end, whose mean is 1 at most, and a stop at any stage is paid for.
 The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
 against the coins, in the form of the probabilities in which most agree. It counts only for probabilities and from
 `TELLING` different answers on: a copy that gives labels alone may show too little, also where it calls them
-probabilities, gives the same few to everything or is sure of all. Answers differ whose scores do, whatever the outputs
-that they are given to. Nor does it count where the reciprocals of the probabilities would win: that is a copy whose
-lowest score is meant. Nor while the highest is always the same one, or most answers rise or fall from class to class:
-scores may be in the order of their size (`told`). Nor where fewer scores than classes ever show anything of their own:
-of merged ones some coins say nothing. Who makes up the rest of each answer is beyond this.
+probabilities, says beside them how sure it is, gives the same few to everything or is sure of all. Answers differ whose
+scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of the probabilities
+would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one, or most answers
+rise or fall from class to class: scores may be in the order of their size (`told`). Nor where fewer scores than classes
+ever show anything of their own: of merged ones some coins say nothing. Who makes up the rest of each answer is beyond
+this.
 """
 
 from typing import NamedTuple
@@ -190,10 +191,17 @@ def _turned(given: np.ndarray) -> np.ndarray:
 
 
 def _different(given: np.ndarray) -> int:
-    """How many answers [t, A] give scores that no other gives, to whichever outputs; none where only labels came."""
+    """How many answers [t, A] give scores that no other gives, to whichever outputs; none where only labels came.
+
+    Of three outputs or more those do not count that say how sure the best class is, or the lowest one, and no more: all
+    others are the same.
+    """
     if given.shape[1] < 2:
         return 0
-    return len({scores.tobytes() for scores in np.sort(units(given), axis=1)})
+    ranked = np.sort(units(given), axis=1)
+    if given.shape[1] > 2:
+        ranked = ranked[(ranked[:, 0] < ranked[:, -2]) & (ranked[:, 1] < ranked[:, -1])]
+    return len({scores.tobytes() for scores in ranked})
 
 
 def _apart(given: np.ndarray) -> int:
