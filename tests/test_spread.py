@@ -194,6 +194,26 @@ def test_a_copy_that_says_how_sure_it_is_and_no_more_is_not_cleared(power: int, 
     assert decide(play(RULE, answers, world.truth), RULE, stop=True).outcome == "no-match"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_acquittal_goes_by_the_form_in_which_most_coins_agree(seed: int):
+    """And a stranger with one score more than there are classes is not cleared by it."""
+    world = coined.World(probes=1_000, features=40)
+    stranger, coins = world.suspect(0.0, seed=seed), world.truth.coins.ravel()
+    most = max(np.sum(coins * told >= 0) for told in naive_statistics(stranger, world.truth, 1_000)[2:])
+    bits = most * np.log2(0.5 / 0.65) + (coins.size - most) * np.log2(0.5 / 0.35)
+    assert play(RULE, stranger, world.truth).acquittal[-1] == pytest.approx(bits - 1.0)  # of two stages
+    more = np.concatenate([0.9 * stranger.probabilities, np.full((1_000, 1), 0.1)], axis=1)
+    assert play(RULE, Answers(stranger.labels, more, 6), world.truth).acquittal[-1] <= 0.0
+
+
+def test_coins_that_nothing_shows_acquit_nobody():
+    """Every other feature is the same of all probes: no form tells anything of its coins."""
+    features = np.where(np.arange(12) % 2, WORLD.truth.features, 0).astype(np.int8)
+    path = play(RULE, WORLD.suspect(0.0), WORLD.truth._replace(features=features))
+    assert path.evidence[-1] < 0.0
+    assert (path.acquittal <= 0.0).all()
+
+
 @pytest.mark.parametrize("tempered", [1.0, 5.0])
 def test_probabilities_tell_no_less_than_their_best_class(tempered: float, monkeypatch):
     """Whoever shows the best class's alone, or evens them all out, hides nothing of it; and the rule taken out."""

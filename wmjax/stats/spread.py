@@ -15,14 +15,14 @@ show little before it; those that are still to come count as lost. So the wealth
 end, whose mean is 1 at most, and a stop at any stage is paid for.
 
 The acquittal is about a copy or student for which each coin is more likely right than not, by `rule.rate`: signs of T
-against the coins, in the form of the probabilities in which most agree. It counts only for probabilities and from
-`TELLING` different answers on: a copy that gives labels alone may show too little, also where it calls them
-probabilities, says beside them how sure it is, gives the same few to everything or is sure of all. Answers differ whose
-scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of the probabilities
-would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one, or most answers
-rise or fall from class to class: scores may be in the order of their size (`told`). Nor where fewer scores than classes
-ever show anything of their own: of merged ones some coins say nothing. Who makes up the rest of each answer is beyond
-this.
+against the coins, in the form of the probabilities in which most agree, or show nothing. It counts only for
+probabilities and from `TELLING` different answers on: a copy that gives labels alone may show too little, also where it
+calls them probabilities, says beside them how sure it is, gives the same few to everything or is sure of all. Answers
+differ whose scores do, whatever the outputs that they are given to. Nor does it count where the reciprocals of the
+probabilities would win: that is a copy whose lowest score is meant. Nor while the highest is always the same one, or
+most answers rise or fall from class to class: scores may be in the order of their size (`told`). Nor where fewer scores
+than classes ever show anything of their own: of merged ones some coins say nothing. Who makes up the rest of each
+answer is beyond this.
 """
 
 from typing import NamedTuple
@@ -158,13 +158,13 @@ def _play(
         known[place] = expected(rows, truth)
     told = statistics(given, known[place], truth)
     wealth = _mean_wealth(told, truth.coins)
-    agreed = np.sum(np.sign(told) == truth.coins, axis=(-2, -1))
-    most, coins = agreed[-4:].max(), truth.coins.size  # of the probabilities, and of all these forms together
+    shown, coins = told * truth.coins, truth.coins.size
+    most = np.sum(shown[-4:] >= 0, axis=(-2, -1)).max()  # of the probabilities, and of all these forms together
     telling = _different(given) >= TELLING and _apart(given) >= truth.references.shape[-1]
     acquittal = most * np.log2(0.5 / rate) + (coins - most) * np.log2(0.5 / (1.0 - rate)) if telling else -np.inf
     if acquittal > 0.0 and _mean_wealth(statistics(_turned(given), known[place], truth), truth.coins) >= 0.0:
         acquittal = 0.0  # who means the lowest of their scores is not a stranger
-    return float(wealth), float(acquittal), int(agreed[-1])
+    return float(wealth), float(acquittal), int(np.sum(shown[-1] > 0))
 
 
 def _answered(rows: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
