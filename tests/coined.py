@@ -23,8 +23,8 @@ class World:
         helmert = np.tril(np.ones((classes - 1, classes), np.int64))
         helmert[np.arange(classes - 1), np.arange(1, classes)] = -np.arange(1, classes)
         coins = (2 * rng.integers(2, size=(classes - 1, features)) - 1).astype(np.int8)
-        quantised = np.rint(40 * self.u).astype(np.int8)
-        references = np.rint(UNIT * softmax(np.stack([self.logits, self.logits + 0.3]))).astype(np.uint16)
+        quantised, other = np.rint(40 * self.u).astype(np.int8), rng.standard_normal(self.logits.shape)
+        references = np.rint(UNIT * softmax(np.stack([self.logits, 0.8 * self.logits + 0.3 * other]))).astype(np.uint16)
         self.truth = Coins(np.arange(probes), quantised, references, coins, helmert)
 
     def suspect(self, strength: float, noise: float = 1.0, seed: int = 1) -> Answers:

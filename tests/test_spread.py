@@ -77,8 +77,16 @@ def test_it_is_what_a_naive_reading_of_the_standard_gives(form):
     assert set(np.flatnonzero(np.diff(path.evidence)) + 2) == {300, 1_000, 1_500}
 
 
-def test_with_a_thousand_classes_all_sums_are_exact():
-    """In float32, or in int64 where products are formed first, they would not be."""
+@pytest.mark.parametrize("largest", [1 << 8, 1 << 20, 1 << 25])
+def test_sums_are_exact_however_large(largest: int):
+    """In float32 none would be, and in float64 not those that pass 2 ** 53."""
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(-largest, largest + 1, size=shape) for shape in ((4, 3_000), (3_000, 2)))
+    one[0], other[:, 0] = largest, largest - 1
+    assert np.array_equal(correlations._times(one, other), one.astype(object) @ other.astype(object))
+
+
+def test_with_a_thousand_classes_it_is_what_a_naive_reading_gives():
     rng = np.random.default_rng(0)
     world = coined.World(probes=60, classes=16, features=8)
     wide = coined.softmax(6 * rng.standard_normal((2, 60, 1_000)))
@@ -92,6 +100,17 @@ def test_with_a_thousand_classes_all_sums_are_exact():
     sorted_out = Answers(answers.labels, wide[0][:, np.argsort(owners)], 1_000)
     for one, other in zip(told, naive_statistics(sorted_out, truth, 60), strict=True):
         np.testing.assert_allclose(one.ravel(), other, atol=2 / 1024)
+
+
+def test_what_two_outputs_of_a_class_say_is_their_mean():
+    """One that comes twice moves neither logarithms nor ranks, but for rounding; their sum would."""
+    p = WORLD.suspect(0.5).probabilities
+    twice = np.concatenate([p, p[:, :1]], axis=1)
+    once, both = (
+        statistics(WORLD.truth.rows, correlations.quantised(each / each.sum(axis=1, keepdims=True)), WORLD.truth)
+        for each in (p, twice)
+    )
+    np.testing.assert_allclose(both[3:5], once[3:5], atol=0.1)
 
 
 def test_who_trains_a_copy_on_hides_its_answers_and_not_their_order(monkeypatch):
