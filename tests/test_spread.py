@@ -106,8 +106,9 @@ def test_what_two_outputs_of_a_class_say_is_their_mean():
     """One that comes twice moves neither logarithms nor ranks, but for rounding; their sum would."""
     p = WORLD.suspect(0.5).probabilities
     twice = np.concatenate([p, p[:, :1]], axis=1)
+    beside = expected(WORLD.truth.rows, WORLD.truth)
     once, both = (
-        statistics(WORLD.truth.rows, correlations.quantised(each / each.sum(axis=1, keepdims=True)), WORLD.truth)
+        statistics(correlations.quantised(each / each.sum(axis=1, keepdims=True)), beside, WORLD.truth)
         for each in (p, twice)
     )
     np.testing.assert_allclose(both[3:5], once[3:5], atol=0.1)
@@ -190,7 +191,7 @@ def test_a_copy_whose_probabilities_tell_no_more_than_labels_is_not_cleared(dres
     shown = dressed(copy)
     answers = Answers(shown.argmax(axis=1), shown, 10)
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "inconclusive"
-    monkeypatch.setattr(spread, "_different", len)
+    monkeypatch.setattr(spread, "_telling", lambda given: True)
     monkeypatch.setattr(spread, "_apart", lambda given: 10)
     monkeypatch.setattr(spread, "several", lambda past, fresh: np.ones(fresh.shape, bool))
     assert decide(play(RULE, answers, wide.truth), RULE, stop=True).outcome == "no-match"
@@ -209,8 +210,20 @@ def test_a_copy_that_says_how_sure_it_is_and_no_more_is_not_cleared(power: int, 
         answers = stats.read_answers(shown / shown.sum(axis=1, keepdims=True), len(shown), 6)
         outcomes.append(decide(play(RULE, answers, world.truth), RULE, stop=True).outcome)
     assert outcomes == ["match" if power > 0 else "inconclusive", "inconclusive"]
-    monkeypatch.setattr(spread, "_different", len)
+    monkeypatch.setattr(spread, "_telling", lambda given: True)
     assert decide(play(RULE, answers, world.truth), RULE, stop=True).outcome == "no-match"
+
+
+def test_a_copy_that_shows_no_small_scores_is_not_cleared(monkeypatch):
+    """A server's floor, under which most answers show their best class alone; and the rule taken out."""
+    stranger = coined.World(probes=3_000, features=70)
+    floored = np.maximum(stranger.suspect(0.0).probabilities, 0.2)
+    answers = stats.read_answers(floored / floored.sum(axis=1, keepdims=True), len(floored), 6)
+    whole = stranger.suspect(0.0)
+    assert decide(play(RULE, whole, stranger.truth), RULE, stop=True).outcome == "no-match"
+    assert decide(play(RULE, answers, stranger.truth), RULE, stop=True).outcome == "inconclusive"
+    monkeypatch.setattr(spread, "_telling", lambda given: True)
+    assert decide(play(RULE, answers, stranger.truth), RULE, stop=True).outcome == "no-match"
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -344,9 +357,9 @@ def test_what_references_fit_exactly_tells_nothing(monkeypatch):
     labels = coined.labels_of(WORLD.suspect(0.5))
     same = (UNIT * np.eye(6)[labels.labels]).astype(np.uint16)
     truth = WORLD.truth._replace(references=np.stack([same, *WORLD.truth.references]))
-    assert not statistics(truth.rows, spread._quantised(labels), truth).any()
+    assert not statistics(spread._quantised(labels), expected(truth.rows, truth), truth).any()
     monkeypatch.setattr(correlations, "_NOISE", 0.0)
-    assert statistics(truth.rows, spread._quantised(labels), truth).any()
+    assert statistics(spread._quantised(labels), expected(truth.rows, truth), truth).any()
 
 
 def test_a_changed_coin_changes_nothing_but_the_bet():

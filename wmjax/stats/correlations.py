@@ -13,6 +13,7 @@ A suspect's outputs may have other names, or there may be more or fewer of them:
 by how often they go together with the first reference's answers, which knows no coin either.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -153,23 +154,26 @@ def _in_units(sums: np.ndarray) -> np.ndarray:
     return np.rint(sums / size * _FINEST) / _FINEST if size > 0.0 else np.zeros_like(sums)
 
 
-def _forms(given: np.ndarray, beside: Expected, classes: int) -> list[np.ndarray]:
+def _forms(given: np.ndarray, beside: Expected, classes: int) -> Iterator[np.ndarray]:
     """Answers as whole numbers [t, C] that sums are formed of, in each way that is played: those of labels first."""
     owners = _owners(given, beside.best, classes)
     if given.shape[1] == 1:
-        return _of_labels(owners, beside.wavering, classes)
+        yield from _of_labels(owners, beside.wavering, classes)
+        return
     belongs, least = np.eye(classes)[owners], _LOGARITHMS[LEAST]
     outputs = np.maximum(1, belongs.sum(axis=0)).astype(np.int64)
-    shares, whole = _gathered(units(given), belongs), _gathered(given, belongs) // outputs
-    floored = _gathered(np.maximum(given, least) - least, belongs) // outputs
-    best = _of_labels(shares.argmax(axis=1), beside.wavering, classes)
-    return [*best, _roots(shares), _centred(floored), _ranks(whole)]
+    shares = _gathered(units(given), belongs)
+    yield from _of_labels(shares.argmax(axis=1), beside.wavering, classes)
+    yield _roots(shares)
+    yield _centred(_gathered(np.maximum(given, least) - least, belongs) // outputs)
+    yield _ranks(_gathered(given, belongs) // outputs)
 
 
-def _of_labels(labels: np.ndarray, wavering: np.ndarray, classes: int) -> list[np.ndarray]:
+def _of_labels(labels: np.ndarray, wavering: np.ndarray, classes: int) -> Iterator[np.ndarray]:
     """Labels, and labels weighed by how far the first reference wavers: where it does a mark changes them."""
     answered = UNIT * np.eye(classes, dtype=np.int64)[labels]
-    return [answered, answered * wavering]
+    yield answered
+    yield answered * wavering
 
 
 def _gathered(values: np.ndarray, belongs: np.ndarray) -> np.ndarray:

@@ -160,7 +160,7 @@ def _play(
     wealth = _mean_wealth(told, truth.coins)
     shown, coins = told * truth.coins, truth.coins.size
     most = np.sum(shown[-4:] >= 0, axis=(-2, -1)).max()  # of the probabilities, and of all these forms together
-    telling = _different(given) >= TELLING and _apart(given) >= truth.references.shape[-1]
+    telling = _telling(given) and _apart(given) >= truth.references.shape[-1]
     acquittal = most * np.log2(0.5 / rate) + (coins - most) * np.log2(0.5 / (1.0 - rate)) if telling else -np.inf
     if acquittal > 0.0 and _mean_wealth(statistics(_turned(given), known[place], truth), truth.coins) >= 0.0:
         acquittal = 0.0  # who means the lowest of their scores is not a stranger
@@ -190,18 +190,18 @@ def _turned(given: np.ndarray) -> np.ndarray:
     return quantised(odds / odds.sum(axis=1, keepdims=True))
 
 
-def _different(given: np.ndarray) -> int:
-    """How many answers [t, A] give scores that no other gives, to whichever outputs; none where only labels came.
+def _telling(given: np.ndarray) -> bool:
+    """Whether answers [t, A] show more than labels do: most do, and `TELLING` of these give scores that no other gives.
 
-    Of three outputs or more those do not count that say how sure the best class is, or the lowest one, and no more: all
-    others are the same.
+    Of three outputs or more those do not that say how sure the best class is, or the lowest one, and no more: all
+    others are the same, as they are where a server shows no small scores.
     """
     if given.shape[1] < 2:
-        return 0
+        return False
     ranked = np.sort(units(given), axis=1)
     if given.shape[1] > 2:
         ranked = ranked[(ranked[:, 0] < ranked[:, -2]) & (ranked[:, 1] < ranked[:, -1])]
-    return len({scores.tobytes() for scores in ranked})
+    return 2 * len(ranked) > len(given) and len({scores.tobytes() for scores in ranked}) >= TELLING
 
 
 def _apart(given: np.ndarray) -> int:
