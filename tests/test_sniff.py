@@ -23,7 +23,7 @@ from wmjax.errors import InvalidFile
 from wmjax.suspects.contract import Wanted
 from wmjax.suspects.kinds import WHY, Format
 from wmjax.suspects.recognise import recognise
-from wmjax.suspects.sniff import kind_of, sniff
+from wmjax.suspects.sniff import SAVED_MODEL, kind_of, sniff
 from wmjax.zoo.discover import discover
 
 ARRAY = np.linspace(0.0, 1.0, 2000, dtype=np.float32)
@@ -211,6 +211,33 @@ def test_what_stands_before_a_keras_model_hides_none(form: str, front: str, tmp_
     assert [item.path for item in discover(tmp_path, Wanted()).unreadable] == [path.name]
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_saved_model_is_no_other_model_by_what_tensorflow_skips(last: bool, tmp_path: Path) -> None:
+    """TensorFlow finds it by its name: the other one would be asked, and cleared."""
+    folder = tmp_path / "m"
+    folder.mkdir()
+    other, own = onnx.load_from_string(graph()), b"\x08\x01\x12\x03abc"
+    other.ClearField("producer_name")
+    path = folder / SAVED_MODEL
+    path.write_bytes(other.SerializeToString() + own if last else own + other.SerializeToString())
+    assert sniff(path) == (Format.ONNX if last else Format.SAVED_MODEL)
+    assert kind_of(path) is (Format.SEVERAL if last else Format.SAVED_MODEL)
+    assert [item.path for item in discover(tmp_path, Wanted()).unreadable] == [f"m/{SAVED_MODEL}"]
+
+
+@pytest.mark.parametrize("fields", [100, 1 << 15])
+def test_a_frozen_graph_behind_what_it_skips_is_told(fields: int, tmp_path: Path) -> None:
+    """The graph before it would be asked, and cleared."""
+    node = b"\n\x10\n\x01x\x12\x0bPlaceholder"
+    (tmp_path / "m.pb").write_bytes(graph() + fields * b"\x42\x00" + node)
+    assert kind_of(tmp_path / "m.pb") is Format.UNKNOWN
+    for skipped in (b"", b"\x42\x06RIFF..", b"\x45abcd", b"\x41abcdefgh", b"\x43\x44"):  # of each kind, a group too
+        (tmp_path / "m.onnx").write_bytes(graph() + skipped + node)
+        assert kind_of(tmp_path / "m.onnx") is Format.UNKNOWN
+    (tmp_path / "m.pb").write_bytes(graph() + 100 * b"\x42\x00")
+    assert kind_of(tmp_path / "m.pb") is Format.ONNX
+
+
 def test_a_model_that_begins_as_a_picture_is_read(tmp_path: Path) -> None:
     file = Path(FORMATS["ONNX"][0](tmp_path / "model", marked(make_key())))
     file.write_bytes(b"RI" + b"FF".ljust(0x49, b"x") + file.read_bytes())  # field 10, which ONNX does not have
@@ -238,8 +265,10 @@ def test_msgpack_files_begin_with_names_of_any_usual_length(length: int, tmp_pat
         lambda: str(onnx.load_from_string(graph())),
         lambda: onnx.printer.to_text(onnx.load_from_string(graph())),
         lambda: "saved_model_schema_version: 1\nmeta_graphs {\n  meta_info_def {\n",
+        lambda: 'node {\n  name: "x"\n  op: "Placeholder"\n',
+        lambda: '# mine\nnode: < op: "Const" name: "w" >\n',
     ],
-    ids=["ONNX's fields", "ONNX's own", "a SavedModel"],
+    ids=["ONNX's fields", "ONNX's own", "a SavedModel", "a graph of TensorFlow's", "and with a remark"],
 )
 def test_a_model_that_is_written_as_text_is_told(text: Callable[[], str], tmp_path: Path) -> None:
     """Nobody reads it so; an audit must not pass it over."""

@@ -42,7 +42,19 @@ class Format(StrEnum):
     UNKNOWN = "unknown"
 
 
-_SHARD = re.compile(r"variables\.(index|data-\d{5}-of-\d{5})")  # of a SavedModel's weights
+WEIGHTS = (  # endings that weights and archives have: an empty file or a text in their place is told
+    r"safetensors|onnx|ort|pt|pth|pt2|pte|bin|pkl|pickle|joblib|dill|ckpt|npy|npz|h5|hdf5|keras|msgpack|pb|tflite|gguf"
+    r"|ggml|mlmodel|jit|torchscript|pdmodel|pdiparams|caffemodel|params|engine|plan|weights|mnn|rknn|mar|nemo|eqx|orbax"
+    r"|zip|tar|t?gz|xz|bz2|zst|7z|rar"
+)
+UNFINISHED = frozenset(  # endings of programs that fetch, until a file is whole
+    (
+        *(".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".filepart", ".fdmdownload"),
+        *(".opdownload", ".downloading", ".unconfirmed", ".xltd", ".gstmp", ".dashp"),
+        *(".!qb", ".!ut", ".!sync", ".bc!", ".jc!"),
+    )
+)
+_SHARD = re.compile(r"variables\.(index|data-\d{5,}-of-\d{5,})")  # of a SavedModel's weights
 _NOTED = 1 << 10  # bytes of a SavedModel's fingerprint
 _FOREIGN = "this format is not read: convert it to safetensors or ONNX"
 _PICKLE = (
@@ -68,7 +80,7 @@ WHY = {  # of what is not read
     Format.EMPTY: "an empty file",
     Format.UNFINISHED: f"a download that was not finished, {_AGAIN}",
     Format.TEXT: "text, not weights",
-    Format.SEVERAL: "Keras finds a model in it behind something else: which is meant is not said, so save it alone",
+    Format.SEVERAL: "Keras or TensorFlow finds a model in it behind something else: save the one that is meant alone",
     Format.UNKNOWN: "its content is of no format that is known: if it is a model, convert it to safetensors or ONNX",
 }
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from wmjax import stores
 from wmjax.errors import AccessError, InvalidFile
 from wmjax.suspects.formats.safetensors import INDEX
-from wmjax.suspects.kinds import Format
+from wmjax.suspects.kinds import UNFINISHED, WEIGHTS, WHY, Format
 
 _HEAD, _TAIL = 4096, 8192  # bytes that are read at either end
 _ZIP_END = (1 << 16) + 22  # bytes in which a zip archive's last record lies
@@ -42,18 +42,6 @@ _ZIPS = {  # names in a zip archive's directory, the telling ones first
     b"model.weights.h5": Format.KERAS,
     b".npy": Format.ARRAYS,
 }
-WEIGHTS = (  # endings that weights and archives have: an empty file or a text in their place is told
-    r"safetensors|onnx|ort|pt|pth|pt2|pte|bin|pkl|pickle|joblib|dill|ckpt|npy|npz|h5|hdf5|keras|msgpack|pb|tflite|gguf"
-    r"|ggml|mlmodel|jit|torchscript|pdmodel|pdiparams|caffemodel|params|engine|plan|weights|mnn|rknn|mar|nemo|eqx|orbax"
-    r"|zip|tar|t?gz|xz|bz2|zst|7z|rar"
-)
-UNFINISHED = frozenset(  # endings of programs that fetch, until a file is whole
-    (
-        *(".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".filepart", ".fdmdownload"),
-        *(".opdownload", ".downloading", ".unconfirmed", ".xltd", ".gstmp", ".dashp"),
-        *(".!qb", ".!ut", ".!sync", ".bc!", ".jc!"),
-    )
-)
 SAVED_MODEL = "saved_model.pb"  # TensorFlow finds it under no other name
 NEVER_THERE = ".no_exist"  # in a Hugging Face cache the empty files of this folder say what its repository lacks
 _NODE = re.compile(
@@ -93,9 +81,13 @@ def kind_of(path: Path) -> Format:
     kind, ending = sniff(path), path.suffix.lower()
     if ending in _KERAS and kind not in (Format.HDF5, *_ZIPS.values()) and _behind(path):
         return Format.SEVERAL
+    if path.name == SAVED_MODEL and kind not in (Format.SAVED_MODEL, *WHY, *_NO_FORMAT):
+        return Format.SEVERAL  # fields that TensorFlow skips may be another format's
     if kind is Format.TEXT and path.name.endswith(INDEX):
         return Format.INDEX
     if kind in (Format.UNKNOWN, Format.OTHER) and ending in (".safetensors", ".onnx"):
+        if ending == ".onnx" and _has_nodes(path):
+            return Format.UNKNOWN
         return Format(ending[1:])  # its reader says what is wrong; a field that ONNX skips may begin as a picture does
     if ending in UNFINISHED and kind in _NO_FORMAT:
         return Format.UNFINISHED
@@ -144,6 +136,12 @@ def _behind(path: Path) -> bool:
             return True
         places = (512 << power for power in range(file.size.bit_length()))
         return any(file.at(place, len(_HDF5)) == _HDF5 for place in places if place < file.size)
+
+
+def _has_nodes(path: Path) -> bool:
+    """Whether a message has nodes of a frozen graph, which ONNX skips: it has a number there."""
+    with beginning(path) as file:
+        return any(field[:2] == (1, 2) for field in _fields(file))
 
 
 def _kind(file: _Bytes) -> Format:
@@ -205,7 +203,8 @@ def _written(text: str, file: _Bytes) -> Format:
         return Format.PAGE
     if start.startswith("{") and re.search(r'"format"\s*:\s*"(graph|layers)-model"', text):
         return Format.TFJS
-    if re.search(r"\b(ir_?version|saved_model_schema_version|meta_graphs)\W", start):  # ONNX, or TensorFlow, for people
+    for_people = r"\b(ir_?version|saved_model_schema_version|meta_graphs)\W|^\s*node\s*:?\s*[{<]\s*(name|op)\s*:"
+    if re.search(for_people, start, re.MULTILINE):  # ONNX, or TensorFlow
         return Format.UNKNOWN
     return Format.PICKLE if _old_pickle(file) else Format.TEXT
 
@@ -247,13 +246,14 @@ def _begins_msgpack(head: bytes) -> bool:
 
 _ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}  # wire types, by number
 _GRAPH, _COREML = 7, 200  # the graph's field; from the latter on Core ML's kinds of models
-_MOST_FIELDS = 64
+_MOST_FIELDS = 1 << 14  # a graph's functions are fields, too
 
 
 def _protobuf(file: _Bytes) -> Format | None:
     """Whether the fields of a protobuf message are those of an ONNX model, a Core ML model or a SavedModel.
 
-    ONNX begins with a version and has a graph. Lengths tell where the next field begins, so little is read.
+    ONNX has a version and a graph. Lengths tell where the next field begins, so little is read. All are looked at:
+    TensorFlow finds a frozen graph behind fields that it skips.
     """
     seen = set[int]()
     if file.path.name == SAVED_MODEL and [number for number, _, _ in islice(_fields(file), 2)] == [1, 2]:
@@ -270,20 +270,21 @@ def _protobuf(file: _Bytes) -> Format | None:
 
 
 def _fields(file: _Bytes) -> Iterator[tuple[int, int, int]]:
-    """Number and wire type of a message's fields, and where each ends; (0, 0, 0) where there is none."""
+    """Number and wire type of a message's fields, and where each ends; (0, 0, 0) where there is none, or too many."""
     at = 0
     for _ in range(_MOST_FIELDS):
         if at >= file.size:
             return
         ahead = file.head[at : at + 20] if at + 20 <= len(file.head) else file.at(at, 20)
         tag, begun = _varint(ahead, 0)
-        value, used = _varint(ahead, begun)
         number, kind = divmod(tag, 8)
-        if not begun or not used or kind not in (0, 2):
+        value, used = _varint(ahead, begun) if kind in (0, 2) else (0, begun)
+        if not begun or not used or kind > 5:
             yield 0, 0, 0
             return
-        at += used + (value if kind == 2 else 0)
+        at += used + {1: 8, 2: value, 5: 4}.get(kind, 0)
         yield number, kind, at
+    yield 0, 0, 0
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

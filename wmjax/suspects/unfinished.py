@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from wmjax.suspects.sniff import UNFINISHED, WEIGHTS
+from wmjax.suspects.kinds import UNFINISHED, WEIGHTS
 
 _ALSO = frozenset((".tmp", ".temp", ".lock", ".td", ".dl", ".idm"))  # of such programs, and of others
 _CONTROLS = (".aria2", ".st", ".lftp-pget-status")  # of a file that is called as it will be: what has come of it
