@@ -95,6 +95,63 @@ def test_what_keras_exports_is_asked(tf, tmp_path):
     assert [told(tmp_path / name)[0] for name in ("copy", "other")] == ["match", "inconclusive"]
 
 
+def mapped(module: Any, x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf_scores(module, tf.map_fn(lambda image: image * 1.0, x))
+
+
+def looped(module: Any, x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.while_loop(lambda i, y: i < 2, lambda i, y: (i + 1, y * 1.0), [0, tf_scores(module, x)])[1]
+
+
+def resized(module: Any, x: Any) -> Any:
+    import tensorflow as tf
+
+    padded = tf.image.resize_with_pad(x, 8, 8)  # which asserts
+    return tf_scores(module, tf.image.resize(padded, [8, 8], antialias=True))
+
+
+@pytest.mark.parametrize("answer", [mapped, looped, resized])
+def test_what_ordinary_programs_do_besides_is_computed(answer, tf, tmp_path):
+    assert told(saved(tf, tmp_path / "m", answer)) == ("match", "run-in-part")
+
+
+def test_a_model_with_an_optimiser_is_asked(tf, tmp_path):
+    """As Keras 2 saved it: the optimiser keeps numbers for each weight."""
+
+    class Module(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.weights = tf.Variable(kernel(KEY))
+            self.optimiser = tf.compat.v1.train.AdamOptimizer(0.0)
+            self.optimiser.apply_gradients([(tf.ones_like(self.weights), self.weights)])
+
+    module = Module()
+    taken = [tf.TensorSpec([None, 8, 8, 1], tf.float32)]
+    module.served = tf.function(lambda x: tf_scores(module, x), input_signature=taken)
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.served)
+    assert told(tmp_path / "m") == ("match", "run-in-part")
+
+
+def test_another_signature_is_asked_where_files_of_pictures_are_served(tf, tmp_path):
+    module = tf.Module()
+    module.weights = tf.Variable(kernel(KEY))
+
+    def decoded(texts: Any) -> Any:
+        one = tf.map_fn(lambda text: tf.io.decode_png(text, 1), texts, fn_output_signature=tf.uint8)
+        return tf_scores(module, tf.cast(tf.reshape(one, [-1, 8, 8, 1]), tf.float32) / 255)
+
+    module.arrays = tf.function(
+        lambda x: tf_scores(module, x), input_signature=[tf.TensorSpec([None, 8, 8, 1], tf.float32)]
+    )
+    module.files = tf.function(decoded, input_signature=[tf.TensorSpec([None], tf.string)])
+    signatures = {"serving_default": module.files, "arrays": module.arrays, "also_files": module.files}
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=signatures)
+    assert told(tmp_path / "m") == ("match", "run-in-part")
+
+
 @pytest.mark.parametrize("end", ["softmax", "classes"])
 def test_a_frozen_graph_is_asked_and_never_cleared(end, tf, tmp_path):
     """Who has it may read any of its values."""
@@ -132,6 +189,13 @@ def test_a_pipe_a_folder_and_a_link_out_of_the_zoo_stop_nothing(tf, tmp_path):
     (folder / "variables" / "variables.data-00000-of-00009").mkdir()
     os.mkfifo(folder / "variables" / "variables.data-00001-of-00009")
     assert told(folder / "saved_model.pb") == ("match", "run-in-part")
+    for name in ("variables.old", "variables.data-00000-of-100000"):  # to nothing; and as one of many shards
+        (folder / "variables" / name).symlink_to(tmp_path / "outside")
+    assert told(folder / "saved_model.pb") == ("match", "run-in-part")
+    (tmp_path / "outside").write_bytes(bytes(8))
+    with pytest.raises(InvalidFile, match="100000 is a link out of the model's folder"):
+        recognise(folder / "saved_model.pb", WANTED)
+    (tmp_path / "outside").unlink()
     (folder / "variables").rename(tmp_path / "outside")
     (folder / "variables").symlink_to(tmp_path / "outside")
     with pytest.raises(InvalidFile, match="is a link out of the model's folder"):

@@ -36,14 +36,15 @@ def program(path: str) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
       ValueError: it is not a classifier of images of one size, does more than compute, or is too large.
     """
-    check_size(sum(file.stat().st_size for file in (Path(path), *Path(path).parent.glob("variables/*"))))
+    files = (Path(path), *Path(path).parent.glob("variables/*"))
+    check_size(sum(file.stat().st_size for file in files if file.is_file()))
     os.environ.update(_QUIET)
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
     frozen = (_served if Path(path).name == "saved_model.pb" else _imported)(Path(path))
     if len(frozen.inputs) != 1 or frozen.inputs[0].dtype.name not in _TAKEN:
-        raise ValueError(f"it takes {[value.dtype.name for value in frozen.inputs]}, not one batch of images")
+        raise ValueError(f"it takes {[value.dtype.name for value in frozen.inputs]}, not one batch of images alone")
     (entry,), ends = frozen.inputs, frozen.outputs
     kind, whole = entry.dtype.as_numpy_dtype, [end.dtype.is_integer for end in ends]
     shapes = [_shape(value) for value in (entry, *ends)]
@@ -76,8 +77,8 @@ def _served(path: Path) -> Any:
         Path(folder, "saved_model.pb").write_bytes(stored.SerializeToString())
         Path(folder, "variables").symlink_to((path.parent / "variables").resolve())
         model = tf.saved_model.load(folder)  # which keeps the variables
-    try:
-        return convert_variables_to_constants_v2(model.signatures[named])
+    try:  # its loops stay what they are: else what they give has no shape
+        return convert_variables_to_constants_v2(model.signatures[named], lower_control_flow=False)
     except ValueError as error:  # a weight that it writes to
         raise ValueError("it does more than compute: it keeps a state between questions") from error
 
@@ -86,8 +87,7 @@ def _reduced(stored: Any) -> str:
     """Takes all out of a SavedModel's graph but a signature's function and the weights; gives the signature's name."""
     objects, library = stored.object_graph_def, stored.graph_def.library
     signatures = objects.nodes[_child(objects.nodes[0], "signatures")]
-    names = [child.local_name for child in signatures.children]
-    named = _SERVED if _SERVED in names else min(names, default="")
+    named = _asked([child.local_name for child in signatures.children], stored.signature_def)
     name = objects.nodes[_child(signatures, named)].bare_concrete_function.concrete_function_name
     if not name:  # else every object without one would be taken for it
         raise ValueError(_NO_SIGNATURE)
@@ -109,12 +109,23 @@ def _reduced(stored: Any) -> str:
     return named
 
 
+def _asked(names: Sequence[str], signatures: Mapping[str, Any]) -> str:
+    """The signature that is asked: the one that is served, unless it takes texts, as of files of pictures, alone."""
+    import tensorflow as tf
+
+    def takes_texts(name: str) -> bool:
+        taken = signatures[name].inputs.values() if name in signatures else ()
+        return all(value.dtype == tf.string.as_datatype_enum for value in taken)
+
+    return min(names, key=lambda name: (takes_texts(name), name != _SERVED, name), default="")
+
+
 def _reduce(node: Any, *, asked: bool) -> None:
     """Leaves an object of a SavedModel's what it is only if it is a weight, or the function that is asked."""
     if not asked and node.WhichOneof("kind") not in ("variable", "constant"):
         node.user_object.identifier = "_generic_user_object"
         node.user_object.version.producer = node.user_object.version.min_consumer = 1
-    for field in ("dependencies", "saveable_objects", "registered_name", "registered_saver"):
+    for field in ("dependencies", "slot_variables", "saveable_objects", "registered_name", "registered_saver"):
         node.ClearField(field)
 
 
