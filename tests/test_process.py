@@ -22,6 +22,7 @@ import wmjax
 from wmjax.errors import AccessError, AnswerError, GoneError, NoAnswerError, UsageError
 from wmjax.keys import Key, generate, make_spec
 from wmjax.suspects import child, from_callable, open_suspect, process
+from wmjax.suspects.formats import alone_child
 from wmjax.suspects.strangers import imported, strangers_code
 
 ONE = np.arange(4 * 4, dtype=np.uint8).reshape(1, 4, 4, 1)
@@ -452,3 +453,29 @@ def test_what_opens_a_file_is_not_told_either_and_imports_nothing_from_the_worki
     picture = np.zeros((1, 4, 4, 1), np.uint8)
     assert process.start("opener:program")(picture).tolist() == [[9.0]]  # a function: the folder's comes first
     assert process.start("opener:program", argument="file")(picture).tolist() == [[0.0, 1.0]]
+
+
+def test_whoever_is_interrupted_while_it_starts_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def interrupted(self: process._Process) -> None:
+        started.append(self._child.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process._Process, "begin", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        process.start("builtins:abs")
+    assert gone(started[0])
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="this system has no alarms")
+def test_a_file_that_loads_for_ever_ends_though_its_parent_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "slow_child.py").write_text("import time\ndef program(path):\n    time.sleep(60)\n")
+    program = f"""
+import runpy
+names = runpy.run_path({alone_child.__file__!r})
+names["main"].__globals__["_STARTING"] = 1
+names["main"]({str(tmp_path / "slow")!r}, 1, 1 << 32, "")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    assert ended.returncode == -signal.SIGALRM

@@ -88,7 +88,11 @@ def start(
     """
     hide()
     process = _Process(title or name, program, [name, str(at_once), str(memory or host_bytes() // 2), argument])
-    process.begin()
+    try:
+        process.begin()
+    except BaseException:  # an interrupt, too: it listens to nobody yet
+        process.close()
+        raise
     function = _Function(process, timeout, max(first, timeout))
     weakref.finalize(function, process.close)
     return function

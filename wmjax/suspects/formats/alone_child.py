@@ -5,11 +5,14 @@ loaded.
 """
 
 import importlib.util
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+_STARTING = 300  # seconds, as `process` waits; whoever waited may have ended, and a stranger's loop has no end
 
 
 def _beside(name: str) -> ModuleType:
@@ -28,7 +31,11 @@ def main(runtime: str, at_once: int, memory: int, argument: str) -> None:
     alone.without_network()  # before anything that starts a thread is imported
 
     def make() -> Callable[[Any], Any]:
+        if sys.platform != "win32":
+            signal.alarm(_STARTING)
         answer: Callable[[Any], Any] = _beside(f"{runtime}_child.py").program(argument)
+        if sys.platform != "win32":
+            signal.alarm(0)
         alone.without_files()
         return answer
 
