@@ -1,6 +1,7 @@
 """Models of TensorFlow: asked in a process of their own; what does more than compute is refused."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,7 @@ def test_what_is_damaged_or_no_classifier_is_one_line(damage, tf, tmp_path):
     with pytest.raises(InvalidFile) as refused:
         recognise(folder, WANTED)
     assert str(refused.value).isprintable()
+    assert str(refused.value).count(tempfile.gettempdir()) == str(folder).count(tempfile.gettempdir())  # the file's own
 
 
 def test_without_tensorflow_the_extra_is_named(tmp_path, monkeypatch):

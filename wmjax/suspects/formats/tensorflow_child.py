@@ -76,7 +76,10 @@ def _served(path: Path) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "saved_model.pb").write_bytes(stored.SerializeToString())
         Path(folder, "variables").symlink_to((path.parent / "variables").resolve())
-        model = tf.saved_model.load(folder)  # which keeps the variables
+        try:
+            model = tf.saved_model.load(folder)  # which keeps the variables
+        except Exception as error:
+            raise ValueError(str(error).replace(f"{folder}/", "")) from error
     try:  # its loops stay what they are: else what they give has no shape
         return convert_variables_to_constants_v2(model.signatures[named], lower_control_flow=False)
     except ValueError as error:  # a weight that it writes to
