@@ -231,11 +231,34 @@ def test_a_frozen_graph_behind_what_it_skips_is_told(fields: int, tmp_path: Path
     node = b"\n\x10\n\x01x\x12\x0bPlaceholder"
     (tmp_path / "m.pb").write_bytes(graph() + fields * b"\x42\x00" + node)
     assert kind_of(tmp_path / "m.pb") is Format.UNKNOWN
-    for skipped in (b"", b"\x42\x06RIFF..", b"\x45abcd", b"\x41abcdefgh", b"\x43\x44"):  # of each kind, a group too
+    for skipped in (
+        b"",
+        (1 << 15) * b"\x42\0",
+        b"\x42\x06RIFF..",
+        b"\x45abcd",
+        b"\x41abcdefgh",
+        b"\x43\x44",
+    ):  # of each kind, a group too
         (tmp_path / "m.onnx").write_bytes(graph() + skipped + node)
         assert kind_of(tmp_path / "m.onnx") is Format.UNKNOWN
     (tmp_path / "m.pb").write_bytes(graph() + 100 * b"\x42\x00")
     assert kind_of(tmp_path / "m.pb") is Format.ONNX
+
+
+FRONTS = {
+    Format.TFLITE: b"\x1a\x06\0\0TFL3",
+    Format.ORT: b"\x1a\x06\0\0ORTM",
+    Format.HDF5: b"\x1a" + varint(509 + 8) + bytes(509) + b"\x89HDF\r\n\x1a\n",
+}
+
+
+@pytest.mark.parametrize("kind", FRONTS)
+def test_a_frozen_graph_behind_what_another_runtime_reads_is_told(kind: Format, tmp_path: Path) -> None:
+    node = b"\n\x10\n\x01x\x12\x0bPlaceholder"
+    (tmp_path / "m.h5").write_bytes(FRONTS[kind])
+    assert kind_of(tmp_path / "m.h5") is kind
+    (tmp_path / "m.h5").write_bytes(FRONTS[kind] + node)
+    assert kind_of(tmp_path / "m.h5") is Format.SEVERAL
 
 
 def test_a_model_that_begins_as_a_picture_is_read(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from wmjax.suspects.kinds import UNFINISHED, WEIGHTS, WHY, Format
 _HEAD, _TAIL = 4096, 8192  # bytes that are read at either end
 _ZIP_END = (1 << 16) + 22  # bytes in which a zip archive's last record lies
 
-
 _MAGIC = {  # how files begin
     b"\x93NUMPY": Format.ARRAY,
     b"GGUF": Format.GGUF,
@@ -48,6 +47,7 @@ _NODE = re.compile(
     rb"\n[\x80-\xff]*[\0-\x7f]\n.[\w.][\w./>-]*\x12.[A-Z]\w+", re.DOTALL
 )  # a graph's first: name, operation
 _KERAS = (".keras", ".h5", ".hdf5")  # endings by which Keras goes: it finds a model behind whatever stands before it
+_WITH_ROOM = (Format.HDF5, Format.TFLITE, Format.ORT, Format.JAX_EXPORT)  # before, between and behind what they need
 _NO_FORMAT = (Format.UNKNOWN, Format.OTHER, Format.EMPTY, Format.TEXT, Format.PAGE)
 _MEDIA = ("text/", "image/", "audio/", "video/", "font/")
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -81,12 +81,13 @@ def kind_of(path: Path) -> Format:
     kind, ending = sniff(path), path.suffix.lower()
     if ending in _KERAS and kind not in (Format.HDF5, *_ZIPS.values()) and _behind(path):
         return Format.SEVERAL
-    if path.name == SAVED_MODEL and kind not in (Format.SAVED_MODEL, *WHY, *_NO_FORMAT):
-        return Format.SEVERAL  # fields that TensorFlow skips may be another format's
+    named = path.name == SAVED_MODEL and kind not in (Format.SAVED_MODEL, *WHY, *_NO_FORMAT)
+    if named or (kind in _WITH_ROOM and _is_graph(path)):  # fields that TensorFlow skips may be another format's
+        return Format.SEVERAL
     if kind is Format.TEXT and path.name.endswith(INDEX):
         return Format.INDEX
     if kind in (Format.UNKNOWN, Format.OTHER) and ending in (".safetensors", ".onnx"):
-        if ending == ".onnx" and _has_nodes(path):
+        if ending == ".onnx" and _is_graph(path):
             return Format.UNKNOWN
         return Format(ending[1:])  # its reader says what is wrong; a field that ONNX skips may begin as a picture does
     if ending in UNFINISHED and kind in _NO_FORMAT:
@@ -138,10 +139,12 @@ def _behind(path: Path) -> bool:
         return any(file.at(place, len(_HDF5)) == _HDF5 for place in places if place < file.size)
 
 
-def _has_nodes(path: Path) -> bool:
-    """Whether a message has nodes of a frozen graph, which ONNX skips: it has a number there."""
+def _is_graph(path: Path) -> bool:
+    """Whether TensorFlow finds nodes of a frozen graph in it, and skips the rest; or has too many fields to be sure."""
     with beginning(path) as file:
-        return any(field[:2] == (1, 2) for field in _fields(file))
+        found = list(_fields(file))
+    nodes = any(field[:2] == (1, 2) for field in found) and found[-1][2] == file.size
+    return len(found) > _MOST_FIELDS or nodes
 
 
 def _kind(file: _Bytes) -> Format:
@@ -279,7 +282,7 @@ def _fields(file: _Bytes) -> Iterator[tuple[int, int, int]]:
         tag, begun = _varint(ahead, 0)
         number, kind = divmod(tag, 8)
         value, used = _varint(ahead, begun) if kind in (0, 2) else (0, begun)
-        if not begun or not used or kind > 5:
+        if not begun or not used or kind > 5 or not number:
             yield 0, 0, 0
             return
         at += used + {1: 8, 2: value, 5: 4}.get(kind, 0)
