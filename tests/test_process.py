@@ -5,6 +5,7 @@ import ctypes
 import gc
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -479,3 +480,48 @@ names["main"]({str(tmp_path / "slow")!r}, 1, 1 << 32, "")
 """
     ended = subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
     assert ended.returncode == -signal.SIGALRM
+
+
+_WRITES_LATER = """
+import threading
+
+def program(path):
+    asked, done, came = threading.Event(), threading.Event(), []
+
+    def write():
+        asked.wait()
+        try:
+            with open(path, "w") as file:
+                file.write("there")
+            came.append(1.0)
+        except OSError:
+            came.append(0.0)
+        done.set()
+
+    def answer(images):
+        asked.set()
+        done.wait()
+        return [came]
+
+    threading.Thread(target=write, daemon=True).start()
+    return answer
+"""
+
+
+def test_a_thread_that_was_there_before_writes_no_file_either(tmp_path: Path, monkeypatch) -> None:
+    """Landlock binds the thread that asks for it, and those that it begins; and the rule taken out."""
+    (tmp_path / "later_child.py").write_text(_WRITES_LATER)
+    source, found = Path(alone_child.__file__).read_text(), []
+    for rule in ("alone.without_writing()", "pass"):
+        folder = tmp_path / f"formats{len(found)}"
+        shutil.copytree(Path(alone_child.__file__).parent, folder / "formats")
+        shutil.copy(Path(child.__file__), folder)
+        program = folder / "formats" / "alone_child.py"
+        program.write_text(source.replace("alone.without_writing()", rule))
+        written = tmp_path / f"written{len(found)}"
+        ask = process.start(str(tmp_path / "later"), "later", argument=str(written), program=program)
+        found.append((ask(np.zeros((1, 4, 4, 1), np.uint8)).tolist(), written.exists() and written.read_text()))
+    assert found[0][0] == [[0.0]]
+    assert found[0][0] == [[0.0]]
+    assert not found[0][1]
+    assert found[1] == ([[1.0]], "there")

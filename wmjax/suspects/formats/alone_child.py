@@ -1,7 +1,7 @@
 """The program of a process that has a runtime of its format's own run one file, and answers what its parent asks.
 
-It is told no secret; on Linux it has no network, and, where the kernel has Landlock, opens no file once the model is
-loaded.
+It is told no secret, and on Linux has no network. Once the model is loaded it writes no file, and, where the kernel has
+Landlock, opens none, but in threads that the runtime has begun by then.
 """
 
 import importlib.util
@@ -36,6 +36,7 @@ def main(runtime: str, at_once: int, memory: int, argument: str) -> None:
         answer: Callable[[Any], Any] = _beside(f"{runtime}_child.py").program(argument)
         if sys.platform != "win32":
             signal.alarm(0)
+        alone.without_writing()
         alone.without_files()
         return answer
 

@@ -79,6 +79,11 @@ def without_files() -> bool:
     return done
 
 
+def without_writing() -> None:
+    """From now on no thread writes to a file, whatever it has opened."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
 def limited(memory: int, seconds: int) -> None:
     """No file is written, no core dumped, no more memory or time taken than this, no process or thread started."""
     for kind, most in (
