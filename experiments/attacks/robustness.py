@@ -6,7 +6,7 @@ Command   TFDS_DATA_DIR=... JAX_NUM_CPU_DEVICES=2 python experiments/attacks/rob
 Expected  every mark of triggers holds 20 bits under pruning and fine-tuning that cost under 5 points, students keep few
           bits or none of it; of a `spread` key students of probabilities keep 20; clean networks reach log2(1/alpha)
           bits in at most a share alpha of the cases
-          (met: clean networks; on digits also `cross`, 37 bits of a `spread` key, `distil` of two networks in three, and
+          (met: clean networks; on digits also `cross`, 37 bits of a `spread` key, `distil` of two networks in three and
           training on at gentle rates, 82; missed there: the rate of training from scratch removes triggers, all layers
           trained on behind a new last one a `spread` key, and `distil-shifted` keeps 9 bits of it)
 Time      2 CPU cores: digits 15 minutes, cifar10-small 40; DIR keeps victims and journals, a killed run goes on
