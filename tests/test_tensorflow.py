@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from graphs import write
@@ -94,6 +95,36 @@ def test_what_keras_exports_is_asked(tf, tmp_path):
         model.layers[-1].set_weights([kernel(KEY, stranger=stranger), np.zeros(10, np.float32)])
         model.export(str(tmp_path / name), verbose=False)
     assert [told(tmp_path / name)[0] for name in ("copy", "other")] == ["match", "inconclusive"]
+
+
+def by_jax(tf: Any, folder: Path, called: Callable[[Any], Any] = lambda y: y, images: int | None = None) -> Path:
+    """A copy as Flax's users save it for TensorFlow: the program is JAX's, in one operation."""
+    jax2tf = pytest.importorskip("jax.experimental.jax2tf")
+    weights = kernel(KEY)
+
+    def answer(x: Any) -> Any:
+        return called((x.reshape(-1, 64) - 0.5) @ weights)
+
+    module = tf.Module()
+    function = jax2tf.convert(answer, polymorphic_shapes=[f"({images or 'b'}, 8, 8, 1)"], with_gradient=False)
+    module.served = tf.function(function, autograph=False, input_signature=[tf.TensorSpec([images, 8, 8, 1])])
+    tf.saved_model.save(module, str(folder), signatures=module.served)
+    return folder
+
+
+def test_what_jax_wrote_for_tensorflow_is_asked(tf, tmp_path):
+    assert told(by_jax(tf, tmp_path / "copy")) == ("match", "run-in-part")
+
+
+def test_what_jax_wrote_and_calls_out_is_refused(tf, tmp_path):
+    """By a function of TensorFlow's, which may do whatever it does."""
+    jax2tf = pytest.importorskip("jax.experimental.jax2tf")
+    told = jax.ShapeDtypeStruct((4, 10), np.float32)
+    python = tf.function(lambda y: tf.py_function(lambda z: z, [y], tf.float32))
+    calls = jax2tf.call_tf(python, call_tf_graph=True, output_shape_dtype=told)
+    path = by_jax(tf, tmp_path / "evil", calls, images=4)
+    with pytest.raises(InvalidFile, match="calls out of its program"):
+        recognise(path / "saved_model.pb", WANTED)
 
 
 def mapped(module: Any, x: Any) -> Any:

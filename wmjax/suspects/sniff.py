@@ -157,8 +157,10 @@ def _kind(file: _Bytes) -> Format:
         return _zipped(file)
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return Format.PICKLE
-    if _STABLEHLO in head:
-        return Format.JAX_EXPORT
+    if _NODE.match(head):
+        return Format.FROZEN_GRAPH
+    if _STABLEHLO in head:  # jax2tf writes such programs into TensorFlow's
+        return (file.path.name == SAVED_MODEL and _protobuf(file)) or Format.JAX_EXPORT
     if head[4:8] in _AT_FOUR:
         return _AT_FOUR[head[4:8]]
     if any(head[at : at + 8] == _HDF5 for at in (0, 512, 1024, 2048)):
@@ -166,8 +168,6 @@ def _kind(file: _Bytes) -> Format:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
-    if _NODE.match(head):
-        return Format.FROZEN_GRAPH
     if head[257:262] == b"ustar":
         return Format.ARCHIVE
     if (text := _text(head)) is not None:  # or an ONNX file that begins with a long description

@@ -3,7 +3,8 @@
 The former is a folder: `saved_model.pb` has its program, `variables` its weights. The latter is one file, as
 TensorFlow 1 wrote them, with weights for constants. A program of TensorFlow's may also read and write files, while it
 is loaded, too. So TensorFlow is given no more of it than the function that is asked and the weights, and that only if
-every operation in it is one of those that compute (`tensorflow_ops`).
+every operation in it is one of those that compute (`tensorflow_ops`). What JAX wrote is a program of its own in one of
+them (`stablehlo`).
 
 There are many ways into such a model, by other functions, signatures and names of values: a file is told to have more.
 """
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from wmjax.suspects.formats.answering import answering, as_taken, check_size, described
+from wmjax.suspects.formats.stablehlo import check_within
 from wmjax.suspects.formats.tensorflow_ops import COMPUTING
 
 _SERVED, _NO_SIGNATURE = "serving_default", "it has no signature that is served: save it with one"
@@ -172,6 +174,10 @@ def _imported(path: Path) -> Any:
 
 def _check(nodes: Iterable[Any]) -> None:
     """Raises `ValueError` where an operation is not known to compute, and to do nothing else."""
-    for op in dict.fromkeys(node.op for node in nodes):
-        if op not in COMPUTING:
-            raise ValueError(f"it may do more than compute: its operation {op:.60} is not read")
+    for node in nodes:
+        if node.op == "XlaCallModule":  # a program of jax2tf's; its functions are TensorFlow's
+            if node.attr["function_list"].list.func:
+                raise ValueError("it calls out of its program, by functions of TensorFlow's")
+            check_within(node.attr["module"].s)
+        elif node.op not in COMPUTING:
+            raise ValueError(f"it may do more than compute: its operation {node.op:.60} is not read")
