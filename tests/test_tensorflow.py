@@ -146,7 +146,14 @@ def resized(module: Any, x: Any) -> Any:
     return tf_scores(module, tf.image.resize(padded, [8, 8], antialias=True))
 
 
-@pytest.mark.parametrize("answer", [mapped, looped, resized])
+def written_back(module: Any, x: Any) -> Any:
+    """As Keras exports from JAX, which says what it keeps even where that stays what it is."""
+    scores = tf_scores(module, x)
+    module.weights.assign(module.weights * 1.0)
+    return scores
+
+
+@pytest.mark.parametrize("answer", [mapped, looped, resized, written_back])
 def test_what_ordinary_programs_do_besides_is_computed(answer, tf, tmp_path):
     assert told(saved(tf, tmp_path / "m", answer)) == ("match", "run-in-part")
 

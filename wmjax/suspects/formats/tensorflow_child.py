@@ -82,10 +82,8 @@ def _served(path: Path) -> Any:
             model = tf.saved_model.load(folder)  # which keeps the variables
         except Exception as error:
             raise ValueError(str(error).replace(f"{folder}/", "")) from error
-    try:  # its loops stay what they are: else what they give has no shape
-        return convert_variables_to_constants_v2(model.signatures[named], lower_control_flow=False)
-    except ValueError as error:  # a weight that it writes to
-        raise ValueError("it does more than compute: it keeps a state between questions") from error
+    # its loops stay what they are: else what they give has no shape
+    return convert_variables_to_constants_v2(model.signatures[named], lower_control_flow=False)
 
 
 def _reduced(stored: Any) -> str:
@@ -97,6 +95,8 @@ def _reduced(stored: Any) -> str:
     if not name:  # else every object without one would be taken for it
         raise ValueError(_NO_SIGNATURE)
     reached = _reached(name, {one.signature.name: one for one in library.function})
+    for function in reached:
+        _forget_writes(function)
     _check(node for function in reached for node in function.node_def)
     constants = [node for node in stored.graph_def.node if node.op == "Const"]  # which an object may stand for
     for node in objects.nodes:
@@ -150,6 +150,22 @@ def _reached(name: str, functions: Mapping[str, Any]) -> list[Any]:
             reached[one] = functions[one]
             todo += [called for node in functions[one].node_def for called in _called(node)]
     return list(reached.values())
+
+
+def _forget_writes(function: Any) -> None:
+    """Takes out what a function writes to its weights: each question is asked of the model as it was saved.
+
+    What Keras exports from JAX writes back what it keeps, the means of batches, though they stay what they are.
+    """
+    writes = {node.name for node in function.node_def if node.op == "AssignVariableOp"}
+    for node in list(function.node_def):
+        if node.name in writes:
+            function.node_def.remove(node)
+        else:
+            node.input[:] = [name for name in node.input if name.removeprefix("^") not in writes]
+    for name in [name for name, node in function.control_ret.items() if node in writes]:
+        del function.control_ret[name]
+        function.signature.control_output.remove(name)
 
 
 def _called(node: Any) -> list[str]:
