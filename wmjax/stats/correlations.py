@@ -101,10 +101,8 @@ def expected(rows: np.ndarray, truth: Coins) -> Expected:
     """What the references show on the probes of these rows, int64 [t]."""
     references, features = truth.references[:, rows].astype(np.int64), truth.features[rows].astype(np.int64)
     wavering = (UNIT - references[0].max(axis=-1, keepdims=True)) >> 8
-    logarithms = np.maximum(_LOGARITHMS[references].astype(np.int64) - int(_LOGARITHMS[LEAST]), 0)
-    forms = references, references * wavering, _roots(references), _centred(logarithms), _ranks(references)
-    sums = np.stack([_sums(form, features, truth) for form in forms])
-    return Expected(features, references[0].argmax(axis=-1), wavering, sums)
+    sums = [_sums(form, features, truth) for form in _forms_expected(references, wavering)]
+    return Expected(features, references[0].argmax(axis=-1), wavering, np.stack(sums))
 
 
 def statistics(given: np.ndarray, beside: Expected, truth: Coins) -> np.ndarray:
@@ -167,6 +165,15 @@ def _forms(given: np.ndarray, beside: Expected, classes: int) -> Iterator[np.nda
     yield _roots(shares)
     yield _centred(_gathered(np.maximum(given, least) - least, belongs) // outputs)
     yield _ranks(_gathered(given, belongs) // outputs)
+
+
+def _forms_expected(references: np.ndarray, wavering: np.ndarray) -> Iterator[np.ndarray]:
+    """The same of the references, int64 [R, t, C]."""
+    yield references
+    yield references * wavering
+    yield _roots(references)
+    yield _centred(np.maximum(_LOGARITHMS[references].astype(np.int64) - int(_LOGARITHMS[LEAST]), 0))
+    yield _ranks(references)
 
 
 def _of_labels(labels: np.ndarray, wavering: np.ndarray, classes: int) -> Iterator[np.ndarray]:
