@@ -2,6 +2,8 @@
 
 Command   python experiments/claims/judge_coins.py [--repeats 7] [--small]
 Expected  288 coins over 3,000 probes of 32x32x3: under 3 s of the process's time and 300 MB
+          (met: memory; missed: 10 s on a machine where it took 5.7 at a82b9ed9, which asked about all probes at once:
+          3,000 questions one after another take 5, the source's 10,000 JPEG images 3, reading the claim 2)
 Time      a minute on 2 CPU cores
 
 The probes are of CIFAR-10's test split, which the judge reads from its own copy to make them again. Features and
