@@ -21,7 +21,7 @@ from experiments import fragment, record
 from wmjax import stats
 from wmjax.keys.coins import contrasts_of
 from wmjax.stats.correlations import UNIT, Coins, expected, quantised, statistics
-from wmjax.stats.spread import drawn_wealths, shares, stages
+from wmjax.stats.spread import drawn_wealths, stage_shares, stages
 
 CLASSES, FEATURES = 10, 32
 ALPHAS = (1e-1, 1e-2, 1e-3)
@@ -79,7 +79,7 @@ def finals(told: list[np.ndarray], coins: np.ndarray) -> np.ndarray:
       coins: 0 or 1, [draws, M K].
     """
     total = np.zeros(len(coins))
-    for each, share in zip(told, shares(len(told)), strict=True):
+    for each, share in zip(told, stage_shares(len(told)), strict=True):
         total += share * np.exp2(drawn_wealths(each, coins)).mean(axis=0)
     return total
 

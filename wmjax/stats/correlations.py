@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy import optimize
+from scipy.stats import rankdata
 
 UNIT = 65_535  # a probability of 1
 LEAST = 7  # of UNIT: smaller probabilities count as this one in logarithms
@@ -194,16 +196,7 @@ def _roots(values: np.ndarray) -> np.ndarray:
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """How many are below each [..., C] less how many are above it: whole numbers, the same of equal ones."""
-    order = np.argsort(values, axis=-1, kind="stable")
-    ranked, classes = np.take_along_axis(values, order, axis=-1), values.shape[-1]
-    rises = ranked[..., 1:] > ranked[..., :-1]
-    places, edge = np.arange(classes), np.ones((*values.shape[:-1], 1), bool)
-    first = np.maximum.accumulate(np.where(np.concatenate([edge, rises], axis=-1), places, 0), axis=-1)
-    ends = np.where(np.concatenate([rises, edge], axis=-1), places, classes)
-    last = np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
-    ranks = np.empty(values.shape, np.int64)
-    np.put_along_axis(ranks, order, first + last - (classes - 1), axis=-1)
-    return ranks
+    return np.asarray(2 * rankdata(values, axis=-1) - (values.shape[-1] + 1), np.int64)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
@@ -229,8 +222,6 @@ def _matched(together: np.ndarray) -> np.ndarray:
     """For each output (the rows) its class."""
     owners = together.argmax(axis=1)
     if len(together) >= together.shape[1]:
-        from scipy import optimize  # a third of a second, of which judges of labels need none
-
         outputs, taken = optimize.linear_sum_assignment(together, maximize=True)
         owners[outputs] = taken
     return np.asarray(owners)

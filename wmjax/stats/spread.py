@@ -110,10 +110,10 @@ def _shown(state: Gathered) -> np.ndarray:
     return np.stack([_sum_of(state.wealth), _sum_of(state.cleared), state.agreed])
 
 
-def shares(count: int) -> np.ndarray:
+def stage_shares(count: int) -> np.ndarray:
     """What part of all is staked in each of so many stages: half in the last, as much in each of the others.
 
-    >>> shares(3).tolist(), shares(1).tolist()
+    >>> stage_shares(3).tolist(), stage_shares(1).tolist()
     ([0.25, 0.25, 0.5], [1.0])
     """
     return np.array([*[0.5 / max(1, count - 1)] * (count - 1), 0.5 if count > 1 else 1.0])
@@ -124,7 +124,7 @@ def _sum_of(wealths: np.ndarray) -> np.ndarray:
     count = wealths.shape[-1]
     if not count:
         return np.zeros(wealths.shape[:-1])
-    total = mixed(wealths + np.log2(count * shares(count)), axis=-1)
+    total = mixed(wealths + np.log2(count * stage_shares(count)), axis=-1)
     return np.where(np.isneginf(total), 0.0, total)
 
 

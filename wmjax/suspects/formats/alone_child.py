@@ -31,11 +31,9 @@ def main(runtime: str, at_once: int, memory: int, argument: str) -> None:
     alone.without_network()  # before anything that starts a thread is imported
 
     def make() -> Callable[[Any], Any]:
-        if sys.platform != "win32":
-            signal.alarm(_STARTING)
+        signal.alarm(_STARTING)
         answer: Callable[[Any], Any] = _beside(f"{runtime}_child.py").program(argument)
-        if sys.platform != "win32":
-            signal.alarm(0)
+        signal.alarm(0)
         alone.without_writing()
         alone.without_files()
         return answer
